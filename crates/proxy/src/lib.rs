@@ -1,0 +1,10 @@
+//! Listeners and relays, a folder per protocol.
+//!
+//! A proxy speaks a protocol to a client on one side and to a target on the other. It knocks at the [`gatekeeper`] port, dials with the
+//! permit it is given and with nothing else, hands every byte to the [`tape`] before it forwards it, and holds the permit's watch all the time.
+//!
+//! Who should not import this: everything but the binary, which wires it. It knows nothing of policy, store or workflow.
+
+pub mod gatekeeper;
+pub mod ssh;
+pub mod tape;

@@ -1,0 +1,48 @@
+//! What is shown in somebody's terminal: text that others wrote is made inert first.
+
+/// Characters that reorder, hide or join text (Unicode bidirectional controls, invisible marks, line and paragraph separators).
+fn deceives(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// One line of at most `limit` characters in which nothing moves the cursor, changes colours or reorders letters:
+/// control and bidirectional characters become `\u{…}`.
+pub(crate) fn inert(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(limit * 4));
+    for (n, c) in text.chars().enumerate() {
+        if n == limit {
+            out.push('…');
+            break;
+        }
+        if c.is_control() || deceives(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The same for bytes that claim to be text.
+pub(crate) fn inert_bytes(bytes: &[u8], limit: usize) -> String {
+    inert(&String::from_utf8_lossy(bytes), limit)
+}
+
+/// Lines as a terminal in raw mode wants them.
+pub(crate) fn terminal_lines(text: &str) -> String {
+    text.replace('\n', "\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: E9 (ssh)
+    #[test]
+    fn what_others_wrote_cannot_drive_a_terminal() {
+        assert_eq!(inert("disk full", 80), "disk full");
+        assert_eq!(inert("a\x1b[2Jb\r\nc\u{202e}d", 80), "a\\u{1b}[2Jb\\u{d}\\u{a}c\\u{202e}d");
+        assert_eq!(inert("\u{9b}31m", 80), "\\u{9b}31m");
+        assert_eq!(inert("abcdef", 3), "abc…");
+    }
+}
