@@ -1,0 +1,886 @@
+//! Everything that can happen, and the entry that says it happened.
+//!
+//! An [`Entry`] becomes a leaf of the audit log: ids, codes, times and digests in RFC 8785 form. Free and personal texts
+//! stand beside it in [`Texts`], bound to the leaf by salted digests, so that they can be erased and the log still verifies.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::approval::Decision;
+use crate::grant::Frozen;
+use crate::identity::{KeyKind, Mfa, Scope};
+use crate::ids::{
+    BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId,
+};
+use crate::limits::Limits;
+use crate::lock::LockScope;
+use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};
+use crate::reason::Reason;
+use crate::request::{Asked, Door};
+use crate::review::{ReviewKind, ReviewOutcome};
+use crate::session::{EndReason, Protocol};
+use crate::time::Span;
+use crate::verdict::{RecordLevel, Terms};
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Somebody known.
+    Principal(PrincipalId),
+    /// The gate by itself.
+    Gate,
+    /// Somebody who had not said, or not proved, who they are.
+    Unknown,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Principal(id) => id.fmt(f),
+            Self::Gate => f.write_str("gate"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl std::str::FromStr for Actor {
+    type Err = crate::ids::IdError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "gate" => Ok(Self::Gate),
+            "unknown" => Ok(Self::Unknown),
+            id => id.parse().map(Self::Principal),
+        }
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Progress of one recording: how many whole chunks, and the digest that stands at the chain's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Which.
+    pub recording: RecordingId,
+    /// Whole chunks.
+    pub chunks: u64,
+    /// SHA-256, hex.
+    pub digest: String,
+}
+
+/// What happened. The name is `noun.past`; the fields are ids, codes, times and digests, never free text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum Event {
+    /// The log's first entry.
+    #[serde(rename = "log.started")]
+    LogStarted {
+        /// The node.
+        node: String,
+    },
+    /// A node of the gate began to serve.
+    #[serde(rename = "node.started")]
+    NodeStarted {
+        /// The node.
+        node: String,
+        /// The release.
+        version: String,
+    },
+    /// A node of the gate stopped in order.
+    #[serde(rename = "node.stopped")]
+    NodeStopped {
+        /// The node.
+        node: String,
+    },
+    /// The wall clock was found behind the log's newest time; nothing opens until it is right.
+    #[serde(rename = "clock.behind")]
+    ClockBehind {
+        /// The wall clock.
+        wall: Timestamp,
+        /// The newest time in the log.
+        mark: Timestamp,
+    },
+    /// Somebody became known. Text: `display_name`.
+    #[serde(rename = "person.created")]
+    PersonCreated {
+        /// Who.
+        person: PrincipalId,
+        /// Under which name.
+        username: Username,
+        /// The human who answers for a workload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<UserId>,
+        /// Groups the store itself gives.
+        groups: Vec<GroupName>,
+    },
+    /// Somebody may no longer sign in. Text: `reason`.
+    #[serde(rename = "person.disabled")]
+    PersonDisabled {
+        /// Who.
+        person: PrincipalId,
+    },
+    /// Somebody may sign in again.
+    #[serde(rename = "person.enabled")]
+    PersonEnabled {
+        /// Who.
+        person: PrincipalId,
+    },
+    /// A single-use way to sign in for the first time was made.
+    #[serde(rename = "invitation.issued")]
+    InvitationIssued {
+        /// Who.
+        person: PrincipalId,
+        /// Until when.
+        expires_at: Timestamp,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// It was used.
+    #[serde(rename = "invitation.used")]
+    InvitationUsed {
+        /// Who.
+        person: PrincipalId,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A key signs somebody in from now on. Text: `label`.
+    #[serde(rename = "key.added")]
+    KeyAdded {
+        /// Which key.
+        key: KeyId,
+        /// Who.
+        person: PrincipalId,
+        /// Of which kind.
+        kind: KeyKind,
+        /// `SHA256:…`.
+        fingerprint: String,
+        /// OpenSSH format, without comment.
+        public_key: String,
+        /// Until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+    },
+    /// A key no longer signs anybody in.
+    #[serde(rename = "key.removed")]
+    KeyRemoved {
+        /// Which key.
+        key: KeyId,
+    },
+    /// A bearer token was made. Text: `label`.
+    #[serde(rename = "token.issued")]
+    TokenIssued {
+        /// Which token.
+        token: TokenId,
+        /// Who.
+        person: PrincipalId,
+        /// For what.
+        scopes: Vec<Scope>,
+        /// Until when.
+        expires_at: Timestamp,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A bearer token no longer works.
+    #[serde(rename = "token.revoked")]
+    TokenRevoked {
+        /// Which token.
+        token: TokenId,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// Somebody was not let in. Texts: `from`, `user`.
+    #[serde(rename = "signin.refused")]
+    SigninRefused {
+        /// At which door.
+        door: Door,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody asked. Texts: `reason`, `ticket`, `from`.
+    #[serde(rename = "request.submitted")]
+    RequestSubmitted {
+        /// Which request.
+        request: RequestId,
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        resource: ResourceName,
+        /// As what.
+        role: RoleName,
+        /// For how long.
+        asked: Asked,
+        /// What the asker renounced.
+        limits: Limits,
+        /// Whether it is an emergency.
+        break_glass: bool,
+        /// The grant it would make longer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extends: Option<GrantId>,
+        /// How strongly the asker had proved who they are.
+        mfa: Mfa,
+        /// What the path costs.
+        terms: Terms,
+        /// The bundle that decided.
+        bundle: String,
+        /// The policy whose path was chosen.
+        policy: String,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// The asker changed it; approvals are void. Texts: `reason`, `ticket`.
+    #[serde(rename = "request.edited")]
+    RequestEdited {
+        /// Which request.
+        request: RequestId,
+        /// For how long.
+        asked: Asked,
+        /// What the asker renounced.
+        limits: Limits,
+        /// How strongly the asker had proved who they are.
+        mfa: Mfa,
+        /// What the path costs.
+        terms: Terms,
+        /// The bundle that decided.
+        bundle: String,
+        /// The policy whose path was chosen.
+        policy: String,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// Somebody asked and policy said no at once. Texts: `reason`, `from`, `detail`.
+    #[serde(rename = "request.refused")]
+    RequestRefused {
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        resource: ResourceName,
+        /// As what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// The bundle that decided.
+        bundle: String,
+        /// The policies that decided.
+        policies: Vec<String>,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody decided for themselves. Text: `note`.
+    #[serde(rename = "request.voted")]
+    RequestVoted {
+        /// Which request.
+        request: RequestId,
+        /// Which vote.
+        vote: VoteId,
+        /// Of which revision.
+        revision: i64,
+        /// Whose.
+        voter: PrincipalId,
+        /// Yes or no.
+        decision: Decision,
+        /// The stages the voter could fill.
+        stages: Vec<usize>,
+    },
+    /// Somebody tried to decide who may not. Text: `note`.
+    #[serde(rename = "vote.refused")]
+    VoteRefused {
+        /// Which request.
+        request: RequestId,
+        /// Whose.
+        voter: PrincipalId,
+        /// Why.
+        reason: Reason,
+    },
+    /// All that was needed agreed.
+    #[serde(rename = "request.approved")]
+    RequestApproved {
+        /// Which request.
+        request: RequestId,
+        /// Who agreed.
+        approvers: Vec<PrincipalId>,
+    },
+    /// It was denied: by a person, or because policy changed. Text: `detail`.
+    #[serde(rename = "request.denied")]
+    RequestDenied {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The asker took it back.
+    #[serde(rename = "request.cancelled")]
+    RequestCancelled {
+        /// Which request.
+        request: RequestId,
+    },
+    /// Nobody answered in time.
+    #[serde(rename = "request.expired")]
+    RequestExpired {
+        /// Which request.
+        request: RequestId,
+    },
+    /// A bounded right exists.
+    #[serde(rename = "grant.created")]
+    GrantCreated {
+        /// Which grant.
+        grant: GrantId,
+        /// Which request.
+        request: RequestId,
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        resource: ResourceName,
+        /// As what.
+        role: RoleName,
+        /// What the asker renounced.
+        limits: Limits,
+        /// What the path costs.
+        terms: Terms,
+        /// How long; none: standing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        length: Option<Span>,
+        /// Whether it is an emergency.
+        break_glass: bool,
+        /// The bundle that decided.
+        bundle: String,
+        /// The policy whose path was chosen.
+        policy: String,
+        /// Who agreed.
+        approvers: Vec<PrincipalId>,
+        /// What was true.
+        frozen: Frozen,
+        /// Until when its clock must start.
+        activate_by: Timestamp,
+    },
+    /// Its clock started.
+    #[serde(rename = "grant.activated")]
+    GrantActivated {
+        /// Which grant.
+        grant: GrantId,
+        /// From when.
+        starts_at: Timestamp,
+        /// Until when; none: standing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<Timestamp>,
+    },
+    /// Its end moved, by a decision of its own.
+    #[serde(rename = "grant.extended")]
+    GrantExtended {
+        /// Which grant.
+        grant: GrantId,
+        /// Which request.
+        request: RequestId,
+        /// Until when; none: standing.
+        ends_at: Timestamp,
+    },
+    /// Its time was up.
+    #[serde(rename = "grant.expired")]
+    GrantExpired {
+        /// Which grant.
+        grant: GrantId,
+    },
+    /// Somebody who may took it away. Text: `reason`.
+    #[serde(rename = "grant.revoked")]
+    GrantRevoked {
+        /// Which grant.
+        grant: GrantId,
+        /// What else still opens the same door to the same person.
+        still_open: Vec<GrantId>,
+    },
+    /// Its holder gave it back.
+    #[serde(rename = "grant.returned")]
+    GrantReturned {
+        /// Which grant.
+        grant: GrantId,
+    },
+    /// No path that was paid for is left. Text: `detail`.
+    #[serde(rename = "grant.withdrawn")]
+    GrantWithdrawn {
+        /// Which grant.
+        grant: GrantId,
+        /// Why.
+        reason: Reason,
+        /// The bundle that decided.
+        bundle: String,
+    },
+    /// It was not used in time.
+    #[serde(rename = "grant.lapsed")]
+    GrantLapsed {
+        /// Which grant.
+        grant: GrantId,
+    },
+    /// Nobody used it for its idle time.
+    #[serde(rename = "grant.idled")]
+    GrantIdled {
+        /// Which grant.
+        grant: GrantId,
+    },
+    /// A session may begin. Text: `from`.
+    #[serde(rename = "session.opened")]
+    SessionOpened {
+        /// Which session.
+        session: SessionId,
+        /// Which grant.
+        grant: GrantId,
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        resource: ResourceName,
+        /// As what.
+        role: RoleName,
+        /// In which protocol.
+        protocol: Protocol,
+        /// Its recording.
+        recording: RecordingId,
+        /// What is kept.
+        level: RecordLevel,
+        /// The node.
+        node: String,
+        /// The bundle that decided.
+        bundle: String,
+        /// Until when; none: standing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<Timestamp>,
+    },
+    /// It is over.
+    #[serde(rename = "session.ended")]
+    SessionEnded {
+        /// Which session.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// Whether the target's end was seen to close.
+        confirmed: bool,
+        /// Bytes from the client.
+        bytes_up: i64,
+        /// Bytes from the target.
+        bytes_down: i64,
+        /// Whole chunks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording_chunks: Option<i64>,
+        /// What closes the recording's chain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording_digest: Option<String>,
+    },
+    /// It stands on another grant of the same person, role and resource now.
+    #[serde(rename = "session.rehomed")]
+    SessionRehomed {
+        /// Which session.
+        session: SessionId,
+        /// The grant that ended.
+        from_grant: GrantId,
+        /// The grant it stands on now.
+        to_grant: GrantId,
+    },
+    /// Somebody knocked and was not let through. Texts: `from`, `detail`.
+    #[serde(rename = "session.refused")]
+    SessionRefused {
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<ResourceName>,
+        /// As what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// At which door.
+        door: Door,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody tried inside a session what their role does not include. Text: `detail`.
+    #[serde(rename = "session.denied")]
+    SessionDenied {
+        /// Which session.
+        session: SessionId,
+        /// What was tried.
+        action: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody watched it live.
+    #[serde(rename = "session.watched")]
+    SessionWatched {
+        /// Which session.
+        session: SessionId,
+    },
+    /// Somebody ended it by hand. Text: `reason`.
+    #[serde(rename = "session.killed")]
+    SessionKilled {
+        /// Which session.
+        session: SessionId,
+    },
+    /// How far the recordings of a node have come.
+    #[serde(rename = "recording.progress")]
+    RecordingProgress {
+        /// The node.
+        node: String,
+        /// Those that moved.
+        recordings: Vec<Progress>,
+    },
+    /// Somebody read a recording.
+    #[serde(rename = "recording.read")]
+    RecordingRead {
+        /// Its recording.
+        recording: RecordingId,
+        /// Which session.
+        session: SessionId,
+        /// Whether what was typed was read too.
+        input: bool,
+    },
+    /// Somebody took evidence away.
+    #[serde(rename = "evidence.exported")]
+    EvidenceExported {
+        /// Which sessions.
+        sessions: Vec<SessionId>,
+        /// SHA-256, hex.
+        digest: String,
+    },
+    /// A policy bundle is in force. Text: `diff`.
+    #[serde(rename = "bundle.activated")]
+    BundleActivated {
+        /// The bundle that decided.
+        bundle: BundleId,
+        /// SHA-256, hex.
+        digest: String,
+        /// The one before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<String>,
+    },
+    /// A policy directory was not taken; the one before stays in force. Text: `errors`.
+    #[serde(rename = "bundle.rejected")]
+    BundleRejected {
+        /// SHA-256, hex.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+    },
+    /// Something is kept shut. Text: `reason`.
+    #[serde(rename = "lock.set")]
+    LockSet {
+        /// Which lock.
+        lock: LockId,
+        /// What is locked.
+        scope: LockScope,
+        /// Until when by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// It no longer is.
+    #[serde(rename = "lock.lifted")]
+    LockLifted {
+        /// Which lock.
+        lock: LockId,
+    },
+    /// Somebody owes an answer.
+    #[serde(rename = "review.opened")]
+    ReviewOpened {
+        /// Which review.
+        review: ReviewId,
+        /// Of which kind.
+        kind: ReviewKind,
+        /// Which grant.
+        grant: GrantId,
+        /// Who.
+        person: PrincipalId,
+        /// Who owes it.
+        reviewers: GroupName,
+        /// By when.
+        due_at: Timestamp,
+    },
+    /// It was answered. Text: `note`.
+    #[serde(rename = "review.completed")]
+    ReviewCompleted {
+        /// Which review.
+        review: ReviewId,
+        /// With what.
+        outcome: ReviewOutcome,
+    },
+    /// A sealed secret was set.
+    #[serde(rename = "secret.set")]
+    SecretSet {
+        /// Which secret.
+        secret: SecretName,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A sealed secret was removed.
+    #[serde(rename = "secret.removed")]
+    SecretRemoved {
+        /// Which secret.
+        secret: SecretName,
+    },
+    /// A key of the gate was replaced; the old one still verifies what it signed.
+    #[serde(rename = "keys.rotated")]
+    KeysRotated {
+        /// Which key.
+        key: String,
+        /// The old id.
+        old: String,
+        /// The new id.
+        new: String,
+    },
+    /// A target's host key was seen for the first time and is the only one trusted from now on.
+    #[serde(rename = "host_key.learned")]
+    HostKeyLearned {
+        /// Where.
+        resource: ResourceName,
+        /// `SHA256:…`.
+        fingerprint: String,
+    },
+    /// Somebody tried an action they have no right to.
+    #[serde(rename = "action.refused")]
+    ActionRefused {
+        /// What was tried.
+        action: String,
+        /// On what.
+        object: String,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Event {
+    /// `noun.past`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LogStarted { .. } => "log.started",
+            Self::NodeStarted { .. } => "node.started",
+            Self::NodeStopped { .. } => "node.stopped",
+            Self::ClockBehind { .. } => "clock.behind",
+            Self::PersonCreated { .. } => "person.created",
+            Self::PersonDisabled { .. } => "person.disabled",
+            Self::PersonEnabled { .. } => "person.enabled",
+            Self::InvitationIssued { .. } => "invitation.issued",
+            Self::InvitationUsed { .. } => "invitation.used",
+            Self::KeyAdded { .. } => "key.added",
+            Self::KeyRemoved { .. } => "key.removed",
+            Self::TokenIssued { .. } => "token.issued",
+            Self::TokenRevoked { .. } => "token.revoked",
+            Self::SigninRefused { .. } => "signin.refused",
+            Self::RequestSubmitted { .. } => "request.submitted",
+            Self::RequestEdited { .. } => "request.edited",
+            Self::RequestRefused { .. } => "request.refused",
+            Self::RequestVoted { .. } => "request.voted",
+            Self::VoteRefused { .. } => "vote.refused",
+            Self::RequestApproved { .. } => "request.approved",
+            Self::RequestDenied { .. } => "request.denied",
+            Self::RequestCancelled { .. } => "request.cancelled",
+            Self::RequestExpired { .. } => "request.expired",
+            Self::GrantCreated { .. } => "grant.created",
+            Self::GrantActivated { .. } => "grant.activated",
+            Self::GrantExtended { .. } => "grant.extended",
+            Self::GrantExpired { .. } => "grant.expired",
+            Self::GrantRevoked { .. } => "grant.revoked",
+            Self::GrantReturned { .. } => "grant.returned",
+            Self::GrantWithdrawn { .. } => "grant.withdrawn",
+            Self::GrantLapsed { .. } => "grant.lapsed",
+            Self::GrantIdled { .. } => "grant.idled",
+            Self::SessionOpened { .. } => "session.opened",
+            Self::SessionEnded { .. } => "session.ended",
+            Self::SessionRehomed { .. } => "session.rehomed",
+            Self::SessionRefused { .. } => "session.refused",
+            Self::SessionDenied { .. } => "session.denied",
+            Self::SessionWatched { .. } => "session.watched",
+            Self::SessionKilled { .. } => "session.killed",
+            Self::RecordingProgress { .. } => "recording.progress",
+            Self::RecordingRead { .. } => "recording.read",
+            Self::EvidenceExported { .. } => "evidence.exported",
+            Self::BundleActivated { .. } => "bundle.activated",
+            Self::BundleRejected { .. } => "bundle.rejected",
+            Self::LockSet { .. } => "lock.set",
+            Self::LockLifted { .. } => "lock.lifted",
+            Self::ReviewOpened { .. } => "review.opened",
+            Self::ReviewCompleted { .. } => "review.completed",
+            Self::SecretSet { .. } => "secret.set",
+            Self::SecretRemoved { .. } => "secret.removed",
+            Self::KeysRotated { .. } => "keys.rotated",
+            Self::HostKeyLearned { .. } => "host_key.learned",
+            Self::ActionRefused { .. } => "action.refused",
+        }
+    }
+}
+
+/// Free and personal texts of an entry, by name.
+pub type Texts = BTreeMap<&'static str, String>;
+
+/// What is to be logged; the store gives it its id and salts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryDraft {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub actor: Actor,
+    /// Through which door.
+    pub door: Door,
+    /// What.
+    pub event: Event,
+    /// Texts that belong to it.
+    pub texts: Texts,
+}
+
+impl EntryDraft {
+    /// A draft without texts.
+    #[must_use]
+    pub fn new(at: Timestamp, actor: Actor, door: Door, event: Event) -> Self {
+        Self { at: crate::time::micros(at), actor, door, event, texts: Texts::new() }
+    }
+
+    /// With a text, if there is one.
+    #[must_use]
+    pub fn text(mut self, name: &'static str, text: Option<impl Into<String>>) -> Self {
+        if let Some(text) = text {
+            self.texts.insert(name, text.into());
+        }
+        self
+    }
+
+    /// The entry, with a fresh id and fresh salts.
+    #[must_use]
+    pub fn seal(self) -> Entry {
+        let texts = self.texts.into_iter().map(|(name, text)| (name.to_owned(), SaltedText::new(text))).collect();
+        Entry { id: EntryId::generate(self.at), at: self.at, actor: self.actor, door: self.door, event: self.event, texts }
+    }
+}
+
+/// A text and the salt that binds it to its leaf.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaltedText {
+    /// 16 random bytes, hex.
+    pub salt: String,
+    /// The text.
+    pub text: String,
+}
+
+impl SaltedText {
+    /// A text under a fresh salt.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self { salt: hex::encode(rand::random::<[u8; 16]>()), text }
+    }
+
+    /// SHA-256 over the salt's bytes and the text, hex.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(hex::decode(&self.salt).unwrap_or_default());
+        hash.update(self.text.as_bytes());
+        hex::encode(hash.finalize())
+    }
+}
+
+/// One line of the audit log with the texts that belong to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// `ent_…`.
+    pub id: EntryId,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub actor: Actor,
+    /// Through which door.
+    pub door: Door,
+    /// What.
+    pub event: Event,
+    /// Texts, as far as they are not erased.
+    pub texts: BTreeMap<String, SaltedText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Leaf {
+    v: u8,
+    id: EntryId,
+    at: Timestamp,
+    actor: Actor,
+    door: Door,
+    data: Event,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    texts: BTreeMap<String, String>,
+}
+
+/// A leaf that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LeafError {
+    /// Not the JSON of an entry.
+    #[error("the leaf is no audit entry of this version")]
+    Json(#[from] serde_json::Error),
+    /// A text does not match its digest.
+    #[error("the text `{0}` of entry {1} does not match the digest in its leaf")]
+    Text(String, EntryId),
+}
+
+impl Entry {
+    /// A text, if it was given and not erased.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(|t| t.text.as_str())
+    }
+
+    /// The leaf: RFC 8785 JSON of everything but the texts, which are there by digest.
+    ///
+    /// # Errors
+    /// If the event does not serialise, which no event does.
+    pub fn leaf(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let leaf = Leaf {
+            v: 1,
+            id: self.id,
+            at: self.at,
+            actor: self.actor,
+            door: self.door,
+            data: self.event.clone(),
+            texts: self.texts.iter().map(|(name, text)| (name.clone(), text.digest())).collect(),
+        };
+        serde_json_canonicalizer::to_vec(&leaf)
+    }
+
+    /// An entry from its leaf and the texts that are left of it.
+    ///
+    /// # Errors
+    /// If the leaf is no entry, or a text does not match its digest.
+    pub fn from_leaf(leaf: &[u8], texts: BTreeMap<String, SaltedText>) -> Result<Self, LeafError> {
+        let leaf: Leaf = serde_json::from_slice(leaf)?;
+        for (name, text) in &texts {
+            if leaf.texts.get(name) != Some(&text.digest()) {
+                return Err(LeafError::Text(name.clone(), leaf.id));
+            }
+        }
+        Ok(Self { id: leaf.id, at: leaf.at, actor: leaf.actor, door: leaf.door, event: leaf.data, texts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_survives_being_a_leaf_and_a_wrong_text_is_named() {
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let draft = EntryDraft::new(
+            at,
+            Actor::Gate,
+            Door::Gate,
+            Event::LockSet { lock: LockId::generate(at), scope: LockScope::Resource("db-1".parse().unwrap()), until: None },
+        )
+        .text("reason", Some("incident"));
+        let entry = draft.seal();
+        let leaf = entry.leaf().unwrap();
+        assert!(!String::from_utf8(leaf.clone()).unwrap().contains("incident"));
+        assert_eq!(Entry::from_leaf(&leaf, entry.texts.clone()).unwrap(), entry);
+        let mut forged = entry.texts.clone();
+        forged.get_mut("reason").unwrap().text = "drill".into();
+        assert!(matches!(Entry::from_leaf(&leaf, forged), Err(LeafError::Text(name, _)) if name == "reason"));
+    }
+}

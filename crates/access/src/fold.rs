@@ -1,0 +1,525 @@
+//! The fold: how each event changes rows. The store applies it to commit, `audit replay` applies it to the whole log,
+//! and both must arrive at the same rows, column by column.
+
+use std::collections::BTreeMap;
+
+use crate::approval::{StageIndexes, VoteRow};
+use crate::bundle::BundleRow;
+use crate::event::{Entry, Event};
+use crate::grant::{Approvers, GrantEnd, GrantRow, GrantState};
+use crate::identity::{Groups, KeyRow, KeyState, PersonRow, PersonState};
+use crate::ids::GrantId;
+use crate::lock::{LockRow, LockState};
+use crate::request::{RequestRow, RequestState};
+use crate::review::{ReviewRow, ReviewState};
+use crate::row::{Column, ColumnError, Row};
+use crate::session::{SessionRow, SessionState};
+use crate::transition::is_legal;
+
+/// Which row: its table and key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    /// The table.
+    pub table: &'static str,
+    /// The key as text.
+    pub key: String,
+}
+
+/// An event that doesn't fit the rows it finds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// It speaks of a row that isn't there.
+    #[error("there is no {table} row `{key}`")]
+    Missing {
+        /// The table.
+        table: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// It makes a row that is already there.
+    #[error("the {table} row `{key}` exists already")]
+    Exists {
+        /// The table.
+        table: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// It makes a step that doesn't exist.
+    #[error("the {table} row `{key}` is {from} and cannot become {to}")]
+    Illegal {
+        /// The table.
+        table: &'static str,
+        /// The key.
+        key: String,
+        /// From which state.
+        from: &'static str,
+        /// To which.
+        to: &'static str,
+    },
+}
+
+macro_rules! tables {
+    ($($field:ident: $row:ident,)*) => {
+        /// Rows of every journaled noun, or the few that one event touches.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Tables {
+            $(
+                #[doc = concat!("`", stringify!($field), "` by key.")]
+                pub $field: BTreeMap<String, $row>,
+            )*
+        }
+
+        impl Tables {
+            /// Every journaled table and its columns.
+            pub const SHAPES: &'static [(&'static str, &'static [&'static str])] = &[$(($row::TABLE, $row::COLUMNS)),*];
+
+            /// Puts a row in from its columns.
+            ///
+            /// # Errors
+            /// If a column doesn't hold what it should.
+            pub fn load(&mut self, table: &str, columns: &[Column]) -> Result<(), ColumnError> {
+                $(if table == $row::TABLE {
+                    let row = $row::from_columns(columns)?;
+                    self.$field.insert(row.key(), row);
+                })*
+                Ok(())
+            }
+
+            /// One row's columns.
+            #[must_use]
+            pub fn columns(&self, key: &RowKey) -> Option<Vec<Column>> {
+                $(if key.table == $row::TABLE {
+                    return self.$field.get(&key.key).map(Row::to_columns);
+                })*
+                None
+            }
+
+            /// Every row there is.
+            #[must_use]
+            pub fn keys(&self) -> Vec<RowKey> {
+                let mut keys = Vec::new();
+                $(keys.extend(self.$field.keys().map(|key| RowKey { table: $row::TABLE, key: key.clone() }));)*
+                keys
+            }
+        }
+
+        $(impl Slot for $row {
+            fn slot(tables: &mut Tables) -> &mut BTreeMap<String, Self> {
+                &mut tables.$field
+            }
+        })*
+    };
+}
+
+trait Slot: Row {
+    fn slot(tables: &mut Tables) -> &mut BTreeMap<String, Self>;
+}
+
+tables! {
+    people: PersonRow,
+    keys: KeyRow,
+    requests: RequestRow,
+    votes: VoteRow,
+    grants: GrantRow,
+    sessions: SessionRow,
+    locks: LockRow,
+    reviews: ReviewRow,
+    bundles: BundleRow,
+}
+
+fn get<R: Slot>(tables: &mut Tables, key: impl ToString) -> Result<&mut R, FoldError> {
+    let key = key.to_string();
+    R::slot(tables).get_mut(&key).ok_or(FoldError::Missing { table: R::TABLE, key })
+}
+
+fn add<R: Slot>(tables: &mut Tables, row: R) -> Result<(), FoldError> {
+    let key = row.key();
+    if R::slot(tables).contains_key(&key) {
+        return Err(FoldError::Exists { table: R::TABLE, key });
+    }
+    R::slot(tables).insert(key, row);
+    Ok(())
+}
+
+fn step(table: &'static str, key: &impl ToString, from: &'static str, to: &'static str) -> Result<(), FoldError> {
+    if is_legal(table, from, to) { Ok(()) } else { Err(FoldError::Illegal { table, key: key.to_string(), from, to }) }
+}
+
+fn key_of<R: Row>(key: impl ToString) -> RowKey {
+    RowKey { table: R::TABLE, key: key.to_string() }
+}
+
+/// The rows an event changes or makes.
+#[must_use]
+pub fn touches(event: &Event) -> Vec<RowKey> {
+    use Event as E;
+    match event {
+        E::PersonCreated { person, .. } | E::PersonDisabled { person } | E::PersonEnabled { person } => vec![key_of::<PersonRow>(person)],
+        E::KeyAdded { key, .. } | E::KeyRemoved { key } => vec![key_of::<KeyRow>(key)],
+        E::RequestSubmitted { request, .. }
+        | E::RequestEdited { request, .. }
+        | E::RequestApproved { request, .. }
+        | E::RequestDenied { request, .. }
+        | E::RequestCancelled { request }
+        | E::RequestExpired { request } => vec![key_of::<RequestRow>(request)],
+        E::RequestVoted { request, vote, .. } => vec![key_of::<RequestRow>(request), key_of::<VoteRow>(vote)],
+        E::GrantCreated { grant, .. }
+        | E::GrantActivated { grant, .. }
+        | E::GrantExtended { grant, .. }
+        | E::GrantExpired { grant }
+        | E::GrantRevoked { grant, .. }
+        | E::GrantReturned { grant }
+        | E::GrantWithdrawn { grant, .. }
+        | E::GrantLapsed { grant }
+        | E::GrantIdled { grant } => vec![key_of::<GrantRow>(grant)],
+        E::SessionOpened { session, .. } | E::SessionEnded { session, .. } | E::SessionRehomed { session, .. } => {
+            vec![key_of::<SessionRow>(session)]
+        }
+        E::LockSet { lock, .. } | E::LockLifted { lock } => vec![key_of::<LockRow>(lock)],
+        E::ReviewOpened { review, .. } | E::ReviewCompleted { review, .. } => vec![key_of::<ReviewRow>(review)],
+        E::BundleActivated { bundle, .. } => vec![key_of::<BundleRow>(bundle)],
+        // These leave no journaled row.
+        E::LogStarted { .. }
+        | E::NodeStarted { .. }
+        | E::NodeStopped { .. }
+        | E::ClockBehind { .. }
+        | E::InvitationIssued { .. }
+        | E::InvitationUsed { .. }
+        | E::TokenIssued { .. }
+        | E::TokenRevoked { .. }
+        | E::SigninRefused { .. }
+        | E::RequestRefused { .. }
+        | E::VoteRefused { .. }
+        | E::SessionRefused { .. }
+        | E::SessionDenied { .. }
+        | E::SessionWatched { .. }
+        | E::SessionKilled { .. }
+        | E::RecordingProgress { .. }
+        | E::RecordingRead { .. }
+        | E::EvidenceExported { .. }
+        | E::BundleRejected { .. }
+        | E::SecretSet { .. }
+        | E::SecretRemoved { .. }
+        | E::KeysRotated { .. }
+        | E::HostKeyLearned { .. }
+        | E::ActionRefused { .. } => Vec::new(),
+    }
+}
+
+/// Changes the rows as the entry says.
+///
+/// # Errors
+/// If the entry doesn't fit the rows; then nothing of it is applied to the row it failed at.
+#[expect(clippy::too_many_lines, reason = "one arm per event, each a few lines; cutting it up would hide that it is complete")]
+pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
+    use Event as E;
+    let at = entry.at;
+    let text = |name: &str| entry.text(name).map(str::to_owned);
+    match entry.event.clone() {
+        E::PersonCreated { person, username, owner, groups } => add(
+            tables,
+            PersonRow {
+                id: person,
+                username,
+                display_name: text("display_name"),
+                owner,
+                groups: Groups(groups),
+                state: PersonState::Active,
+                created_at: at,
+                version: 1,
+            },
+        ),
+        E::PersonDisabled { person } => person_state(tables, person, PersonState::Disabled),
+        E::PersonEnabled { person } => person_state(tables, person, PersonState::Active),
+        E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at } => add(
+            tables,
+            KeyRow {
+                id: key,
+                person,
+                kind,
+                fingerprint,
+                public_key,
+                label: text("label"),
+                state: KeyState::Active,
+                added_at: at,
+                expires_at,
+                version: 1,
+            },
+        ),
+        E::KeyRemoved { key } => {
+            let row: &mut KeyRow = get(tables, key)?;
+            step(KeyRow::TABLE, &key, row.state.code(), KeyState::Removed.code())?;
+            row.state = KeyState::Removed;
+            row.version += 1;
+            Ok(())
+        }
+        E::RequestSubmitted {
+            request,
+            person,
+            resource,
+            role,
+            asked,
+            limits,
+            break_glass,
+            extends,
+            mfa,
+            terms,
+            bundle,
+            policy,
+            expires_at,
+        } => add(
+            tables,
+            RequestRow {
+                id: request,
+                person,
+                resource,
+                role,
+                asked,
+                reason: text("reason"),
+                ticket: text("ticket"),
+                limits,
+                break_glass,
+                extends,
+                door: entry.door,
+                mfa,
+                terms,
+                bundle,
+                policy,
+                state: RequestState::Pending,
+                revision: 1,
+                submitted_at: at,
+                expires_at,
+                decided_at: None,
+                version: 1,
+            },
+        ),
+        E::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at } => {
+            let row: &mut RequestRow = get(tables, request)?;
+            if row.state != RequestState::Pending {
+                return Err(FoldError::Illegal {
+                    table: RequestRow::TABLE,
+                    key: request.to_string(),
+                    from: row.state.code(),
+                    to: "edited",
+                });
+            }
+            row.asked = asked;
+            row.reason = text("reason");
+            row.ticket = text("ticket");
+            row.limits = limits;
+            row.mfa = mfa;
+            row.terms = terms;
+            row.bundle = bundle;
+            row.policy = policy;
+            row.expires_at = expires_at;
+            row.revision += 1;
+            row.version += 1;
+            Ok(())
+        }
+        E::RequestVoted { request, vote, revision, voter, decision, stages } => {
+            let row: &mut RequestRow = get(tables, request)?;
+            if row.state != RequestState::Pending {
+                return Err(FoldError::Illegal { table: RequestRow::TABLE, key: request.to_string(), from: row.state.code(), to: "voted" });
+            }
+            row.version += 1;
+            add(tables, VoteRow { id: vote, request, revision, voter, decision, stages: StageIndexes(stages), note: text("note"), at })
+        }
+        E::RequestApproved { request, .. } => request_state(tables, request, RequestState::Approved, at),
+        E::RequestDenied { request, .. } => request_state(tables, request, RequestState::Denied, at),
+        E::RequestCancelled { request } => request_state(tables, request, RequestState::Cancelled, at),
+        E::RequestExpired { request } => request_state(tables, request, RequestState::Expired, at),
+        E::GrantCreated {
+            grant,
+            request,
+            person,
+            resource,
+            role,
+            limits,
+            terms,
+            length,
+            break_glass,
+            bundle,
+            policy,
+            approvers,
+            frozen,
+            activate_by,
+        } => add(
+            tables,
+            GrantRow {
+                id: grant,
+                request,
+                person,
+                resource,
+                role,
+                limits,
+                terms,
+                length,
+                break_glass,
+                bundle,
+                policy,
+                approvers: Approvers(approvers),
+                frozen,
+                state: GrantState::Ready,
+                created_at: at,
+                activate_by,
+                starts_at: None,
+                ends_at: None,
+                ended_at: None,
+                end: None,
+                version: 1,
+            },
+        ),
+        E::GrantActivated { grant, starts_at, ends_at } => {
+            let row: &mut GrantRow = get(tables, grant)?;
+            step(GrantRow::TABLE, &grant, row.state.code(), GrantState::Active.code())?;
+            row.state = GrantState::Active;
+            row.starts_at = Some(starts_at);
+            row.ends_at = ends_at;
+            row.version += 1;
+            Ok(())
+        }
+        E::GrantExtended { grant, ends_at, .. } => {
+            let row: &mut GrantRow = get(tables, grant)?;
+            if row.state != GrantState::Active {
+                return Err(FoldError::Illegal { table: GrantRow::TABLE, key: grant.to_string(), from: row.state.code(), to: "extended" });
+            }
+            row.ends_at = Some(ends_at);
+            row.version += 1;
+            Ok(())
+        }
+        E::GrantExpired { grant } => grant_end(tables, grant, GrantEnd::Expired, at),
+        E::GrantRevoked { grant, .. } => grant_end(tables, grant, GrantEnd::Revoked, at),
+        E::GrantReturned { grant } => grant_end(tables, grant, GrantEnd::Returned, at),
+        E::GrantWithdrawn { grant, .. } => grant_end(tables, grant, GrantEnd::Withdrawn, at),
+        E::GrantLapsed { grant } => grant_end(tables, grant, GrantEnd::Lapsed, at),
+        E::GrantIdled { grant } => grant_end(tables, grant, GrantEnd::Idle, at),
+        E::SessionOpened { session, grant, person, resource, role, protocol, recording, node, .. } => add(
+            tables,
+            SessionRow {
+                id: session,
+                grant,
+                person,
+                resource,
+                role,
+                protocol,
+                recording,
+                node,
+                state: SessionState::Live,
+                opened_at: at,
+                ended_at: None,
+                end: None,
+                confirmed: None,
+                bytes_up: 0,
+                bytes_down: 0,
+                recording_chunks: None,
+                recording_digest: None,
+                version: 1,
+            },
+        ),
+        E::SessionEnded { session, reason, confirmed, bytes_up, bytes_down, recording_chunks, recording_digest } => {
+            let row: &mut SessionRow = get(tables, session)?;
+            step(SessionRow::TABLE, &session, row.state.code(), SessionState::Ended.code())?;
+            row.state = SessionState::Ended;
+            row.ended_at = Some(at);
+            row.end = Some(reason);
+            row.confirmed = Some(confirmed);
+            row.bytes_up = bytes_up;
+            row.bytes_down = bytes_down;
+            row.recording_chunks = recording_chunks;
+            row.recording_digest = recording_digest;
+            row.version += 1;
+            Ok(())
+        }
+        E::SessionRehomed { session, to_grant, .. } => {
+            let row: &mut SessionRow = get(tables, session)?;
+            if row.state != SessionState::Live {
+                return Err(FoldError::Illegal {
+                    table: SessionRow::TABLE,
+                    key: session.to_string(),
+                    from: row.state.code(),
+                    to: "rehomed",
+                });
+            }
+            row.grant = to_grant;
+            row.version += 1;
+            Ok(())
+        }
+        E::LockSet { lock, scope, until } => add(
+            tables,
+            LockRow { id: lock, scope, reason: text("reason"), state: LockState::Set, set_at: at, until, lifted_at: None, version: 1 },
+        ),
+        E::LockLifted { lock } => {
+            let row: &mut LockRow = get(tables, lock)?;
+            step(LockRow::TABLE, &lock, row.state.code(), LockState::Lifted.code())?;
+            row.state = LockState::Lifted;
+            row.lifted_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::ReviewOpened { review, kind, grant, person, reviewers, due_at } => add(
+            tables,
+            ReviewRow {
+                id: review,
+                kind,
+                grant,
+                person,
+                reviewers,
+                due_at,
+                state: ReviewState::Open,
+                outcome: None,
+                done_by: None,
+                note: None,
+                opened_at: at,
+                done_at: None,
+                version: 1,
+            },
+        ),
+        E::ReviewCompleted { review, outcome } => {
+            let done_by = match entry.actor {
+                crate::event::Actor::Principal(id) => Some(id),
+                _ => None,
+            };
+            let row: &mut ReviewRow = get(tables, review)?;
+            step(ReviewRow::TABLE, &review, row.state.code(), ReviewState::Done.code())?;
+            row.state = ReviewState::Done;
+            row.outcome = Some(outcome);
+            row.done_by = done_by;
+            row.note = text("note");
+            row.done_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::BundleActivated { bundle, digest, previous } => add(tables, BundleRow { id: bundle, digest, previous, activated_at: at }),
+        other => {
+            debug_assert!(touches(&other).is_empty(), "an event that touches rows has an arm above");
+            Ok(())
+        }
+    }
+}
+
+fn person_state(tables: &mut Tables, person: crate::ids::PrincipalId, to: PersonState) -> Result<(), FoldError> {
+    let row: &mut PersonRow = get(tables, person)?;
+    step(PersonRow::TABLE, &person, row.state.code(), to.code())?;
+    row.state = to;
+    row.version += 1;
+    Ok(())
+}
+
+fn request_state(tables: &mut Tables, request: crate::ids::RequestId, to: RequestState, at: jiff::Timestamp) -> Result<(), FoldError> {
+    let row: &mut RequestRow = get(tables, request)?;
+    step(RequestRow::TABLE, &request, row.state.code(), to.code())?;
+    row.state = to;
+    row.decided_at = Some(at);
+    row.version += 1;
+    Ok(())
+}
+
+fn grant_end(tables: &mut Tables, grant: GrantId, end: GrantEnd, at: jiff::Timestamp) -> Result<(), FoldError> {
+    let row: &mut GrantRow = get(tables, grant)?;
+    step(GrantRow::TABLE, &grant, row.state.code(), GrantState::Ended.code())?;
+    row.state = GrantState::Ended;
+    row.end = Some(end);
+    row.ended_at = Some(at);
+    row.version += 1;
+    Ok(())
+}

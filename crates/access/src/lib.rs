@@ -1,0 +1,30 @@
+//! The journey as types: who asks, what policy answers, who agrees, the bounded right, the session, and the events of all that.
+//!
+//! Pure: no input or output, no clock, no SQL. Everything else in Tidegate speaks in these words. Modules stand in the
+//! order a request travels.
+
+#[macro_use]
+pub mod row;
+
+pub mod ids;
+pub mod names;
+pub mod secret;
+pub mod time;
+
+pub mod approval;
+pub mod bundle;
+pub mod grant;
+pub mod identity;
+pub mod limits;
+pub mod lock;
+pub mod request;
+pub mod review;
+pub mod rights;
+pub mod session;
+pub mod verdict;
+
+pub mod event;
+pub mod fold;
+pub mod mint;
+pub mod reason;
+pub mod transition;

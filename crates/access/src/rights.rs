@@ -1,0 +1,246 @@
+//! What a role may do inside a session: the flat table a judge reads, one shape per protocol.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// In-session rights of one role on one kind of resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rights {
+    /// On an SSH machine.
+    Ssh(SshRights),
+}
+json_fields!(Rights);
+
+/// What may be done over SSH. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SshRights {
+    /// An interactive shell.
+    pub shell: bool,
+    /// A pseudo-terminal.
+    pub pty: bool,
+    /// Commands.
+    pub exec: ExecRights,
+    /// File transfer by the `sftp` subsystem.
+    pub sftp: SftpRights,
+    /// Where local forwards (`ssh -L`) may lead.
+    pub local_forward: Vec<Endpoint>,
+    /// Where remote forwards (`ssh -R`) may listen on the target.
+    pub remote_forward: Vec<Endpoint>,
+    /// Whether the client's key agent may be reached from the target.
+    pub agent_forward: bool,
+    /// Environment variables that may be set; a trailing `*` stands for any ending. `LD_*` never passes.
+    pub env: Vec<String>,
+    /// Subsystems other than `sftp`.
+    pub subsystems: Vec<String>,
+}
+
+impl SshRights {
+    /// Whether this variable may reach the target.
+    #[must_use]
+    pub fn allows_env(&self, name: &str) -> bool {
+        !name.starts_with("LD_")
+            && self.env.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(stem) => name.starts_with(stem),
+                None => name == pattern,
+            })
+    }
+}
+
+/// Which commands may be run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecRights {
+    /// None.
+    #[default]
+    None,
+    /// Just these, compared to the letter: no pattern can be outwitted because there is none.
+    Only(Vec<String>),
+    /// Any.
+    Any,
+}
+
+impl ExecRights {
+    /// Whether this command may be run.
+    #[must_use]
+    pub fn allows(&self, command: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Only(commands) => commands.iter().any(|c| c == command),
+            Self::Any => true,
+        }
+    }
+}
+
+codes! {
+    /// What may be done with files.
+    SftpRights("file right") {
+        /// Nothing.
+        None = "none",
+        /// Look and read.
+        Read = "read",
+        /// Read, write, rename, delete.
+        Write = "write",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the enum comes out of a macro that knows no default")]
+impl Default for SftpRights {
+    fn default() -> Self {
+        Self::None
+    }
+}
+
+/// A host and port, either of which may be `*`, as in `db.internal:5432`, `*:443`, `localhost:*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A host name or address, compared without regard to case; `*` is any that is not the target itself, link-local or a metadata service.
+    pub host: String,
+    /// A port; `None` is any.
+    pub port: Option<u16>,
+}
+
+impl Endpoint {
+    /// Whether this host was named, and not just matched by `*`.
+    #[must_use]
+    pub fn names(&self, host: &str) -> bool {
+        self.host != "*" && self.host.eq_ignore_ascii_case(host)
+    }
+
+    /// Whether a forward to `host:port` is covered. `*` covers no address that [`is_guarded`].
+    #[must_use]
+    pub fn covers(&self, host: &str, port: u16) -> bool {
+        self.port.is_none_or(|p| p == port) && (self.names(host) || (self.host == "*" && !is_guarded(host)))
+    }
+}
+
+/// Hosts that a wildcard never reaches: loopback, link-local, unspecified, multicast, and cloud metadata services.
+#[must_use]
+pub fn is_guarded(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    if bare.is_empty() || bare == "localhost" || bare.ends_with(".localhost") || bare == "metadata.google.internal" || bare == "metadata" {
+        return true;
+    }
+    match bare.parse::<std::net::IpAddr>() {
+        Ok(ip) => is_guarded_address(ip),
+        // Spellings of an address that resolvers accept and parsers don't: `127.1`, `0x7f000001`, `2130706433`.
+        Err(_) => {
+            bare.chars().all(|c| c.is_ascii_hexdigit() || c == '.' || c == 'x' || c == ':' || c == '%')
+                && bare.chars().next().is_some_and(|c| c.is_ascii_digit())
+        }
+    }
+}
+
+/// Addresses that are no targets unless named: loopback, link-local, unspecified, multicast, metadata.
+#[must_use]
+pub fn is_guarded_address(ip: std::net::IpAddr) -> bool {
+    use std::net::IpAddr;
+    match ip {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast() || v4.octets()[0] == 0
+        }
+        IpAddr::V6(v6) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                return is_guarded_address(IpAddr::V4(v4));
+            }
+            v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
+                // The IPv6 address of a large cloud's metadata service.
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+    }
+}
+
+/// Why a text is no host and port.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no host and port; write it like `db.internal:5432`, `[::1]:80`, `*:443` or `localhost:*`")]
+pub struct EndpointError(String);
+
+impl std::str::FromStr for Endpoint {
+    type Err = EndpointError;
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let bad = || EndpointError(text.chars().take(80).flat_map(char::escape_default).collect());
+        let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(bad());
+        }
+        let port = match port {
+            "*" => None,
+            number => Some(number.parse().map_err(|_| bad())?),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:", self.host)?;
+        } else {
+            write!(f, "{}:", self.host)?;
+        }
+        match self.port {
+            Some(port) => port.fmt(f),
+            None => f.write_str("*"),
+        }
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: B6 (ssh)
+    #[test]
+    fn a_wildcard_never_reaches_the_gate_or_a_metadata_service() {
+        let any: Endpoint = "*:*".parse().unwrap();
+        assert!(any.covers("db.internal", 5432));
+        assert!(any.covers("10.1.2.3", 22));
+        for guarded in [
+            "localhost",
+            "LOCALHOST.",
+            "127.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "[::1]",
+            "::1",
+            "0.0.0.0",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "fe80::1",
+            "metadata.google.internal",
+            "",
+        ] {
+            assert!(!any.covers(guarded, 80), "{guarded}");
+        }
+        let named: Endpoint = "127.0.0.1:80".parse().unwrap();
+        assert!(named.covers("127.0.0.1", 80) && !named.covers("127.0.0.1", 81));
+    }
+
+    // covers: B7 (ssh)
+    #[test]
+    fn loader_variables_never_pass() {
+        let rights = SshRights { env: vec!["*".into()], ..SshRights::default() };
+        assert!(rights.allows_env("LANG"));
+        assert!(!rights.allows_env("LD_PRELOAD"));
+        let rights = SshRights { env: vec!["LC_*".into()], ..SshRights::default() };
+        assert!(rights.allows_env("LC_ALL") && !rights.allows_env("PATH"));
+    }
+}

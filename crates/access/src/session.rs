@@ -1,0 +1,283 @@
+//! The session: the permit that alone can dial a target, what ends it, and what is kept of it.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GrantId, PrincipalId, RecordingId, SessionId};
+use crate::limits::Limits;
+use crate::names::{ResourceName, RoleName, TierName, Username};
+use crate::rights::Rights;
+use crate::secret::Secret;
+use crate::time::Span;
+use crate::verdict::{Durability, HostKeyRule, RecordLevel};
+
+codes! {
+    /// What a session speaks.
+    Protocol("protocol") {
+        /// RFC 4251 and its family.
+        Ssh = "ssh",
+    }
+}
+
+codes! {
+    /// Whether a session lives.
+    SessionState("session state") {
+        /// It does.
+        Live = "live",
+        /// It is over.
+        Ended = "ended",
+    }
+}
+
+codes! {
+    /// What ended a session.
+    EndReason("session end") {
+        /// Its user left.
+        Client = "client",
+        /// The target closed, refused or could not be reached.
+        Target = "target",
+        /// The grant's time was up.
+        Expired = "expired",
+        /// The grant was revoked.
+        Revoked = "revoked",
+        /// The person, role or resource was locked, or the person disabled.
+        Locked = "locked",
+        /// Policy no longer allows it.
+        Withdrawn = "withdrawn",
+        /// Nothing moved for the tier's idle time.
+        Idle = "idle",
+        /// It could no longer be recorded.
+        Recorder = "recorder",
+        /// Somebody who may ended it by hand.
+        Killed = "killed",
+        /// The gate's node could no longer prove that it may run sessions.
+        Lease = "lease",
+        /// The gate's node stopped, or died and said so afterwards.
+        Node = "node",
+        /// A fault of the gate in this session.
+        Error = "error",
+    }
+}
+
+impl EndReason {
+    /// Whether the gate ended it against its user's will.
+    #[must_use]
+    pub fn is_cut(self) -> bool {
+        !matches!(self, Self::Client | Self::Target)
+    }
+
+    /// What its user is told.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Client => "The session ended.",
+            Self::Target => "The target closed the connection.",
+            Self::Expired => "Your grant's time is up.",
+            Self::Revoked => "Your grant was revoked.",
+            Self::Locked => "You, this role or this resource has been locked.",
+            Self::Withdrawn => "Policy no longer allows this access.",
+            Self::Idle => "Nothing happened here for the idle time of this resource.",
+            Self::Recorder => "The session could no longer be recorded.",
+            Self::Killed => "An administrator ended this session.",
+            Self::Lease => "This gate node lost its lease and ends its sessions.",
+            Self::Node => "This gate node is stopping.",
+            Self::Error => "The gate had a fault in this session; its administrator finds it under the session's id.",
+        }
+    }
+}
+
+row! {
+    /// A session as it is kept.
+    SessionRow in "sessions" {
+        /// `ses_…`.
+        id: SessionId,
+        /// The grant it stands on.
+        grant: GrantId,
+        /// Whose.
+        person: PrincipalId,
+        /// Where to.
+        resource: ResourceName,
+        /// As what.
+        role: RoleName,
+        /// In which protocol.
+        protocol: Protocol,
+        /// Its recording.
+        recording: RecordingId,
+        /// The node it runs on.
+        node: String,
+        /// Whether it lives.
+        state: SessionState,
+        /// When it began.
+        opened_at: Timestamp,
+        /// When it ended.
+        ended_at: Option<Timestamp>,
+        /// What ended it.
+        end: Option<EndReason>,
+        /// Whether the target's end was seen to close.
+        confirmed: Option<bool>,
+        /// Bytes from the client.
+        bytes_up: i64,
+        /// Bytes from the target.
+        bytes_down: i64,
+        /// Whole chunks in its recording.
+        recording_chunks: Option<i64>,
+        /// The digest that closes its recording's chain, hex.
+        recording_digest: Option<String>,
+        /// Counts changes.
+        version: i64,
+    }
+}
+
+/// What a live session's watch says; it only ever gets worse or, by extension, moves the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Open.
+    Open {
+        /// Until then; `None`: standing.
+        ends_at: Option<Timestamp>,
+    },
+    /// Open, and its user should be told how long still.
+    Warned {
+        /// Until then.
+        ends_at: Timestamp,
+        /// This much is left.
+        left: Span,
+    },
+    /// Over. Both sides are to be closed now.
+    Cut(EndReason),
+}
+
+/// How to reach a target.
+#[derive(Debug)]
+pub enum Dial {
+    /// Over SSH.
+    Ssh(SshDial),
+}
+
+/// How to reach an SSH target.
+#[derive(Debug)]
+pub struct SshDial {
+    /// Host name or address. The address it resolves to is checked by [`SshDial::allows_address`] before connecting.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The account on the target.
+    pub login: String,
+    /// Public host keys in OpenSSH's format that are trusted; `@cert-authority KEY` trusts a host CA.
+    pub host_keys: Vec<String>,
+    /// What to do about a host key that is not among them.
+    pub host_key_rule: HostKeyRule,
+    /// What opens the target.
+    pub credential: SshCredential,
+    /// Whether the bundle names a guarded address (loopback, link-local) for this resource literally, so that it may be dialled.
+    pub guarded_allowed: bool,
+}
+
+impl SshDial {
+    /// Whether a resolved address may be dialled: never the gate's own machine, link-local or metadata unless named literally.
+    #[must_use]
+    pub fn allows_address(&self, ip: IpAddr) -> bool {
+        self.guarded_allowed || !crate::rights::is_guarded_address(ip)
+    }
+}
+
+/// What opens an SSH target.
+#[derive(Debug)]
+pub enum SshCredential {
+    /// A key pair made for this session and a certificate of the target CA over it.
+    Certificate {
+        /// The private key, OpenSSH format.
+        private_key: Secret<String>,
+        /// The certificate, OpenSSH format, one line.
+        certificate: String,
+    },
+    /// A sealed private key, OpenSSH format.
+    Key(Secret<String>),
+    /// A sealed password.
+    Password(Secret<String>),
+}
+
+/// What of the session is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingTerms {
+    /// The recording's id.
+    pub id: RecordingId,
+    /// How much is kept.
+    pub level: RecordLevel,
+    /// When it is safe.
+    pub durability: Durability,
+}
+
+/// The right to dial one target once. Made in `workflow` alone, not to be copied; see [`crate::mint`].
+#[derive(Debug)]
+pub struct SessionPermit {
+    pub(crate) facts: SessionFacts,
+    pub(crate) dial: Dial,
+}
+
+/// What a session is about; no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionFacts {
+    /// `ses_…`.
+    pub session: SessionId,
+    /// The grant it stands on.
+    pub grant: GrantId,
+    /// Whose.
+    pub person: PrincipalId,
+    /// Under which name.
+    pub username: Username,
+    /// Where to.
+    pub resource: ResourceName,
+    /// As what.
+    pub role: RoleName,
+    /// The resource's tier.
+    pub tier: TierName,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// What may be done inside: the role's rights within the request's limits.
+    pub rights: Rights,
+    /// The limits themselves, for messages.
+    pub limits: Limits,
+    /// What is recorded.
+    pub recording: RecordingTerms,
+    /// Silence after which it ends.
+    pub idle: Option<Span>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When its grant ends; `None`: standing.
+    pub ends_at: Option<Timestamp>,
+    /// The digest of the bundle in force.
+    pub bundle: String,
+}
+
+impl SessionPermit {
+    /// What the session is about.
+    #[must_use]
+    pub fn facts(&self) -> &SessionFacts {
+        &self.facts
+    }
+    /// Spends the permit on one dialling.
+    #[must_use]
+    pub fn spend(self) -> (SessionFacts, Dial) {
+        (self.facts, self.dial)
+    }
+}
+
+/// What a session leaves behind when it closes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSession {
+    /// Which.
+    pub session: SessionId,
+    /// What ended it.
+    pub end: EndReason,
+    /// Whether the target's end was seen to close.
+    pub confirmed: bool,
+    /// Bytes from the client.
+    pub bytes_up: u64,
+    /// Bytes from the target.
+    pub bytes_down: u64,
+    /// Whole chunks of the recording and the digest that closes its chain, hex; `None` if it could not be closed.
+    pub recording: Option<(u64, String)>,
+}

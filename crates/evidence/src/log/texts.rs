@@ -1,0 +1,120 @@
+//! Side records: the personal and free texts of entries, kept outside the leaves so that they can be erased.
+//!
+//! A leaf holds `texts: {name: hex SHA-256(salt ‖ UTF-8 text)}` with 16 random bytes of salt. The texts travel as lines
+//! of `texts.jsonl`: `{"entry":"ent_…","texts":{"reason":{"salt":"<32 hex>","text":"…"}}}`. What is present must match
+//! its digest; what is absent counts as erased.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// One text and the salt that keeps its digest from being guessed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideText {
+    /// 16 random bytes.
+    #[serde(with = "crate::hexadecimal")]
+    pub salt: [u8; 16],
+    /// The text itself.
+    pub text: String,
+}
+
+impl SideText {
+    /// The digest that binds this text to its leaf.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::new().chain_update(self.salt).chain_update(self.text.as_bytes()).finalize().into()
+    }
+}
+
+/// The texts of one entry: one line of `texts.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideRecord {
+    /// The entry they belong to.
+    pub entry: String,
+    /// The texts that have not been erased, by name.
+    pub texts: BTreeMap<String, SideText>,
+}
+
+/// The digests that a leaf holds, by name; empty when it holds none.
+#[must_use]
+pub fn bound_texts(leaf: &[u8]) -> BTreeMap<String, String> {
+    #[derive(Deserialize)]
+    struct Bound {
+        #[serde(default)]
+        texts: BTreeMap<String, String>,
+    }
+    serde_json::from_slice::<Bound>(leaf).map(|bound| bound.texts).unwrap_or_default()
+}
+
+/// The side records of a whole file, one for each line, and the lines that are none (counted from 1).
+#[must_use]
+pub fn read_lines(file: &[u8]) -> (Vec<SideRecord>, Vec<usize>) {
+    let mut records = Vec::new();
+    let mut wrong = Vec::new();
+    for (i, line) in file.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(record) => records.push(record),
+            Err(_) => wrong.push(i + 1),
+        }
+    }
+    (records, wrong)
+}
+
+/// What came of comparing one leaf with its side record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Texts that match their digests.
+    pub matching: u64,
+    /// Texts that the leaf binds and nobody holds any more.
+    pub erased: u64,
+    /// Names of texts that do not match, or that the leaf does not bind.
+    pub wrong: Vec<String>,
+}
+
+/// Compares a leaf with what is left of its texts.
+#[must_use]
+pub fn compare(leaf: &[u8], record: Option<&SideRecord>) -> Compared {
+    let bound = bound_texts(leaf);
+    let mut compared = Compared::default();
+    let nothing = BTreeMap::new();
+    let present = record.map_or(&nothing, |r| &r.texts);
+    for (name, text) in present {
+        if bound.get(name) == Some(&hex::encode(text.digest())) {
+            compared.matching += 1;
+        } else {
+            compared.wrong.push(name.clone());
+        }
+    }
+    compared.erased = bound.keys().filter(|name| !present.contains_key(*name)).count() as u64;
+    compared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(text: &SideText) -> Vec<u8> {
+        format!(r#"{{"id":"ent_1","texts":{{"reason":"{}"}}}}"#, hex::encode(text.digest())).into_bytes()
+    }
+
+    #[test]
+    fn a_text_matches_is_erased_or_is_wrong() {
+        let text = SideText { salt: [3; 16], text: "restart the queue".into() };
+        let leaf = leaf(&text);
+        let record = |text: SideText| SideRecord { entry: "ent_1".into(), texts: [("reason".to_owned(), text)].into() };
+        assert_eq!(compare(&leaf, Some(&record(text.clone()))), Compared { matching: 1, ..Compared::default() });
+        assert_eq!(compare(&leaf, None), Compared { erased: 1, ..Compared::default() });
+        let other = SideText { text: "something else".into(), ..text };
+        assert_eq!(compare(&leaf, Some(&record(other))).wrong, ["reason"]);
+    }
+
+    #[test]
+    fn lines_are_read_and_wrong_ones_are_numbered() {
+        let good = r#"{"entry":"ent_1","texts":{"reason":{"salt":"03030303030303030303030303030303","text":"x"}}}"#;
+        let (records, wrong) = read_lines(format!("{good}\nnonsense\n{good}\n").as_bytes());
+        assert_eq!((records.len(), wrong), (2, vec![2]));
+    }
+}
