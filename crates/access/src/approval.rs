@@ -6,9 +6,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{PrincipalId, RequestId, VoteId};
+use crate::event::Event;
+use crate::grant::Frozen;
+use crate::ids::{GrantId, PrincipalId, RequestId, VoteId};
 use crate::names::{GroupName, NameError, PlanName};
+use crate::reason::{Reason, Refusal};
+use crate::request::RequestRow;
 use crate::time::Span;
+use crate::verdict::{Answer, Verdict};
 
 /// Whose members may fill a stage.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +126,84 @@ row! {
         note: Option<String>,
         /// When.
         at: Timestamp,
+    }
+}
+
+/// Proof that everybody who had to agree to a request did.
+///
+/// Made from a verdict that permits at once, or from the votes that fill every stage; spent on one grant or one extension.
+#[must_use]
+#[derive(Debug)]
+pub struct ApprovedRequest {
+    request: RequestRow,
+    approvers: Vec<PrincipalId>,
+}
+
+impl ApprovedRequest {
+    /// Nobody has to agree, and the verdict says so.
+    ///
+    /// # Errors
+    /// If it says anything else.
+    pub fn by_policy(request: RequestRow, verdict: Verdict) -> Result<Self, Refusal> {
+        match verdict.answer {
+            Answer::Permit { terms } if terms.people() == 0 && terms == request.terms => Ok(Self { request, approvers: Vec::new() }),
+            Answer::Deny { reason, detail } => Err(Refusal::because(reason, detail)),
+            _ => Err(Refusal::of(Reason::Pending)),
+        }
+    }
+
+    /// The votes for its present revision fill every stage.
+    ///
+    /// # Errors
+    /// With how many people each stage still lacks.
+    pub fn by_people(request: RequestRow, votes: &[VoteRow]) -> Result<Self, Vec<u32>> {
+        let counted: Vec<&VoteRow> = votes
+            .iter()
+            .filter(|v| v.request == request.id && v.revision == request.revision && v.decision == Decision::Approve && v.voter != request.person)
+            .collect();
+        let counts: Vec<u32> = request.terms.approvals.iter().flat_map(|p| &p.stages).map(|s| s.count).collect();
+        let voters: Vec<&[usize]> = counted.iter().map(|v| v.stages.0.as_slice()).collect();
+        let lacking = missing(&counts, &voters);
+        if lacking.iter().any(|n| *n > 0) {
+            return Err(lacking);
+        }
+        let approvers = counted.iter().map(|v| v.voter).collect();
+        Ok(Self { request, approvers })
+    }
+
+    /// The request that was approved.
+    #[must_use]
+    pub fn request(&self) -> &RequestRow {
+        &self.request
+    }
+
+    /// Who agreed.
+    #[must_use]
+    pub fn approvers(&self) -> &[PrincipalId] {
+        &self.approvers
+    }
+
+    /// Becomes a grant of `length` (none: standing) that has to be activated in time.
+    #[must_use]
+    pub fn into_grant(self, grant: GrantId, length: Option<Span>, frozen: Frozen, now: Timestamp) -> Event {
+        let RequestRow { id, person, resource, role, limits, terms, break_glass, bundle, policy, .. } = self.request;
+        let activate_by = terms.activate_within.after(now);
+        Event::GrantCreated {
+            grant,
+            request: id,
+            person,
+            resource,
+            role,
+            limits,
+            terms,
+            length,
+            break_glass,
+            bundle,
+            policy,
+            approvers: self.approvers,
+            frozen,
+            activate_by,
+        }
     }
 }
 
