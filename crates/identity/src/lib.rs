@@ -1,1 +1,13 @@
-//! identity
+//! Who is here: keys, certificates, tokens and invitations, and the proof that somebody holds one.
+//!
+//! Every `verify_…` takes what was presented, the rows it claims to match, where it came from and the time, and answers
+//! with a [`VerifiedIdentity`](access::identity::VerifiedIdentity) or a refusal. Nothing else in Tidegate makes one.
+//! Rows are looked up, and single use is enforced, by the caller: this crate does no input or output and reads no clock.
+
+pub mod account;
+pub mod invitation;
+pub mod login_ca;
+pub mod opaque;
+pub mod ssh_key;
+pub mod throttle;
+pub mod token;

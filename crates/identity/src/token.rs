@@ -1,0 +1,231 @@
+//! Bearer tokens of the API: `tg_pat_…` a person made, `tg_cli_…` of `tidegate login`, `tg_wkl_…` of a workload.
+
+use std::net::IpAddr;
+
+use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
+use access::ids::{PrincipalId, TokenId};
+use access::reason::{Reason, Refusal};
+use jiff::Timestamp;
+
+use crate::account::{Account, Proven};
+use crate::opaque::{self, Issued, Verifier};
+
+/// What made a token, and who may have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A human made it for their own programs.
+    Personal,
+    /// `tidegate login` keeps it.
+    Cli,
+    /// A workload has it.
+    Workload,
+}
+
+impl TokenKind {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::Personal, Self::Cli, Self::Workload];
+
+    /// How its tokens begin.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Personal => "tg_pat_",
+            Self::Cli => "tg_cli_",
+            Self::Workload => "tg_wkl_",
+        }
+    }
+
+    /// Whether somebody may have such a token.
+    #[must_use]
+    pub fn suits(self, owner: PrincipalId) -> bool {
+        matches!(self, Self::Workload) == matches!(owner, PrincipalId::Workload(_))
+    }
+}
+
+/// What is kept of a token.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenFacts<'a> {
+    /// `tok_…`.
+    pub id: TokenId,
+    /// Whose.
+    pub person: PrincipalId,
+    /// SHA-256 of its text, hex: [`Verifier::as_str`].
+    pub verifier: &'a str,
+    /// What it may be used for.
+    pub scopes: &'a [Scope],
+    /// Until when it works.
+    pub expires_at: Timestamp,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+/// A text that has the form of a token, and the verifier to look it up by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PresentedToken {
+    kind: TokenKind,
+    verifier: Verifier,
+}
+
+impl PresentedToken {
+    /// Reads what stands after `Authorization: Bearer`.
+    ///
+    /// # Errors
+    /// [`Reason::NotSignedIn`] when it is no token of ours, without saying what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        TokenKind::ALL
+            .into_iter()
+            .find(|kind| text.strip_prefix(kind.prefix()).is_some_and(opaque::is_body))
+            .map(|kind| Self { kind, verifier: Verifier::of(text) })
+            .ok_or_else(not_valid)
+    }
+
+    /// What made it, by its own account.
+    #[must_use]
+    pub fn kind(&self) -> TokenKind {
+        self.kind
+    }
+
+    /// What to look it up by.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+}
+
+/// One sentence for every way a token can be wrong: who presents it learns nothing from it.
+fn not_valid() -> Refusal {
+    Refusal::because(Reason::NotSignedIn, "this token is not valid, has run out or was revoked")
+}
+
+/// Makes a token.
+#[must_use]
+pub fn generate(kind: TokenKind) -> Issued {
+    opaque::issue(kind.prefix())
+}
+
+/// Says who presents a token.
+///
+/// # Errors
+/// [`Reason::NotSignedIn`] when it is not this token, has run out, was revoked or is of a kind its owner cannot have;
+/// [`Reason::Disabled`] when the account may not sign in.
+pub fn verify_token(
+    presented: &PresentedToken,
+    token: &TokenFacts<'_>,
+    account: Account<'_>,
+    from: IpAddr,
+    now: Timestamp,
+) -> Result<VerifiedIdentity, Refusal> {
+    let good = presented.verifier.matches(token.verifier)
+        && token.person == account.person.id
+        && presented.kind.suits(token.person)
+        && !token.revoked
+        && now < token.expires_at;
+    if !good {
+        return Err(not_valid());
+    }
+    // A token says nothing about a person being there.
+    let how = Proven { mfa: Mfa::None, via: Via::Token(token.id), scopes: token.scopes.to_vec() };
+    account.proven(how, Some(from), now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::people::*;
+    use access::identity::{PersonRow, PersonState};
+    use access::time::Span;
+    use proptest::prelude::*;
+
+    fn facts<'a>(person: &PersonRow, verifier: &'a Verifier, scopes: &'a [Scope]) -> TokenFacts<'a> {
+        TokenFacts {
+            id: TokenId::generate(noon()),
+            person: person.id,
+            verifier: verifier.as_str(),
+            scopes,
+            expires_at: Span::hours(1).after(noon()),
+            revoked: false,
+        }
+    }
+
+    // covers: A9, G1
+    #[test]
+    fn a_token_works_until_it_runs_out_or_is_revoked_and_only_as_itself() {
+        let ana = person("ana");
+        let issued = generate(TokenKind::Personal);
+        let good = facts(&ana, &issued.verifier, &[Scope::Read, Scope::Ask]);
+        let presented = PresentedToken::parse(issued.secret.expose()).unwrap();
+        let verify = |p: &PresentedToken, t: &TokenFacts<'_>, at| verify_token(p, t, Account::human(&ana), desk(), at);
+
+        let who = verify(&presented, &good, noon()).unwrap();
+        assert_eq!((who.id(), who.mfa(), who.via()), (ana.id, Mfa::None, &Via::Token(good.id)));
+        assert!(who.may(Scope::Ask) && !who.may(Scope::Approve) && !who.may(Scope::Administer));
+
+        let other = PresentedToken::parse(generate(TokenKind::Personal).secret.expose()).unwrap();
+        assert_eq!(verify(&other, &good, noon()).unwrap_err().reason, Reason::NotSignedIn);
+        assert_eq!(verify(&presented, &TokenFacts { revoked: true, ..good }, noon()).unwrap_err(), not_valid());
+        assert!(verify(&presented, &good, good.expires_at).is_err());
+        let ben = person("ben");
+        assert!(verify(&presented, &TokenFacts { person: ben.id, ..good }, noon()).is_err());
+        let disabled = PersonRow { state: PersonState::Disabled, ..ana.clone() };
+        let refused = verify_token(&presented, &good, Account::human(&disabled), desk(), noon()).unwrap_err();
+        assert_eq!(refused.reason, Reason::Disabled);
+
+        let shown = format!("{issued:?} {presented:?} {good:?}");
+        assert!(!shown.contains(issued.secret.expose()), "{shown}");
+    }
+
+    // covers: WHO-4 (ssh)
+    #[test]
+    fn a_humans_token_is_not_a_workloads_and_the_owner_counts() {
+        let ana = person("ana");
+        let build = workload("build", &ana);
+        let issued = generate(TokenKind::Workload);
+        let token = facts(&build, &issued.verifier, &[Scope::Ask]);
+        let presented = PresentedToken::parse(issued.secret.expose()).unwrap();
+        assert!(verify_token(&presented, &token, Account::workload(&build, &ana), desk(), noon()).is_ok());
+        let gone = PersonRow { state: PersonState::Disabled, ..ana.clone() };
+        let refused = verify_token(&presented, &token, Account::workload(&build, &gone), desk(), noon()).unwrap_err();
+        assert_eq!(refused.reason, Reason::Disabled);
+
+        let personal = generate(TokenKind::Personal);
+        let wrong = facts(&build, &personal.verifier, &[Scope::Ask]);
+        let presented = PresentedToken::parse(personal.secret.expose()).unwrap();
+        assert!(verify_token(&presented, &wrong, Account::workload(&build, &ana), desk(), noon()).is_err());
+    }
+
+    proptest! {
+        // covers: A9
+        #[test]
+        fn nothing_but_what_was_issued_parses(text in "\\PC{0,60}") {
+            prop_assert!(PresentedToken::parse(&text).is_err());
+        }
+
+        #[test]
+        fn a_token_with_anything_changed_has_another_verifier_or_none(at in 0usize..39, to in any::<char>()) {
+            let issued = generate(TokenKind::Cli);
+            let mut text: Vec<char> = issued.secret.expose().chars().collect();
+            prop_assume!(text[at] != to);
+            text[at] = to;
+            let text: String = text.into_iter().collect();
+            if let Ok(presented) = PresentedToken::parse(&text) {
+                prop_assert!(!presented.verifier().matches(issued.verifier.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_160_bits_and_never_the_same() {
+        let mut seen = std::collections::HashSet::new();
+        for kind in TokenKind::ALL {
+            for _ in 0..500 {
+                let issued = generate(kind);
+                let text = issued.secret.expose().clone();
+                assert_eq!(text.len(), kind.prefix().len() + 32);
+                assert_eq!(PresentedToken::parse(&text).unwrap().kind(), kind);
+                assert!(PresentedToken::parse(&text.to_uppercase()).is_err());
+                assert!(PresentedToken::parse(&format!("{text} ")).is_err());
+                assert!(seen.insert(text));
+            }
+        }
+    }
+}
