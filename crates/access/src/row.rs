@@ -290,6 +290,7 @@ text_fields!(
     crate::ids::SessionId,
     crate::ids::RecordingId,
     crate::ids::BundleId,
+    crate::ids::TokenId,
     crate::ids::KeyId,
     crate::ids::LockId,
     crate::ids::ReviewId,
@@ -297,6 +298,7 @@ text_fields!(
     crate::names::RoleName,
     crate::names::Username,
     crate::names::GroupName,
+    crate::names::SecretName,
 );
 
 impl Field for crate::time::Span {

@@ -1,1 +1,54 @@
-//! store
+//! What is kept: SQLite for one node, PostgreSQL for many, one SQL text for both.
+//!
+//! A write is [`Store::commit`] of a [`Change`], and a change starts with an audit entry: there is no other way to write a
+//! row that matters. In one transaction the store checks what the change expects, folds its entries over the rows they
+//! touch ([`access::fold`]), and writes rows and entries, all or nothing. [`Store::replay`] does the same fold over the
+//! whole log and names every column that differs.
+//!
+//! Reads stand in one file per noun. Policy, clocks and people's rights are not known here.
+
+mod change;
+mod commit;
+mod committed;
+mod database;
+mod error;
+mod log;
+mod replay;
+mod schema;
+mod select;
+mod store;
+mod table;
+mod url;
+mod writer;
+
+mod bundles;
+mod entries;
+mod grants;
+mod idempotency;
+mod invitations;
+mod keys;
+mod locks;
+mod meta;
+mod people;
+mod requests;
+mod reviews;
+mod secrets;
+mod sessions;
+mod tokens;
+mod votes;
+
+pub use bundles::BundleFile;
+pub use change::Change;
+pub use commit::Committed;
+pub use committed::{HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, digestible};
+pub use entries::{EntryFilter, EntryPage, LoggedEntry};
+pub use error::{CommitError, StoreError, Unique};
+pub use grants::GrantFilter;
+pub use idempotency::Begun;
+pub use log::Sequenced;
+pub use replay::{Difference, Replay};
+pub use requests::RequestFilter;
+pub use select::Page;
+pub use sessions::SessionFilter;
+pub use store::{Store, StoreOptions};
+pub use url::{StoreUrl, StoreUrlError};

@@ -1,0 +1,246 @@
+-- The journey's tables, one text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC; structured values are
+-- JSON text. {key} is text that sorts by its bytes, {serial} a number that grows with each row.
+
+CREATE TABLE meta (name {key} PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE transitions (
+    noun {key} NOT NULL,
+    from_state {key} NOT NULL,
+    to_state {key} NOT NULL,
+    PRIMARY KEY (noun, from_state, to_state)
+);
+
+-- Journaled: rebuilt from the log by `audit replay` and compared column by column.
+
+CREATE TABLE people (
+    id {key} PRIMARY KEY,
+    username {key} NOT NULL,
+    display_name TEXT,
+    owner TEXT,
+    groups TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX people_username ON people (username);
+
+CREATE TABLE keys (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    kind TEXT NOT NULL,
+    fingerprint {key} NOT NULL,
+    public_key TEXT NOT NULL,
+    label TEXT,
+    state TEXT NOT NULL,
+    added_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX keys_active_fingerprint ON keys (fingerprint) WHERE state = 'active';
+CREATE INDEX keys_of_person ON keys (person);
+
+CREATE TABLE requests (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    resource {key} NOT NULL,
+    role {key} NOT NULL,
+    asked TEXT NOT NULL,
+    reason TEXT,
+    ticket TEXT,
+    limits TEXT NOT NULL,
+    break_glass BIGINT NOT NULL,
+    extends {key},
+    door TEXT NOT NULL,
+    mfa TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    bundle TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    state TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    submitted_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    decided_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX requests_one_pending ON requests (person, resource, role) WHERE state = 'pending' AND extends IS NULL;
+CREATE INDEX requests_pending ON requests (expires_at) WHERE state = 'pending';
+CREATE INDEX requests_of_person ON requests (person);
+
+CREATE TABLE votes (
+    id {key} PRIMARY KEY,
+    request {key} NOT NULL,
+    revision BIGINT NOT NULL,
+    voter {key} NOT NULL,
+    decision TEXT NOT NULL,
+    stages TEXT NOT NULL,
+    note TEXT,
+    at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX votes_one_each ON votes (request, revision, voter);
+
+CREATE TABLE grants (
+    id {key} PRIMARY KEY,
+    request {key} NOT NULL,
+    person {key} NOT NULL,
+    resource {key} NOT NULL,
+    role {key} NOT NULL,
+    limits TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    length BIGINT,
+    break_glass BIGINT NOT NULL,
+    bundle TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    approvers TEXT NOT NULL,
+    frozen TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    activate_by BIGINT NOT NULL,
+    starts_at BIGINT,
+    ends_at BIGINT,
+    ended_at BIGINT,
+    "end" TEXT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX grants_open ON grants (person) WHERE state <> 'ended';
+CREATE INDEX grants_of_person ON grants (person);
+CREATE INDEX grants_of_request ON grants (request);
+
+CREATE TABLE sessions (
+    id {key} PRIMARY KEY,
+    "grant" {key} NOT NULL,
+    person {key} NOT NULL,
+    resource {key} NOT NULL,
+    role {key} NOT NULL,
+    protocol TEXT NOT NULL,
+    recording {key} NOT NULL,
+    node TEXT NOT NULL,
+    state TEXT NOT NULL,
+    opened_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    "end" TEXT,
+    confirmed BIGINT,
+    bytes_up BIGINT NOT NULL,
+    bytes_down BIGINT NOT NULL,
+    recording_chunks BIGINT,
+    recording_digest TEXT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX sessions_live ON sessions ("grant") WHERE state = 'live';
+CREATE INDEX sessions_of_grant ON sessions ("grant");
+CREATE INDEX sessions_of_person ON sessions (person);
+CREATE UNIQUE INDEX sessions_recording ON sessions (recording);
+
+CREATE TABLE locks (
+    id {key} PRIMARY KEY,
+    scope {key} NOT NULL,
+    reason TEXT,
+    state TEXT NOT NULL,
+    set_at BIGINT NOT NULL,
+    until BIGINT,
+    lifted_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX locks_set ON locks (scope) WHERE state = 'set';
+
+CREATE TABLE reviews (
+    id {key} PRIMARY KEY,
+    kind TEXT NOT NULL,
+    "grant" {key} NOT NULL,
+    person {key} NOT NULL,
+    reviewers {key} NOT NULL,
+    due_at BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    outcome TEXT,
+    done_by TEXT,
+    note TEXT,
+    opened_at BIGINT NOT NULL,
+    done_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX reviews_open ON reviews (person) WHERE state = 'open';
+
+CREATE TABLE bundles (
+    id {key} PRIMARY KEY,
+    digest {key} NOT NULL,
+    previous TEXT,
+    activated_at BIGINT NOT NULL
+);
+
+-- Bound by their bundle's digest, which stands in the log.
+
+CREATE TABLE bundle_files (
+    digest {key} NOT NULL,
+    path {key} NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (digest, path)
+);
+
+-- Committed: the log holds a keyed digest of the row.
+
+CREATE TABLE tokens (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    verifier {key} NOT NULL,
+    scopes TEXT NOT NULL,
+    label TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT
+);
+CREATE UNIQUE INDEX tokens_verifier ON tokens (verifier);
+CREATE INDEX tokens_of_person ON tokens (person);
+
+CREATE TABLE invitations (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    verifier {key} NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT
+);
+CREATE UNIQUE INDEX invitations_verifier ON invitations (verifier);
+
+CREATE TABLE secrets (
+    name {key} PRIMARY KEY,
+    sealed TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    set_at BIGINT NOT NULL
+);
+
+CREATE TABLE host_keys (
+    resource {key} PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    public_key TEXT NOT NULL,
+    learned_at BIGINT NOT NULL
+);
+
+-- Ephemeral: losing these takes away nothing but comfort.
+
+CREATE TABLE idempotency_keys (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    request_digest TEXT NOT NULL,
+    status BIGINT,
+    body TEXT,
+    at BIGINT NOT NULL
+);
+
+CREATE TABLE leases (name {key} PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
+
+-- The log. `leaf_index` is empty until the sequencer has given the entry its place in the tree.
+
+CREATE TABLE entries (
+    seq {serial},
+    id {key} NOT NULL,
+    at BIGINT NOT NULL,
+    actor {key} NOT NULL,
+    door TEXT NOT NULL,
+    name {key} NOT NULL,
+    leaf TEXT NOT NULL,
+    texts TEXT NOT NULL,
+    leaf_index BIGINT
+);
+CREATE UNIQUE INDEX entries_id ON entries (id);
+CREATE UNIQUE INDEX entries_leaf_index ON entries (leaf_index) WHERE leaf_index IS NOT NULL;
+CREATE INDEX entries_unsequenced ON entries (seq) WHERE leaf_index IS NULL;
+CREATE INDEX entries_at ON entries (at);
+CREATE INDEX entries_actor ON entries (actor);

@@ -1,0 +1,97 @@
+-- The walls of the journey's tables, in SQLite's words.
+
+CREATE TRIGGER people_first BEFORE INSERT ON people
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'people' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in people');
+END;
+CREATE TRIGGER people_step BEFORE UPDATE OF state ON people
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'people' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in people');
+END;
+
+CREATE TRIGGER keys_first BEFORE INSERT ON keys
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'keys' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in keys');
+END;
+CREATE TRIGGER keys_step BEFORE UPDATE OF state ON keys
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'keys' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in keys');
+END;
+
+CREATE TRIGGER requests_first BEFORE INSERT ON requests
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'requests' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in requests');
+END;
+CREATE TRIGGER requests_step BEFORE UPDATE OF state ON requests
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'requests' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in requests');
+END;
+
+CREATE TRIGGER grants_first BEFORE INSERT ON grants
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'grants' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in grants');
+END;
+CREATE TRIGGER grants_step BEFORE UPDATE OF state ON grants
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'grants' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in grants');
+END;
+
+CREATE TRIGGER sessions_first BEFORE INSERT ON sessions
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'sessions' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in sessions');
+END;
+CREATE TRIGGER sessions_step BEFORE UPDATE OF state ON sessions
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'sessions' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in sessions');
+END;
+
+CREATE TRIGGER locks_first BEFORE INSERT ON locks
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'locks' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in locks');
+END;
+CREATE TRIGGER locks_step BEFORE UPDATE OF state ON locks
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'locks' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in locks');
+END;
+
+CREATE TRIGGER reviews_first BEFORE INSERT ON reviews
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'reviews' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in reviews');
+END;
+CREATE TRIGGER reviews_step BEFORE UPDATE OF state ON reviews
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'reviews' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in reviews');
+END;
+
+CREATE TRIGGER entries_append_only BEFORE UPDATE ON entries
+WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.at <> OLD.at OR NEW.actor <> OLD.actor OR NEW.door <> OLD.door
+    OR NEW.name <> OLD.name OR NEW.leaf <> OLD.leaf
+    OR (OLD.leaf_index IS NOT NULL AND NEW.leaf_index IS NOT OLD.leaf_index)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: the log is append-only');
+END;
+CREATE TRIGGER entries_never_emptied BEFORE DELETE ON entries
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: the log is append-only');
+END;

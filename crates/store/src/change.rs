@@ -1,0 +1,171 @@
+//! A change: entries first, then what they change besides the rows that follow from them by the fold.
+
+use std::collections::BTreeSet;
+
+use access::event::{Entry, EntryDraft};
+use access::fold::{RowKey, touches};
+use access::ids::PrincipalId;
+use access::names::SecretName;
+use access::row::{Column, Field, Row};
+
+use crate::bundles::BundleFile;
+use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow};
+use crate::database::Sql;
+use crate::error::StoreError;
+use crate::table::{insert_row, upsert_row, version_of};
+
+/// What is to be kept, all of it or nothing. There is no change without an entry.
+#[derive(Debug, Clone)]
+#[must_use = "a change does nothing until it is committed"]
+pub struct Change {
+    drafts: Vec<EntryDraft>,
+    expectations: Vec<Expectation>,
+    writes: Vec<Write>,
+}
+
+/// A row as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Expectation {
+    pub(crate) key: RowKey,
+    pub(crate) version: Option<i64>,
+}
+
+/// One row of a table that is not journaled.
+#[derive(Debug, Clone)]
+pub(crate) struct Write {
+    pub(crate) sql: Sql,
+    pub(crate) args: Vec<Column>,
+    /// The row that must be there to be changed; it is not if somebody was faster.
+    pub(crate) must: Option<(&'static str, String)>,
+}
+
+impl Change {
+    /// A change with its first entry.
+    pub fn new(first: EntryDraft) -> Self {
+        Self { drafts: vec![first], expectations: Vec::new(), writes: Vec::new() }
+    }
+
+    /// With another entry; entries are applied in order.
+    pub fn and(mut self, next: EntryDraft) -> Self {
+        self.drafts.push(next);
+        self
+    }
+
+    /// With several more entries.
+    pub fn and_all(mut self, next: impl IntoIterator<Item = EntryDraft>) -> Self {
+        self.drafts.extend(next);
+        self
+    }
+
+    /// Only if this row still is as it was read: same version. The row need not be one that the entries touch.
+    pub fn expect<R: Row>(mut self, row: &R) -> Self {
+        let version = version_of(R::TABLE, &row.to_columns());
+        self.expectations.push(Expectation { key: RowKey { table: R::TABLE, key: row.key() }, version });
+        self
+    }
+
+    /// With a new token.
+    pub fn put_token(self, row: &TokenRow) -> Self {
+        self.write(insert_row::<TokenRow>(), row.to_columns(), None)
+    }
+
+    /// With a token revoked: `row` as it stands afterwards. Only if it was not revoked before.
+    pub fn revoke_token(self, row: &TokenRow) -> Self {
+        self.write(
+            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+            vec![row.id.to_column(), row.revoked_at.to_column()],
+            Some((TokenRow::TABLE, row.key())),
+        )
+    }
+
+    /// With a new invitation.
+    pub fn put_invitation(self, row: &InvitationRow) -> Self {
+        self.write(insert_row::<InvitationRow>(), row.to_columns(), None)
+    }
+
+    /// With an invitation used: `row` as it stands afterwards. Only if it was not used before.
+    pub fn use_invitation(self, row: &InvitationRow) -> Self {
+        self.write(
+            "UPDATE invitations SET used_at = $2 WHERE id = $1 AND used_at IS NULL",
+            vec![row.id.to_column(), row.used_at.to_column()],
+            Some((InvitationRow::TABLE, row.key())),
+        )
+    }
+
+    /// With a sealed secret, in place of the one of its name.
+    pub fn put_secret(self, row: &SecretRow) -> Self {
+        self.write(upsert_row::<SecretRow>(), row.to_columns(), None)
+    }
+
+    /// Without this secret. Only if it is there.
+    pub fn delete_secret(self, name: &SecretName) -> Self {
+        self.write("DELETE FROM secrets WHERE name = $1", vec![name.to_column()], Some((SecretRow::TABLE, name.to_string())))
+    }
+
+    /// With the host key of a resource that has none yet.
+    pub fn learn_host_key(self, row: &HostKeyRow) -> Self {
+        self.write(insert_row::<HostKeyRow>(), row.to_columns(), None)
+    }
+
+    /// With a bundle's files, kept by the bundle's digest; those that are there stay as they are.
+    pub fn put_bundle_files(mut self, files: &[BundleFile]) -> Self {
+        let sql: Sql = format!("{} ON CONFLICT (digest, path) DO NOTHING", insert_row::<BundleFile>()).into();
+        self.writes.extend(files.iter().map(|file| Write { sql: sql.clone(), args: file.to_columns(), must: None }));
+        self
+    }
+
+    /// With the answer to a POST that came under an idempotency key; see [`crate::Store::begin_idempotent`].
+    pub fn finish_idempotent(self, person: PrincipalId, key: &str, status: u16, body: &str) -> Self {
+        self.write(
+            crate::idempotency::FINISH,
+            vec![crate::idempotency::id(person, key), Column::Int(status.into()), Column::Text(body.to_owned())],
+            None,
+        )
+    }
+
+    fn write(mut self, sql: impl Into<String>, args: Vec<Column>, must: Option<(&'static str, String)>) -> Self {
+        self.writes.push(Write { sql: sql.into().into(), args, must });
+        self
+    }
+
+    /// Seals the entries and works out all that needs no database.
+    pub(crate) fn prepare(self) -> Result<Prepared, StoreError> {
+        let mut lines = Vec::with_capacity(self.drafts.len());
+        let mut rows = BTreeSet::new();
+        for draft in self.drafts {
+            let entry = draft.seal();
+            rows.extend(touches(&entry.event));
+            let unwritable = |error: serde_json::Error| StoreError::Leaf { why: error.to_string() };
+            let leaf = String::from_utf8(entry.leaf().map_err(unwritable)?).map_err(|e| StoreError::Leaf { why: e.to_string() })?;
+            let columns = vec![
+                Column::Text(entry.id.to_string()),
+                entry.at.to_column(),
+                Column::Text(entry.actor.to_string()),
+                Column::Text(entry.door.to_string()),
+                Column::Text(entry.event.name().to_owned()),
+                Column::Text(leaf),
+                Column::Text(serde_json::to_string(&entry.texts).map_err(unwritable)?),
+            ];
+            lines.push(Line { entry, columns });
+        }
+        rows.extend(self.expectations.iter().map(|e| e.key.clone()));
+        Ok(Prepared { lines, rows, expectations: self.expectations, writes: self.writes })
+    }
+}
+
+/// An entry and its columns.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) entry: Entry,
+    pub(crate) columns: Vec<Column>,
+}
+
+/// A change, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) lines: Vec<Line>,
+    /// Rows that are changed or expected, in the order in which they are locked.
+    pub(crate) rows: BTreeSet<RowKey>,
+    pub(crate) expectations: Vec<Expectation>,
+    pub(crate) writes: Vec<Write>,
+}

@@ -1,0 +1,168 @@
+//! Rows of which the log holds a keyed digest: tokens, invitations, sealed secrets; and host keys, whose fingerprint it holds.
+
+use access::identity::Scope;
+use access::ids::{PrincipalId, TokenId};
+use access::names::{ResourceName, SecretName};
+use access::row::{Column, ColumnError, Field, Row, json_from_column, json_to_column};
+use base64::Engine as _;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+macro_rules! committed {
+    ($($(#[$doc:meta])* $name:ident in $table:literal { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty,)* }
+
+        impl Row for $name {
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+            fn to_columns(&self) -> Vec<Column> {
+                vec![$(self.$field.to_column()),*]
+            }
+            fn from_columns(columns: &[Column]) -> Result<Self, ColumnError> {
+                let mut values = columns.iter();
+                $(
+                    let column = values.next().unwrap_or(&Column::Null);
+                    let $field = <$ty as Field>::from_column(column).ok_or_else(|| ColumnError {
+                        table: $table,
+                        column: stringify!($field),
+                        found: column.to_string(),
+                        wanted: stringify!($ty),
+                    })?;
+                )*
+                Ok(Self { $($field),* })
+            }
+        }
+    )*};
+}
+
+/// What a token may be used for, in one column.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scopes(pub Vec<Scope>);
+
+impl Field for Scopes {
+    fn to_column(&self) -> Column {
+        json_to_column(&self.0)
+    }
+    fn from_column(column: &Column) -> Option<Self> {
+        json_from_column(column).map(Self)
+    }
+}
+
+committed! {
+    /// A bearer token; the token itself is nowhere.
+    TokenRow in "tokens" {
+        /// `tok_…`.
+        id: TokenId,
+        /// Whose.
+        person: PrincipalId,
+        /// SHA-256 of the token, hex.
+        verifier: String,
+        /// For what.
+        scopes: Scopes,
+        /// What its owner calls it.
+        label: Option<String>,
+        /// Since when.
+        created_at: Timestamp,
+        /// Until when.
+        expires_at: Timestamp,
+        /// When it was taken away.
+        revoked_at: Option<Timestamp>,
+    }
+    /// A single-use way to sign in for the first time.
+    InvitationRow in "invitations" {
+        /// Any text that is used once.
+        id: String,
+        /// Whose.
+        person: PrincipalId,
+        /// SHA-256 of the link's secret, hex.
+        verifier: String,
+        /// Until when.
+        expires_at: Timestamp,
+        /// When it was used.
+        used_at: Option<Timestamp>,
+    }
+    /// A secret, sealed; the store can't open it.
+    SecretRow in "secrets" {
+        /// As `resources.toml` names it.
+        name: SecretName,
+        /// The sealed bytes, base64.
+        sealed: String,
+        /// The key that seals it.
+        key_id: String,
+        /// Since when.
+        set_at: Timestamp,
+    }
+    /// The one host key that is trusted for a resource since it was first seen.
+    HostKeyRow in "host_keys" {
+        /// Whose.
+        resource: ResourceName,
+        /// `SHA256:…` as OpenSSH prints it.
+        fingerprint: String,
+        /// The public key in OpenSSH's format, without comment.
+        public_key: String,
+        /// Since when.
+        learned_at: Timestamp,
+    }
+}
+
+impl HostKeyRow {
+    /// Whether the fingerprint is this public key's.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let blob = self.public_key.split(' ').nth(1).and_then(|b| base64::engine::general_purpose::STANDARD.decode(b).ok());
+        let Some(blob) = blob else { return false };
+        self.fingerprint.strip_prefix("SHA256:") == Some(&base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob)))
+    }
+}
+
+/// The bytes of a row that a keyed digest is taken of: the same for who writes the entry and for who replays the log.
+///
+/// JSON of the table's name and of each column's name and value, in order.
+pub fn digestible<R: Row>(row: &R) -> Vec<u8> {
+    let values = row.to_columns();
+    let columns: Vec<_> = R::COLUMNS
+        .iter()
+        .zip(&values)
+        .map(|(name, value)| match value {
+            Column::Null => serde_json::json!([name, null]),
+            Column::Int(n) => serde_json::json!([name, n]),
+            Column::Text(t) => serde_json::json!([name, t]),
+        })
+        .collect();
+    serde_json::json!([R::TABLE, columns]).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_key_and_its_fingerprint_belong_together() {
+        let mut row = HostKeyRow {
+            resource: "db-1".parse().unwrap(),
+            fingerprint: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU".into(),
+            public_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl".into(),
+            learned_at: Timestamp::UNIX_EPOCH,
+        };
+        assert!(row.is_consistent());
+        row.public_key.push('x');
+        assert!(!row.is_consistent());
+    }
+
+    #[test]
+    fn every_column_is_in_what_is_digested() {
+        let row = InvitationRow {
+            id: "inv".into(),
+            person: "usr_00000000000000000000000001".parse().unwrap(),
+            verifier: "00ff".into(),
+            expires_at: Timestamp::UNIX_EPOCH,
+            used_at: None,
+        };
+        assert_eq!(
+            String::from_utf8(digestible(&row)).unwrap(),
+            r#"["invitations",[["id","inv"],["person","usr_00000000000000000000000001"],["verifier","00ff"],["expires_at",0],["used_at",null]]]"#
+        );
+    }
+}

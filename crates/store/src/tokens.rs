@@ -1,0 +1,34 @@
+//! Bearer tokens, by what verifies them.
+
+use access::ids::{PrincipalId, TokenId};
+
+use crate::committed::TokenRow;
+use crate::error::StoreError;
+use crate::select::Select;
+use crate::store::Store;
+
+impl Store {
+    /// The token with this verifier (SHA-256, hex), revoked or not, run out or not.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn token_by_verifier(&self, verifier: &str) -> Result<Option<TokenRow>, StoreError> {
+        self.first(Select::all().is("verifier", &verifier.to_owned())).await
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.first(Select::all().is("id", &id)).await
+    }
+
+    /// All tokens of a person, revoked ones too, newest first.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn tokens_of(&self, person: PrincipalId) -> Result<Vec<TokenRow>, StoreError> {
+        self.select(Select::all().is("person", &person)).await
+    }
+}
