@@ -9,6 +9,7 @@
 //! - [`bundle`]: one self-contained file that an auditor verifies offline.
 
 pub mod bundle;
+pub mod finding;
 pub mod log;
 pub mod recording;
 

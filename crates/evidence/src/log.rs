@@ -8,7 +8,7 @@
 
 pub mod alignment;
 pub mod checkpoint;
-pub mod finding;
+
 pub mod leaves;
 pub mod publication;
 pub mod texts;
@@ -18,7 +18,7 @@ pub mod verify;
 pub mod writer;
 
 pub use checkpoint::{CheckpointKey, CheckpointVerifier, SignedCheckpoint};
-pub use finding::{Finding, Report, Subject};
+
 pub use tree::Hash;
-pub use verify::{OtherCheckpoint, verify};
-pub use writer::{LogError, LogWriter, Sync};
+pub use verify::{LogReport, OtherCheckpoint, verify};
+pub use writer::{Fsync, LogError, LogWriter};

@@ -92,8 +92,8 @@ impl CheckpointKey {
         let malformed = || CheckpointError::Key("signing", "PRIVATE+KEY+<origin>+<id>+<key>");
         let encoded = encoded.trim();
         let signer = StandardSigner::new(encoded).map_err(|_| malformed())?;
-        let mut parts = encoded.rsplitn(2, '+');
-        let secret = parts.next().and_then(|key| BASE64_STANDARD.decode(key).ok()).map(Zeroizing::new);
+        let secret = encoded.splitn(5, '+').nth(4);
+        let secret = secret.and_then(|key| BASE64_STANDARD.decode(key).ok()).map(Zeroizing::new);
         let secret = secret.ok_or_else(malformed)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(secret.get(1..).unwrap_or_default()).map_err(|_| malformed())?;
         let name = signed_note::Signer::name(&signer);
@@ -314,6 +314,6 @@ mod tests {
         let verifier = StandardVerifier::new(&key.verifier().to_string()).unwrap();
         let note = Note::from_bytes(signed.note()).unwrap();
         assert!(note.verify(&VerifierList::new(vec![Box::new(verifier)])).is_ok());
-        assert!(!format!("{key:?}").contains(secret.rsplit('+').next().unwrap()));
+        assert!(!format!("{key:?}").contains(secret.splitn(5, '+').nth(4).unwrap()));
     }
 }

@@ -92,7 +92,7 @@ fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> 
 
 /// When the log is forced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
+pub enum Fsync {
     /// With each checkpoint. The store is the truth for everything since, so nothing can be lost.
     AtCheckpoint,
     /// Never: for tests and throw-away logs.
@@ -104,7 +104,7 @@ pub enum Sync {
 pub struct LogWriter {
     dir: LogDirectory,
     key: CheckpointKey,
-    sync: Sync,
+    sync: Fsync,
     edge: Edge,
     /// The leaves of the bundle at the edge, framed.
     bundle: Vec<u8>,
@@ -121,7 +121,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// When the directory cannot be used, another process writes it, or what is on disk is not what its checkpoint says.
-    pub fn open(dir: impl Into<PathBuf>, key: CheckpointKey, sync: Sync) -> Result<Self, LogError> {
+    pub fn open(dir: impl Into<PathBuf>, key: CheckpointKey, sync: Fsync) -> Result<Self, LogError> {
         let path: PathBuf = dir.into();
         fs::create_dir_all(&path).map_err(io_error("make", &path))?;
         let folder = File::open(&path).map_err(io_error("open", &path))?;
@@ -227,7 +227,8 @@ impl LogWriter {
             self.edge.push(tree::leaf_hash(leaf), &mut full);
             if !full.is_empty() {
                 let number = (self.edge.size() >> 8) - 1;
-                self.write(TileKind::Entries, number, 0, &std::mem::take(&mut self.bundle))?;
+                let bundle = std::mem::take(&mut self.bundle);
+                self.write(TileKind::Entries, number, 0, &bundle)?;
                 for FullTile { level, number, hashes } in full.drain(..) {
                     self.write(TileKind::Hashes(level), number, 0, hashes.as_flattened())?;
                 }
@@ -264,7 +265,7 @@ impl LogWriter {
         let signed = self.key.sign(size, self.root(), now)?;
         let path = self.dir.path().join("checkpoint");
         let file = write_whole(&path, signed.note()).map_err(io_error("write", &path))?;
-        if self.sync == Sync::AtCheckpoint {
+        if self.sync == Fsync::AtCheckpoint {
             let synced = fsync(&file).and_then(|()| fsync(&self.folder));
             synced.map_err(|e| io_error("sync", &path)(e.into()))?;
         }
@@ -275,10 +276,10 @@ impl LogWriter {
 
     fn force(&self) -> Result<(), LogError> {
         match self.sync {
-            Sync::AtCheckpoint => {
+            Fsync::AtCheckpoint => {
                 syncfs(&self.folder).map_err(|e| io_error("sync", self.dir.path())(e.into()))
             }
-            Sync::Never => Ok(()),
+            Fsync::Never => Ok(()),
         }
     }
 
@@ -312,8 +313,7 @@ impl LogWriter {
     /// # Errors
     /// When the entry lies outside that tree, the tree outside the log, or a tile cannot be read.
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, LogError> {
-        let size_known = size.min(self.size() + 1);
-        if size_known > self.size() {
+        if size > self.size() {
             return Err(ProofError::Outside { what: format!("the tree of {size} entries"), size: self.size() }.into());
         }
         Ok(tree::inclusion_proof(self, index, size)?)
@@ -446,3 +446,6 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
         Err(e) => Err(e),
     }
 }
+
+#[cfg(test)]
+mod tests;
