@@ -3,3 +3,19 @@
 mod algorithms;
 mod text;
 mod wire;
+
+mod ask;
+mod channel;
+pub mod door;
+mod forward;
+mod handler;
+mod lane;
+mod line;
+mod relay;
+mod rights;
+mod session;
+mod sftp;
+mod sftp_files;
+mod target;
+
+pub use door::{DoorLimits, SshDoor};

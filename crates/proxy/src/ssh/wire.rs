@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
@@ -17,21 +17,19 @@ use tokio::net::TcpStream;
 struct Shared {
     stream: TcpStream,
     ended: AtomicBool,
-    received: AtomicU64,
-    sent: AtomicU64,
 }
 
 /// The stream that is given to the SSH library.
 #[derive(Debug)]
 pub(crate) struct Wire(Arc<Shared>);
 
-/// What ends a [`Wire`] at once, and knows what passed over it.
+/// What ends a [`Wire`] at once, and sees whether its peer closed.
 #[derive(Debug, Clone)]
 pub(crate) struct Shears(Arc<Shared>);
 
 /// Makes a stream severable.
 pub(crate) fn severable(stream: TcpStream) -> (Wire, Shears) {
-    let shared = Arc::new(Shared { stream, ended: AtomicBool::new(false), received: AtomicU64::new(0), sent: AtomicU64::new(0) });
+    let shared = Arc::new(Shared { stream, ended: AtomicBool::new(false) });
     (Wire(shared.clone()), Shears(shared))
 }
 
@@ -41,14 +39,20 @@ impl Shears {
         let _ = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Both);
     }
 
-    /// Whether the peer closed its side, or the connection failed.
-    pub(crate) fn peer_has_ended(&self) -> bool {
-        self.0.ended.load(Ordering::Acquire)
-    }
-
-    /// Bytes received and sent on the network, encryption included.
-    pub(crate) fn traffic(&self) -> (u64, u64) {
-        (self.0.received.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed))
+    /// Resolves when the peer has closed its side, reading away what still comes. Only for when nobody else reads any more.
+    pub(crate) async fn peer_closes(&self) {
+        let mut away = [0; 4096];
+        while !self.0.ended.load(Ordering::Acquire) {
+            if self.0.stream.readable().await.is_err() {
+                return;
+            }
+            match self.0.stream.try_read(&mut away) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
     }
 }
 
@@ -64,10 +68,7 @@ impl AsyncRead for Wire {
                     self.0.ended.store(true, Ordering::Release);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(n) => {
-                    self.0.received.fetch_add(n as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
-                }
+                Ok(_) => return Poll::Ready(Ok(())),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => {
                     self.0.ended.store(true, Ordering::Release);
@@ -83,10 +84,7 @@ impl AsyncWrite for Wire {
         loop {
             ready!(self.0.stream.poll_write_ready(cx))?;
             match self.0.stream.try_write(bytes) {
-                Ok(n) => {
-                    self.0.sent.fetch_add(n as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(n));
-                }
+                Ok(n) => return Poll::Ready(Ok(n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }

@@ -1,0 +1,279 @@
+//! One session channel of a client: gathers what it asks for, goes through the door, starts it at the target, relays it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::reason::Refusal;
+use access::session::EndReason;
+use bytes::Bytes;
+use russh::{Channel, ChannelMsg, Pty, server};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::ask::{self, Left};
+use super::handler::Place;
+use super::lane::Lane;
+use super::relay::{self, ClientSide, Ended, TargetSide};
+use super::rights::Start;
+use super::session::{Live, Visit};
+use super::text;
+
+/// Environment variables of one channel, at most; a client that sends more means harm.
+const VARIABLES: usize = 64;
+/// How long each side may take to be told that it is over.
+const FAREWELL: Duration = Duration::from_millis(450);
+
+/// Whether a variable speaks to the gate and goes no further.
+pub(crate) fn is_for_the_gate(name: &str) -> bool {
+    name.starts_with("TIDEGATE_")
+}
+
+/// A terminal as the client describes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Terminal {
+    name: String,
+    columns: u32,
+    rows: u32,
+    pixels: (u32, u32),
+    modes: Vec<(Pty, u32)>,
+}
+
+/// What a client asked for on a channel before it started something.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) terminal: Option<Terminal>,
+    env: Vec<(String, String)>,
+    agent: bool,
+    /// What arrived while nothing ran yet.
+    pub(crate) early: Vec<ChannelMsg>,
+}
+
+impl Wishes {
+    /// What the client told the gate in a variable.
+    pub(crate) fn told(&self, name: &str) -> Option<&str> {
+        self.env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn resize(&mut self, columns: u32, rows: u32, pixels: (u32, u32)) {
+        if let Some(terminal) = &mut self.terminal {
+            (terminal.columns, terminal.rows, terminal.pixels) = (columns, rows, pixels);
+        }
+    }
+}
+
+/// Serves one channel from its opening to its end.
+pub(crate) async fn serve(visit: Arc<Visit>, channel: Channel<server::Msg>, place: Place) {
+    let _place = place;
+    let (rx, tx) = channel.split();
+    let mut client = ClientSide { rx, tx };
+    let mut wishes = Wishes::default();
+    let Some(start) = gather(&mut client, &mut wishes).await else {
+        let _ = client.tx.close().await;
+        return;
+    };
+    match ask::enter(&visit, &mut client, &mut wishes).await {
+        Ok(live) => run(&visit, &live, client, wishes, start).await,
+        Err(Left::Refused(refusal)) => refuse(&client, wishes.terminal.is_some(), &refusal).await,
+        Err(Left::Waiting(line)) => leave(&client, wishes.terminal.is_some(), &line, access::reason::Reason::Pending.ssh_exit()).await,
+        Err(Left::Gone) => {
+            let _ = client.tx.close().await;
+        }
+    }
+}
+
+/// Reads requests until something is to be started; `None` if the client leaves before.
+async fn gather(client: &mut ClientSide, wishes: &mut Wishes) -> Option<Start> {
+    loop {
+        match client.rx.wait().await? {
+            ChannelMsg::RequestPty { term, col_width, row_height, pix_width, pix_height, terminal_modes, .. } => {
+                wishes.terminal = Some(Terminal {
+                    name: term,
+                    columns: col_width,
+                    rows: row_height,
+                    pixels: (pix_width, pix_height),
+                    modes: terminal_modes,
+                });
+            }
+            ChannelMsg::SetEnv { variable_name, variable_value, .. } if wishes.env.len() < VARIABLES => {
+                wishes.env.push((variable_name, variable_value));
+            }
+            ChannelMsg::AgentForward { .. } => wishes.agent = true,
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
+                wishes.resize(col_width, row_height, (pix_width, pix_height));
+            }
+            ChannelMsg::RequestShell { .. } => return Some(Start::Shell),
+            ChannelMsg::Exec { command, .. } => return Some(Start::Exec(command)),
+            ChannelMsg::RequestSubsystem { name, .. } => return Some(Start::Subsystem(name)),
+            message @ (ChannelMsg::Data { .. } | ChannelMsg::Eof) => wishes.early.push(message),
+            ChannelMsg::Close => return None,
+            _ => {}
+        }
+    }
+}
+
+/// Starts what was asked for at the target, relays it, and closes.
+async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut wishes: Wishes, start: Start) {
+    if let Err(refusal) = start.allowed_by(&live.rights, &live.facts) {
+        visit.report_refused(start.what(), start.detail()).await;
+        return refuse(&client, wishes.terminal.is_some(), &refusal).await;
+    }
+    let terminal = match wishes.terminal.take() {
+        Some(terminal) if live.rights.pty => Some(terminal),
+        Some(_) => {
+            visit.report_refused("pty", String::new()).await;
+            None
+        }
+        None => None,
+    };
+    let lane = Lane::new(visit.number(), start.cargo(&live.rights, terminal.is_some()), live, visit.client.clone());
+    let env = sift(visit, live, std::mem::take(&mut wishes.env)).await;
+    let agent = wishes.agent && live.rights.agent_forward;
+    if wishes.agent && !agent {
+        visit.report_refused("agent_forward", String::new()).await;
+    }
+    let activity = json!({
+        "do": start.what(),
+        "command": start.detail(),
+        "terminal": terminal.as_ref().map(|t| json!({"name": text::inert(&t.name, 64), "columns": t.columns, "rows": t.rows})),
+        "env": env.iter().map(|(n, v)| (text::inert(n, 128), text::inert(v, 1024))).collect::<std::collections::BTreeMap<_, _>>(),
+        "agent": agent,
+    });
+    if live.note(lane.number, activity).await.is_err() {
+        return say_cut(live, &lane, &client, EndReason::Recorder).await;
+    }
+    let mut notices = live.notices();
+    let opened = tokio::select! {
+        biased;
+        end = relay::until_cut(&mut notices) => return say_cut(live, &lane, &client, end).await,
+        opened = open(visit, live, &start, terminal.as_ref(), &env, agent) => opened,
+    };
+    let mut target = match opened {
+        Ok(target) => target,
+        Err(why) => {
+            let _ = live.note(lane.number, json!({"do": "target.refused", "why": why})).await;
+            return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
+        }
+    };
+    let ended = relay::relay(live, &lane, &mut client, &mut target, std::mem::take(&mut wishes.early)).await;
+    finish(live, &lane, client, target, ended).await;
+}
+
+/// Closes a relayed channel on both sides.
+pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut target: TargetSide, ended: Ended) {
+    match ended {
+        Ended::Client => {
+            let _ = target.tx.close().await;
+            let _ = lane.closed(live).await;
+        }
+        Ended::Target => {
+            let _ = lane.closed(live).await;
+            let _ = client.tx.close().await;
+        }
+        // The client left: the target learns it as it would from a client of its own.
+        Ended::Cut(EndReason::Client) => {
+            let _ = lane.closed(live).await;
+            let _ = timeout(FAREWELL, target.tx.close()).await;
+        }
+        Ended::Cut(end) => {
+            let stopped = timeout(FAREWELL, relay::stop(&mut target));
+            let told = timeout(FAREWELL, say_cut(live, lane, &client, end));
+            let _ = tokio::join!(stopped, told);
+            let _ = lane.closed(live).await;
+        }
+    }
+}
+
+/// Tells the client why it was cut, and exits for it.
+async fn say_cut(live: &Live, lane: &Lane, client: &ClientSide, end: EndReason) {
+    let _ = relay::say(live, lane, &client.tx, end.sentence()).await;
+    if lane.has_error_stream() && end.is_cut() {
+        let _ = client.tx.exit_status(76).await;
+    }
+    let _ = client.tx.eof().await;
+    let _ = client.tx.close().await;
+}
+
+/// Keeps the variables that may reach the target; reports the others.
+async fn sift(visit: &Visit, live: &Live, env: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut kept = Vec::new();
+    for (name, value) in env {
+        if is_for_the_gate(&name) {
+            continue;
+        }
+        if live.rights.allows_env(&name) {
+            kept.push((name, value));
+        } else {
+            visit.report_refused("env", text::inert(&name, 256)).await;
+        }
+    }
+    kept
+}
+
+/// Opens a channel at the target and starts something on it. All requests go out before the first answer is awaited.
+async fn open(
+    visit: &Visit,
+    live: &Live,
+    start: &Start,
+    terminal: Option<&Terminal>,
+    env: &[(String, String)],
+    agent: bool,
+) -> Result<TargetSide, String> {
+    let gone = |e: russh::Error| e.to_string();
+    let channel = live.target.handle().channel_open_session().await.map_err(gone)?;
+    let (mut rx, tx) = channel.split();
+    let mut answers = 0;
+    if agent {
+        visit.forwards.allow_agent();
+        tx.agent_forward(false).await.map_err(gone)?;
+    }
+    if let Some(t) = terminal {
+        tx.request_pty(true, &t.name, t.columns, t.rows, t.pixels.0, t.pixels.1, &t.modes).await.map_err(gone)?;
+        answers += 1;
+    }
+    for (name, value) in env {
+        tx.set_env(false, name.as_str(), value.as_str()).await.map_err(gone)?;
+    }
+    match start {
+        Start::Shell => tx.request_shell(true).await,
+        Start::Exec(command) => tx.exec(true, command.as_slice()).await,
+        Start::Subsystem(name) => tx.request_subsystem(true, name.as_str()).await,
+    }
+    .map_err(gone)?;
+    answers += 1;
+    // The last answer is the start's own; a terminal that was refused is not fatal.
+    while let Some(message) = rx.wait().await {
+        match message {
+            ChannelMsg::Success => answers -= 1,
+            ChannelMsg::Failure if answers == 1 => return Err(format!("it does not start this {}", start.what())),
+            ChannelMsg::Failure => answers -= 1,
+            ChannelMsg::Close => return Err("it closed the channel".to_owned()),
+            _ => {}
+        }
+        if answers == 0 {
+            return Ok(TargetSide { rx, tx });
+        }
+    }
+    Err("it closed the connection".to_owned())
+}
+
+/// Says no, with the exit status that belongs to the reason.
+async fn refuse(client: &ClientSide, has_terminal: bool, refusal: &Refusal) {
+    leave(client, has_terminal, &refusal.to_string(), refusal.reason.ssh_exit()).await;
+}
+
+/// One line to the client, an exit status, and the channel is closed. Bounded, since a client may not read.
+async fn leave(client: &ClientSide, has_terminal: bool, line: &str, status: u32) {
+    let line = text::inert(line, 2048);
+    let _ = timeout(Duration::from_secs(5), async {
+        if has_terminal {
+            let _ = client.tx.data_bytes(Bytes::from(format!("tidegate: {line}\r\n"))).await;
+        } else {
+            let _ = client.tx.extended_data_bytes(1, Bytes::from(format!("tidegate: {line}\n"))).await;
+        }
+        let _ = client.tx.exit_status(status).await;
+        let _ = client.tx.eof().await;
+        let _ = client.tx.close().await;
+    })
+    .await;
+}
+

@@ -1,0 +1,190 @@
+//! The listener: admits connections within limits, and keeps each one's faults to itself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use russh::keys::PrivateKey;
+use russh::{MethodKind, MethodSet, SshId, server};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::algorithms;
+use super::handler::Visitor;
+use super::wire;
+use crate::gatekeeper::Gatekeeper;
+
+/// Bytes a peer may send on a channel before what it sent has been forwarded.
+pub(crate) const WINDOW: u32 = 2 * 1024 * 1024;
+/// The largest data packet.
+pub(crate) const PACKET: u32 = 32 * 1024;
+/// Messages of one channel that wait to be relayed. Their bytes are bounded by [`WINDOW`]; this bounds very small ones.
+pub(crate) const QUEUE: usize = 4096;
+
+/// How much strangers may take of the gate.
+#[derive(Debug, Clone)]
+pub struct DoorLimits {
+    /// Connections that have not signed in yet, all together.
+    pub strangers: usize,
+    /// The same from one address.
+    pub strangers_per_address: usize,
+    /// How long signing in may take.
+    pub grace: Duration,
+    /// Attempts at signing in on one connection.
+    pub attempts: usize,
+    /// Channels open at once on one connection.
+    pub channels: u32,
+    /// Silence after which a peer is asked whether it is still there; after three questions without answer it is not.
+    pub keepalive: Duration,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self {
+            strangers: 512,
+            strangers_per_address: 128,
+            grace: Duration::from_secs(30),
+            attempts: 6,
+            channels: 64,
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The SSH door of the gate.
+pub struct SshDoor {
+    pub(crate) gate: Arc<dyn Gatekeeper>,
+    pub(crate) limits: DoorLimits,
+    config: Arc<server::Config>,
+    strangers: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl SshDoor {
+    /// A door that shows these host keys.
+    #[must_use]
+    pub fn new(gate: Arc<dyn Gatekeeper>, host_keys: Vec<PrivateKey>, limits: DoorLimits) -> Arc<Self> {
+        let mut methods = MethodSet::empty();
+        methods.push(MethodKind::PublicKey);
+        let config = server::Config {
+            server_id: SshId::Standard("SSH-2.0-Tidegate".into()),
+            methods,
+            auth_rejection_time: Duration::from_millis(300),
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: host_keys,
+            window_size: WINDOW,
+            maximum_packet_size: PACKET,
+            channel_buffer_size: QUEUE,
+            event_buffer_size: 64,
+            preferred: algorithms::preferred(),
+            max_auth_attempts: limits.attempts,
+            inactivity_timeout: None,
+            keepalive_interval: Some(limits.keepalive),
+            keepalive_max: 3,
+            nodelay: true,
+            manual_window: true,
+            ..server::Config::default()
+        };
+        Arc::new(Self {
+            gate,
+            strangers: Arc::new(Semaphore::new(limits.strangers)),
+            limits,
+            config: Arc::new(config),
+            by_address: Arc::default(),
+        })
+    }
+
+    /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => self.clone().admit(stream, from),
+                Err(error) => {
+                    // Out of descriptors, most likely: those that are open must get the chance to close.
+                    tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Starts one connection, or drops it when there are too many strangers already.
+    fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        let Some(stranger) = self.stranger(from.ip()) else {
+            tracing::debug!(%from, "too many connections that have not signed in");
+            return;
+        };
+        tokio::spawn(async move {
+            // A fault in one session ends that session.
+            if AssertUnwindSafe(self.attend(stream, from, stranger)).catch_unwind().await.is_err() {
+                tracing::error!(%from, "a connection ended by a fault of the gate");
+            }
+        });
+    }
+
+    async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
+        let _ = stream.set_nodelay(true);
+        let (wire, shears) = wire::severable(stream);
+        let known = CancellationToken::new();
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let visitor = Visitor::new(self.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
+        let deadline = tokio::time::Instant::now() + self.limits.grace;
+        let session = match tokio::time::timeout_at(deadline, server::run_stream(self.config.clone(), wire, visitor)).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => return tracing::debug!(%from, %error, "no SSH"),
+            Err(_) => return shears.sever(),
+        };
+        tokio::pin!(session);
+        tokio::select! {
+            ended = &mut session => return tracing::debug!(%from, ?ended, "left before signing in"),
+            () = known.cancelled() => {}
+            () = tokio::time::sleep_until(deadline) => {
+                tracing::debug!(%from, "took too long to sign in");
+                shears.sever();
+            }
+        }
+        if let Err(error) = session.await {
+            tracing::debug!(%from, %error, "connection ended");
+        }
+        shears.sever();
+    }
+
+    fn stranger(&self, address: IpAddr) -> Option<Stranger> {
+        let place = self.strangers.clone().try_acquire_owned().ok()?;
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= self.limits.strangers_per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Stranger { address, counts: self.by_address.clone(), _place: place })
+    }
+}
+
+/// A place among the connections that have not signed in; given back when dropped.
+pub(crate) struct Stranger {
+    address: IpAddr,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What the SSH library calls for one client: proofs become an identity, channels become tasks of a [`Visit`].
+//!
+//! Nothing here waits for the client or the target: a callback that waits stops the whole connection.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use access::identity::VerifiedIdentity;
+use access::names::Selector;
+use russh::keys::ssh_key::{Algorithm, Signature};
+use russh::keys::{Certificate, PublicKey};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
+use tokio_util::sync::CancellationToken;
+
+use super::door::{SshDoor, Stranger};
+use super::session::Visit;
+use super::wire::Shears;
+use super::{algorithms, channel, forward, text};
+use crate::gatekeeper::{Knock, Offer, Presence, Proof};
+
+/// One client connection, from its first byte.
+pub(crate) struct Visitor {
+    door: Arc<SshDoor>,
+    from: SocketAddr,
+    shears: Shears,
+    /// Told when the client has signed in.
+    known: CancellationToken,
+    /// Told (by the door) when the connection is over.
+    gone: CancellationToken,
+    stranger: Option<Stranger>,
+    proven: Option<(VerifiedIdentity, Selector)>,
+    visit: Option<Arc<Visit>>,
+    /// Session channels on which something runs already.
+    started: HashSet<ChannelId>,
+    open_channels: Arc<AtomicU32>,
+}
+
+impl Visitor {
+    pub(crate) fn new(
+        door: Arc<SshDoor>,
+        from: SocketAddr,
+        shears: Shears,
+        known: CancellationToken,
+        gone: CancellationToken,
+        stranger: Stranger,
+    ) -> Self {
+        Self {
+            door,
+            from,
+            shears,
+            known,
+            gone,
+            stranger: Some(stranger),
+            proven: None,
+            visit: None,
+            started: HashSet::new(),
+            open_channels: Arc::default(),
+        }
+    }
+
+    async fn identify(&mut self, user: &str, proof: Proof) -> Auth {
+        let Ok(selector) = user.parse::<Selector>() else { return Auth::reject() };
+        match self.door.gate.identify(proof, self.from).await {
+            Ok(who) => {
+                self.proven = Some((who, selector));
+                Auth::Accept
+            }
+            Err(refusal) => {
+                tracing::info!(from = %self.from, %refusal, "sign-in refused");
+                Auth::reject()
+            }
+        }
+    }
+
+    /// The visit, and a place for one more channel; `None` when there are too many.
+    fn admit(&self) -> Option<(Arc<Visit>, Place)> {
+        let visit = self.visit.clone()?;
+        let taken = self.open_channels.fetch_add(1, Ordering::AcqRel);
+        let place = Place(self.open_channels.clone());
+        (taken < self.door.limits.channels).then_some((visit, place))
+    }
+
+    fn start(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        // RFC 4254 section 6.5: only one of shell, exec and subsystem per channel.
+        if self.started.insert(id) { session.channel_success(id) } else { session.channel_failure(id) }
+    }
+}
+
+/// One open channel of a connection.
+pub(crate) struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What a security key's signature says (its data ends with flags and a four-byte counter, OpenSSH `PROTOCOL.u2f`).
+fn presence(signature: &Signature) -> Presence {
+    match signature.algorithm() {
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => {
+            let bytes = signature.as_bytes();
+            let flags = bytes.len().checked_sub(5).and_then(|i| bytes.get(i)).copied().unwrap_or(0);
+            Presence::SecurityKey { touched: flags & 0x01 != 0, verified: flags & 0x04 != 0 }
+        }
+        _ => Presence::Unknown,
+    }
+}
+
+fn exhausted() -> ChannelOpenFailure {
+    ChannelOpenFailure::ResourceShortage
+}
+
+impl server::Handler for Visitor {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        if user.parse::<Selector>().is_err() || !algorithms::is_sound(offer.algorithm) {
+            return Ok(Auth::reject());
+        }
+        let offered = match offer.certificate {
+            Some(certificate) => Offer::Certificate(certificate),
+            None => Offer::Key(offer.public_key),
+        };
+        Ok(if self.door.gate.is_known(offered).await { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        if !algorithms::is_sound(key.algorithm) {
+            return Ok(Auth::reject());
+        }
+        let proof = Proof::Key { key: PublicKey::new(key.public_key.key_data().clone(), ""), presence: presence(key.signature) };
+        Ok(self.identify(user, proof).await)
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate, signature: &Signature) -> Result<Auth, Self::Error> {
+        if !algorithms::is_sound(&signature.algorithm()) {
+            return Ok(Auth::reject());
+        }
+        let proof = Proof::Certificate { certificate: Box::new(certificate.clone()), presence: presence(signature) };
+        Ok(self.identify(user, proof).await)
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
+        let Some((who, to)) = self.proven.take() else {
+            return Err(russh::Error::Inconsistent);
+        };
+        self.stranger = None;
+        let client = text::inert_bytes(session.remote_sshid(), 255);
+        let knock = Knock { who, to, from: self.from, client };
+        self.visit = Some(Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone()));
+        self.known.cancel();
+        Ok(())
+    }
+
+    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        match self.admit() {
+            Some((visit, place)) => {
+                reply.accept().await;
+                visit.clone().spawn(channel::serve(visit, channel, place));
+            }
+            None => reply.reject(exhausted()).await,
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        originator: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.admit() {
+            Some((visit, place)) => {
+                let to = forward::Destination { host: host.to_owned(), port, originator: originator.to_owned(), originator_port };
+                visit.clone().spawn(forward::local(visit, channel, to, reply, place));
+            }
+            None => reply.reject(exhausted()).await,
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse("streamlocal", path);
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse("x11", "");
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        // Only servers open these.
+        self.refuse("forwarded_tcpip", &format!("{host}:{port}"));
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.started.remove(&channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.started.contains(&channel) { session.channel_failure(channel) } else { session.channel_success(channel) }
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse("x11", "");
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(&mut self, channel: ChannelId, name: &str, _: &str, session: &mut Session) -> Result<(), Self::Error> {
+        let allowed = !self.started.contains(&channel)
+            && (channel::is_for_the_gate(name) || self.visit.as_ref().and_then(|v| v.live()).is_none_or(|live| live.rights.allows_env(name)));
+        if allowed { session.channel_success(channel) } else { session.channel_failure(channel) }
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, session)
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, session)
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, _: &str, session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, session)
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
+        // Before the permit is there nobody knows; the request is only passed on if the rights cover it.
+        Ok(self.visit.as_ref().and_then(|v| v.live()).is_none_or(|live| live.rights.agent_forward))
+    }
+
+    async fn signal(&mut self, _: ChannelId, _: Sig, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
+        let Some(visit) = &self.visit else { return Ok(false) };
+        match forward::listen(visit, address, *port).await {
+            Some(bound) => {
+                *port = bound;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Self::Error> {
+        let Some(visit) = &self.visit else { return Ok(false) };
+        Ok(forward::cancel(visit, address, port).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse("streamlocal", path);
+        Ok(false)
+    }
+}
+
+impl Visitor {
+    /// Reports what is refused whatever the rights say.
+    fn refuse(&self, what: &'static str, detail: &str) {
+        if let Some(visit) = &self.visit {
+            let (reporter, detail) = (visit.clone(), text::inert(detail, 1024));
+            visit.spawn(async move { reporter.report_refused(what, detail).await });
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What is kept of one channel: which of its bytes are recorded, which are digested, and what is said when it closes.
+
+use std::sync::Mutex;
+
+use access::rights::SftpRights;
+use bytes::Bytes;
+use russh::server;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::session::{Live, lock};
+use super::sftp::Observer;
+use crate::tape::{Direction, Kind, TapeFailed};
+
+/// One of the byte streams of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// What the client sends.
+    In,
+    /// What the target sends.
+    Out,
+    /// What the target sends as extended data: standard error.
+    Err,
+}
+
+/// Nothing more may be forwarded: the recorder failed, or the stream can't be understood. The session is ending already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+impl From<TapeFailed> for Stopped {
+    fn from(_: TapeFailed) -> Self {
+        Self
+    }
+}
+
+/// What comes of some bytes once they are recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// To be forwarded.
+    pub(crate) on: Vec<Bytes>,
+    /// To be sent back to where they came from.
+    pub(crate) back: Vec<Bytes>,
+}
+
+impl Passed {
+    fn all(bytes: Bytes) -> Self {
+        Self { on: vec![bytes], back: Vec::new() }
+    }
+}
+
+/// What a channel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cargo {
+    /// A terminal: content is what is shown and typed.
+    Terminal,
+    /// A shell or command without a terminal: content and digests.
+    Command,
+    /// A file transfer program whose streams are the files: digests.
+    Transfer,
+    /// The sftp subsystem: operations.
+    Sftp(SftpRights),
+    /// A forwarded connection: byte counts.
+    Forward,
+}
+
+struct Tally {
+    bytes: u64,
+    digest: Option<Sha256>,
+}
+
+impl Tally {
+    fn new(digested: bool) -> Mutex<Self> {
+        Mutex::new(Self { bytes: 0, digest: digested.then(Sha256::new) })
+    }
+
+    fn report(&self) -> Value {
+        match &self.digest {
+            Some(digest) => json!({"bytes": self.bytes, "sha256": hex(&digest.clone().finalize())}),
+            None => json!({"bytes": self.bytes}),
+        }
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// One channel as it is recorded.
+pub(crate) struct Lane {
+    pub(crate) number: u32,
+    pub(crate) client: server::Handle,
+    cargo: Cargo,
+    content: bool,
+    tallies: [Mutex<Tally>; 3],
+    sftp: Option<Mutex<Observer>>,
+    exit: Mutex<Value>,
+}
+
+impl Lane {
+    pub(crate) fn new(number: u32, cargo: Cargo, live: &Live, client: server::Handle) -> Self {
+        let digested = matches!(cargo, Cargo::Command | Cargo::Transfer);
+        Self {
+            number,
+            client,
+            cargo,
+            content: live.keeps_content() && matches!(cargo, Cargo::Terminal | Cargo::Command),
+            tallies: [Tally::new(digested), Tally::new(digested), Tally::new(digested)],
+            sftp: match cargo {
+                Cargo::Sftp(rights) => Some(Mutex::new(Observer::new(rights == SftpRights::Write))),
+                _ => None,
+            },
+            exit: Mutex::new(Value::Null),
+        }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.cargo == Cargo::Terminal
+    }
+
+    pub(crate) fn has_error_stream(&self) -> bool {
+        self.cargo != Cargo::Forward
+    }
+
+    fn tally(&self, stream: Stream) -> &Mutex<Tally> {
+        let [input, output, error] = &self.tallies;
+        match stream {
+            Stream::In => input,
+            Stream::Out => output,
+            Stream::Err => error,
+        }
+    }
+
+    fn kind(&self, stream: Stream) -> (Direction, Kind) {
+        match (stream, self.cargo) {
+            (Stream::In, Cargo::Terminal) => (Direction::Up, Kind::TerminalInput),
+            (Stream::In, _) => (Direction::Up, Kind::Input),
+            (Stream::Out, _) => (Direction::Down, Kind::Output),
+            (Stream::Err, _) => (Direction::Down, Kind::ErrorOutput),
+        }
+    }
+
+    /// Records bytes as they arrive; says what to do with them then.
+    pub(crate) async fn take(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
+        {
+            let mut tally = lock(self.tally(stream));
+            tally.bytes += bytes.len() as u64;
+            if let Some(digest) = &mut tally.digest {
+                digest.update(&bytes);
+            }
+        }
+        if self.content {
+            let (direction, kind) = self.kind(stream);
+            live.record(self.number, direction, kind, bytes.clone()).await?;
+        }
+        match (&self.sftp, stream) {
+            (Some(observer), Stream::In | Stream::Out) => self.observe(live, observer, stream, bytes).await,
+            _ => Ok(Passed::all(bytes)),
+        }
+    }
+
+    async fn observe(&self, live: &Live, observer: &Mutex<Observer>, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
+        let seen = match stream {
+            Stream::In => lock(observer).up(bytes),
+            Stream::Out | Stream::Err => lock(observer).down(bytes),
+        };
+        match seen {
+            Ok(seen) => {
+                for operation in seen.operations {
+                    live.note(self.number, operation).await?;
+                }
+                Ok(Passed { on: seen.on, back: seen.back })
+            }
+            Err(nonsense) => {
+                live.note(self.number, json!({"do": "sftp.unreadable", "why": nonsense.to_string()})).await?;
+                live.end(access::session::EndReason::Error);
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// A reply of the gate's own to the client, to stand between two packets of the target.
+    pub(crate) fn inject(&self, reply: Bytes) -> Vec<Bytes> {
+        match &self.sftp {
+            Some(observer) => lock(observer).inject(reply),
+            None => vec![reply],
+        }
+    }
+
+    /// Records what the gate itself shows.
+    pub(crate) async fn shown(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<(), Stopped> {
+        if self.content {
+            let (direction, kind) = self.kind(stream);
+            live.record(self.number, direction, kind, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// The terminal has a new size.
+    pub(crate) async fn resized(&self, live: &Live, columns: u32, rows: u32) -> Result<(), Stopped> {
+        Ok(live.note(self.number, json!({"do": "resize", "columns": columns, "rows": rows})).await?)
+    }
+
+    /// How the target's process ended.
+    pub(crate) fn exited(&self, how: Value) {
+        *lock(&self.exit) = how;
+    }
+
+    /// Records that the channel is closed and what passed through it.
+    pub(crate) async fn closed(&self, live: &Live) -> Result<(), Stopped> {
+        let left_open = self.sftp.as_ref().map(|observer| lock(observer).finish()).unwrap_or_default();
+        for operation in left_open {
+            live.note(self.number, operation).await?;
+        }
+        let [input, output, error] = &self.tallies;
+        let closed = json!({
+            "do": "channel.closed",
+            "exit": lock(&self.exit).clone(),
+            "in": lock(input).report(),
+            "out": lock(output).report(),
+            "err": lock(error).report(),
+        });
+        Ok(live.note(self.number, closed).await?)
+    }
+}

@@ -1,0 +1,105 @@
+//! What a role allows inside, asked as the literal act.
+
+use access::reason::{Reason, Refusal};
+use access::rights::{SftpRights, SshRights};
+use access::session::SessionFacts;
+
+use super::lane::Cargo;
+use super::text;
+
+/// What a session channel is to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Start {
+    Shell,
+    Exec(Vec<u8>),
+    Subsystem(String),
+}
+
+impl Start {
+    /// What kind of thing, as the audit log calls it.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec(_) => "exec",
+            Self::Subsystem(name) if name == "sftp" => "sftp",
+            Self::Subsystem(_) => "subsystem",
+        }
+    }
+
+    /// Which one, inert.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Shell => String::new(),
+            Self::Exec(command) => text::inert_bytes(command, 1024),
+            Self::Subsystem(name) => text::inert(name, 1024),
+        }
+    }
+
+    /// Whether it may be started.
+    ///
+    /// # Errors
+    /// A refusal that names what was tried.
+    pub(crate) fn allowed_by(&self, rights: &SshRights, facts: &SessionFacts) -> Result<(), Refusal> {
+        let allowed = match self {
+            Self::Shell => rights.shell,
+            // A command that is not UTF-8 equals none that could be listed.
+            Self::Exec(command) => match std::str::from_utf8(command) {
+                Ok(command) => rights.exec.allows(command),
+                Err(_) => rights.exec == access::rights::ExecRights::Any,
+            },
+            Self::Subsystem(name) if name == "sftp" => rights.sftp != SftpRights::None,
+            Self::Subsystem(name) => rights.subsystems.iter().any(|s| s == name),
+        };
+        if allowed { Ok(()) } else { Err(refusal(facts, &format!("{} {}", self.what(), self.detail()))) }
+    }
+
+    /// What of it is kept.
+    pub(crate) fn cargo(&self, rights: &SshRights, has_terminal: bool) -> Cargo {
+        match self {
+            Self::Subsystem(name) if name == "sftp" => Cargo::Sftp(rights.sftp),
+            _ if has_terminal => Cargo::Terminal,
+            Self::Exec(command) if is_transfer(command) => Cargo::Transfer,
+            Self::Shell | Self::Exec(_) | Self::Subsystem(_) => Cargo::Command,
+        }
+    }
+}
+
+/// A refusal of something the rights of this session don't cover.
+pub(crate) fn refusal(facts: &SessionFacts, tried: &str) -> Refusal {
+    let reason = if facts.limits.is_empty() { Reason::NotInRole } else { Reason::OutsideLimits };
+    Refusal::because(reason, format!("{} as {}: {}", facts.resource, facts.role, tried.trim_end()))
+}
+
+/// Whether a command is nothing but a file transfer program, whose streams are the files themselves.
+///
+/// Only then is content left out of the recording, so whatever a shell could take for more than one plain command is not one.
+fn is_transfer(command: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b" _./=,+:@%~'-".contains(b);
+    let Ok(text) = std::str::from_utf8(command) else { return false };
+    if !command.iter().all(plain) || text.contains("--daemon") || text.contains("--config") {
+        return false;
+    }
+    let mut words = text.split_whitespace();
+    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    match program {
+        "scp" => words.any(|w| w == "-t" || w == "-f"),
+        "rsync" => words.next() == Some("--server"),
+        "git-upload-pack" | "git-receive-pack" | "git-upload-archive" => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_transfer_goes_without_content() {
+        for transfer in ["scp -t /tmp", "scp -r -f 'a b'", "rsync --server -vlogDtpre.iLsfxCIvu . /srv", "git-upload-pack '/srv/x.git'"] {
+            assert!(is_transfer(transfer.as_bytes()), "{transfer}");
+        }
+        for other in ["scp -t x; sh", "scp a b", "sh", "rsync --daemon", "rsync --server --daemon --config=x .", "git-upload-pack $(sh)", "scp -t `sh`", "scp -t \nsh"] {
+            assert!(!is_transfer(other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The session: one client connection from signing in to its end.
+//!
+//! A [`Visit`] is a client that has signed in; it becomes a [`Live`] session when the gatekeeper opens and the target is dialled.
+//! One task, [`supervise`], holds the permit's watch and ends the session; channels only hear its notices.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::rights::{Rights, SshRights};
+use access::session::{ClosedSession, Dial, EndReason, SessionFacts, Standing};
+use access::verdict::RecordLevel;
+use bytes::Bytes;
+use futures::FutureExt;
+use russh::server;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::door::SshDoor;
+use super::forward::Forwards;
+use super::target::{self, Target};
+use super::wire::Shears;
+use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Question, Waiting};
+use crate::tape::{Direction, Frame, Kind, Tape, TapeFailed};
+
+/// How long channels may take to tell both sides that it is over.
+const FAREWELL: Duration = Duration::from_millis(600);
+/// How long the target may take to close its connection once it was told to.
+const TARGET_CLOSES: Duration = Duration::from_millis(800);
+/// How long the client may take to read why it was cut.
+const CLIENT_READS: Duration = Duration::from_millis(400);
+
+/// A client that has signed in.
+pub(crate) struct Visit {
+    pub(crate) door: Arc<SshDoor>,
+    pub(crate) knock: Knock,
+    pub(crate) client: server::Handle,
+    client_shears: Shears,
+    /// Cancelled when the client's connection is over.
+    pub(crate) gone: CancellationToken,
+    /// The channels' tasks.
+    tracker: TaskTracker,
+    live: OnceLock<Arc<Live>>,
+    /// Held by the one channel that knocks and asks.
+    pub(crate) entering: tokio::sync::Mutex<()>,
+    next_channel: AtomicU32,
+    pub(crate) forwards: Forwards,
+}
+
+/// One step on the way in.
+pub(crate) enum Step {
+    In(Arc<Live>),
+    Ask(Question),
+    Waiting(Waiting),
+    Refused(Refusal),
+}
+
+impl Visit {
+    pub(crate) fn new(door: Arc<SshDoor>, knock: Knock, client: server::Handle, client_shears: Shears, gone: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            door,
+            knock,
+            client,
+            client_shears,
+            gone,
+            tracker: TaskTracker::new(),
+            live: OnceLock::new(),
+            entering: tokio::sync::Mutex::new(()),
+            next_channel: AtomicU32::new(0),
+            forwards: Forwards::default(),
+        })
+    }
+
+    /// The session, if it is open.
+    pub(crate) fn live(&self) -> Option<&Arc<Live>> {
+        self.live.get()
+    }
+
+    /// The number of a new channel within this session, as recordings count them.
+    pub(crate) fn number(&self) -> u32 {
+        self.next_channel.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Runs a channel's task. Its panic ends the session, and only this one.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let visit = self.clone();
+        self.tracker.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(client = %visit.knock.from, "a channel ended by a fault of the gate");
+                match visit.live() {
+                    Some(live) => live.end(EndReason::Error),
+                    None => visit.client_shears.sever(),
+                }
+            }
+        });
+    }
+
+    /// Knocks (or submits an answer) and, when the door opens, dials.
+    ///
+    /// Runs as a task of its own: a client that leaves meanwhile must not leave an opening behind that nobody ends.
+    pub(crate) async fn step(self: &Arc<Self>, answer: Option<Answer>) -> Step {
+        if let Some(live) = self.live() {
+            return Step::In(live.clone());
+        }
+        let visit = self.clone();
+        let task = tokio::spawn(async move {
+            let gate = visit.door.gate.clone();
+            let knocked = match answer {
+                Some(answer) => gate.submit(&visit.knock, answer).await,
+                None => gate.knock(&visit.knock).await,
+            };
+            match knocked {
+                Knocked::Open(opening) => match begin(&visit, *opening).await {
+                    Ok(live) => Step::In(live),
+                    Err(refusal) => Step::Refused(refusal),
+                },
+                Knocked::Ask(question) => Step::Ask(question),
+                Knocked::Waiting(waiting) => Step::Waiting(waiting),
+                Knocked::Refused(refusal) => Step::Refused(refusal),
+            }
+        });
+        task.await.unwrap_or_else(|_| Step::Refused(Refusal::of(Reason::Internal)))
+    }
+
+    /// Tells the audit log and the recording that something was refused.
+    pub(crate) async fn report_refused(&self, what: &'static str, detail: String) {
+        if let Some(live) = self.live() {
+            let _ = live.note(Frame::SESSION, serde_json::json!({"do": "refused", "what": what, "detail": detail})).await;
+            self.door.gate.refused(live.facts.session, Denied { what, detail }).await;
+        }
+    }
+}
+
+/// What every channel of a live session hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Nothing yet.
+    Quiet,
+    /// To be shown.
+    Say(Arc<str>),
+    /// It is over.
+    Cut(EndReason),
+}
+
+/// A session with an open target.
+pub(crate) struct Live {
+    pub(crate) facts: SessionFacts,
+    pub(crate) rights: SshRights,
+    pub(crate) target: Target,
+    tape: Box<dyn Tape>,
+    started: Instant,
+    notices: watch::Sender<Notice>,
+    wanted_end: watch::Sender<Option<EndReason>>,
+    bytes_up: AtomicU64,
+    bytes_down: AtomicU64,
+    /// Milliseconds since `started` at which something last moved.
+    moved_at: AtomicU64,
+}
+
+impl Live {
+    /// Whether content is kept, or events only.
+    pub(crate) fn keeps_content(&self) -> bool {
+        self.facts.recording.level >= RecordLevel::Content
+    }
+
+    /// Records one frame; on failure the session ends.
+    pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: Kind, bytes: Bytes) -> Result<(), TapeFailed> {
+        let at_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let recorded = self.tape.record(Frame { channel, direction, kind, at_us, bytes }).await;
+        if recorded.is_err() {
+            self.end(EndReason::Recorder);
+        }
+        recorded
+    }
+
+    /// Records one activity.
+    pub(crate) async fn note(&self, channel: u32, activity: serde_json::Value) -> Result<(), TapeFailed> {
+        self.record(channel, Direction::Up, Kind::Activity, Bytes::from(activity.to_string())).await
+    }
+
+    /// Asks for the session's end. The first reason counts.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.wanted_end.send_if_modified(|wanted| {
+            let first = wanted.is_none();
+            if first {
+                *wanted = Some(reason);
+            }
+            first
+        });
+    }
+
+    pub(crate) fn notices(&self) -> watch::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Counts bytes that were forwarded.
+    pub(crate) fn moved(&self, direction: Direction, bytes: usize) {
+        let counter = match direction {
+            Direction::Up => &self.bytes_up,
+            Direction::Down => &self.bytes_down,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved_at.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Resolves once nothing has moved for the idle time.
+    async fn idle(&self) {
+        let Some(limit) = self.facts.idle else { return std::future::pending().await };
+        let limit = limit.as_std();
+        loop {
+            let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
+            match limit.checked_sub(since) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => tokio::time::sleep(rest).await,
+            }
+        }
+    }
+}
+
+/// Takes an opening; dials the target with its permit; hands on a live session that is being watched.
+async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusal> {
+    let Opening { permit, mut watch, tape } = opening;
+    let (facts, dial) = permit.spend();
+    let Dial::Ssh(dial) = dial;
+    let Rights::Ssh(rights) = facts.rights.clone();
+    let link = target::Link::default();
+    let dialled = tokio::select! {
+        biased;
+        end = cut(&mut watch) => Err((end, Refusal::because(ended_reason(end), end.sentence().trim_end_matches('.')))),
+        () = tape.failed() => Err((EndReason::Recorder, Refusal::of(Reason::RecorderFailed))),
+        () = visit.gone.cancelled() => Err((EndReason::Client, Refusal::of(Reason::SessionEnded))),
+        dialled = target::dial(dial, &facts, &visit.door, link.clone()) => dialled.map_err(|refusal| (EndReason::Target, refusal)),
+    };
+    let target = match dialled {
+        Ok(target) => target,
+        Err((end, refusal)) => {
+            let recording = tape.close(end).await;
+            let closed = ClosedSession { session: facts.session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording };
+            visit.door.gate.ended(closed).await;
+            return Err(refusal);
+        }
+    };
+    let live = Arc::new(Live {
+        facts,
+        rights,
+        target,
+        tape,
+        started: Instant::now(),
+        notices: watch::Sender::new(Notice::Quiet),
+        wanted_end: watch::Sender::new(None),
+        bytes_up: AtomicU64::new(0),
+        bytes_down: AtomicU64::new(0),
+        moved_at: AtomicU64::new(0),
+    });
+    link.connect(visit);
+    let _ = visit.live.set(live.clone());
+    let (visit, kept) = (visit.clone(), live.clone());
+    tokio::spawn(async move { supervise(&visit, &kept, watch).await });
+    Ok(live)
+}
+
+/// Resolves when the permit is gone.
+async fn cut(watch: &mut PermitWatch) -> EndReason {
+    let mut standing = watch.now();
+    loop {
+        if let Standing::Cut(end) = standing {
+            return end;
+        }
+        standing = watch.changed().await;
+    }
+}
+
+/// Why somebody is told that a session ended.
+fn ended_reason(end: EndReason) -> Reason {
+    match end {
+        EndReason::Expired => Reason::GrantExpired,
+        EndReason::Revoked => Reason::GrantRevoked,
+        EndReason::Withdrawn => Reason::GrantWithdrawn,
+        EndReason::Locked => Reason::Locked,
+        EndReason::Recorder => Reason::RecorderFailed,
+        EndReason::Killed => Reason::SessionKilled,
+        EndReason::Lease | EndReason::Node => Reason::Stopping,
+        EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
+    }
+}
+
+/// Watches a live session until it ends, closes both sides, and reports.
+async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
+    let end = AssertUnwindSafe(watch_over(visit, live, watch)).catch_unwind().await.unwrap_or(EndReason::Error);
+    let confirmed = close(visit, live, end).await;
+    let recording = live.tape.close(end).await;
+    visit.door.gate
+        .ended(ClosedSession {
+            session: live.facts.session,
+            end,
+            confirmed,
+            bytes_up: live.bytes_up.load(Ordering::Relaxed),
+            bytes_down: live.bytes_down.load(Ordering::Relaxed),
+            recording,
+        })
+        .await;
+}
+
+/// Waits for whatever ends the session first, and passes on warnings meanwhile.
+async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch) -> EndReason {
+    let mut wanted_end = live.wanted_end.subscribe();
+    let mut standing = watch.now();
+    let mut warned = false;
+    loop {
+        match standing {
+            Standing::Cut(end) => return end,
+            Standing::Warned { ends_at, left } => {
+                warned = true;
+                let grant = live.facts.grant;
+                let text = format!("This session ends in {left}, at {}. To ask for more time: tidegate grant extend {grant}", clock(ends_at));
+                live.notices.send_replace(Notice::Say(text.into()));
+            }
+            Standing::Open { ends_at } if warned => {
+                warned = false;
+                let until = ends_at.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", clock(at)));
+                live.notices.send_replace(Notice::Say(format!("This session has been extended; it is open {until}.").into()));
+            }
+            Standing::Open { .. } => {}
+        }
+        standing = tokio::select! {
+            biased;
+            standing = watch.changed() => standing,
+            () = live.tape.failed() => return EndReason::Recorder,
+            () = wanted(&mut wanted_end) => return wanted_end.borrow().unwrap_or(EndReason::Error),
+            () = visit.gone.cancelled() => return EndReason::Client,
+            () = live.target.gone() => return EndReason::Target,
+            () = live.idle() => return EndReason::Idle,
+        };
+    }
+}
+
+async fn wanted(end: &mut watch::Receiver<Option<EndReason>>) {
+    if end.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A time of day as people read it in a terminal.
+fn clock(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S UTC").to_string()
+}
+
+/// Closes both sides, the target first; says whether the target's end was seen to close. Never waits for a peer longer than a moment.
+async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
+    live.notices.send_replace(Notice::Cut(end));
+    visit.tracker.close();
+    let _ = timeout(FAREWELL, visit.tracker.wait()).await;
+    let confirmed = live.target.hang_up(end, TARGET_CLOSES).await;
+    if !visit.gone.is_cancelled() {
+        let bye = visit.client.disconnect(russh::Disconnect::ByApplication, end.sentence().to_owned(), "en".to_owned());
+        let _ = timeout(CLIENT_READS, bye).await;
+        let _ = timeout(CLIENT_READS, visit.gone.cancelled()).await;
+    }
+    visit.client_shears.sever();
+    confirmed
+}
+
+/// A lock that a panic elsewhere does not poison.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

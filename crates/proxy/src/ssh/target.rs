@@ -1,0 +1,344 @@
+//! The other side: dialling a target with what a permit gives, and knowing that it is the right one.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::session::{EndReason, SessionFacts, SshCredential, SshDial};
+use access::verdict::HostKeyRule;
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
+use russh::keys::ssh_key::HashAlg;
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, Disconnect, SshId};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
+use super::session::{Visit, lock};
+use super::wire::{self, Shears};
+use super::{algorithms, forward, text};
+
+/// How long reaching and convincing a target may take.
+const DIAL: Duration = Duration::from_secs(15);
+
+/// An open connection to a target.
+pub(crate) struct Target {
+    handle: client::Handle<Guest>,
+    shears: Shears,
+    gone: CancellationToken,
+}
+
+impl Target {
+    /// The library's handle: opens channels and forwards.
+    pub(crate) fn handle(&self) -> &client::Handle<Guest> {
+        &self.handle
+    }
+
+    /// Resolves when the connection is over, whoever ended it.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Says goodbye and closes; whether the target was seen to close its end within `patience`.
+    pub(crate) async fn hang_up(&self, end: EndReason, patience: Duration) -> bool {
+        let bye = self.handle.disconnect(Disconnect::ByApplication, end.sentence(), "en");
+        let confirmed = timeout(patience, async {
+            let _ = bye.await;
+            self.gone.cancelled().await;
+            self.shears.peer_closes().await;
+        })
+        .await
+        .is_ok();
+        self.shears.sever();
+        confirmed
+    }
+}
+
+/// Lets what a target opens by itself (forwarded connections, the agent) find its session, which is made after the dialling.
+#[derive(Clone, Default)]
+pub(crate) struct Link(Arc<OnceLock<Weak<Visit>>>);
+
+impl Link {
+    pub(crate) fn connect(&self, visit: &Arc<Visit>) {
+        let _ = self.0.set(Arc::downgrade(visit));
+    }
+
+    fn visit(&self) -> Option<Arc<Visit>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
+}
+
+/// What the gate is at the target: its guest. Verifies host keys and guards against what a target might open.
+pub(crate) struct Guest {
+    trust: Trust,
+    /// Why the host key was not trusted.
+    complaint: Arc<Mutex<Option<Refusal>>>,
+    link: Link,
+    gone: CancellationToken,
+}
+
+/// Which host keys are trusted.
+struct Trust {
+    pinned: Vec<PublicKey>,
+    authorities: Vec<PublicKey>,
+    host: String,
+    rule: HostKeyRule,
+    now: u64,
+    session: access::ids::SessionId,
+    door: Arc<SshDoor>,
+}
+
+impl Trust {
+    fn of(dial: &SshDial, facts: &SessionFacts, door: &Arc<SshDoor>) -> Result<Self, Refusal> {
+        let mut trust = Self {
+            pinned: Vec::new(),
+            authorities: Vec::new(),
+            host: dial.host.clone(),
+            rule: dial.host_key_rule,
+            now: u64::try_from(facts.opened_at.as_second()).unwrap_or(0),
+            session: facts.session,
+            door: door.clone(),
+        };
+        for line in &dial.host_keys {
+            let line = line.trim();
+            let (list, key) = match line.strip_prefix("@cert-authority ") {
+                Some(key) => (&mut trust.authorities, key),
+                None => (&mut trust.pinned, line),
+            };
+            let key = PublicKey::from_openssh(key.trim()).map_err(|e| {
+                Refusal::because(Reason::HostKeyUnknown, format!("`{}` in `host_keys` is no OpenSSH public key: {e}", text::inert(line, 60)))
+            })?;
+            list.push(key);
+        }
+        Ok(trust)
+    }
+
+    async fn trusts(&self, shown: &PublicKeyOrCertificate) -> Result<(), Refusal> {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                if self.pinned.iter().any(|k| k.key_data() == key.key_data()) {
+                    return Ok(());
+                }
+                if self.rule == HostKeyRule::FirstUse && self.pinned.is_empty() && self.door.gate.trust_first_host_key(self.session, key).await {
+                    return Ok(());
+                }
+                let print = key.fingerprint(HashAlg::Sha256);
+                Err(Refusal::because(Reason::HostKeyUnknown, format!("{} showed {} {print}", self.host, key.algorithm())))
+            }
+            PublicKeyOrCertificate::Certificate(certificate) => self.trusts_certificate(certificate),
+        }
+    }
+
+    /// A host certificate (OpenSSH `PROTOCOL.certkeys`): signed by a pinned CA, of type host, for this host, valid now.
+    fn trusts_certificate(&self, certificate: &Certificate) -> Result<(), Refusal> {
+        let authorities: Vec<_> = self.authorities.iter().map(|k| k.fingerprint(HashAlg::Sha256)).collect();
+        let wrong = |why: &str| Err(Refusal::because(Reason::HostKeyUnknown, format!("{} showed a host certificate {why}", self.host)));
+        if certificate.validate_at(self.now, &authorities).is_err() {
+            return wrong("that no pinned authority signed, or that is not valid now");
+        }
+        if certificate.cert_type() != CertType::Host || !certificate.critical_options().is_empty() {
+            return wrong("that is not one for hosts");
+        }
+        if !certificate.valid_principals().iter().any(|p| p.eq_ignore_ascii_case(&self.host)) {
+            return wrong("for another host");
+        }
+        Ok(())
+    }
+}
+
+impl client::Handler for Guest {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        match self.trust.trusts(shown).await {
+            Ok(()) => Ok(true),
+            Err(refusal) => {
+                *lock(&self.complaint) = Some(refusal);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        address: &str,
+        port: u32,
+        originator: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(visit) = self.link.visit() {
+            let from = forward::Destination { host: address.to_owned(), port, originator: originator.to_owned(), originator_port };
+            visit.clone().spawn(forward::remote(visit, channel, from, reply));
+        }
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        if let Some(visit) = self.link.visit() {
+            visit.clone().spawn(forward::agent(visit, channel, reply));
+        }
+        Ok(())
+    }
+
+    // A target opens nothing else: dropping the reply refuses.
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(&mut self, _: Channel<Msg>, _: &str, _: u32, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, _: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        self.gone.cancel();
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
+/// Spends a permit's dial: connects, verifies the host key, signs in.
+///
+/// # Errors
+/// A refusal that says what failed and, for an operator, what to try.
+pub(crate) async fn dial(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link: Link) -> Result<Target, Refusal> {
+    match timeout(DIAL, connect(dial, facts, door, link)).await {
+        Ok(dialled) => dialled,
+        Err(_) => Err(Refusal::because(Reason::TargetUnreachable, format!("no answer within {} seconds", DIAL.as_secs()))),
+    }
+}
+
+async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link: Link) -> Result<Target, Refusal> {
+    let trust = Trust::of(&dial, facts, door)?;
+    let config = Arc::new(config(&trust, door));
+    let (wire, shears) = wire::severable(reach(&dial).await?);
+    let gone = CancellationToken::new();
+    let complaint = Arc::new(Mutex::new(None));
+    let guest = Guest { trust, complaint: complaint.clone(), link, gone: gone.clone() };
+    let mut handle = client::connect_stream(config, wire, guest).await.map_err(|error| {
+        lock(&complaint).take().unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
+    })?;
+    sign_in(&mut handle, &dial).await?;
+    Ok(Target { handle, shears, gone })
+}
+
+fn config(trust: &Trust, door: &SshDoor) -> client::Config {
+    let mut preferred = algorithms::preferred();
+    if !trust.authorities.is_empty() {
+        preferred.host_key_certificates = preferred.key.clone();
+    }
+    if !trust.pinned.is_empty() {
+        // Ask for a host key of a kind that is pinned: a target shows just one, and it must be one we know.
+        let (mut keys, rest): (Vec<_>, Vec<_>) = preferred
+            .key
+            .iter()
+            .cloned()
+            .partition(|a| trust.pinned.iter().any(|k| k.algorithm() == *a || (k.algorithm().is_rsa() && a.clone().is_rsa())));
+        keys.extend(rest);
+        preferred.key = keys.into();
+    }
+    client::Config {
+        client_id: SshId::Standard("SSH-2.0-Tidegate".into()),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        channel_buffer_size: QUEUE,
+        preferred,
+        inactivity_timeout: None,
+        keepalive_interval: Some(door.limits.keepalive),
+        keepalive_max: 3,
+        nodelay: true,
+        manual_window: true,
+        ..client::Config::default()
+    }
+}
+
+/// A TCP connection to the target: the name is resolved once, here, and only addresses that may be dialled are tried.
+async fn reach(dial: &SshDial) -> Result<TcpStream, Refusal> {
+    let at = format!("{}:{}", dial.host, dial.port);
+    let resolved: Vec<SocketAddr> = tokio::net::lookup_host((dial.host.as_str(), dial.port))
+        .await
+        .map_err(|e| Refusal::because(Reason::TargetUnreachable, format!("cannot resolve {}: {e}", dial.host)))?
+        .collect();
+    let allowed: Vec<SocketAddr> = resolved.iter().copied().filter(|a| dial.allows_address(a.ip())).collect();
+    if allowed.is_empty() && !resolved.is_empty() {
+        return Err(Refusal::because(Reason::TargetForbidden, at));
+    }
+    let mut last = None;
+    for address in allowed {
+        match timeout(Duration::from_secs(5), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = Some(error.to_string()),
+            Err(_) => last = Some("no answer".to_owned()),
+        }
+    }
+    Err(Refusal::because(Reason::TargetUnreachable, format!("{at}: {}", last.unwrap_or_else(|| "no address".to_owned()))))
+}
+
+async fn sign_in(handle: &mut client::Handle<Guest>, dial: &SshDial) -> Result<(), Refusal> {
+    let broken = |e: &dyn std::fmt::Display| Refusal::because(Reason::TargetRefused, format!("the credential for {} cannot be used: {e}", dial.host));
+    let result = match &dial.credential {
+        SshCredential::Certificate { private_key, certificate } => {
+            let key = PrivateKey::from_openssh(private_key.expose()).map_err(|e| broken(&e))?;
+            let certificate = Certificate::from_openssh(certificate).map_err(|e| broken(&e))?;
+            handle.authenticate_openssh_cert(&dial.login, Arc::new(key), certificate).await
+        }
+        SshCredential::Key(key) => {
+            let key = PrivateKey::from_openssh(key.expose()).map_err(|e| broken(&e))?;
+            let hash = if key.algorithm().is_rsa() { Some(HashAlg::Sha512) } else { None };
+            handle.authenticate_publickey(&dial.login, PrivateKeyWithHashAlg::new(Arc::new(key), hash)).await
+        }
+        SshCredential::Password(password) => handle.authenticate_password(&dial.login, password.expose().as_str()).await,
+    };
+    match result {
+        Ok(answer) if answer.success() => Ok(()),
+        Ok(_) => Err(Refusal::because(Reason::TargetRefused, format!("{}@{}", dial.login, dial.host))),
+        Err(error) => Err(Refusal::because(Reason::TargetUnreachable, format!("{} hung up while signing in: {error}", dial.host))),
+    }
+}
