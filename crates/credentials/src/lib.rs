@@ -1,1 +1,13 @@
-//! credentials
+//! What opens a target, and the keys everything else rests on.
+//!
+//! One sealing key, held outside the data directory if its owner wishes, wraps all others ([`keyring`]). Targets are
+//! opened by a key pair and certificate made for one session ([`target_ca`]) or by a sealed secret ([`secrets`]);
+//! nobody but the gate sees either. Nothing here reads a clock.
+
+mod files;
+mod key_file;
+pub mod keyring;
+pub mod login;
+pub mod sealing;
+pub mod secrets;
+pub mod target_ca;

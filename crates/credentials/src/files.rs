@@ -1,0 +1,89 @@
+//! Files that hold keys: private to their owner, replaced whole or not at all.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::keyring::KeyringError;
+
+/// No file of keys is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// Makes a directory that only its owner may enter, unless it is there; refuses one that others may write to.
+pub(crate) fn own_directory(dir: &Path) -> Result<(), KeyringError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("make the directory", dir))?;
+    let meta = std::fs::metadata(dir).map_err(io_error("look at the directory", dir))?;
+    if meta.mode() & 0o022 != 0 {
+        return Err(KeyringError::SharedDirectory { path: dir.to_owned(), mode: meta.mode() & 0o777 });
+    }
+    Ok(())
+}
+
+/// Reads a file that only its owner may read, `None` if it is not there.
+pub(crate) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", path)(error)),
+    };
+    // Asked of the open file, so that nobody can swap it in between.
+    let meta = file.metadata().map_err(io_error("look at", path))?;
+    if !meta.is_file() {
+        return Err(KeyringError::NotAFile(path.to_owned()));
+    }
+    if meta.mode() & 0o077 != 0 {
+        return Err(KeyringError::Shared { path: path.to_owned(), mode: meta.mode() & 0o777 });
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if meta.uid() != own && meta.uid() != 0 {
+        return Err(KeyringError::Foreign { path: path.to_owned(), owner: meta.uid() });
+    }
+    read_bounded(file, path).map(Some)
+}
+
+/// Reads all there is, up to a bound.
+pub(crate) fn read_bounded(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(KeyringError::Malformed(path.to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// Puts a file there, readable by its owner alone, so that after a crash there is the old content or the new and no mixture.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), KeyringError> {
+    let temporary = path.with_extension("tmp");
+    match std::fs::remove_file(&temporary) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("remove", &temporary)(error)),
+    }
+    write_new(&temporary, content)?;
+    std::fs::rename(&temporary, path).map_err(io_error("put in place", path))?;
+    sync_parent(path)
+}
+
+/// Writes a file that must not be there yet.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyringError> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error("make", path))?;
+    file.write_all(content).map_err(io_error("write", path))?;
+    file.sync_all().map_err(io_error("write", path))
+}
+
+/// Makes sure that a name which was just made, moved or removed stays so.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), KeyringError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(io_error("write", parent))
+}
+
+pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyringError {
+    let path = path.to_owned();
+    move |source| KeyringError::Io { act, path, source }
+}
