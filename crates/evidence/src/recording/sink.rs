@@ -1,0 +1,147 @@
+//! Writing one recording's file, chunk by chunk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use zstd::bulk::Compressor;
+
+use super::chunk::{self, ChunkError, ChunkHead, Closing, Stream};
+use super::header::{self, About, HeaderError};
+use super::keys::{DataKey, KeyBlock, KeyError, KeyRecipients};
+
+/// Why a recording cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Its id cannot name a file.
+    #[error("`{0}` cannot name a recording: ids are lower-case letters, digits and `_`")]
+    Name(String),
+    /// Its keys could not be made.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// Its header could not be made.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A chunk could not be sealed.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// The file system said no.
+    #[error("{0}")]
+    Write(#[from] io::Error),
+}
+
+/// The open file of one recording and where its chain stands.
+pub(crate) struct Sink {
+    file: File,
+    output: DataKey,
+    input: DataKey,
+    chain: [u8; 32],
+    chunks: u64,
+    frames: u64,
+    raw_bytes: u64,
+    length: u64,
+}
+
+/// The file of a recording below the recordings' directory.
+pub(crate) fn file_name(recording: &str) -> Result<String, SinkError> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if recording.is_empty() || recording.len() > 64 || !recording.bytes().all(fits) {
+        return Err(SinkError::Name(crate::log::leaves::printable(recording)));
+    }
+    Ok(format!("{recording}.tgr"))
+}
+
+impl Sink {
+    /// Makes the file, which must not be there yet, and writes its header.
+    pub(crate) fn create(
+        dir: &Path,
+        about: &About,
+        output_to: &KeyRecipients,
+        input_to: &KeyRecipients,
+    ) -> Result<Self, SinkError> {
+        let path = dir.join(file_name(&about.recording)?);
+        let (output, input) = (DataKey::generate()?, DataKey::generate()?);
+        let keys = KeyBlock::wrap((&output, output_to), (&input, input_to))?;
+        let (bytes, chain) = header::encode(about, (output.commitment(), input.commitment()), &keys)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        if let Err(e) = file.write_all(&bytes) {
+            // An empty or cut file would only be in the way of the next attempt.
+            let _ = std::fs::remove_file(&path);
+            return Err(e.into());
+        }
+        let length = bytes.len() as u64;
+        Ok(Self { file, output, input, chain, chunks: 0, frames: 0, raw_bytes: 0, length })
+    }
+
+    /// Compresses, seals and writes one chunk.
+    pub(crate) fn write(
+        &mut self,
+        tools: &mut Tools,
+        stream: Stream,
+        first_at_us: u64,
+        frames: u32,
+        raw: &[u8],
+    ) -> Result<(), SinkError> {
+        let (number, previous) = (self.chunks, self.chain);
+        let head = ChunkHead { stream, number, first_at_us, frames, raw_len: 0, sealed_len: 0, previous };
+        let key = if stream == Stream::Input { &self.input } else { &self.output };
+        let chain = chunk::seal(&mut tools.compressor, key, head, raw, &mut tools.out)?;
+        if let Err(e) = self.file.write_all(&tools.out) {
+            // Cut back to the last whole chunk; if that fails too, readers know a torn chunk when they see one.
+            let _ = self.file.set_len(self.length);
+            return Err(e.into());
+        }
+        self.chain = chain;
+        self.chunks += 1;
+        self.length += tools.out.len() as u64;
+        if stream != Stream::End {
+            self.frames += u64::from(frames);
+            self.raw_bytes += raw.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes the closing chunk and forces the file to the disk.
+    pub(crate) fn close(&mut self, tools: &mut Tools, reason: &str, ended_at_us: u64) -> Result<(), SinkError> {
+        let closing = Closing {
+            chunks: self.chunks,
+            frames: self.frames,
+            bytes: self.raw_bytes,
+            reason: reason.chars().take(256).collect(),
+            ended_at_us,
+        };
+        let said = serde_json::to_vec(&closing).map_err(io::Error::from)?;
+        self.write(tools, Stream::End, ended_at_us, 0, &said)?;
+        self.sync()
+    }
+
+    /// Forces what was written to the disk.
+    pub(crate) fn sync(&self) -> Result<(), SinkError> {
+        Ok(self.file.sync_data()?)
+    }
+
+    /// How many chunks there are, the chain after them, and how many bytes the file has.
+    pub(crate) fn standing(&self) -> (u64, [u8; 32], u64) {
+        (self.chunks, self.chain, self.length)
+    }
+}
+
+/// What a worker needs to write chunks and a session need not have: the compression context is over half a MiB.
+pub(crate) struct Tools {
+    compressor: Compressor<'static>,
+    out: Vec<u8>,
+}
+
+impl Tools {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { compressor: Compressor::new(1)?, out: Vec::new() })
+    }
+}
+
+#[cfg(test)]
+impl Sink {
+    pub(crate) fn break_for_test(&mut self) {
+        self.file = File::open("/dev/null").unwrap();
+    }
+}
