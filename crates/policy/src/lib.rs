@@ -1,1 +1,31 @@
-//! policy
+//! The policy directory: who may ask for what, at what cost, and what may be done with what came of it.
+//!
+//! A [`Bundle`] is a directory read and checked as a whole: Cedar policies say who may take which path, TOML files state
+//! facts and floors. It is immutable, knows no clock and does no input or output once loaded; share it as `Arc<Bundle>`.
+//! Only `workflow`, `api` (for reading) and the command line use it; `proxy` and `store` never see it.
+
+mod bundle;
+mod cost;
+mod decide;
+mod document;
+mod engine;
+mod facts;
+mod may;
+mod policies;
+mod problem;
+mod rights;
+mod situation;
+mod words;
+
+pub mod cases;
+
+pub use bundle::Bundle;
+pub use facts::people::{Contractor, Group, People, Schedule};
+pub use facts::resources::{Address, Credential, Kind, Resource};
+pub use facts::roles::Role;
+pub use facts::tiers::Tier;
+pub use facts::windows::Window;
+pub use may::{About, Act, Noun, Object, Ruling};
+pub use problem::{Place, Problem, Problems};
+pub use situation::{Ask, Situation};
+pub use words::SCHEMA;

@@ -1,0 +1,488 @@
+//! May they, and at what cost: weighs every path in, and gives the verdict.
+
+use std::cmp::Reverse;
+
+use access::approval::filled;
+use access::grant::{Frozen, GrantRow};
+use access::identity::Mfa;
+use access::ids::PrincipalId;
+use access::names::{ResourceName, RoleName};
+use access::reason::{Reason, Refusal};
+use access::request::Asked;
+use access::time::Span;
+use access::verdict::{Answer, PathReport, StepUp, Terms, TicketRule, Verdict};
+use cedar_policy::Effect;
+
+use crate::bundle::{Bundle, Suppose};
+use crate::cost::PathCost;
+use crate::engine::{Rule, Said};
+use crate::facts::people::Contractor;
+use crate::facts::resources::Resource;
+use crate::facts::tiers::Tier;
+use crate::situation::{Ask, Situation};
+
+/// A path that is open, maybe after the asker supplies something.
+pub(crate) struct OpenPath<'b> {
+    pub(crate) rule: &'b Rule,
+    pub(crate) terms: Terms,
+    pub(crate) needs: Option<StepUp>,
+}
+
+/// Why a path is not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    NotYours,
+    Conditions,
+    Ordinary,
+    Emergency,
+    Window,
+    TooLong(Span),
+    NotStanding,
+    NoPersonHere,
+}
+
+/// A path that is not open.
+pub(crate) struct LostPath<'b> {
+    pub(crate) rule: &'b Rule,
+    pub(crate) lost: Lost,
+    pub(crate) says: String,
+}
+
+/// Every path to one access, and what closes them.
+#[derive(Default)]
+pub(crate) struct Weighed<'b> {
+    /// The best first.
+    pub(crate) open: Vec<OpenPath<'b>>,
+    pub(crate) lost: Vec<LostPath<'b>>,
+    /// The policies that forbid it as asked.
+    pub(crate) forbidden: Vec<&'b Rule>,
+    /// The policies that could not be evaluated, and why.
+    pub(crate) failed: Vec<(&'b Rule, String)>,
+    /// Cedar did not take the question at all.
+    pub(crate) fault: Option<String>,
+}
+
+/// What stands in the way before any policy is asked, or the facts that policies are asked about.
+pub(crate) enum Door<'b> {
+    Shut(Reason, String),
+    Facts { resource: &'b Resource, tier: &'b Tier },
+}
+
+impl Bundle {
+    /// Whether somebody may have what they ask for, at what cost, and by which path.
+    pub fn decide(&self, who: &Situation, ask: &Ask) -> Verdict {
+        let (answer, policies, paths) = match self.door(who, ask) {
+            Door::Shut(reason, detail) => (Answer::Deny { reason, detail }, Vec::new(), Vec::new()),
+            Door::Facts { resource, tier } => {
+                let weighed = self.weigh(who, ask, resource, tier);
+                let (answer, policies) = answer(&weighed, who, ask);
+                (answer, policies, report(&weighed))
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is the one place where policy speaks")]
+        access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
+    }
+
+    /// The roles on a resource that an ordinary request of somebody would not be denied, by name.
+    #[must_use]
+    pub fn open_roles(&self, who: &Situation, resource: &ResourceName) -> Vec<RoleName> {
+        let open = |role: &RoleName| {
+            let verdict = self.decide(who, &Ask::plain(resource.clone(), role.clone()));
+            !matches!(verdict.answer(), Answer::Deny { .. })
+        };
+        self.roles_for(resource).into_iter().map(|r| r.name.clone()).filter(open).collect()
+    }
+
+    /// What is true of somebody at the time of asking and is kept with their grant.
+    #[must_use]
+    pub fn freeze(&self, who: &Situation, ask: &Ask) -> Frozen {
+        Frozen {
+            mfa: who.mfa,
+            mfa_at: who.mfa_at,
+            ticket: ask.ticket.clone(),
+            on_call: self.on_call_of(who),
+            network: who.network,
+            asked_at: who.now,
+        }
+    }
+
+    /// Whether a grant still stands on a path whose cost has been paid.
+    ///
+    /// Groups, contracts, resources, tiers and policies count as they are now; second factor, ticket, on-call duty, network
+    /// and the time of asking (hours, windows) as they were frozen. A path is paid for if its plans were agreed to, its
+    /// second factor and ticket were there, its time is long enough and nothing more has to be recorded. A shorter idle
+    /// time is no reason to take a grant away; a reason counts as given if the grant's terms asked for one.
+    ///
+    /// # Errors
+    /// Says why no paid path is left.
+    pub fn redecide(&self, who: &Situation, grant: &GrantRow) -> Result<(), Refusal> {
+        let gone = |detail: String| Refusal::because(Reason::GrantWithdrawn, detail).about(grant.request);
+        let ask = Ask {
+            resource: grant.resource.clone(),
+            role: grant.role.clone(),
+            asked: grant.length.map_or(Asked::Standing, Asked::For),
+            reason_given: true,
+            ticket: grant.frozen.ticket.clone(),
+            break_glass: grant.break_glass,
+            limits: grant.limits.clone(),
+        };
+        // Contracts end by today's clock; the rest is judged as of when it was asked.
+        let (resource, tier) = match self.door(who, &ask) {
+            Door::Shut(_, detail) => return Err(gone(detail)),
+            Door::Facts { resource, tier } => (resource, tier),
+        };
+        let then = Situation {
+            mfa: grant.frozen.mfa,
+            mfa_at: grant.frozen.mfa_at,
+            network: grant.frozen.network,
+            now: grant.frozen.asked_at,
+            on_call: Some(grant.frozen.on_call.clone()),
+            ..who.clone()
+        };
+        let weighed = self.weigh(&then, &ask, resource, tier);
+        let mut unpaid = Vec::new();
+        for path in &weighed.open {
+            match owed(path, grant) {
+                None => return Ok(()),
+                Some(debt) => unpaid.push(format!("`{}` {debt}", path.rule.id)),
+            }
+        }
+        if !unpaid.is_empty() {
+            return Err(gone(unpaid.join(", ")));
+        }
+        match answer(&weighed, &then, &ask).0 {
+            Answer::Deny { detail, .. } => Err(gone(detail)),
+            _ => Err(gone("no path that was paid for is left".to_owned())),
+        }
+    }
+
+    /// What stands before all policies: unknown names, a contract's bounds, a missing tier.
+    pub(crate) fn door(&self, who: &Situation, ask: &Ask) -> Door<'_> {
+        if let Some(contract) = self.contract_ended(who) {
+            return Door::Shut(Reason::Forbidden, over(contract));
+        }
+        let contract = self.contract(who);
+        let visible = |name: &ResourceName| contract.is_none_or(|c| c.resources.contains(name));
+        let Some(resource) = self.resource(&ask.resource).filter(|r| visible(&r.name)) else {
+            return Door::Shut(Reason::UnknownResource, format!("`{}`{}", ask.resource, self.near_resource(ask, visible)));
+        };
+        let takes = |role: &RoleName| contract.is_none_or(|c| c.roles.is_empty() || c.roles.contains(role));
+        if self.role(&ask.role).is_none_or(|r| !r.applies_to(resource) || !takes(&r.name)) {
+            let roles: Vec<String> =
+                self.roles_for(&resource.name).into_iter().filter(|r| takes(&r.name)).map(|r| format!("`{}`", r.name)).collect();
+            let list = if roles.is_empty() { "it has none".to_owned() } else { format!("it has {}", roles.join(", ")) };
+            return Door::Shut(Reason::UnknownRole, format!("`{}` on `{}`; {list}", ask.role, resource.name));
+        }
+        let Some(tier) = resource.tier.as_ref().and_then(|t| self.tier(t)) else {
+            return Door::Shut(Reason::NoTier, format!("`{}` has none", resource.name));
+        };
+        if ask.asked == Asked::For(Span::default()) {
+            return Door::Shut(Reason::Invalid, "a time of 0s was asked for; ask for at least `1s`, or leave it out".to_owned());
+        }
+        Door::Facts { resource, tier }
+    }
+
+    fn near_resource(&self, ask: &Ask, visible: impl Fn(&ResourceName) -> bool) -> String {
+        let names = self.resources.keys().filter(|n| visible(n)).map(ResourceName::as_str);
+        match crate::problem::nearest(ask.resource.as_str(), names) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => String::new(),
+        }
+    }
+
+    /// Asks every policy about one access: as asked, then with a fresh second factor, then also with a ticket.
+    pub(crate) fn weigh<'b>(&'b self, who: &Situation, ask: &Ask, resource: &Resource, tier: &'b Tier) -> Weighed<'b> {
+        let mut out = Weighed::default();
+        if let Err(error) = self.weigh_into(&mut out, who, ask, resource, tier) {
+            out.fault = Some(error);
+            out.open.clear();
+        }
+        if !out.failed.is_empty() {
+            out.open.clear();
+        }
+        out.open.sort_by(|a, b| order(a).cmp(&order(b)));
+        out
+    }
+
+    fn weigh_into<'b>(
+        &'b self,
+        out: &mut Weighed<'b>,
+        who: &Situation,
+        ask: &Ask,
+        resource: &Resource,
+        tier: &'b Tier,
+    ) -> Result<(), String> {
+        let subject = self.subject(who)?;
+        let target = self.engine.words.access(resource, &ask.role)?;
+        let about = self.engine.about("request", &target);
+        let (mine, others): (Vec<&Rule>, Vec<&Rule>) = about.into_iter().partition(|r| r.is_for(&subject));
+        let permits: Vec<(&Rule, &PathCost)> = mine.iter().filter_map(|r| r.cost.as_ref().map(|c| (*r, c))).collect();
+        let forbids: Vec<&Rule> = mine.iter().filter(|r| r.effect == Effect::Forbid).copied().collect();
+        for rule in others.iter().filter(|r| r.cost.is_some()) {
+            out.lost.push(LostPath { rule, lost: Lost::NotYours, says: format!("not open: it is for {}", rule.audience()) });
+        }
+
+        // A machine has no second factor to offer.
+        let human = matches!(who.id, PrincipalId::User(_));
+        let wants_mfa = human && !(who.mfa == Mfa::Verified && who.mfa_age() == 0);
+        let wants_ticket = ask.ticket.is_none();
+        let as_asked = self.engine.question(&subject, "request", &target, self.asked_context(who, ask, tier, Suppose::default())?)?;
+        let mut waiting: Vec<(&Rule, &PathCost)> = permits;
+        for (round, suppose) in [
+            Suppose::default(),
+            Suppose { mfa: wants_mfa, ticket: false },
+            Suppose { mfa: wants_mfa, ticket: wants_ticket },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let conditional = waiting.iter().any(|(r, _)| r.conditional) || !out.forbidden.is_empty();
+            if round > 0 && (suppose == Suppose::default() || !conditional || waiting.is_empty()) {
+                continue;
+            }
+            let other;
+            let question = if round == 0 {
+                &as_asked
+            } else {
+                other = self.engine.under(&as_asked, self.asked_context(who, ask, tier, suppose)?)?;
+                &other
+            };
+            let mut shut = false;
+            for rule in &forbids {
+                match self.engine.ask(rule, question) {
+                    Said::Applies => {
+                        shut = true;
+                        if round == 0 {
+                            out.forbidden.push(rule);
+                        }
+                    }
+                    Said::Failed(error) => out.failed.push((rule, error)),
+                    Said::Silent => {}
+                }
+            }
+            let mut left = Vec::new();
+            for (rule, cost) in waiting {
+                match self.engine.ask(rule, question) {
+                    Said::Applies if !shut => match self.price(who, ask, tier, cost, suppose) {
+                        Ok((terms, needs)) => out.open.push(OpenPath { rule, terms, needs }),
+                        Err((lost, says)) => out.lost.push(LostPath { rule, lost, says }),
+                    },
+                    Said::Failed(error) => out.failed.push((rule, error)),
+                    Said::Applies | Said::Silent => left.push((rule, cost)),
+                }
+            }
+            waiting = left;
+        }
+        out.failed.dedup_by(|a, b| a.0.id == b.0.id);
+        for (rule, _) in waiting {
+            let says = if out.forbidden.is_empty() { "not open: its conditions are not met" } else { "closed by a policy that forbids" };
+            out.lost.push(LostPath { rule, lost: Lost::Conditions, says: says.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// What a path costs this asker, and what they would still have to supply; or why it is none for this question.
+    fn price(&self, who: &Situation, ask: &Ask, tier: &Tier, cost: &PathCost, suppose: Suppose) -> Result<(Terms, Option<StepUp>), (Lost, String)> {
+        match (&cost.break_glass, ask.break_glass) {
+            (Some(_), false) => return Err((Lost::Emergency, "only for emergencies".to_owned())),
+            (None, true) => return Err((Lost::Ordinary, "not for emergencies".to_owned())),
+            (Some(_), true) if !tier.break_glass => {
+                return Err((Lost::Ordinary, format!("the tier `{}` has no emergencies", tier.name)));
+            }
+            _ => {}
+        }
+        if let Some(name) = &cost.window
+            && let Some(window) = self.windows.get(name)
+            && !window.is_open(who.now, &self.zone)
+        {
+            let opens = match window.opens_next(who.now, &self.zone) {
+                Some(at) => format!("opens at {}", self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M")),
+                None => "does not open again".to_owned(),
+            };
+            return Err((Lost::Window, format!("open only in the window `{name}`, which {opens}")));
+        }
+        let terms = cost.join(tier, ask.break_glass, |plan| self.plans.get(plan));
+        match ask.asked {
+            Asked::For(span) if span > terms.max => {
+                return Err((Lost::TooLong(terms.max), format!("it lasts at most {}", terms.max)));
+            }
+            Asked::Standing if !terms.standing => {
+                return Err((Lost::NotStanding, "it cannot be held without an end".to_owned()));
+            }
+            _ => {}
+        }
+        let age = Span::seconds(u64::try_from(who.mfa_age()).unwrap_or(0));
+        let mfa_there = terms.mfa == Mfa::None || (who.mfa >= terms.mfa && age <= terms.mfa_within);
+        let mfa = if !mfa_there {
+            Some(terms.mfa)
+        } else if suppose.mfa {
+            Some(Mfa::Verified)
+        } else {
+            None
+        };
+        if mfa.is_some() && !matches!(who.id, PrincipalId::User(_)) {
+            return Err((Lost::NoPersonHere, "it needs a second factor, and a machine has none".to_owned()));
+        }
+        let ticket = ask.ticket.is_none() && (suppose.ticket || terms.ticket == TicketRule::Named);
+        let needs = (mfa.is_some() || ticket).then_some(StepUp { mfa: mfa.map(|m| if suppose.mfa { Mfa::Verified } else { m }), ticket });
+        Ok((terms, needs))
+    }
+}
+
+/// Fewest people, no step-up, longest time, policy id.
+fn order<'p>(path: &'p OpenPath<'_>) -> (u32, bool, Reverse<Span>, &'p str) {
+    (path.terms.people(), path.needs.is_some(), Reverse(path.terms.max), path.rule.id.as_str())
+}
+
+fn over(contract: &Contractor) -> String {
+    format!("the contract of `{}` ended at {}; `people.toml` says so", contract.name, contract.ends_at)
+}
+
+/// The answer, and the policies that made it.
+pub(crate) fn answer(weighed: &Weighed<'_>, who: &Situation, ask: &Ask) -> (Answer, Vec<String>) {
+    let deny = |reason, detail: String| Answer::Deny { reason, detail };
+    if let Some(fault) = &weighed.fault {
+        return (deny(Reason::PolicyError, format!("the question could not be put: {fault}")), Vec::new());
+    }
+    if !weighed.failed.is_empty() {
+        let says = weighed.failed.iter().map(|(rule, error)| format!("`{}` ({}): {error}", rule.id, rule.place)).collect::<Vec<_>>();
+        return (deny(Reason::PolicyError, says.join("; ")), weighed.failed.iter().map(|(r, _)| r.id.clone()).collect());
+    }
+    if let Some(best) = weighed.open.first() {
+        let policies = vec![best.rule.id.clone()];
+        let terms = best.terms.clone();
+        if terms.reason && !ask.reason_given {
+            return (deny(Reason::ReasonRequired, format!("`{}` is in the tier `{}`, which asks for one", ask.resource, terms.tier)), policies);
+        }
+        let answer = match best.needs {
+            Some(needs) => Answer::StepUp { needs, terms },
+            None if terms.approvals.is_empty() => Answer::Permit { terms },
+            None => Answer::NeedsApproval { terms },
+        };
+        return (answer, policies);
+    }
+    if !weighed.forbidden.is_empty() {
+        let says = weighed.forbidden.iter().map(|r| match &r.reason {
+            Some(reason) => format!("`{}`: {}", r.id, reason.trim_end_matches('.')),
+            None => format!("`{}`", r.id),
+        });
+        return (deny(Reason::Forbidden, says.collect::<Vec<_>>().join("; ")), weighed.forbidden.iter().map(|r| r.id.clone()).collect());
+    }
+    refuse(weighed, who, ask)
+}
+
+/// No path is open and none was forbidden: the reason of the path that came nearest.
+fn refuse(weighed: &Weighed<'_>, who: &Situation, ask: &Ask) -> (Answer, Vec<String>) {
+    let found = |wanted: fn(Lost) -> bool| weighed.lost.iter().filter(move |p| wanted(p.lost)).collect::<Vec<_>>();
+    let ids = |paths: &[&LostPath<'_>]| paths.iter().map(|p| p.rule.id.clone()).collect::<Vec<_>>();
+    let says = |paths: &[&LostPath<'_>]| paths.iter().map(|p| format!("`{}`: {}", p.rule.id, p.says)).collect::<Vec<_>>().join("; ");
+    let deny = |reason, detail: String, paths: &[&LostPath<'_>]| (Answer::Deny { reason, detail }, ids(paths));
+
+    let too_long = found(|l| matches!(l, Lost::TooLong(_)));
+    let longest = too_long.iter().filter_map(|p| if let Lost::TooLong(max) = p.lost { Some(max) } else { None }).max();
+    if let Some(max) = longest {
+        return deny(Reason::TooLong, format!("at most {max}, and {} was asked for", ask.asked), &too_long);
+    }
+    let standing = found(|l| l == Lost::NotStanding);
+    if !standing.is_empty() {
+        return deny(Reason::NotStanding, says(&standing), &standing);
+    }
+    let machines = found(|l| l == Lost::NoPersonHere);
+    if !machines.is_empty() {
+        return deny(Reason::MfaRequired, says(&machines), &machines);
+    }
+    let closed = found(|l| l == Lost::Window);
+    if !closed.is_empty() {
+        return deny(Reason::NoPath, says(&closed), &closed);
+    }
+    let role = format!("`{}` on `{}`", ask.role, ask.resource);
+    if ask.break_glass {
+        return deny(Reason::NotBreakGlass, format!("none leads `{}` to {role}", who.username), &[]);
+    }
+    let near = found(|l| l == Lost::Conditions);
+    let detail = match near.as_slice() {
+        [] => format!("no path leads `{}` to {role}", who.username),
+        near => format!("no path leads `{}` to {role}: the conditions of {} are not met", who.username, list(near)),
+    };
+    deny(Reason::NoPath, detail, &near)
+}
+
+fn list(paths: &[&LostPath<'_>]) -> String {
+    paths.iter().map(|p| format!("`{}`", p.rule.id)).collect::<Vec<_>>().join(", ")
+}
+
+/// Every path and what became of it: the chosen one, those it beat, those that are not open.
+fn report(weighed: &Weighed<'_>) -> Vec<PathReport> {
+    let mut out = Vec::new();
+    if let Some((best, rest)) = weighed.open.split_first() {
+        out.push(PathReport { policy: best.rule.id.clone(), outcome: "chosen".to_owned(), chosen: true });
+        out.extend(rest.iter().map(|path| PathReport { policy: path.rule.id.clone(), outcome: beaten(best, path), chosen: false }));
+    }
+    let mut lost: Vec<&LostPath<'_>> = weighed.lost.iter().collect();
+    lost.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
+    out.extend(lost.iter().map(|p| PathReport { policy: p.rule.id.clone(), outcome: p.says.clone(), chosen: false }));
+    out.extend(weighed.failed.iter().map(|(rule, error)| PathReport {
+        policy: rule.id.clone(),
+        outcome: format!("could not be evaluated: {error}"),
+        chosen: false,
+    }));
+    out
+}
+
+fn beaten(best: &OpenPath<'_>, path: &OpenPath<'_>) -> String {
+    let (a, b) = (order(best), order(path));
+    if a.0 != b.0 {
+        format!("open, but it needs {} where `{}` needs {}", people(b.0), best.rule.id, people(a.0))
+    } else if a.1 != b.1 {
+        format!("open, but it needs another proof first and `{}` doesn't", best.rule.id)
+    } else if a.2 != b.2 {
+        format!("open, but it lasts {} where `{}` lasts {}", path.terms.max, best.rule.id, best.terms.max)
+    } else {
+        format!("open at the same cost; `{}` comes first by name", best.rule.id)
+    }
+}
+
+pub(crate) fn people(count: u32) -> String {
+    match count {
+        0 => "nobody".to_owned(),
+        1 => "1 person".to_owned(),
+        n => format!("{n} people"),
+    }
+}
+
+/// What a grant still owes on a path; `None` if all is paid.
+fn owed(path: &OpenPath<'_>, grant: &GrantRow) -> Option<String> {
+    if let Some(needs) = path.needs {
+        return Some(match (needs.mfa, needs.ticket) {
+            (Some(_), _) => "needs a stronger or fresher second factor".to_owned(),
+            _ => "needs a ticket".to_owned(),
+        });
+    }
+    let paid = &grant.terms;
+    if path.terms.reason && !paid.reason {
+        return Some("needs a reason".to_owned());
+    }
+    if path.terms.record > paid.record || path.terms.durability > paid.durability {
+        return Some("has to be recorded more closely".to_owned());
+    }
+    // Stages that were filled are taken for stages that they cover, each for one.
+    let wanted: Vec<&access::approval::Stage> = path.terms.approvals.iter().flat_map(|p| &p.stages).collect();
+    let filled_then: Vec<Vec<usize>> = paid
+        .approvals
+        .iter()
+        .flat_map(|p| &p.stages)
+        .map(|had| (0..wanted.len()).filter(|i| wanted.get(*i).is_some_and(|want| covers(had, want))).collect())
+        .collect();
+    let voters: Vec<&[usize]> = filled_then.iter().map(Vec::as_slice).collect();
+    if !filled(&vec![1; wanted.len()], &voters) {
+        let plans = path.terms.approvals.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", ");
+        return Some(format!("needs the agreement of {plans}"));
+    }
+    None
+}
+
+/// Whether whoever filled one stage would have filled the other.
+fn covers(had: &access::approval::Stage, want: &access::approval::Stage) -> bool {
+    let mut seats = had.seats.iter().chain(&had.escalate_to);
+    had.count >= want.count && seats.all(|s| want.seats.contains(s) || want.escalate_to.as_ref() == Some(s))
+}

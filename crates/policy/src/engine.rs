@@ -1,0 +1,240 @@
+//! Cedar, and the index that finds the few policies a question is about.
+//!
+//! Each policy stands in a set of its own, so that the answer says of each one whether it applied, and an error in one
+//! (which Cedar would skip) is seen and denies.
+
+use std::collections::HashMap;
+
+use access::names::GroupName;
+use cedar_policy::{
+    ActionConstraint, Authorizer, Context, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
+    ResourceConstraint,
+};
+
+use crate::cost::PathCost;
+use crate::problem::Place;
+use crate::words::{Subject, Target, Words, uid};
+
+/// One policy, ready to be asked.
+pub(crate) struct Rule {
+    /// Its `@id`, else file name and number.
+    pub(crate) id: String,
+    pub(crate) place: Place,
+    pub(crate) text: String,
+    pub(crate) effect: Effect,
+    /// What it costs, if it is a path.
+    pub(crate) cost: Option<PathCost>,
+    /// `@reason` of a `forbid`.
+    pub(crate) reason: Option<String>,
+    /// The actions it speaks about; `None`: all.
+    pub(crate) actions: Option<Vec<String>>,
+    /// Whether circumstances can change what it says.
+    pub(crate) conditional: bool,
+    principal: Scope,
+    resource: Scope,
+    set: PolicySet,
+}
+
+#[derive(Debug, Clone)]
+enum Scope {
+    Any,
+    Is(EntityTypeName),
+    Eq(EntityUid),
+    In(EntityUid),
+    IsIn(EntityTypeName, EntityUid),
+}
+
+impl Scope {
+    fn holds(&self, own: &EntityUid, above: &std::collections::HashSet<EntityUid>) -> bool {
+        let within = |uid: &EntityUid| uid == own || above.contains(uid);
+        match self {
+            Self::Any => true,
+            Self::Is(kind) => own.type_name() == kind,
+            Self::Eq(uid) => uid == own,
+            Self::In(uid) => within(uid),
+            Self::IsIn(kind, uid) => own.type_name() == kind && within(uid),
+        }
+    }
+
+    fn key(&self) -> Option<&EntityUid> {
+        match self {
+            Self::Any | Self::Is(_) => None,
+            Self::Eq(uid) | Self::In(uid) | Self::IsIn(_, uid) => Some(uid),
+        }
+    }
+}
+
+impl Rule {
+    /// A policy made ready; `None` if Cedar won't have it alone (it does, for any policy without slots).
+    pub(crate) fn new(id: String, place: Place, policy: &Policy, cost: Option<PathCost>) -> Option<Self> {
+        let principal = match policy.principal_constraint() {
+            PrincipalConstraint::Any => Scope::Any,
+            PrincipalConstraint::Is(kind) => Scope::Is(kind),
+            PrincipalConstraint::Eq(uid) => Scope::Eq(uid),
+            PrincipalConstraint::In(uid) => Scope::In(uid),
+            PrincipalConstraint::IsIn(kind, uid) => Scope::IsIn(kind, uid),
+        };
+        let resource = match policy.resource_constraint() {
+            ResourceConstraint::Any => Scope::Any,
+            ResourceConstraint::Is(kind) => Scope::Is(kind),
+            ResourceConstraint::Eq(uid) => Scope::Eq(uid),
+            ResourceConstraint::In(uid) => Scope::In(uid),
+            ResourceConstraint::IsIn(kind, uid) => Scope::IsIn(kind, uid),
+        };
+        Some(Self {
+            id,
+            place,
+            text: policy.to_string(),
+            effect: policy.effect(),
+            cost,
+            reason: policy.annotation("reason").map(str::to_owned),
+            actions: actions(policy),
+            conditional: policy.has_non_scope_constraint(),
+            principal,
+            resource,
+            set: PolicySet::from_policies([policy.clone()]).ok()?,
+        })
+    }
+
+    /// Whom it is for, in words.
+    pub(crate) fn audience(&self) -> String {
+        let named = |uid: &EntityUid| {
+            let id = uid.id().unescaped();
+            match uid.type_name().basename() {
+                "OnCall" => format!("those on call for `{id}`"),
+                "User" | "Workload" => format!("`{id}`"),
+                "Team" => format!("the team `{id}`"),
+                _ => format!("members of `{id}`"),
+            }
+        };
+        match &self.principal {
+            Scope::Any => "everybody".to_owned(),
+            Scope::Is(kind) if kind.basename() == "Workload" => "machines".to_owned(),
+            Scope::Is(_) => "people".to_owned(),
+            Scope::Eq(uid) | Scope::In(uid) => named(uid),
+            Scope::IsIn(kind, uid) if kind.basename() == "Workload" => format!("machines among {}", named(uid)),
+            Scope::IsIn(_, uid) => format!("people among {}", named(uid)),
+        }
+    }
+
+    pub(crate) fn is_for(&self, subject: &Subject) -> bool {
+        self.principal.holds(&subject.uid, &subject.ancestors)
+    }
+}
+
+/// The ids of the actions a policy is about; `None`: all.
+pub(crate) fn actions(policy: &Policy) -> Option<Vec<String>> {
+    let name = |uid: &EntityUid| uid.id().unescaped().to_owned();
+    match policy.action_constraint() {
+        ActionConstraint::Any => None,
+        ActionConstraint::Eq(uid) => Some(vec![name(&uid)]),
+        ActionConstraint::In(uids) => Some(uids.iter().map(name).collect()),
+    }
+}
+
+/// What one policy said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// It applies.
+    Applies,
+    /// It doesn't.
+    Silent,
+    /// It could not be evaluated.
+    Failed(String),
+}
+
+#[derive(Default)]
+struct ByResource {
+    anywhere: Vec<usize>,
+    at: HashMap<EntityUid, Vec<usize>>,
+}
+
+/// All policies of a bundle, indexed by action and by what they are about.
+pub(crate) struct Engine {
+    pub(crate) words: Words,
+    pub(crate) rules: Vec<Rule>,
+    by_action: HashMap<String, ByResource>,
+    /// Rules about every action.
+    any_action: ByResource,
+    authorizer: Authorizer,
+}
+
+/// One question put to some policies.
+pub(crate) struct Question {
+    request: Request,
+    entities: Entities,
+}
+
+impl Engine {
+    pub(crate) fn new(words: Words, mut rules: Vec<Rule>) -> Self {
+        rules.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut by_action: HashMap<String, ByResource> = HashMap::new();
+        let mut any_action = ByResource::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let put = |slot: &mut ByResource| match rule.resource.key() {
+                None => slot.anywhere.push(index),
+                Some(key) => slot.at.entry(key.clone()).or_default().push(index),
+            };
+            match &rule.actions {
+                None => put(&mut any_action),
+                Some(names) => names.iter().for_each(|name| put(by_action.entry(name.clone()).or_default())),
+            }
+        }
+        Self { words, rules, by_action, any_action, authorizer: Authorizer::new() }
+    }
+
+    /// The rules whose action and resource scope cover a question, in the order of their ids.
+    pub(crate) fn about(&self, action: &str, target: &Target) -> Vec<&Rule> {
+        let slots = [self.by_action.get(action), Some(&self.any_action)];
+        let keys = || std::iter::once(&target.uid).chain(&target.ancestors);
+        let mut found: Vec<usize> = Vec::new();
+        for slot in slots.into_iter().flatten() {
+            found.extend(&slot.anywhere);
+            found.extend(keys().filter_map(|key| slot.at.get(key)).flatten());
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|i| self.rules.get(i)).filter(|r| r.resource.holds(&target.uid, &target.ancestors)).collect()
+    }
+
+    /// Puts a question together.
+    ///
+    /// # Errors
+    /// If Cedar does not take it, which is a fault of ours: the answer is then no.
+    pub(crate) fn question(&self, subject: &Subject, action: &str, target: &Target, context: Context) -> Result<Question, String> {
+        // In development every question is held against the schema; policies already are, at load.
+        let schema = cfg!(debug_assertions).then_some(&self.words.schema);
+        let request = Request::new(subject.uid.clone(), uid(&self.words.action, action), target.uid.clone(), context, schema)
+            .map_err(|e| e.to_string())?;
+        let entities = subject.entities.iter().chain(&target.entities).cloned();
+        let entities = Entities::from_entities(entities, schema).map_err(|e| e.to_string())?;
+        Ok(Question { request, entities })
+    }
+
+    /// The same question in other circumstances.
+    pub(crate) fn under(&self, question: &Question, context: Context) -> Result<Question, String> {
+        let (Some(principal), Some(action), Some(resource)) =
+            (question.request.principal(), question.request.action(), question.request.resource())
+        else {
+            return Err("the question has no principal, action or resource".to_owned());
+        };
+        let request =
+            Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(|e| e.to_string())?;
+        Ok(Question { request, entities: question.entities.clone() })
+    }
+
+    /// What one rule says to a question.
+    pub(crate) fn ask(&self, rule: &Rule, question: &Question) -> Said {
+        let response = self.authorizer.is_authorized(&question.request, &rule.set, &question.entities);
+        let diagnostics = response.diagnostics();
+        if let Some(error) = diagnostics.errors().next() {
+            return Said::Failed(error.to_string());
+        }
+        if diagnostics.reason().next().is_some() { Said::Applies } else { Said::Silent }
+    }
+}
+
+/// Whether a group is among some.
+pub(crate) fn among(groups: &[GroupName], name: &GroupName) -> bool {
+    groups.contains(name)
+}

@@ -1,0 +1,241 @@
+//! `people.toml`: groups and teams, on-call schedules, contractors' end dates: what the directory service doesn't know.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use access::names::{GroupName, ResourceName, RoleName, Username};
+use access::time::Span;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::collect;
+use super::windows::{Moment, Zone};
+use crate::document::{At, Document, Table};
+use crate::problem::{Place, Sink};
+
+/// Several people. A team is a group that policies may also name as `Tide::Team`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Its name.
+    pub name: GroupName,
+    /// In plain words, who they are.
+    pub description: Option<String>,
+    /// Whether it is a team.
+    pub team: bool,
+    /// Who is in it.
+    pub members: BTreeSet<Username>,
+}
+
+/// Who is on call when: dated shifts first, else a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Its name.
+    pub name: GroupName,
+    people: Vec<Username>,
+    starts: DateTime,
+    every: Span,
+    shifts: Vec<(Username, Timestamp, Timestamp)>,
+    zone: TimeZone,
+}
+
+impl Schedule {
+    /// Who is on call at `now`.
+    #[must_use]
+    pub fn on_call(&self, now: Timestamp) -> Vec<&Username> {
+        let shifts: Vec<&Username> = self.shifts.iter().filter(|(_, from, to)| *from <= now && now < *to).map(|(who, ..)| who).collect();
+        if !shifts.is_empty() {
+            return shifts;
+        }
+        // Turns are counted on the wall clock of the schedule's zone, so that a change to summer time moves no hand-over.
+        let gone = self.zone.to_datetime(now).duration_since(self.starts);
+        let every = SignedDuration::from_secs(i64::try_from(self.every.as_seconds()).unwrap_or(i64::MAX));
+        if gone.is_negative() || every.is_zero() || self.people.is_empty() {
+            return Vec::new();
+        }
+        let turn = usize::try_from(gone.as_secs() / every.as_secs().max(1)).unwrap_or(0);
+        self.people.get(turn % self.people.len()).into_iter().collect()
+    }
+}
+
+/// Somebody from outside: sees and reaches only what is named here, until the end of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contractor {
+    /// Who.
+    pub name: Username,
+    /// The first moment at which everything is denied.
+    pub ends_at: Timestamp,
+    /// The only resources they see.
+    pub resources: BTreeSet<ResourceName>,
+    /// The only roles they may take there; empty: all of those resources' roles.
+    pub roles: BTreeSet<RoleName>,
+}
+
+/// A contractor and the places of the names it uses.
+pub(crate) struct ContractorSource {
+    pub(crate) contractor: Contractor,
+    pub(crate) resources: Vec<At<ResourceName>>,
+    pub(crate) roles: Vec<At<RoleName>>,
+}
+
+/// Everything `people.toml` says.
+#[derive(Debug, Clone, Default)]
+pub struct People {
+    /// Groups and teams.
+    pub groups: BTreeMap<GroupName, Group>,
+    /// On-call schedules.
+    pub on_call: BTreeMap<GroupName, Schedule>,
+    /// Contractors.
+    pub contractors: BTreeMap<Username, Contractor>,
+    /// Which of the names above are machines. Only reports and cases read it: at a request the id says it.
+    pub workloads: BTreeSet<Username>,
+    memberships: HashMap<Username, Vec<GroupName>>,
+}
+
+impl People {
+    /// The groups and teams somebody is in.
+    #[must_use]
+    pub fn groups_of(&self, who: &Username) -> &[GroupName] {
+        self.memberships.get(who).map_or(&[], Vec::as_slice)
+    }
+
+    /// The schedules for which somebody is on call at `now`.
+    #[must_use]
+    pub fn on_call_of(&self, who: &Username, now: Timestamp) -> Vec<GroupName> {
+        self.on_call.values().filter(|s| s.on_call(now).contains(&who)).map(|s| s.name.clone()).collect()
+    }
+
+    /// Everybody the directory names, sorted.
+    #[must_use]
+    pub fn usernames(&self) -> BTreeSet<Username> {
+        let members = self.groups.values().flat_map(|g| g.members.iter());
+        let shifts = self.on_call.values().flat_map(|s| s.people.iter().chain(s.shifts.iter().map(|(who, ..)| who)));
+        members.chain(shifts).chain(self.contractors.keys()).chain(&self.workloads).cloned().collect()
+    }
+}
+
+/// What was read, before names are checked against each other.
+pub(crate) struct PeopleSource {
+    pub(crate) people: People,
+    pub(crate) contractors: Vec<ContractorSource>,
+}
+
+pub(crate) fn load(files: &[(&str, &[u8])], zone: &TimeZone, sink: &Sink) -> PeopleSource {
+    let mut groups: BTreeMap<GroupName, (Group, Place)> = BTreeMap::new();
+    let mut on_call: BTreeMap<GroupName, (Schedule, Place)> = BTreeMap::new();
+    let mut contractors: BTreeMap<Username, (ContractorSource, Place)> = BTreeMap::new();
+    let mut workloads = BTreeSet::new();
+    for (file, bytes) in files {
+        let Some(doc) = Document::open(file, bytes, sink) else { continue };
+        let root = doc.root();
+        workloads.extend(root.list::<Username>("workloads").into_iter().map(|w| w.value));
+        collect(&root, "group", &mut groups, |table| read_group(table, false));
+        collect(&root, "team", &mut groups, |table| read_group(table, true));
+        collect(&root, "on_call", &mut on_call, |table| read_schedule(table, zone));
+        collect(&root, "contractor", &mut contractors, |table| read_contractor(table, zone));
+        root.finish();
+    }
+    let mut people = People {
+        groups: groups.into_iter().map(|(name, (group, _))| (name, group)).collect(),
+        on_call: on_call.into_iter().map(|(name, (schedule, _))| (name, schedule)).collect(),
+        contractors: contractors.iter().map(|(name, (source, _))| (name.clone(), source.contractor.clone())).collect(),
+        workloads,
+        memberships: HashMap::new(),
+    };
+    for group in people.groups.values() {
+        for member in &group.members {
+            people.memberships.entry(member.clone()).or_default().push(group.name.clone());
+        }
+    }
+    PeopleSource { people, contractors: contractors.into_values().map(|(source, _)| source).collect() }
+}
+
+fn read_group(table: &Table<'_>, team: bool) -> Option<(At<GroupName>, Group)> {
+    let name: At<GroupName> = table.required("name")?;
+    let description = table.text("description").map(|t| t.value);
+    let members = table.list::<Username>("members").into_iter().map(|m| m.value).collect();
+    let group = Group { name: name.value.clone(), description, team, members };
+    Some((name, group))
+}
+
+fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, Schedule)> {
+    let name: At<GroupName> = table.required("name")?;
+    let zone = table.parse::<Zone>("time_zone").map_or_else(|| zone.clone(), |z| z.value.0);
+    let people: Vec<Username> = table.list("people").into_iter().map(|p| p.value).collect();
+    let starts: Option<At<Moment>> = table.parse("starts");
+    let every: Option<At<Span>> = table.parse("every");
+    let mut shifts = Vec::new();
+    for shift in table.tables("shift") {
+        let person: Option<At<Username>> = shift.required("person");
+        let (from, to): (Option<At<Moment>>, Option<At<Moment>>) = (shift.required("from"), shift.required("to"));
+        let place = shift.place();
+        shift.finish();
+        match (person, from.and_then(|f| f.value.resolve(&zone)), to.and_then(|t| t.value.resolve(&zone))) {
+            (Some(person), Some(from), Some(to)) if from < to => shifts.push((person.value, from, to)),
+            (Some(_), Some(_), Some(_)) => table.sink().error(place, "this shift ends before it begins"),
+            _ => {}
+        }
+    }
+    if people.is_empty() && shifts.is_empty() {
+        table.sink().error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people` or `[[on_call.shift]]`", name.value));
+    }
+    if people.len() > 1 && (starts.is_none() || every.is_none()) {
+        table.sink().error(name.place.clone(), "a rotation of several people needs `starts` and `every`, as in `starts = 2026-01-05T09:00` and `every = \"7d\"`");
+    }
+    let starts = match starts {
+        None => DateTime::MIN,
+        Some(at) => at.value.resolve(&zone).map_or(DateTime::MIN, |t| zone.to_datetime(t)),
+    };
+    let every = every.map_or(Span::hours(24 * 7), |e| e.value);
+    let schedule = Schedule { name: name.value.clone(), people, starts, every, shifts, zone };
+    Some((name, schedule))
+}
+
+fn read_contractor(table: &Table<'_>, zone: &TimeZone) -> Option<(At<Username>, ContractorSource)> {
+    let name: Option<At<Username>> = table.required("name");
+    let until: Option<At<Moment>> = table.required("until");
+    let resources: Vec<At<ResourceName>> = table.list("resources");
+    let roles: Vec<At<RoleName>> = table.list("roles");
+    let (name, until) = (name?, until?);
+    if resources.is_empty() {
+        table.sink().error(name.place.clone(), format!("the contractor `{}` has no `resources`; name those they may see", name.value));
+    }
+    // A day is meant to its end.
+    let ends_at = match &until.value {
+        Moment::Day(date) => date.tomorrow().ok().and_then(|d| Moment::Day(d).resolve(zone)),
+        other => other.resolve(zone),
+    };
+    let contractor = Contractor {
+        name: name.value.clone(),
+        ends_at: ends_at?,
+        resources: resources.iter().map(|r| r.value.clone()).collect(),
+        roles: roles.iter().map(|r| r.value.clone()).collect(),
+    };
+    Some((name, ContractorSource { contractor, resources, roles }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: MAY-3
+    #[test]
+    fn a_rotation_hands_over_and_a_shift_goes_first() {
+        let text = "[[on_call]]\nname = \"payments\"\npeople = [\"ana\", \"ben\"]\nstarts = 2026-01-05T09:00\nevery = \"7d\"\n\
+                    [[on_call.shift]]\nperson = \"dan\"\nfrom = 2026-01-06\nto = 2026-01-07\n";
+        let sink = Sink::default();
+        let people = load(&[("people.toml", text.as_bytes())], &"Europe/Berlin".parse::<Zone>().unwrap().0, &sink).people;
+        sink.close().unwrap();
+        let who = |at: &str| {
+            let rota = people.on_call.values().next().unwrap();
+            rota.on_call(at.parse().unwrap()).iter().map(|u| u.as_str()).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(who("2026-01-05T07:59:59Z"), "");
+        assert_eq!(who("2026-01-05T08:00:00Z"), "ana");
+        assert_eq!(who("2026-01-06T12:00:00Z"), "dan");
+        assert_eq!(who("2026-01-12T08:00:00Z"), "ben");
+        // In summer the hand-over is still at nine o'clock in Berlin.
+        assert_eq!(who("2026-07-06T06:59:00Z"), "ben");
+        assert_eq!(who("2026-07-06T07:00:00Z"), "ana");
+    }
+}

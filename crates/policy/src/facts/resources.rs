@@ -1,0 +1,264 @@
+//! `resources.toml` and `resources/*.toml`: what stands behind the gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use access::names::{GroupName, ResourceName, RoleName, SecretName, TierName};
+use serde::{Serialize, Serializer};
+
+use super::named;
+use crate::document::{At, Table};
+use crate::problem::{Place, Sink, shown};
+
+/// What a resource speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A machine reached over SSH.
+    Ssh,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ssh => "ssh",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ssh" => Ok(Self::Ssh),
+            other => Err(format!("`{}` is no kind of resource; it is one of ssh", shown(other))),
+        }
+    }
+}
+
+/// Where a target listens: a host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A host name or IP address, without brackets.
+    pub host: String,
+    /// A TCP port.
+    pub port: u16,
+}
+
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{}` is no address; write it like `db-1.internal:22`, `10.0.0.7:22` or `[fd00::7]:22`", shown(text));
+        let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || (bare.is_none() && host.contains(':')) || !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:%".contains(c)) {
+            return Err(bad());
+        }
+        let port = port.parse().ok().filter(|p| *p != 0).ok_or_else(bad)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// What opens the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A short certificate of the target CA; written `target-ca`.
+    TargetCa,
+    /// A sealed secret kept in the store; written `secret:NAME`.
+    Secret(SecretName),
+}
+
+impl FromStr for Credential {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "target-ca" => Ok(Self::TargetCa),
+            Some(("secret", name)) => name.parse().map(Self::Secret).map_err(|e: access::names::NameError| e.to_string()),
+            _ => Err(format!("`{}` is no credential; write `target-ca` or `secret:NAME`", shown(text))),
+        }
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetCa => f.write_str("target-ca"),
+            Self::Secret(name) => write!(f, "secret:{name}"),
+        }
+    }
+}
+
+impl Serialize for Credential {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// Something behind the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    /// Its name.
+    pub name: ResourceName,
+    /// In plain words, what it is.
+    pub description: Option<String>,
+    /// What it speaks.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: Address,
+    /// Its tier; without one every request is denied.
+    pub tier: Option<TierName>,
+    /// The environment it belongs to, in the words of the house.
+    pub environment: Option<String>,
+    /// Words policies can speak of.
+    pub tags: BTreeSet<String>,
+    /// The group that answers for it.
+    pub owner: Option<GroupName>,
+    /// Its host keys, as `ssh-keyscan` prints them without the host: `ssh-ed25519 AAAA…`.
+    pub host_keys: Vec<String>,
+    /// What opens it.
+    pub credential: Credential,
+    /// The role that is meant when none is named.
+    pub default_role: Option<RoleName>,
+    /// The account to use here instead of the role's.
+    pub login: Option<String>,
+}
+
+/// A resource and the places of the names it uses.
+pub(crate) struct ResourceSource {
+    pub(crate) resource: Resource,
+    pub(crate) tier: Option<Place>,
+    pub(crate) owner: Option<Place>,
+    pub(crate) default_role: Option<Place>,
+}
+
+/// A word: letters, digits, `.`, `-`, `_`, `:` and `/`.
+pub(crate) struct Word(pub(crate) String);
+
+impl FromStr for Word {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ok = (1..=63).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:/".contains(c));
+        if ok { Ok(Self(text.to_owned())) } else { Err(format!("`{}` is no word of 1 to 63 letters, digits and `.-_:/`", shown(text))) }
+    }
+}
+
+/// An account name on a target.
+pub(crate) struct Login(pub(crate) String);
+
+impl FromStr for Login {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut chars = text.chars();
+        let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if first && text.len() <= 32 && chars.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{}` is no account name; one starts with a letter or `_`, followed by letters, digits and `-_.`", shown(text)))
+        }
+    }
+}
+
+/// An OpenSSH public key line.
+struct HostKey(String);
+
+impl FromStr for HostKey {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        let (Some(kind), Some(data)) = (words.next(), words.next()) else { return Err(bad_key(text)) };
+        let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-sha2-") || kind.starts_with("sk-");
+        // RFC 4253 §6.6: the blob begins with the length and the letters of its own kind.
+        let length = u8::try_from(kind.len()).map_err(|_| bad_key(text))?;
+        let mut head = vec![0, 0, 0, length];
+        head.extend_from_slice(kind.as_bytes());
+        if known && base64_prefix(data, head.len()).is_some_and(|found| found == head) {
+            Ok(Self(format!("{kind} {data}")))
+        } else {
+            Err(bad_key(text))
+        }
+    }
+}
+
+fn bad_key(text: &str) -> String {
+    format!("`{}` is no OpenSSH public key; write it like `ssh-ed25519 AAAA…`, as `ssh-keyscan` prints it after the host", shown(text))
+}
+
+/// The first `want` bytes of a base64 text (RFC 4648 §4); `None` if any letter is wrong or there are fewer.
+fn base64_prefix(text: &str, want: usize) -> Option<Vec<u8>> {
+    let letters = text.trim_end_matches('=');
+    let mut out = Vec::new();
+    let (mut bits, mut count) = (0u32, 0u32);
+    for c in letters.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from((bits >> count) & 0xff).ok()?);
+        }
+    }
+    // A key is longer than the name of its kind.
+    if out.len() <= want + 4 {
+        return None;
+    }
+    out.truncate(want);
+    Some(out)
+}
+
+pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<ResourceName, (ResourceSource, Place)> {
+    named(files, "resource", sink, read)
+}
+
+fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
+    let name: Option<At<ResourceName>> = table.required("name");
+    let kind: Option<At<Kind>> = table.required("kind");
+    let address: Option<At<Address>> = table.required("address");
+    let tier: Option<At<TierName>> = table.parse("tier");
+    let owner: Option<At<GroupName>> = table.parse("owner");
+    let default_role: Option<At<RoleName>> = table.parse("default_role");
+    let description = table.text("description").map(|t| t.value);
+    let environment = table.parse::<Word>("environment").map(|w| w.value.0);
+    let tags = table.list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
+    let host_keys = table.list::<HostKey>("host_keys").into_iter().map(|k| k.value.0).collect();
+    let credential = table.or("credential", Credential::TargetCa);
+    let login = table.parse::<Login>("login").map(|l| l.value.0);
+    let name = name?;
+    let resource = Resource {
+        name: name.value.clone(),
+        description,
+        kind: kind?.value,
+        address: address?.value,
+        tier: tier.as_ref().map(|t| t.value.clone()),
+        environment,
+        tags,
+        owner: owner.as_ref().map(|o| o.value.clone()),
+        host_keys,
+        credential,
+        default_role: default_role.as_ref().map(|r| r.value.clone()),
+        login,
+    };
+    let source =
+        ResourceSource { resource, tier: tier.map(|t| t.place), owner: owner.map(|o| o.place), default_role: default_role.map(|r| r.place) };
+    Some((name, source))
+}

@@ -1,0 +1,118 @@
+//! `tiers.toml`: the floor of what access costs. No policy goes under it.
+
+use std::collections::BTreeMap;
+
+use access::identity::Mfa;
+use access::names::{PlanName, TierName};
+use access::time::Span;
+use access::verdict::{Durability, HostKeyRule, RecordLevel, TicketRule};
+use serde::Serialize;
+
+use super::named;
+use crate::document::{At, Table};
+use crate::problem::{Place, Sink};
+
+/// A sensitivity tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tier {
+    /// Its name.
+    pub name: TierName,
+    /// In plain words, what belongs here.
+    pub description: Option<String>,
+    /// The longest time.
+    pub max: Span,
+    /// The time when none is asked.
+    pub default: Span,
+    /// The plans that have to agree. Empty: nobody.
+    pub approvals: Vec<PlanName>,
+    /// How strongly the asker must have proved who they are …
+    pub mfa: Mfa,
+    /// … and how long ago at most.
+    pub mfa_within: Span,
+    /// What is asked of a ticket.
+    pub ticket: TicketRule,
+    /// Whether a reason has to be given.
+    pub reason: bool,
+    /// What is recorded.
+    pub record: RecordLevel,
+    /// When it is safe.
+    pub durability: Durability,
+    /// Silence after which a session ends; `None`: never.
+    pub idle: Option<Span>,
+    /// How long an approved grant waits to be used first.
+    pub activate_within: Span,
+    /// How long a request waits for people.
+    pub pending_for: Span,
+    /// How long a connection waits at the door for people.
+    pub wait_at_connect: Span,
+    /// Which host keys are trusted.
+    pub host_keys: HostKeyRule,
+    /// Whether a path here may allow access without an end.
+    pub standing: bool,
+    /// Whether a path here may let an emergency skip the approvals.
+    pub break_glass: bool,
+    #[serde(skip)]
+    pub(crate) plan_places: Vec<Place>,
+}
+
+/// `15m`, or `never`.
+struct Idle(Option<Span>);
+
+impl std::str::FromStr for Idle {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self(None)),
+            span => span.parse().map(|s| Self(Some(s))).map_err(|e: access::time::SpanError| format!("{e}, or `never`")),
+        }
+    }
+}
+
+pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<TierName, (Tier, Place)> {
+    named(files, "tier", sink, read)
+}
+
+fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
+    let name: Option<At<TierName>> = table.required("name");
+    let max: Option<At<Span>> = table.required("max");
+    let default: Option<At<Span>> = table.required("default");
+    if !table.has("approvals") {
+        table.sink().error(table.place(), "`approvals` is missing here; write `approvals = []` if this tier needs nobody to agree");
+    }
+    let plans: Vec<At<PlanName>> = table.list("approvals");
+    let idle: Idle = table.or("idle", Idle(Some(Span::minutes(15))));
+    let tier = Tier {
+        name: name.as_ref()?.value.clone(),
+        description: table.text("description").map(|t| t.value),
+        max: max.as_ref().map_or(Span::seconds(1), |m| m.value),
+        default: default.as_ref().map_or(Span::seconds(1), |d| d.value),
+        approvals: plans.iter().map(|p| p.value.clone()).collect(),
+        plan_places: plans.into_iter().map(|p| p.place).collect(),
+        mfa: table.or("mfa", Mfa::None),
+        mfa_within: table.or("mfa_within", Span::hours(12)),
+        ticket: table.or("ticket", TicketRule::None),
+        reason: table.flag("reason", true),
+        record: table.or("record", RecordLevel::Content),
+        durability: table.or("durability", Durability::Flush),
+        idle: idle.0,
+        activate_within: table.or("activate_within", Span::hours(8)),
+        pending_for: table.or("pending_for", Span::hours(24)),
+        wait_at_connect: table.or("wait_at_connect", Span::seconds(120)),
+        host_keys: table.or("host_keys", HostKeyRule::Pinned),
+        standing: table.flag("standing", false),
+        break_glass: table.flag("break_glass", false),
+    };
+    for (key, span) in [("max", &max), ("default", &default)] {
+        if let Some(span) = span
+            && span.value == Span::default()
+        {
+            table.sink().error(span.place.clone(), format!("`{key}` is no time at all; access needs at least a second"));
+        }
+    }
+    if let (Some(max), Some(default)) = (&max, &default)
+        && default.value > max.value
+    {
+        table.sink().error(default.place.clone(), format!("the default of {} is longer than the maximum of {}", default.value, max.value));
+    }
+    Some((name?, tier))
+}

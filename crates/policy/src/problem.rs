@@ -1,0 +1,210 @@
+//! Mistakes in a policy directory: all of them at once, each with its place, a sentence, and the nearest name that would be right.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Where in the directory something stands. Lines and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The path inside the directory, with `/`.
+    pub file: Arc<str>,
+    /// The line; `None` if the whole file is meant.
+    pub line: Option<usize>,
+    /// The column, in characters.
+    pub column: Option<usize>,
+}
+
+impl Place {
+    /// A whole file.
+    pub(crate) fn file(file: &str) -> Self {
+        Self { file: file.into(), line: None, column: None }
+    }
+
+    /// A byte offset in a file.
+    pub(crate) fn at(file: &Arc<str>, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset.min(text.len())).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |n| n + 1);
+        let column = before.get(start..).map_or(0, |s| s.chars().count()) + 1;
+        Self { file: Arc::clone(file), line: Some(line), column: Some(column) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, ":{line}:{column}"),
+            (Some(line), None) => write!(f, ":{line}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Where.
+    pub at: Place,
+    /// What is wrong, as a sentence in lower case without a full stop.
+    pub says: String,
+    /// What would be right, if something near is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.says)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every mistake found in a directory, in the order of files and lines. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Just one.
+    pub(crate) fn one(at: Place, says: impl Into<String>) -> Self {
+        Self(vec![Problem { at, says: says.into(), hint: None }])
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always at least one")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => one.fmt(f),
+            many => {
+                write!(f, "the policy directory has {} mistakes:", many.len())?;
+                many.iter().try_for_each(|p| write!(f, "\n  {p}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Collects mistakes and warnings while the directory is read.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    problems: std::cell::RefCell<Vec<Problem>>,
+    warnings: std::cell::RefCell<Vec<Problem>>,
+}
+
+impl Sink {
+    pub(crate) fn error(&self, at: Place, says: impl Into<String>) {
+        self.push(Problem { at, says: says.into(), hint: None });
+    }
+
+    pub(crate) fn hinted(&self, at: Place, says: impl Into<String>, hint: Option<String>) {
+        self.push(Problem { at, says: says.into(), hint });
+    }
+
+    /// A name that nothing has, with the nearest that something has.
+    pub(crate) fn unknown<'a>(&self, at: Place, noun: &str, name: &str, known: impl IntoIterator<Item = &'a str>) {
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("no {noun} is defined yet"),
+            None => {
+                let mut names: Vec<&str> = known;
+                names.sort_unstable();
+                let more = names.len().saturating_sub(8);
+                names.truncate(8);
+                let list = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+                if more > 0 { format!("there are {list} and {more} more") } else { format!("there is {list}") }
+            }
+        };
+        self.hinted(at, format!("there is no {noun} `{}`", shown(name)), Some(hint));
+    }
+
+    pub(crate) fn warn(&self, at: Place, says: impl Into<String>) {
+        self.warnings.borrow_mut().push(Problem { at, says: says.into(), hint: None });
+    }
+
+    fn push(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    /// The warnings, if there was no mistake.
+    pub(crate) fn close(self) -> Result<Vec<Problem>, Problems> {
+        let mut problems = self.problems.into_inner();
+        problems.sort();
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort();
+        if problems.is_empty() { Ok(warnings) } else { Err(Problems(problems)) }
+    }
+}
+
+/// Foreign text made fit to be shown: short, and without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// The name at most a third of the letters away, the nearest first.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .filter(|k| k.len().abs_diff(name.len()) <= limit + 1)
+        .map(|k| (distance(name, k), k))
+        .filter(|(d, _)| *d <= limit)
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) from one text to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let swap = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + swap);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(before[j - 2] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_one_a_tired_person_meant() {
+        let known = ["production", "regulated", "non-prod", "db-1"];
+        assert_eq!(nearest("prodution", known), Some("production"));
+        assert_eq!(nearest("regualted", known), Some("regulated"));
+        assert_eq!(nearest("bd-1", known), Some("db-1"));
+        assert_eq!(nearest("kubernetes", known), None);
+    }
+}
