@@ -1,0 +1,23 @@
+//! What happens, as it happens: server-sent events.
+//!
+//! Each event's `id` is the id of its entry, its `event` the entry's name, its `data` an [`AuditEntry`](super::audit::AuditEntry).
+//! An event `lagged` says that some were missed, so that the reader looks at the state afresh.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Only events whose name is this or begins with it: `session` or `session.opened`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+}
+
+/// The data of a `lagged` event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lagged {
+    /// How many were missed, of everybody's.
+    pub missed: u64,
+}

@@ -1,0 +1,531 @@
+//! Asking for access, and deciding on it.
+
+use access::approval::{Decision, Seat};
+use access::identity::Mfa;
+use access::ids::{GrantId, RequestId, VoteId};
+use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName};
+use access::reason::Reason;
+use access::request::{Asked, Door, RequestState};
+use access::time::Span;
+use access::verdict::{Durability, HostKeyRule, RecordLevel, TicketRule};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::grants::Grant;
+use super::schema;
+use super::who::Who;
+
+/// What somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRequest {
+    /// Where to.
+    #[schema(value_type = schema::ResourceName)]
+    pub resource: ResourceName,
+    /// As what; absent means the one role that is open there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::RoleName>)]
+    pub role: Option<RoleName>,
+    /// For how long; absent means the tier's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Asked>)]
+    pub duration: Option<Asked>,
+    /// Why, in the asker's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub reason: Option<String>,
+    /// The change or incident it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub ticket: Option<String>,
+    /// What the asker renounces beforehand.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// Whether this is an emergency that skips people and owes a review.
+    #[serde(default)]
+    pub break_glass: bool,
+    /// Whether the clock starts at once if nobody has to agree; else it starts at the first connection.
+    #[serde(default)]
+    pub activate: bool,
+}
+
+impl NewRequest {
+    /// A request for the one open role on a resource, for the default time.
+    #[must_use]
+    pub fn of(resource: ResourceName) -> Self {
+        Self {
+            resource,
+            role: None,
+            duration: None,
+            reason: None,
+            ticket: None,
+            limits: Limits::default(),
+            break_glass: false,
+            activate: false,
+        }
+    }
+}
+
+/// What an asker renounces: a request can be narrower than its role, never wider.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Only this one command, spelled exactly like this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Nothing that writes.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl Limits {
+    /// Whether nothing is renounced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<access::limits::Limits> for Limits {
+    fn from(access::limits::Limits { command, read_only }: access::limits::Limits) -> Self {
+        Self { command, read_only }
+    }
+}
+
+impl From<Limits> for access::limits::Limits {
+    fn from(Limits { command, read_only }: Limits) -> Self {
+        Self { command, read_only }
+    }
+}
+
+/// What becomes different about a pending request. What is absent stays; an empty text takes a ticket or reason away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestEdit {
+    /// For how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Asked>)]
+    pub duration: Option<Asked>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub reason: Option<String>,
+    /// The change or incident it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub ticket: Option<String>,
+    /// What the asker renounces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// A yes or no to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewVote {
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4000)]
+    pub note: Option<String>,
+}
+
+/// What policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerCode {
+    /// At once.
+    Permit,
+    /// When people agree.
+    NeedsApproval,
+    /// When the asker supplies something first.
+    StepUp,
+    /// No.
+    Deny,
+}
+
+impl std::fmt::Display for AnswerCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Permit => "permit",
+            Self::NeedsApproval => "needs_approval",
+            Self::StepUp => "step_up",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+/// What became of asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestAnswer {
+    /// `permit` or `needs_approval`; the other two come as problems.
+    pub answer: AnswerCode,
+    /// The request.
+    pub request: Request,
+    /// The grant, if nobody had to agree.
+    pub grant: Option<Grant>,
+    /// Whether a request for the same was pending already and this one joined it.
+    pub joined: bool,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// Every path that was looked at, and what became of it.
+    pub why: Vec<PathReport>,
+}
+
+/// One path in, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PathReport {
+    /// The id of the policy.
+    pub policy: String,
+    /// What became of it, as a sentence.
+    pub outcome: String,
+    /// Whether it is the one that was chosen.
+    pub chosen: bool,
+}
+
+/// What would happen if somebody asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verdict {
+    /// What policy says.
+    pub answer: AnswerCode,
+    /// The resource that was meant.
+    #[schema(value_type = schema::ResourceName)]
+    pub resource: ResourceName,
+    /// The role that was meant.
+    #[schema(value_type = schema::RoleName)]
+    pub role: RoleName,
+    /// If denied: which kind of no.
+    #[schema(value_type = Option<schema::Reason>)]
+    pub reason: Option<Reason>,
+    /// If denied: what stood in the way.
+    pub detail: Option<String>,
+    /// What the asker can still supply.
+    pub needs: Option<StepUp>,
+    /// What it costs.
+    pub terms: Option<Terms>,
+    /// The digest of the bundle that said it.
+    pub bundle: String,
+    /// The policies that made it.
+    pub policies: Vec<String>,
+    /// Every path that was looked at.
+    pub why: Vec<PathReport>,
+}
+
+/// What the asker can still supply to be let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepUp {
+    /// A fresh proof of at least this kind.
+    #[schema(value_type = Option<schema::Mfa>)]
+    pub mfa: Option<Mfa>,
+    /// An open ticket.
+    pub ticket: bool,
+}
+
+/// What a path costs: it joined with its tier, the stricter winning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Terms {
+    /// The tier of the resource.
+    #[schema(value_type = schema::TierName)]
+    pub tier: TierName,
+    /// The longest time.
+    #[schema(value_type = schema::Span)]
+    pub max: Span,
+    /// The time when none is asked.
+    #[schema(value_type = schema::Span)]
+    pub default: Span,
+    /// Who has to agree: all of these plans. Empty: nobody.
+    pub approvals: Vec<Plan>,
+    /// How strongly the asker must have proved who they are …
+    #[schema(value_type = schema::Mfa)]
+    pub mfa: Mfa,
+    /// … and how long ago at most.
+    #[schema(value_type = schema::Span)]
+    pub mfa_within: Span,
+    /// What is asked of a ticket.
+    #[schema(value_type = schema::TicketRule)]
+    pub ticket: TicketRule,
+    /// Whether a reason has to be given.
+    pub reason: bool,
+    /// What is recorded.
+    #[schema(value_type = schema::RecordLevel)]
+    pub record: RecordLevel,
+    /// When it is safe.
+    #[schema(value_type = schema::Durability)]
+    pub durability: Durability,
+    /// Silence after which a session ends; null: never.
+    #[schema(value_type = Option<schema::Span>)]
+    pub idle: Option<Span>,
+    /// How long an approved grant waits to be used first.
+    #[schema(value_type = schema::Span)]
+    pub activate_within: Span,
+    /// How long a request waits for people.
+    #[schema(value_type = schema::Span)]
+    pub pending_for: Span,
+    /// How long a connection waits at the door for people.
+    #[schema(value_type = schema::Span)]
+    pub wait_at_connect: Span,
+    /// Which host keys are trusted.
+    #[schema(value_type = schema::HostKeyRule)]
+    pub host_keys: HostKeyRule,
+    /// Whether it may be held without an end.
+    pub standing: bool,
+    /// What an emergency on this path owes; null: the path is none for emergencies.
+    pub break_glass: Option<BreakGlassTerms>,
+}
+
+/// What an emergency owes afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BreakGlassTerms {
+    /// Who has to look at it.
+    #[schema(value_type = schema::GroupName)]
+    pub reviewers: GroupName,
+    /// Within which time.
+    #[schema(value_type = schema::Span)]
+    pub review_within: Span,
+}
+
+/// A named approval plan: all of its stages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// Its name.
+    #[schema(value_type = schema::PlanName)]
+    pub name: PlanName,
+    /// Its stages.
+    pub stages: Vec<Stage>,
+}
+
+/// So many people out of any of these seats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stage {
+    /// Any of these.
+    #[schema(value_type = Vec<schema::Seat>)]
+    pub seats: Vec<Seat>,
+    /// How many different people.
+    pub count: u32,
+    /// After this long without them, `escalate_to` may decide too.
+    #[schema(value_type = Option<schema::Span>)]
+    pub timeout: Option<Span>,
+    /// Who joins then.
+    #[schema(value_type = Option<schema::Seat>)]
+    pub escalate_to: Option<Seat>,
+}
+
+impl From<access::verdict::Terms> for Terms {
+    fn from(terms: access::verdict::Terms) -> Self {
+        let access::verdict::Terms {
+            tier,
+            max,
+            default,
+            approvals,
+            mfa,
+            mfa_within,
+            ticket,
+            reason,
+            record,
+            durability,
+            idle,
+            activate_within,
+            pending_for,
+            wait_at_connect,
+            host_keys,
+            standing,
+            break_glass,
+        } = terms;
+        Self {
+            tier,
+            max,
+            default,
+            approvals: approvals.into_iter().map(Plan::from).collect(),
+            mfa,
+            mfa_within,
+            ticket,
+            reason,
+            record,
+            durability,
+            idle,
+            activate_within,
+            pending_for,
+            wait_at_connect,
+            host_keys,
+            standing,
+            break_glass: break_glass.map(|b| BreakGlassTerms { reviewers: b.reviewers, review_within: b.review_within }),
+        }
+    }
+}
+
+impl From<access::approval::Plan> for Plan {
+    fn from(access::approval::Plan { name, stages }: access::approval::Plan) -> Self {
+        Self { name, stages: stages.into_iter().map(Stage::from).collect() }
+    }
+}
+
+impl From<access::approval::Stage> for Stage {
+    fn from(stage: access::approval::Stage) -> Self {
+        let access::approval::Stage { seats, count, timeout, escalate_to } = stage;
+        Self { seats, count, timeout, escalate_to }
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Request {
+    /// Its id.
+    #[schema(value_type = schema::RequestId)]
+    pub id: RequestId,
+    /// Who asks.
+    pub person: Who,
+    /// Where to.
+    #[schema(value_type = schema::ResourceName)]
+    pub resource: ResourceName,
+    /// As what.
+    #[schema(value_type = schema::RoleName)]
+    pub role: RoleName,
+    /// For how long.
+    #[schema(value_type = schema::Asked)]
+    pub duration: Asked,
+    /// Why; null if nothing was said or it was erased.
+    pub reason: Option<String>,
+    /// The change or incident it belongs to.
+    pub ticket: Option<String>,
+    /// What the asker renounces.
+    pub limits: Limits,
+    /// Whether it is an emergency.
+    pub break_glass: bool,
+    /// The grant it would make longer, if it is an extension.
+    #[schema(value_type = Option<schema::GrantId>)]
+    pub extends: Option<GrantId>,
+    /// Through which door it came.
+    #[schema(value_type = schema::Door)]
+    pub door: Door,
+    /// How strongly the asker had proved who they are.
+    #[schema(value_type = schema::Mfa)]
+    pub mfa: Mfa,
+    /// What the chosen path costs.
+    pub terms: Terms,
+    /// The digest of the bundle that decided.
+    pub bundle: String,
+    /// The policy whose path was chosen.
+    pub policy: String,
+    /// How far it has come.
+    #[schema(value_type = schema::RequestState)]
+    pub state: RequestState,
+    /// Counts edits; votes count for the revision they were given to.
+    pub revision: i64,
+    /// When it was asked.
+    #[schema(value_type = schema::Time)]
+    pub submitted_at: Timestamp,
+    /// When it ages out.
+    #[schema(value_type = schema::Time)]
+    pub expires_at: Timestamp,
+    /// When it was decided.
+    #[schema(value_type = Option<schema::Time>)]
+    pub decided_at: Option<Timestamp>,
+    /// Counts changes; also the `ETag`.
+    pub version: i64,
+}
+
+/// A request with who was asked and what they said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestDetail {
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+    /// The stages of its plans, in order, and what each still lacks.
+    pub stages: Vec<StageProgress>,
+    /// What was said, oldest first.
+    pub votes: Vec<Vote>,
+    /// Whether the caller can decide on it now.
+    pub can_decide: bool,
+    /// The grant that it made.
+    pub grant: Option<Grant>,
+}
+
+/// How far one stage has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StageProgress {
+    /// The plan it belongs to.
+    #[schema(value_type = schema::PlanName)]
+    pub plan: PlanName,
+    /// Who may fill it now: its seats, and after its timeout those it escalates to.
+    #[schema(value_type = Vec<schema::Seat>)]
+    pub asked: Vec<Seat>,
+    /// How many different people are needed.
+    pub count: u32,
+    /// How many of them are still missing.
+    pub missing: u32,
+    /// When it escalates, if it does and has not yet.
+    #[schema(value_type = Option<schema::Time>)]
+    pub escalates_at: Option<Timestamp>,
+    /// Who joins then.
+    #[schema(value_type = Option<schema::Seat>)]
+    pub escalate_to: Option<Seat>,
+}
+
+/// One person's yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Vote {
+    /// Its id.
+    #[schema(value_type = schema::VoteId)]
+    pub id: VoteId,
+    /// Whose.
+    pub voter: Who,
+    /// Yes or no.
+    #[schema(value_type = schema::Decision)]
+    pub decision: Decision,
+    /// To which revision of the request.
+    pub revision: i64,
+    /// Whether it counts for the request as it stands now.
+    pub counts: bool,
+    /// Why; null if nothing was said or it was erased.
+    pub note: Option<String>,
+    /// When.
+    #[schema(value_type = schema::Time)]
+    pub at: Timestamp,
+}
+
+/// What a vote led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Voted {
+    /// The request as it stands now.
+    pub request: Request,
+    /// The grant, if this vote was the last one needed.
+    pub grant: Option<Grant>,
+}
+
+/// Which requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestsOf {
+    /// The caller's own.
+    #[default]
+    Mine,
+    /// Those that the caller can decide on.
+    Inbox,
+    /// All that the caller may see.
+    All,
+}
+
+/// Which requests to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RequestsQuery {
+    /// Whose; the caller's own if nothing is said.
+    #[serde(default)]
+    #[param(inline)]
+    pub of: RequestsOf,
+    /// Only in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::RequestState>)]
+    pub state: Option<RequestState>,
+    /// Only to this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::ResourceName>)]
+    pub resource: Option<ResourceName>,
+    /// How many at most: 1 to 500; 50 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}

@@ -1,0 +1,142 @@
+//! How ids, names, codes, times and lengths look in the OpenAPI document. They are described here and never made.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+fn text(description: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).description(Some(description))
+}
+
+macro_rules! described {
+    ($name:ident, $builder:expr) => {
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                RefOr::T(Schema::Object($builder.build()))
+            }
+        }
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+    };
+}
+
+macro_rules! ids {
+    ($($name:ident: $what:literal;)*) => {$(
+        #[doc = concat!("The id of ", $what, ".")]
+        #[derive(Debug)]
+        pub enum $name {}
+        described!($name, text(concat!("The id of ", $what, ".")).pattern(Some(format!("^{}_[0-9a-hjkmnp-tv-z]{{26}}$", access::ids::$name::PREFIX))));
+    )*};
+}
+
+macro_rules! names {
+    ($($name:ident: $what:literal;)*) => {$(
+        #[doc = concat!("The name of ", $what, ".")]
+        #[derive(Debug)]
+        pub enum $name {}
+        described!($name, text(concat!("The name of ", $what, ".")).pattern(Some("^[a-z0-9][a-z0-9.-]{0,62}$")));
+    )*};
+}
+
+macro_rules! codes {
+    ($($name:ident = $of:path: $what:literal;)*) => {$(
+        #[doc = $what]
+        #[derive(Debug)]
+        pub enum $name {}
+        described!($name, {
+            use $of as Of;
+            text($what).enum_values(Some(Of::ALL.iter().map(|code| code.code())))
+        });
+    )*};
+}
+
+ids! {
+    UserId: "a human";
+    WorkloadId: "a machine";
+    RequestId: "a request";
+    VoteId: "a vote";
+    GrantId: "a grant";
+    SessionId: "a session";
+    RecordingId: "a recording";
+    EntryId: "an audit entry";
+    BundleId: "a bundle activation";
+    TokenId: "a token";
+    KeyId: "a key";
+    LockId: "a lock";
+    ReviewId: "a review";
+}
+
+names! {
+    ResourceName: "a resource";
+    RoleName: "a role";
+    Username: "a person or machine";
+    GroupName: "a group";
+    PlanName: "an approval plan";
+    TierName: "a tier";
+    SecretName: "a sealed secret";
+}
+
+codes! {
+    Reason = access::reason::Reason: "Why something was refused, ended or held.";
+    Mfa = access::identity::Mfa: "How strongly somebody proved who they are, weakest first.";
+    PersonState = access::identity::PersonState: "Whether somebody may sign in.";
+    KeyState = access::identity::KeyState: "Whether a key still signs its owner in.";
+    KeyKind = access::identity::KeyKind: "How a key came to be trusted.";
+    Scope = access::identity::Scope: "What a token may be used for.";
+    Door = access::request::Door: "Through which door somebody came.";
+    RequestState = access::request::RequestState: "How far a request has come.";
+    Decision = access::approval::Decision: "What somebody says to a request.";
+    GrantState = access::grant::GrantState: "Where a grant stands.";
+    GrantEnd = access::grant::GrantEnd: "Why a grant ended.";
+    Protocol = access::session::Protocol: "What a session speaks.";
+    SessionState = access::session::SessionState: "Whether a session lives.";
+    EndReason = access::session::EndReason: "What ended a session.";
+    LockState = access::lock::LockState: "Whether a lock holds.";
+    ReviewKind = access::review::ReviewKind: "Why a review is owed.";
+    ReviewState = access::review::ReviewState: "Whether a review was answered.";
+    ReviewOutcome = access::review::ReviewOutcome: "What a reviewer found.";
+    RecordLevel = access::verdict::RecordLevel: "What of a session's content is kept.";
+    Durability = access::verdict::Durability: "When recorded bytes are safe before they are forwarded.";
+    HostKeyRule = access::verdict::HostKeyRule: "Which host keys of a target are trusted.";
+    TicketRule = access::verdict::TicketRule: "What is asked of a ticket.";
+}
+
+/// The id of a human or a machine.
+#[derive(Debug)]
+pub enum PrincipalId {}
+described!(PrincipalId, text("The id of a human or a machine.").pattern(Some("^(usr|wkl)_[0-9a-hjkmnp-tv-z]{26}$")));
+
+/// A point in time.
+#[derive(Debug)]
+pub enum Time {}
+described!(Time, text("A point in time, UTC, RFC 3339.").format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))));
+
+/// A length of time.
+#[derive(Debug)]
+pub enum Span {}
+described!(Span, text("A length of time: `90s`, `15m`, `8h`, `7d`, or several of these (`1h30m`).").pattern(Some("^([0-9]+[smhd])+$")));
+
+/// A length of time, or without an end.
+#[derive(Debug)]
+pub enum Asked {}
+described!(Asked, text("A length of time (`1h30m`), `standing` for access without an end, or `default` for what the tier gives."));
+
+/// Whose members may fill a stage.
+#[derive(Debug)]
+pub enum Seat {}
+described!(Seat, text("Whose members may decide: a group, or `on-call:SCHEDULE`."));
+
+/// What a lock keeps shut.
+#[derive(Debug)]
+pub enum LockScope {}
+described!(LockScope, text("What is locked: `person:usr_…`, `role:NAME` or `resource:NAME`."));
+
+/// Who did something.
+#[derive(Debug)]
+pub enum Actor {}
+described!(Actor, text("Who did it: the id of a person or machine, `gate`, or `unknown`."));

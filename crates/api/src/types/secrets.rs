@@ -1,0 +1,55 @@
+//! Sealed secrets and the gate's own keys.
+
+use access::names::SecretName;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::schema;
+
+/// A sealed secret; its value is never shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SealedSecret {
+    /// Its name.
+    #[schema(value_type = schema::SecretName)]
+    pub name: SecretName,
+    /// When it was set.
+    #[schema(value_type = schema::Time)]
+    pub set_at: Timestamp,
+    /// The key that seals it.
+    pub key_id: String,
+}
+
+/// A value to seal.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretValue {
+    /// A password, or a private key in OpenSSH's format.
+    #[schema(write_only)]
+    pub value: String,
+}
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretValue").finish_non_exhaustive()
+    }
+}
+
+/// Which of the gate's keys to replace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// Which: `login-ca`, `target-ca`, `sealing`, …
+    pub kind: String,
+}
+
+/// A key that was replaced; the old one still verifies what it signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RotatedKey {
+    /// Which.
+    pub kind: String,
+    /// The old id.
+    pub old: String,
+    /// The new id.
+    pub new: String,
+}

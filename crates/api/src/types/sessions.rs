@@ -1,0 +1,159 @@
+//! Sessions: what is and was connected.
+
+use access::ids::{GrantId, RecordingId, SessionId};
+use access::names::{ResourceName, RoleName};
+use access::session::{EndReason, Protocol, SessionState};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::schema;
+use super::who::Who;
+
+/// One connection through the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its id.
+    #[schema(value_type = schema::SessionId)]
+    pub id: SessionId,
+    /// The grant it stands on.
+    #[schema(value_type = schema::GrantId)]
+    pub grant: GrantId,
+    /// Whose.
+    pub person: Who,
+    /// Where to.
+    #[schema(value_type = schema::ResourceName)]
+    pub resource: ResourceName,
+    /// As what.
+    #[schema(value_type = schema::RoleName)]
+    pub role: RoleName,
+    /// In which protocol.
+    #[schema(value_type = schema::Protocol)]
+    pub protocol: Protocol,
+    /// Its recording.
+    #[schema(value_type = schema::RecordingId)]
+    pub recording: RecordingId,
+    /// The node it runs on.
+    pub node: String,
+    /// Whether it lives.
+    #[schema(value_type = schema::SessionState)]
+    pub state: SessionState,
+    /// When it began.
+    #[schema(value_type = schema::Time)]
+    pub opened_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<schema::Time>)]
+    pub ended_at: Option<Timestamp>,
+    /// What ended it.
+    #[schema(value_type = Option<schema::EndReason>)]
+    pub end: Option<EndReason>,
+    /// Whether the target's end was seen to close.
+    pub confirmed: Option<bool>,
+    /// Bytes from the client.
+    pub bytes_up: i64,
+    /// Bytes from the target.
+    pub bytes_down: i64,
+    /// Whole chunks in its recording.
+    pub recording_chunks: Option<i64>,
+    /// The digest that closes its recording's chain, hex.
+    pub recording_digest: Option<String>,
+    /// Counts changes.
+    pub version: i64,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SessionsQuery {
+    /// Everybody's that the caller may see, and not just their own.
+    #[serde(default)]
+    pub all: bool,
+    /// Only those that live, or only those that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::SessionState>)]
+    pub state: Option<SessionState>,
+    /// Only to this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::ResourceName>)]
+    pub resource: Option<ResourceName>,
+    /// How many at most: 1 to 500; 50 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Which way something went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the target to the person.
+    Output,
+    /// From the person to the target.
+    Input,
+    /// From the gate itself.
+    Gate,
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameKind {
+    /// Bytes as they passed, in `data`.
+    Bytes,
+    /// Bytes of the error stream, in `data`.
+    Stderr,
+    /// The terminal's size, in `size`.
+    Resize,
+    /// One thing that was done, in `activity`.
+    Activity,
+}
+
+/// One thing that passed in a session. A recording is one of these per line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Frame {
+    /// Microseconds since the session's recording began.
+    pub at_us: u64,
+    /// The channel within the session.
+    pub channel: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What it carries.
+    pub kind: FrameKind,
+    /// Bytes, base64 (RFC 4648 §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Columns and rows of the terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<(u32, u32)>,
+    /// What was done: a command, a file, a forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub activity: Option<serde_json::Value>,
+}
+
+/// In which form a recording is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingFormat {
+    /// One frame per line.
+    #[default]
+    Frames,
+    /// asciicast v2, for terminals.
+    Asciicast,
+}
+
+/// How to read a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RecordingQuery {
+    /// In which form.
+    #[serde(default)]
+    #[param(inline)]
+    pub format: RecordingFormat,
+    /// Whether what was typed is wanted too; that takes a right of its own.
+    #[serde(default)]
+    pub input: bool,
+}

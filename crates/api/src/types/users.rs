@@ -1,0 +1,150 @@
+//! People and machines.
+
+use access::identity::{Mfa, PersonState, Scope};
+use access::ids::{PrincipalId, UserId};
+use access::names::{GroupName, Username};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::grants::Cut;
+use super::schema;
+use super::tokens::IssuedToken;
+use super::who::Who;
+
+/// A person or machine that can sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// Their id.
+    #[schema(value_type = schema::PrincipalId)]
+    pub id: PrincipalId,
+    /// How they sign in; never reused.
+    #[schema(value_type = schema::Username)]
+    pub username: Username,
+    /// How they are called.
+    pub display_name: Option<String>,
+    /// The human who answers for a machine.
+    pub owner: Option<Who>,
+    /// The groups the store itself gives; all others are facts of the policy.
+    #[schema(value_type = Vec<schema::GroupName>)]
+    pub groups: Vec<GroupName>,
+    /// Whether they may sign in.
+    #[schema(value_type = schema::PersonState)]
+    pub state: PersonState,
+    /// Since when they are known.
+    #[schema(value_type = schema::Time)]
+    pub created_at: Timestamp,
+    /// Counts changes.
+    pub version: i64,
+}
+
+/// The caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// Who they are.
+    pub user: User,
+    /// How strongly they proved it.
+    #[schema(value_type = schema::Mfa)]
+    pub mfa: Mfa,
+    /// What this sign-in may be used for.
+    #[schema(value_type = Vec<schema::Scope>)]
+    pub scopes: Vec<Scope>,
+    /// What they may administer by policy, such as `lock` or `audit`.
+    pub administers: Vec<String>,
+}
+
+/// Somebody to make known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// How they will sign in.
+    #[schema(value_type = schema::Username)]
+    pub username: Username,
+    /// How they are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub display_name: Option<String>,
+}
+
+/// A machine to make known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWorkload {
+    /// How it will sign in.
+    #[schema(value_type = schema::Username)]
+    pub username: Username,
+    /// How it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub display_name: Option<String>,
+    /// The human who answers for it.
+    #[schema(value_type = schema::UserId)]
+    pub owner: UserId,
+}
+
+/// A person and the single-use code by which they sign in for the first time.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invited {
+    /// Who.
+    pub user: User,
+    /// The code; shown once.
+    pub code: String,
+    /// Until when it can be used.
+    #[schema(value_type = schema::Time)]
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for Invited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invited").field("user", &self.user.id).field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A single-use code to spend.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptInvitation {
+    /// The code.
+    pub code: String,
+}
+
+impl std::fmt::Debug for AcceptInvitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AcceptInvitation").finish_non_exhaustive()
+    }
+}
+
+/// Who accepted, and their first token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// Who.
+    pub user: User,
+    /// Their first token.
+    pub token: IssuedToken,
+}
+
+/// Somebody who may no longer sign in, and what that cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DisabledUser {
+    /// Who.
+    pub user: User,
+    /// What became of their sessions.
+    pub cut: Cut,
+}
+
+/// Which people to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UsersQuery {
+    /// Only the one of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Username>)]
+    pub username: Option<Username>,
+    /// How many at most: 1 to 500; 50 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
