@@ -1,7 +1,7 @@
 //! People and workloads.
 
 use access::identity::{PersonRow, PersonState};
-use access::ids::PrincipalId;
+use access::ids::{PrincipalId, UserId};
 use access::names::Username;
 
 use crate::error::StoreError;
@@ -31,6 +31,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn people(&self, state: Option<PersonState>, page: &Page) -> Result<Vec<PersonRow>, StoreError> {
         self.select(Select::all().maybe("state", state.as_ref()).page("id", page)).await
+    }
+
+    /// Every workload that a human answers for.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn workloads_of(&self, owner: UserId) -> Result<Vec<PersonRow>, StoreError> {
+        self.select(Select::all().is("owner", &owner).order("id")).await
     }
 
     /// Whether nobody is known yet.

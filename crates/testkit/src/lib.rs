@@ -1,3 +1,4 @@
 //! testkit
 
+pub mod postgres;
 pub mod sshd;

@@ -1,0 +1,24 @@
+//! What both databases promise alike: every test here runs on SQLite and on PostgreSQL.
+
+#[path = "contract/stage.rs"]
+#[macro_use]
+mod stage;
+#[path = "contract/story.rs"]
+mod story;
+
+#[path = "contract/commit.rs"]
+mod commit;
+#[path = "contract/committed.rs"]
+mod committed;
+#[path = "contract/failure.rs"]
+mod failure;
+#[path = "contract/load.rs"]
+mod load;
+#[path = "contract/log.rs"]
+mod log;
+#[path = "contract/reads.rs"]
+mod reads;
+#[path = "contract/replay.rs"]
+mod replay;
+#[path = "contract/schema.rs"]
+mod schema;

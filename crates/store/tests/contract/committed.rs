@@ -1,0 +1,152 @@
+//! Tokens, invitations, sealed secrets, host keys, idempotency keys.
+
+use access::event::Event;
+use access::identity::Scope;
+use access::ids::TokenId;
+use jiff::Timestamp;
+use tidegate_store::{Begun, BundleFile, Change, CommitError, HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, Unique, digestible};
+
+use crate::story::*;
+
+/// A stand-in for the keyed digest; the store never sees the key.
+pub(crate) fn keyed(bytes: &[u8]) -> String {
+    format!("{:x}", bytes.iter().fold(7u64, |sum, b| sum.wrapping_mul(31).wrapping_add((*b).into())))
+}
+
+pub(crate) fn invitation(person: access::ids::PrincipalId, used_at: Option<Timestamp>) -> InvitationRow {
+    InvitationRow { id: format!("inv-{person}"), person, verifier: format!("v-{person}"), expires_at: at(3600), used_at }
+}
+
+pub(crate) fn invites(row: &InvitationRow) -> Change {
+    let event = Event::InvitationIssued { person: row.person, expires_at: row.expires_at, row_digest: keyed(&digestible(row)) };
+    Change::new(by(row.person, 1, event)).put_invitation(row)
+}
+
+pub(crate) fn comes(row: &InvitationRow) -> Change {
+    let event = Event::InvitationUsed { person: row.person, row_digest: keyed(&digestible(row)) };
+    Change::new(by(row.person, 2, event)).use_invitation(row)
+}
+
+pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
+    TokenRow {
+        id: TokenId::generate(at(1)),
+        person,
+        verifier: format!("t-{person}"),
+        scopes: Scopes(vec![Scope::Read, Scope::Ask]),
+        label: Some("laptop".into()),
+        created_at: at(1),
+        expires_at: at(3600),
+        revoked_at: None,
+    }
+}
+
+pub(crate) fn issues(row: &TokenRow) -> Change {
+    let event = Event::TokenIssued {
+        token: row.id,
+        person: row.person,
+        scopes: row.scopes.0.clone(),
+        expires_at: row.expires_at,
+        row_digest: keyed(&digestible(row)),
+    };
+    Change::new(by(row.person, 1, event)).put_token(row)
+}
+
+pub(crate) fn secret(sealed: &str) -> SecretRow {
+    SecretRow { name: "db-1-root".parse().unwrap(), sealed: sealed.into(), key_id: "k1".into(), set_at: at(1) }
+}
+
+pub(crate) fn seals(row: &SecretRow) -> Change {
+    let event = Event::SecretSet { secret: row.name.clone(), row_digest: keyed(&digestible(row)) };
+    Change::new(by(somebody(), 1, event)).put_secret(row)
+}
+
+pub(crate) fn host_key() -> HostKeyRow {
+    HostKeyRow {
+        resource: "db-1".parse().unwrap(),
+        fingerprint: "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU".into(),
+        public_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl".into(),
+        learned_at: at(1),
+    }
+}
+
+pub(crate) fn learns(row: &HostKeyRow) -> Change {
+    let event = Event::HostKeyLearned { resource: row.resource.clone(), fingerprint: row.fingerprint.clone() };
+    Change::new(by(somebody(), 1, event)).learn_host_key(row)
+}
+
+on_both! {
+    // covers: D8
+    async fn an_invitation_used_twice_at_the_same_instant_lets_one_in(stage) {
+        let ana = somebody();
+        stage.store.commit(invites(&invitation(ana, None))).await.unwrap();
+        assert_eq!(stage.store.invitation_by_verifier(&format!("v-{ana}")).await.unwrap(), Some(invitation(ana, None)));
+        let used = invitation(ana, Some(at(2)));
+        let coming = (0..10).map(|_| { let (store, change) = (stage.store.clone(), comes(&used)); tokio::spawn(async move { store.commit(change).await }) });
+        let mut came = 0;
+        for outcome in coming.collect::<Vec<_>>() {
+            match outcome.await.unwrap() {
+                Ok(_) => came += 1,
+                Err(error) => assert!(matches!(error, CommitError::Conflict { table: "invitations", .. }), "{error}"),
+            }
+        }
+        assert_eq!((came, stage.behind.count("entries").await), (1, 2));
+        assert_eq!(stage.store.invitations_of(ana).await.unwrap(), [used]);
+    }
+
+    async fn a_token_is_found_by_its_verifier_and_revoked_once(stage) {
+        let mut row = token(somebody());
+        stage.store.commit(issues(&row)).await.unwrap();
+        assert_eq!(stage.store.token_by_verifier(&row.verifier).await.unwrap().as_ref(), Some(&row));
+        row.revoked_at = Some(at(9));
+        let revoked = || {
+            let event = Event::TokenRevoked { token: row.id, row_digest: keyed(&digestible(&row)) };
+            Change::new(by(row.person, 9, event)).revoke_token(&row)
+        };
+        stage.store.commit(revoked()).await.unwrap();
+        let error = stage.store.commit(revoked()).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { table: "tokens", .. }), "{error}");
+        assert_eq!(stage.store.tokens_of(row.person).await.unwrap(), [row]);
+    }
+
+    async fn a_secret_is_set_replaced_and_removed_and_a_host_key_learned_once(stage) {
+        stage.store.commit(seals(&secret("AAAA"))).await.unwrap();
+        stage.store.commit(seals(&secret("BBBB"))).await.unwrap();
+        assert_eq!(stage.store.secret(&secret("").name).await.unwrap().unwrap().sealed, "BBBB");
+        let removed = || Change::new(by(somebody(), 3, Event::SecretRemoved { secret: secret("").name })).delete_secret(&secret("").name);
+        stage.store.commit(removed()).await.unwrap();
+        assert!(matches!(stage.store.commit(removed()).await, Err(CommitError::Conflict { .. })));
+
+        stage.store.commit(learns(&host_key())).await.unwrap();
+        let error = stage.store.commit(learns(&host_key())).await.unwrap_err();
+        assert!(matches!(error, CommitError::Duplicate { what: Unique::HostKey }), "{error}");
+        assert_eq!(stage.store.host_key(&host_key().resource).await.unwrap(), Some(host_key()));
+    }
+
+    async fn a_repeated_post_gets_the_answer_of_the_first(stage) {
+        let (ana, ben) = (somebody(), somebody());
+        let begin = |person, digest| stage.store.begin_idempotent(person, "k", digest, at(1));
+        assert_eq!(begin(ana, "d1").await.unwrap(), Begun::Fresh);
+        assert_eq!(begin(ana, "d1").await.unwrap(), Begun::Running);
+        assert_eq!(begin(ana, "d2").await.unwrap(), Begun::Other);
+        assert_eq!(begin(ben, "d2").await.unwrap(), Begun::Fresh);
+        stage.store.commit(Change::new(locks("db-1", 1)).finish_idempotent(ana, "k", 201, "{}")).await.unwrap();
+        assert_eq!(begin(ana, "d1").await.unwrap(), Begun::Done { status: 201, body: "{}".into() });
+        stage.store.drop_idempotent(ben, "k").await.unwrap();
+        assert_eq!(begin(ben, "d3").await.unwrap(), Begun::Fresh);
+        stage.store.forget_idempotent(at(2)).await.unwrap();
+        assert_eq!(begin(ana, "d9").await.unwrap(), Begun::Fresh);
+    }
+
+    async fn a_bundle_is_kept_with_its_files(stage) {
+        let file = |path: &str| BundleFile { digest: "b1".into(), path: path.into(), content: format!("# {path}") };
+        let files = [file("access.cedar"), file("roles.toml")];
+        let activates = |n| {
+            let bundle = access::ids::BundleId::generate(at(n));
+            Change::new(by(somebody(), n, Event::BundleActivated { bundle, digest: "b1".into(), previous: None })).put_bundle_files(&files)
+        };
+        stage.store.commit(activates(1)).await.unwrap();
+        stage.store.commit(activates(2)).await.unwrap();
+        assert_eq!(stage.store.bundle_files("b1").await.unwrap(), files);
+        assert_eq!(stage.store.newest_bundle().await.unwrap().unwrap().activated_at, at(2));
+    }
+}

@@ -1,0 +1,85 @@
+//! Places in the tree, the newest time, leases, and reading the log.
+
+use std::collections::BTreeSet;
+
+use access::event::Actor;
+use tidegate_store::{Change, EntryFilter, EntryPage};
+
+use crate::story::*;
+
+on_both! {
+    async fn every_entry_gets_one_place_whoever_asks(stage) {
+        for n in 0..30 {
+            keep(&stage.store, locks("db-1", n)).await;
+        }
+        let (one, other) = tokio::join!(stage.store.sequence(20), stage.store.sequence(20));
+        let mut all: Vec<_> = one.unwrap().into_iter().chain(other.unwrap()).collect();
+        all.sort_by_key(|s| s.index);
+        assert_eq!(all.iter().map(|s| s.index).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
+        assert_eq!(all.iter().map(|s| s.entry).collect::<BTreeSet<_>>().len(), 30);
+        assert_eq!(stage.store.sequence(20).await.unwrap(), []);
+        assert_eq!(stage.store.sequenced_from(25, 100).await.unwrap(), all[25..]);
+        assert_eq!(stage.store.sequenced().await.unwrap(), 30);
+        // Leaves are the entries' own, to the byte, and in the order in which they were written.
+        let entries = stage.store.entries_from(0, 100).await.unwrap();
+        assert!(entries.iter().zip(&all).all(|(e, s)| e.leaf == s.leaf && e.entry.leaf().unwrap() == s.leaf && e.entry.id == s.entry));
+        assert!(entries.windows(2).all(|w| w[0].entry.at < w[1].entry.at));
+    }
+
+    // covers: GRANT-7
+    async fn the_newest_time_survives_and_never_goes_back(stage) {
+        assert_eq!(stage.store.high_water().await.unwrap(), None);
+        stage.store.raise_high_water(at(500)).await.unwrap();
+        stage.store.raise_high_water(at(400)).await.unwrap();
+        keep(&stage.store, locks("db-1", 100)).await;
+        assert_eq!(stage.store.high_water().await.unwrap(), Some(at(500)));
+        keep(&stage.store, locks("db-1", 600)).await;
+        keep(&stage.store, locks("db-1", 300)).await;
+        assert_eq!(stage.again().await.high_water().await.unwrap(), Some(at(600)));
+    }
+
+    async fn a_lease_has_one_holder_at_a_time(stage) {
+        assert!(stage.store.take_lease("sequencer", "gate-1", at(0), at(10)).await.unwrap());
+        assert!(!stage.store.take_lease("sequencer", "gate-2", at(9), at(19)).await.unwrap());
+        assert!(stage.store.take_lease("sequencer", "gate-1", at(9), at(19)).await.unwrap());
+        assert!(stage.store.take_lease("sequencer", "gate-2", at(19), at(29)).await.unwrap());
+    }
+
+    async fn the_log_is_read_by_id_actor_name_and_time(stage) {
+        let journey = journey(&stage.store).await;
+        let names = |filter: EntryFilter| {
+            let store = stage.store.clone();
+            async move {
+                let page = EntryPage { limit: 100, after: None, newest_first: false };
+                store.entries(&filter, page).await.unwrap().iter().map(|e| e.entry.event.name()).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(names(EntryFilter { mentions: Some(journey.grant.to_string()), ..EntryFilter::default() }).await,
+            ["grant.created", "grant.activated", "session.opened"]);
+        assert_eq!(names(EntryFilter { actor: Some(Actor::Principal(journey.ben)), ..EntryFilter::default() }).await,
+            ["request.voted", "request.approved"]);
+        assert_eq!(names(EntryFilter { name: Some("request.".into()), until: Some(at(20)), ..EntryFilter::default() }).await, ["request.submitted"]);
+        assert_eq!(names(EntryFilter { from: Some(at(21)), ..EntryFilter::default() }).await, ["grant.activated", "session.opened"]);
+        // A pattern is no wildcard.
+        assert_eq!(names(EntryFilter { name: Some("%".into()), ..EntryFilter::default() }).await, [""; 0]);
+
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = stage.store.entries(&EntryFilter::default(), EntryPage { limit: 3, after, newest_first: true }).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.seq);
+            seen.extend(page.into_iter().map(|e| e.seq));
+        }
+        assert_eq!(seen.len(), 8);
+        assert!(seen.windows(2).all(|w| w[0] > w[1]));
+    }
+
+    async fn facts_are_kept_by_name(stage) {
+        assert_eq!(stage.store.meta("log_id").await.unwrap(), None);
+        stage.store.set_meta("log_id", "one").await.unwrap();
+        stage.store.set_meta("log_id", "two").await.unwrap();
+        assert_eq!(stage.again().await.meta("log_id").await.unwrap().as_deref(), Some("two"));
+        stage.store.commit(Change::new(starts("gate-1", 1))).await.unwrap();
+    }
+}

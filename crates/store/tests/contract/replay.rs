@@ -1,0 +1,110 @@
+//! What somebody with the database's password changed, the log tells.
+
+use access::event::SaltedText;
+use access::ids::GrantId;
+use tidegate_store::{Difference, Store, digestible};
+
+use crate::committed::{comes, host_key, invitation, invites, issues, keyed, learns, seals, secret, token};
+use crate::story::*;
+
+async fn differences(store: &Store) -> Vec<Difference> {
+    store.replay(keyed).await.unwrap().differences
+}
+
+on_both! {
+    // covers: EV-1
+    async fn an_untouched_store_replays_to_itself(stage) {
+        let journey = journey(&stage.store).await;
+        keep(&stage.store, ended(journey.session, 40)).await;
+        keep(&stage.store, locks("db-1", 41)).await;
+        let replay = stage.store.replay(keyed).await.unwrap();
+        assert_eq!((replay.entries, &replay.differences), (10, &Vec::new()));
+        assert_eq!(replay.tables.grants[&journey.grant.to_string()], stage.store.grant(journey.grant).await.unwrap().unwrap());
+    }
+
+    // covers: F7
+    async fn a_longer_grant_is_named(stage) {
+        let journey = journey(&stage.store).await;
+        assert_eq!(differences(&stage.store).await, []);
+        stage.behind.run(&format!("UPDATE grants SET ends_at = ends_at + 86400000000 WHERE id = '{}'", journey.grant)).await.unwrap();
+        let [difference] = &differences(&stage.store).await[..] else { panic!("not one difference") };
+        assert_eq!((difference.table, &difference.key, difference.column), ("grants", &journey.grant.to_string(), Some("ends_at")));
+        assert_eq!((&*difference.log_says, &*difference.table_says), ("1800003621000000", "1800090021000000"));
+    }
+
+    // covers: F7
+    async fn a_deleted_entry_is_named(stage) {
+        journey(&stage.store).await;
+        stage.store.sequence(100).await.unwrap();
+        assert_eq!(differences(&stage.store).await, []);
+        stage.behind.unlock_log().await;
+        assert_eq!(stage.behind.run("DELETE FROM entries WHERE name = 'grant.activated'").await.unwrap(), 1);
+        let named = differences(&stage.store).await;
+        assert!(named.iter().any(|d| d.table == "entries" && d.key == "leaf 6"), "{named:?}");
+        assert!(named.iter().any(|d| d.table == "grants" && d.column == Some("state")), "{named:?}");
+    }
+
+    // covers: F7
+    async fn an_added_row_and_a_missing_one_are_named(stage) {
+        let journey = journey(&stage.store).await;
+        let forged = GrantId::generate(at(99));
+        let copy = "request, person, resource, role, limits, terms, length, break_glass, bundle, policy, approvers, frozen";
+        stage.behind.run(&format!(
+            "INSERT INTO grants (id, {copy}, state, created_at, activate_by, version) \
+             SELECT '{forged}', {copy}, 'ready', created_at, activate_by, 1 FROM grants")).await.unwrap();
+        stage.behind.run("DELETE FROM votes").await.unwrap();
+        let named = differences(&stage.store).await;
+        assert_eq!(named.len(), 2, "{named:?}");
+        let sentences: Vec<_> = named.iter().map(ToString::to_string).collect();
+        assert!(sentences.contains(&format!("grants `{forged}`: the log says nothing, the table says a row")), "{sentences:?}");
+        assert!(sentences.iter().any(|s| s.starts_with("votes `vot_") && s.ends_with("the log says a row, the table says nothing")));
+        assert!(stage.store.grant(journey.grant).await.unwrap().is_some());
+    }
+
+    // covers: F7
+    async fn a_changed_entry_is_named(stage) {
+        journey(&stage.store).await;
+        stage.behind.unlock_log().await;
+        stage.behind.run("UPDATE entries SET texts = replace(texts, 'orders are stuck', 'cats are hungry')").await.unwrap();
+        let named = differences(&stage.store).await;
+        assert!(named.iter().any(|d| d.table == "entries" && d.table_says.contains("`reason`")), "{named:?}");
+    }
+
+    // covers: F7
+    async fn committed_rows_changed_behind_our_back_are_named(stage) {
+        let (ana, ben) = (somebody(), somebody());
+        stage.store.commit(invites(&invitation(ana, None))).await.unwrap();
+        stage.store.commit(comes(&invitation(ana, Some(at(2))))).await.unwrap();
+        stage.store.commit(invites(&invitation(ben, None))).await.unwrap();
+        stage.store.commit(issues(&token(ana))).await.unwrap();
+        stage.store.commit(seals(&secret("AAAA"))).await.unwrap();
+        stage.store.commit(learns(&host_key())).await.unwrap();
+        assert_eq!(differences(&stage.store).await, []);
+        for (sql, table) in [
+            ("UPDATE tokens SET expires_at = expires_at + 1", "tokens"),
+            ("UPDATE secrets SET sealed = 'BBBB'", "secrets"),
+            ("UPDATE host_keys SET public_key = 'ssh-ed25519 AAAA'", "host_keys"),
+            ("UPDATE invitations SET used_at = NULL", "invitations"),
+        ] {
+            let before = differences(&stage.store).await.len();
+            stage.behind.run(sql).await.unwrap();
+            let named = differences(&stage.store).await;
+            assert_eq!(named.len(), before + 1, "{sql}: {named:?}");
+            assert!(named.iter().any(|d| d.table == table), "{sql}: {named:?}");
+        }
+        stage.behind.run("DELETE FROM tokens").await.unwrap();
+        assert!(differences(&stage.store).await.iter().any(|d| d.table == "tokens" && d.table_says == "nothing"));
+        assert_ne!(keyed(&digestible(&secret("AAAA"))), keyed(&digestible(&secret("BBBB"))));
+    }
+
+    async fn a_text_that_was_erased_in_log_and_row_is_no_difference(stage) {
+        let journey = journey(&stage.store).await;
+        let entry = stage.store.entries_from(0, 100).await.unwrap();
+        assert!(entry.is_empty(), "nothing has a place yet");
+        let salted = |text: &str| SaltedText::new(text.to_owned());
+        assert_ne!(salted("x").digest(), salted("x").digest());
+        stage.behind.run("UPDATE entries SET texts = '{}' WHERE name = 'request.submitted'").await.unwrap();
+        stage.behind.run(&format!("UPDATE requests SET reason = NULL WHERE id = '{}'", journey.request)).await.unwrap();
+        assert_eq!(differences(&stage.store).await, []);
+    }
+}

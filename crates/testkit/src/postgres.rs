@@ -1,0 +1,203 @@
+//! Debian's PostgreSQL on loopback, one server for all tests that run at the same time, one database for each.
+//!
+//! Tests may each be a process of their own, so the server belongs to none of them: every process holds a shared lock on a
+//! file, and a small supervisor ends the server when the last one has let go, however that process ended.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+const ROLE: &str = "tide";
+
+/// A fresh, empty database. Dropped with this value.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    port: u16,
+}
+
+impl Database {
+    /// Makes one, and starts the server if no test has yet.
+    ///
+    /// # Errors
+    /// If Debian's `postgresql-15` is not installed or does not start.
+    pub async fn fresh() -> Result<Self> {
+        tokio::task::spawn_blocking(Self::make).await?
+    }
+
+    fn make() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let port = server()?;
+        let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let database = Self { name, port };
+        database.admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name))?;
+        database.admin(&format!("CREATE DATABASE {}", database.name))?;
+        Ok(database)
+    }
+
+    /// `postgres://…` of the database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://{ROLE}@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs SQL as the server's owner, from outside this database: to lock it, to end its connections.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub fn admin(&self, sql: &str) -> Result<()> {
+        let out = Command::new(format!("{BIN}/psql"))
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", ROLE, "-d", "postgres", "-c", sql])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run psql")?;
+        ensure!(out.status.success(), "`{sql}` failed: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // What stays behind goes with the server.
+        let _left_behind = self.admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// The server's port; this process holds the server until it ends.
+fn server() -> Result<u16> {
+    static SERVER: OnceLock<std::result::Result<(File, u16), String>> = OnceLock::new();
+    match SERVER.get_or_init(|| join().map_err(|error| format!("{error:#}"))) {
+        Ok((_, port)) => Ok(*port),
+        Err(error) => bail!("cannot start PostgreSQL for the tests (install Debian's `postgresql-15`): {error}"),
+    }
+}
+
+/// Who the server runs as: it refuses root.
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    fn find() -> Result<Self> {
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        if uid != 0 {
+            return Ok(Self { uid, gid });
+        }
+        let passwd = fs::read_to_string("/etc/passwd")?;
+        let line = passwd.lines().find(|l| l.starts_with("postgres:")).context("there is no user `postgres`")?;
+        let mut fields = line.split(':').skip(2);
+        let mut next = || fields.next().and_then(|n| n.parse().ok()).context("the user `postgres` has no ids");
+        Ok(Self { uid: next()?, gid: next()? })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").stdin(Stdio::null());
+        if rustix::process::getuid().is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+}
+
+/// Joins the running server or starts it. The file is the shared lock that keeps it.
+fn join() -> Result<(File, u16)> {
+    let owner = Owner::find()?;
+    let home = std::env::temp_dir().join(format!("tidegate-tests-postgres-{}", owner.uid));
+    if fs::create_dir(&home).is_ok() {
+        chown(&home, Some(owner.uid), Some(owner.gid))?;
+    }
+    let starting = lock_file(&home.join("starting"))?;
+    starting.lock()?;
+    let users = lock_file(&home.join("users"))?;
+    // The supervisor holds this alone while it ends a server that nobody used any more.
+    users.lock_shared()?;
+    let port = match running(&home) {
+        Some(port) => port,
+        None => start(&home, &owner)?,
+    };
+    Ok((users, port))
+}
+
+fn lock_file(path: &Path) -> Result<File> {
+    File::options().create(true).truncate(false).write(true).open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+fn running(home: &Path) -> Option<u16> {
+    let port = fs::read_to_string(home.join("port")).ok()?.trim().parse().ok()?;
+    ready(port).then_some(port)
+}
+
+fn ready(port: u16) -> bool {
+    Command::new(format!("{BIN}/pg_isready"))
+        .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn start(home: &Path, owner: &Owner) -> Result<u16> {
+    let data = home.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let made = owner
+        .command(&format!("{BIN}/initdb"))
+        .args(["-A", "trust", "-U", ROLE, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+        .arg(&data)
+        .output()
+        .context("cannot run initdb")?;
+    ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+    let log = home.join("log");
+    for _ in 0..5 {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut server = owner.command(&format!("{BIN}/postgres"));
+        server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-F", "-N", "300"]);
+        server.args(["-c", "unix_socket_directories=", "-c", "autovacuum=off", "-c", "max_wal_size=256MB"]);
+        let output = File::create(&log)?;
+        let mut child = server.stdout(output.try_clone()?).stderr(output).process_group(0).spawn()?;
+        while child.try_wait()?.is_none() {
+            if ready(port) {
+                fs::write(home.join("port"), port.to_string())?;
+                supervise(home, child.id())?;
+                return Ok(port);
+            }
+            // Starting is the one thing that can only be asked about again.
+            let _early = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    bail!("the server does not start: {}", fs::read_to_string(&log).unwrap_or_default())
+}
+
+/// Ends the server when nobody holds the lock any more, and holds the lock alone until it is gone.
+fn supervise(home: &Path, server: u32) -> Result<()> {
+    let status = Command::new("setsid")
+        .args(["--fork", "flock", "-x"])
+        .arg(home.join("users"))
+        .args(["sh", "-c", &format!("kill -QUIT {server}; sleep 0.3")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .status()
+        .context("cannot run setsid")?;
+    ensure!(status.success(), "the supervisor of the test server does not start");
+    Ok(())
+}
