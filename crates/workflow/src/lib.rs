@@ -1,1 +1,33 @@
-//! workflow
+//! The only place that sequences the stages of the journey: a verb per file, each a method of [`Gate`].
+//!
+//! Every door (ssh, HTTP, the local socket) calls these same verbs, so a rule holds on all of them or on none.
+//! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
+
+pub mod clock;
+pub mod gate;
+pub mod live;
+
+pub mod activate;
+pub mod approve;
+pub mod close;
+pub mod decide;
+pub mod extend;
+pub mod judge;
+pub mod knock;
+pub mod lock;
+pub mod open;
+pub mod review;
+pub mod revoke;
+pub mod sign_in;
+pub mod start;
+pub mod submit;
+pub mod sweep;
+
+pub mod authorize;
+pub mod people;
+pub mod reload;
+pub mod secrets;
+pub mod sequence;
+pub mod watch;
+
+pub use gate::{Caller, Gate};

@@ -77,6 +77,21 @@ impl CheckpointKey {
         let refused = |_| CheckpointError::Crypto("make a signing key");
         let mut seed = Zeroizing::new([0u8; 32]);
         aws_lc_rs::rand::SecureRandom::fill(&SystemRandom::new(), seed.as_mut_slice()).map_err(refused)?;
+        Self::encode(origin, &seed)
+    }
+
+    /// The key for the log named `origin` out of an Ed25519 seed (RFC 8032) that is kept elsewhere.
+    ///
+    /// # Errors
+    /// When the name does not fit in a note.
+    pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Result<Self, CheckpointError> {
+        if !signed_note::is_key_name_valid(origin) || origin.chars().any(char::is_control) {
+            return Err(CheckpointError::Origin(printable(origin)));
+        }
+        Self::parse(&Self::encode(origin, seed)?)
+    }
+
+    fn encode(origin: &str, seed: &[u8; 32]) -> Result<Zeroizing<String>, CheckpointError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
             .map_err(|_| CheckpointError::Crypto("make a signing key"))?;
         let id = signed_note::key_id(origin, &tagged(pair.public_key().as_ref()));

@@ -78,6 +78,12 @@ pub struct RecorderPool {
     inner: Arc<Inner>,
 }
 
+impl std::fmt::Debug for RecorderPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecorderPool").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     dir: PathBuf,
     budget: usize,

@@ -1,0 +1,54 @@
+//! A grant's clock starts.
+//!
+//! *Takes* a ready grant. *Proves* that it may still be used. *Hands to* `open` an active one.
+
+use access::event::{EntryDraft, Event};
+use access::grant::{GrantRow, GrantState};
+use access::ids::GrantId;
+use access::reason::{Reason, Refusal};
+use store::Change;
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+
+impl Gate {
+    /// The holder starts a grant's clock without connecting.
+    ///
+    /// # Errors
+    /// If it is not theirs, has ended, or policy no longer allows it.
+    pub async fn activate(&self, caller: &Caller, grant: GrantId) -> Result<GrantRow, Refusal> {
+        let row = self.own_grant(caller, grant).await?;
+        match row.state {
+            GrantState::Active => return Ok(row),
+            GrantState::Ended => return Err(Refusal::of(Reason::GrantEnded)),
+            GrantState::Ready => {}
+        }
+        self.still_paid_for(&row).await?;
+        let draft = self.activation(caller, &row)?;
+        let committed = self.commit(Change::new(draft).expect(&row)).await.map_err(refused)?;
+        committed.rows.grants.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// The entry that starts a ready grant's clock, once.
+    pub(crate) fn activation(&self, caller: &Caller, row: &GrantRow) -> Result<EntryDraft, Refusal> {
+        let now = self.now();
+        if row.activate_by <= now {
+            return Err(Refusal::because(Reason::GrantExpired, format!("it had to be used by {}", row.activate_by)));
+        }
+        let ends_at = row.length.map(|length| length.after(now));
+        Ok(self.draft(caller, Event::GrantActivated { grant: row.id, starts_at: now, ends_at }))
+    }
+
+    /// Whether nothing is locked and policy still has a path that this grant has paid for.
+    pub(crate) async fn still_paid_for(&self, row: &GrantRow) -> Result<(), Refusal> {
+        self.refuse_if_locked(row.person, &row.role, &row.resource).await?;
+        let situation = self.situation_of(row.person).await?;
+        self.bundle.load().redecide(&situation, row)
+    }
+
+    /// A grant of the caller's own; anybody else's is as one that doesn't exist.
+    pub(crate) async fn own_grant(&self, caller: &Caller, grant: GrantId) -> Result<GrantRow, Refusal> {
+        let row = self.store.grant(grant).await.map_err(unavailable)?;
+        row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+}

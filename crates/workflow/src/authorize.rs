@@ -1,0 +1,195 @@
+//! Whether somebody may do something to something, and what they may see.
+
+use access::event::Event;
+use access::grant::GrantRow;
+use access::identity::Scope;
+use access::ids::PrincipalId;
+use access::names::{ResourceName, RoleName};
+use access::reason::{Reason, Refusal};
+use access::request::RequestRow;
+use access::session::SessionRow;
+use policy::{About, Act, Noun, Object, Situation};
+use store::Change;
+
+use crate::Caller;
+use crate::approve::all_stages;
+use crate::gate::{Gate, refused, unavailable};
+
+impl Gate {
+    /// Lets the caller act, by policy and by the scope of what they signed in with, or refuses and says so in the log.
+    ///
+    /// # Errors
+    /// [`Reason::NotAllowed`] or [`Reason::ScopeMissing`].
+    pub async fn authorize(&self, caller: &Caller, act: Act, on: &Object) -> Result<(), Refusal> {
+        match self.allowed(caller, act, on).await {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.enter_action_refused(caller, &act.to_string(), named(on), refusal).await),
+        }
+    }
+
+    /// As [`Gate::authorize`], but leaves no entry: for deciding what a list shows.
+    ///
+    /// # Errors
+    /// [`Reason::NotAllowed`] or [`Reason::ScopeMissing`].
+    pub async fn allowed(&self, caller: &Caller, act: Act, on: &Object) -> Result<(), Refusal> {
+        let scope = scope_of(act);
+        if !caller.who.may(scope) {
+            return Err(Refusal::because(Reason::ScopeMissing, format!("the token lacks the scope `{scope}`")));
+        }
+        let situation = self.situation(&caller.who).await?;
+        self.refuse_if_person_locked(caller.who.id()).await?;
+        let ruling = self.bundle.load().may(&situation, act, on);
+        if ruling.allowed {
+            return Ok(());
+        }
+        Err(match ruling.errors.first() {
+            Some(error) => Refusal::because(Reason::PolicyError, error.clone()),
+            None => Refusal::because(Reason::NotAllowed, format!("`{act}` needs a policy that permits it to `{}`", situation.username)),
+        })
+    }
+
+    pub(crate) async fn enter_action_refused(&self, caller: &Caller, action: &str, object: String, refusal: Refusal) -> Refusal {
+        let event = Event::ActionRefused { action: action.to_owned(), object, reason: refusal.reason };
+        match self.commit(Change::new(self.draft(caller, event))).await {
+            Ok(_) => refusal,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// What policy has to know of whose access to what something is about.
+    pub(crate) async fn about(
+        &self,
+        person: PrincipalId,
+        resource: &ResourceName,
+        role: &RoleName,
+        break_glass: bool,
+    ) -> Result<About, Refusal> {
+        let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let owner = match row.owner {
+            Some(owner) => self.store.person(owner.into()).await.map_err(unavailable)?.map(|owner| owner.username),
+            None => None,
+        };
+        Ok(About { person, username: row.username, owner, resource: resource.clone(), role: role.clone(), break_glass })
+    }
+
+    pub(crate) async fn about_request(&self, row: &RequestRow) -> Result<About, Refusal> {
+        self.about(row.person, &row.resource, &row.role, row.break_glass).await
+    }
+
+    pub(crate) async fn about_grant(&self, row: &GrantRow) -> Result<About, Refusal> {
+        self.about(row.person, &row.resource, &row.role, row.break_glass).await
+    }
+
+    pub(crate) async fn about_session(&self, row: &SessionRow) -> Result<About, Refusal> {
+        let break_glass = self.store.grant(row.grant).await.map_err(unavailable)?.is_some_and(|grant| grant.break_glass);
+        self.about(row.person, &row.resource, &row.role, break_glass).await
+    }
+
+    /// Whether any of these acts is the caller's right.
+    async fn any(&self, situation: &Situation, acts: &[(Act, Object)]) -> bool {
+        let bundle = self.bundle();
+        acts.iter().any(|(act, on)| bundle.may(situation, *act, on).allowed)
+    }
+
+    /// Whether what is `person`'s is the caller's own: they are that person, or the human who answers for that workload.
+    fn is_own(caller: &Caller, about: &About, situation: &Situation) -> bool {
+        about.person == caller.who.id() || about.owner.as_ref() == Some(&situation.username)
+    }
+
+    /// A request, if the caller may see it: their own, one they could decide, or by policy.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] if there is none, or none for them.
+    pub async fn visible_request(&self, caller: &Caller, row: Option<RequestRow>) -> Result<RequestRow, Refusal> {
+        let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let situation = self.situation(&caller.who).await?;
+        if self.may_see_request(caller, &situation, &row).await? { Ok(row) } else { Err(Refusal::of(Reason::NotFound)) }
+    }
+
+    pub(crate) async fn may_see_request(&self, caller: &Caller, situation: &Situation, row: &RequestRow) -> Result<bool, Refusal> {
+        let about = self.about_request(row).await?;
+        if Self::is_own(caller, &about, situation) {
+            return Ok(true);
+        }
+        let bundle = self.bundle();
+        let on = Object::Request(about);
+        let seated = all_stages(row).any(|stage| stage.seats.iter().chain(&stage.escalate_to).any(|seat| bundle.seated(situation, seat)));
+        Ok((seated && bundle.may(situation, Act::Approve, &on).allowed)
+            || self
+                .any(
+                    situation,
+                    &[(Act::Read, on), (Act::Administer(Noun::Request), Object::Nothing), (Act::Administer(Noun::Audit), Object::Nothing)],
+                )
+                .await)
+    }
+
+    /// A grant, if the caller may see it: their own, or by policy.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] if there is none, or none for them.
+    pub async fn visible_grant(&self, caller: &Caller, row: Option<GrantRow>) -> Result<GrantRow, Refusal> {
+        let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let situation = self.situation(&caller.who).await?;
+        let about = self.about_grant(&row).await?;
+        let seen = Self::is_own(caller, &about, &situation)
+            || self
+                .any(
+                    &situation,
+                    &[
+                        (Act::Read, Object::Request(about.clone())),
+                        (Act::Terminate, Object::Session(about)),
+                        (Act::Administer(Noun::Grant), Object::Nothing),
+                        (Act::Administer(Noun::Audit), Object::Nothing),
+                    ],
+                )
+                .await;
+        if seen { Ok(row) } else { Err(Refusal::of(Reason::NotFound)) }
+    }
+
+    /// A session, if the caller may see it: their own, or one they may watch, end or read, or by policy.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] if there is none, or none for them.
+    pub async fn visible_session(&self, caller: &Caller, row: Option<SessionRow>) -> Result<SessionRow, Refusal> {
+        let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let situation = self.situation(&caller.who).await?;
+        let about = self.about_session(&row).await?;
+        let own = Self::is_own(caller, &about, &situation);
+        let on = Object::Session(about);
+        let seen = own
+            || self
+                .any(
+                    &situation,
+                    &[
+                        (Act::Watch, on.clone()),
+                        (Act::Terminate, on.clone()),
+                        (Act::Read, on),
+                        (Act::Administer(Noun::Session), Object::Nothing),
+                        (Act::Administer(Noun::Audit), Object::Nothing),
+                    ],
+                )
+                .await;
+        if seen { Ok(row) } else { Err(Refusal::of(Reason::NotFound)) }
+    }
+}
+
+/// The token scope that an act needs besides the policy.
+fn scope_of(act: Act) -> Scope {
+    match act {
+        Act::Approve | Act::Review => Scope::Approve,
+        Act::Watch | Act::Read | Act::ReadInput | Act::Export | Act::Administer(Noun::Audit) => Scope::Read,
+        Act::Terminate | Act::Administer(_) => Scope::Administer,
+    }
+}
+
+/// What an act was tried on, for an entry.
+fn named(on: &Object) -> String {
+    let of = |noun: &str, about: &About| format!("{noun} of {} to {} as {}", about.person, about.resource, about.role);
+    match on {
+        Object::Request(about) => of("request", about),
+        Object::Session(about) => of("session", about),
+        Object::Recording(about) => of("recording", about),
+        Object::Review { about, .. } => of("review", about),
+        Object::Nothing => "gate".to_owned(),
+    }
+}

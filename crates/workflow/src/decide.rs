@@ -1,0 +1,92 @@
+//! Asks policy, and makes of its answer what the asker is told.
+//!
+//! *Takes* an `IdentifiedRequest`. *Proves* with a `Verdict` what policy says about it. *Hands to* `submit` and `extend`.
+
+use access::names::{ResourceName, RoleName, Selector};
+use access::reason::{Reason, Refusal};
+use access::request::{AccessRequest, IdentifiedRequest};
+use access::verdict::{Answer, Terms, Verdict};
+use policy::{Ask, Situation};
+
+use crate::Caller;
+use crate::gate::{Gate, unavailable};
+
+impl Gate {
+    /// What policy says to a request as it stands now.
+    pub(crate) fn judge_request(&self, situation: &Situation, request: &AccessRequest) -> Verdict {
+        self.bundle.load().decide(situation, &Ask::from(request))
+    }
+
+    /// What would happen if somebody asked; nothing is kept of the question.
+    ///
+    /// # Errors
+    /// If the caller is disabled or the store can't be reached.
+    pub async fn preview(&self, request: &IdentifiedRequest) -> Result<Verdict, Refusal> {
+        let situation = self.situation(request.who()).await?;
+        Ok(self.judge_request(&situation, request.ask()))
+    }
+
+    /* WAIT
+    /// Why policy says what it says, step by step.
+    ///
+    /// # Errors
+    /// If the caller is disabled or the store can't be reached.
+    pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::Explanation, Refusal> {
+        let situation = self.situation(&caller.who).await?;
+        Ok(self.bundle.load().explain(&situation, &Ask::from(request)))
+    }
+    WAIT */
+
+    /// The resource and role that `resource[+role]` means for this caller.
+    ///
+    /// # Errors
+    /// If there is no such resource for them, or several roles are open and none was named.
+    pub async fn resolve(&self, caller: &Caller, to: &Selector) -> Result<(ResourceName, RoleName), Refusal> {
+        let bundle = self.bundle();
+        let situation = self.situation(&caller.who).await?;
+        let unknown = || Refusal::because(Reason::UnknownResource, format!("`{}`", to.resource));
+        let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
+        if let Some(role) = &to.role {
+            if !bundle.roles_for(&to.resource).iter().any(|r| &r.name == role) {
+                return Err(Refusal::because(Reason::UnknownRole, format!("`{role}` on `{}`", to.resource)));
+            }
+            return Ok((to.resource.clone(), role.clone()));
+        }
+        let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
+        let mut roles: Vec<RoleName> = held.into_iter().filter(|g| g.resource == to.resource).map(|g| g.role).collect();
+        roles.sort();
+        roles.dedup();
+        if roles.len() != 1 {
+            let open = bundle.open_roles(&situation, &to.resource);
+            if let Some(default) =
+                resource.default_role.as_ref().filter(|role| open.contains(role) && !roles.iter().any(|held| held != *role))
+            {
+                return Ok((to.resource.clone(), default.clone()));
+            }
+            if roles.is_empty() {
+                roles = open;
+            }
+        }
+        match roles.as_slice() {
+            [one] => Ok((to.resource.clone(), one.clone())),
+            // Who has no path to a resource is told the same as if it didn't exist.
+            [] => Err(unknown()),
+            several => {
+                let list: Vec<String> = several.iter().map(|role| format!("`{}+{role}`", to.resource)).collect();
+                Err(Refusal::because(Reason::RoleRequired, list.join(", ")))
+            }
+        }
+    }
+}
+
+/// The terms of an answer that lets a request go on, or the refusal that doesn't.
+pub(crate) fn terms_of(verdict: &Verdict) -> Result<Terms, Refusal> {
+    match verdict.answer() {
+        Answer::Permit { terms } | Answer::NeedsApproval { terms } => Ok(terms.clone()),
+        Answer::StepUp { needs, .. } => Err(match needs.mfa {
+            Some(kind) => Refusal::because(Reason::MfaRequired, format!("`{kind}` is needed")),
+            None => Refusal::of(Reason::TicketRequired),
+        }),
+        Answer::Deny { reason, detail } => Err(Refusal::because(*reason, detail.clone())),
+    }
+}

@@ -1,0 +1,249 @@
+//! The gate: what every verb stands on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use access::event::{Actor, Entry, EntryDraft, Event};
+use access::identity::VerifiedIdentity;
+use access::ids::PrincipalId;
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use arc_swap::ArcSwap;
+use credentials::keyring::Keyring;
+use evidence::recording::RecorderPool;
+use jiff::Timestamp;
+use policy::{Bundle, Situation};
+use store::{Change, CommitError, Committed, Store, StoreError};
+use tokio::sync::{Notify, broadcast};
+
+use crate::clock::Clock;
+use crate::close::Journal;
+use crate::live::LiveSessions;
+
+/// How many committed entries a slow listener may lag behind before it has to look at the state afresh.
+const NEWS: usize = 4096;
+
+/// Somebody who calls a verb: the proof of who they are, and the door they came through.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub who: VerifiedIdentity,
+    /// Through which door.
+    pub door: Door,
+}
+
+impl Caller {
+    /// Who, for an entry.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::Principal(self.who.id())
+    }
+    /// The caller's network address as text, for an entry.
+    #[must_use]
+    pub fn from(&self) -> Option<String> {
+        self.who.from().map(|ip| ip.to_string())
+    }
+}
+
+/// What a gate is told when it is put together.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of this node.
+    pub node: String,
+    /// Where recordings, the audit log and keys live.
+    pub data_dir: PathBuf,
+    /// Where signed checkpoints are published besides the data directory.
+    pub checkpoints: PathBuf,
+    /// The gate's own addresses as targets see them; session certificates are valid from these alone. Empty: from anywhere.
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// The gate.
+pub struct Gate {
+    pub(crate) store: Store,
+    pub(crate) bundle: ArcSwap<Bundle>,
+    pub(crate) clock: Clock,
+    pub(crate) live: LiveSessions,
+    pub(crate) keyring: RwLock<Keyring>,
+    pub(crate) recorder: RecorderPool,
+    pub(crate) journal: Journal,
+    pub(crate) settings: Settings,
+    pub(crate) news: broadcast::Sender<Arc<Entry>>,
+    /// Wakes the sequencer.
+    pub(crate) appended: Notify,
+    /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
+    pub(crate) redeciding: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("node", &self.settings.node).finish_non_exhaustive()
+    }
+}
+
+/// The parts a gate is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The state.
+    pub store: Store,
+    /// The policy in force.
+    pub bundle: Bundle,
+    /// The time.
+    pub clock: Clock,
+    /// The gate's keys.
+    pub keyring: Keyring,
+    /// Who writes recordings.
+    pub recorder: RecorderPool,
+    /// Everything else.
+    pub settings: Settings,
+}
+
+impl Gate {
+    /// Puts a gate together; [`Gate::start`] makes it ready to serve.
+    ///
+    /// # Errors
+    /// If the journal of closings can't be opened.
+    pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
+        let journal = Journal::open(&parts.settings.data_dir.join("journal.jsonl"))?;
+        Ok(Arc::new(Self {
+            store: parts.store,
+            bundle: ArcSwap::from_pointee(parts.bundle),
+            clock: parts.clock,
+            live: LiveSessions::default(),
+            keyring: RwLock::new(parts.keyring),
+            recorder: parts.recorder,
+            journal,
+            settings: parts.settings,
+            news: broadcast::channel(NEWS).0,
+            appended: Notify::new(),
+            redeciding: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.bundle.load_full()
+    }
+
+    /// The state, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The gate's keys. Not to be held across an await.
+    pub fn keyring(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The live sessions of this node.
+    #[must_use]
+    pub fn live(&self) -> &LiveSessions {
+        &self.live
+    }
+
+    /// What the gate was told when it was put together.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Every entry as it is committed. Who lags behind looks at the state afresh.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<Arc<Entry>> {
+        self.news.subscribe()
+    }
+
+    /// Commits a change and tells everybody who listens.
+    pub(crate) async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let committed = self.store.commit(change).await?;
+        self.appended.notify_one();
+        for entry in &committed.entries {
+            // Nobody listening is no fault.
+            let _ = self.news.send(Arc::new(entry.clone()));
+        }
+        Ok(committed)
+    }
+
+    /// A draft of an entry by somebody, now.
+    pub(crate) fn draft(&self, caller: &Caller, event: Event) -> EntryDraft {
+        EntryDraft::new(self.now(), caller.actor(), caller.door, event)
+    }
+
+    /// A draft of an entry by the gate itself, now.
+    pub(crate) fn own_draft(&self, event: Event) -> EntryDraft {
+        EntryDraft::new(self.now(), Actor::Gate, Door::Gate, event)
+    }
+
+    /// What policy has to know of somebody, now.
+    pub(crate) async fn situation(&self, who: &VerifiedIdentity) -> Result<Situation, Refusal> {
+        let mut situation = self.situation_of(who.id()).await?;
+        situation.mfa = who.mfa();
+        situation.mfa_at = who.at();
+        situation.network = who.from();
+        Ok(situation)
+    }
+
+    /// What policy has to know of somebody who is not here.
+    pub(crate) async fn situation_of(&self, id: PrincipalId) -> Result<Situation, Refusal> {
+        let person = self.store.person(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+        if person.state != access::identity::PersonState::Active {
+            return Err(Refusal::of(Reason::Disabled));
+        }
+        let owner = match person.owner {
+            None => None,
+            Some(owner) => {
+                let row = self.store.person(owner.into()).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::Disabled))?;
+                if row.state != access::identity::PersonState::Active {
+                    return Err(Refusal::because(Reason::Disabled, format!("its owner `{}` is disabled", row.username)));
+                }
+                Some(row.username)
+            }
+        };
+        let now = self.now();
+        Ok(Situation {
+            id,
+            username: person.username,
+            owner,
+            store_groups: person.groups.0,
+            mfa: access::identity::Mfa::None,
+            mfa_at: now,
+            network: None,
+            now,
+            on_call: None,
+        })
+    }
+
+    /// How a person is called in messages; the id if they are unknown.
+    pub async fn called(&self, id: PrincipalId) -> String {
+        match self.store.person(id).await {
+            Ok(Some(person)) => person.display_name.unwrap_or_else(|| person.username.to_string()),
+            _ => id.to_string(),
+        }
+    }
+}
+
+/// The store can't be reached: nothing opens.
+pub(crate) fn unavailable(error: StoreError) -> Refusal {
+    tracing::error!(error = &error as &dyn std::error::Error, "the store did not answer");
+    Refusal::of(Reason::StoreUnavailable)
+}
+
+/// A commit that did not go through, as its caller is told.
+pub(crate) fn refused(error: CommitError) -> Refusal {
+    match error {
+        CommitError::Conflict { .. } | CommitError::Duplicate { .. } => Refusal::of(Reason::AlreadyDecided),
+        CommitError::Illegal(error) => Refusal::because(Reason::AlreadyDecided, error.to_string()),
+        CommitError::Unavailable(error) => {
+            tracing::error!(error = %error, "the store did not take a change");
+            Refusal::of(Reason::StoreUnavailable)
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One asks where one connects: what a door answers to somebody who stands before it.
+//!
+//! *Takes* the proof of who, and `resource[+role]`. *Proves* nothing of its own: it calls `open`, `submit` and policy in turn. *Hands
+//! to* the door an open session, a question, a request to wait for, or a refusal.
+
+use access::approval::Decision;
+use access::event::Event;
+use access::ids::RequestId;
+use access::names::{ResourceName, RoleName, Selector};
+use access::reason::{Reason, Refusal};
+use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestState};
+use access::session::Protocol;
+use access::time::Span;
+use access::verdict::{Answer, Terms, TicketRule};
+use tokio::sync::{broadcast, watch};
+
+use crate::Caller;
+use crate::approve::all_stages;
+use crate::gate::{Gate, unavailable};
+use crate::open::Opened;
+use std::sync::Arc;
+
+/// How long a no is repeated to who knocks again.
+const STANDS: Span = Span::minutes(1);
+
+/// What the door answers.
+#[derive(Debug)]
+pub enum Knocked {
+    /// Come in.
+    Open(Box<Opened>),
+    /// There is no grant; one may ask.
+    Ask(Question),
+    /// People have been asked.
+    Waiting(RequestId),
+}
+
+/// What somebody is asked before a request is made for them.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Where to.
+    pub resource: ResourceName,
+    /// As what.
+    pub role: RoleName,
+    /// What it will cost.
+    pub terms: Terms,
+}
+
+/// What somebody gives with their question.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Why.
+    pub reason: Option<String>,
+    /// For how long.
+    pub asked: Asked,
+    /// The ticket it belongs to.
+    pub ticket: Option<String>,
+}
+
+/// How a request goes, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestProgress {
+    /// How far it has come.
+    pub state: RequestState,
+    /// Who has been asked.
+    pub asked: Vec<String>,
+    /// What was answered, oldest first.
+    pub answers: Vec<String>,
+}
+
+impl Gate {
+    /// Somebody stands at the door of a resource.
+    ///
+    /// # Errors
+    /// Refused; the refusal is in the log.
+    pub async fn knock(&self, caller: &Caller, to: &Selector, protocol: Protocol) -> Result<Knocked, Refusal> {
+        let (resource, role) = match self.resolve(caller, to).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
+                return Err(refusal);
+            }
+        };
+        match self.open(caller, &resource, &role, protocol).await {
+            Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
+            Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        if let Some(pending) = self.store.pending_request(caller.who.id(), &resource, &role).await.map_err(unavailable)? {
+            return Ok(Knocked::Waiting(pending.id));
+        }
+        self.refuse_if_just_denied(caller, &resource, &role).await?;
+        // Without a grant: what would it cost? A path that asks nothing of anybody opens at once.
+        let silent = ask(caller, &resource, &role, Given::default());
+        let situation = self.situation(&caller.who).await?;
+        if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
+            return self.submit_and_open(caller, silent, protocol).await;
+        }
+        let supposed = Given { reason: Some("to be given".to_owned()), ticket: Some("to be given".to_owned()), ..Given::default() };
+        match self.judge_request(&situation, &ask(caller, &resource, &role, supposed)).answer() {
+            Answer::Permit { terms } | Answer::NeedsApproval { terms } => {
+                Ok(Knocked::Ask(Question { resource, role, terms: terms.clone() }))
+            }
+            // Asked in earnest, so that the refusal is entered with everything that led to it.
+            Answer::StepUp { .. } | Answer::Deny { .. } => match self.submit(caller, silent).await {
+                Err(refusal) => Err(refusal),
+                Ok(submitted) => Ok(Knocked::Waiting(submitted.request.id)),
+            },
+        }
+    }
+
+    /// Somebody answered the question; who need not wait for anybody comes in.
+    ///
+    /// # Errors
+    /// Refused; the refusal is in the log.
+    pub async fn knock_with(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
+        let (resource, role) = self.resolve(caller, to).await?;
+        self.submit_and_open(caller, ask(caller, &resource, &role, given), protocol).await
+    }
+
+    async fn submit_and_open(&self, caller: &Caller, ask: AccessRequest, protocol: Protocol) -> Result<Knocked, Refusal> {
+        let (resource, role) = (ask.resource.clone(), ask.role.clone());
+        let submitted = self.submit(caller, ask).await?;
+        if submitted.grant.is_none() {
+            return Ok(Knocked::Waiting(submitted.request.id));
+        }
+        let opened = self.open(caller, &resource, &role, protocol).await?;
+        Ok(Knocked::Open(Box::new(opened)))
+    }
+
+    /// A fresh no stands for a while, so that who waited for it is told, and does not ask the same again at once.
+    async fn refuse_if_just_denied(&self, caller: &Caller, resource: &ResourceName, role: &RoleName) -> Result<(), Refusal> {
+        let filter = store::RequestFilter { person: Some(caller.who.id()), state: None, resource: Some(resource.clone()) };
+        let recent = self.store.requests(&filter, &store::Page::first(10)).await.map_err(unavailable)?;
+        let Some(last) = recent.into_iter().find(|r| &r.role == role && r.extends.is_none()) else { return Ok(()) };
+        let fresh = last.decided_at.is_some_and(|at| STANDS.after(at) > self.now());
+        let reason = match last.state {
+            RequestState::Denied => Reason::Denied,
+            RequestState::Expired => Reason::AgedOut,
+            RequestState::Cancelled => Reason::Cancelled,
+            RequestState::Pending | RequestState::Approved => return Ok(()),
+        };
+        if fresh { Err(Refusal::of(reason).about(last.id)) } else { Ok(()) }
+    }
+
+    /// What a preview would say, for doors that show it before they ask.
+    ///
+    /// # Errors
+    /// If the store can't be reached.
+    pub async fn cost(&self, caller: &Caller, ask: AccessRequest) -> Result<access::verdict::Verdict, Refusal> {
+        self.preview(&IdentifiedRequest::new(ask, caller.who.clone())).await
+    }
+
+    /// How a request goes, from now until it is decided.
+    ///
+    /// # Errors
+    /// If there is none, or the store can't be reached.
+    pub async fn follow(self: &Arc<Self>, request: RequestId) -> Result<watch::Receiver<RequestProgress>, Refusal> {
+        // Subscribed before it is read, so that nothing falls between.
+        let mut news = self.news();
+        let first = self.progress(request).await?;
+        let (sender, receiver) = watch::channel(first);
+        let gate = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                if sender.borrow().state != RequestState::Pending {
+                    return;
+                }
+                let concerns = tokio::select! {
+                    () = sender.closed() => return,
+                    entry = news.recv() => match entry {
+                        Ok(entry) => about(&entry.event) == Some(request),
+                        Err(broadcast::error::RecvError::Lagged(_)) => true,
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                };
+                if concerns && let Ok(progress) = gate.progress(request).await {
+                    sender.send_if_modified(|now| {
+                        let changed = *now != progress;
+                        *now = progress;
+                        changed
+                    });
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn progress(&self, request: RequestId) -> Result<RequestProgress, Refusal> {
+        let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let since = Span::between(row.submitted_at, self.now());
+        let mut asked: Vec<String> = all_stages(&row)
+            .map(|stage| {
+                let seats: Vec<String> = stage.seats_after(since).map(ToString::to_string).collect();
+                format!("{} of {}", stage.count, seats.join(" or "))
+            })
+            .collect();
+        asked.dedup();
+        let mut answers = Vec::new();
+        for vote in self.store.votes(request).await.map_err(unavailable)? {
+            if vote.revision != row.revision {
+                continue;
+            }
+            let who = self.called(vote.voter).await;
+            let did = match vote.decision {
+                Decision::Approve => "approved",
+                Decision::Deny => "denied",
+            };
+            answers.push(match vote.note {
+                Some(note) => format!("{who} {did}: {note}"),
+                None => format!("{who} {did}"),
+            });
+        }
+        Ok(RequestProgress { state: row.state, asked, answers })
+    }
+}
+
+impl Question {
+    /// Whether a reason has to be given: always where people decide, they have nothing else to go by.
+    #[must_use]
+    pub fn needs_reason(&self) -> bool {
+        self.terms.reason || self.terms.people() > 0
+    }
+    /// Whether a ticket has to be named.
+    #[must_use]
+    pub fn needs_ticket(&self) -> bool {
+        self.terms.ticket != TicketRule::None
+    }
+}
+
+fn ask(caller: &Caller, resource: &ResourceName, role: &RoleName, given: Given) -> AccessRequest {
+    AccessRequest {
+        resource: resource.clone(),
+        role: role.clone(),
+        asked: given.asked,
+        reason: given.reason,
+        ticket: given.ticket,
+        limits: access::limits::Limits::default(),
+        break_glass: false,
+        door: caller.door,
+    }
+}
+
+/// The request an event is about.
+fn about(event: &Event) -> Option<RequestId> {
+    match event {
+        Event::RequestEdited { request, .. }
+        | Event::RequestVoted { request, .. }
+        | Event::RequestApproved { request, .. }
+        | Event::RequestDenied { request, .. }
+        | Event::RequestCancelled { request }
+        | Event::RequestExpired { request } => Some(*request),
+        _ => None,
+    }
+}

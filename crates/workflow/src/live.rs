@@ -1,0 +1,179 @@
+//! The sessions that live on this node, and the handle by which each is warned and cut.
+//!
+//! INVARIANT: a session stands here before its opening is committed, so that whatever is decided afterwards finds it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use access::ids::{GrantId, PrincipalId, SessionId};
+use access::names::{ResourceName, RoleName};
+use access::session::{EndReason, SessionFacts, Standing};
+use access::time::Span;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// What the fan-out needs to know of a live session.
+#[derive(Debug)]
+pub struct LiveSession {
+    /// Which.
+    pub session: SessionId,
+    /// The grant it stands on; changes when it is re-homed.
+    pub grant: GrantId,
+    /// Whose.
+    pub person: PrincipalId,
+    /// Where to.
+    pub resource: ResourceName,
+    /// As what.
+    pub role: RoleName,
+    ends_at: Option<Timestamp>,
+    warned: Option<Span>,
+    standing: watch::Sender<Standing>,
+    gone: watch::Sender<Option<bool>>,
+}
+
+/// How long before the end a session is warned.
+pub const WARNINGS: [Span; 2] = [Span::minutes(5), Span::minutes(1)];
+
+/// A cut that is under way: resolves to whether the target's end was seen to close.
+pub type Gone = watch::Receiver<Option<bool>>;
+
+/// Every live session of this node. Its lock is held for a few loads and stores, never across I/O.
+#[derive(Debug, Default)]
+pub struct LiveSessions(Mutex<HashMap<SessionId, LiveSession>>);
+
+impl LiveSessions {
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<SessionId, LiveSession>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Registers a session that is about to open.
+    pub fn register(&self, facts: &SessionFacts) -> watch::Receiver<Standing> {
+        let (standing, watched) = watch::channel(Standing::Open { ends_at: facts.ends_at });
+        let live = LiveSession {
+            session: facts.session,
+            grant: facts.grant,
+            person: facts.person,
+            resource: facts.resource.clone(),
+            role: facts.role.clone(),
+            ends_at: facts.ends_at,
+            warned: None,
+            standing,
+            gone: watch::channel(None).0,
+        };
+        self.with(|all| all.insert(facts.session, live));
+        watched
+    }
+
+    /// Takes a session out that is over, or that never opened.
+    pub fn remove(&self, session: SessionId, confirmed: bool) {
+        if let Some(live) = self.with(|all| all.remove(&session)) {
+            live.gone.send_replace(Some(confirmed));
+        }
+    }
+
+    /// Cuts, from memory and at once, every session that matches. What comes back resolves as each is gone.
+    pub fn cut(&self, end: EndReason, matches: impl Fn(&LiveSession) -> bool) -> Vec<(SessionId, Gone)> {
+        self.with(|all| {
+            all.values()
+                .filter(|live| matches(live))
+                .map(|live| {
+                    live.standing.send_if_modified(|standing| match standing {
+                        Standing::Cut(_) => false,
+                        open => {
+                            *open = Standing::Cut(end);
+                            true
+                        }
+                    });
+                    (live.session, live.gone.subscribe())
+                })
+                .collect()
+        })
+    }
+
+    /// Stands a session on another grant with its own end.
+    pub fn rehome(&self, session: SessionId, grant: GrantId, ends_at: Option<Timestamp>) {
+        self.with(|all| {
+            if let Some(live) = all.get_mut(&session) {
+                live.grant = grant;
+                live.set_end(ends_at);
+            }
+        });
+    }
+
+    /// Moves the end of every session of a grant.
+    pub fn extend(&self, grant: GrantId, ends_at: Option<Timestamp>) {
+        self.with(|all| {
+            for live in all.values_mut().filter(|live| live.grant == grant) {
+                live.set_end(ends_at);
+            }
+        });
+    }
+
+    /// The sessions that stand on a grant.
+    #[must_use]
+    pub fn of_grant(&self, grant: GrantId) -> Vec<SessionId> {
+        self.with(|all| all.values().filter(|live| live.grant == grant).map(|live| live.session).collect())
+    }
+
+    /// How many live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.with(|all| all.len())
+    }
+
+    /// Whether none lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Warns those whose end is near, and names those whose end is reached.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Vec<(SessionId, GrantId)> {
+        self.with(|all| {
+            let mut expired = Vec::new();
+            for live in all.values_mut() {
+                let Some(ends_at) = live.ends_at else { continue };
+                if matches!(*live.standing.borrow(), Standing::Cut(_)) {
+                    continue;
+                }
+                if ends_at <= now {
+                    expired.push((live.session, live.grant));
+                } else {
+                    live.warn(ends_at, now);
+                }
+            }
+            expired
+        })
+    }
+}
+
+impl LiveSession {
+    fn set_end(&mut self, ends_at: Option<Timestamp>) {
+        self.ends_at = ends_at;
+        self.warned = None;
+        self.standing.send_if_modified(|standing| {
+            if matches!(standing, Standing::Cut(_)) {
+                return false;
+            }
+            *standing = Standing::Open { ends_at };
+            true
+        });
+    }
+
+    fn warn(&mut self, ends_at: Timestamp, now: Timestamp) {
+        let left = Span::between(now, ends_at);
+        let Some(mark) = WARNINGS.into_iter().filter(|mark| left <= *mark).min() else { return };
+        if self.warned.is_some_and(|warned| warned <= mark) {
+            return;
+        }
+        self.warned = Some(mark);
+        self.standing.send_if_modified(|standing| {
+            if matches!(standing, Standing::Cut(_)) {
+                return false;
+            }
+            *standing = Standing::Warned { ends_at, left: left.max(Span::seconds(1)) };
+            true
+        });
+    }
+}

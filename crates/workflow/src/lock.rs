@@ -1,0 +1,90 @@
+//! Something is kept shut until somebody lifts it.
+//!
+//! *Takes* a scope: a person, role or resource. *Proves* that the caller may. *Hands to* live sessions the cut; while the lock holds,
+//! nothing in its scope opens.
+
+use access::event::Event;
+use access::ids::{LockId, PrincipalId};
+use access::lock::{LockRow, LockScope};
+use access::names::{ResourceName, RoleName};
+use access::reason::{Reason, Refusal};
+use access::session::EndReason;
+use access::time::Span;
+use policy::{Act, Noun, Object};
+use store::Change;
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+use crate::revoke::{Cut, confirm};
+
+impl Gate {
+    /// Locks a person, role or resource, for a time or until lifted, and cuts every live session in its scope.
+    ///
+    /// # Errors
+    /// If the caller may not, or there is nothing by that name.
+    pub async fn lock(
+        &self,
+        caller: &Caller,
+        scope: LockScope,
+        time: Option<Span>,
+        reason: Option<String>,
+    ) -> Result<(LockRow, Cut), Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
+        self.refuse_unknown_scope(&scope).await?;
+        let now = self.now();
+        let event = Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)) };
+        let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
+        let gone = self.live.cut(EndReason::Locked, |live| scope.covers(live.person, &live.role, &live.resource));
+        let cut = confirm(gone).await;
+        self.redecide_all().await;
+        let row = committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        Ok((row, cut))
+    }
+
+    /// Lifts a lock.
+    ///
+    /// # Errors
+    /// If the caller may not, or it is lifted already.
+    pub async fn lift(&self, caller: &Caller, lock: LockId) -> Result<LockRow, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
+        let row = self.store.lock(lock).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let change = Change::new(self.draft(caller, Event::LockLifted { lock })).expect(&row);
+        let committed = self.commit(change).await.map_err(refused)?;
+        committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// Refused if a lock that holds now covers this person, role or resource.
+    pub(crate) async fn refuse_if_locked(&self, person: PrincipalId, role: &RoleName, resource: &ResourceName) -> Result<(), Refusal> {
+        let now = self.now();
+        let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
+        match locks.iter().find(|lock| lock.holds(now) && lock.scope.covers(person, role, resource)) {
+            Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refused if a lock that holds now covers this person everywhere.
+    pub(crate) async fn refuse_if_person_locked(&self, person: PrincipalId) -> Result<(), Refusal> {
+        let now = self.now();
+        let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
+        match locks.iter().find(|lock| lock.holds(now) && lock.scope == LockScope::Person(person)) {
+            Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
+            None => Ok(()),
+        }
+    }
+
+    async fn refuse_unknown_scope(&self, scope: &LockScope) -> Result<(), Refusal> {
+        let bundle = self.bundle.load();
+        let known = match scope {
+            LockScope::Person(id) => self.store.person(*id).await.map_err(unavailable)?.is_some(),
+            LockScope::Role(name) => bundle.role(name).is_some(),
+            LockScope::Resource(name) => bundle.resource(name).is_some(),
+        };
+        if known { Ok(()) } else { Err(Refusal::because(Reason::NotFound, format!("`{scope}`"))) }
+    }
+}
+
+fn describe(lock: &LockRow) -> String {
+    let until = lock.until.map_or_else(String::new, |until| format!(" until {until}"));
+    format!("{} holds {}{until}", lock.id, lock.scope)
+}

@@ -1,0 +1,221 @@
+//! Somebody stands at the door of a resource.
+//!
+//! *Takes* the proof of who, and a resource and role. *Proves* that one grant of theirs is open now, by policy and locks as they are
+//! now. *Hands to* the proxy a `SessionPermit`, its watch and its recording, once the opening is in the log.
+
+use access::event::Event;
+use access::grant::{Grant, GrantRow, GrantState};
+use access::identity::Scope;
+use access::ids::{RecordingId, SessionId};
+use access::names::{ResourceName, RoleName};
+use access::reason::{Reason, Refusal};
+use access::session::{Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
+use evidence::recording::RecordingHandle;
+use store::{Change, CommitError};
+use tokio::sync::watch;
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+
+/// An open session: everything its relay holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// The right to dial, once.
+    pub permit: SessionPermit,
+    /// When to warn, when to cut.
+    pub standing: watch::Receiver<Standing>,
+    /// Where everything goes first.
+    pub recording: RecordingHandle,
+}
+
+/// How often an opening that raced a change of its grant is tried again.
+const TRIES: usize = 5;
+
+impl Gate {
+    /// Opens a session on one of the caller's grants, starting the grant's clock if this is its first use.
+    ///
+    /// # Errors
+    /// [`Reason::NoPath`] without detail if the caller has no grant for this (then one may ask); any other reason is final and in the log.
+    pub async fn open(&self, caller: &Caller, resource: &ResourceName, role: &RoleName, protocol: Protocol) -> Result<Opened, Refusal> {
+        let opened = self.try_open(caller, resource, role, protocol).await;
+        match opened {
+            Err(refusal) if refusal != Refusal::of(Reason::NoPath) => {
+                self.enter_refused(caller, Some(resource), Some(role), &refusal).await;
+                Err(refusal)
+            }
+            other => other,
+        }
+    }
+
+    async fn try_open(&self, caller: &Caller, resource: &ResourceName, role: &RoleName, protocol: Protocol) -> Result<Opened, Refusal> {
+        if !caller.who.may(Scope::Ask) {
+            return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
+        }
+        self.refuse_if_clock_behind().await?;
+        for _ in 0..TRIES {
+            let grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
+            let Some(row) = best(grants, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
+            match self.open_on(caller, row, protocol).await {
+                Ok(opened) => return Ok(opened),
+                Err(Attempt::Raced) => {}
+                Err(Attempt::Refused(refusal)) => return Err(refusal),
+            }
+        }
+        Err(Refusal::of(Reason::AlreadyDecided))
+    }
+
+    async fn open_on(&self, caller: &Caller, row: GrantRow, protocol: Protocol) -> Result<Opened, Attempt> {
+        let bundle = self.bundle.load_full();
+        let now = self.now();
+        let activation = (row.state == GrantState::Ready).then(|| self.activation(caller, &row)).transpose()?;
+        let ends_at = if activation.is_some() { row.length.map(|length| length.after(now)) } else { row.ends_at };
+        let resource = bundle.resource(&row.resource).ok_or_else(|| Refusal::of(Reason::UnknownResource))?;
+        let situation = self.situation(&caller.who).await?;
+        let rights = bundle.rights(&situation, &row.role, &row.resource).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
+        let facts = SessionFacts {
+            session: SessionId::generate(now),
+            grant: row.id,
+            person: row.person,
+            username: caller.who.username().clone(),
+            resource: row.resource.clone(),
+            role: row.role.clone(),
+            tier: row.terms.tier.clone(),
+            protocol,
+            rights: row.limits.narrow(rights),
+            limits: row.limits.clone(),
+            recording: RecordingTerms { id: RecordingId::generate(now), level: row.terms.record, durability: row.terms.durability },
+            idle: row.terms.idle,
+            opened_at: now,
+            ends_at,
+            bundle: bundle.digest().to_owned(),
+        };
+        // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
+        let standing = self.live.register(&facts);
+        let session = facts.session;
+        match self.admit_session(caller, row, activation, facts, resource).await {
+            Ok((permit, recording)) => Ok(Opened { permit, standing, recording }),
+            Err(attempt) => {
+                self.live.remove(session, true);
+                Err(attempt)
+            }
+        }
+    }
+
+    async fn admit_session(
+        &self,
+        caller: &Caller,
+        row: GrantRow,
+        activation: Option<access::event::EntryDraft>,
+        facts: SessionFacts,
+        resource: &policy::Resource,
+    ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
+        self.still_paid_for(&row).await?;
+        let dial = self.dial(resource, &facts).await?;
+        let recording = self.start_recording(&facts).await?;
+        let opening = self
+            .draft(
+                caller,
+                Event::SessionOpened {
+                    session: facts.session,
+                    grant: row.id,
+                    person: row.person,
+                    resource: row.resource.clone(),
+                    role: row.role.clone(),
+                    protocol: facts.protocol,
+                    recording: facts.recording.id,
+                    level: facts.recording.level,
+                    node: self.settings.node.clone(),
+                    bundle: facts.bundle.clone(),
+                    ends_at: facts.ends_at,
+                },
+            )
+            .text("from", caller.from());
+        let change = match activation {
+            Some(activation) => Change::new(activation).and(opening),
+            None => Change::new(opening),
+        };
+        match self.commit(change.expect(&row)).await {
+            Ok(committed) => {
+                // The grant as it is now is the proof; a clock that ran out meanwhile refuses here.
+                let row = committed.rows.grants.into_values().next().unwrap_or(row);
+                let grant = Grant::open(row, self.now())?;
+                Ok((permit(grant, facts, dial), recording))
+            }
+            Err(error) => {
+                discard(recording).await;
+                match error {
+                    CommitError::Conflict { .. } => Err(Attempt::Raced),
+                    other => Err(refused(other).into()),
+                }
+            }
+        }
+    }
+
+    /// Enters in the log that somebody knocked and was not let through.
+    pub(crate) async fn enter_refused(&self, caller: &Caller, resource: Option<&ResourceName>, role: Option<&RoleName>, refusal: &Refusal) {
+        let draft = self
+            .draft(
+                caller,
+                Event::SessionRefused {
+                    person: caller.who.id(),
+                    resource: resource.cloned(),
+                    role: role.cloned(),
+                    door: caller.door,
+                    reason: refusal.reason,
+                },
+            )
+            .text("from", caller.from())
+            .text("detail", refusal.detail.clone());
+        if let Err(error) = self.commit(Change::new(draft)).await {
+            tracing::error!(%error, "a refused knock could not be entered; it stays refused");
+        }
+    }
+
+    async fn refuse_if_clock_behind(&self) -> Result<(), Refusal> {
+        let Some((wall, mark)) = self.clock.behind() else { return Ok(()) };
+        let entry = self.own_draft(Event::ClockBehind { wall, mark });
+        if let Err(error) = self.commit(Change::new(entry)).await {
+            tracing::error!(%error, "the clock is behind, and that could not be entered");
+        }
+        Err(Refusal::because(Reason::ClockBehind, format!("it shows {wall}, the log has reached {mark}")))
+    }
+}
+
+/// INVARIANT: the one place where the right to dial is made, out of a grant that is open now.
+#[expect(clippy::disallowed_methods, reason = "`workflow` is the one maker of session permits")]
+#[expect(clippy::needless_pass_by_value, reason = "the grant is the price of the permit")]
+fn permit(grant: Grant, facts: SessionFacts, dial: access::session::Dial) -> SessionPermit {
+    debug_assert_eq!(grant.row().id, facts.grant, "a permit stands on the grant it was opened with");
+    access::mint::session_permit(facts, dial)
+}
+
+/// The open grant that lasts longest; one whose clock runs before one whose clock doesn't.
+fn best(grants: Vec<GrantRow>, now: jiff::Timestamp) -> Option<GrantRow> {
+    grants
+        .into_iter()
+        .filter(|g| match g.state {
+            GrantState::Active => g.ends_at.is_none_or(|end| end > now),
+            GrantState::Ready => g.activate_by > now,
+            GrantState::Ended => false,
+        })
+        .max_by_key(|g| (g.state == GrantState::Active, g.limits.is_empty(), g.ends_at.unwrap_or(jiff::Timestamp::MAX)))
+}
+
+enum Attempt {
+    Raced,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Attempt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Removes the recording of a session that did not open after all.
+async fn discard(recording: RecordingHandle) {
+    // Closed, and not deleted: it holds nothing, and a file that vanishes looks worse than an empty one.
+    if let Err(error) = recording.close("never opened", 0).await {
+        tracing::warn!(%error, "the recording of a session that did not open could not be closed");
+    }
+}

@@ -1,0 +1,375 @@
+//! People and workloads, and what signs them in: invitations, keys, certificates, tokens.
+
+use std::net::IpAddr;
+
+use access::event::{Actor, EntryDraft, Event};
+use access::identity::{KeyKind, KeyRow, KeyState, PersonRow, PersonState, Scope, VerifiedIdentity};
+use access::ids::{KeyId, PrincipalId, TokenId, UserId, WorkloadId};
+use access::names::{GroupName, Username};
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use access::secret::Secret;
+use access::session::EndReason;
+use access::time::Span;
+use identity::account::Account;
+use identity::invitation::{self, InvitationFacts};
+use identity::{login_ca, ssh_key as keys, token};
+use jiff::Timestamp;
+use policy::{Act, Noun, Object};
+use store::{Change, InvitationRow, Scopes, TokenRow};
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+use crate::revoke::{Cut, confirm};
+use crate::secrets::key_trouble;
+
+/// How long an invitation can be used.
+pub const INVITATION_VALID: Span = Span::hours(24);
+/// How long the first administrator's link can be used.
+pub const BOOTSTRAP_VALID: Span = Span::hours(1);
+/// How long a login certificate is valid if nothing shorter is asked.
+pub const LOGIN_VALID: Span = Span::hours(8);
+/// The longest life of a token.
+pub const TOKEN_LONGEST: Span = Span::hours(24 * 366);
+
+/// A person and the single-use code by which they sign in for the first time.
+#[derive(Debug)]
+pub struct Invited {
+    /// Who.
+    pub person: PersonRow,
+    /// The code; shown once.
+    pub code: Secret<String>,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+}
+
+/// A token just made.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// What is kept of it.
+    pub row: TokenRow,
+    /// The token; shown once.
+    pub token: Secret<String>,
+}
+
+impl Gate {
+    /// Makes a person known and invites them.
+    ///
+    /// # Errors
+    /// If the caller may not, or the name was ever used.
+    pub async fn invite(&self, caller: &Caller, username: Username, display_name: Option<String>) -> Result<Invited, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        self.create_invited(caller.actor(), caller.door, username, display_name, Vec::new(), INVITATION_VALID).await
+    }
+
+    /// Makes a workload known, with the human who answers for it.
+    ///
+    /// # Errors
+    /// If the caller may not, the owner is unknown or disabled, or the name was ever used.
+    pub async fn add_workload(
+        &self,
+        caller: &Caller,
+        username: Username,
+        owner: UserId,
+        display_name: Option<String>,
+    ) -> Result<PersonRow, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        self.situation_of(owner.into()).await?;
+        let person = PrincipalId::Workload(WorkloadId::generate(self.now()));
+        let event = Event::PersonCreated { person, username, owner: Some(owner), groups: Vec::new() };
+        let committed = self.commit(Change::new(self.draft(caller, event).text("display_name", display_name))).await.map_err(name_taken)?;
+        committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
+    }
+
+    pub(crate) async fn create_invited(
+        &self,
+        actor: Actor,
+        door: Door,
+        username: Username,
+        display_name: Option<String>,
+        groups: Vec<GroupName>,
+        valid: Span,
+    ) -> Result<Invited, Refusal> {
+        let now = self.now();
+        let id = PrincipalId::User(UserId::generate(now));
+        let created = EntryDraft::new(now, actor, door, Event::PersonCreated { person: id, username, owner: None, groups })
+            .text("display_name", display_name);
+        let issued = invitation::generate();
+        let expires_at = valid.after(now);
+        let row = InvitationRow {
+            id: issued.verifier.as_str().to_owned(),
+            verifier: issued.verifier.as_str().to_owned(),
+            person: id,
+            expires_at,
+            used_at: None,
+        };
+        let event = Event::InvitationIssued { person: id, expires_at, row_digest: self.row_digest(&store::digestible(&row))? };
+        let change = Change::new(created).and(EntryDraft::new(now, actor, door, event)).put_invitation(&row);
+        let committed = self.commit(change).await.map_err(name_taken)?;
+        let person = committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;
+        Ok(Invited { person, code: issued.secret, expires_at })
+    }
+
+    /// A new invitation for somebody who lost theirs, or their keys.
+    ///
+    /// # Errors
+    /// If the caller may not, or there is nobody by that id.
+    pub async fn invite_again(&self, caller: &Caller, person: PrincipalId) -> Result<Invited, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        let known = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let issued = invitation::generate();
+        let expires_at = INVITATION_VALID.after(self.now());
+        let row = InvitationRow {
+            id: issued.verifier.as_str().to_owned(),
+            verifier: issued.verifier.as_str().to_owned(),
+            person,
+            expires_at,
+            used_at: None,
+        };
+        let event = Event::InvitationIssued { person, expires_at, row_digest: self.row_digest(&store::digestible(&row))? };
+        self.commit(Change::new(self.draft(caller, event)).put_invitation(&row)).await.map_err(refused)?;
+        Ok(Invited { person: known, code: issued.secret, expires_at })
+    }
+
+    /// Somebody uses an invitation: it is spent, and they get a first token. Exactly one of two at the same instant succeeds.
+    ///
+    /// # Errors
+    /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
+    pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
+        let verifier = invitation::parse(code)?;
+        let row = self.store.invitation_by_verifier(verifier.as_str()).await.map_err(unavailable)?;
+        let row = row.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
+        let person = self.store.person(row.person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
+        let facts =
+            InvitationFacts { person: row.person, verifier: &row.verifier, expires_at: row.expires_at, used: row.used_at.is_some() };
+        let who = invitation::verify_invitation(&verifier, &facts, Account::human(&person), from, self.now())?;
+        let used = InvitationRow { used_at: Some(self.now()), ..row };
+        let event = Event::InvitationUsed { person: used.person, row_digest: self.row_digest(&store::digestible(&used))? };
+        let caller = Caller { who: who.clone(), door: Door::Api };
+        let spent = Change::new(self.draft(&caller, event)).use_invitation(&used);
+        let (row, token) = self.new_token(who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("first sign-in".to_owned()));
+        let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
+        self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
+        Ok((who, IssuedToken { row, token }))
+    }
+
+    /// Somebody registers a key of their own, or an administrator one for a workload.
+    ///
+    /// # Errors
+    /// If the line is no acceptable public key, the key signs somebody in already, or the caller may not.
+    pub async fn add_key(&self, caller: &Caller, person: PrincipalId, line: &str, label: Option<String>) -> Result<KeyRow, Refusal> {
+        if person != caller.who.id() {
+            self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await?;
+            self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+            // INVARIANT: an administrator can't sign in as another human by giving them a key.
+            if matches!(person, PrincipalId::User(_)) {
+                return Err(Refusal::because(
+                    Reason::NotAllowed,
+                    "people register their own keys; invite them anew with `tidegate user invite`",
+                ));
+            }
+        }
+        let parsed = keys::register(line).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
+        let label = label.map(|l| l.chars().take(200).collect::<String>());
+        let event = Event::KeyAdded {
+            key: KeyId::generate(self.now()),
+            person,
+            kind: KeyKind::Registered,
+            fingerprint: parsed.fingerprint,
+            public_key: parsed.openssh,
+            expires_at: None,
+        };
+        let committed = self.commit(Change::new(self.draft(caller, event).text("label", label))).await.map_err(|error| match error {
+            store::CommitError::Duplicate { .. } => Refusal::because(Reason::Invalid, "this key signs somebody in already"),
+            other => refused(other),
+        })?;
+        committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
+    }
+
+    /// A key no longer signs anybody in.
+    ///
+    /// # Errors
+    /// If there is none, or it is not the caller's and they may not.
+    pub async fn remove_key(&self, caller: &Caller, key: KeyId) -> Result<KeyRow, Refusal> {
+        let row = self.store.key(key).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        if row.person != caller.who.id() {
+            self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await?;
+        }
+        if row.state == KeyState::Removed {
+            return Err(Refusal::of(Reason::AlreadyDecided));
+        }
+        let change = Change::new(self.draft(caller, Event::KeyRemoved { key })).expect(&row);
+        let committed = self.commit(change).await.map_err(refused)?;
+        committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
+    }
+
+    /// Signs a key for a short time: what `tidegate login` leaves on a laptop.
+    ///
+    /// # Errors
+    /// If the line is no acceptable public key, or the time too long.
+    pub async fn issue_certificate(&self, caller: &Caller, line: &str, valid: Option<Span>) -> Result<(KeyRow, String), Refusal> {
+        let parsed = keys::register(line).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
+        let subject =
+            ssh_key::PublicKey::from_openssh(&parsed.openssh).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
+        let now = self.now();
+        let valid = valid.unwrap_or(LOGIN_VALID);
+        let key = KeyId::generate(now);
+        let person = caller.who.id();
+        let ca = self.keyring().login_ca().map_err(key_trouble)?;
+        let ca = login_ca::LoginCa::new(ca).map_err(key_trouble)?;
+        let certificate =
+            login_ca::issue(&ca, person, key, &subject, valid, &[], now).map_err(|p| Refusal::because(Reason::Invalid, p.to_string()))?;
+        let text = certificate.to_openssh().map_err(|p| Refusal::because(Reason::Internal, p.to_string()))?;
+        let event = Event::KeyAdded {
+            key,
+            person,
+            kind: KeyKind::Certificate,
+            fingerprint: parsed.fingerprint,
+            public_key: parsed.openssh,
+            expires_at: Some(valid.after(now)),
+        };
+        let committed = self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
+        let row = committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;
+        Ok((row, text))
+    }
+
+    /// Makes a bearer token: for oneself with at most the scopes one has, or, by an administrator, for a workload.
+    ///
+    /// # Errors
+    /// If it would be wider or longer than allowed, or the caller may not.
+    pub async fn issue_token(
+        &self,
+        caller: &Caller,
+        person: PrincipalId,
+        scopes: Vec<Scope>,
+        valid: Span,
+        label: Option<String>,
+    ) -> Result<IssuedToken, Refusal> {
+        if person != caller.who.id() {
+            self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await?;
+            if matches!(person, PrincipalId::User(_)) {
+                return Err(Refusal::because(Reason::NotAllowed, "people make their own tokens"));
+            }
+            self.situation_of(person).await?;
+        } else if let Some(scope) = scopes.iter().find(|scope| !caller.who.may(**scope)) {
+            return Err(Refusal::because(Reason::ScopeMissing, format!("you are signed in without `{scope}` yourself")));
+        }
+        if scopes.is_empty() || valid == Span::default() || valid > TOKEN_LONGEST {
+            return Err(Refusal::because(
+                Reason::Invalid,
+                format!("a token needs at least one scope and a life of at most {TOKEN_LONGEST}"),
+            ));
+        }
+        let (row, token) = self.new_token(person, scopes, valid, label);
+        let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
+        self.commit(change).await.map_err(refused)?;
+        Ok(IssuedToken { row, token })
+    }
+
+    fn new_token(&self, person: PrincipalId, scopes: Vec<Scope>, valid: Span, label: Option<String>) -> (TokenRow, Secret<String>) {
+        let now = self.now();
+        let kind = match person {
+            PrincipalId::User(_) => token::TokenKind::Personal,
+            PrincipalId::Workload(_) => token::TokenKind::Workload,
+        };
+        let issued = token::generate(kind);
+        let row = TokenRow {
+            id: TokenId::generate(now),
+            person,
+            verifier: issued.verifier.as_str().to_owned(),
+            scopes: Scopes(scopes),
+            label,
+            created_at: now,
+            expires_at: valid.after(now),
+            revoked_at: None,
+        };
+        (row, issued.secret)
+    }
+
+    fn token_issued(&self, caller: &Caller, row: &TokenRow) -> Result<EntryDraft, Refusal> {
+        let event = Event::TokenIssued {
+            token: row.id,
+            person: row.person,
+            scopes: row.scopes.0.clone(),
+            expires_at: row.expires_at,
+            row_digest: self.row_digest(&store::digestible(row))?,
+        };
+        Ok(self.draft(caller, event).text("label", row.label.clone()))
+    }
+
+    /// A token no longer works.
+    ///
+    /// # Errors
+    /// If there is none, or it is not the caller's and they may not.
+    pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> Result<TokenRow, Refusal> {
+        let row = self.store.token(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        if row.person != caller.who.id() {
+            self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await?;
+        }
+        if row.revoked_at.is_some() {
+            return Err(Refusal::of(Reason::AlreadyDecided));
+        }
+        let row = TokenRow { revoked_at: Some(self.now()), ..row };
+        let event = Event::TokenRevoked { token: id, row_digest: self.row_digest(&store::digestible(&row))? };
+        self.commit(Change::new(self.draft(caller, event)).revoke_token(&row)).await.map_err(refused)?;
+        Ok(row)
+    }
+
+    /// Somebody may no longer sign in: all that is open of theirs, and of workloads they own, is cut and withdrawn.
+    ///
+    /// # Errors
+    /// If the caller may not, or they are disabled already.
+    pub async fn disable(&self, caller: &Caller, person: PrincipalId, reason: Option<String>) -> Result<(PersonRow, Cut), Refusal> {
+        let row = self.change_person(caller, person, PersonState::Disabled, reason).await?;
+        let mut hands = vec![person];
+        if let PrincipalId::User(owner) = person {
+            hands.extend(self.store.workloads_of(owner).await.map_err(unavailable)?.into_iter().map(|w| w.id));
+        }
+        let cut = confirm(self.live.cut(EndReason::Locked, |live| hands.contains(&live.person))).await;
+        self.redecide_all().await;
+        Ok((row, cut))
+    }
+
+    /// Somebody may sign in again. What was withdrawn stays withdrawn.
+    ///
+    /// # Errors
+    /// If the caller may not, or they are active already.
+    pub async fn enable(&self, caller: &Caller, person: PrincipalId) -> Result<PersonRow, Refusal> {
+        self.change_person(caller, person, PersonState::Active, None).await
+    }
+
+    async fn change_person(
+        &self,
+        caller: &Caller,
+        person: PrincipalId,
+        to: PersonState,
+        reason: Option<String>,
+    ) -> Result<PersonRow, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        if row.state == to {
+            return Err(Refusal::because(Reason::AlreadyDecided, format!("`{}` is {to} already", row.username)));
+        }
+        let event = match to {
+            PersonState::Disabled => Event::PersonDisabled { person },
+            PersonState::Active => Event::PersonEnabled { person },
+        };
+        let change = Change::new(self.draft(caller, event).text("reason", reason)).expect(&row);
+        let committed = self.commit(change).await.map_err(refused)?;
+        committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
+    }
+
+    /// The keyed digest by which the log knows a row that it doesn't hold.
+    pub(crate) fn row_digest(&self, bytes: &[u8]) -> Result<String, Refusal> {
+        self.keyring().row_digest(bytes).map_err(key_trouble)
+    }
+}
+
+fn name_taken(error: store::CommitError) -> Refusal {
+    match error {
+        store::CommitError::Duplicate { .. } => {
+            Refusal::because(Reason::Invalid, "this name is or was somebody's; names are never given twice")
+        }
+        other => refused(other),
+    }
+}

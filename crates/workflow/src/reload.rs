@@ -1,0 +1,91 @@
+//! A policy bundle comes into force, whole or not at all, and everything that stood on the old one is decided anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use access::event::{Actor, EntryDraft, Event};
+use access::ids::{BundleId, GrantId};
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use policy::{Act, Bundle, Noun, Object, Problems};
+use store::Change;
+
+use crate::Caller;
+use crate::gate::{Gate, refused};
+
+/// What an activation did.
+#[derive(Debug, Clone)]
+pub struct Activated {
+    /// The bundle in force now.
+    pub digest: String,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// Who gains and who loses which access, in words.
+    pub diff: String,
+    /// Grants that no path covers any more; their sessions are cut.
+    pub withdrawn: Vec<GrantId>,
+}
+
+impl Gate {
+    /// Somebody pushes a policy directory.
+    ///
+    /// # Errors
+    /// If they may not, or it has mistakes (then all are named, and the old one stays in force).
+    pub async fn push_bundle(&self, caller: &Caller, files: std::collections::BTreeMap<String, Vec<u8>>) -> Result<Activated, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+        let loaded = Bundle::from_files(files);
+        self.activate_bundle(caller.actor(), caller.door, loaded).await
+    }
+
+    /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.
+    ///
+    /// # Errors
+    /// If it has mistakes; the old one stays in force.
+    pub async fn reload_bundle(&self, dir: &Path) -> Result<Activated, Refusal> {
+        let dir = dir.to_owned();
+        let loaded = tokio::task::spawn_blocking(move || Bundle::load(&dir)).await.map_err(|_| Refusal::of(Reason::Internal))?;
+        self.activate_bundle(Actor::Gate, Door::Gate, loaded).await
+    }
+
+    async fn activate_bundle(&self, actor: Actor, door: Door, loaded: Result<Bundle, Problems>) -> Result<Activated, Refusal> {
+        let next = match loaded {
+            Ok(next) => next,
+            Err(problems) => {
+                let text = problems.to_string();
+                let draft =
+                    EntryDraft::new(self.now(), actor, door, Event::BundleRejected { digest: None }).text("errors", Some(text.clone()));
+                self.commit(Change::new(draft)).await.map_err(refused)?;
+                return Err(Refusal::because(Reason::Invalid, text));
+            }
+        };
+        let in_force = self.bundle();
+        if next.digest() == in_force.digest() {
+            return Ok(Activated { digest: next.digest().to_owned(), changed: false, diff: String::new(), withdrawn: Vec::new() });
+        }
+        let diff = String::new(); // WAIT policy::diff
+        let digest = next.digest().to_owned();
+        {
+            let _one_at_a_time = self.redeciding.lock().await;
+            let event = Event::BundleActivated {
+                bundle: BundleId::generate(self.now()),
+                digest: digest.clone(),
+                previous: Some(in_force.digest().to_owned()),
+            };
+            let draft = EntryDraft::new(self.now(), actor, door, event).text("diff", Some(diff.clone()));
+            self.commit(Change::new(draft).put_bundle_files(&files_of(&next))).await.map_err(refused)?;
+            self.bundle.store(Arc::new(next));
+        }
+        let withdrawn = self.redecide_all().await;
+        Ok(Activated { digest, changed: true, diff, withdrawn })
+    }
+}
+
+/// A bundle's files as the store keeps them.
+pub(crate) fn files_of(bundle: &Bundle) -> Vec<store::BundleFile> {
+    let file = |(path, content): (&String, &Vec<u8>)| store::BundleFile {
+        digest: bundle.digest().to_owned(),
+        path: path.clone(),
+        content: String::from_utf8_lossy(content).into_owned(),
+    };
+    bundle.files().iter().map(file).collect()
+}

@@ -1,0 +1,144 @@
+//! A grant ends before its time: revoked by somebody who may, given back by its holder, or its session killed.
+//!
+//! *Takes* a grant or session and the proof of who ends it. *Proves* that they may. *Hands to* live sessions the cut, and says
+//! of each whether its end was seen at the target.
+
+use std::time::Duration;
+
+use access::event::Event;
+use access::grant::{GrantRow, GrantState};
+use access::ids::{GrantId, SessionId};
+use access::reason::{Reason, Refusal};
+use access::session::{EndReason, SessionState};
+use policy::{Act, Noun, Object};
+use serde::Serialize;
+use store::Change;
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+use crate::live::Gone;
+
+/// How long a report of a cut waits for the targets to confirm.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a cut did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// Sessions that are gone, seen at the target.
+    pub confirmed: Vec<SessionId>,
+    /// Sessions that are cut off from their user, whose end at the target was not seen yet.
+    pub unconfirmed: Vec<SessionId>,
+    /// Sessions that went on, because another grant of the same person, role and resource covers them.
+    pub rehomed: Vec<SessionId>,
+    /// Grants that still open the same door to the same person.
+    pub still_open: Vec<GrantId>,
+}
+
+impl Gate {
+    /// Takes a grant away and cuts every session that stands on it.
+    ///
+    /// # Errors
+    /// If the caller may not, or it has ended already.
+    pub async fn revoke(&self, caller: &Caller, grant: GrantId, reason: Option<String>) -> Result<(GrantRow, Cut), Refusal> {
+        let found = self.store.grant(grant).await.map_err(unavailable)?;
+        let row = self.visible_grant(caller, found).await?;
+        // Who may end a session of this access may end the access.
+        let on = Object::Session(self.about_grant(&row).await?);
+        if self.allowed(caller, Act::Terminate, &on).await.is_err() {
+            self.authorize(caller, Act::Administer(Noun::Grant), &Object::Nothing).await?;
+        }
+        if row.state == GrantState::Ended {
+            return Err(Refusal::of(Reason::GrantEnded));
+        }
+        let still_open = self.others_open(&row).await?;
+        // INVARIANT: the cut does not depend on the version read; a grant that changed meanwhile is revoked as it is now.
+        let draft = self.draft(caller, Event::GrantRevoked { grant, still_open: still_open.clone() }).text("reason", reason);
+        let committed = self.commit(Change::new(draft)).await.map_err(refused)?;
+        let gone = self.live.cut(EndReason::Revoked, |live| live.grant == grant);
+        let mut cut = confirm(gone).await;
+        cut.still_open = still_open;
+        let row = committed.rows.grants.into_values().next().unwrap_or(row);
+        Ok((row, cut))
+    }
+
+    /// The holder gives a grant back. Its sessions go on if another grant of theirs covers them, else they end.
+    ///
+    /// # Errors
+    /// If it is not theirs, or it has ended already.
+    pub async fn give_back(&self, caller: &Caller, grant: GrantId) -> Result<(GrantRow, Cut), Refusal> {
+        let row = self.own_grant(caller, grant).await?;
+        if row.state == GrantState::Ended {
+            return Err(Refusal::of(Reason::GrantEnded));
+        }
+        let committed = self.commit(Change::new(self.draft(caller, Event::GrantReturned { grant }))).await.map_err(refused)?;
+        let mut cut = Cut { still_open: self.others_open(&row).await?, ..Cut::default() };
+        let mut gone = Vec::new();
+        for session in self.live.of_grant(grant) {
+            if self.rehome(session, &row).await {
+                cut.rehomed.push(session);
+            } else {
+                gone.extend(self.live.cut(EndReason::Expired, |live| live.session == session));
+            }
+        }
+        let closed = confirm(gone).await;
+        cut.confirmed = closed.confirmed;
+        cut.unconfirmed = closed.unconfirmed;
+        let row = committed.rows.grants.into_values().next().unwrap_or(row);
+        Ok((row, cut))
+    }
+
+    /// Ends one session by hand; its grant stays.
+    ///
+    /// # Errors
+    /// If the caller may not, or it has ended already.
+    pub async fn kill(&self, caller: &Caller, session: SessionId, reason: Option<String>) -> Result<Cut, Refusal> {
+        let row = self.store.session(session).await.map_err(unavailable)?;
+        let row = self.visible_session(caller, row).await?;
+        if row.person != caller.who.id() {
+            self.authorize(caller, Act::Terminate, &Object::Session(self.about_session(&row).await?)).await?;
+        }
+        if row.state == SessionState::Ended {
+            return Err(Refusal::of(Reason::SessionEnded));
+        }
+        let draft = self.draft(caller, Event::SessionKilled { session }).text("reason", reason);
+        self.commit(Change::new(draft)).await.map_err(refused)?;
+        Ok(confirm(self.live.cut(EndReason::Killed, |live| live.session == session)).await)
+    }
+
+    /// Other grants that open the same door to the same person.
+    async fn others_open(&self, row: &GrantRow) -> Result<Vec<GrantId>, Refusal> {
+        let open = self.store.open_grants_for(row.person, &row.resource, &row.role).await.map_err(unavailable)?;
+        Ok(open.into_iter().map(|g| g.id).filter(|id| *id != row.id).collect())
+    }
+
+    /// Stands a session on another active grant that is at least as wide; false if there is none.
+    pub(crate) async fn rehome(&self, session: SessionId, from: &GrantRow) -> bool {
+        let Ok(open) = self.store.open_grants_for(from.person, &from.resource, &from.role).await else { return false };
+        let now = self.now();
+        let Some(to) = open.into_iter().find(|g| {
+            g.id != from.id && g.state == GrantState::Active && g.ends_at.is_none_or(|end| end > now) && from.limits.within(&g.limits)
+        }) else {
+            return false;
+        };
+        let event = Event::SessionRehomed { session, from_grant: from.id, to_grant: to.id };
+        if self.commit(Change::new(self.own_draft(event)).expect(&to)).await.is_err() {
+            return false;
+        }
+        self.live.rehome(session, to.id, to.ends_at);
+        true
+    }
+}
+
+/// Waits, for a bounded time, until each cut session is gone.
+pub(crate) async fn confirm(gone: Vec<(SessionId, Gone)>) -> Cut {
+    let deadline = tokio::time::Instant::now() + CONFIRM_WITHIN;
+    let mut cut = Cut::default();
+    for (session, mut gone) in gone {
+        let seen = tokio::time::timeout_at(deadline, gone.wait_for(Option::is_some)).await;
+        match seen {
+            Ok(Ok(confirmed)) if *confirmed == Some(true) => cut.confirmed.push(session),
+            _ => cut.unconfirmed.push(session),
+        }
+    }
+    cut
+}

@@ -1,0 +1,128 @@
+//! What opens targets: sealed secrets, the credentials of a session, and the gate's own keys.
+
+use std::sync::PoisonError;
+
+use access::event::Event;
+use access::names::{ResourceName, SecretName};
+use access::reason::{Reason, Refusal};
+use access::rights::Rights;
+use access::secret::Secret;
+use access::session::{Dial, SessionFacts, SshDial};
+use access::verdict::HostKeyRule;
+use credentials::keyring::{KeyKind, Rotated};
+use credentials::secrets::ssh_credential;
+use credentials::target_ca::{Extensions, TargetCa};
+use policy::{Act, Credential, Noun, Object, Resource};
+use store::{Change, SecretRow};
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+
+impl Gate {
+    /// Somebody sets a sealed secret. It is never read back.
+    ///
+    /// # Errors
+    /// If they may not, or it is too large.
+    pub async fn set_secret(&self, caller: &Caller, name: SecretName, value: Secret<String>) -> Result<(), Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Secret), &Object::Nothing).await?;
+        let sealed = self.keyring().seal_secret(&name, &value).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
+        let row = SecretRow { name: name.clone(), sealed: sealed.to_string(), key_id: sealed.key().to_string(), set_at: self.now() };
+        let event = Event::SecretSet { secret: name, row_digest: self.row_digest(&store::digestible(&row))? };
+        self.commit(Change::new(self.draft(caller, event)).put_secret(&row)).await.map_err(refused)?;
+        Ok(())
+    }
+
+    /// Somebody removes a sealed secret.
+    ///
+    /// # Errors
+    /// If they may not, or there is none.
+    pub async fn remove_secret(&self, caller: &Caller, name: SecretName) -> Result<(), Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Secret), &Object::Nothing).await?;
+        self.store.secret(&name).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let event = Event::SecretRemoved { secret: name.clone() };
+        self.commit(Change::new(self.draft(caller, event)).delete_secret(&name)).await.map_err(refused)?;
+        Ok(())
+    }
+
+    /// How to reach a resource for one session, with the credential that opens it.
+    pub(crate) async fn dial(&self, resource: &Resource, facts: &SessionFacts) -> Result<Dial, Refusal> {
+        let login =
+            self.bundle.load().login(&facts.role, &resource.name).map(str::to_owned).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
+        let Rights::Ssh(rights) = &facts.rights;
+        let credential = match &resource.credential {
+            Credential::TargetCa => {
+                let extensions = Extensions {
+                    pty: rights.pty,
+                    port_forwarding: !rights.local_forward.is_empty() || !rights.remote_forward.is_empty(),
+                    agent_forwarding: rights.agent_forward,
+                };
+                let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;
+                ca.permit_credential(facts.session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
+            }
+            Credential::Secret(name) => {
+                let row = self.store.secret(name).await.map_err(unavailable)?;
+                let row = row.ok_or_else(|| Refusal::because(Reason::TargetRefused, format!("the secret `{name}` is not set")))?;
+                let sealed = row.sealed.parse().map_err(key_trouble)?;
+                ssh_credential(self.keyring().open_secret(name, &sealed).map_err(key_trouble)?)
+            }
+        };
+        let mut host_keys = resource.host_keys.clone();
+        let learned = self.host_key(&resource.name).await?;
+        host_keys.extend(learned);
+        let host_key_rule = if host_keys.is_empty() { self.host_key_rule(resource) } else { HostKeyRule::Pinned };
+        Ok(Dial::Ssh(SshDial {
+            host: resource.address.host.clone(),
+            port: resource.address.port,
+            login,
+            host_keys,
+            host_key_rule,
+            credential,
+            guarded_allowed: access::rights::is_guarded(&resource.address.host),
+        }))
+    }
+
+    fn host_key_rule(&self, resource: &Resource) -> HostKeyRule {
+        let bundle = self.bundle.load();
+        resource.tier.as_ref().and_then(|tier| bundle.tier(tier)).map_or(HostKeyRule::Pinned, |tier| tier.host_keys)
+    }
+
+    async fn host_key(&self, resource: &ResourceName) -> Result<Option<String>, Refusal> {
+        Ok(self.store.host_key(resource).await.map_err(unavailable)?.map(|row| row.public_key))
+    }
+
+    /// A target without known host keys showed one, and its tier trusts the first: whether it is, or becomes, that one.
+    pub async fn trust_first_host_key(&self, resource: &ResourceName, public_key: String, fingerprint: String) -> bool {
+        let bundle = self.bundle();
+        let Some(known) = bundle.resource(resource) else { return false };
+        if !known.host_keys.is_empty() || self.host_key_rule(known) != HostKeyRule::FirstUse {
+            return false;
+        }
+        match self.store.host_key(resource).await {
+            Ok(Some(row)) => return row.public_key == public_key,
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+        let row = store::HostKeyRow { resource: resource.clone(), public_key, fingerprint: fingerprint.clone(), learned_at: self.now() };
+        let event = Event::HostKeyLearned { resource: resource.clone(), fingerprint };
+        self.commit(Change::new(self.own_draft(event)).learn_host_key(&row)).await.is_ok()
+    }
+
+    /// Replaces one of the gate's keys; the old one still verifies what it signed.
+    ///
+    /// # Errors
+    /// If the caller may not, or the new key can't be written.
+    pub async fn rotate_key(&self, caller: &Caller, kind: KeyKind) -> Result<Rotated, Refusal> {
+        self.authorize(caller, Act::Administer(Noun::Keys), &Object::Nothing).await?;
+        let now = self.now();
+        let rotated = self.keyring.write().unwrap_or_else(PoisonError::into_inner).rotate(kind, now).map_err(key_trouble)?;
+        let event = Event::KeysRotated { key: kind.to_string(), old: rotated.old.to_string(), new: rotated.new.to_string() };
+        self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
+        Ok(rotated)
+    }
+}
+
+/// A key of the gate can't be used.
+pub(crate) fn key_trouble(error: impl std::error::Error + 'static) -> Refusal {
+    tracing::error!(error = &error as &dyn std::error::Error, "a key of the gate cannot be used");
+    Refusal::because(Reason::Internal, "a key of the gate cannot be used; `tidegate doctor` says which")
+}

@@ -1,0 +1,119 @@
+//! Who is here, by key, certificate or token.
+//!
+//! *Takes* what somebody proved to hold. *Proves* with a `VerifiedIdentity` who they are. *Hands to* every other verb the caller.
+
+use std::net::IpAddr;
+
+use access::event::{Actor, EntryDraft, Event};
+use access::identity::{KeyState, PersonRow, VerifiedIdentity};
+use access::ids::PrincipalId;
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use identity::account::Account;
+use identity::login_ca::{self, CertificateProof, TrustedCa};
+use identity::ssh_key::KeyProof;
+use identity::token::{self, PresentedToken, TokenFacts};
+use store::Change;
+
+use crate::gate::{Gate, unavailable};
+
+/// A person and the human who answers for them, if they are a workload.
+struct Known {
+    person: PersonRow,
+    owner: Option<PersonRow>,
+}
+
+impl Known {
+    fn account(&self) -> Account<'_> {
+        match &self.owner {
+            Some(owner) => Account::workload(&self.person, owner),
+            None => Account::human(&self.person),
+        }
+    }
+}
+
+impl Gate {
+    /// Whether a key could sign somebody in; says nothing about whose it is.
+    pub async fn knows_key(&self, fingerprint: &str) -> bool {
+        matches!(self.store.active_key(fingerprint).await, Ok(Some(key)) if key.state == KeyState::Active)
+    }
+
+    /// Who holds a key that signed.
+    ///
+    /// # Errors
+    /// The refusal, for the log; whoever knocks is only told no.
+    pub async fn identify_key(&self, proof: &KeyProof, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+        let found = async {
+            let key = self.store.active_key(&proof.fingerprint()).await.map_err(unavailable)?;
+            let key = key.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "this key is not registered"))?;
+            let known = self.known(key.person).await?;
+            identity::ssh_key::verify_key(proof, &key, known.account(), from, self.now())
+        };
+        self.entered(found.await, from, door).await
+    }
+
+    /// Who holds a login certificate whose key signed.
+    ///
+    /// # Errors
+    /// The refusal, for the log; whoever knocks is only told no.
+    pub async fn identify_certificate(&self, proof: &CertificateProof, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+        let found = async {
+            let no = || Refusal::because(Reason::NotSignedIn, "this is no login certificate of this gate");
+            let (person, key) = login_ca::claims(proof.certificate()).ok_or_else(no)?;
+            let key = self.store.key(key).await.map_err(unavailable)?.ok_or_else(no)?;
+            let known = self.known(person).await?;
+            let trusted: Vec<TrustedCa> =
+                self.keyring().login_cas().into_iter().map(|(key, retired_at)| TrustedCa { key, retired_at }).collect();
+            login_ca::verify_certificate(proof, &trusted, &key, known.account(), from, self.now())
+        };
+        self.entered(found.await, from, door).await
+    }
+
+    /// Who presents a bearer token.
+    ///
+    /// # Errors
+    /// The refusal; it does not say what is wrong with the token.
+    pub async fn identify_token(&self, bearer: &str, from: IpAddr) -> Result<VerifiedIdentity, Refusal> {
+        let found = async {
+            let presented = PresentedToken::parse(bearer)?;
+            let row = self.store.token_by_verifier(presented.verifier().as_str()).await.map_err(unavailable)?;
+            let row = row.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "this token is not valid, has run out or was revoked"))?;
+            let known = self.known(row.person).await?;
+            let facts = TokenFacts {
+                id: row.id,
+                person: row.person,
+                verifier: &row.verifier,
+                scopes: &row.scopes.0,
+                expires_at: row.expires_at,
+                revoked: row.revoked_at.is_some(),
+            };
+            token::verify_token(&presented, &facts, known.account(), from, self.now())
+        };
+        self.entered(found.await, from, Door::Api).await
+    }
+
+    async fn known(&self, id: PrincipalId) -> Result<Known, Refusal> {
+        let person = self.store.person(id).await.map_err(unavailable)?;
+        let person = person.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "nobody by this name is known"))?;
+        let owner = match person.owner {
+            Some(owner) => self.store.person(owner.into()).await.map_err(unavailable)?,
+            None => None,
+        };
+        Ok(Known { person, owner })
+    }
+
+    /// Enters a refused sign-in.
+    async fn entered(&self, found: Result<VerifiedIdentity, Refusal>, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+        if let Err(refusal) = &found
+            && refusal.reason != Reason::StoreUnavailable
+        {
+            let draft = EntryDraft::new(self.now(), Actor::Unknown, door, Event::SigninRefused { door, reason: refusal.reason })
+                .text("from", Some(from.to_string()))
+                .text("detail", refusal.detail.clone());
+            if let Err(error) = self.commit(Change::new(draft)).await {
+                tracing::error!(%error, "a refused sign-in could not be entered; it stays refused");
+            }
+        }
+        found
+    }
+}

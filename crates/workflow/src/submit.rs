@@ -1,0 +1,249 @@
+//! Somebody asks.
+//!
+//! *Takes* an `AccessRequest` and the proof of who asks. *Proves* that policy lets the question stand, and at which cost. *Hands
+//! to* the approvers a pending request, or, where nobody has to agree, to `activate` a grant.
+
+use access::approval::ApprovedRequest;
+use access::event::Event;
+use access::grant::{Frozen, GrantRow};
+use access::ids::{GrantId, RequestId, ReviewId};
+use access::reason::{Reason, Refusal};
+use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow};
+use access::review::ReviewKind;
+use access::time::Span;
+use access::verdict::{Answer, Terms, Verdict};
+use policy::{Ask, Situation};
+use store::{Change, CommitError};
+
+use crate::Caller;
+use crate::decide::terms_of;
+use crate::gate::{Gate, refused, unavailable};
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The request.
+    pub request: RequestRow,
+    /// The grant, if nobody had to agree.
+    pub grant: Option<GrantRow>,
+    /// What policy said; `None` if an earlier request for the same was joined.
+    pub verdict: Option<Verdict>,
+}
+
+/// The longest reason or ticket that is taken, in characters.
+pub const LONGEST_TEXT: usize = 4_000;
+
+impl Gate {
+    /// Somebody asks for a role on a resource. A pending request for the same is joined, not doubled.
+    ///
+    /// # Errors
+    /// The refusal, as it was also entered in the audit log.
+    pub async fn submit(&self, caller: &Caller, ask: AccessRequest) -> Result<Submitted, Refusal> {
+        let request = IdentifiedRequest::new(ask, caller.who.clone());
+        let situation = self.situation(request.who()).await?;
+        let verdict = match self.admit(caller, &situation, request.ask()).await {
+            Ok(verdict) => verdict,
+            Err(refusal) => return Err(self.refuse_request(caller, request.ask(), refusal).await),
+        };
+        let terms = match terms_of(&verdict) {
+            Ok(terms) => terms,
+            Err(refusal) => return Err(self.refuse_request(caller, request.ask(), refusal).await),
+        };
+        match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
+            Ok(submitted) => Ok(submitted),
+            Err(CommitError::Duplicate { .. }) => self.join(caller, request.ask()).await,
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// What must hold before policy is asked: texts of sane size, nothing locked, no emergency while one is unreviewed.
+    async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
+        for text in [&ask.reason, &ask.ticket].into_iter().flatten() {
+            if text.chars().count() > LONGEST_TEXT {
+                return Err(Refusal::because(Reason::Invalid, format!("a reason or ticket has at most {LONGEST_TEXT} characters")));
+            }
+        }
+        self.refuse_if_locked(caller.who.id(), &ask.role, &ask.resource).await?;
+        if ask.break_glass {
+            let overdue = self.store.overdue_reviews_about(caller.who.id(), self.now()).await.map_err(unavailable)?;
+            if let Some(review) = overdue.first() {
+                return Err(Refusal::because(Reason::BreakGlassBlocked, format!("{} was due at {}", review.id, review.due_at)));
+            }
+        }
+        Ok(self.judge_request(situation, ask))
+    }
+
+    async fn store_request(
+        &self,
+        caller: &Caller,
+        situation: &Situation,
+        ask: &AccessRequest,
+        verdict: &Verdict,
+        terms: Terms,
+    ) -> Result<Submitted, CommitError> {
+        let now = self.now();
+        let id = RequestId::generate(now);
+        let expires_at = terms.pending_for.after(now);
+        let submitted = self
+            .draft(
+                caller,
+                Event::RequestSubmitted {
+                    request: id,
+                    person: caller.who.id(),
+                    resource: ask.resource.clone(),
+                    role: ask.role.clone(),
+                    asked: ask.asked,
+                    limits: ask.limits.clone(),
+                    break_glass: ask.break_glass,
+                    extends: None,
+                    mfa: caller.who.mfa(),
+                    terms,
+                    bundle: verdict.bundle().to_owned(),
+                    policy: verdict.policies().first().cloned().unwrap_or_default(),
+                    expires_at,
+                },
+            )
+            .text("reason", ask.reason.clone())
+            .text("ticket", ask.ticket.clone())
+            .text("from", caller.from());
+        let row = submitted_row(&submitted);
+        let mut change = Change::new(submitted);
+        let mut grant = None;
+        if let (Some(row), Answer::Permit { .. }) = (row, verdict.answer()) {
+            if let Ok(approved) = ApprovedRequest::by_policy(row, verdict.clone()) {
+                let (next, id) = self.grant_approved(change, approved, self.bundle.load().freeze(situation, &Ask::from(ask)));
+                change = next;
+                grant = Some(id);
+            }
+        }
+        let committed = self.commit(change).await?;
+        let request = committed.rows.requests.values().next().cloned();
+        let grant = grant.and_then(|id| committed.rows.grants.get(&id.to_string()).cloned());
+        let request = request.ok_or_else(|| CommitError::Conflict { table: "requests", key: id.to_string() })?;
+        Ok(Submitted { request, grant, verdict: Some(verdict.clone()) })
+    }
+
+    /// Adds to a change what an approved request becomes: its approval, its grant, and for an emergency the review it owes.
+    pub(crate) fn grant_approved(&self, change: Change, approved: ApprovedRequest, frozen: Frozen) -> (Change, GrantId) {
+        let now = self.now();
+        let grant = GrantId::generate(now);
+        let row = approved.request();
+        let length = length_of(row.asked, &row.terms);
+        let (request, person) = (row.id, row.person);
+        let review = row.terms.break_glass.clone().filter(|_| row.break_glass);
+        let approvers = approved.approvers().to_vec();
+        let mut change = change
+            .and(self.own_draft(Event::RequestApproved { request, approvers }))
+            .and(self.own_draft(approved.into_grant(grant, length, frozen, now)));
+        if let Some(terms) = review {
+            change = change.and(self.own_draft(Event::ReviewOpened {
+                review: ReviewId::generate(now),
+                kind: ReviewKind::BreakGlass,
+                grant,
+                person,
+                reviewers: terms.reviewers,
+                due_at: terms.review_within.after(now),
+            }));
+        }
+        (change, grant)
+    }
+
+    /// The pending request for the same person, resource and role.
+    async fn join(&self, caller: &Caller, ask: &AccessRequest) -> Result<Submitted, Refusal> {
+        let pending = self.store.pending_request(caller.who.id(), &ask.resource, &ask.role).await.map_err(unavailable)?;
+        let request = pending.ok_or_else(|| Refusal::of(Reason::AlreadyDecided))?;
+        Ok(Submitted { request, grant: None, verdict: None })
+    }
+
+    /// Enters a refused request in the log; if that fails, the refusal is that.
+    async fn refuse_request(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
+        let bundle = self.bundle.load();
+        let draft = self
+            .draft(
+                caller,
+                Event::RequestRefused {
+                    person: caller.who.id(),
+                    resource: ask.resource.clone(),
+                    role: Some(ask.role.clone()),
+                    bundle: bundle.digest().to_owned(),
+                    policies: Vec::new(),
+                    reason: refusal.reason,
+                },
+            )
+            .text("reason", ask.reason.as_ref().map(|r| r.chars().take(LONGEST_TEXT).collect::<String>()))
+            .text("detail", refusal.detail.clone())
+            .text("from", caller.from());
+        match self.commit(Change::new(draft)).await {
+            Ok(_) => refusal,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// The asker takes a pending request back.
+    ///
+    /// # Errors
+    /// If it is not theirs, or already decided.
+    pub async fn cancel(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
+        let row = self.own_request(caller, request).await?;
+        let change = Change::new(self.draft(caller, Event::RequestCancelled { request })).expect(&row);
+        let committed = self.commit(change).await.map_err(refused)?;
+        committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// The asker changes a pending request. Votes given so far no longer count.
+    ///
+    /// # Errors
+    /// If it is not theirs, already decided, or policy refuses it as it would be.
+    pub async fn edit(&self, caller: &Caller, request: RequestId, ask: AccessRequest) -> Result<RequestRow, Refusal> {
+        let row = self.own_request(caller, request).await?;
+        if row.resource != ask.resource || row.role != ask.role || row.break_glass != ask.break_glass {
+            return Err(Refusal::because(
+                Reason::Invalid,
+                "only time, reason, ticket and limits of a request can be changed; cancel it and ask anew",
+            ));
+        }
+        let situation = self.situation(&caller.who).await?;
+        let verdict = self.admit(caller, &situation, &ask).await?;
+        let terms = terms_of(&verdict)?;
+        let draft = self
+            .draft(
+                caller,
+                Event::RequestEdited {
+                    request,
+                    asked: ask.asked,
+                    limits: ask.limits.clone(),
+                    mfa: caller.who.mfa(),
+                    expires_at: terms.pending_for.after(self.now()),
+                    terms,
+                    bundle: verdict.bundle().to_owned(),
+                    policy: verdict.policies().first().cloned().unwrap_or_default(),
+                },
+            )
+            .text("reason", ask.reason)
+            .text("ticket", ask.ticket);
+        let committed = self.commit(Change::new(draft).expect(&row)).await.map_err(refused)?;
+        committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// A request of the caller's own; anybody else's is as one that doesn't exist.
+    async fn own_request(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
+        let row = self.store.request(request).await.map_err(unavailable)?;
+        row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound).about(request))
+    }
+}
+
+/// How long a request asks for, within its terms; `None`: standing.
+pub(crate) fn length_of(asked: Asked, terms: &Terms) -> Option<Span> {
+    match asked {
+        Asked::Standing => None,
+        Asked::Default => Some(terms.default.min(terms.max)),
+        Asked::For(span) => Some(span.min(terms.max)),
+    }
+}
+
+/// The row that a submission will make.
+fn submitted_row(draft: &access::event::EntryDraft) -> Option<RequestRow> {
+    let mut rows = access::fold::Tables::default();
+    access::fold::apply(&mut rows, &draft.clone().seal()).ok()?;
+    rows.requests.into_values().next()
+}

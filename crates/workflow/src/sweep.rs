@@ -1,0 +1,110 @@
+//! What time does by itself: sessions warned and cut, grants and requests that run out, locks that lift.
+//!
+//! *Takes* the time. *Proves* nothing by itself: each end is compared and set. *Hands to* live sessions their warnings and cuts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::event::{EntryDraft, Event};
+use access::grant::{GrantRow, GrantState};
+use access::ids::GrantId;
+use access::row::Row;
+use access::session::EndReason;
+use store::Change;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::Gate;
+
+/// How often live sessions are looked at. It bounds how late a cut at the end of a grant can be.
+const TICK: Duration = Duration::from_millis(100);
+/// How many ticks pass between looks at the store.
+const STORE_EVERY: u32 = 5;
+/// How many due rows one look takes at most.
+const BATCH: u32 = 500;
+
+impl Gate {
+    /// Runs until told to stop.
+    pub async fn sweep_forever(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick: u32 = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            self.sweep_sessions().await;
+            if tick.is_multiple_of(STORE_EVERY) {
+                self.sweep_store().await;
+            }
+            tick = tick.wrapping_add(1);
+        }
+    }
+
+    /// One look at the sessions that live here. Cuts act from memory; entries follow.
+    pub async fn sweep_sessions(&self) {
+        for (session, grant) in self.live.due(self.now()) {
+            let rehomed = match self.store.grant(grant).await {
+                Ok(Some(row)) => self.rehome(session, &row).await,
+                _ => false,
+            };
+            if !rehomed {
+                self.live.cut(EndReason::Expired, |live| live.session == session);
+            }
+        }
+    }
+
+    /// One look at everything in the store whose time is up.
+    pub async fn sweep_store(&self) {
+        self.drain_journal().await;
+        let now = self.now();
+        for row in self.store.due_grants(now, BATCH).await.unwrap_or_default() {
+            let event =
+                if row.state == GrantState::Ready { Event::GrantLapsed { grant: row.id } } else { Event::GrantExpired { grant: row.id } };
+            self.set(self.own_draft(event), &row).await;
+        }
+        for row in self.store.overdue_requests(now, BATCH).await.unwrap_or_default() {
+            self.set(self.own_draft(Event::RequestExpired { request: row.id }), &row).await;
+        }
+        for row in self.store.due_locks(now).await.unwrap_or_default() {
+            self.set(self.own_draft(Event::LockLifted { lock: row.id }), &row).await;
+        }
+    }
+
+    /// Enters an end if nobody was faster; who was, is right.
+    async fn set<R: Row>(&self, draft: EntryDraft, row: &R) {
+        if let Err(error) = self.commit(Change::new(draft).expect(row)).await {
+            tracing::debug!(%error, "somebody was faster, or the store is away; the next sweep looks again");
+        }
+    }
+
+    /// Decides every open grant anew, after something it stands on changed. What no path covers that was paid for is withdrawn and cut.
+    pub async fn redecide_all(&self) -> Vec<GrantId> {
+        let _one_at_a_time = self.redeciding.lock().await;
+        let open = match self.store.open_grants().await {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(%error, "open grants cannot be read to be decided anew; every opening is, and the next change tries again");
+                return Vec::new();
+            }
+        };
+        let mut withdrawn = Vec::new();
+        for row in open {
+            if self.redecide_one(&row).await {
+                withdrawn.push(row.id);
+            }
+        }
+        withdrawn
+    }
+
+    async fn redecide_one(&self, row: &GrantRow) -> bool {
+        let Err(refusal) = self.still_paid_for(row).await else { return false };
+        let (reason, end) = match refusal.reason {
+            access::reason::Reason::StoreUnavailable => return false,
+            access::reason::Reason::Locked | access::reason::Reason::Disabled => (refusal.reason, EndReason::Locked),
+            other => (other, EndReason::Withdrawn),
+        };
+        self.live.cut(end, |live| live.grant == row.id);
+        let event = Event::GrantWithdrawn { grant: row.id, reason, bundle: self.bundle.load().digest().to_owned() };
+        let draft = self.own_draft(event).text("detail", refusal.detail);
+        self.commit(Change::new(draft)).await.is_ok()
+    }
+}
