@@ -538,4 +538,4 @@ fn read_inventory(dir: &Path) -> Result<Inventory, KeyringError> {
 
 #[cfg(test)]
 #[path = "keyring_tests.rs"]
-mod tests;
+pub(crate) mod tests;
