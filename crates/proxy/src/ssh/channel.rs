@@ -21,7 +21,7 @@ use super::text;
 /// Environment variables of one channel, at most; a client that sends more means harm.
 const VARIABLES: usize = 64;
 /// How long each side may take to be told that it is over.
-const FAREWELL: Duration = Duration::from_millis(450);
+const FAREWELL: Duration = Duration::from_millis(700);
 
 /// Whether a variable speaks to the gate and goes no further.
 pub(crate) fn is_for_the_gate(name: &str) -> bool {
@@ -132,7 +132,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         visit.report_refused("agent_forward", String::new()).await;
     }
     let activity = json!({
-        "do": start.what(),
+        "do": start.act(),
         "command": start.detail(),
         "terminal": terminal.as_ref().map(|t| json!({"name": text::inert(&t.name, 64), "columns": t.columns, "rows": t.rows})),
         "env": env.iter().map(|(n, v)| (text::inert(n, 128), text::inert(v, 1024))).collect::<std::collections::BTreeMap<_, _>>(),
@@ -175,7 +175,7 @@ pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut tar
             let _ = timeout(FAREWELL, target.tx.close()).await;
         }
         Ended::Cut(end) => {
-            let stopped = timeout(FAREWELL, relay::stop(&mut target));
+            let stopped = timeout(FAREWELL, relay::stop(live, &mut target));
             let told = timeout(FAREWELL, say_cut(live, lane, &client, end));
             let _ = tokio::join!(stopped, told);
             let _ = lane.closed(live).await;

@@ -3,10 +3,13 @@
 //! A side may send as much as its window allows, and its window only grows by what was forwarded. So what waits in memory is bounded,
 //! a side that reads nothing stops just the direction towards it, and a full direction never keeps the other from being read.
 
+use std::time::Duration;
+
 use access::session::EndReason;
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::door::WINDOW;
 use super::lane::{Lane, Stopped, Stream};
@@ -238,12 +241,18 @@ pub(crate) async fn say(live: &Live, lane: &Lane, client: &ChannelWriteHalf<serv
 }
 
 /// Tells a target's process to stop, as hard as it takes, and closes its channel.
-pub(crate) async fn stop(target: &mut TargetSide) {
+pub(crate) async fn stop(live: &Live, target: &mut TargetSide) {
+    const PATIENCE: Duration = Duration::from_millis(150);
     for signal in [Sig::HUP, Sig::TERM] {
         let _ = target.tx.signal(signal).await;
     }
-    if tokio::time::timeout(std::time::Duration::from_millis(200), closes(&mut target.rx)).await.is_err() {
+    if timeout(PATIENCE, closes(&mut target.rx)).await.is_err() {
         let _ = target.tx.signal(Sig::KILL).await;
+        // OpenSSH passes no signals on for logins of root, and other servers for none.
+        if timeout(PATIENCE, closes(&mut target.rx)).await.is_err() {
+            live.target.kill_processes().await;
+            let _ = timeout(PATIENCE, closes(&mut target.rx)).await;
+        }
     }
     let _ = target.tx.eof().await;
     let _ = target.tx.close().await;

@@ -26,6 +26,15 @@ impl Start {
         }
     }
 
+    /// What is done, as the recording calls it.
+    pub(crate) fn act(&self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec(_) => "exec",
+            Self::Subsystem(_) => "subsystem",
+        }
+    }
+
     /// Which one, inert.
     pub(crate) fn detail(&self) -> String {
         match self {

@@ -29,7 +29,7 @@ use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Qu
 use crate::tape::{Direction, Frame, Kind, Tape, TapeFailed};
 
 /// How long channels may take to tell both sides that it is over.
-const FAREWELL: Duration = Duration::from_millis(600);
+const FAREWELL: Duration = Duration::from_millis(800);
 /// How long the target may take to close its connection once it was told to.
 const TARGET_CLOSES: Duration = Duration::from_millis(800);
 /// How long the client may take to read why it was cut.

@@ -101,7 +101,7 @@ fn where_only_reading_is_allowed_writing_is_answered_with_no() {
     assert_eq!(sent_up, [packet(INIT, &[&3u32.to_be_bytes()]), packet(CLOSE, &[&id(4), &string(b"h0")])].concat());
     let refused: Vec<_> = operations.iter().map(|o| (o["do"].as_str().unwrap(), o["act"].as_str().unwrap())).collect();
     assert_eq!(refused, [("sftp.refused", "open for writing"), ("sftp.refused", "write"), ("sftp.refused", "write"), ("sftp.refused", "remove")]);
-    let denied = sent_down.windows(5).filter(|w| w[0] == STATUS && w[1..4] == [0, 0, 0]).count();
+    let denied = String::from_utf8_lossy(&sent_down).matches("your role may only read").count();
     assert_eq!(denied, 4, "each refusal is answered");
 }
 

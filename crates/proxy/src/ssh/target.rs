@@ -1,6 +1,7 @@
 //! The other side: dialling a target with what a permit gives, and knowing that it is the right one.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(crate) struct Target {
     handle: client::Handle<Guest>,
     shears: Shears,
     gone: CancellationToken,
+    killing: AtomicBool,
 }
 
 impl Target {
@@ -40,6 +42,22 @@ impl Target {
     /// Resolves when the connection is over, whoever ended it.
     pub(crate) async fn gone(&self) {
         self.gone.cancelled().await;
+    }
+
+    /// Kills what this connection still runs at the target, by a command of the gate's own. Once.
+    ///
+    /// What a server starts for a channel is a child of its process for the connection and leads a process group.
+    pub(crate) async fn kill_processes(&self) {
+        const KILL: &str = "exec sh -c 'for p in $(cat /proc/$PPID/task/$PPID/children 2>/dev/null || ps -o pid= --ppid $PPID); \
+                            do [ $p = $$ ] || kill -KILL -- -$p; done' 2>/dev/null";
+        if self.killing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Ok(mut channel) = self.handle.channel_open_session().await
+            && channel.exec(false, KILL).await.is_ok()
+        {
+            while channel.wait().await.is_some() {}
+        }
     }
 
     /// Says goodbye and closes; whether the target was seen to close its end within `patience`.
@@ -263,7 +281,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
         lock(&complaint).take().unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle, shears, gone })
+    Ok(Target { handle, shears, gone, killing: AtomicBool::new(false) })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {

@@ -28,11 +28,6 @@ pub(crate) fn inert_bytes(bytes: &[u8], limit: usize) -> String {
     inert(&String::from_utf8_lossy(bytes), limit)
 }
 
-/// Lines as a terminal in raw mode wants them.
-pub(crate) fn terminal_lines(text: &str) -> String {
-    text.replace('\n', "\r\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,141 @@
+//! What stock clients do, does.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tidegate_proxy::tape::Kind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::gate::{Setup, Town, everything, random_file, sha256};
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn a_command_has_its_output_errors_and_exit_status() {
+    let town = Town::open(everything()).await;
+    let out = town.ssh(&["echo out; echo err >&2; exit 7"]).output().await.unwrap();
+    assert_eq!((out.stdout.as_slice(), out.stderr.as_slice(), out.status.code()), (&b"out\n"[..], &b"err\n"[..], Some(7)));
+    let closed = town.gate.ended().await;
+    assert!(closed.confirmed);
+    assert_eq!(closed.end, access::session::EndReason::Client);
+    assert_eq!((town.gate.recorded(Kind::Output), town.gate.recorded(Kind::ErrorOutput)), ("out\n".into(), "err\n".into()));
+    assert_eq!(town.gate.activities("exec")[0]["command"], "echo out; echo err >&2; exit 7");
+    assert_eq!(town.gate.activities("channel.closed")[0]["exit"]["status"], 7);
+}
+
+// covers: CRED-2 (ssh)
+#[tokio::test]
+async fn a_target_that_trusts_only_the_ca_is_reached_by_certificate() {
+    let town = Town::new(Setup { certificate_only: true, ..Setup::default() }).await;
+    let out = town.ssh(&["echo in"]).output().await.unwrap();
+    assert_eq!(out.stdout, b"in\n", "{out:?}\n{}", town.target.log());
+}
+
+// covers: SSH-1 (ssh)
+#[tokio::test]
+async fn sixty_four_mebibytes_go_there_and_back() {
+    let town = Town::new(Setup { keep_frames: false, ..Setup::default() }).await;
+    let (sent, received) = (town.path("sent"), town.path("received"));
+    random_file(&sent, 64 << 20, 7);
+    let status = town
+        .ssh(&["cat"])
+        .stdin(Stdio::from(std::fs::File::open(&sent).unwrap()))
+        .stdout(Stdio::from(std::fs::File::create(&received).unwrap()))
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(sha256(&sent), sha256(&received));
+    town.gate.ended().await;
+    let closed = &town.gate.activities("channel.closed")[0];
+    assert_eq!(closed["in"]["sha256"], sha256(&sent));
+    assert_eq!(closed["out"]["sha256"], sha256(&sent));
+}
+
+// covers: SSH-3 (ssh)
+#[tokio::test]
+async fn both_directions_full_do_not_wait_for_each_other() {
+    // What the target sends back is read only after everything was sent: each direction must wait by itself.
+    let town = Town::new(Setup { keep_frames: false, ..Setup::default() }).await;
+    let mut ssh = town.ssh(&["cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut output) = (ssh.stdin.take().unwrap(), ssh.stdout.take().unwrap());
+    let total: usize = 48 << 20;
+    let writer = tokio::spawn(async move {
+        let block = vec![7u8; 1 << 16];
+        let mut sent = 0;
+        while sent < total {
+            input.write_all(&block).await.unwrap();
+            sent += block.len();
+        }
+    });
+    // A reader that begins when the writer is stuck.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut received = 0;
+    let mut block = vec![0u8; 1 << 16];
+    let reading = async {
+        while received < total {
+            let n = output.read(&mut block).await.unwrap();
+            assert_ne!(n, 0);
+            received += n;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the relay waits for itself");
+    writer.await.unwrap();
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn a_shell_in_a_terminal() {
+    let town = Town::open(everything()).await;
+    let mut ssh = town.ssh_with(&["-tt"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = ssh.stdin.take().unwrap();
+    input.write_all(b"tty; echo two$((1+1)); exit 3\n").await.unwrap();
+    let out = ssh.wait_with_output().await.unwrap();
+    let shown = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(shown.contains("/dev/pts/") && shown.contains("two2"), "{shown}");
+    assert_eq!(out.status.code(), Some(3));
+    town.gate.ended().await;
+    assert_eq!(town.gate.recorded(Kind::Output), shown);
+    assert!(town.gate.recorded(Kind::TerminalInput).starts_with("tty; echo"));
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn files_by_scp_in_both_forms_sftp_and_rsync() {
+    let town = Town::open(everything()).await;
+    let sent = town.path("sent");
+    random_file(&sent, 3 << 20, 11);
+    let digest = sha256(&sent);
+    let port = town.port.to_string();
+    for form in ["-O", "-s"] {
+        let (there, back) = (town.target.dir().join(format!("there{form}")), town.path(&format!("back{form}")));
+        let remote = format!("db-1@127.0.0.1:{}", there.display());
+        let up = town.tool("scp", &[form, "-P", &port, sent.to_str().unwrap(), &remote]).output().await.unwrap();
+        assert!(up.status.success(), "{up:?}");
+        assert_eq!(sha256(&there), digest);
+        let down = town.tool("scp", &[form, "-P", &port, &remote, back.to_str().unwrap()]).output().await.unwrap();
+        assert!(down.status.success(), "{down:?}");
+        assert_eq!(sha256(&back), digest);
+    }
+    let there = town.target.dir().join("there-sftp");
+    let mut sftp = town.tool("sftp", &["-b", "-", "-P", &port, "db-1@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let batch = format!("put {} {}\nrename {} {}2\nrm {}2\n", sent.display(), there.display(), there.display(), there.display(), there.display());
+    sftp.stdin.take().unwrap().write_all(batch.as_bytes()).await.unwrap();
+    assert!(sftp.wait().await.unwrap().success());
+    let (there, back) = (town.target.dir().join("there-rsync"), town.path("back-rsync"));
+    for (from, to) in [
+        (sent.display().to_string(), format!("db-1@127.0.0.1:{}", there.display())),
+        (format!("db-1@127.0.0.1:{}", there.display()), back.display().to_string()),
+    ] {
+        let out = tokio::process::Command::new("rsync").args(["-e", &town.ssh_line(), &from, &to]).output().await.unwrap();
+        assert!(out.status.success(), "{out:?}");
+    }
+    assert_eq!(sha256(&back), digest);
+    let files: Vec<_> = town.gate.activities("sftp").into_iter().filter(|a| a["act"] == "file").collect();
+    let written: Vec<_> = files.iter().filter(|f| f["written"]["sha256"] == *digest).map(|f| f["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(written.len(), 2, "one by scp, one by sftp: {files:?}");
+    assert!(files.iter().any(|f| f["read"]["sha256"] == *digest), "{files:?}");
+    let acts: Vec<_> = town.gate.activities("sftp").iter().map(|a| a["act"].as_str().unwrap().to_owned()).collect();
+    assert!(acts.contains(&"rename".to_owned()) && acts.contains(&"remove".to_owned()), "{acts:?}");
+    let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
+    assert!(commands.iter().any(|c| c.starts_with("scp -t")) && commands.iter().any(|c| c.starts_with("rsync --server")), "{commands:?}");
+}

@@ -1,0 +1,444 @@
+//! A gatekeeper for tests: policy is what the test says; everything else is real.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
+use access::ids::{GrantId, KeyId, RecordingId, RequestId, SessionId, UserId};
+use access::limits::Limits;
+use access::reason::{Reason, Refusal};
+use access::request::RequestState;
+use access::rights::{ExecRights, Rights, SftpRights, SshRights};
+use access::session::{ClosedSession, Dial, EndReason, Protocol, RecordingTerms, SessionFacts, SshCredential, SshDial, Standing};
+use access::time::Span;
+use access::verdict::{Durability, HostKeyRule, RecordLevel};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tidegate_proxy::gatekeeper::{Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
+use tidegate_proxy::ssh::{DoorLimits, SshDoor};
+use tidegate_proxy::tape::{Direction, Frame, Kind, Tape, TapeFailed};
+use russh::keys::{PrivateKey, PublicKey};
+use testkit::sshd::{self, Sshd, SshdOptions};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).unwrap()
+}
+
+/// What the door does with Ana.
+#[derive(Clone)]
+pub(crate) enum Policy {
+    /// Lets her in.
+    Open,
+    /// Asks her; lets her in when Ben approves.
+    NeedsBen,
+    /// Refuses her.
+    Closed,
+}
+
+pub(crate) struct Setup {
+    pub(crate) rights: SshRights,
+    pub(crate) policy: Policy,
+    pub(crate) level: RecordLevel,
+    pub(crate) limits: Limits,
+    pub(crate) idle: Option<Span>,
+    pub(crate) host_keys: Option<Vec<String>>,
+    pub(crate) guarded_allowed: bool,
+    pub(crate) certificate_only: bool,
+    pub(crate) keep_frames: bool,
+    pub(crate) door: DoorLimits,
+    pub(crate) sshd: Vec<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            rights: everything(),
+            policy: Policy::Open,
+            level: RecordLevel::Content,
+            limits: Limits::default(),
+            idle: None,
+            host_keys: None,
+            guarded_allowed: true,
+            certificate_only: false,
+            keep_frames: true,
+            door: DoorLimits::default(),
+            sshd: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn everything() -> SshRights {
+    SshRights {
+        shell: true,
+        pty: true,
+        exec: ExecRights::Any,
+        sftp: SftpRights::Write,
+        local_forward: vec!["127.0.0.1:*".parse().unwrap(), "localhost:*".parse().unwrap()],
+        remote_forward: vec!["127.0.0.1:*".parse().unwrap(), "localhost:*".parse().unwrap()],
+        agent_forward: true,
+        env: vec!["LANG".into(), "LC_*".into(), "GREETING".into()],
+        subsystems: Vec::new(),
+    }
+}
+
+/// The gate, its target and Ana's key, all in one directory.
+pub(crate) struct Town {
+    pub(crate) gate: Arc<TestGate>,
+    pub(crate) port: u16,
+    pub(crate) target: Sshd,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) ana: PathBuf,
+    pub(crate) stranger: PathBuf,
+    stop: CancellationToken,
+}
+
+pub(crate) struct TestGate {
+    pub(crate) setup: Mutex<Setup>,
+    dial: Box<dyn Fn(&Setup) -> SshDial + Send + Sync>,
+    known: PublicKey,
+    pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
+    pub(crate) recorder_broken: Arc<AtomicBool>,
+    recorder_failed: Arc<Notify>,
+    pub(crate) standings: Mutex<Vec<watch::Sender<Standing>>>,
+    pub(crate) ended: watch::Sender<Vec<ClosedSession>>,
+    pub(crate) refused: watch::Sender<Vec<Denied>>,
+    pub(crate) asked: watch::Sender<Vec<Answer>>,
+    news: watch::Sender<News>,
+    approved: AtomicBool,
+    pub(crate) proofs: Mutex<Vec<Proof>>,
+}
+
+#[derive(Debug)]
+struct MemoryTape {
+    frames: Arc<Mutex<Vec<Frame>>>,
+    keep: bool,
+    broken: Arc<AtomicBool>,
+    failed: Arc<Notify>,
+}
+
+#[async_trait]
+impl Tape for MemoryTape {
+    async fn record(&self, frame: Frame) -> Result<(), TapeFailed> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(TapeFailed);
+        }
+        if self.keep || frame.kind == Kind::Activity {
+            self.frames.lock().unwrap().push(frame);
+        }
+        Ok(())
+    }
+    async fn failed(&self) {
+        self.failed.notified().await;
+    }
+    async fn close(&self, _: EndReason) -> Option<(u64, String)> {
+        Some((1, "digest".into()))
+    }
+}
+
+impl TestGate {
+    /// Ben answers.
+    pub(crate) fn ben_approves(&self) {
+        self.approved.store(true, Ordering::Release);
+        self.news.send_modify(|n| {
+            n.answers.push("Ben approved: go ahead".into());
+            n.state = RequestState::Approved;
+        });
+    }
+
+    pub(crate) fn ben_denies(&self) {
+        self.setup.lock().unwrap().policy = Policy::Closed;
+        self.news.send_modify(|n| n.state = RequestState::Denied);
+    }
+
+    pub(crate) fn break_recorder(&self) {
+        self.recorder_broken.store(true, Ordering::Release);
+        self.recorder_failed.notify_waiters();
+    }
+
+    /// Says to every live session how it stands.
+    pub(crate) fn stand(&self, standing: &Standing) {
+        for sender in self.standings.lock().unwrap().iter() {
+            sender.send_replace(standing.clone());
+        }
+    }
+
+    pub(crate) fn cut(&self, end: EndReason) {
+        self.stand(&Standing::Cut(end));
+    }
+
+    /// What was recorded of one kind, joined.
+    pub(crate) fn recorded(&self, kind: Kind) -> String {
+        let frames = self.frames.lock().unwrap();
+        let bytes: Vec<u8> = frames.iter().filter(|f| f.kind == kind).flat_map(|f| f.bytes.to_vec()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The activities of one sort.
+    pub(crate) fn activities(&self, sort: &str) -> Vec<serde_json::Value> {
+        let frames = self.frames.lock().unwrap();
+        frames
+            .iter()
+            .filter(|f| f.kind == Kind::Activity && f.direction == Direction::Up)
+            .map(|f| serde_json::from_slice::<serde_json::Value>(&f.bytes).unwrap())
+            .filter(|a| a["do"] == sort)
+            .collect()
+    }
+
+    pub(crate) async fn ended(&self) -> ClosedSession {
+        let mut ended = self.ended.subscribe();
+        let all = tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.expect("no session ended").unwrap();
+        all.last().unwrap().clone()
+    }
+
+    fn open(&self) -> Knocked {
+        let setup = self.setup.lock().unwrap();
+        let standing = watch::Sender::new(Standing::Open { ends_at: None });
+        let watch = PermitWatch::new(standing.subscribe());
+        self.standings.lock().unwrap().push(standing);
+        let facts = SessionFacts {
+            session: SessionId::generate(now()),
+            grant: GrantId::generate(now()),
+            person: UserId::generate(now()).into(),
+            username: "ana".parse().unwrap(),
+            resource: "db-1".parse().unwrap(),
+            role: "debug".parse().unwrap(),
+            tier: "production".parse().unwrap(),
+            protocol: Protocol::Ssh,
+            rights: setup.limits.narrow(Rights::Ssh(setup.rights.clone())),
+            limits: setup.limits.clone(),
+            recording: RecordingTerms { id: RecordingId::generate(now()), level: setup.level, durability: Durability::Flush },
+            idle: setup.idle,
+            opened_at: now(),
+            ends_at: None,
+            bundle: "bundle".into(),
+        };
+        #[expect(clippy::disallowed_methods, reason = "this stands in for workflow")]
+        let permit = access::mint::session_permit(facts, Dial::Ssh((self.dial)(&setup)));
+        let tape = MemoryTape {
+            frames: self.frames.clone(),
+            keep: setup.keep_frames,
+            broken: self.recorder_broken.clone(),
+            failed: self.recorder_failed.clone(),
+        };
+        Knocked::Open(Box::new(Opening { permit, watch, tape: Box::new(tape) }))
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for TestGate {
+    async fn is_known(&self, offer: Offer<'_>) -> bool {
+        match offer {
+            Offer::Key(key) => key.key_data() == self.known.key_data(),
+            Offer::Certificate(certificate) => certificate.public_key() == self.known.key_data(),
+        }
+    }
+
+    async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal> {
+        self.proofs.lock().unwrap().push(proof.clone());
+        match proof {
+            Proof::Key { key, .. } if key.key_data() == self.known.key_data() => {
+                #[expect(clippy::disallowed_methods, reason = "this stands in for identity")]
+                let who = access::mint::verified_identity(
+                    UserId::generate(now()).into(),
+                    "ana".parse().unwrap(),
+                    Mfa::None,
+                    Via::SshKey(KeyId::generate(now())),
+                    vec![Scope::Ask],
+                    Some(from.ip()),
+                    now(),
+                );
+                Ok(who)
+            }
+            _ => Err(Refusal::of(Reason::NotSignedIn)),
+        }
+    }
+
+    async fn knock(&self, knock: &Knock) -> Knocked {
+        assert_eq!(knock.to.resource.as_str(), "db-1");
+        let policy = self.setup.lock().unwrap().policy.clone();
+        match policy {
+            Policy::Open => self.open(),
+            Policy::Closed => Knocked::Refused(Refusal::of(Reason::Denied)),
+            Policy::NeedsBen if self.approved.load(Ordering::Acquire) => self.open(),
+            Policy::NeedsBen if !self.asked.borrow().is_empty() => self.waiting(),
+            Policy::NeedsBen => Knocked::Ask(Question {
+                missing: "db-1 as debug needs the agreement of 1 of dba.".into(),
+                reason: true,
+                ticket: false,
+                times: String::new(),
+            }),
+        }
+    }
+
+    async fn submit(&self, _: &Knock, answer: Answer) -> Knocked {
+        self.asked.send_modify(|a| a.push(answer));
+        self.waiting()
+    }
+
+    async fn trust_first_host_key(&self, _: SessionId, _: &PublicKey) -> bool {
+        false
+    }
+
+    async fn refused(&self, _: SessionId, what: Denied) {
+        self.refused.send_modify(|r| r.push(what));
+    }
+
+    async fn ended(&self, closed: ClosedSession) {
+        self.ended.send_modify(|e| e.push(closed));
+    }
+}
+
+impl TestGate {
+    fn waiting(&self) -> Knocked {
+        Knocked::Waiting(Waiting { request: RequestId::generate(now()), news: self.news.subscribe() })
+    }
+}
+
+impl Town {
+    pub(crate) async fn new(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ana = sshd::keypair(dir.path(), "ana").unwrap();
+        let stranger = sshd::keypair(dir.path(), "stranger").unwrap();
+        let gate_key = sshd::keypair(dir.path(), "gate").unwrap();
+        let mut options = SshdOptions { extra: setup.sshd.clone(), ..SshdOptions::default() };
+        let ca = sshd::keypair(dir.path(), "ca").unwrap();
+        let certificate = if setup.certificate_only {
+            options.trusted_user_ca = Some(sshd::public_half(&ca).unwrap());
+            let signed = std::process::Command::new("ssh-keygen")
+                .args(["-q", "-s"])
+                .arg(&ca)
+                .args(["-I", "session", "-n", &login(), "-V", "-1m:+5m"])
+                .arg(dir.path().join("gate.pub"))
+                .status()
+                .unwrap();
+            assert!(signed.success());
+            Some(std::fs::read_to_string(dir.path().join("gate-cert.pub")).unwrap())
+        } else {
+            options.authorized_keys = vec![sshd::public_half(&gate_key).unwrap()];
+            None
+        };
+        let target = Sshd::start(&options).unwrap();
+        let (port, host_key) = (target.port(), target.host_key().to_owned());
+        let private = std::fs::read_to_string(&gate_key).unwrap();
+        let dial = move |setup: &Setup| SshDial {
+            host: "127.0.0.1".into(),
+            port,
+            login: login(),
+            host_keys: setup.host_keys.clone().unwrap_or_else(|| vec![host_key.clone()]),
+            host_key_rule: HostKeyRule::Pinned,
+            credential: match &certificate {
+                Some(certificate) => SshCredential::Certificate { private_key: private.clone().into(), certificate: certificate.clone() },
+                None => SshCredential::Key(private.clone().into()),
+            },
+            guarded_allowed: setup.guarded_allowed,
+        };
+        let limits = setup.door.clone();
+        let gate = Arc::new(TestGate {
+            setup: Mutex::new(setup),
+            dial: Box::new(dial),
+            known: PublicKey::from_openssh(&sshd::public_half(&ana).unwrap()).unwrap(),
+            frames: Arc::default(),
+            recorder_broken: Arc::default(),
+            recorder_failed: Arc::default(),
+            standings: Mutex::default(),
+            ended: watch::Sender::default(),
+            refused: watch::Sender::default(),
+            asked: watch::Sender::default(),
+            news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
+            approved: AtomicBool::default(),
+            proofs: Mutex::default(),
+        });
+        let host = sshd::keypair(dir.path(), "gate_host").unwrap();
+        let host = PrivateKey::read_openssh_file(&host).unwrap();
+        let door = SshDoor::new(gate.clone(), vec![host], limits);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = CancellationToken::new();
+        tokio::spawn(door.serve(listener, stop.clone()));
+        Self { gate, port, target, dir, ana, stranger, stop }
+    }
+
+    pub(crate) async fn open(rights: SshRights) -> Self {
+        Self::new(Setup { rights, ..Setup::default() }).await
+    }
+
+    pub(crate) fn options(&self) -> Vec<String> {
+        let known_hosts = self.dir.path().join("known_hosts");
+        [
+            "-F/dev/null".into(),
+            format!("-i{}", self.ana.display()),
+            "-oIdentitiesOnly=yes".into(),
+            "-oIdentityAgent=none".into(),
+            "-oStrictHostKeyChecking=accept-new".into(),
+            format!("-oUserKnownHostsFile={}", known_hosts.display()),
+            "-oLogLevel=ERROR".into(),
+            "-oBatchMode=yes".into(),
+        ]
+        .to_vec()
+    }
+
+    /// Ana's `ssh` to db-1 through the gate.
+    pub(crate) fn ssh(&self, arguments: &[&str]) -> Command {
+        self.tool("ssh", &[&["-p", &self.port.to_string()][..], &["db-1@127.0.0.1"], arguments].concat())
+    }
+
+    /// The same with options before the destination.
+    pub(crate) fn ssh_with(&self, options: &[&str], arguments: &[&str]) -> Command {
+        self.tool("ssh", &[&["-p", &self.port.to_string()][..], options, &["db-1@127.0.0.1"], arguments].concat())
+    }
+
+    pub(crate) fn tool(&self, tool: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(tool);
+        command.args(self.options()).args(arguments).kill_on_drop(true).stdin(std::process::Stdio::null());
+        command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", self.dir.path());
+        command
+    }
+
+    /// `ssh` as other programs want it named.
+    pub(crate) fn ssh_line(&self) -> String {
+        format!("ssh {} -p {}", self.options().join(" "), self.port)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) fn login() -> String {
+    let out = std::process::Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// Writes `size` bytes that don't compress and differ by `seed`.
+pub(crate) fn random_file(path: &Path, size: usize, seed: u64) {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(size);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    std::fs::write(path, bytes).unwrap();
+}
+
+pub(crate) fn sha256(path: &Path) -> String {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(std::fs::read(path).unwrap());
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+

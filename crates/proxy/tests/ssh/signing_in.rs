@@ -1,0 +1,175 @@
+//! Who gets as far as the door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client;
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use tidegate_proxy::gatekeeper::{Presence, Proof};
+use tidegate_proxy::ssh::DoorLimits;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::gate::{Setup, Town, everything};
+
+struct Trusting;
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+async fn connect(town: &Town) -> client::Handle<Trusting> {
+    client::connect(Arc::default(), ("127.0.0.1", town.port), Trusting).await.unwrap()
+}
+
+fn key(path: &std::path::Path) -> PrivateKeyWithHashAlg {
+    PrivateKeyWithHashAlg::new(Arc::new(PrivateKey::read_openssh_file(path).unwrap()), None)
+}
+
+// covers: A1 (ssh)
+#[tokio::test]
+async fn a_key_that_is_offered_signs_nobody_in_unless_it_also_signs() {
+    let town = Town::open(everything()).await;
+    assert!(connect(&town).await.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+    assert!(matches!(&town.gate.proofs.lock().unwrap()[0], Proof::Key { presence: Presence::Unknown, .. }));
+
+    // Ana's public key with a signature by another's.
+    let mut forged = connect(&town).await;
+    let public = PrivateKey::read_openssh_file(&town.ana).unwrap().public_key().clone();
+    struct Liar(PrivateKey);
+    #[derive(Debug)]
+    struct Failed;
+    impl From<russh::SendError> for Failed {
+        fn from(_: russh::SendError) -> Self {
+            Self
+        }
+    }
+    impl russh::Signer for Liar {
+        type Error = Failed;
+        async fn auth_sign(
+            &mut self,
+            _: &russh::keys::agent::AgentIdentity,
+            _: Option<russh::keys::HashAlg>,
+            to_sign: Vec<u8>,
+        ) -> Result<Vec<u8>, Failed> {
+            use russh::keys::signature::Signer as _;
+            let signature: russh::keys::ssh_key::Signature = self.0.try_sign(&to_sign).unwrap();
+            let mut packet = to_sign;
+            let mut blob = Vec::new();
+            russh::keys::ssh_encoding::Encode::encode(&signature, &mut blob).unwrap();
+            packet.extend(u32::try_from(blob.len()).unwrap().to_be_bytes());
+            packet.extend(blob);
+            Ok(packet)
+        }
+    }
+    let mut liar = Liar(PrivateKey::read_openssh_file(&town.stranger).unwrap());
+    let answer = forged.authenticate_publickey_with("db-1", public, None, &mut liar).await;
+    assert!(!answer.is_ok_and(|a| a.success()));
+    assert_eq!(town.gate.proofs.lock().unwrap().len(), 1, "the gatekeeper is asked about proven keys only");
+}
+
+// covers: A1 (ssh)
+#[tokio::test]
+async fn an_unknown_key_is_refused() {
+    let town = Town::open(everything()).await;
+    assert!(town.ssh(&["true"]).output().await.unwrap().status.success());
+    let mut stranger = connect(&town).await;
+    assert!(!stranger.authenticate_publickey("db-1", key(&town.stranger)).await.unwrap().success());
+}
+
+// covers: A10 (ssh)
+#[tokio::test]
+async fn the_user_name_is_a_resource_in_its_one_spelling() {
+    let town = Town::open(everything()).await;
+    for (name, enters) in [("db-1", true), ("db-1+debug", true), ("DB-1", false), ("db\u{2010}1", false), ("db-1 ", false), ("", false), ("db-1+a+b", false)] {
+        let answer = connect(&town).await.authenticate_publickey(name, key(&town.ana)).await.unwrap();
+        assert_eq!(answer.success(), enters, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn there_are_no_passwords() {
+    let town = Town::open(everything()).await;
+    assert!(!connect(&town).await.authenticate_password("db-1", "secret").await.unwrap().success());
+    let out = tokio::process::Command::new("ssh")
+        .args(["-v", "-F/dev/null", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oPreferredAuthentications=none", "-oBatchMode=yes"])
+        .args(["-p", &town.port.to_string(), "db-1@127.0.0.1"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("Authentications that can continue: publickey\r\n"), "{said}");
+}
+
+// covers: E7 (ssh), A9 (ssh)
+#[tokio::test]
+async fn who_does_not_sign_in_is_shown_out_and_cannot_fill_the_door() {
+    let door = DoorLimits { strangers_per_address: 3, grace: Duration::from_secs(2), ..DoorLimits::default() };
+    let town = Town::new(Setup { door, ..Setup::default() }).await;
+    assert!(town.ssh(&["true"]).output().await.unwrap().status.success());
+    let mut lingering = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(("127.0.0.1", town.port)).await.unwrap();
+        let mut start = [0; 4];
+        stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"SSH-");
+        lingering.push(stream);
+    }
+    let mut one_more = TcpStream::connect(("127.0.0.1", town.port)).await.unwrap();
+    assert!(!matches!(one_more.read(&mut [0; 4]).await, Ok(1..)), "the fourth stranger is not greeted");
+    for mut stream in lingering {
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("still connected after the grace time");
+    }
+    assert!(town.ssh(&["true"]).output().await.unwrap().status.success());
+}
+
+// covers: E7 (ssh)
+#[tokio::test]
+async fn channels_are_counted() {
+    let door = DoorLimits { channels: 4, ..DoorLimits::default() };
+    let town = Town::new(Setup { door, ..Setup::default() }).await;
+    let mut ana = connect(&town).await;
+    assert!(ana.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(ana.channel_open_session().await.unwrap());
+    }
+    assert!(ana.channel_open_session().await.is_err());
+    drop(open);
+}
+
+// covers: SSH-1 (ssh)
+#[tokio::test]
+async fn many_channels_share_one_session() {
+    let town = Town::open(everything()).await;
+    let mut ana = connect(&town).await;
+    assert!(ana.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+    let mut channels = Vec::new();
+    for n in 0..20 {
+        let channel = ana.channel_open_session().await.unwrap();
+        channel.exec(true, format!("echo {n}")).await.unwrap();
+        channels.push(channel);
+    }
+    for (n, mut channel) in channels.into_iter().enumerate() {
+        let mut shown = Vec::new();
+        while let Some(message) = channel.wait().await {
+            if let russh::ChannelMsg::Data { data } = message {
+                shown.extend_from_slice(&data);
+            }
+        }
+        assert_eq!(shown, format!("{n}\n").as_bytes());
+    }
+    assert_eq!(town.gate.standings.lock().unwrap().len(), 1, "one session");
+}
+
+// covers: A6 (ssh)
+#[tokio::test]
+async fn key_exchange_is_strict() {
+    let town = Town::open(everything()).await;
+    let out = town.ssh_with(&["-vvv", "-oLogLevel=DEBUG3"], &["true"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("will use strict KEX ordering"), "{said}");
+}
