@@ -134,7 +134,8 @@ impl Change {
         let mut rows = BTreeSet::new();
         for draft in self.drafts {
             let entry = draft.seal();
-            rows.extend(touches(&entry.event));
+            let touches = touches(&entry.event);
+            rows.extend(touches.iter().cloned());
             let unwritable = |error: serde_json::Error| StoreError::Leaf { why: error.to_string() };
             let leaf = String::from_utf8(entry.leaf().map_err(unwritable)?).map_err(|e| StoreError::Leaf { why: e.to_string() })?;
             let columns = vec![
@@ -146,17 +147,18 @@ impl Change {
                 Column::Text(leaf),
                 Column::Text(serde_json::to_string(&entry.texts).map_err(unwritable)?),
             ];
-            lines.push(Line { entry, columns });
+            lines.push(Line { entry, touches, columns });
         }
         rows.extend(self.expectations.iter().map(|e| e.key.clone()));
         Ok(Prepared { lines, rows, expectations: self.expectations, writes: self.writes })
     }
 }
 
-/// An entry and its columns.
+/// An entry, the rows it changes, and its columns.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) entry: Entry,
+    pub(crate) touches: Vec<RowKey>,
     pub(crate) columns: Vec<Column>,
 }
 

@@ -47,21 +47,7 @@ enum RowWrite {
 pub(crate) async fn perform(db: &mut Connection<'_>, change: &Prepared) -> Result<Committed, Failure> {
     let before = load(db, change).await?;
     expect(&before, change)?;
-    let mut after = before.clone();
-    for line in &change.lines {
-        apply(&mut after, &line.entry).map_err(|e| Failure::Change(e.into()))?;
-    }
-    let mut rows = Vec::new();
-    for key in &change.rows {
-        match (before.columns(key), after.columns(key)) {
-            (None, Some(new)) => rows.push((key, new, RowWrite::Insert)),
-            (Some(old), Some(new)) if old != new => {
-                let version = version_of(key.table, &old).ok_or_else(|| conflict(key))?;
-                rows.push((key, new, RowWrite::Update(version)));
-            }
-            _ => {}
-        }
-    }
+    let (after, rows) = fold(before, change)?;
     // A statement that fails leaves nothing, so that a change which can only fail at its first one needs no savepoint.
     // PostgreSQL has a transaction for each change anyway.
     let savepoint = !db.is_postgres() && rows.len() + change.writes.len() > 1;
@@ -79,6 +65,28 @@ pub(crate) async fn perform(db: &mut Connection<'_>, change: &Prepared) -> Resul
     }
     written?;
     Ok(Committed { entries: change.lines.iter().map(|line| line.entry.clone()).collect(), rows: after })
+}
+
+/// A row as it is after one entry. Written step by step, so that the database checks each.
+type Step<'k> = (&'k RowKey, Vec<Column>, RowWrite);
+
+fn fold<'k>(mut rows: Tables, change: &'k Prepared) -> Result<(Tables, Vec<Step<'k>>), Failure> {
+    let mut steps = Vec::new();
+    for line in &change.lines {
+        let before: Vec<_> = line.touches.iter().map(|key| rows.columns(key)).collect();
+        apply(&mut rows, &line.entry).map_err(|e| Failure::Change(e.into()))?;
+        for (key, old) in line.touches.iter().zip(before) {
+            match (old, rows.columns(key)) {
+                (None, Some(new)) => steps.push((key, new, RowWrite::Insert)),
+                (Some(old), Some(new)) if old != new => {
+                    let version = version_of(key.table, &old).ok_or_else(|| conflict(key))?;
+                    steps.push((key, new, RowWrite::Update(version)));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok((rows, steps))
 }
 
 async fn load(db: &mut Connection<'_>, change: &Prepared) -> Result<Tables, Failure> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::row::{Column, Row};
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::change::{Change, Prepared, Write};
@@ -110,15 +110,15 @@ impl Store {
             StoreUrl::Sqlite(path) => Self::open_sqlite(path, &options).await,
             StoreUrl::Postgres(server) => {
                 let server = server.as_ref().clone().application_name("tidegate").disable_statement_logging();
-                let pool = PgPoolOptions::new()
-                    .max_connections(options.connections)
-                    .acquire_timeout(options.patience)
-                    .connect_with(server)
-                    .await
-                    .map_err(|e| StoreError::from_sqlx(OPEN, e))?;
-                let mut transaction = pool.begin().await.map_err(|e| StoreError::from_sqlx(OPEN, e))?;
+                let failed = |error| StoreError::from_sqlx(OPEN, error);
+                // By itself: a pool would go on trying, and then only say that it waited.
+                let mut connection = server.connect().await.map_err(failed)?;
+                let mut transaction = connection.begin().await.map_err(failed)?;
                 schema::migrate(&mut Connection::Postgres(&mut transaction)).await?;
-                transaction.commit().await.map_err(|e| StoreError::from_sqlx(OPEN, e))?;
+                transaction.commit().await.map_err(failed)?;
+                connection.close().await.map_err(failed)?;
+                let pool =
+                    PgPoolOptions::new().max_connections(options.connections).acquire_timeout(options.patience).connect_lazy_with(server);
                 Ok(Self { inner: Inner::Postgres { pool } })
             }
         }

@@ -12,7 +12,7 @@ use access::session::{EndReason, Protocol};
 use access::time::Span;
 use access::verdict::{Durability, HostKeyRule, RecordLevel, Terms, TicketRule};
 use jiff::Timestamp;
-use tidegate_store::{Change, CommitError, Committed, Store};
+use tidegate_store::{Change, Committed, Store};
 
 /// So many seconds into the day.
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -167,11 +167,6 @@ pub(crate) fn starts(node: &str, second: i64) -> EntryDraft {
 
 pub(crate) async fn keep(store: &Store, draft: EntryDraft) -> Committed {
     store.commit(Change::new(draft)).await.unwrap()
-}
-
-/// Whether somebody else was faster.
-pub(crate) fn is_conflict(error: &CommitError) -> bool {
-    matches!(error, CommitError::Conflict { .. } | CommitError::Illegal(_) | CommitError::Duplicate { .. })
 }
 
 /// Ids of what one whole journey leaves.
