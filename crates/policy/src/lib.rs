@@ -18,6 +18,9 @@ mod situation;
 mod words;
 
 pub mod cases;
+pub mod diff;
+pub mod explain;
+pub mod matrix;
 
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Group, People, Schedule};

@@ -2,10 +2,11 @@
 
 use access::names::{ResourceName, RoleName};
 use access::rights::{ExecRights, Rights, SftpRights, SshRights};
-use cedar_policy::{Policy, PolicyId};
+use cedar_policy::{Effect, Policy, PolicyId};
 
 use crate::bundle::Bundle;
 use crate::engine::{Rule, Said};
+use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
 use crate::problem::Place;
 use crate::situation::Situation;
@@ -64,6 +65,13 @@ pub(crate) fn compile(role: &Role, place: &Place) -> Result<Option<Rule>, String
     Ok(Rule::new(id, place.clone(), &policy, None))
 }
 
+/// A right that policies took away from somebody.
+pub(crate) struct Taken {
+    pub(crate) action: &'static str,
+    /// `id: reason` of each policy that did.
+    pub(crate) by: Vec<String>,
+}
+
 impl Bundle {
     /// What somebody may do inside a session of this role on this resource: the table of `roles.toml`, less what policies
     /// forbid them. `None` if the role is none of the resource's.
@@ -71,28 +79,106 @@ impl Bundle {
     /// A policy that cannot be evaluated takes the right away.
     #[must_use]
     pub fn rights(&self, who: &Situation, role: &RoleName, resource: &ResourceName) -> Option<Rights> {
+        self.rights_and_taken(who, role, resource).map(|(rights, _)| rights)
+    }
+
+    pub(crate) fn rights_and_taken(&self, who: &Situation, role: &RoleName, resource: &ResourceName) -> Option<(Rights, Vec<Taken>)> {
         let found = self.resource(resource)?;
         let role = self.role(role).filter(|r| r.applies_to(found))?;
-        let nothing = || only(&role.rights, &[]);
-        let (Ok(subject), Ok(target)) = (self.subject(who), self.engine.words.access(found, &role.name)) else { return Some(nothing()) };
-        let mut allowed = Vec::new();
+        let (mut allowed, mut taken) = (Vec::new(), Vec::new());
         for action in actions_of(&role.rights) {
-            let Ok(question) = self.circumstances(who).and_then(|context| self.engine.question(&subject, action, &target, context)) else {
-                continue;
-            };
-            let mut permitted = false;
-            let mut stopped = false;
-            for rule in self.engine.about(action, &target) {
-                match (self.engine.ask(rule, &question), rule.effect) {
-                    (Said::Applies, cedar_policy::Effect::Permit) => permitted = true,
-                    (Said::Applies, cedar_policy::Effect::Forbid) | (Said::Failed(_), _) => stopped = true,
-                    (Said::Silent, _) => {}
-                }
-            }
-            if permitted && !stopped {
-                allowed.push(action);
+            match self.right(who, action, &role.name, found) {
+                Ok(by) if by.is_empty() => allowed.push(action),
+                Ok(by) => taken.push(Taken { action, by }),
+                Err(error) => taken.push(Taken { action, by: vec![error] }),
             }
         }
-        Some(only(&role.rights, &allowed))
+        Some((only(&role.rights, &allowed), taken))
     }
+
+    /// What takes one right away; nothing if it stands.
+    fn right(&self, who: &Situation, action: &str, role: &RoleName, resource: &Resource) -> Result<Vec<String>, String> {
+        let subject = self.subject(who)?;
+        let target = self.engine.words.access(resource, role)?;
+        let question = self.engine.question(&subject, action, &target, self.circumstances(who)?)?;
+        let (mut permitted, mut by) = (false, Vec::new());
+        for rule in self.engine.about(action, &target) {
+            match (self.engine.ask(rule, &question), rule.effect) {
+                (Said::Applies, Effect::Permit) => permitted = true,
+                (Said::Applies, Effect::Forbid) => by.push(match &rule.reason {
+                    Some(reason) => format!("{}: {reason}", rule.id),
+                    None => rule.id.clone(),
+                }),
+                (Said::Failed(error), _) => by.push(format!("{} could not be evaluated: {error}", rule.id)),
+                (Said::Silent, _) => {}
+            }
+        }
+        if !permitted && by.is_empty() {
+            by.push("no policy permits it".to_owned());
+        }
+        Ok(by)
+    }
+}
+
+/// A table of rights in one line.
+pub(crate) fn in_short(rights: &Rights) -> String {
+    let Rights::Ssh(ssh) = rights;
+    let mut out: Vec<String> = Vec::new();
+    let mut flag = |on: bool, word: &str| {
+        if on {
+            out.push(word.to_owned());
+        }
+    };
+    flag(ssh.shell, "shell");
+    flag(ssh.pty, "pty");
+    match &ssh.exec {
+        ExecRights::None => {}
+        ExecRights::Any => out.push("exec:any".to_owned()),
+        ExecRights::Only(commands) => out.push(format!("exec:{commands:?}")),
+    }
+    if ssh.sftp != SftpRights::None {
+        out.push(format!("sftp:{}", ssh.sftp));
+    }
+    let mut list = |word: &str, items: Vec<String>| {
+        if !items.is_empty() {
+            out.push(format!("{word}:{}", items.join(",")));
+        }
+    };
+    list("local", ssh.local_forward.iter().map(ToString::to_string).collect());
+    list("remote", ssh.remote_forward.iter().map(ToString::to_string).collect());
+    list("agent", if ssh.agent_forward { vec!["yes".to_owned()] } else { Vec::new() });
+    list("env", ssh.env.clone());
+    list("subsystem", ssh.subsystems.clone());
+    if out.is_empty() { "nothing".to_owned() } else { out.join(" ") }
+}
+
+/// What the second table allows that the first doesn't, one item each.
+pub(crate) fn added(before: &Rights, after: &Rights) -> Vec<String> {
+    let (Rights::Ssh(old), Rights::Ssh(new)) = (before, after);
+    let mut out: Vec<String> = Vec::new();
+    for (was, is, word) in [
+        (old.shell, new.shell, "a shell"),
+        (old.pty, new.pty, "a terminal"),
+        (old.agent_forward, new.agent_forward, "the key agent"),
+    ] {
+        if is && !was {
+            out.push(word.to_owned());
+        }
+    }
+    match (&old.exec, &new.exec) {
+        (ExecRights::Any, _) | (_, ExecRights::None) => {}
+        (_, ExecRights::Any) => out.push("any command".to_owned()),
+        (old, ExecRights::Only(commands)) => out.extend(commands.iter().filter(|c| !old.allows(c)).map(|c| format!("the command `{c}`"))),
+    }
+    if new.sftp > old.sftp {
+        out.push(if new.sftp == SftpRights::Write { "writing files".to_owned() } else { "reading files".to_owned() });
+    }
+    let new_endpoints = |old: &[access::rights::Endpoint], new: &[access::rights::Endpoint], word: &str| -> Vec<String> {
+        new.iter().filter(|e| !old.contains(e)).map(|e| format!("{word} `{e}`")).collect()
+    };
+    out.extend(new_endpoints(&old.local_forward, &new.local_forward, "forwards to"));
+    out.extend(new_endpoints(&old.remote_forward, &new.remote_forward, "listening on the target at"));
+    out.extend(new.env.iter().filter(|e| !old.env.contains(e)).map(|e| format!("the variable `{e}`")));
+    out.extend(new.subsystems.iter().filter(|s| !old.subsystems.contains(s)).map(|s| format!("the subsystem `{s}`")));
+    out
 }

@@ -8,6 +8,7 @@ use access::limits::Limits;
 use access::names::{GroupName, ResourceName, RoleName, Username};
 use access::request::{AccessRequest, Asked};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// Somebody at a moment. Groups of `people.toml` are added by the bundle itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,5 +121,21 @@ impl From<&AccessRequest> for Ask {
             break_glass: request.break_glass,
             limits: request.limits.clone(),
         }
+    }
+}
+
+impl crate::Bundle {
+    /// Somebody the directory names, as cases, the matrix and the diff suppose them: a machine if `people.toml` lists it
+    /// among `workloads`, with an id made from the name. Never an identity: nobody has proved anything.
+    #[must_use]
+    pub fn imagine(&self, username: &Username, now: Timestamp) -> Option<Situation> {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let machine = self.people().workloads.contains(username);
+        let mut id = String::from(if machine { "wkl_" } else { "usr_" });
+        for (place, byte) in Sha256::digest(username.as_str()).iter().take(26).enumerate() {
+            let digit = if place == 0 { byte & 7 } else { byte & 31 };
+            id.push(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0').into());
+        }
+        Some(Situation::new(id.parse::<PrincipalId>().ok()?, username.clone(), now))
     }
 }

@@ -1,0 +1,366 @@
+//! `policy diff`: in words, who gains and who loses which access, and what becomes cheaper or dearer.
+//!
+//! Both bundles are asked the same questions: everybody they name × every role on every resource, in the ordinary way,
+//! without an end and as an emergency, now and in every window that opens; then every other act, and every seat.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use access::names::Username;
+use access::request::Asked;
+use access::verdict::{Answer, StepUp, Terms};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::explain::{say_needs, say_terms};
+use crate::may::{About, Act, Object};
+use crate::rights::added;
+use crate::situation::{Ask, Situation};
+use crate::words::access_id;
+use crate::Bundle;
+
+/// Which way something changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// It was denied and no longer is.
+    Gains,
+    /// It was open and is so at a lower cost in at least one respect.
+    Eases,
+    /// It was open and is so at a higher cost.
+    Tightens,
+    /// It was open and is denied.
+    Loses,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// Who.
+    pub who: Username,
+    /// What: `web-1+shell`, `web-1+shell standing`, `web-1+shell emergency`, `inside:web-1+shell`, `watch:web-1`,
+    /// `administer:lock`, `seat:PLAN`.
+    pub what: String,
+    /// Which way.
+    pub direction: Direction,
+    /// In words.
+    pub says: String,
+}
+
+impl Change {
+    /// Whether somebody can do more than before.
+    #[must_use]
+    pub fn grants(&self) -> bool {
+        matches!(self.direction, Direction::Gains | Direction::Eases)
+    }
+}
+
+/// Everything that differs between two bundles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// The digest of the old one.
+    pub old: String,
+    /// The digest of the new one.
+    pub new: String,
+    /// By person, then by what.
+    pub changes: Vec<Change>,
+}
+
+impl Diff {
+    /// Grants that no declaration covers.
+    #[must_use]
+    pub fn undeclared_grants(&self, declared: &[Declaration]) -> Vec<&Change> {
+        self.changes.iter().filter(|c| c.grants() && !declared.iter().any(|d| d.covers(c))).collect()
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return f.write_str("nobody gains or loses anything");
+        }
+        let mut first = true;
+        self.changes.iter().try_for_each(|change| {
+            if !std::mem::take(&mut first) {
+                f.write_str("\n")?;
+            }
+            let sign = match change.direction {
+                Direction::Gains => '+',
+                Direction::Loses => '-',
+                Direction::Eases => '<',
+                Direction::Tightens => '>',
+            };
+            write!(f, "{sign} {}", change.says)
+        })
+    }
+}
+
+/// A grant that a change owns up to: `WHO WHAT`, as in `ana web-1+shell`; a `*` stands for any ending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    who: String,
+    what: String,
+}
+
+impl Declaration {
+    fn covers(&self, change: &Change) -> bool {
+        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+            Some(stem) => text.starts_with(stem),
+            None => pattern == text,
+        };
+        fits(&self.who, change.who.as_str()) && fits(&self.what, &change.what)
+    }
+}
+
+impl FromStr for Declaration {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().split_once(char::is_whitespace) {
+            Some((who, what)) if !what.trim().is_empty() => Ok(Self { who: who.to_owned(), what: what.trim().to_owned() }),
+            _ => Err(format!("`{}` declares nothing; write `WHO WHAT`, as in `ana web-1+shell` or `* build-1+*`", crate::problem::shown(text))),
+        }
+    }
+}
+
+/// Compares two bundles at `now`. `people`: whom to ask about; everybody either bundle names if there are none.
+#[must_use]
+pub fn diff(old: &Bundle, new: &Bundle, people: &[Username], now: Timestamp) -> Diff {
+    let everybody: BTreeSet<Username> =
+        if people.is_empty() { old.people().usernames().union(&new.people().usernames()).cloned().collect() } else { people.iter().cloned().collect() };
+    let moments = moments(old, new, now);
+    let mut changes = Vec::new();
+    if old.digest() != new.digest() {
+        for person in &everybody {
+            accesses(old, new, person, &moments, &mut changes);
+            acts(old, new, person, now, &mut changes);
+            seats(old, new, person, now, &mut changes);
+        }
+    }
+    changes.sort();
+    Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes }
+}
+
+/// Now, and the next opening of every window either bundle knows.
+fn moments(old: &Bundle, new: &Bundle, now: Timestamp) -> Vec<Timestamp> {
+    let opening = |bundle: &Bundle| bundle.windows().filter_map(|w| w.opens_next(now, bundle.time_zone())).collect::<Vec<_>>();
+    let mut out = vec![now];
+    for at in opening(old).into_iter().chain(opening(new)) {
+        if !out.contains(&at) {
+            out.push(at);
+        }
+    }
+    out
+}
+
+/// What an access costs; `None` if it is denied.
+fn cost(bundle: &Bundle, who: &Situation, ask: &Ask) -> Option<(Terms, Option<StepUp>)> {
+    match bundle.decide(who, ask).answer() {
+        Answer::Permit { terms } | Answer::NeedsApproval { terms } => Some((terms.clone(), None)),
+        Answer::StepUp { needs, terms } => Some((terms.clone(), Some(*needs))),
+        Answer::Deny { .. } => None,
+    }
+}
+
+fn accesses(old: &Bundle, new: &Bundle, person: &Username, moments: &[Timestamp], out: &mut Vec<Change>) {
+    let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
+    for resource in resources {
+        let roles: BTreeSet<_> = old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect();
+        for role in roles {
+            let plain = Ask::plain(resource.clone(), role.clone());
+            let what = access_id(&resource, &role);
+            for (way, words, ask) in [
+                ("", "", plain.clone()),
+                (" standing", " without an end", Ask { asked: Asked::Standing, ..plain.clone() }),
+                (" emergency", " in an emergency", Ask { break_glass: true, ..plain.clone() }),
+            ] {
+                // A change is told once, at the first moment it shows.
+                let found = moments.iter().enumerate().find_map(|(index, now)| {
+                    let (before, after) = (old.imagine(person, *now)?, new.imagine(person, *now)?);
+                    let (direction, says) = compare(cost(old, &before, &ask), cost(new, &after, &ask))?;
+                    let when = if index == 0 { String::new() } else { format!(" (from {})", new.time_zone().to_datetime(*now).strftime("%Y-%m-%d %H:%M")) };
+                    Some((direction, format!("{says}{when}")))
+                });
+                if let Some((direction, says)) = found {
+                    let says = format!("`{person}`, `{role}` on `{resource}`{words}: {says}");
+                    out.push(Change { who: person.clone(), what: format!("{what}{way}"), direction, says });
+                }
+            }
+            inside(old, new, person, &plain, moments, out);
+        }
+    }
+}
+
+fn compare(before: Option<(Terms, Option<StepUp>)>, after: Option<(Terms, Option<StepUp>)>) -> Option<(Direction, String)> {
+    let told = |(terms, needs): &(Terms, Option<StepUp>)| match needs {
+        Some(needs) => format!("{}, after {}", say_terms(terms), say_needs(needs)),
+        None => say_terms(terms),
+    };
+    match (before, after) {
+        (None, None) => None,
+        (None, Some(after)) => Some((Direction::Gains, format!("was denied, is now open: {}", told(&after)))),
+        (Some(before), None) => Some((Direction::Loses, format!("was open ({}), is now denied", told(&before)))),
+        (Some(before), Some(after)) if before == after => None,
+        (Some(before), Some(after)) => {
+            let direction = if eases(&before.0, &after.0) { Direction::Eases } else { Direction::Tightens };
+            let (was, is) = (told(&before), told(&after));
+            let says = if was == is { format!("changes in what stands behind it: {}", changed(&before.0, &after.0)) } else { format!("was {was}; is now {is}") };
+            Some((direction, says))
+        }
+    }
+}
+
+/// Whether anything about the cost is lower than it was.
+fn eases(before: &Terms, after: &Terms) -> bool {
+    let plans = |t: &Terms| t.approvals.iter().map(|p| p.name.clone()).collect::<BTreeSet<_>>();
+    let opened = after.approvals.iter().any(|plan| {
+        let Some(was) = before.approvals.iter().find(|p| p.name == plan.name) else { return false };
+        was != plan && (plan.stages.len() != was.stages.len() || plan.stages.iter().zip(&was.stages).any(|(new, old)| wider(old, new)))
+    });
+    opened
+        || !plans(before).is_subset(&plans(after))
+        || after.people() < before.people()
+        || after.max > before.max
+        || after.default > before.default
+        || after.mfa < before.mfa
+        || (after.mfa_within > before.mfa_within && after.mfa != access::identity::Mfa::None)
+        || after.ticket < before.ticket
+        || (before.reason && !after.reason)
+        || after.record < before.record
+        || after.durability < before.durability
+        || longer(before.idle, after.idle)
+        || after.host_keys > before.host_keys
+        || after.activate_within > before.activate_within
+        || (after.standing && !before.standing)
+        || match (&before.break_glass, &after.break_glass) {
+            (Some(old), Some(new)) => old.reviewers != new.reviewers || new.review_within > old.review_within,
+            (old, new) => old != new,
+        }
+}
+
+fn longer(before: Option<access::time::Span>, after: Option<access::time::Span>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => after > before,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+fn wider(old: &access::approval::Stage, new: &access::approval::Stage) -> bool {
+    new.count < old.count
+        || new.seats.iter().any(|s| !old.seats.contains(s))
+        || (new.escalate_to.is_some() && (new.escalate_to != old.escalate_to || new.timeout < old.timeout))
+}
+
+/// The fields that differ where the sentence about the cost doesn't show it.
+fn changed(before: &Terms, after: &Terms) -> String {
+    let mut out = Vec::new();
+    let plans: Vec<String> = after
+        .approvals
+        .iter()
+        .filter(|p| before.approvals.iter().any(|b| b.name == p.name && b != *p))
+        .map(|p| format!("the plan `{}`", p.name))
+        .collect();
+    out.extend(plans);
+    for (differs, word) in [
+        (before.tier != after.tier, "the tier"),
+        (before.mfa_within != after.mfa_within, "the age of a second factor"),
+        (before.durability != after.durability, "the durability of recordings"),
+        (before.idle != after.idle, "the idle time"),
+        (before.activate_within != after.activate_within, "the time to activate"),
+        (before.pending_for != after.pending_for, "the time a request waits"),
+        (before.wait_at_connect != after.wait_at_connect, "the time a connection waits"),
+        (before.host_keys != after.host_keys, "the trust in host keys"),
+    ] {
+        if differs {
+            out.push(word.to_owned());
+        }
+    }
+    out.join(", ")
+}
+
+/// What more or less may be done inside sessions that are open on both sides.
+fn inside(old: &Bundle, new: &Bundle, person: &Username, ask: &Ask, moments: &[Timestamp], out: &mut Vec<Change>) {
+    let Some(now) = moments.first() else { return };
+    let (Some(before), Some(after)) = (old.imagine(person, *now), new.imagine(person, *now)) else { return };
+    let open = |bundle: &Bundle, who: &Situation| {
+        cost(bundle, who, ask).is_some() || cost(bundle, who, &Ask { break_glass: true, ..ask.clone() }).is_some()
+    };
+    if !open(old, &before) || !open(new, &after) {
+        return;
+    }
+    let (Some(was), Some(is)) = (old.rights(&before, &ask.role, &ask.resource), new.rights(&after, &ask.role, &ask.resource)) else { return };
+    for (direction, items, word) in [(Direction::Gains, added(&was, &is), "now also"), (Direction::Loses, added(&is, &was), "no longer")] {
+        if !items.is_empty() {
+            let says = format!("`{person}`, inside `{}` on `{}`: {word} {}", ask.role, ask.resource, items.join(", "));
+            out.push(Change { who: person.clone(), what: format!("inside:{}", access_id(&ask.resource, &ask.role)), direction, says });
+        }
+    }
+}
+
+fn acts(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut Vec<Change>) {
+    let (Some(before), Some(after)) = (old.imagine(person, now), new.imagine(person, now)) else { return };
+    let mut tell = |what: String, words: String, was: bool, is: bool| {
+        let (direction, says) = match (was, is) {
+            (false, true) => (Direction::Gains, format!("`{person}` may now {words}")),
+            (true, false) => (Direction::Loses, format!("`{person}` may no longer {words}")),
+            _ => return,
+        };
+        out.push(Change { who: person.clone(), what, direction, says });
+    };
+    // Somebody whom no policy names, so that only rights over others count.
+    let Ok(nobody) = "somebody.else".parse::<Username>() else { return };
+    let Some(other) = old.imagine(&nobody, now) else { return };
+    for act in Act::all() {
+        if matches!(act, Act::Administer(_)) {
+            let (was, is) = (old.may(&before, act, &Object::Nothing).allowed, new.may(&after, act, &Object::Nothing).allowed);
+            tell(act.to_string(), format!("do `{act}`"), was, is);
+            continue;
+        }
+        let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
+        for resource in resources {
+            let roles = old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect::<BTreeSet<_>>();
+            let may = |bundle: &Bundle, who: &Situation| {
+                roles.iter().any(|role| {
+                    let about = About {
+                        person: other.id,
+                        username: nobody.clone(),
+                        owner: None,
+                        resource: resource.clone(),
+                        role: role.clone(),
+                        break_glass: act == Act::Review,
+                    };
+                    objects(bundle, act, about).iter().any(|object| bundle.may(who, act, object).allowed)
+                })
+            };
+            let (was, is) = (may(old, &before), may(new, &after));
+            tell(format!("{act}:{resource}"), format!("`{act}` what others do on `{resource}`"), was, is);
+        }
+    }
+}
+
+fn objects(bundle: &Bundle, act: Act, about: About) -> Vec<Object> {
+    match act {
+        Act::Approve => vec![Object::Request(about)],
+        Act::Review => bundle.people().groups.keys().map(|g| Object::Review { about: about.clone(), reviewers: g.clone() }).collect(),
+        Act::Watch | Act::Terminate => vec![Object::Session(about)],
+        _ => vec![Object::Recording(about.clone()), Object::Session(about)],
+    }
+}
+
+fn seats(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut Vec<Change>) {
+    let (Some(before), Some(after)) = (old.imagine(person, now), new.imagine(person, now)) else { return };
+    let names: BTreeSet<_> = old.plans().chain(new.plans()).map(|p| p.name.clone()).collect();
+    for name in names {
+        let seated = |bundle: &Bundle, who: &Situation| {
+            let plan = bundle.plans().find(|p| p.name == name);
+            plan.is_some_and(|p| p.stages.iter().flat_map(|s| s.seats.iter().chain(&s.escalate_to)).any(|seat| bundle.seated(who, seat)))
+        };
+        let (direction, says) = match (seated(old, &before), seated(new, &after)) {
+            (false, true) => (Direction::Gains, format!("`{person}` may now agree under the plan `{name}`")),
+            (true, false) => (Direction::Loses, format!("`{person}` may no longer agree under the plan `{name}`")),
+            _ => continue,
+        };
+        out.push(Change { who: person.clone(), what: format!("seat:{name}"), direction, says });
+    }
+}

@@ -1,0 +1,163 @@
+//! Why one decision came out as it did, in sentences.
+
+use std::fmt;
+
+use access::names::GroupName;
+use access::request::Asked;
+use access::verdict::{Answer, StepUp, Terms, TicketRule, Verdict};
+use serde::Serialize;
+
+use crate::decide::{Door, people};
+use crate::facts::tiers::Tier;
+use crate::rights::in_short;
+use crate::situation::{Ask, Situation};
+use crate::Bundle;
+
+/// A decision, step by step. Printed, it is one sentence a line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The steps, as sentences.
+    pub steps: Vec<String>,
+    /// The policies that made the answer, as they are written.
+    pub policies: Vec<PolicyText>,
+    /// The answer itself.
+    pub verdict: Verdict,
+}
+
+/// A policy as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyText {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub at: String,
+    /// The Cedar text.
+    pub text: String,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))?;
+        for policy in &self.policies {
+            writeln!(f, "\n{}:", policy.at)?;
+            policy.text.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Bundle {
+    /// Why a question gets the answer it gets.
+    #[must_use]
+    pub fn explain(&self, who: &Situation, ask: &Ask) -> Explanation {
+        let verdict = self.decide(who, ask);
+        let mut steps = vec![self.say_question(who, ask), self.say_person(who)];
+        if let Door::Facts { resource, tier } = self.door(who, ask) {
+            steps.push(say_tier(resource.name.as_str(), tier));
+        }
+        for path in verdict.paths() {
+            let place = self.engine.rules.iter().find(|r| r.id == path.policy).map(|r| format!(" ({})", r.place)).unwrap_or_default();
+            steps.push(format!("Path `{}`{place}: {}.", path.policy, path.outcome));
+        }
+        steps.push(say_answer(verdict.answer()));
+        if !matches!(verdict.answer(), Answer::Deny { .. })
+            && let Some((rights, taken)) = self.rights_and_taken(who, &ask.role, &ask.resource)
+        {
+            steps.push(format!("Inside a session `{}` may: {}.", ask.role, in_short(&rights)));
+            steps.extend(taken.iter().map(|t| format!("`{}` is taken away by {}.", t.action, t.by.join(", ").trim_end_matches('.'))));
+        }
+        let policies = self.engine.rules.iter().filter(|r| verdict.policies().contains(&r.id));
+        let policies = policies.map(|r| PolicyText { id: r.id.clone(), at: r.place.to_string(), text: r.text.clone() }).collect();
+        Explanation { steps, policies, verdict }
+    }
+
+    fn say_question(&self, who: &Situation, ask: &Ask) -> String {
+        let length = match ask.asked {
+            Asked::Default => "for the usual time".to_owned(),
+            Asked::For(span) => format!("for {span}"),
+            Asked::Standing => "without an end".to_owned(),
+        };
+        let emergency = if ask.break_glass { " as an emergency" } else { "" };
+        let reason = if ask.reason_given { "with a reason" } else { "without a reason" };
+        let ticket = ask.ticket.as_ref().map(|t| format!(" and the ticket `{t}`")).unwrap_or_default();
+        let local = self.zone.to_datetime(who.now).strftime("%a %Y-%m-%d %H:%M").to_string();
+        let zone = self.zone.iana_name().unwrap_or("UTC");
+        format!("`{}` asks{emergency} for `{}` on `{}` {length}, {reason}{ticket}, on {local} ({zone}).", who.username, ask.role, ask.resource)
+    }
+
+    fn say_person(&self, who: &Situation) -> String {
+        let list = |names: &[GroupName]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        let groups = match self.groups_of(who) {
+            none if none.is_empty() => "in no group".to_owned(),
+            some => format!("in {}", list(&some)),
+        };
+        let duty = match self.on_call_of(who) {
+            none if none.is_empty() => "not on call".to_owned(),
+            some => format!("on call for {}", list(&some)),
+        };
+        let contract = match self.contract(who) {
+            Some(contract) => format!(", a contractor until {}", contract.ends_at),
+            None => String::new(),
+        };
+        format!("`{}` is {groups}, {duty}{contract}; second factor: {}, {} seconds ago.", who.username, who.mfa, who.mfa_age())
+    }
+}
+
+fn say_tier(resource: &str, tier: &Tier) -> String {
+    let plans = if tier.approvals.is_empty() {
+        "nobody has to agree".to_owned()
+    } else {
+        format!("{} has to agree", tier.approvals.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" and "))
+    };
+    format!("`{resource}` is in the tier `{}`: at most {}, {plans}, recorded: {}.", tier.name, tier.max, tier.record)
+}
+
+fn say_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Permit { terms } => format!("Permitted at once: {}.", say_terms(terms)),
+        Answer::NeedsApproval { terms } => format!("Needs approval: {}.", say_terms(terms)),
+        Answer::StepUp { needs, terms } => format!("Needs {} first, then: {}.", say_needs(needs), say_terms(terms)),
+        Answer::Deny { reason, detail } => format!("Denied ({reason}): {} ({detail}) {}", reason.sentence(), reason.hint()),
+    }
+}
+
+/// What is still to be supplied, in words.
+pub(crate) fn say_needs(needs: &StepUp) -> String {
+    let mut out = Vec::new();
+    if let Some(mfa) = needs.mfa {
+        out.push(format!("a fresh second factor (`{mfa}`)"));
+    }
+    if needs.ticket {
+        out.push("a ticket".to_owned());
+    }
+    out.join(" and ")
+}
+
+/// What a path costs, in words.
+pub(crate) fn say_terms(terms: &Terms) -> String {
+    let mut out = vec![format!("at most {} ({} if none is asked)", terms.max, terms.default)];
+    match terms.approvals.as_slice() {
+        [] => {}
+        plans => {
+            let names = plans.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(" and ");
+            out.push(format!("{} ({names})", people(terms.people())));
+        }
+    }
+    if terms.mfa != access::identity::Mfa::None {
+        out.push(format!("a second factor (`{}`) at most {} old", terms.mfa, terms.mfa_within));
+    }
+    if terms.ticket == TicketRule::Named {
+        out.push("a ticket".to_owned());
+    }
+    if terms.reason {
+        out.push("a reason".to_owned());
+    }
+    out.push(format!("recorded: {}", terms.record));
+    if terms.standing {
+        out.push("may be held without an end".to_owned());
+    }
+    if let Some(owed) = &terms.break_glass {
+        out.push(format!("reviewed by `{}` within {}", owed.reviewers, owed.review_within));
+    }
+    out.join(", ")
+}
