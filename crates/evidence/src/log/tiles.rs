@@ -134,6 +134,35 @@ impl LogDirectory {
     }
 }
 
+impl LogDirectory {
+    /// The leaves under one level-0 tile of a log of `size` entries: 256, or fewer at the right edge. They are as the
+    /// file has them; nothing is verified.
+    ///
+    /// # Errors
+    /// When the bundle cannot be read, or holds fewer leaves or other bytes.
+    pub fn group(&self, number: u64, size: u64) -> io::Result<Vec<Vec<u8>>> {
+        let (edge, width) = super::tree::edge_tile(size, 0);
+        let width = if number < edge { TILE_WIDTH as u16 } else { width };
+        let bytes = self.read(TileKind::Entries, number, width)?;
+        let (leaves, rest) = super::leaves::split(&bytes);
+        if rest > 0 || leaves.len() < usize::from(width) {
+            return Err(io::Error::other(format!("bundle {number} does not hold {width} whole entries")));
+        }
+        Ok(leaves.into_iter().take(usize::from(width)).map(<[u8]>::to_vec).collect())
+    }
+
+    /// Every leaf of a log of `size` entries, with its index, in order; nothing is verified.
+    pub fn leaves(&self, size: u64) -> impl Iterator<Item = io::Result<(u64, Vec<u8>)>> + '_ {
+        (0..size.div_ceil(TILE_WIDTH as u64)).flat_map(move |number| match self.group(number, size) {
+            Ok(leaves) => {
+                let first = number << 8;
+                leaves.into_iter().enumerate().map(|(i, leaf)| Ok((first + i as u64, leaf))).collect()
+            }
+            Err(e) => vec![Err(e)],
+        })
+    }
+}
+
 impl TileSource for LogDirectory {
     fn tile(&self, level: u8, number: u64, width: u16) -> Result<Vec<Hash>, String> {
         self.hashes(level, number, width)

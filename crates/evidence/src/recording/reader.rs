@@ -112,6 +112,12 @@ impl<R: Read> RecordingReader<R> {
         self.opening.about()
     }
 
+    /// The keys it reads with: to be released with an export, by whoever may.
+    #[must_use]
+    pub fn released(&self) -> ReleasedKeys {
+        self.keys.clone()
+    }
+
     /// What the closing chunk says; `None` before it was read, or if the recording was never closed.
     #[must_use]
     pub fn closing(&self) -> Option<&Closing> {

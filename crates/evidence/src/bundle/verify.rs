@@ -1,0 +1,484 @@
+//! Verifying a bundle offline: from its bytes and the public key alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use access::event::{Entry, Event};
+use access::ids::SessionId;
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::export::KeyLine;
+use super::manifest::{Manifest, PartLine, ProofLine, parts, policy_digest, recording_part, signed_text};
+use super::tar::{self, Part};
+use crate::finding::Finding;
+use crate::log::alignment::{Alignment, Expected, Present};
+use crate::log::checkpoint::{CheckpointVerifier, SignedCheckpoint};
+use crate::log::leaves::{self, printable};
+use crate::log::texts::{self, SideRecord};
+use crate::log::tree;
+use crate::recording::{Anchor, DataKey, RecordingReader, ReleasedKeys, inspect};
+
+/// The longest part that is read into memory. Recordings are not.
+const LONGEST_PART: u64 = 1 << 30;
+
+/// What verifying a bundle found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleReport {
+    /// The log's name, from the key.
+    pub origin: String,
+    /// What was exported, in words.
+    pub selection: String,
+    /// When it was exported.
+    pub exported: Option<Timestamp>,
+    /// How many entries the checkpoint commits to, and when it was signed.
+    pub checkpoint: Option<(u64, Option<Timestamp>)>,
+    /// How many entries the bundle has.
+    pub entries: u64,
+    /// Side texts that match what was logged.
+    pub texts_matching: u64,
+    /// Side texts that were logged and are not here.
+    pub texts_absent: u64,
+    /// Digests of the policy bundles whose files are here.
+    pub policies: Vec<String>,
+    /// The recordings.
+    pub recordings: Vec<RecordingSummary>,
+    /// Everything that is wrong; empty if the bundle is as it was exported.
+    pub findings: Vec<Finding>,
+}
+
+/// One recording in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordingSummary {
+    /// `rec_…`
+    pub recording: String,
+    /// How many whole chunks it has.
+    pub chunks: u64,
+    /// Whether it was closed.
+    pub closed: bool,
+    /// In how many places the audit log has its digest.
+    pub anchors: u64,
+    /// How many frames the released keys open; `None` if none was released.
+    pub frames: Option<u64>,
+}
+
+impl BundleReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Verifies a bundle.
+///
+/// # Errors
+/// When it cannot be read. Everything that is wrong with what was read is in the report.
+pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<BundleReport> {
+    let mut bundle = Bundle::read(file)?;
+    let report = BundleReport {
+        origin: key.origin().into(),
+        selection: String::new(),
+        exported: None,
+        checkpoint: None,
+        entries: 0,
+        texts_matching: 0,
+        texts_absent: 0,
+        policies: Vec::new(),
+        recordings: Vec::new(),
+        findings: Vec::new(),
+    };
+    let mut verification = Verification { report, key, anchors: HashMap::new(), recorded: HashMap::new(), mentioned: String::new() };
+    let manifest = verification.manifest(&mut bundle)?;
+    verification.container(&bundle);
+    if let Some(manifest) = manifest {
+        verification.parts(&mut bundle, &manifest)?;
+        let checkpoint = verification.checkpoint(&mut bundle)?;
+        let leaves = verification.entries(&mut bundle, &manifest)?;
+        verification.proofs(&mut bundle, &manifest, checkpoint.as_ref())?;
+        verification.texts(&mut bundle, &leaves)?;
+        verification.policies(&mut bundle)?;
+        verification.recordings(&mut bundle, &manifest)?;
+    }
+    Ok(verification.report)
+}
+
+/// The file and its parts.
+struct Bundle<F> {
+    file: F,
+    parts: Vec<Part>,
+    flaws: Vec<tar::Flaw>,
+}
+
+impl<F: Read + Seek> Bundle<F> {
+    fn read(mut file: F) -> io::Result<Self> {
+        let (mut parts, flaws) = tar::scan(&mut file)?;
+        // The first two are known by their place, so that a damaged header does not hide them.
+        for (part, name) in parts.iter_mut().zip([parts::MANIFEST, parts::SIGNATURE]) {
+            part.name.get_or_insert_with(|| name.into());
+        }
+        let mut bundle = Self { file, parts, flaws };
+        bundle.trim_damaged(2)?;
+        Ok(bundle)
+    }
+
+    /// Parts with a damaged header run up to the next one: their padding is cut off where they are text.
+    fn trim_damaged(&mut self, first: usize) -> io::Result<()> {
+        for i in 0..self.parts.len().min(first) {
+            if self.flaws.iter().any(|flaw| flaw.part == i) {
+                let content = self.content(i)?;
+                let trimmed = content.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+                self.parts[i].bytes = trimmed as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, i: usize) -> io::Result<Vec<u8>> {
+        let part = &self.parts[i];
+        self.file.seek(SeekFrom::Start(part.offset))?;
+        let mut bytes = Vec::new();
+        (&mut self.file).take(part.bytes.min(LONGEST_PART)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.parts.iter().position(|part| part.name.as_deref() == Some(name))
+    }
+
+    fn named(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.place(name).map(|i| self.content(i)).transpose()
+    }
+
+    /// One part as a stream.
+    fn stream(&mut self, name: &str) -> io::Result<Option<impl Read + '_>> {
+        let Some(i) = self.place(name) else { return Ok(None) };
+        let part = &self.parts[i];
+        self.file.seek(SeekFrom::Start(part.offset))?;
+        Ok(Some(BufReader::with_capacity(64 * 1024, (&mut self.file).take(part.bytes))))
+    }
+}
+
+struct Verification<'a> {
+    report: BundleReport,
+    key: &'a CheckpointVerifier,
+    /// What the log says about recordings.
+    anchors: HashMap<String, Vec<Anchor>>,
+    /// Which recording a session has.
+    recorded: HashMap<SessionId, String>,
+    /// All leaves one after another: where digests of policies are looked for.
+    mentioned: String,
+}
+
+impl Verification<'_> {
+    fn altered(&mut self, member: &str, reason: impl Into<String>) {
+        self.report.findings.push(Finding::MemberAltered { member: printable_name(member), reason: reason.into() });
+    }
+
+    /// The manifest, verified if that is possible; used even if not, to name what else is wrong.
+    fn manifest<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>) -> io::Result<Option<Manifest>> {
+        let Some(bytes) = bundle.named(parts::MANIFEST)? else {
+            self.report.findings.push(Finding::MemberMissing { member: parts::MANIFEST.into() });
+            return Ok(None);
+        };
+        match bundle.named(parts::SIGNATURE)? {
+            None => self.report.findings.push(Finding::MemberMissing { member: parts::SIGNATURE.into() }),
+            Some(note) => match self.key.text_of(&note) {
+                Ok(text) if text == signed_text(&bytes).as_bytes() => {}
+                Ok(_) => self.altered(parts::MANIFEST, "it is not the one that was signed"),
+                Err(reason) => self.altered(parts::SIGNATURE, reason.to_string()),
+            },
+        }
+        let manifest: Manifest = match serde_json::from_slice(&bytes) {
+            Ok(manifest) => manifest,
+            Err(e) => {
+                self.altered(parts::MANIFEST, format!("it cannot be read: {e}"));
+                return Ok(None);
+            }
+        };
+        if manifest.origin != self.key.origin() {
+            self.altered(parts::MANIFEST, "it speaks of another log than the key");
+        }
+        self.report.selection = manifest.selection.chars().filter(|c| !c.is_control()).collect();
+        self.report.exported = Some(manifest.exported);
+        // A part whose header is damaged is known by its place; its length stands here.
+        for (part, line) in bundle.parts.iter_mut().skip(2).zip(&manifest.parts) {
+            if part.name.is_none() {
+                part.name = Some(line.name.clone());
+                part.bytes = part.bytes.min(line.bytes);
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    fn container<F>(&mut self, bundle: &Bundle<F>) {
+        for flaw in &bundle.flaws {
+            let last = bundle.parts.len().saturating_sub(1);
+            let name = bundle.parts.get(flaw.part.min(last)).and_then(|part| part.name.as_deref());
+            self.report.findings.push(Finding::ContainerAltered {
+                member: printable_name(name.unwrap_or("?")),
+                offset: flaw.offset,
+                reason: flaw.reason.into(),
+            });
+        }
+    }
+
+    /// Every part is there, in its place, with its digest, and nothing else is.
+    fn parts<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, manifest: &Manifest) -> io::Result<()> {
+        let here: Vec<String> = bundle.parts.iter().skip(2).map(|p| p.name.clone().unwrap_or_default()).collect();
+        let wanted: Vec<&PartLine> = manifest.parts.iter().collect();
+        for name in here.iter().filter(|name| !wanted.iter().any(|line| line.name == **name)) {
+            self.report.findings.push(Finding::MemberForeign { member: printable_name(name) });
+        }
+        for (place, line) in wanted.iter().enumerate() {
+            let Some(mut content) = bundle.stream(&line.name)? else {
+                self.report.findings.push(Finding::MemberMissing { member: printable_name(&line.name) });
+                continue;
+            };
+            let mut digest = Sha256::new();
+            let bytes = io::copy(&mut content, &mut digest)?;
+            drop(content);
+            let digest: [u8; 32] = digest.finalize().into();
+            if digest != line.sha256 || bytes != line.bytes {
+                self.altered(&line.name, "its content has another digest");
+            } else if here.len() == wanted.len() && here[place] != line.name {
+                self.altered(&line.name, "it stands at another place");
+            }
+        }
+        let twice = here.iter().enumerate().find(|(i, name)| here[..*i].contains(name));
+        if let Some((_, name)) = twice {
+            self.altered(name, "it is there twice");
+        }
+        Ok(())
+    }
+
+    fn checkpoint<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>) -> io::Result<Option<SignedCheckpoint>> {
+        let note = bundle.named(parts::CHECKPOINT)?.unwrap_or_default();
+        match SignedCheckpoint::verify(&note, self.key) {
+            Ok(checkpoint) => {
+                self.report.checkpoint = Some((checkpoint.size(), checkpoint.at()));
+                Ok(Some(checkpoint))
+            }
+            Err(reason) => {
+                self.report.findings.push(Finding::CheckpointUnusable { reason: reason.to_string() });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compares the leaves with those that the manifest lists; the leaves by id.
+    fn entries<F: Read + Seek>(
+        &mut self,
+        bundle: &mut Bundle<F>,
+        manifest: &Manifest,
+    ) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        let content = bundle.named(parts::ENTRIES)?.unwrap_or_default();
+        let mut alignment = Alignment::default();
+        for line in &manifest.entries {
+            let id = Some(printable(&line.id));
+            alignment.expect(Expected { index: line.index, hash: Some(line.leaf), id });
+        }
+        let mut by_id = BTreeMap::new();
+        for leaf in lines(&content) {
+            let id = leaves::entry_id(leaf);
+            alignment.meet(Present { hash: Some(tree::leaf_hash(leaf)), id: id.clone() });
+            self.note_anchors(leaf);
+            self.mentioned.push_str(&String::from_utf8_lossy(leaf));
+            self.mentioned.push('\n');
+            by_id.insert(id.unwrap_or_default(), leaf.to_vec());
+            self.report.entries += 1;
+        }
+        if !content.is_empty() && !content.ends_with(b"\n") {
+            self.altered(parts::ENTRIES, "its last line does not end");
+        }
+        self.report.findings.extend(alignment.finish());
+        Ok(by_id)
+    }
+
+    /// What an entry says about recordings.
+    fn note_anchors(&mut self, leaf: &[u8]) {
+        let Ok(entry) = Entry::from_leaf(leaf, BTreeMap::new()) else { return };
+        match entry.event {
+            Event::RecordingProgress { recordings, .. } => {
+                for progress in recordings {
+                    self.anchor(progress.recording.to_string(), Some(progress.chunks), Some(&progress.digest));
+                }
+            }
+            Event::SessionOpened { session, recording, .. } => {
+                self.recorded.insert(session, recording.to_string());
+            }
+            Event::SessionEnded { session, recording_chunks, recording_digest, .. } => {
+                let chunks = recording_chunks.and_then(|n| u64::try_from(n).ok());
+                if let Some(recording) = self.recorded.get(&session).cloned() {
+                    self.anchor(recording, chunks, recording_digest.as_deref());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn anchor(&mut self, recording: String, chunks: Option<u64>, digest: Option<&str>) {
+        if let (Some(chunks), Some(digest)) = (chunks, digest.and_then(crate::hexadecimal::decode)) {
+            self.anchors.entry(recording).or_default().push(Anchor { chunks, digest });
+        }
+    }
+
+    fn proofs<F: Read + Seek>(
+        &mut self,
+        bundle: &mut Bundle<F>,
+        manifest: &Manifest,
+        checkpoint: Option<&SignedCheckpoint>,
+    ) -> io::Result<()> {
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        let content = bundle.named(parts::PROOFS)?.unwrap_or_default();
+        let proofs: Vec<Option<ProofLine>> = lines(&content).map(|line| serde_json::from_slice(line).ok()).collect();
+        for (place, line) in manifest.entries.iter().enumerate() {
+            let holds = proofs.get(place).and_then(Option::as_ref).is_some_and(|proof| {
+                let (size, root) = (checkpoint.size(), checkpoint.root());
+                proof.index == line.index && tree::proves_inclusion(&proof.path, line.index, line.leaf, size, root)
+            });
+            if !holds {
+                let id = Some(printable(&line.id));
+                self.report.findings.push(Finding::ProofWrong { index: line.index, id });
+            }
+        }
+        if proofs.len() > manifest.entries.len() {
+            self.altered(parts::PROOFS, "it holds proofs of more entries than were exported");
+        }
+        Ok(())
+    }
+
+    fn texts<F: Read + Seek>(
+        &mut self,
+        bundle: &mut Bundle<F>,
+        leaves: &BTreeMap<String, Vec<u8>>,
+    ) -> io::Result<()> {
+        let content = bundle.named(parts::TEXTS)?.unwrap_or_default();
+        let (records, wrong) = texts::read_lines(&content);
+        self.report.findings.extend(wrong.into_iter().map(|line| Finding::TextUnreadable { line: line as u64 }));
+        let mut records: HashMap<String, SideRecord> = records.into_iter().map(|r| (r.entry.clone(), r)).collect();
+        for (id, leaf) in leaves {
+            let compared = texts::compare(leaf, records.remove(id).as_ref());
+            self.report.texts_matching += compared.matching;
+            self.report.texts_absent += compared.erased;
+            let altered = |name: String| Finding::TextAltered { entry: id.clone(), name: printable(&name) };
+            self.report.findings.extend(compared.wrong.into_iter().map(altered));
+        }
+        let mut left: Vec<String> = records.into_keys().collect();
+        left.sort();
+        let unbound = left.into_iter().map(|entry| Finding::TextUnbound { entry: printable(&entry) });
+        self.report.findings.extend(unbound);
+        Ok(())
+    }
+
+    /// The files of each policy bundle give its digest, and an entry names it.
+    fn policies<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>) -> io::Result<()> {
+        let mut policies: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+        for i in 0..bundle.parts.len() {
+            let name = bundle.parts[i].name.clone().unwrap_or_default();
+            let Some((digest, path)) = name.strip_prefix("policy/").and_then(|rest| rest.split_once('/')) else {
+                continue;
+            };
+            let content = bundle.content(i)?;
+            policies.entry(digest.into()).or_default().insert(path.into(), content);
+        }
+        for (digest, files) in policies {
+            let member = format!("policy/{digest}");
+            if policy_digest(&files) != digest {
+                self.altered(&member, "its files do not give its digest");
+            } else if !self.mentioned.contains(&digest) {
+                self.altered(&member, "no entry here names it");
+            }
+            self.report.policies.push(printable(&digest));
+        }
+        Ok(())
+    }
+
+    fn recordings<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, manifest: &Manifest) -> io::Result<()> {
+        let keys = match bundle.named(parts::KEYS)? {
+            None => BTreeMap::new(),
+            Some(content) => match serde_json::from_slice::<BTreeMap<String, KeyLine>>(&content) {
+                Ok(keys) => keys,
+                Err(e) => {
+                    self.altered(parts::KEYS, format!("it cannot be read: {e}"));
+                    BTreeMap::new()
+                }
+            },
+        };
+        for line in &manifest.recordings {
+            let mut anchors = vec![Anchor { chunks: line.chunks, digest: line.digest }];
+            anchors.extend(self.anchors.get(&line.recording).cloned().unwrap_or_default());
+            // What was exported while it lived may be behind what later entries say.
+            let known = anchors.len() as u64 - 1;
+            anchors.retain(|anchor| line.closed || anchor.chunks <= line.chunks);
+            let part = recording_part(&line.recording);
+            let Some(content) = bundle.stream(&part)? else { continue };
+            let inspection = match inspect(content, &anchors) {
+                Ok(inspection) => inspection,
+                Err(e) => {
+                    let recording = printable(&line.recording);
+                    self.report.findings.push(Finding::RecordingHeader { recording, reason: e.to_string() });
+                    continue;
+                }
+            };
+            self.report.findings.extend(inspection.findings);
+            let frames = match keys.get(&line.recording) {
+                Some(keys) => self.open(bundle, &part, keys)?,
+                None => None,
+            };
+            self.report.recordings.push(RecordingSummary {
+                recording: printable(&line.recording),
+                chunks: inspection.chunks,
+                closed: inspection.closing.is_some(),
+                anchors: known,
+                frames,
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens every chunk with the released keys; how many frames there are.
+    fn open<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, part: &str, keys: &KeyLine) -> io::Result<Option<u64>> {
+        let key = |text: &Option<String>| text.as_deref().and_then(crate::hexadecimal::decode).map(DataKey::from_bytes);
+        let released = ReleasedKeys { output: key(&keys.output), input: key(&keys.input) };
+        if released.output.is_none() != keys.output.is_none() || released.input.is_none() != keys.input.is_none() {
+            self.altered(parts::KEYS, "a key in it is not 32 bytes in lower-case hexadecimal");
+        }
+        if released.output.is_none() && released.input.is_none() {
+            return Ok(None);
+        }
+        let Some(content) = bundle.stream(part)? else { return Ok(None) };
+        let reader = match RecordingReader::with_keys(content, released) {
+            Ok(reader) => reader,
+            Err(e) => {
+                self.altered(parts::KEYS, e.to_string());
+                return Ok(None);
+            }
+        };
+        let mut frames = 0;
+        let mut failed = None;
+        for frame in reader {
+            match frame {
+                Ok(_) => frames += 1,
+                Err(e) => failed = failed.or(Some(e.to_string())),
+            }
+        }
+        if let Some(reason) = failed {
+            self.altered(part, reason);
+        }
+        Ok(Some(frames))
+    }
+}
+
+fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.strip_suffix(b"\n").unwrap_or(content).split(|b| *b == b'\n').filter(move |_| !content.is_empty())
+}
+
+/// A part's name from a possibly hostile file, fit for a terminal.
+fn printable_name(name: &str) -> String {
+    crate::recording::asciicast::printable(&name.chars().take(300).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! A small export, and everything that can be done to it: each byte flipped, each entry removed, each pair swapped.
+
+use super::*;
+use crate::bundle::export::{Export, PolicyText, RecordingPart, Release};
+use crate::log::checkpoint::CheckpointKey;
+use crate::log::texts::SideText;
+use crate::log::tiles::LogDirectory;
+use crate::log::writer::{Fsync, LogWriter};
+use crate::recording::{
+    About, Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool,
+};
+use access::event::{Actor, EntryDraft, Progress};
+use access::ids::{GrantId, PrincipalId, RecordingId, UserId};
+use access::request::Door;
+use access::session::{EndReason, Protocol};
+use access::verdict::RecordLevel;
+use std::fs;
+use std::io::Cursor;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_772_366_400 + second).unwrap()
+}
+
+/// What an auditor is given, and what it was made from.
+struct Exported {
+    dir: tempfile::TempDir,
+    key: CheckpointKey,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    recording: RecordingId,
+    policy: String,
+}
+
+/// Ana's session on db-1 with its recording, exported after Ben revoked it.
+async fn export() -> Exported {
+    let dir = tempfile::tempdir().unwrap();
+    let key = || CheckpointKey::generate("gate.example.com/audit").unwrap();
+    let secret = key();
+    let key = CheckpointKey::parse(&secret).unwrap();
+    let (ana, ben) = (UserId::generate(at(0)), UserId::generate(at(0)));
+    let (session, grant, recording) = (SessionId::generate(at(1)), GrantId::generate(at(1)), RecordingId::generate(at(1)));
+    let files: BTreeMap<String, Vec<u8>> =
+        [("db.cedar".into(), b"permit(principal, action, resource);".to_vec()), ("tiers.toml".into(), vec![])].into();
+    let policy = policy_digest(&files);
+
+    let identity = KeyIdentity::generate();
+    let to = KeyRecipients::parse(&[identity.recipient()]).unwrap();
+    let pool = RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap();
+    let about = About {
+        recording: recording.to_string(),
+        session: session.to_string(),
+        grant: grant.to_string(),
+        person: ana.to_string(),
+        resource: "db-1".into(),
+        bundle: policy.clone(),
+        started: at(1),
+        levels: vec!["content".into()],
+    };
+    let handle = pool.start(&about, Durability::Sync, &to, &to).unwrap();
+    for (direction, text) in [(Direction::Output, "$ "), (Direction::Input, "uptime\r")] {
+        let (kind, bytes) = (FrameKind::Bytes, text.into());
+        handle.record(Frame { at_us: 1, channel: 0, direction, kind, bytes }).await.unwrap();
+    }
+    let progress = pool.progress().remove(0);
+    let closed = handle.close("revoked", 9).await.unwrap();
+
+    let actor = |who: UserId| Actor::Principal(PrincipalId::User(who));
+    let draft = |second, who, event| EntryDraft::new(at(second), who, Door::Ssh, event);
+    let opened = Event::SessionOpened {
+        session,
+        grant,
+        person: ana.into(),
+        resource: "db-1".parse().unwrap(),
+        role: "shell".parse().unwrap(),
+        protocol: Protocol::Ssh,
+        recording,
+        level: RecordLevel::Content,
+        node: "gate-1".into(),
+        bundle: policy.clone(),
+        ends_at: None,
+    };
+    let progress = Event::RecordingProgress {
+        node: "gate-1".into(),
+        recordings: vec![Progress { recording, chunks: progress.chunks, digest: hex::encode(progress.digest) }],
+    };
+    let ended = Event::SessionEnded {
+        session,
+        reason: EndReason::Revoked,
+        confirmed: true,
+        bytes_up: 7,
+        bytes_down: 2,
+        recording_chunks: i64::try_from(closed.chunks).ok(),
+        recording_digest: Some(hex::encode(closed.digest)),
+    };
+    let entries = [
+        draft(0, Actor::Gate, Event::LogStarted { node: "gate-1".into() }),
+        draft(1, actor(ana), opened).text("from", Some("192.0.2.7")),
+        draft(2, actor(ben), Event::SessionWatched { session }),
+        draft(3, Actor::Gate, progress),
+        draft(4, Actor::Gate, Event::NodeStopped { node: "gate-2".into() }),
+        draft(5, actor(ben), Event::SessionKilled { session }).text("reason", Some("that was the wrong host")),
+        draft(6, Actor::Gate, ended),
+    ]
+    .map(EntryDraft::seal);
+    let mut log = LogWriter::open(dir.path().join("audit"), CheckpointKey::parse(&secret).unwrap(), Fsync::Never).unwrap();
+    log.append(&entries.iter().map(|e| e.leaf().unwrap()).collect::<Vec<_>>()).unwrap();
+    log.checkpoint(at(60)).unwrap();
+
+    let text = |entry: &Entry, name: &str| {
+        let text = &entry.texts[name];
+        let salt = crate::hexadecimal::decode(&text.salt).unwrap();
+        let texts = [(name.to_owned(), SideText { salt, text: text.text.clone() })].into();
+        SideRecord { entry: entry.id.to_string(), texts }
+    };
+    let path = pool.path(&recording.to_string()).unwrap();
+    let keys = RecordingReader::open(fs::File::open(&path).unwrap(), &identity).unwrap().released();
+    let request = Export {
+        selection: format!("session {session}"),
+        entries: [1, 2, 3, 5, 6].into(),
+        texts: vec![text(&entries[5], "reason")],
+        policies: vec![PolicyText { digest: policy.clone(), files }],
+        recordings: vec![RecordingPart { recording: recording.to_string(), path, release: Release::Keys(keys) }],
+    };
+    let file = dir.path().join("evidence.tar");
+    let written = request.write(&LogDirectory::new(dir.path().join("audit")), &key, at(90), &file).unwrap();
+    let bytes = fs::read(file).unwrap();
+    assert_eq!((written.bytes, written.sha256), (bytes.len() as u64, Sha256::digest(&bytes).into()));
+    let mut bundle = Bundle::read(Cursor::new(&bytes)).unwrap();
+    let manifest = serde_json::from_slice(&bundle.named(parts::MANIFEST).unwrap().unwrap()).unwrap();
+    Exported { dir, key, bytes, manifest, recording, policy }
+}
+
+impl Exported {
+    fn verify(&self, bytes: &[u8]) -> BundleReport {
+        verify(Cursor::new(bytes), self.key.verifier()).unwrap()
+    }
+
+    fn parts(&self, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let (parts, _) = tar::scan(&mut Cursor::new(bytes)).unwrap();
+        let content = |p: &Part| bytes[p.offset as usize..(p.offset + p.bytes) as usize].to_vec();
+        parts.iter().map(|p| (p.name.clone().unwrap(), content(p))).collect()
+    }
+
+    fn pack(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = tar::Writer::new(Vec::new());
+        for (name, content) in parts {
+            writer.part(name, content.len() as u64, &content[..]).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    /// The bundle with the lines of one part changed, in a container that is well-formed again.
+    fn with_lines(&self, part: &str, change: impl FnOnce(&mut Vec<String>)) -> BundleReport {
+        let mut parts = self.parts(&self.bytes);
+        let content = &mut parts.iter_mut().find(|(name, _)| name == part).unwrap().1;
+        let mut lines: Vec<String> = String::from_utf8_lossy(content).lines().map(str::to_owned).collect();
+        change(&mut lines);
+        *content = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
+        self.verify(&Self::pack(&parts))
+    }
+
+    /// Whether one of the findings names what stands at this byte: the part, and the entry or chunk in it.
+    fn is_named(&self, byte: usize, parts: &[Part], findings: &[Finding]) -> bool {
+        let inside = parts.iter().find(|p| (p.offset..p.offset + p.bytes).contains(&(byte as u64)));
+        let Some(part) = inside else {
+            return findings.iter().any(|f| matches!(f, Finding::ContainerAltered { offset, .. } if offset.abs_diff(byte as u64) < 1024));
+        };
+        let name = part.name.as_deref().unwrap();
+        let member = findings.iter().any(|f| matches!(f, Finding::MemberAltered { member, .. } if member == name));
+        let before = &self.bytes[part.offset as usize..byte];
+        let line = before.iter().filter(|b| **b == b'\n').count();
+        match name {
+            parts::ENTRIES => {
+                let entry = &self.manifest.entries[line];
+                let at_border = self.bytes[byte] == b'\n';
+                member && findings.iter().any(|f| f.entries().contains(&entry.index) || (at_border && f.ids().contains(&&*entry.id)))
+            }
+            parts::PROOFS => member && findings.iter().any(|f| f.entries().contains(&self.manifest.entries[line].index)),
+            parts::CHECKPOINT => findings.iter().any(|f| matches!(f, Finding::CheckpointUnusable { .. })),
+            name if name.starts_with("recordings/") => findings.iter().any(|f| {
+                matches!(f, Finding::ChunkAltered { recording, .. } | Finding::RecordingHeader { recording, .. }
+                    if *recording == self.recording.to_string() || byte < 600 + part.offset as usize)
+            }),
+            _ => member,
+        }
+    }
+}
+
+// covers: EV-3
+#[tokio::test]
+async fn a_bundle_verifies_with_the_public_key_alone() {
+    let exported = export().await;
+    let public = CheckpointVerifier::parse(&exported.key.verifier().to_string()).unwrap();
+    let bytes = exported.bytes.clone();
+    // Nothing it was made from is left.
+    drop(exported.dir);
+    let report = verify(Cursor::new(&bytes), &public).unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!((report.entries, report.texts_matching, report.texts_absent), (5, 1, 1));
+    assert_eq!(report.policies, [exported.policy]);
+    let recording = &report.recordings[0];
+    assert_eq!((recording.chunks, recording.closed, recording.anchors, recording.frames), (3, true, 2, Some(2)));
+    let stranger = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
+    let report = verify(Cursor::new(&bytes), stranger.verifier()).unwrap();
+    let said: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|s| s.starts_with("`manifest.note` is not the one that was exported: its signature")), "{said:?}");
+}
+
+// covers: EV-2, EV-3, F3
+#[tokio::test]
+async fn every_flipped_byte_is_found_and_named() {
+    let exported = export().await;
+    let (parts, flaws) = tar::scan(&mut Cursor::new(&exported.bytes)).unwrap();
+    assert_eq!((flaws, exported.verify(&exported.bytes).findings), (vec![], vec![]));
+    let exported = std::sync::Arc::new(exported);
+    let parts = std::sync::Arc::new(parts);
+    let threads: Vec<_> = (0..2)
+        .map(|half| {
+            let (exported, parts) = (std::sync::Arc::clone(&exported), std::sync::Arc::clone(&parts));
+            std::thread::spawn(move || {
+                let mut bytes = exported.bytes.clone();
+                for byte in (half..bytes.len()).step_by(2) {
+                    for bit in [0x01, 0x20] {
+                        bytes[byte] ^= bit;
+                        let findings = exported.verify(&bytes).findings;
+                        assert!(exported.is_named(byte, &parts, &findings), "byte {byte} flipped by {bit}: {findings:?}");
+                        bytes[byte] ^= bit;
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+// covers: EV-2, EV-3, F3
+#[tokio::test]
+async fn every_removed_entry_and_every_swapped_pair_is_named() {
+    let exported = export().await;
+    let entries = &exported.manifest.entries;
+    for i in 0..entries.len() {
+        let report = exported.with_lines(parts::ENTRIES, |lines| drop(lines.remove(i)));
+        let named = |f: &Finding| matches!(f, Finding::EntryMissing { index, id: Some(id), .. } if *index == entries[i].index && *id == entries[i].id);
+        assert!(report.findings.iter().any(named), "{:?}", report.findings);
+        for j in i + 1..entries.len() {
+            let report = exported.with_lines(parts::ENTRIES, |lines| lines.swap(i, j));
+            let wanted = Finding::EntriesSwapped {
+                first: (entries[i].index, Some(entries[i].id.clone())),
+                second: (entries[j].index, Some(entries[j].id.clone())),
+            };
+            assert!(report.findings.contains(&wanted), "{:?}", report.findings);
+        }
+    }
+}
+
+// covers: EV-3
+#[tokio::test]
+async fn a_forged_manifest_a_removed_part_and_a_moved_one_are_named() {
+    let exported = export().await;
+    let parts = exported.parts(&exported.bytes);
+    for i in 0..parts.len() {
+        let mut without = parts.clone();
+        let (name, _) = without.remove(i);
+        let findings = exported.verify(&Exported::pack(&without)).findings;
+        let named = |f: &Finding| matches!(f, Finding::MemberMissing { member } if *member == name);
+        assert!(findings.iter().any(named), "{name}: {findings:?}");
+        for j in (i + 1).max(3)..parts.len() {
+            let mut swapped = parts.clone();
+            swapped.swap(i, j);
+            let findings = exported.verify(&Exported::pack(&swapped)).findings;
+            assert!(!findings.is_empty(), "{} and {}", parts[i].0, parts[j].0);
+        }
+    }
+    // Somebody takes out an entry everywhere and makes the manifest fit again, but cannot sign it.
+    let mut forged = parts.clone();
+    let cut = |content: &[u8]| content.split_inclusive(|b| *b == b'\n').skip(1).collect::<Vec<_>>().concat();
+    let mut manifest = exported.manifest.clone();
+    manifest.entries.remove(0);
+    for (name, content) in &mut forged {
+        if name == parts::ENTRIES || name == parts::PROOFS {
+            *content = cut(content);
+            let line = manifest.parts.iter_mut().find(|line| line.name == *name).unwrap();
+            (line.bytes, line.sha256) = (content.len() as u64, Sha256::digest(&content).into());
+        }
+    }
+    forged[0].1 = serde_json::to_vec(&manifest).unwrap();
+    let said: Vec<String> = exported.verify(&Exported::pack(&forged)).findings.iter().map(ToString::to_string).collect();
+    assert!(said.contains(&"`manifest.json` is not the one that was exported: it is not the one that was signed".to_owned()), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_under_a_checkpoint_yet_is_not_exported() {
+    let exported = export().await;
+    let log = LogDirectory::new(exported.dir.path().join("audit"));
+    let to = exported.dir.path().join("more.tar");
+    let export = |index: u64| {
+        let export = Export { entries: [index].into(), ..Export::default() };
+        export.write(&log, &exported.key, at(99), &to).map_err(|e| e.to_string())
+    };
+    export(6).unwrap();
+    assert_eq!(
+        export(7).unwrap_err(),
+        "entry 7 is newer than the newest checkpoint, of 7 entries; wait a minute and export again"
+    );
+}
+
+#[test]
+fn no_file_makes_the_verifier_stumble() {
+    let key = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
+    for bytes in [vec![], vec![0; 1024], vec![7; 5000], Exported::pack(&[("manifest.json".into(), b"{}".to_vec())])] {
+        assert!(!verify(Cursor::new(bytes), key.verifier()).unwrap().is_sound());
+    }
+}
