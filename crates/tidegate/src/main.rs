@@ -1,1 +1,28 @@
-fn main() {}
+//! Tidegate: the gate, and the command line that speaks to it.
+//!
+//! `serve` and `demo` run the gate; everything else is a client of its HTTP API, or works on files alone. Results go to
+//! stdout, everything else to stderr; errors are printed once, here, with what caused them.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod doctor;
+pub mod gatekeeper;
+pub mod login;
+pub mod output;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Fails only where one is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match cli::run(cli::Cli::parse()).await {
+        Ok(exit) => exit.into(),
+        Err(error) => cli::exit::report(&error).into(),
+    }
+}

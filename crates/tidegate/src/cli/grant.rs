@@ -1,0 +1,210 @@
+//! `tidegate grant`: the bounded rights that came of requests.
+
+use std::io;
+
+use access::grant::GrantState;
+use access::ids::GrantId;
+use access::names::ResourceName;
+use access::time::Span;
+use api::types::grants::{Because, Cut, EndedGrant, Extend, Grant, GrantsQuery};
+use api::types::requests::RequestAnswer;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::client::{Client, ClientError, Reply};
+use crate::output::{Field, Output, Tone, note};
+
+use super::exit::Exit;
+use super::{Context, Shown, note_more};
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub enum GrantCommand {
+    /// List grants: your own, unless said otherwise
+    List(List),
+    /// Show a grant
+    Show {
+        /// Which
+        #[arg(value_name = "GRANT")]
+        id: GrantId,
+    },
+    /// Start its clock now
+    Activate {
+        /// Which
+        #[arg(value_name = "GRANT")]
+        id: GrantId,
+    },
+    /// Ask for more time, without losing the session
+    Extend {
+        /// Which
+        #[arg(value_name = "GRANT")]
+        id: GrantId,
+        /// How long from now
+        #[arg(long = "for", value_name = "TIME")]
+        length: Span,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Take it away and cut every session that stands on it
+    Revoke {
+        /// Which
+        #[arg(value_name = "GRANT")]
+        id: GrantId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Give it back before its time
+    Return {
+        /// Which
+        #[arg(value_name = "GRANT")]
+        id: GrantId,
+    },
+}
+
+/// Which grants.
+#[derive(Debug, Args)]
+pub struct List {
+    /// All that you may see
+    #[arg(long)]
+    all: bool,
+    /// Only in this state: ready, active, ended
+    #[arg(long, value_name = "STATE")]
+    state: Option<GrantState>,
+    /// Only on this resource
+    #[arg(long, value_name = "NAME")]
+    resource: Option<ResourceName>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl GrantCommand {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let client = context.client()?;
+        match self {
+            Self::List(list) => list.run(context, &client).await,
+            Self::Show { id } => {
+                let reply: Reply<Grant> = client.get(&format!("/grants/{id}"), &()).await?;
+                context.print(&reply, show)
+            }
+            Self::Activate { id } => {
+                let reply = activate(&client, id).await?;
+                context.print(&reply, show_new)
+            }
+            Self::Extend { id, length, reason } => {
+                let reply: Reply<RequestAnswer> =
+                    client.post(&format!("/grants/{id}/extend"), &Extend { duration: length, reason }).await?;
+                let exit = if reply.value.grant.is_some() { Exit::Done } else { Exit::Pending };
+                context.print(&reply, |output, answer| match &answer.grant {
+                    Some(grant) => show_new(output, grant),
+                    None => output.toned(format!("{} asks for more time and waits for approval.", answer.request.id), Tone::Waiting),
+                })?;
+                Ok(exit)
+            }
+            Self::Revoke { id, reason } => {
+                let reply: Reply<EndedGrant> = client.post(&format!("/grants/{id}/revoke"), &Because { reason: Some(reason) }).await?;
+                context.print(&reply, |output, ended| {
+                    output.line(format!("{} is revoked.", ended.grant.id))?;
+                    show_cut(output, &ended.cut)
+                })
+            }
+            Self::Return { id } => {
+                let reply: Reply<EndedGrant> = client.post(&format!("/grants/{id}/return"), &json!({})).await?;
+                context.print(&reply, |output, ended| {
+                    output.line(format!("{} is given back.", ended.grant.id))?;
+                    show_cut(output, &ended.cut)
+                })
+            }
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
+        let query = GrantsQuery { all: self.all, state: self.state, resource: self.resource, ..GrantsQuery::default() };
+        let reply = client.list::<Grant>("/grants", &query, self.shown.limit).await?;
+        context.print(&reply, |output, page| {
+            let rows = page.items.iter().map(|grant| {
+                vec![
+                    grant.id.into(),
+                    Field::state(grant.state),
+                    format!("{}+{}", grant.resource, grant.role).into(),
+                    grant.person.to_string().into(),
+                    ends(output, grant).into(),
+                ]
+            });
+            output.table(&["grant", "state", "for", "who", "ends"], rows.collect(), "No grants.")?;
+            note_more(page.next_cursor.is_some());
+            Ok(())
+        })
+    }
+}
+
+/// Starts a grant's clock.
+pub(crate) async fn activate(client: &Client, id: GrantId) -> Result<Reply<Grant>, ClientError> {
+    client.post(&format!("/grants/{id}/activate"), &json!({})).await
+}
+
+fn ends(output: &Output, grant: &Grant) -> String {
+    match (grant.ended_at, grant.end, grant.ends_at) {
+        (Some(at), Some(end), _) => format!("{end} {}", output.at(at)),
+        (Some(at), None, _) => output.at(at),
+        (None, _, Some(at)) => output.at(at),
+        (None, _, None) if grant.state == GrantState::Ready => format!("{} after it starts, by {}", grant.length, output.at(grant.activate_by)),
+        (None, _, None) => "never".to_owned(),
+    }
+}
+
+/// A right just got, and how to use it.
+pub(crate) fn show_new(output: &Output, grant: &Grant) -> io::Result<()> {
+    let right = format!("{}+{}", grant.resource, grant.role);
+    match (grant.state, grant.ends_at) {
+        (GrantState::Active, Some(end)) => output.toned(format!("{right} is open until {}: {}", output.at(end), grant.id), Tone::Good),
+        (GrantState::Active, None) => output.toned(format!("{right} is open without an end: {}", grant.id), Tone::Good),
+        (GrantState::Ready, _) => {
+            output.toned(format!("{right} is granted: {}", grant.id), Tone::Good)?;
+            note(format!("Its clock starts when you connect, or with `tidegate grant activate {}`; use it by {}.", grant.id, output.at(grant.activate_by)));
+            Ok(())
+        }
+        (state, _) => output.line(format!("{} is {state}.", grant.id)),
+    }
+}
+
+/// What became of live sessions.
+pub(crate) fn show_cut(output: &Output, cut: &Cut) -> io::Result<()> {
+    for session in &cut.confirmed {
+        output.line(format!("  {session} cut; its end was seen at the target"))?;
+    }
+    for session in &cut.unconfirmed {
+        output.toned(format!("  {session} cut from its user; its end at the target was not seen yet"), Tone::Bad)?;
+    }
+    for session in &cut.rehomed {
+        output.line(format!("  {session} goes on under another grant"))?;
+    }
+    for grant in &cut.still_open {
+        output.toned(format!("  {grant} still opens the same door to the same person"), Tone::Waiting)?;
+    }
+    Ok(())
+}
+
+fn show(output: &Output, grant: &Grant) -> io::Result<()> {
+    let approvers: Vec<String> = grant.approvers.iter().map(ToString::to_string).collect();
+    output.facts(&[
+        ("grant", grant.id.to_string()),
+        ("state", grant.state.to_string()),
+        ("who", grant.person.to_string()),
+        ("for", format!("{}+{}", grant.resource, grant.role)),
+        ("how long", grant.length.to_string()),
+        ("started", grant.starts_at.map(|at| output.at(at)).unwrap_or_default()),
+        ("ends", ends(output, grant)),
+        ("only command", grant.limits.command.clone().unwrap_or_default()),
+        ("read only", if grant.limits.read_only { "yes".to_owned() } else { String::new() }),
+        ("emergency", if grant.break_glass { "yes".to_owned() } else { String::new() }),
+        ("agreed by", approvers.join(", ")),
+        ("recorded", grant.terms.record.to_string()),
+        ("request", grant.request.to_string()),
+        ("policy", format!("{} (bundle {})", grant.policy, grant.bundle.get(..12).unwrap_or(&grant.bundle))),
+    ])
+}

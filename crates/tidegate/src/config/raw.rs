@@ -1,0 +1,94 @@
+//! What stands in `tidegate.toml`, key by key, before anything is decided about it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use store::StoreUrl;
+
+use super::document::{At, Document};
+
+const ADDRESS: &str = "an address and port like `127.0.0.1:3143`";
+
+/// The file as it stands. A key that isn't there is `None`.
+#[derive(Debug, Default)]
+pub(crate) struct RawConfig {
+    pub(crate) data_dir: Option<At<String>>,
+    pub(crate) policy_dir: Option<At<String>>,
+    pub(crate) node: Option<At<String>>,
+    pub(crate) store: Option<At<RawStore>>,
+    pub(crate) sealing_key_file: Option<At<String>>,
+    pub(crate) api: Option<At<SocketAddr>>,
+    pub(crate) ssh: Option<At<SocketAddr>>,
+    pub(crate) plain_http: Option<At<bool>>,
+    pub(crate) api_url: Option<At<String>>,
+    pub(crate) ssh_host: Option<At<String>>,
+    pub(crate) ssh_port: Option<At<u16>>,
+    pub(crate) certificate: Option<At<String>>,
+    pub(crate) key: Option<At<String>>,
+    pub(crate) checkpoints: Option<At<String>>,
+    pub(crate) addresses: Vec<At<IpAddr>>,
+}
+
+/// `sqlite`, or a URL.
+#[derive(Debug)]
+pub(crate) enum RawStore {
+    Beside,
+    Url(StoreUrl),
+}
+
+impl std::str::FromStr for RawStore {
+    type Err = store::StoreUrlError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "sqlite" { Ok(Self::Beside) } else { text.parse().map(Self::Url) }
+    }
+}
+
+impl RawConfig {
+    /// Reads every key; mistakes go to the document's collection.
+    pub(crate) fn read(document: &Document<'_>) -> Self {
+        let root = document.root();
+        let mut raw = Self {
+            data_dir: root.text("data_dir"),
+            policy_dir: root.text("policy_dir"),
+            node: root.text("node"),
+            store: root.parse_with("store"),
+            sealing_key_file: root.text("sealing_key_file"),
+            ..Self::default()
+        };
+
+        let listen = root.table("listen");
+        raw.api = listen.parse("api", ADDRESS);
+        raw.ssh = listen.parse("ssh", ADDRESS);
+        raw.plain_http = listen.flag("plain_http");
+        listen.finish();
+
+        let public = root.table("public");
+        raw.api_url = public.text("api_url");
+        raw.ssh_host = public.text("ssh_host");
+        raw.ssh_port = public.port("ssh_port");
+        public.finish();
+
+        let tls = root.table("tls");
+        raw.certificate = tls.text("certificate");
+        raw.key = tls.text("key");
+        if tls.is_there() {
+            if raw.certificate.is_none() {
+                tls.missing("certificate", "name the PEM file with the certificate chain, or leave `[tls]` out to use the gate's own CA");
+            }
+            if raw.key.is_none() {
+                tls.missing("key", "name the PEM file with the private key, or leave `[tls]` out to use the gate's own CA");
+            }
+        }
+        tls.finish();
+
+        let audit = root.table("audit");
+        raw.checkpoints = audit.text("checkpoints");
+        audit.finish();
+
+        let gate = root.table("gate");
+        raw.addresses = gate.list("addresses", "an IP address");
+        gate.finish();
+
+        root.finish();
+        raw
+    }
+}
