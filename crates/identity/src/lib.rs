@@ -5,6 +5,7 @@
 //! Rows are looked up, and single use is enforced, by the caller: this crate does no input or output and reads no clock.
 
 pub mod account;
+pub mod challenge;
 pub mod invitation;
 pub mod login_ca;
 pub mod opaque;
