@@ -289,14 +289,9 @@ impl fmt::Display for Finding {
             Self::EntryMoved { index, place, id } => {
                 write!(f, "entry {index}{} stands at place {place}", Named(id))
             }
-            Self::EntriesSwapped { first, second } => write!(
-                f,
-                "entries {}{} and {}{} have changed places",
-                first.0,
-                Named(&first.1),
-                second.0,
-                Named(&second.1)
-            ),
+            Self::EntriesSwapped { first, second } => {
+                write!(f, "entries {}{} and {}{} have changed places", first.0, Named(&first.1), second.0, Named(&second.1))
+            }
             Self::EntriesUnreadable { first, last, id, reason } if first == last => {
                 write!(f, "entry {first}{} cannot be read: {reason}", Named(id))
             }

@@ -34,9 +34,6 @@ pub(crate) mod list {
 
     pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(d: D) -> Result<Vec<[u8; N]>, D::Error> {
         let texts = Vec::<String>::deserialize(d)?;
-        texts
-            .iter()
-            .map(|text| super::decode(text).ok_or_else(|| de::Error::custom("a digest is not lower-case hexadecimal")))
-            .collect()
+        texts.iter().map(|text| super::decode(text).ok_or_else(|| de::Error::custom("a digest is not lower-case hexadecimal"))).collect()
     }
 }

@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::manifest::{
-    EntryLine, Manifest, PartLine, ProofLine, RecordingLine, parts, policy_digest, recording_part, signed_text,
-};
+use super::manifest::{EntryLine, Manifest, PartLine, ProofLine, RecordingLine, parts, policy_digest, recording_part, signed_text};
 use super::tar;
 use crate::log::checkpoint::{CheckpointError, CheckpointKey, LONGEST_CHECKPOINT, SignedCheckpoint};
 use crate::log::leaves;
@@ -150,13 +148,7 @@ impl Export {
     /// # Errors
     /// When an entry is not under a checkpoint yet, something does not fit together, or a file cannot be read or
     /// written. Nothing half-written is left at `to`.
-    pub fn write(
-        mut self,
-        log: &LogDirectory,
-        key: &CheckpointKey,
-        now: Timestamp,
-        to: &Path,
-    ) -> Result<Written, ExportError> {
+    pub fn write(mut self, log: &LogDirectory, key: &CheckpointKey, now: Timestamp, to: &Path) -> Result<Written, ExportError> {
         let note = read_at_most(&log.path().join("checkpoint"), LONGEST_CHECKPOINT)?;
         let checkpoint = SignedCheckpoint::verify(&note, key.verifier())?;
 
@@ -309,10 +301,7 @@ fn pack_recording(part: &RecordingPart) -> Result<(RecordingLine, Packed), Expor
         closed: inspection.closing.is_some(),
     };
     let name = recording_part(&part.recording);
-    let packed = Packed {
-        line: PartLine { name, bytes, sha256: digest.finalize().into() },
-        content: Content::File(file),
-    };
+    let packed = Packed { line: PartLine { name, bytes, sha256: digest.finalize().into() }, content: Content::File(file) };
     Ok((line, packed))
 }
 

@@ -169,13 +169,7 @@ pub fn scan(file: &mut (impl Read + Seek)) -> io::Result<(Vec<Part>, Vec<Flaw>)>
     }
 }
 
-fn check_end(
-    file: &mut (impl Read + Seek),
-    at: u64,
-    length: u64,
-    part: usize,
-    flaws: &mut Vec<Flaw>,
-) -> io::Result<()> {
+fn check_end(file: &mut (impl Read + Seek), at: u64, length: u64, part: usize, flaws: &mut Vec<Flaw>) -> io::Result<()> {
     if length != at + 2 * BLOCK {
         flaws.push(Flaw { offset: at, part, reason: "the file does not end where it should" });
     } else if !is_zero(file, at, 2 * BLOCK)? {

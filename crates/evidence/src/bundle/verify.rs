@@ -268,11 +268,7 @@ impl Verification<'_> {
     }
 
     /// Compares the leaves with those that the manifest lists; the leaves by id.
-    fn entries<F: Read + Seek>(
-        &mut self,
-        bundle: &mut Bundle<F>,
-        manifest: &Manifest,
-    ) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    fn entries<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, manifest: &Manifest) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let content = bundle.named(parts::ENTRIES)?.unwrap_or_default();
         let mut alignment = Alignment::default();
         for line in &manifest.entries {
@@ -349,11 +345,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    fn texts<F: Read + Seek>(
-        &mut self,
-        bundle: &mut Bundle<F>,
-        leaves: &BTreeMap<String, Vec<u8>>,
-    ) -> io::Result<()> {
+    fn texts<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, leaves: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
         let content = bundle.named(parts::TEXTS)?.unwrap_or_default();
         let (records, wrong) = texts::read_lines(&content);
         self.report.findings.extend(wrong.into_iter().map(|line| Finding::TextUnreadable { line: line as u64 }));

@@ -120,10 +120,7 @@ impl Alignment {
         let (Some(at_early), Some(at_late)) = (self.present.pop_front(), self.present.pop_front()) else { return };
         self.place += 2;
         self.before.clone_from(&at_late.id);
-        self.findings.push(Finding::EntriesSwapped {
-            first: (early.index, at_late.id),
-            second: (late.index, at_early.id),
-        });
+        self.findings.push(Finding::EntriesSwapped { first: (early.index, at_late.id), second: (late.index, at_early.id) });
     }
 
     /// How many to take from either side until both agree again.
@@ -183,17 +180,21 @@ impl Alignment {
         let foreign_by_hash: HashMap<Hash, usize> = self.foreign.iter().enumerate().map(|(i, f)| (f.hash, i)).collect();
         let mut named = vec![false; self.foreign.len()];
         // Where each missing entry went, by its own index.
-        let moves: HashMap<u64, usize> =
-            self.missing.iter().filter_map(|m| Some((m.index, *foreign_by_hash.get(&m.hash)?))).collect();
-        for went in moves.values() {
-            named[*went] = true;
+        let moves: HashMap<u64, usize> = self.missing.iter().filter_map(|m| Some((m.index, *foreign_by_hash.get(&m.hash)?))).collect();
+        // And back: which missing entry stands at a place, and what stands in its stead.
+        let mut came_from: HashMap<usize, (u64, Option<usize>)> = HashMap::new();
+        for missing in &self.missing {
+            if let Some(went) = moves.get(&missing.index) {
+                named[*went] = true;
+                came_from.insert(*went, (missing.index, missing.instead));
+            }
         }
         for missing in &self.missing {
             let finding = if let Some(went) = moves.get(&missing.index) {
                 let here = &self.foreign[*went];
                 let back = missing.instead.and_then(|stands_here| {
-                    let other = self.missing.iter().find(|m| moves.get(&m.index) == Some(&stands_here))?;
-                    (other.instead == Some(*went)).then_some((other.index, self.foreign[stands_here].id.clone()))
+                    let (other, instead) = *came_from.get(&stands_here)?;
+                    (instead == Some(*went)).then_some((other, self.foreign[stands_here].id.clone()))
                 });
                 match back {
                     Some((other, _)) if other < missing.index => continue,
@@ -205,11 +206,7 @@ impl Alignment {
                 let id = self.foreign[stands_here].id.clone().or_else(|| missing.id.clone());
                 Finding::EntryAltered { index: missing.index, id }
             } else {
-                Finding::EntryMissing {
-                    index: missing.index,
-                    id: missing.id.clone(),
-                    after: missing.after.clone(),
-                }
+                Finding::EntryMissing { index: missing.index, id: missing.id.clone(), after: missing.after.clone() }
             };
             self.findings.push(finding);
         }

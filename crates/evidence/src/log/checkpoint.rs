@@ -92,8 +92,7 @@ impl CheckpointKey {
     }
 
     fn encode(origin: &str, seed: &[u8; 32]) -> Result<Zeroizing<String>, CheckpointError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
-            .map_err(|_| CheckpointError::Crypto("make a signing key"))?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice()).map_err(|_| CheckpointError::Crypto("make a signing key"))?;
         let id = signed_note::key_id(origin, &tagged(pair.public_key().as_ref()));
         let secret = Zeroizing::new(BASE64_STANDARD.encode(Zeroizing::new(tagged(seed.as_slice())).as_slice()));
         Ok(Zeroizing::new(format!("PRIVATE+KEY+{origin}+{id:08x}+{}", secret.as_str())))
@@ -235,10 +234,7 @@ impl SignedCheckpoint {
     pub fn verify(note: &[u8], key: &CheckpointVerifier) -> Result<Self, CheckpointError> {
         let claimed = Self::claimed(note)?;
         if claimed.origin != key.origin {
-            return Err(CheckpointError::OtherOrigin {
-                found: printable(&claimed.origin),
-                wanted: key.origin.clone(),
-            });
+            return Err(CheckpointError::OtherOrigin { found: printable(&claimed.origin), wanted: key.origin.clone() });
         }
         key.text_of(note)?;
         Ok(claimed)

@@ -8,9 +8,7 @@ pub const LONGEST_LEAF: usize = u16::MAX as usize;
 
 /// A leaf that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "audit entry {index} is {length} bytes; a leaf holds at most {LONGEST_LEAF}: keep long texts in its side record"
-)]
+#[error("audit entry {index} is {length} bytes; a leaf holds at most {LONGEST_LEAF}: keep long texts in its side record")]
 pub struct LeafTooLong {
     /// Where the entry would have stood.
     pub index: u64,

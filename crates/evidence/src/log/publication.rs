@@ -103,8 +103,7 @@ mod tests {
         publish(&path, &sign(3)).unwrap();
 
         let notes = published(&path).unwrap();
-        let sizes: Vec<Option<u64>> =
-            notes.iter().map(|n| SignedCheckpoint::verify(n, key.verifier()).ok().map(|c| c.size())).collect();
+        let sizes: Vec<Option<u64>> = notes.iter().map(|n| SignedCheckpoint::verify(n, key.verifier()).ok().map(|c| c.size())).collect();
         assert_eq!(sizes, [Some(1), Some(2), None, Some(3)]);
         assert_eq!(split(sign(4).note()), [sign(4).note()]);
     }

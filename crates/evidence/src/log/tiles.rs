@@ -125,10 +125,7 @@ impl LogDirectory {
         let bytes = self.read(TileKind::Hashes(level), number, width)?;
         let (hashes, rest) = bytes.as_chunks::<32>();
         if !rest.is_empty() || hashes.len() < usize::from(width) {
-            return Err(io::Error::other(format!(
-                "it holds {} bytes where {width} hashes of 32 bytes were expected",
-                bytes.len()
-            )));
+            return Err(io::Error::other(format!("it holds {} bytes where {width} hashes of 32 bytes were expected", bytes.len())));
         }
         Ok(hashes[..usize::from(width)].to_vec())
     }

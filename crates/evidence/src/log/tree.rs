@@ -162,9 +162,7 @@ impl<S: TileSource> HashReader for Hashes<'_, S> {
             .iter()
             .map(|index| {
                 let (level, number) = tlog_tiles::split_stored_hash_index(*index);
-                node_at(self.0, level, number)
-                    .map(tlog_tiles::Hash)
-                    .map_err(tlog_tiles::Error::InvalidInput)
+                node_at(self.0, level, number).map(tlog_tiles::Hash).map_err(tlog_tiles::Error::InvalidInput)
             })
             .collect()
     }
@@ -178,10 +176,7 @@ fn node_at(source: &impl TileSource, level: u8, number: u64) -> Result<Hash, Str
     let width = 1u64 << within;
     let start = (first & 255) as usize;
     let hashes = source.tile(tile_level, first >> 8, (start as u64 + width) as u16)?;
-    hashes
-        .get(start..start + width as usize)
-        .map(subtree_hash)
-        .ok_or_else(|| format!("tile {tile_level}/{} is too short", first >> 8))
+    hashes.get(start..start + width as usize).map(subtree_hash).ok_or_else(|| format!("tile {tile_level}/{} is too short", first >> 8))
 }
 
 /// The audit path of entry `index` in the tree of `size` entries (RFC 6962 §2.1.1), lowest sibling first.
@@ -241,16 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The leaves and roots of the reference vectors of Certificate Transparency (RFC 6962's test suite).
-    const LEAVES: [&str; 8] = [
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    ];
+    const LEAVES: [&str; 8] = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     const ROOTS: [&str; 8] = [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -314,20 +300,24 @@ mod tests {
     fn the_audit_paths_are_those_of_rfc_6962() {
         let leaves: Vec<Hash> = LEAVES.iter().map(|l| leaf_hash(&hex::decode(l).unwrap())).collect();
         let tree = tree(&leaves);
-        let path = |index, size| {
-            inclusion_proof(&tree, index, size).unwrap().iter().map(hex::encode).collect::<Vec<_>>()
-        };
+        let path = |index, size| inclusion_proof(&tree, index, size).unwrap().iter().map(hex::encode).collect::<Vec<_>>();
         assert!(path(0, 1).is_empty());
-        assert_eq!(path(0, 8), [
-            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-        ]);
-        assert_eq!(path(5, 8), [
-            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ]);
+        assert_eq!(
+            path(0, 8),
+            [
+                "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+                "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+                "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+            ]
+        );
+        assert_eq!(
+            path(5, 8),
+            [
+                "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+                "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+                "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+            ]
+        );
         assert_eq!(path(2, 3), ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]);
     }
 

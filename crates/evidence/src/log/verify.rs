@@ -137,10 +137,7 @@ fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut Lo
         }
     }
     checkpoints.sort_by_key(|(_, checkpoint)| checkpoint.size());
-    report.consulted = checkpoints
-        .iter()
-        .map(|(source, c)| Consulted { source: source.clone(), size: c.size(), at: c.at() })
-        .collect();
+    report.consulted = checkpoints.iter().map(|(source, c)| Consulted { source: source.clone(), size: c.size(), at: c.at() }).collect();
     History { checkpoints, roots: HashMap::new() }
 }
 
@@ -166,12 +163,7 @@ impl History {
 }
 
 /// The checkpoint to verify against: the log's own, or if that cannot be used the newest from elsewhere.
-fn reference(
-    dir: &LogDirectory,
-    key: &CheckpointVerifier,
-    history: &History,
-    report: &mut LogReport,
-) -> Option<SignedCheckpoint> {
+fn reference(dir: &LogDirectory, key: &CheckpointVerifier, history: &History, report: &mut LogReport) -> Option<SignedCheckpoint> {
     let reason = match read_at_most(&dir.path().join("checkpoint"), LONGEST_CHECKPOINT) {
         Ok(note) => match SignedCheckpoint::verify(&note, key) {
             Ok(checkpoint) => return Some(checkpoint),
@@ -306,7 +298,9 @@ impl<'a> StoredTiles<'a> {
         if number == edge && width > 0 {
             return if self.edge_authentic { self.dir.tile(level, number, width).ok() } else { None };
         }
-        if level > 0 && let Some(known) = self.cache.get(&(level, number)) {
+        if level > 0
+            && let Some(known) = self.cache.get(&(level, number))
+        {
             return known.clone();
         }
         let wanted = self.parent(level, number);
@@ -325,12 +319,7 @@ impl<'a> StoredTiles<'a> {
     }
 }
 
-fn name_what_is_wrong(
-    dir: &LogDirectory,
-    reference: &SignedCheckpoint,
-    history: &mut History,
-    report: &mut LogReport,
-) {
+fn name_what_is_wrong(dir: &LogDirectory, reference: &SignedCheckpoint, history: &mut History, report: &mut LogReport) {
     let mut tiles = StoredTiles::new(dir, reference);
     let mut alignment = Alignment::default();
     let mut edge = Edge::default();
@@ -366,13 +355,7 @@ fn name_what_is_wrong(
 
 /// What should stand in one group: what its authentic tile says; else what its leaves say, if they add up to the
 /// authentic tile above; else what its tile says, for want of better.
-fn expected_hashes(
-    tiles: &mut StoredTiles<'_>,
-    number: u64,
-    width: u16,
-    leaves: &[Hash],
-    found: &mut Vec<Finding>,
-) -> Vec<Option<Hash>> {
+fn expected_hashes(tiles: &mut StoredTiles<'_>, number: u64, width: u16, leaves: &[Hash], found: &mut Vec<Finding>) -> Vec<Option<Hash>> {
     if let Some(authentic) = tiles.authentic(0, number) {
         return authentic.into_iter().map(Some).collect();
     }
@@ -401,14 +384,7 @@ fn expected_hashes(
 
 /// Puts the leaves of a group beside what should be there. Where the file's framing is broken, the leaves after the
 /// first wrong one are not what they seem and are not compared.
-fn meet_group(
-    alignment: &mut Alignment,
-    group: &Group,
-    hashes: &[Hash],
-    expected: &[Option<Hash>],
-    first: u64,
-    found: &mut Vec<Finding>,
-) {
+fn meet_group(alignment: &mut Alignment, group: &Group, hashes: &[Hash], expected: &[Option<Hash>], first: u64, found: &mut Vec<Finding>) {
     let broken = group.wrong.is_some() && (group.leaves.is_empty() || framing_is_broken(hashes, expected));
     let whole = if broken {
         let agree = hashes.iter().zip(expected).take_while(|(hash, expected)| Some(**hash) == **expected).count();

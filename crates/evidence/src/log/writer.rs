@@ -52,7 +52,8 @@ pub enum LogError {
     /// The store says something else about an entry than the log does.
     #[error(
         "entry {index}{} differs from what the log has there: one of the two was changed; \
-         run `tidegate audit verify` and `tidegate audit replay`", named(id)
+         run `tidegate audit verify` and `tidegate audit replay`",
+        named(id)
     )]
     LeafDiffers {
         /// Which entry.
@@ -276,9 +277,7 @@ impl LogWriter {
 
     fn force(&self) -> Result<(), LogError> {
         match self.sync {
-            Fsync::AtCheckpoint => {
-                syncfs(&self.folder).map_err(|e| io_error("sync", self.dir.path())(e.into()))
-            }
+            Fsync::AtCheckpoint => syncfs(&self.folder).map_err(|e| io_error("sync", self.dir.path())(e.into())),
             Fsync::Never => Ok(()),
         }
     }
@@ -394,9 +393,7 @@ fn restore_edge(dir: &LogDirectory, checkpoint: &SignedCheckpoint) -> Result<(Ed
         return Ok((edge, Vec::new()));
     }
     let path = tile_path(TileKind::Entries, number, width);
-    let bytes = dir
-        .read(TileKind::Entries, number, width)
-        .map_err(|e| damaged(format!("cannot read `{}`: {e}", path.display())))?;
+    let bytes = dir.read(TileKind::Entries, number, width).map_err(|e| damaged(format!("cannot read `{}`: {e}", path.display())))?;
     let mut bundle = Vec::new();
     let leaves = leaves::split(&bytes).0;
     for (i, hash) in edge.tile(0).iter().enumerate() {

@@ -61,8 +61,8 @@ fn each<R: Read>(
         }
         let elapsed = jiff::SignedDuration::from_micros(i64::try_from(frame.at_us).unwrap_or(i64::MAX));
         let at = started.checked_add(elapsed).unwrap_or(jiff::Timestamp::MAX).to_string();
-        let activity = serde_json::from_slice(&frame.bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&frame.bytes).into_owned()));
+        let activity =
+            serde_json::from_slice(&frame.bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&frame.bytes).into_owned()));
         write(at, frame.at_us, frame.channel, activity)?;
     }
     Ok(())

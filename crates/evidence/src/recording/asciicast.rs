@@ -34,12 +34,7 @@ struct Head<'a> {
 ///
 /// # Errors
 /// When the recording cannot be read on, or the export cannot be written; what was written up to there is whole lines.
-pub fn export<R: Read>(
-    reader: &mut RecordingReader<R>,
-    channel: u32,
-    with_input: bool,
-    out: &mut impl Write,
-) -> Result<(), ExportError> {
+pub fn export<R: Read>(reader: &mut RecordingReader<R>, channel: u32, with_input: bool, out: &mut impl Write) -> Result<(), ExportError> {
     let about = reader.about().clone();
     let title = printable(&format!("{} on {} ({})", about.person, about.resource, about.session));
     let timestamp = about.started.as_second();

@@ -115,7 +115,9 @@ fn is_torn(rest: &[u8]) -> bool {
     if rest.iter().all(|b| *b == 0) {
         return true;
     }
-    let Some(head) = rest.first_chunk::<CHUNK_HEAD>() else { return b"TGc1".starts_with(&rest[..rest.len().min(4)]) || rest.starts_with(b"TGc1") };
+    let Some(head) = rest.first_chunk::<CHUNK_HEAD>() else {
+        return b"TGc1".starts_with(&rest[..rest.len().min(4)]) || rest.starts_with(b"TGc1");
+    };
     match ChunkHead::decode(head) {
         Some(head) => rest.len() < head.chunk_len() && !is_whole_with_another_length(rest),
         None => false,

@@ -234,9 +234,8 @@ impl WholeChunk {
             cipher.open_in_place(self.head.nonce(), Aad::from(aad), &mut tag).map_err(|_| ChunkError::Open(number))?;
             return Ok(sealed);
         }
-        let compressed = cipher
-            .open_in_place(self.head.nonce(), Aad::from(self.head.encode()), &mut sealed)
-            .map_err(|_| ChunkError::Open(number))?;
+        let compressed =
+            cipher.open_in_place(self.head.nonce(), Aad::from(self.head.encode()), &mut sealed).map_err(|_| ChunkError::Open(number))?;
         let mut raw = Vec::with_capacity(self.head.raw_len as usize);
         let length = decompressor.decompress_to_buffer(compressed, &mut raw).map_err(|_| ChunkError::Content(number))?;
         if length != self.head.raw_len as usize {

@@ -194,14 +194,7 @@ mod tests {
     #[test]
     fn a_length_beyond_the_chunk_is_refused() {
         let mut encoded = Vec::new();
-        let piece = Piece {
-            at_us: 1,
-            channel: 2,
-            direction: Direction::Output,
-            kind: FrameKind::Bytes,
-            part: None,
-            bytes: b"abc",
-        };
+        let piece = Piece { at_us: 1, channel: 2, direction: Direction::Output, kind: FrameKind::Bytes, part: None, bytes: b"abc" };
         piece.encode(&mut encoded);
         for length in [4u32, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
             encoded[14..18].copy_from_slice(&length.to_be_bytes());

@@ -45,11 +45,7 @@ impl std::fmt::Debug for RecordingHandle {
 }
 
 impl RecordingHandle {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        budget: usize,
-        live: Arc<Mutex<HashMap<String, Weak<Shared>>>>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, budget: usize, live: Arc<Mutex<HashMap<String, Weak<Shared>>>>) -> Self {
         Self { shared, budget, live }
     }
 
@@ -125,10 +121,12 @@ impl RecordingHandle {
 
     /// Why nothing can be recorded: what failed, or that it was closed.
     fn failure(&self) -> RecorderFailure {
-        self.shared.standing.borrow().failed.clone().unwrap_or_else(|| RecorderFailure {
-            recording: self.shared.id.clone(),
-            reason: "it was closed".into(),
-        })
+        self.shared
+            .standing
+            .borrow()
+            .failed
+            .clone()
+            .unwrap_or_else(|| RecorderFailure { recording: self.shared.id.clone(), reason: "it was closed".into() })
     }
 
     /// Resolves when nothing can be recorded any more because writing failed; never otherwise.
@@ -171,7 +169,7 @@ impl Drop for RecordingHandle {
 
 #[cfg(test)]
 impl RecordingHandle {
-    /// From now on writing fails: the file is only open for reading.
+    /// From now on the disk is full.
     pub(crate) fn break_for_test(&self) {
         lock(&self.shared.sink).break_for_test();
     }

@@ -99,11 +99,7 @@ pub struct Opening {
 }
 
 /// The bytes before the first chunk, and the digest that the first chunk commits to.
-pub(crate) fn encode(
-    about: &About,
-    commitments: ([u8; 32], [u8; 32]),
-    keys: &KeyBlock,
-) -> Result<(Vec<u8>, [u8; 32]), HeaderError> {
+pub(crate) fn encode(about: &About, commitments: ([u8; 32], [u8; 32]), keys: &KeyBlock) -> Result<(Vec<u8>, [u8; 32]), HeaderError> {
     let malformed = |e: serde_json::Error| HeaderError::Malformed(e.to_string());
     let block = serde_json::to_vec(keys).map_err(malformed)?;
     let header = Header {
@@ -211,8 +207,8 @@ impl Opening {
         if self.key_state() == KeyState::Destroyed {
             return Err(KeyError::Destroyed);
         }
-        let block: KeyBlock = serde_json::from_slice(&self.key_block)
-            .map_err(|_| KeyError::Unwrap("the recording's key block was altered".into()))?;
+        let block: KeyBlock =
+            serde_json::from_slice(&self.key_block).map_err(|_| KeyError::Unwrap("the recording's key block was altered".into()))?;
         block.unwrap(identity)
     }
 

@@ -203,10 +203,7 @@ pub(crate) struct KeyBlock {
 }
 
 impl KeyBlock {
-    pub(crate) fn wrap(
-        output: (&DataKey, &KeyRecipients),
-        input: (&DataKey, &KeyRecipients),
-    ) -> Result<Self, KeyError> {
+    pub(crate) fn wrap(output: (&DataKey, &KeyRecipients), input: (&DataKey, &KeyRecipients)) -> Result<Self, KeyError> {
         if output.1.is_empty() {
             return Err(KeyError::NoRecipient("output"));
         }

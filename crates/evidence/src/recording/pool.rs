@@ -215,17 +215,17 @@ impl Drop for Inner {
             // A worker that panicked has nothing left to say.
             let _ = thread.join();
         }
+        // Nobody would ever come for what these still record.
+        let left: Vec<Arc<Shared>> = lock(&self.live).values().filter_map(Weak::upgrade).collect();
+        for recording in left {
+            recording.fail("the recorder has stopped".into());
+        }
     }
 }
 
 /// Each second, if anything was written: one `syncfs` for all recordings. If the disk refuses, none of them can be
 /// trusted to be there, and all end.
-fn sync_each_second(
-    dir: &File,
-    unsynced: &AtomicBool,
-    live: &Mutex<HashMap<String, Weak<Shared>>>,
-    stop: &(Mutex<bool>, Condvar),
-) {
+fn sync_each_second(dir: &File, unsynced: &AtomicBool, live: &Mutex<HashMap<String, Weak<Shared>>>, stop: &(Mutex<bool>, Condvar)) {
     let mut stopped = lock(&stop.0);
     while !*stopped {
         stopped = stop.1.wait_timeout(stopped, SYNC_EVERY).unwrap_or_else(PoisonError::into_inner).0;

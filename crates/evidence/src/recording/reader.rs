@@ -165,13 +165,7 @@ impl<R: Read> RecordingReader<R> {
         Ok(())
     }
 
-    fn put_together(
-        &mut self,
-        chunk: u64,
-        activity: u32,
-        last: bool,
-        bytes: &[u8],
-    ) -> Result<Option<Bytes>, ReadError> {
+    fn put_together(&mut self, chunk: u64, activity: u32, last: bool, bytes: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let open = self.activities.len();
         let parts = self.activities.entry(activity).or_default();
         if parts.len() + bytes.len() > LONGEST_ACTIVITY || open > MANY_ACTIVITIES {

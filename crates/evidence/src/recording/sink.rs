@@ -54,12 +54,7 @@ pub(crate) fn file_name(recording: &str) -> Result<String, SinkError> {
 
 impl Sink {
     /// Makes the file, which must not be there yet, and writes its header.
-    pub(crate) fn create(
-        dir: &Path,
-        about: &About,
-        output_to: &KeyRecipients,
-        input_to: &KeyRecipients,
-    ) -> Result<Self, SinkError> {
+    pub(crate) fn create(dir: &Path, about: &About, output_to: &KeyRecipients, input_to: &KeyRecipients) -> Result<Self, SinkError> {
         let path = dir.join(file_name(&about.recording)?);
         let (output, input) = (DataKey::generate()?, DataKey::generate()?);
         let keys = KeyBlock::wrap((&output, output_to), (&input, input_to))?;
@@ -75,14 +70,7 @@ impl Sink {
     }
 
     /// Compresses, seals and writes one chunk.
-    pub(crate) fn write(
-        &mut self,
-        tools: &mut Tools,
-        stream: Stream,
-        first_at_us: u64,
-        frames: u32,
-        raw: &[u8],
-    ) -> Result<(), SinkError> {
+    pub(crate) fn write(&mut self, tools: &mut Tools, stream: Stream, first_at_us: u64, frames: u32, raw: &[u8]) -> Result<(), SinkError> {
         let (number, previous) = (self.chunks, self.chain);
         let head = ChunkHead { stream, number, first_at_us, frames, raw_len: 0, sealed_len: 0, previous };
         let key = if stream == Stream::Input { &self.input } else { &self.output };
@@ -142,6 +130,6 @@ impl Tools {
 #[cfg(test)]
 impl Sink {
     pub(crate) fn break_for_test(&mut self) {
-        self.file = File::open("/dev/null").unwrap();
+        self.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
     }
 }

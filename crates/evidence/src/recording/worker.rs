@@ -126,11 +126,7 @@ fn serve(recording: &Arc<Shared>, call: Call, tools: &mut Tools) -> Result<u64, 
 
 /// Forces several recordings to the disk at once, then tells those who wait for it.
 fn sync_together(written: &[(Arc<Shared>, u64)], dir: &File) {
-    let all = if written.len() > MANY_FILES {
-        Some(rustix::fs::syncfs(dir).map_err(|e| SinkError::Write(e.into())))
-    } else {
-        None
-    };
+    let all = if written.len() > MANY_FILES { Some(rustix::fs::syncfs(dir).map_err(|e| SinkError::Write(e.into()))) } else { None };
     for (recording, accepted) in written {
         let synced = match &all {
             Some(Ok(())) => Ok(()),

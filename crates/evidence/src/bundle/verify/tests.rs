@@ -6,9 +6,7 @@ use crate::log::checkpoint::CheckpointKey;
 use crate::log::texts::SideText;
 use crate::log::tiles::LogDirectory;
 use crate::log::writer::{Fsync, LogWriter};
-use crate::recording::{
-    About, Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool,
-};
+use crate::recording::{About, Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool};
 use access::event::{Actor, EntryDraft, Progress};
 use access::ids::{GrantId, PrincipalId, RecordingId, UserId};
 use access::request::Door;
@@ -220,12 +218,12 @@ async fn every_flipped_byte_is_found_and_named() {
             std::thread::spawn(move || {
                 let mut bytes = exported.bytes.clone();
                 for byte in (half..bytes.len()).step_by(2) {
-                    for bit in [0x01, 0x20] {
-                        bytes[byte] ^= bit;
-                        let findings = exported.verify(&bytes).findings;
-                        assert!(exported.is_named(byte, &parts, &findings), "byte {byte} flipped by {bit}: {findings:?}");
-                        bytes[byte] ^= bit;
-                    }
+                    // The case of a letter, the lowest bit of anything else: what a lenient reader would let pass.
+                    let bit = if bytes[byte].is_ascii_alphabetic() { 0x20 } else { 0x01 };
+                    bytes[byte] ^= bit;
+                    let findings = exported.verify(&bytes).findings;
+                    assert!(exported.is_named(byte, &parts, &findings), "byte {byte} flipped by {bit}: {findings:?}");
+                    bytes[byte] ^= bit;
                 }
             })
         })
@@ -300,10 +298,7 @@ async fn what_is_not_under_a_checkpoint_yet_is_not_exported() {
         export.write(&log, &exported.key, at(99), &to).map_err(|e| e.to_string())
     };
     export(6).unwrap();
-    assert_eq!(
-        export(7).unwrap_err(),
-        "entry 7 is newer than the newest checkpoint, of 7 entries; wait a minute and export again"
-    );
+    assert_eq!(export(7).unwrap_err(), "entry 7 is newer than the newest checkpoint, of 7 entries; wait a minute and export again");
 }
 
 #[test]

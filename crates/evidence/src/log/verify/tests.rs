@@ -174,10 +174,7 @@ fn swapped_entries_are_both_named() {
         let mut leaves: Vec<Vec<u8>> = (0..SIZE).map(leaf).collect();
         leaves.swap(a as usize, b as usize);
         copy.rewrite(&leaves);
-        assert_eq!(
-            copy.sentences(),
-            [format!("entries {a} (`{}`) and {b} (`{}`) have changed places", id(a), id(b))]
-        );
+        assert_eq!(copy.sentences(), [format!("entries {a} (`{}`) and {b} (`{}`) have changed places", id(a), id(b))]);
     }
 }
 
@@ -202,10 +199,8 @@ fn an_inserted_entry_a_missing_bundle_and_a_cut_one_are_named() {
 fn truncation_rollback_and_fork_are_found_against_any_other_checkpoint() {
     let copy = Copy::of(100, leaf);
     let early = copy.key().verifier().clone();
-    let note = |checkpoint: &SignedCheckpoint, source: &str| OtherCheckpoint {
-        source: source.into(),
-        notes: Ok(checkpoint.note().to_vec()),
-    };
+    let note =
+        |checkpoint: &SignedCheckpoint, source: &str| OtherCheckpoint { source: source.into(), notes: Ok(checkpoint.note().to_vec()) };
     let at_150 = copy.grow(100..150, leaf);
     // The same key signs the same first 100 entries, then others: a fork.
     let forked = Copy { dir: tempfile::tempdir().unwrap(), secret: copy.secret.clone() };
@@ -236,10 +231,7 @@ fn what_could_not_be_consulted_is_said() {
     let copy = Copy::new();
     let stranger = Copy::new();
     let elsewhere = CheckpointKey::parse(&CheckpointKey::generate("other.example.com/audit").unwrap()).unwrap();
-    let note = |source: &str, notes: Result<Vec<u8>, &str>| OtherCheckpoint {
-        source: source.into(),
-        notes: notes.map_err(Into::into),
-    };
+    let note = |source: &str, notes: Result<Vec<u8>, &str>| OtherCheckpoint { source: source.into(), notes: notes.map_err(Into::into) };
     let report = copy.verify(&[
         note("a bucket", Err("no such key")),
         note("a file", Ok(b"nonsense".to_vec())),
@@ -285,9 +277,12 @@ fn texts_match_are_erased_or_are_named() {
     assert_eq!((report.texts_matching, report.texts_erased, report.is_sound()), (2, 3, true));
 
     fs::write(copy.path("texts.jsonl"), line(0, &text(1)) + "{}\n" + &line(9, &text(9))).unwrap();
-    assert_eq!(copy.sentences(), [
-        "line 2 of the side records cannot be read".to_owned(),
-        format!("the text `reason` of entry `{}` is not the one that was logged", id(0)),
-        format!("there are texts for `{}`, but no such entry", id(9)),
-    ]);
+    assert_eq!(
+        copy.sentences(),
+        [
+            "line 2 of the side records cannot be read".to_owned(),
+            format!("the text `reason` of entry `{}` is not the one that was logged", id(0)),
+            format!("there are texts for `{}`, but no such entry", id(9)),
+        ]
+    );
 }
