@@ -22,6 +22,13 @@ pub(crate) fn own_directory(dir: &Path) -> Result<(), KeyringError> {
     Ok(())
 }
 
+/// Keeps other processes (`tidegate doctor`, a second start) from the directory until it is dropped; waits for them first.
+pub(crate) fn lock(dir: &Path) -> Result<File, KeyringError> {
+    let open = File::open(dir).map_err(io_error("open", dir))?;
+    rustix::fs::flock(&open, rustix::fs::FlockOperation::LockExclusive).map_err(|error| io_error("lock", dir)(error.into()))?;
+    Ok(open)
+}
+
 /// Reads a file that only its owner may read, `None` if it is not there.
 pub(crate) fn read_private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
     let file = match File::open(path) {

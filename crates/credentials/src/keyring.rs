@@ -243,6 +243,7 @@ impl Keyring {
     /// When a file or the directory is open to others, altered, missing, or sealed by another sealing key.
     pub fn open_or_create(dir: &Path, source: &SealingSource, now: Timestamp) -> Result<Self, KeyringError> {
         files::own_directory(dir)?;
+        let _lock = files::lock(dir)?;
         let paths = key_paths(dir)?;
         let inventory = read_inventory(dir)?;
         let sealing = match (source.load()?, source) {
@@ -307,17 +308,23 @@ impl Keyring {
     /// # Errors
     /// When the new key can't be made or written; then the old one stays.
     pub fn rotate(&mut self, kind: KeyKind, now: Timestamp) -> Result<Rotated, KeyringError> {
-        let old = self.current(kind)?.id;
+        let _lock = files::lock(&self.dir)?;
+        let (dir, sealing) = (&self.dir, &self.sealing);
+        let current = self.keys.iter_mut().find(|key| key.kind == kind && key.retired_at.is_none());
+        let current = current.ok_or_else(|| KeyringError::Missing(kind, dir.clone()))?;
+        let old = current.id;
         let key = make(kind, now)?;
         let new = key.id;
         // The new one first: a crash in between leaves two, and `settle` retires the older.
-        key.write(&self.dir, &[&self.sealing])?;
-        self.keys.push(key);
-        let (dir, sealing) = (&self.dir, &self.sealing);
-        if let Some(key) = self.keys.iter_mut().find(|key| key.id == old) {
-            key.retired_at = Some(micros(now));
-            key.write(dir, &[sealing])?;
+        key.write(dir, &[sealing])?;
+        current.retired_at = Some(key.created_at);
+        if let Err(error) = current.write(dir, &[sealing]) {
+            current.retired_at = None;
+            let path = key.path(dir);
+            std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?;
+            return Err(error);
         }
+        self.keys.push(key);
         Ok(Rotated { kind, old, new })
     }
 
@@ -330,6 +337,7 @@ impl Keyring {
         if self.keys[at].retired_at.is_none() || !self.keys[at].kind.can_be_forgotten() {
             return Err(KeyringError::Needed(id));
         }
+        let _lock = files::lock(&self.dir)?;
         let path = self.keys[at].path(&self.dir);
         std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?;
         files::sync_parent(&path)?;
@@ -350,6 +358,7 @@ impl Keyring {
         new: SealingKey,
         hand_over: impl FnOnce(&SealingKey) -> Result<(), KeyringError>,
     ) -> Result<(), KeyringError> {
+        let _lock = files::lock(&self.dir)?;
         for key in &self.keys {
             key.write(&self.dir, &[&self.sealing, &new])?;
         }

@@ -174,6 +174,31 @@ fn a_crash_between_new_and_old_leaves_one_current_key() {
     assert_eq!(home.open().unwrap().describe(), ring.describe(), "and it stays so");
 }
 
+#[test]
+fn a_rotation_that_cannot_be_written_leaves_the_old_key_in_force() {
+    let home = Home::new();
+    let mut ring = home.open().unwrap();
+    let before = ring.describe();
+    // Something stands where the old key's file would be written anew.
+    let obstacle = home.key_file(KeyKind::TargetCa).with_extension("tmp");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(matches!(ring.rotate(KeyKind::TargetCa, later(5)), Err(KeyringError::Io { .. })));
+    assert_eq!(ring.describe(), before);
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(home.open().unwrap().describe(), before);
+    assert!(ring.rotate(KeyKind::TargetCa, later(5)).is_ok());
+}
+
+#[test]
+fn two_starts_at_once_make_one_set_of_keys() {
+    let home = Home::new();
+    let seen: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| home.open().unwrap().describe())).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert!(seen.iter().all(|keys| *keys == seen[0] && keys.len() == KeyKind::ALL.len()));
+}
+
 // covers: G1, CRED-6
 #[test]
 fn the_sealing_key_can_be_replaced_and_a_crash_anywhere_loses_nothing() {
