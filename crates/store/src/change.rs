@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use access::event::{Entry, EntryDraft};
-use access::fold::{RowKey, touches};
+use access::fold::{RowKey, Tables, touches};
 use access::ids::PrincipalId;
 use access::names::SecretName;
-use access::row::{Column, Field, Row};
+use access::row::{Column, Field, Row, json_to_column};
 
 use crate::bundles::BundleFile;
 use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow};
 use crate::database::Sql;
+use crate::entries::LoggedEntry;
 use crate::error::StoreError;
 use crate::table::{insert_row, upsert_row, version_of};
 
@@ -111,6 +112,35 @@ impl Change {
     pub fn put_bundle_files(mut self, files: &[BundleFile]) -> Self {
         let sql: Sql = format!("{} ON CONFLICT (digest, path) DO NOTHING", insert_row::<BundleFile>()).into();
         self.writes.extend(files.iter().map(|file| Write { sql: sql.clone(), args: file.to_columns(), must: None }));
+        self
+    }
+
+    /// Without one of the texts of an entry, and without it in the row where it stands. The leaf keeps its digest.
+    ///
+    /// Only if nobody erased one of that entry's texts since it was read.
+    pub fn erase_text(mut self, logged: &LoggedEntry, name: &str) -> Self {
+        let entry = &logged.entry;
+        let mut left = entry.texts.clone();
+        left.remove(name);
+        let id = entry.id.to_string();
+        self = self.write(
+            "UPDATE entries SET texts = $2 WHERE id = $1 AND texts = $3 AND texts <> $2",
+            vec![Column::Text(id.clone()), json_to_column(&left), json_to_column(&entry.texts)],
+            Some(("entries", id)),
+        );
+        for RowKey { table, key } in touches(&entry.event) {
+            let columns = Tables::SHAPES.iter().find(|(shape, _)| *shape == table).map_or(&[][..], |(_, columns)| columns);
+            let (Some(id), Some(column)) = (columns.first(), columns.iter().find(|c| **c == name)) else { continue };
+            // An edit brings texts of its own; all other texts that stand in rows are given once.
+            self = self.write(
+                format!(
+                    "UPDATE {table} SET \"{column}\" = NULL WHERE \"{id}\" = $1 AND NOT EXISTS \
+                     (SELECT 1 FROM entries WHERE seq > $2 AND name = 'request.edited' AND leaf LIKE $3)"
+                ),
+                vec![Column::Text(key.clone()), Column::Int(logged.seq), Column::Text(format!("%\"{key}\"%"))],
+                None,
+            );
+        }
         self
     }
 

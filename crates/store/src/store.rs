@@ -1,5 +1,7 @@
 //! The store as everybody holds it: opened once, cloned freely.
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +126,7 @@ impl Store {
         }
     }
 
-    async fn open_sqlite(path: &std::path::Path, options: &StoreOptions) -> Result<Self, StoreError> {
+    async fn open_sqlite(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let failed = |error| StoreError::from_sqlx(OPEN, error);
         let file = SqliteConnectOptions::new()
             .filename(path)
@@ -134,7 +136,8 @@ impl Store {
             .busy_timeout(options.patience)
             .statement_cache_capacity(256)
             .disable_statement_logging();
-        let mut connection = file.clone().create_if_missing(true).connect().await.map_err(failed)?;
+        private(path)?;
+        let mut connection = file.connect().await.map_err(failed)?;
         {
             let mut db = Connection::Sqlite(&mut connection);
             db.execute(&"BEGIN IMMEDIATE".into(), &[]).await.map_err(failed)?;
@@ -248,6 +251,17 @@ impl Store {
                 transaction.rollback().await.map_err(failed)?;
                 out
             }
+        }
+    }
+}
+
+/// Makes the file if it isn't there, readable for its owner alone: it holds sealed secrets and what verifies tokens.
+fn private(path: &Path) -> Result<(), StoreError> {
+    match std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let what = format!("`{}` can't be made or written ({error}); check that its directory exists and who owns it", path.display());
+            Err(StoreError::said(OPEN, what))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What both databases promise alike: every test here runs on SQLite and on PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on says where and ends")]
+
 #[path = "contract/stage.rs"]
 #[macro_use]
 mod stage;

@@ -84,11 +84,7 @@ async fn a_gate_that_writes_until_it_is_killed() {
     let writers: Vec<_> = (0..8)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move {
-                loop {
-                    store.commit(Change::new(locks("db-1", round)).and(locks("db-2", round))).await.unwrap();
-                }
-            })
+            tokio::spawn(async move { while store.commit(Change::new(locks("db-1", round)).and(locks("db-2", round))).await.is_ok() {} })
         })
         .collect();
     for writer in writers {
@@ -148,6 +144,9 @@ async fn a_store_that_cannot_be_opened_says_why() {
     std::fs::write(&file, "this is no database, it is a letter to somebody, and long enough for a header of one hundred bytes").unwrap();
     let letter = open(&format!("sqlite:{}", file.display())).await;
     assert!(letter.contains("damaged"), "{letter}");
+    let fresh = directory.path().join("fresh.db");
+    drop(Store::open(&StoreUrl::Sqlite(fresh.clone()), StoreOptions::default()).await.unwrap());
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&fresh).unwrap().permissions()) & 0o777, 0o600);
     let silent = open("postgres://tide@127.0.0.1:1/tide").await;
     assert!(silent.contains("does not answer"), "{silent}");
 }

@@ -45,7 +45,7 @@ on_both! {
         assert_eq!(store.live_sessions().await.unwrap(), []);
         let here = SessionFilter { resource: Some(db), from: Some(at(30)), until: Some(at(31)), ..SessionFilter::default() };
         assert_eq!(store.sessions(&here, &Page::default()).await.unwrap().len(), 1);
-        keep(store, Event::GrantExpired { grant: journey.grant }.pipe(|e| by(journey.ben, 3700, e))).await;
+        keep(store, by(journey.ben, 3700, Event::GrantExpired { grant: journey.grant })).await;
         assert_eq!(store.open_grants().await.unwrap(), []);
     }
 
@@ -71,7 +71,7 @@ on_both! {
 
         let locked = keep(store, locks("db-1", 60)).await;
         let lock = locked.rows.locks.values().next().unwrap().clone();
-        assert_eq!(store.holding_locks(at(61)).await.unwrap(), [lock.clone()]);
+        assert_eq!(store.holding_locks(at(61)).await.unwrap(), std::slice::from_ref(&lock));
         keep(store, by(journey.ben, 62, Event::LockLifted { lock: lock.id })).await;
         assert_eq!(store.holding_locks(at(63)).await.unwrap(), []);
 
@@ -85,10 +85,3 @@ on_both! {
         assert_eq!(store.overdue_reviews_about(journey.ana, at(100)).await.unwrap().len(), 1);
     }
 }
-
-trait Pipe: Sized {
-    fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
-        f(self)
-    }
-}
-impl Pipe for Event {}

@@ -1,8 +1,8 @@
 //! What somebody with the database's password changed, the log tells.
 
-use access::event::SaltedText;
-use access::ids::GrantId;
-use tidegate_store::{Difference, Store, digestible};
+use access::event::Event;
+use access::ids::{GrantId, RequestId};
+use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, digestible};
 
 use crate::committed::{comes, host_key, invitation, invites, issues, keyed, learns, seals, secret, token};
 use crate::story::*;
@@ -97,14 +97,32 @@ on_both! {
         assert_ne!(keyed(&digestible(&secret("AAAA"))), keyed(&digestible(&secret("BBBB"))));
     }
 
-    async fn a_text_that_was_erased_in_log_and_row_is_no_difference(stage) {
+    async fn an_erased_text_is_gone_from_log_and_row_and_no_difference(stage) {
         let journey = journey(&stage.store).await;
-        let entry = stage.store.entries_from(0, 100).await.unwrap();
-        assert!(entry.is_empty(), "nothing has a place yet");
-        let salted = |text: &str| SaltedText::new(text.to_owned());
-        assert_ne!(salted("x").digest(), salted("x").digest());
-        stage.behind.run("UPDATE entries SET texts = '{}' WHERE name = 'request.submitted'").await.unwrap();
-        stage.behind.run(&format!("UPDATE requests SET reason = NULL WHERE id = '{}'", journey.request)).await.unwrap();
+        let filter = EntryFilter { name: Some("request.submitted".into()), ..EntryFilter::default() };
+        let logged = stage.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: false }).await.unwrap().remove(0);
+        assert_eq!(logged.entry.text("reason"), Some("the orders are stuck"));
+        stage.store.commit(Change::new(starts("gate-1", 90)).erase_text(&logged, "reason")).await.unwrap();
+        let left = stage.store.entry(logged.entry.id).await.unwrap().unwrap();
+        assert_eq!((left.entry.text("reason"), &left.leaf), (None, &logged.leaf));
+        assert_eq!(stage.store.request(journey.request).await.unwrap().unwrap().reason, None);
+        assert_eq!(differences(&stage.store).await, []);
+        assert_eq!(stage.behind.run("UPDATE entries SET texts = texts WHERE texts LIKE '%orders%'").await.unwrap(), 0);
+        let again = stage.store.commit(Change::new(starts("gate-1", 91)).erase_text(&logged, "reason")).await.unwrap_err();
+        assert!(matches!(again, CommitError::Conflict { table: "entries", .. }), "{again}");
+    }
+
+    async fn a_text_that_was_replaced_before_is_erased_in_the_log_alone(stage) {
+        let (ana, request) = (somebody(), RequestId::generate(at(1)));
+        let first = keep(&stage.store, asks(ana, request, "db-1", 1)).await.entries[0].id;
+        let Event::RequestSubmitted { asked, limits, mfa, terms, bundle, policy, expires_at, .. } = asks(ana, request, "db-1", 1).event else {
+            panic!("not a request")
+        };
+        let edited = by(ana, 2, Event::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at });
+        keep(&stage.store, edited.text("reason", Some("the orders are stuck"))).await;
+        let logged = stage.store.entry(first).await.unwrap().unwrap();
+        stage.store.commit(Change::new(starts("gate-1", 3)).erase_text(&logged, "reason")).await.unwrap();
+        assert_eq!(stage.store.request(request).await.unwrap().unwrap().reason.as_deref(), Some("the orders are stuck"));
         assert_eq!(differences(&stage.store).await, []);
     }
 }
