@@ -26,16 +26,14 @@ impl Gate {
         Ok(self.judge_request(&situation, request.ask()))
     }
 
-    /* WAIT
     /// Why policy says what it says, step by step.
     ///
     /// # Errors
     /// If the caller is disabled or the store can't be reached.
-    pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::Explanation, Refusal> {
+    pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::explain::Explanation, Refusal> {
         let situation = self.situation(&caller.who).await?;
         Ok(self.bundle.load().explain(&situation, &Ask::from(request)))
     }
-    WAIT */
 
     /// The resource and role that `resource[+role]` means for this caller.
     ///

@@ -58,6 +58,14 @@ pub struct Settings {
     pub addresses: Vec<std::net::IpAddr>,
 }
 
+impl Settings {
+    /// The name of this node's audit log, as its checkpoints say it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("tidegate/{}", self.node)
+    }
+}
+
 /// The gate.
 pub struct Gate {
     pub(crate) store: Store,

@@ -23,6 +23,9 @@ pub mod start;
 pub mod submit;
 pub mod sweep;
 
+pub mod export;
+pub mod history;
+
 pub mod authorize;
 pub mod people;
 pub mod reload;

@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use access::event::{Actor, EntryDraft, Event};
+use access::identity::PersonState;
 use access::ids::{BundleId, GrantId};
+use access::names::Username;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
 use policy::{Act, Bundle, Noun, Object, Problems};
-use store::Change;
+use store::{Change, Page};
 
 use crate::Caller;
-use crate::gate::{Gate, refused};
+use crate::gate::{Gate, refused, unavailable};
 
 /// What an activation did.
 #[derive(Debug, Clone)]
@@ -62,7 +64,7 @@ impl Gate {
         if next.digest() == in_force.digest() {
             return Ok(Activated { digest: next.digest().to_owned(), changed: false, diff: String::new(), withdrawn: Vec::new() });
         }
-        let diff = String::new(); // WAIT policy::diff
+        let diff = policy::diff::diff(&in_force, &next, &self.everybody().await?, self.now()).to_string();
         let digest = next.digest().to_owned();
         {
             let _one_at_a_time = self.redeciding.lock().await;
@@ -77,6 +79,20 @@ impl Gate {
         }
         let withdrawn = self.redecide_all().await;
         Ok(Activated { digest, changed: true, diff, withdrawn })
+    }
+}
+
+impl Gate {
+    /// The names of everybody who may sign in.
+    async fn everybody(&self) -> Result<Vec<Username>, Refusal> {
+        let mut names = Vec::new();
+        let mut page = Page::first(1_000);
+        loop {
+            let people = self.store.people(Some(PersonState::Active), &page).await.map_err(unavailable)?;
+            let Some(last) = people.last() else { return Ok(names) };
+            page = page.after(last.id);
+            names.extend(people.into_iter().map(|person| person.username));
+        }
     }
 }
 

@@ -1,0 +1,37 @@
+# make demo    builds Tidegate and runs the whole journey on this machine
+# make test    everything that must hold, with real servers and clients
+# make check   formatting and lints
+# make bench   side-by-side measurements, as ratios
+# make soak    the same at full scale
+# make setup   what all of these need first: packages of Debian, and the patched SSH library
+
+CARGO ?= cargo
+PATCHED = .patched/russh/Cargo.toml
+
+.PHONY: demo test check bench soak setup
+.DEFAULT_GOAL := test
+
+setup: $(PATCHED)
+	@scripts/packages
+
+$(PATCHED): patches/russh.patch patches/russh/Cargo.toml scripts/patched-russh
+	@scripts/patched-russh
+
+demo: setup
+	$(CARGO) build --release --locked -p tidegate
+	target/release/tidegate demo
+
+test: setup
+	@scripts/test
+
+check: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	 else echo "cargo-deny is not installed; the test suite checks licences and TLS providers"; fi
+
+bench: setup
+	@scripts/bench
+
+soak: setup
+	@scripts/soak

@@ -1,0 +1,251 @@
+//! `tidegate demo`: the whole journey on one machine, in one command.
+//!
+//! It is a normal server: its configuration, policy and state stay in its directory, and `tidegate serve --config` runs it
+//! as well. What the demo adds is a real OpenSSH server as target, and people with keys, certificates and tokens.
+
+mod people;
+mod screen;
+mod target;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use credentials::keyring::Keyring;
+use serde::{Deserialize, Serialize};
+use workflow::clock::{SystemTime, TimeSource as _};
+
+use crate::config::{Config, Environment};
+use crate::node::Node;
+use crate::serve::stop_asked_for;
+
+/// The example company, as it stands in `examples/policy`.
+const POLICY: &[(&str, &str)] = &[
+    ("access.cedar", include_str!("../../../../examples/policy/access.cedar")),
+    ("approvals.toml", include_str!("../../../../examples/policy/approvals.toml")),
+    ("oversight.cedar", include_str!("../../../../examples/policy/oversight.cedar")),
+    ("people.toml", include_str!("../../../../examples/policy/people.toml")),
+    ("resources.toml", include_str!("../../../../examples/policy/resources.toml")),
+    ("roles.toml", include_str!("../../../../examples/policy/roles.toml")),
+    ("tests/access.toml", include_str!("../../../../examples/policy/tests/access.toml")),
+    ("tests/oversight.toml", include_str!("../../../../examples/policy/tests/oversight.toml")),
+    ("tiers.toml", include_str!("../../../../examples/policy/tiers.toml")),
+    ("windows.toml", include_str!("../../../../examples/policy/windows.toml")),
+];
+
+/// How the demo is run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoArgs {
+    /// Where it keeps everything; made if it is not there, taken up again if it is a demo's.
+    #[arg(long, value_name = "DIR", default_value = "tidegate-demo")]
+    pub dir: PathBuf,
+    /// Write a JSON file here once everything answers: addresses, resources, and each person's key, certificate and token.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// What other tools need to use the demo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    /// The API's URL.
+    pub api: String,
+    /// Where `ssh` connects to.
+    pub ssh: SshAddress,
+    /// What can be asked for.
+    pub resources: Vec<DemoResource>,
+    /// Who can ask.
+    pub people: Vec<DemoPerson>,
+    /// The directory of the demo.
+    pub dir: PathBuf,
+    /// The configuration file of the server.
+    pub config: PathBuf,
+    /// The key that verifies the audit log's checkpoints.
+    pub checkpoint_verifier: PathBuf,
+}
+
+/// Where `ssh` connects to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SshAddress {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// A `known_hosts` file that holds the gate's host key.
+    pub known_hosts: PathBuf,
+}
+
+/// A resource of the demo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DemoResource {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its tier.
+    pub tier: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
+}
+
+/// A person or workload of the demo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DemoPerson {
+    /// How they sign in.
+    pub username: String,
+    /// How they are called.
+    pub name: String,
+    /// `usr_…` or `wkl_…`.
+    pub id: String,
+    /// Their private SSH key, registered with the gate.
+    pub key: PathBuf,
+    /// A login certificate over another key of theirs; the private key is beside it, without `-cert.pub`.
+    pub certificate: Option<PathBuf>,
+    /// An API token.
+    pub token: String,
+    /// An `ssh_config` of theirs with a host `NAME.tide` for each resource.
+    pub ssh_config: PathBuf,
+}
+
+/// Runs the demo until it is told to stop.
+///
+/// # Errors
+/// If a part of it can't start.
+pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    fs::create_dir_all(&args.dir).with_context(|| format!("cannot make `{}`", args.dir.display()))?;
+    let dir = fs::canonicalize(&args.dir)?;
+    let config_file = dir.join("tidegate.toml");
+    let first_time = !config_file.exists();
+    if first_time && fs::read_dir(&dir)?.next().is_some() {
+        bail!("`{}` is not empty and holds no demo; name another directory with `--dir`", dir.display());
+    }
+    let environment = Environment { data_dir: None, store_url: None, sealing_key_file: None, config: None };
+    let data_dir = dir.join("data");
+    let target_port = if first_time { free_port()? } else { target::kept_port(&dir)? };
+    if first_time {
+        private_dir(&data_dir)?;
+        private_dir(&data_dir.join("keys"))?;
+        write_config(&dir, &config_file)?;
+    }
+    let config = Config::load(Some(&config_file), &environment).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+    let target_ca = {
+        let now = SystemTime.wall();
+        let keyring = Keyring::open_or_create(&data_dir.join("keys"), &config.sealing, now)?;
+        keyring.target_cas().iter().filter_map(|(key, _)| key.to_openssh().ok()).collect::<Vec<_>>()
+    };
+    let target = target::Target::start(&dir.join("target"), target_port, &target_ca)?;
+    if first_time {
+        write_policy(&dir.join("policy"), &target)?;
+    }
+    let mut node = Node::start(&config, Arc::new(SystemTime)).await?;
+    let people = match node.started.first_administrator.take() {
+        Some(invited) => people::settle(&node, &dir, &invited).await?,
+        None => people::settled(&dir)?,
+    };
+    let ready = ready(&node, &dir, &config_file, people)?;
+    if let Some(file) = &args.ready_file {
+        let whole = serde_json::to_vec_pretty(&ready)?;
+        let draft = file.with_extension("tmp");
+        fs::write(&draft, whole)?;
+        fs::rename(&draft, file).with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    screen::show(&ready);
+    stop_asked_for().await?;
+    eprintln!("\nStopping the demo; everything it made stays in {}.", dir.display());
+    node.stop().await;
+    drop(target);
+    Ok(())
+}
+
+fn ready(node: &Node, dir: &Path, config: &Path, people: Vec<DemoPerson>) -> anyhow::Result<Ready> {
+    let bundle = node.gate.bundle();
+    let resources = bundle
+        .resources()
+        .map(|resource| DemoResource {
+            name: resource.name.to_string(),
+            kind: resource.kind.to_string(),
+            tier: resource.tier.as_ref().map(ToString::to_string),
+            roles: bundle.roles_for(&resource.name).into_iter().map(|role| role.name.to_string()).collect(),
+        })
+        .collect();
+    let verifier = dir.join("checkpoint.pub");
+    fs::write(&verifier, format!("{}\n", node.checkpoint_verifier))?;
+    Ok(Ready {
+        api: node.api_url.clone(),
+        ssh: SshAddress { host: node.ssh.ip().to_string(), port: node.ssh.port(), known_hosts: dir.join("known_hosts") },
+        resources,
+        people,
+        dir: dir.to_owned(),
+        config: config.to_owned(),
+        checkpoint_verifier: verifier,
+    })
+}
+
+/// The configuration of the demo's server: nothing special, on ports that are free now.
+fn write_config(dir: &Path, file: &Path) -> anyhow::Result<()> {
+    let (api, ssh) = (free_port()?, free_port()?);
+    let text = format!(
+        "# The configuration of a Tidegate demo. Run it again with `tidegate demo --dir {}`.\n\
+         node = \"demo\"\n\
+         data_dir = \"data\"\n\
+         policy_dir = \"policy\"\n\n\
+         [listen]\n\
+         api = \"127.0.0.1:{api}\"\n\
+         ssh = \"127.0.0.1:{ssh}\"\n\
+         # Without TLS, which only loopback may be.\n\
+         plain_http = true\n\n\
+         [audit]\n\
+         checkpoints = \"checkpoints.published\"\n",
+        dir.display()
+    );
+    fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
+}
+
+/// The example policy, with its machines standing where the demo's target is.
+fn write_policy(dir: &Path, target: &target::Target) -> anyhow::Result<()> {
+    for (path, content) in POLICY {
+        let file = dir.join(path);
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let content = if *path == "resources.toml" { target.relocate(content) } else { (*content).to_owned() };
+        fs::write(&file, content).with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(())
+}
+
+/// A port on loopback that nobody uses now.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn private_dir(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("cannot make `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_carries_the_whole_example() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
+        let mut found = Vec::new();
+        let mut dirs = vec![root.clone()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    found.push(path.strip_prefix(&root).unwrap().display().to_string());
+                }
+            }
+        }
+        found.sort();
+        let carried: Vec<&str> = POLICY.iter().map(|(path, _)| *path).collect();
+        assert_eq!(found, carried);
+    }
+}

@@ -1,0 +1,182 @@
+//! A node of the gate, put together from its configuration: store, keys, policy, recorder, workflow, listeners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::session::EndReason;
+use anyhow::Context as _;
+use credentials::keyring::Keyring;
+use evidence::log::checkpoint::CheckpointKey;
+use evidence::log::writer::{Fsync, LogWriter};
+use evidence::recording::{PoolOptions, RecorderPool};
+use policy::Bundle;
+use proxy::ssh::{DoorLimits, SshDoor};
+use ssh_key::HashAlg;
+use store::{Store, StoreOptions};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use workflow::Gate;
+use workflow::clock::{Clock, TimeSource};
+use workflow::gate::{Parts, Settings};
+use workflow::sequence::Sequencer;
+use workflow::start::Started;
+
+use crate::config::Config;
+use crate::gatekeeper::Port;
+use crate::{policy_dir, tls};
+
+/// How long live sessions have to close when the node stops.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub struct Node {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// The tree's writer, for checkpoints on demand.
+    pub sequencer: Sequencer,
+    /// Where the API really listens.
+    pub api: SocketAddr,
+    /// Where SSH really listens.
+    pub ssh: SocketAddr,
+    /// The API as clients reach it.
+    pub api_url: String,
+    /// The root that clients of the API have to trust; `None`: a public CA's, or none is needed.
+    pub root: Option<String>,
+    /// The key that verifies the audit log's checkpoints.
+    pub checkpoint_verifier: String,
+    /// What starting found.
+    pub started: Started,
+    serving: CancellationToken,
+    working: CancellationToken,
+    listeners: TaskTracker,
+    workers: TaskTracker,
+}
+
+impl Node {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// Says which part can't be started, and why.
+    pub async fn start(config: &Config, time: Arc<dyn TimeSource>) -> anyhow::Result<Self> {
+        make_private_dir(&config.data_dir)?;
+        let store = Store::open(&config.store, StoreOptions::default()).await.context("cannot open the store")?;
+        let clock = Clock::new(time, store.high_water().await?);
+        let now = clock.now();
+        let keyring = Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
+        let bundle = policy_dir::bundle_to_start_with(&config.policy_dir, &store).await?;
+        let recorder =
+            RecorderPool::open(config.data_dir.join("recordings"), &PoolOptions::default()).context("cannot open the recordings directory")?;
+        let settings = Settings {
+            node: config.node.clone(),
+            data_dir: config.data_dir.clone(),
+            checkpoints: config.checkpoints.clone(),
+            addresses: config.gate_addresses.clone(),
+        };
+        let checkpoint_key = CheckpointKey::from_seed(&settings.origin(), keyring.audit_seed()?.1.expose()).context("cannot use the audit log's key")?;
+        let verifier = checkpoint_key.verifier().to_string();
+        let writer =
+            LogWriter::open(config.data_dir.join("audit"), checkpoint_key, Fsync::AtCheckpoint).context("cannot open the audit log's directory")?;
+        let host_key = keyring.ssh_host()?;
+        let certified = if config.listen.plain_http { None } else { Some(tls::certify(config, &keyring)?) };
+
+        let api_listener = TcpListener::bind(config.listen.api).await.with_context(|| format!("cannot listen on {} for the API", config.listen.api))?;
+        let ssh_listener = TcpListener::bind(config.listen.ssh).await.with_context(|| format!("cannot listen on {} for SSH", config.listen.ssh))?;
+        let (api, ssh) = (api_listener.local_addr()?, ssh_listener.local_addr()?);
+
+        let gate = Gate::new(Parts {
+            store,
+            bundle,
+            clock,
+            keyring,
+            recorder,
+            settings,
+        })
+        .context("cannot open the journal of closings")?;
+        let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
+
+        let node = Self {
+            sequencer: Sequencer::new(writer),
+            api_url: config.api_url(api),
+            root: certified.as_ref().and_then(|c| c.root.clone()),
+            gate,
+            api,
+            ssh,
+            checkpoint_verifier: verifier.clone(),
+            started,
+            serving: CancellationToken::new(),
+            working: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            workers: TaskTracker::new(),
+        };
+        node.workers.spawn(Arc::clone(&node.gate).sweep_forever(node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.sequencer.clone(), node.working.clone()));
+        node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
+
+        let door = SshDoor::new(Arc::new(Port(Arc::clone(&node.gate))), vec![host_key.clone()], DoorLimits::default());
+        node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
+
+        let (ssh_host, ssh_port) = config.ssh_address(ssh);
+        let facts = api::types::GateFacts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: node.api_url.clone(),
+            ssh: Some(api::types::SshFacts {
+                host: ssh_host,
+                port: ssh_port,
+                host_keys: vec![without_comment(&host_key.public_key().to_openssh()?)],
+                fingerprints: vec![host_key.public_key().fingerprint(HashAlg::Sha256).to_string()],
+            }),
+            login_ca: first_line(&node.gate.keyring().login_cas()),
+            target_ca: first_line(&node.gate.keyring().target_cas()),
+            checkpoint_verifier: Some(verifier),
+        };
+        let router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts, node.sequencer.clone(), node.root.clone()));
+        let server = certified.map(|c| c.server);
+        node.listeners.spawn(api::serve(api_listener, server, router, node.serving.clone()));
+        Ok(node)
+    }
+
+    /// Stops in order: no new connections, sessions ended and entered, the log carried over and signed.
+    pub async fn stop(self) {
+        self.serving.cancel();
+        let gone = self.gate.live().cut(EndReason::Node, |_| true);
+        let closing = async {
+            for (_, mut gone) in gone {
+                let _ = gone.wait_for(Option::is_some).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, closing).await.is_err() {
+            tracing::warn!("some sessions did not close in time; the next start enters their end");
+        }
+        self.listeners.close();
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.listeners.wait()).await;
+        self.gate.stopped().await;
+        self.working.cancel();
+        self.workers.close();
+        self.workers.wait().await;
+        self.gate.store().close().await;
+    }
+}
+
+fn first_line(keys: &[(ssh_key::PublicKey, Option<jiff::Timestamp>)]) -> Option<String> {
+    let current = keys.iter().find(|(_, retired)| retired.is_none())?;
+    current.0.to_openssh().ok().map(|line| without_comment(&line))
+}
+
+fn without_comment(line: &str) -> String {
+    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Makes a directory that only the gate's user can enter.
+fn make_private_dir(path: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if !path.is_dir() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot make the data directory `{}`", path.display()))?;
+    }
+    Ok(())
+}

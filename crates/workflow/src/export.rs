@@ -1,0 +1,275 @@
+//! Evidence leaves the gate: one file that proves a session, or everything of a person, resource or period.
+//!
+//! *Takes* a selection and the proof of who asks. *Proves* that they may take it away. *Hands to* them a file that verifies without the gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use access::event::{Entry, Event};
+use access::ids::{PrincipalId, RecordingId, SessionId};
+use access::names::ResourceName;
+use access::reason::{Reason, Refusal};
+use access::session::{SessionRow, SessionState};
+use evidence::bundle::export::{Export, PolicyText, RecordingPart, Release, Written};
+use evidence::log::checkpoint::CheckpointKey;
+use evidence::log::texts::SideRecord;
+use evidence::log::tiles::LogDirectory;
+use evidence::recording::KeyRecipients;
+use jiff::Timestamp;
+use policy::{Act, Noun, Object};
+use store::{Change, EntryFilter, EntryPage, LoggedEntry, Page, SessionFilter};
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+use crate::sequence::Sequencer;
+
+/// How many sessions one file holds at most.
+pub const MOST_SESSIONS: usize = 1_000;
+const BATCH: u32 = 1_000;
+
+/// What is to be proved.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// One session and all that led to it.
+    Session(SessionId),
+    /// Everything of a person.
+    Person(PrincipalId),
+    /// Everything at a resource.
+    Resource(ResourceName),
+    /// Everything there was from one time to another.
+    Period {
+        /// Not before.
+        from: Timestamp,
+        /// Before.
+        until: Timestamp,
+    },
+}
+
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session(id) => write!(f, "session {id}"),
+            Self::Person(id) => write!(f, "person {id}"),
+            Self::Resource(name) => write!(f, "resource {name}"),
+            Self::Period { from, until } => write!(f, "period {from} to {until}"),
+        }
+    }
+}
+
+/// What is given along with the recordings.
+#[derive(Debug, Clone)]
+pub struct Along {
+    /// Also what was typed; a right of its own.
+    pub input: bool,
+    /// Wrap the data keys to this age recipient instead of giving them openly.
+    pub wrapped_to: Option<String>,
+}
+
+impl Gate {
+    /// Writes the file to `to`.
+    ///
+    /// # Errors
+    /// If the caller may not, the selection is empty or too large, or the file can't be written.
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        selection: Selection,
+        along: Along,
+        sequencer: &Sequencer,
+        to: PathBuf,
+    ) -> Result<Written, Refusal> {
+        let sessions = self.selected(caller, &selection, along.input).await?;
+        let chosen: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
+        // Everything up to now gets its place and a signature, so that nothing is too new to be proved.
+        self.checkpoint(sequencer).await?;
+        let entries = self.entries_of(&selection, &sessions).await?;
+        if entries.is_empty() {
+            return Err(Refusal::because(Reason::NotFound, format!("nothing is logged about {selection}")));
+        }
+        let export = self.assemble(&selection, &entries, &sessions, &along).await?;
+        let key = self.checkpoint_key()?;
+        let audit = self.settings.data_dir.join("audit");
+        let now = self.now();
+        let written = tokio::task::spawn_blocking(move || export.write(&LogDirectory::new(audit), &key, now, &to))
+            .await
+            .map_err(|_| Refusal::of(Reason::Internal))?
+            .map_err(|error| Refusal::because(Reason::Internal, error.to_string()))?;
+        let event = Event::EvidenceExported { sessions: chosen.into_iter().take(500).collect(), digest: hex::encode(written.sha256) };
+        self.commit(Change::new(self.draft(caller, event).text("selection", Some(selection.to_string())))).await.map_err(refused)?;
+        Ok(written)
+    }
+
+    /// The key that signs checkpoints and exports now.
+    ///
+    /// # Errors
+    /// If it can't be used.
+    pub fn checkpoint_key(&self) -> Result<CheckpointKey, Refusal> {
+        let (_, seed) = self.keyring().audit_seed().map_err(crate::secrets::key_trouble)?;
+        CheckpointKey::from_seed(&self.settings.origin(), seed.expose()).map_err(crate::secrets::key_trouble)
+    }
+
+    async fn selected(&self, caller: &Caller, selection: &Selection, input: bool) -> Result<Vec<SessionRow>, Refusal> {
+        if let Selection::Session(id) = selection {
+            let row = self.store.session(*id).await.map_err(unavailable)?;
+            let row = self.visible_session(caller, row).await?;
+            let on = Object::Recording(self.about_session(&row).await?);
+            self.authorize(caller, Act::Export, &on).await?;
+            if input {
+                self.authorize(caller, Act::ReadInput, &on).await?;
+            }
+            return Ok(vec![row]);
+        }
+        self.authorize(caller, Act::Administer(Noun::Evidence), &Object::Nothing).await?;
+        let filter = match selection {
+            Selection::Person(person) => SessionFilter { person: Some(*person), ..SessionFilter::default() },
+            Selection::Resource(resource) => SessionFilter { resource: Some(resource.clone()), ..SessionFilter::default() },
+            Selection::Session(_) | Selection::Period { .. } => SessionFilter::default(),
+        };
+        let mut chosen = Vec::new();
+        let mut page = Page::first(BATCH);
+        loop {
+            let rows = self.store.sessions(&filter, &page).await.map_err(unavailable)?;
+            let Some(last) = rows.last() else { break };
+            page = page.after(last.id);
+            let (done, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| match selection {
+                Selection::Period { from, until } => row.opened_at >= *until || row.ended_at.is_some_and(|end| end < *from),
+                _ => false,
+            });
+            drop(done);
+            chosen.extend(rows);
+            if chosen.len() > MOST_SESSIONS {
+                return Err(Refusal::because(
+                    Reason::Invalid,
+                    format!("that is more than {MOST_SESSIONS} sessions; export a shorter period"),
+                ));
+            }
+        }
+        for row in &chosen {
+            let on = Object::Recording(self.about_session(row).await?);
+            self.authorize(caller, Act::Export, &on).await?;
+            if input {
+                self.authorize(caller, Act::ReadInput, &on).await?;
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The entries that a selection is about: those that name it, and for each session those of its grant, request and bundle.
+    async fn entries_of(&self, selection: &Selection, sessions: &[SessionRow]) -> Result<BTreeMap<i64, LoggedEntry>, Refusal> {
+        let mut found = BTreeMap::new();
+        match selection {
+            Selection::Session(_) => {}
+            Selection::Person(person) => self.gather(&mut found, mentioning(person.to_string())).await?,
+            Selection::Resource(resource) => self.gather(&mut found, mentioning(resource.to_string())).await?,
+            Selection::Period { from, until } => {
+                self.gather(&mut found, EntryFilter { from: Some(*from), until: Some(*until), ..EntryFilter::default() }).await?;
+            }
+        }
+        let mut bundles = BTreeSet::new();
+        for session in sessions {
+            self.gather(&mut found, mentioning(session.id.to_string())).await?;
+            self.gather(&mut found, mentioning(session.recording.to_string())).await?;
+            self.gather(&mut found, mentioning(session.grant.to_string())).await?;
+            if let Some(grant) = self.store.grant(session.grant).await.map_err(unavailable)? {
+                self.gather(&mut found, mentioning(grant.request.to_string())).await?;
+                bundles.insert(grant.bundle);
+            }
+            self.gather(&mut found, EntryFilter { name: Some("person.created".into()), ..mentioning(session.person.to_string()) }).await?;
+        }
+        for logged in found.values() {
+            bundles.extend(bundles_of(&logged.entry));
+        }
+        for digest in bundles {
+            self.gather(&mut found, EntryFilter { name: Some("bundle.activated".into()), ..mentioning(digest) }).await?;
+        }
+        Ok(found)
+    }
+
+    async fn gather(&self, found: &mut BTreeMap<i64, LoggedEntry>, filter: EntryFilter) -> Result<(), Refusal> {
+        let mut after = None;
+        loop {
+            let page = EntryPage { limit: BATCH, after, newest_first: false };
+            let entries = self.store.entries(&filter, page).await.map_err(unavailable)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = Some(last.seq);
+            // What was logged since the checkpoint, as this export itself, is not part of it.
+            found.extend(entries.into_iter().filter(|e| e.index.is_some()).map(|e| (e.seq, e)));
+        }
+    }
+
+    async fn assemble(
+        &self,
+        selection: &Selection,
+        entries: &BTreeMap<i64, LoggedEntry>,
+        sessions: &[SessionRow],
+        along: &Along,
+    ) -> Result<Export, Refusal> {
+        let mut export = Export { selection: selection.to_string(), ..Export::default() };
+        let mut digests = BTreeSet::new();
+        for logged in entries.values() {
+            export.entries.extend(logged.index);
+            export.texts.extend(side_record(&logged.entry));
+            digests.extend(bundles_of(&logged.entry));
+        }
+        for digest in digests {
+            let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
+            if files.is_empty() {
+                continue;
+            }
+            let files = files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect();
+            export.policies.push(PolicyText { digest, files });
+        }
+        let wrapped_to = match &along.wrapped_to {
+            Some(recipient) => Some(KeyRecipients::parse(&[recipient]).map_err(|e| Refusal::because(Reason::Invalid, e.to_string()))?),
+            None => None,
+        };
+        for session in sessions {
+            export.recordings.extend(self.recording_part(session, along.input, wrapped_to.as_ref())?);
+        }
+        Ok(export)
+    }
+
+    fn recording_part(
+        &self,
+        session: &SessionRow,
+        input: bool,
+        wrapped_to: Option<&KeyRecipients>,
+    ) -> Result<Option<RecordingPart>, Refusal> {
+        let path = self.recording_path(session.recording);
+        if session.state == SessionState::Live || !Path::new(&path).exists() {
+            return Ok(None);
+        }
+        let release = match (self.released_keys(session.recording, input), wrapped_to) {
+            (Ok(keys), Some(recipients)) => Release::WrappedTo(recipients.clone(), keys),
+            (Ok(keys), None) => Release::Keys(keys),
+            // Its keys are destroyed: that it was recorded, and that it is whole, is still proved.
+            (Err(_), _) => Release::Withheld,
+        };
+        Ok(Some(RecordingPart { recording: RecordingId::to_string(&session.recording), path, release }))
+    }
+}
+
+fn mentioning(id: String) -> EntryFilter {
+    EntryFilter { mentions: Some(id), ..EntryFilter::default() }
+}
+
+/// The policy bundles that an entry's decision rests on.
+fn bundles_of(entry: &Entry) -> Vec<String> {
+    match &entry.event {
+        Event::RequestSubmitted { bundle, .. }
+        | Event::RequestEdited { bundle, .. }
+        | Event::RequestRefused { bundle, .. }
+        | Event::GrantCreated { bundle, .. }
+        | Event::GrantWithdrawn { bundle, .. }
+        | Event::SessionOpened { bundle, .. } => vec![bundle.clone()],
+        _ => Vec::new(),
+    }
+}
+
+fn side_record(entry: &Entry) -> Option<SideRecord> {
+    if entry.texts.is_empty() {
+        return None;
+    }
+    // The two crates describe the same JSON; going through it keeps each free of the other's types.
+    serde_json::from_value(serde_json::json!({ "entry": entry.id, "texts": entry.texts })).ok()
+}
