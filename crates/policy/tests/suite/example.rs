@@ -1,0 +1,81 @@
+//! The example company: its own cases, the matrix, and that nothing in it is there for nothing.
+
+use std::collections::BTreeMap;
+
+use access::names::Username;
+use jiff::Timestamp;
+use tidegate_policy::{Bundle, cases, matrix};
+
+use crate::company::{at, example, files, monday};
+
+fn moments() -> Vec<Timestamp> {
+    // A Monday, a maintenance window, the closing of the books.
+    vec![monday(), at("2026-11-21T20:00:00Z"), at("2026-12-22T09:00:00Z")]
+}
+
+fn paper(bundle: &Bundle) -> String {
+    let people: Vec<Username> = bundle.people().usernames().into_iter().collect();
+    matrix::print(bundle, &people, &moments())
+}
+
+// covers: MAY-2, OK-1, ASK-2, GRANT-8, ASK-8
+#[test]
+fn the_examples_own_cases_pass() {
+    let bundle = example();
+    let report = cases::run(&bundle, monday());
+    assert!(report.passed(), "{report}");
+    assert!(report.outcomes.len() > 30);
+    assert!(bundle.warnings().is_empty(), "{:?}", bundle.warnings());
+}
+
+// covers: MAY-4, OK-1, OK-2
+#[test]
+fn the_matrix_of_the_example() {
+    insta::assert_snapshot!("matrix", paper(&example()));
+}
+
+/// Each policy of a Cedar text: where it begins and ends, from its first annotation to its semicolon.
+fn policies(text: &str) -> Vec<(usize, usize)> {
+    let set: cedar_policy::PolicySet = text.parse().unwrap();
+    set.policies()
+        .map(|p| {
+            let own = p.to_cedar().unwrap();
+            let start = text.find(&own).unwrap();
+            (start, start + own.len())
+        })
+        .collect()
+}
+
+// covers: MAY-1, MAY-4
+#[test]
+fn every_policy_and_every_annotation_of_the_example_changes_the_matrix() {
+    let whole = files();
+    let golden = paper(&example());
+    let mut deleted = 0;
+    let mut idle = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut check = |name: String, file: &str, text: String| {
+        deleted += 1;
+        let mut files: BTreeMap<String, Vec<u8>> = whole.clone();
+        files.insert(file.to_owned(), text.into_bytes());
+        match Bundle::from_files(files) {
+            Err(problems) => unreadable.push(format!("{name}: {problems}")),
+            Ok(bundle) if paper(&bundle) == golden => idle.push(name),
+            Ok(_) => {}
+        }
+    };
+    for file in ["access.cedar", "oversight.cedar"] {
+        let text = String::from_utf8(whole[file].clone()).unwrap();
+        for (start, end) in policies(&text) {
+            let own = &text[start..end];
+            check(format!("policy {}", own.lines().next().unwrap()), file, format!("{}{}", &text[..start], &text[end..]));
+            for line in own.lines().take_while(|l| l.starts_with('@')) {
+                check(format!("{line} of {}", own.lines().next().unwrap()), file, format!("{}{}{}", &text[..start], own.replacen(line, "", 1), &text[end..]));
+            }
+        }
+    }
+    assert!(idle.is_empty(), "nothing changes when these are deleted: {idle:#?}");
+    // Every deletion leaves a directory that loads: none hides behind a load error.
+    assert!(unreadable.is_empty(), "{unreadable:#?}");
+    assert!(deleted > 50, "{deleted} deletions");
+}

@@ -1,0 +1,4 @@
+//! The policy engine from outside: the example company, broken directories, and properties.
+
+mod company;
+mod example;
