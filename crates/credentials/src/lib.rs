@@ -4,6 +4,7 @@
 //! opened by a key pair and certificate made for one session ([`target_ca`]) or by a sealed secret ([`secrets`]);
 //! nobody but the gate sees either. Nothing here reads a clock.
 
+mod error;
 mod files;
 mod key_file;
 pub mod keyring;
