@@ -1,25 +1,29 @@
 //! Record first, forward second: what a relay hands over before it forwards anything.
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use evidence::recording::{Frame, RecordingHandle};
 
 use access::session::EndReason;
 
-/// Where the frames of one session go. Implemented by the recorder of `evidence`.
+/// The channel number of frames that concern the whole session.
+pub const WHOLE_SESSION: u32 = u32::MAX;
+
+/// Where the frames of one session go: a [`RecordingHandle`], or whatever stands before one.
 #[async_trait]
 pub trait Tape: std::fmt::Debug + Send + Sync {
     /// Takes one frame. Returns when the frame is in the recorder's bounded queue (or, where the tier says so, on disk); a slow
-    /// recorder makes the relay wait.
+    /// recorder makes the relay wait. A call that is dropped half-way may have recorded the frame; it is not forwarded then.
     ///
     /// # Errors
-    /// The recorder has failed. The session must end with [`EndReason::Recorder`].
+    /// The recorder has failed. The session ends with [`EndReason::Recorder`].
     async fn record(&self, frame: Frame) -> Result<(), TapeFailed>;
 
     /// Resolves when the recorder has failed, and never otherwise.
     async fn failed(&self);
 
-    /// Closes the recording: the number of its whole chunks and the digest that closes their chain, hex; `None` if it could not be closed.
-    async fn close(&self, end: EndReason) -> Option<(u64, String)>;
+    /// Closes the recording, `at_us` microseconds after it began: the number of its whole chunks and the digest that closes their chain,
+    /// hex; `None` if it could not be closed.
+    async fn close(&self, end: EndReason, at_us: u64) -> Option<(u64, String)>;
 }
 
 /// The recorder can take nothing more.
@@ -27,46 +31,26 @@ pub trait Tape: std::fmt::Debug + Send + Sync {
 #[error("the recorder has failed; look for a full or unwritable recordings directory")]
 pub struct TapeFailed;
 
-/// One thing that happened in a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// The channel within the session, counted from 0; the session as a whole is [`Frame::SESSION`].
-    pub channel: u32,
-    /// From the client to the target, or back.
-    pub direction: Direction,
-    /// What the bytes are.
-    pub kind: Kind,
-    /// Microseconds since the session was opened.
-    pub at_us: u64,
-    /// The bytes as they pass, or one JSON object for [`Kind::Activity`].
-    pub bytes: Bytes,
-}
+#[async_trait]
+impl Tape for RecordingHandle {
+    async fn record(&self, frame: Frame) -> Result<(), TapeFailed> {
+        RecordingHandle::record(self, frame).await.map_err(|failure| {
+            tracing::error!(%failure, "a session can no longer be recorded");
+            TapeFailed
+        })
+    }
 
-impl Frame {
-    /// The channel number of what concerns the whole session.
-    pub const SESSION: u32 = u32::MAX;
-}
+    async fn failed(&self) {
+        RecordingHandle::failed(self).await;
+    }
 
-/// Which way something passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the client to the target.
-    Up,
-    /// From the target to the client.
-    Down,
-}
-
-/// What a frame holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// What a terminal shows, or a command writes to standard output.
-    Output,
-    /// What a command writes to standard error.
-    ErrorOutput,
-    /// What is typed into a terminal. Sealed apart: a gate can't see whether echo is on.
-    TerminalInput,
-    /// What a command reads.
-    Input,
-    /// One thing done, as a JSON object with a `do` field.
-    Activity,
+    async fn close(&self, end: EndReason, at_us: u64) -> Option<(u64, String)> {
+        match RecordingHandle::close(self, end.code(), at_us).await {
+            Ok(closed) => Some((closed.chunks, crate::hex(&closed.digest))),
+            Err(failure) => {
+                tracing::error!(%failure, "a recording stays unclosed");
+                None
+            }
+        }
+    }
 }

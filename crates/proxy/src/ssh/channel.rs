@@ -132,13 +132,17 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         visit.report_refused("agent_forward", String::new()).await;
     }
     let activity = json!({
-        "do": start.act(),
+        "kind": start.act(),
         "command": start.detail(),
         "terminal": terminal.as_ref().map(|t| json!({"name": text::inert(&t.name, 64), "columns": t.columns, "rows": t.rows})),
         "env": env.iter().map(|(n, v)| (text::inert(n, 128), text::inert(v, 1024))).collect::<std::collections::BTreeMap<_, _>>(),
         "agent": agent,
     });
-    if live.note(lane.number, activity).await.is_err() {
+    let sized = match &terminal {
+        Some(t) => lane.resized(live, t.columns, t.rows).await.is_ok(),
+        None => true,
+    };
+    if !sized || live.note(lane.number, activity).await.is_err() {
         return say_cut(live, &lane, &client, EndReason::Recorder).await;
     }
     let mut notices = live.notices();
@@ -150,7 +154,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
     let mut target = match opened {
         Ok(target) => target,
         Err(why) => {
-            let _ = live.note(lane.number, json!({"do": "target.refused", "why": why})).await;
+            let _ = live.note(lane.number, json!({"kind": "target.refused", "why": why})).await;
             return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
         }
     };

@@ -14,6 +14,7 @@ use super::lane::{Cargo, Lane};
 use super::relay::{self, ClientSide, TargetSide};
 use super::session::{Live, Step, Visit, lock};
 use super::text;
+use crate::tape::WHOLE_SESSION;
 
 /// How long the target may take to say whether it listens. The client's connection waits for it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -62,12 +63,12 @@ pub(crate) async fn local(visit: Arc<Visit>, channel: Channel<server::Msg>, to: 
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     }
     let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
-    if live.note(lane.number, json!({"do": "forward.local", "to": to.shown()})).await.is_err() {
+    if live.note(lane.number, json!({"kind": "forward.local", "to": to.shown()})).await.is_err() {
         return reply.reject(ChannelOpenFailure::ConnectFailed).await;
     }
     let opened = live.target.handle().channel_open_direct_tcpip(&to.host, to.port, &to.originator, to.originator_port).await;
     let Ok(target) = opened else {
-        let _ = live.note(lane.number, json!({"do": "target.refused", "why": "it could not connect"})).await;
+        let _ = live.note(lane.number, json!({"kind": "target.refused", "why": "it could not connect"})).await;
         return reply.reject(ChannelOpenFailure::ConnectFailed).await;
     };
     reply.accept().await;
@@ -102,7 +103,7 @@ pub(crate) async fn listen(visit: &Arc<Visit>, address: &str, port: u32) -> Opti
     let Ok(Ok(bound)) = answered else { return None };
     let bound = if bound == 0 { port } else { bound };
     lock(&visit.forwards.listening).insert((address.to_owned(), bound));
-    live.note(crate::tape::Frame::SESSION, json!({"do": "forward.listening", "at": shown, "port": bound})).await.ok()?;
+    live.note(WHOLE_SESSION, json!({"kind": "forward.listening", "at": shown, "port": bound})).await.ok()?;
     Some(bound)
 }
 
@@ -113,7 +114,7 @@ pub(crate) async fn cancel(visit: &Arc<Visit>, address: &str, port: u32) -> bool
     }
     let Some(live) = visit.live() else { return false };
     let shown = text::inert(&format!("{address}:{port}"), 300);
-    let _ = live.note(crate::tape::Frame::SESSION, json!({"do": "forward.stopped", "at": shown})).await;
+    let _ = live.note(WHOLE_SESSION, json!({"kind": "forward.stopped", "at": shown})).await;
     matches!(tokio::time::timeout(ANSWER, live.target.handle().cancel_tcpip_forward(address, port)).await, Ok(Ok(())))
 }
 
@@ -126,7 +127,7 @@ pub(crate) async fn remote(visit: Arc<Visit>, channel: Channel<client::Msg>, fro
     };
     let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
     let originator = text::inert(&format!("{}:{}", from.originator, from.originator_port), 300);
-    let _ = live.note(lane.number, json!({"do": "forward.remote", "at": from.shown(), "from": originator})).await;
+    let _ = live.note(lane.number, json!({"kind": "forward.remote", "at": from.shown(), "from": originator})).await;
     match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, &from.originator, from.originator_port).await {
         Ok(client) => {
             reply.accept().await;
@@ -144,7 +145,7 @@ pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, repl
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     };
     let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
-    let _ = live.note(lane.number, json!({"do": "agent.used"})).await;
+    let _ = live.note(lane.number, json!({"kind": "agent.used"})).await;
     match visit.client.channel_open_agent().await {
         Ok(client) => {
             reply.accept().await;

@@ -4,13 +4,14 @@ use std::sync::Mutex;
 
 use access::rights::SftpRights;
 use bytes::Bytes;
+use evidence::recording::{Direction, FrameKind};
 use russh::server;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::session::{Live, lock};
 use super::sftp::Observer;
-use crate::tape::{Direction, Kind, TapeFailed};
+use crate::tape::TapeFailed;
 
 /// One of the byte streams of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub(crate) enum Stream {
     Out,
     /// What the target sends as extended data: standard error.
     Err,
+}
+
+impl Stream {
+    /// How a recording calls it. What a client sends is sealed apart.
+    fn framed(self) -> (Direction, FrameKind) {
+        match self {
+            Self::In => (Direction::Input, FrameKind::Bytes),
+            Self::Out => (Direction::Output, FrameKind::Bytes),
+            Self::Err => (Direction::Output, FrameKind::Stderr),
+        }
+    }
 }
 
 /// Nothing more may be forwarded: the recorder failed, or the stream can't be understood. The session is ending already.
@@ -75,18 +87,10 @@ impl Tally {
 
     fn report(&self) -> Value {
         match &self.digest {
-            Some(digest) => json!({"bytes": self.bytes, "sha256": hex(&digest.clone().finalize())}),
+            Some(digest) => json!({"bytes": self.bytes, "sha256": crate::hex(&digest.clone().finalize())}),
             None => json!({"bytes": self.bytes}),
         }
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// One channel as it is recorded.
@@ -134,15 +138,6 @@ impl Lane {
         }
     }
 
-    fn kind(&self, stream: Stream) -> (Direction, Kind) {
-        match (stream, self.cargo) {
-            (Stream::In, Cargo::Terminal) => (Direction::Up, Kind::TerminalInput),
-            (Stream::In, _) => (Direction::Up, Kind::Input),
-            (Stream::Out, _) => (Direction::Down, Kind::Output),
-            (Stream::Err, _) => (Direction::Down, Kind::ErrorOutput),
-        }
-    }
-
     /// Records bytes as they arrive; says what to do with them then.
     pub(crate) async fn take(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
         {
@@ -153,7 +148,7 @@ impl Lane {
             }
         }
         if self.content {
-            let (direction, kind) = self.kind(stream);
+            let (direction, kind) = stream.framed();
             live.record(self.number, direction, kind, bytes.clone()).await?;
         }
         match (&self.sftp, stream) {
@@ -175,7 +170,7 @@ impl Lane {
                 Ok(Passed { on: seen.on, back: seen.back })
             }
             Err(nonsense) => {
-                live.note(self.number, json!({"do": "sftp.unreadable", "why": nonsense.to_string()})).await?;
+                live.note(self.number, json!({"kind": "sftp.unreadable", "why": nonsense.to_string()})).await?;
                 live.end(access::session::EndReason::Error);
                 Err(Stopped)
             }
@@ -193,7 +188,7 @@ impl Lane {
     /// Records what the gate itself shows.
     pub(crate) async fn shown(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<(), Stopped> {
         if self.content {
-            let (direction, kind) = self.kind(stream);
+            let (direction, kind) = stream.framed();
             live.record(self.number, direction, kind, bytes).await?;
         }
         Ok(())
@@ -201,7 +196,10 @@ impl Lane {
 
     /// The terminal has a new size.
     pub(crate) async fn resized(&self, live: &Live, columns: u32, rows: u32) -> Result<(), Stopped> {
-        Ok(live.note(self.number, json!({"do": "resize", "columns": columns, "rows": rows})).await?)
+        if self.is_terminal() {
+            live.record_size(self.number, columns, rows).await?;
+        }
+        Ok(())
     }
 
     /// How the target's process ended.
@@ -217,7 +215,7 @@ impl Lane {
         }
         let [input, output, error] = &self.tallies;
         let closed = json!({
-            "do": "channel.closed",
+            "kind": "channel.closed",
             "exit": lock(&self.exit).clone(),
             "in": lock(input).report(),
             "out": lock(output).report(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use access::session::EndReason;
 use bytes::Bytes;
+use evidence::recording::Direction;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -15,7 +16,6 @@ use super::door::WINDOW;
 use super::lane::{Lane, Stopped, Stream};
 use super::session::{Live, Notice};
 use super::text;
-use crate::tape::Direction;
 
 /// A channel of the client, split so that both directions are independent.
 pub(crate) struct ClientSide {
@@ -119,7 +119,7 @@ async fn up(
                         break;
                     }
                 }
-                live.moved(Direction::Up, length);
+                live.moved(Direction::Input, length);
                 if let Some(more) = allowance.spend(length) {
                     let _ = client.grant_window(more).await;
                 }
@@ -186,7 +186,7 @@ async fn down(
                 for bytes in passed.on {
                     let _ = client.data_bytes(bytes).await;
                 }
-                live.moved(Direction::Down, length);
+                live.moved(Direction::Output, length);
                 if let Some(more) = allowance.spend(length) {
                     let _ = target.grant_window(more).await;
                 }
@@ -200,7 +200,7 @@ async fn down(
                 for bytes in passed.on {
                     let _ = client.extended_data_bytes(ext, bytes).await;
                 }
-                live.moved(Direction::Down, length);
+                live.moved(Direction::Output, length);
                 if let Some(more) = allowance.spend(length) {
                     let _ = target.grant_window(more).await;
                 }

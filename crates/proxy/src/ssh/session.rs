@@ -14,6 +14,7 @@ use access::rights::{Rights, SshRights};
 use access::session::{ClosedSession, Dial, EndReason, SessionFacts, Standing};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
+use evidence::recording::{Direction, Frame, FrameKind};
 use futures::FutureExt;
 use russh::server;
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use super::forward::Forwards;
 use super::target::{self, Target};
 use super::wire::Shears;
 use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Question, Waiting};
-use crate::tape::{Direction, Frame, Kind, Tape, TapeFailed};
+use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
 
 /// How long channels may take to tell both sides that it is over.
 const FAREWELL: Duration = Duration::from_millis(800);
@@ -34,6 +35,9 @@ const FAREWELL: Duration = Duration::from_millis(800);
 const TARGET_CLOSES: Duration = Duration::from_millis(800);
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
+
+/// Refusals before the session is open that are kept to be reported, at most.
+const REFUSED_EARLY: usize = 32;
 
 /// A client that has signed in.
 pub(crate) struct Visit {
@@ -50,6 +54,8 @@ pub(crate) struct Visit {
     pub(crate) entering: tokio::sync::Mutex<()>,
     next_channel: AtomicU32,
     pub(crate) forwards: Forwards,
+    /// What was refused before there was a session to report it for.
+    refused_early: Mutex<Vec<Denied>>,
 }
 
 /// One step on the way in.
@@ -73,6 +79,7 @@ impl Visit {
             entering: tokio::sync::Mutex::new(()),
             next_channel: AtomicU32::new(0),
             forwards: Forwards::default(),
+            refused_early: Mutex::default(),
         })
     }
 
@@ -127,12 +134,23 @@ impl Visit {
         task.await.unwrap_or_else(|_| Step::Refused(Refusal::of(Reason::Internal)))
     }
 
-    /// Tells the audit log and the recording that something was refused.
+    /// Tells the audit log and the recording that something was refused. Before the session is open it is kept until then.
     pub(crate) async fn report_refused(&self, what: &'static str, detail: String) {
-        if let Some(live) = self.live() {
-            let _ = live.note(Frame::SESSION, serde_json::json!({"do": "refused", "what": what, "detail": detail})).await;
-            self.door.gate.refused(live.facts.session, Denied { what, detail }).await;
+        let denied = Denied { what, detail };
+        match self.live() {
+            Some(live) => self.report(live, denied).await,
+            None => {
+                let mut early = lock(&self.refused_early);
+                if early.len() < REFUSED_EARLY {
+                    early.push(denied);
+                }
+            }
         }
+    }
+
+    async fn report(&self, live: &Live, denied: Denied) {
+        let _ = live.note(WHOLE_SESSION, serde_json::json!({"kind": "refused", "what": denied.what, "detail": denied.detail})).await;
+        self.door.gate.refused(live.facts.session, denied).await;
     }
 }
 
@@ -168,19 +186,32 @@ impl Live {
         self.facts.recording.level >= RecordLevel::Content
     }
 
-    /// Records one frame; on failure the session ends.
-    pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: Kind, bytes: Bytes) -> Result<(), TapeFailed> {
-        let at_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let recorded = self.tape.record(Frame { channel, direction, kind, at_us, bytes }).await;
+    /// Microseconds since the session began.
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Records bytes; on failure the session ends.
+    pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
+        self.tape_frame(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
+    }
+
+    /// Records the size of a terminal.
+    pub(crate) async fn record_size(&self, channel: u32, columns: u32, rows: u32) -> Result<(), TapeFailed> {
+        self.tape_frame(Frame::resize(self.micros(), channel, columns, rows)).await
+    }
+
+    /// Records one activity: a JSON object whose `kind` says what was done.
+    pub(crate) async fn note(&self, channel: u32, activity: serde_json::Value) -> Result<(), TapeFailed> {
+        self.record(channel, Direction::Gate, FrameKind::Activity, Bytes::from(activity.to_string())).await
+    }
+
+    async fn tape_frame(&self, frame: Frame) -> Result<(), TapeFailed> {
+        let recorded = self.tape.record(frame).await;
         if recorded.is_err() {
             self.end(EndReason::Recorder);
         }
         recorded
-    }
-
-    /// Records one activity.
-    pub(crate) async fn note(&self, channel: u32, activity: serde_json::Value) -> Result<(), TapeFailed> {
-        self.record(channel, Direction::Up, Kind::Activity, Bytes::from(activity.to_string())).await
     }
 
     /// Asks for the session's end. The first reason counts.
@@ -201,8 +232,8 @@ impl Live {
     /// Counts bytes that were forwarded.
     pub(crate) fn moved(&self, direction: Direction, bytes: usize) {
         let counter = match direction {
-            Direction::Up => &self.bytes_up,
-            Direction::Down => &self.bytes_down,
+            Direction::Input => &self.bytes_up,
+            Direction::Output | Direction::Gate => &self.bytes_down,
         };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved_at.store(self.millis(), Ordering::Relaxed);
@@ -243,7 +274,7 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     let target = match dialled {
         Ok(target) => target,
         Err((end, refusal)) => {
-            let recording = tape.close(end).await;
+            let recording = tape.close(end, 0).await;
             let closed = ClosedSession { session: facts.session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording };
             visit.door.gate.ended(closed).await;
             return Err(refusal);
@@ -263,6 +294,10 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     });
     link.connect(visit);
     let _ = visit.live.set(live.clone());
+    let early = std::mem::take(&mut *lock(&visit.refused_early));
+    for denied in early {
+        visit.report(&live, denied).await;
+    }
     let (visit, kept) = (visit.clone(), live.clone());
     tokio::spawn(async move { supervise(&visit, &kept, watch).await });
     Ok(live)
@@ -297,7 +332,7 @@ fn ended_reason(end: EndReason) -> Reason {
 async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
     let end = AssertUnwindSafe(watch_over(visit, live, watch)).catch_unwind().await.unwrap_or(EndReason::Error);
     let confirmed = close(visit, live, end).await;
-    let recording = live.tape.close(end).await;
+    let recording = live.tape.close(end, live.micros()).await;
     visit.door.gate
         .ended(ClosedSession {
             session: live.facts.session,

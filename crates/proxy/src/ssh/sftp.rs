@@ -169,7 +169,7 @@ impl Observer {
         let mut r = Reader(body);
         let id = r.u32()?;
         if let Some((act, path)) = self.forbidden(kind, r)? {
-            operations.push(serde_json::json!({"do": "sftp.refused", "act": act, "path": path}));
+            operations.push(serde_json::json!({"kind": "sftp.refused", "act": act, "path": path}));
             back.push(status(id, PERMISSION_DENIED, "your role may only read files here"));
             return Ok(Verdict::Drop);
         }
@@ -301,7 +301,7 @@ impl Observer {
 }
 
 fn acted(act: &str, path: &str, to: Option<&str>, code: u32) -> Value {
-    let mut value = serde_json::json!({"do": "sftp", "act": act, "path": path, "outcome": outcome(code)});
+    let mut value = serde_json::json!({"kind": "sftp", "act": act, "path": path, "outcome": outcome(code)});
     if let (Some(to), Some(object)) = (to, value.as_object_mut()) {
         object.insert("to".to_owned(), Value::from(to));
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::lane::hex;
+use crate::hex;
 
 /// Files open at once, at most.
 const FILES: usize = 4096;
@@ -53,7 +53,7 @@ impl OpenFile {
 
     /// The event of its closing.
     pub(crate) fn report(self, outcome: &str) -> Value {
-        let mut event = json!({"do": "sftp", "act": "file", "path": self.path, "outcome": outcome});
+        let mut event = json!({"kind": "sftp", "act": "file", "path": self.path, "outcome": outcome});
         if let Some(object) = event.as_object_mut() {
             if self.for_writing {
                 // Written is written: there is no end of file to be seen.

@@ -72,7 +72,7 @@ fn play(observer: &mut Observer, up: &[u8], down: &[u8], piece: usize) -> (Vec<u
 
 fn digest(bytes: &[u8]) -> String {
     use sha2::Digest;
-    super::super::lane::hex(&sha2::Sha256::digest(bytes))
+    crate::hex(&sha2::Sha256::digest(bytes))
 }
 
 // covers: SSH-2 (ssh)
@@ -84,8 +84,8 @@ fn a_written_file_has_path_size_and_digest() {
     assert_eq!(
         operations,
         [
-            json!({"do": "sftp", "act": "file", "path": "/tmp/a", "outcome": "ok", "written": {"bytes": 11, "sha256": digest(b"hello world")}}),
-            json!({"do": "sftp", "act": "remove", "path": "/tmp/b", "outcome": "no such file"}),
+            json!({"kind": "sftp", "act": "file", "path": "/tmp/a", "outcome": "ok", "written": {"bytes": 11, "sha256": digest(b"hello world")}}),
+            json!({"kind": "sftp", "act": "remove", "path": "/tmp/b", "outcome": "no such file"}),
         ]
     );
 }
@@ -95,11 +95,11 @@ fn a_written_file_has_path_size_and_digest() {
 fn where_only_reading_is_allowed_writing_is_answered_with_no() {
     let (up, down) = an_upload();
     let (_, _, allowed) = play(&mut Observer::new(true), &up, &down, 4096);
-    assert!(allowed.iter().all(|o| o["do"] == "sftp"));
+    assert!(allowed.iter().all(|o| o["kind"] == "sftp"));
     let mut observer = Observer::new(false);
     let (sent_up, sent_down, operations) = play(&mut observer, &up, &packet(2, &[&3u32.to_be_bytes()]), 5);
     assert_eq!(sent_up, [packet(INIT, &[&3u32.to_be_bytes()]), packet(CLOSE, &[&id(4), &string(b"h0")])].concat());
-    let refused: Vec<_> = operations.iter().map(|o| (o["do"].as_str().unwrap(), o["act"].as_str().unwrap())).collect();
+    let refused: Vec<_> = operations.iter().map(|o| (o["kind"].as_str().unwrap(), o["act"].as_str().unwrap())).collect();
     assert_eq!(refused, [("sftp.refused", "open for writing"), ("sftp.refused", "write"), ("sftp.refused", "write"), ("sftp.refused", "remove")]);
     let denied = String::from_utf8_lossy(&sent_down).matches("your role may only read").count();
     assert_eq!(denied, 4, "each refusal is answered");
@@ -120,7 +120,7 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
         &[handle.clone(), data.clone(), eof, closed.clone()].concat(),
         3,
     );
-    assert_eq!(operations, [json!({"do": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]);
+    assert_eq!(operations, [json!({"kind": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]);
     let (_, _, operations) = play(&mut Observer::new(false), &[open, read(2, 100), close].concat(), &[handle, data, closed].concat(), 3);
     assert_eq!(operations[0]["read"]["partial"], true);
     assert_eq!(operations[0]["read"]["ranges"], json!([[100, 105]]));

@@ -49,7 +49,7 @@ impl Target {
     /// What a server starts for a channel is a child of its process for the connection and leads a process group.
     pub(crate) async fn kill_processes(&self) {
         const KILL: &str = "exec sh -c 'for p in $(cat /proc/$PPID/task/$PPID/children 2>/dev/null || ps -o pid= --ppid $PPID); \
-                            do [ $p = $$ ] || kill -KILL -- -$p; done' 2>/dev/null";
+                            do [ $p = $$ ] || kill -9 -$p; done' 2>/dev/null";
         if self.killing.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -3,7 +3,6 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tidegate_proxy::tape::Kind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::gate::{Setup, Town, everything, random_file, sha256};
@@ -17,7 +16,7 @@ async fn a_command_has_its_output_errors_and_exit_status() {
     let closed = town.gate.ended().await;
     assert!(closed.confirmed);
     assert_eq!(closed.end, access::session::EndReason::Client);
-    assert_eq!((town.gate.recorded(Kind::Output), town.gate.recorded(Kind::ErrorOutput)), ("out\n".into(), "err\n".into()));
+    assert_eq!((town.gate.output(), town.gate.errors()), ("out\n".into(), "err\n".into()));
     assert_eq!(town.gate.activities("exec")[0]["command"], "echo out; echo err >&2; exit 7");
     assert_eq!(town.gate.activities("channel.closed")[0]["exit"]["status"], 7);
 }
@@ -94,8 +93,8 @@ async fn a_shell_in_a_terminal() {
     assert!(shown.contains("/dev/pts/") && shown.contains("two2"), "{shown}");
     assert_eq!(out.status.code(), Some(3));
     town.gate.ended().await;
-    assert_eq!(town.gate.recorded(Kind::Output), shown);
-    assert!(town.gate.recorded(Kind::TerminalInput).starts_with("tty; echo"));
+    assert_eq!(town.gate.output(), shown);
+    assert!(town.gate.input().starts_with("tty; echo"));
 }
 
 // covers: SSH-1 (ssh), SSH-2 (ssh)

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use access::session::{EndReason, Standing};
 use access::time::Span;
-use tidegate_proxy::tape::Kind;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 
@@ -74,7 +73,7 @@ async fn who_is_cut_is_told_why_and_exits_76() {
     assert!(shown.contains("Your grant's time is up."), "{shown}");
     assert_eq!(ssh.wait_with_output().await.unwrap().status.code(), Some(76));
     town.gate.ended().await;
-    assert!(town.gate.recorded(Kind::Output).ends_with(&shown), "what the gate shows is recorded too");
+    assert!(town.gate.output().ends_with(&shown), "what the gate shows is recorded too");
 }
 
 // covers: GRANT-2 (ssh)

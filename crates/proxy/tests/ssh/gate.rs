@@ -16,10 +16,11 @@ use access::session::{ClosedSession, Dial, EndReason, Protocol, RecordingTerms, 
 use access::time::Span;
 use access::verdict::{Durability, HostKeyRule, RecordLevel};
 use async_trait::async_trait;
+use evidence::recording::{Direction, Frame, FrameKind};
 use jiff::Timestamp;
 use tidegate_proxy::gatekeeper::{Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
 use tidegate_proxy::ssh::{DoorLimits, SshDoor};
-use tidegate_proxy::tape::{Direction, Frame, Kind, Tape, TapeFailed};
+use tidegate_proxy::tape::{Tape, TapeFailed};
 use russh::keys::{PrivateKey, PublicKey};
 use testkit::sshd::{self, Sshd, SshdOptions};
 use tokio::net::TcpListener;
@@ -129,7 +130,7 @@ impl Tape for MemoryTape {
         if self.broken.load(Ordering::Acquire) {
             return Err(TapeFailed);
         }
-        if self.keep || frame.kind == Kind::Activity {
+        if self.keep || frame.kind == FrameKind::Activity {
             self.frames.lock().unwrap().push(frame);
         }
         Ok(())
@@ -137,7 +138,7 @@ impl Tape for MemoryTape {
     async fn failed(&self) {
         self.failed.notified().await;
     }
-    async fn close(&self, _: EndReason) -> Option<(u64, String)> {
+    async fn close(&self, _: EndReason, _: u64) -> Option<(u64, String)> {
         Some((1, "digest".into()))
     }
 }
@@ -173,11 +174,23 @@ impl TestGate {
         self.stand(&Standing::Cut(end));
     }
 
-    /// What was recorded of one kind, joined.
-    pub(crate) fn recorded(&self, kind: Kind) -> String {
+    /// What was recorded of one stream, joined.
+    pub(crate) fn recorded(&self, direction: Direction, kind: FrameKind) -> String {
         let frames = self.frames.lock().unwrap();
-        let bytes: Vec<u8> = frames.iter().filter(|f| f.kind == kind).flat_map(|f| f.bytes.to_vec()).collect();
+        let bytes: Vec<u8> = frames.iter().filter(|f| (f.direction, f.kind) == (direction, kind)).flat_map(|f| f.bytes.to_vec()).collect();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.recorded(Direction::Output, FrameKind::Bytes)
+    }
+
+    pub(crate) fn errors(&self) -> String {
+        self.recorded(Direction::Output, FrameKind::Stderr)
+    }
+
+    pub(crate) fn input(&self) -> String {
+        self.recorded(Direction::Input, FrameKind::Bytes)
     }
 
     /// The activities of one sort.
@@ -185,9 +198,9 @@ impl TestGate {
         let frames = self.frames.lock().unwrap();
         frames
             .iter()
-            .filter(|f| f.kind == Kind::Activity && f.direction == Direction::Up)
+            .filter(|f| f.kind == FrameKind::Activity)
             .map(|f| serde_json::from_slice::<serde_json::Value>(&f.bytes).unwrap())
-            .filter(|a| a["do"] == sort)
+            .filter(|a| a["kind"] == sort)
             .collect()
     }
 
