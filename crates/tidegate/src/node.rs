@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use access::session::EndReason;
 use anyhow::Context as _;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use credentials::keyring::Keyring;
 use evidence::log::checkpoint::CheckpointKey;
 use evidence::log::writer::{Fsync, LogWriter};
@@ -20,7 +22,6 @@ use tokio_util::task::TaskTracker;
 use workflow::Gate;
 use workflow::clock::{Clock, TimeSource};
 use workflow::gate::{Parts, Settings};
-use workflow::sequence::Sequencer;
 use workflow::start::Started;
 
 use crate::config::Config;
@@ -34,8 +35,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 pub struct Node {
     /// The gate.
     pub gate: Arc<Gate>,
-    /// The tree's writer, for checkpoints on demand.
-    pub sequencer: Sequencer,
     /// Where the API really listens.
     pub api: SocketAddr,
     /// Where SSH really listens.
@@ -91,13 +90,13 @@ impl Node {
             clock,
             keyring,
             recorder,
+            log: writer,
             settings,
         })
         .context("cannot open the journal of closings")?;
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
 
         let node = Self {
-            sequencer: Sequencer::new(writer),
             api_url: config.api_url(api),
             root: certified.as_ref().and_then(|c| c.root.clone()),
             gate,
@@ -111,7 +110,7 @@ impl Node {
             workers: TaskTracker::new(),
         };
         node.workers.spawn(Arc::clone(&node.gate).sweep_forever(node.working.clone()));
-        node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.sequencer.clone(), node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
         let door = SshDoor::new(Arc::new(Port(Arc::clone(&node.gate))), vec![host_key.clone()], DoorLimits::default());
@@ -131,7 +130,10 @@ impl Node {
             target_ca: first_line(&node.gate.keyring().target_cas()),
             checkpoint_verifier: Some(verifier),
         };
-        let router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts, node.sequencer.clone(), node.root.clone()));
+        let mut router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts));
+        if let Some(root) = node.root.clone() {
+            router = router.route("/ca.pem", get(move || async move { ([(CONTENT_TYPE, "application/x-pem-file")], root) }));
+        }
         let server = certified.map(|c| c.server);
         node.listeners.spawn(api::serve(api_listener, server, router, node.serving.clone()));
         Ok(node)

@@ -21,7 +21,6 @@ use store::{Change, EntryFilter, EntryPage, LoggedEntry, Page, SessionFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::sequence::Sequencer;
 
 /// How many sessions one file holds at most.
 pub const MOST_SESSIONS: usize = 1_000;
@@ -70,18 +69,11 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, the selection is empty or too large, or the file can't be written.
-    pub async fn export(
-        &self,
-        caller: &Caller,
-        selection: Selection,
-        along: Along,
-        sequencer: &Sequencer,
-        to: PathBuf,
-    ) -> Result<Written, Refusal> {
+    pub async fn export(&self, caller: &Caller, selection: Selection, along: Along, to: PathBuf) -> Result<Written, Refusal> {
         let sessions = self.selected(caller, &selection, along.input).await?;
         let chosen: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
         // Everything up to now gets its place and a signature, so that nothing is too new to be proved.
-        self.checkpoint(sequencer).await?;
+        self.checkpoint().await?;
         let entries = self.entries_of(&selection, &sessions).await?;
         if entries.is_empty() {
             return Err(Refusal::because(Reason::NotFound, format!("nothing is logged about {selection}")));

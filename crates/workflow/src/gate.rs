@@ -10,6 +10,7 @@ use access::reason::{Reason, Refusal};
 use access::request::Door;
 use arc_swap::ArcSwap;
 use credentials::keyring::Keyring;
+use evidence::log::writer::LogWriter;
 use evidence::recording::RecorderPool;
 use jiff::Timestamp;
 use policy::{Bundle, Situation};
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::live::LiveSessions;
+use crate::sequence::Sequencer;
 
 /// How many committed entries a slow listener may lag behind before it has to look at the state afresh.
 const NEWS: usize = 4096;
@@ -75,6 +77,7 @@ pub struct Gate {
     pub(crate) keyring: RwLock<Keyring>,
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
+    pub(crate) sequencer: Sequencer,
     pub(crate) settings: Settings,
     pub(crate) news: broadcast::Sender<Arc<Entry>>,
     /// Wakes the sequencer.
@@ -102,6 +105,8 @@ pub struct Parts {
     pub keyring: Keyring,
     /// Who writes recordings.
     pub recorder: RecorderPool,
+    /// Who writes the audit log's tree.
+    pub log: LogWriter,
     /// Everything else.
     pub settings: Settings,
 }
@@ -121,6 +126,7 @@ impl Gate {
             keyring: RwLock::new(parts.keyring),
             recorder: parts.recorder,
             journal,
+            sequencer: Sequencer::new(parts.log),
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
             appended: Notify::new(),

@@ -23,13 +23,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 const BATCH: u32 = 2_000;
 
 /// The tree's writer. One task at a time holds it; files are written on a blocking thread.
-#[derive(Debug, Clone)]
-pub struct Sequencer(Arc<Mutex<LogWriter>>);
+#[derive(Debug)]
+pub(crate) struct Sequencer(Arc<Mutex<LogWriter>>);
 
 impl Sequencer {
     /// Takes over the log directory.
-    #[must_use]
-    pub fn new(writer: LogWriter) -> Self {
+    pub(crate) fn new(writer: LogWriter) -> Self {
         Self(Arc::new(Mutex::new(writer)))
     }
 
@@ -43,7 +42,7 @@ impl Sequencer {
 
 impl Gate {
     /// Runs until told to stop, then carries over what is left and signs a last checkpoint.
-    pub async fn sequence_forever(self: Arc<Self>, sequencer: Sequencer, stop: CancellationToken) {
+    pub async fn sequence_forever(self: Arc<Self>, stop: CancellationToken) {
         let mut signed = tokio::time::Instant::now();
         let mut told = tokio::time::Instant::now();
         loop {
@@ -60,12 +59,12 @@ impl Gate {
                 told = tokio::time::Instant::now();
                 self.enter_progress().await;
             }
-            match self.sequence(&sequencer).await {
+            match self.sequence().await {
                 Ok(_) => {}
                 Err(refusal) => tracing::error!(%refusal, "entries wait for their place in the log"),
             }
             if (stopping || signed.elapsed() >= CHECKPOINT_EVERY)
-                && let Err(refusal) = self.checkpoint(&sequencer).await
+                && let Err(refusal) = self.checkpoint().await
             {
                 tracing::error!(%refusal, "no checkpoint could be signed");
             } else if signed.elapsed() >= CHECKPOINT_EVERY {
@@ -81,16 +80,16 @@ impl Gate {
     ///
     /// # Errors
     /// If the store or the log directory can't be used, or they differ.
-    pub async fn sequence(&self, sequencer: &Sequencer) -> Result<u64, Refusal> {
+    pub async fn sequence(&self) -> Result<u64, Refusal> {
         while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
         loop {
-            let size = sequencer.with(|writer| writer.size()).await?;
+            let size = self.sequencer.with(|writer| writer.size()).await?;
             let batch = self.store.sequenced_from(size, BATCH).await.map_err(unavailable)?;
             if batch.is_empty() {
                 return Ok(size);
             }
             let leaves: Vec<Vec<u8>> = batch.into_iter().map(|entry| entry.leaf).collect();
-            sequencer.with(move |writer| writer.append_at(size, &leaves)).await?.map_err(log_trouble)?;
+            self.sequencer.with(move |writer| writer.append_at(size, &leaves)).await?.map_err(log_trouble)?;
         }
     }
 
@@ -98,10 +97,10 @@ impl Gate {
     ///
     /// # Errors
     /// If it can't be signed, written or published.
-    pub async fn checkpoint(&self, sequencer: &Sequencer) -> Result<SignedCheckpoint, Refusal> {
-        self.sequence(sequencer).await?;
+    pub async fn checkpoint(&self) -> Result<SignedCheckpoint, Refusal> {
+        self.sequence().await?;
         let now = self.now();
-        let signed = sequencer.with(move |writer| writer.checkpoint(now)).await?.map_err(log_trouble)?;
+        let signed = self.sequencer.with(move |writer| writer.checkpoint(now)).await?.map_err(log_trouble)?;
         let path = self.settings.checkpoints.clone();
         let publish = signed.clone();
         tokio::task::spawn_blocking(move || publication::publish(&path, &publish))
