@@ -1,5 +1,6 @@
 //! The one client of the gate's HTTP API: typed requests, problems (RFC 9457) as errors, pages, and streams.
 
+pub mod lines;
 pub mod settings;
 pub mod sse;
 

@@ -214,7 +214,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
             document.reject(given, "`sealing_key_file`: `fd:` wants the number of an inherited descriptor, from 3 on");
             None
         }),
-        (None, None) => data_dir.as_ref().map(|dir| SealingSource::File(dir.join("keys").join("sealing.key"))),
+        (None, None) => data_dir.as_ref().map(|dir| SealingSource::File(dir.join("sealing.key"))),
     };
 
     let node = match raw.node {

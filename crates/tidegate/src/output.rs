@@ -4,6 +4,7 @@
 //! Colour only on a terminal and without `NO_COLOR`. `--json` prints what the API answered.
 
 pub mod inert;
+pub mod player;
 pub mod time;
 
 use std::fmt::Display;

@@ -167,6 +167,16 @@ pub fn write_private(file: &Path, content: &[u8]) -> Result<(), SettingsError> {
     })
 }
 
+/// Makes sure that `file` can be written, and leaves it as it is.
+///
+/// # Errors
+/// If it can't.
+pub fn probe(file: &Path) -> Result<(), SettingsError> {
+    let beside = file.with_extension("probe");
+    write_private(&beside, b"")?;
+    fs::remove_file(&beside).map_err(|source| SettingsError::File { act: "remove", path: beside, source })
+}
+
 fn read(file: &Path) -> Result<Kept, SettingsError> {
     let failed = |source| SettingsError::File { act: "read", path: file.to_path_buf(), source };
     let text = match fs::read_to_string(file) {

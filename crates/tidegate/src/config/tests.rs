@@ -15,7 +15,7 @@ fn two_paths_are_enough() {
     let config = parse("data_dir = '/var/lib/tidegate'\npolicy_dir = 'policy'\nnode = 'gate-1'\n").unwrap();
     assert_eq!(config.policy_dir, Path::new("/etc/tidegate/policy"));
     assert_eq!(config.store.to_string(), "sqlite:/var/lib/tidegate/store.db");
-    assert_eq!(config.sealing, SealingSource::File("/var/lib/tidegate/keys/sealing.key".into()));
+    assert_eq!(config.sealing, SealingSource::File("/var/lib/tidegate/sealing.key".into()));
     assert_eq!(config.tls, Tls::Internal);
     assert_eq!(config.api_url("127.0.0.1:41000".parse().unwrap()), "https://127.0.0.1:41000");
     assert_eq!(config.api_url("0.0.0.0:443".parse().unwrap()), "https://gate-1:443");

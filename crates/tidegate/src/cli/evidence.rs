@@ -1,0 +1,127 @@
+//! `tidegate evidence`: what an auditor takes away. `verify` works on the file alone.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::PathBuf;
+
+use access::ids::SessionId;
+use access::names::ResourceName;
+use anyhow::Context as _;
+use api::types::evidence::ExportQuery;
+use clap::{Args, Subcommand};
+use evidence::log::CheckpointVerifier;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::output::{Output, Tone};
+
+use super::Context;
+use super::audit::read_key;
+use super::exit::Exit;
+use super::session::save;
+use super::user::find;
+
+/// What to do with evidence.
+#[derive(Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Write one file with requests, approvals, grants, sessions, recordings, policy and proofs
+    Export(Export),
+    /// Verify an export with the public key alone
+    Verify {
+        /// The export
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The public key, as `tidegate audit checkpoint --json` has it in `verifier`
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+/// What to export; what is given all has to match.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Where to write it; `-` is stdout
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// One session
+    #[arg(long, value_name = "SESSION")]
+    session: Option<SessionId>,
+    /// Of one person or machine: a user name or an id
+    #[arg(long, value_name = "USER")]
+    person: Option<String>,
+    /// To one resource
+    #[arg(long, value_name = "NAME")]
+    resource: Option<ResourceName>,
+    /// From when, as `2026-03-01T12:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Until when
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// With what was typed; that takes a right of its own
+    #[arg(long)]
+    input: bool,
+}
+
+impl EvidenceCommand {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        match self {
+            Self::Export(export) => {
+                let client = context.client()?;
+                let person = match &export.person {
+                    Some(who) => Some(find(&client, who).await?),
+                    None => None,
+                };
+                let Export { session, resource, since, until, input, .. } = export;
+                let query = ExportQuery { session, person, resource, since, until, input };
+                let response = client.download_with("/evidence/export", &query).await?;
+                save(context, response, &export.file).await
+            }
+            Self::Verify { file, key } => {
+                let key = read_key(&key)?;
+                let bundle = File::open(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+                report(&context.output, BufReader::new(bundle), &key)
+            }
+        }
+    }
+}
+
+/// Verifies an export and says what was found.
+pub(crate) fn report(output: &Output, file: impl Read + Seek, key: &CheckpointVerifier) -> anyhow::Result<Exit> {
+    let found = evidence::bundle::verify(file, key).context("cannot read the export")?;
+    let exit = if found.is_sound() { Exit::Done } else { Exit::Failed };
+    if output.is_json() {
+        let mut json = serde_json::to_value(&found)?;
+        if let Some(object) = json.as_object_mut() {
+            object.insert("sound".to_owned(), Value::Bool(found.is_sound()));
+        }
+        output.json(&json)?;
+        return Ok(exit);
+    }
+    let exported = found.exported.map(|at| format!(", exported {}", output.at(at))).unwrap_or_default();
+    output.line(format!("{}: {}{exported}", found.origin, found.selection))?;
+    if let Some((size, at)) = found.checkpoint {
+        let at = at.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
+        output.line(format!("Entries: {} of the log's {size}{at}", found.entries))?;
+    }
+    output.line(format!("Texts: {} match, {} were erased or left out", found.texts_matching, found.texts_absent))?;
+    for digest in &found.policies {
+        output.line(format!("Policy: {digest}"))?;
+    }
+    for recording in &found.recordings {
+        let closed = if recording.closed { "closed" } else { "not closed" };
+        let readable = recording.frames.map_or_else(|| "no key released".to_owned(), |n| format!("{n} frames readable"));
+        output.line(format!(
+            "Recording: {}, {} chunks, {closed}, in the log {} times, {readable}",
+            recording.recording, recording.chunks, recording.anchors
+        ))?;
+    }
+    for finding in &found.findings {
+        output.toned(format!("WRONG: {finding}"), Tone::Bad)?;
+    }
+    if found.is_sound() {
+        output.toned("Sound: every byte is as it was exported, and every entry is in the signed log.", Tone::Good)?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,123 @@
+//! `tidegate lock`: keep a person, role or resource shut, now.
+
+use access::ids::LockId;
+use access::lock::LockScope;
+use access::names::{ResourceName, RoleName};
+use access::time::Span;
+use anyhow::bail;
+use api::types::locks::{Lock, Locked, LocksQuery, NewLock};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::client::{Client, Reply};
+use crate::output::{Field, Tone};
+
+use super::exit::Exit;
+use super::user::find;
+use super::{Context, Shown, grant, note_more};
+
+/// What to do with locks.
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// Lock: nothing new opens, everything open closes
+    Set(Set),
+    /// List locks
+    List(List),
+    /// Lift a lock
+    Lift {
+        /// Which
+        #[arg(value_name = "LOCK")]
+        id: LockId,
+    },
+}
+
+/// What is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Noun {
+    /// A person or machine, everywhere.
+    User,
+    /// A role, on every resource.
+    Role,
+    /// A resource, for everybody.
+    Resource,
+}
+
+/// A lock to set.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// What to lock
+    #[arg(value_name = "WHAT")]
+    noun: Noun,
+    /// Which: a name, or a person's id
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// For how long; without it until lifted
+    #[arg(long = "for", value_name = "TIME")]
+    length: Option<Span>,
+}
+
+/// Which locks.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Lifted ones too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl LockCommand {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let client = context.client()?;
+        match self {
+            Self::Set(set) => {
+                let scope = scope(&client, set.noun, &set.name).await?;
+                let wanted = NewLock { scope, duration: set.length, reason: Some(set.reason) };
+                let reply: Reply<Locked> = client.post("/locks", &wanted).await?;
+                context.print(&reply, |output, locked| {
+                    let until = locked.lock.until.map_or_else(|| "until it is lifted".to_owned(), |at| format!("until {}", output.at(at)));
+                    output.toned(format!("{} is locked {until}: {}", locked.lock.scope, locked.lock.id), Tone::Good)?;
+                    grant::show_cut(output, &locked.cut)
+                })
+            }
+            Self::List(list) => {
+                let query = LocksQuery { all: list.all, ..LocksQuery::default() };
+                let reply = client.list::<Lock>("/locks", &query, list.shown.limit).await?;
+                context.print(&reply, |output, page| {
+                    let rows = page.items.iter().map(|lock| {
+                        vec![
+                            lock.id.into(),
+                            Field::state(lock.state),
+                            lock.scope.to_string().into(),
+                            output.at(lock.set_at).into(),
+                            output.maybe_at(lock.until).into(),
+                            lock.reason.clone().unwrap_or_default().into(),
+                        ]
+                    });
+                    output.table(&["lock", "state", "locks", "since", "until", "reason"], rows.collect(), "No locks.")?;
+                    note_more(page.next_cursor.is_some());
+                    Ok(())
+                })
+            }
+            Self::Lift { id } => {
+                let reply: Reply<Lock> = client.post(&format!("/locks/{id}/lift"), &json!({})).await?;
+                context.print(&reply, |output, lock| output.line(format!("{} is open again.", lock.scope)))
+            }
+        }
+    }
+}
+
+async fn scope(client: &Client, noun: Noun, name: &str) -> anyhow::Result<LockScope> {
+    Ok(match noun {
+        Noun::User => LockScope::Person(find(client, name).await?),
+        Noun::Role => LockScope::Role(name.parse::<RoleName>()?),
+        Noun::Resource => match name.parse::<ResourceName>() {
+            Ok(name) => LockScope::Resource(name),
+            Err(error) => bail!(error),
+        },
+    })
+}

@@ -1,0 +1,313 @@
+//! `tidegate session`: what is and was connected.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use access::ids::SessionId;
+use access::names::ResourceName;
+use access::session::SessionState;
+use anyhow::Context as _;
+use api::types::grants::{Because, Cut};
+use api::types::sessions::{Direction, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery, Session, SessionsQuery};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::{Args, Subcommand};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::client::lines::Lines;
+use crate::client::{Client, Reply};
+use crate::output::player::{Player, RESET};
+use crate::output::{Field, Output, note};
+
+use super::exit::Exit;
+use super::{Context, Shown, grant, note_more};
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// List sessions: your own, unless said otherwise
+    List(List),
+    /// Show a session
+    Show {
+        /// Which
+        #[arg(value_name = "SESSION")]
+        id: SessionId,
+    },
+    /// Watch a live session in this terminal
+    Watch {
+        /// Which
+        #[arg(value_name = "SESSION")]
+        id: SessionId,
+    },
+    /// Play a recording in this terminal, or save it
+    Replay(Replay),
+    /// End a session now
+    Kill {
+        /// Which
+        #[arg(value_name = "SESSION")]
+        id: SessionId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// Which sessions.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only those that live
+    #[arg(long)]
+    live: bool,
+    /// All that you may see
+    #[arg(long)]
+    all: bool,
+    /// Only to this resource
+    #[arg(long, value_name = "NAME")]
+    resource: Option<ResourceName>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// How to play a recording.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Which
+    #[arg(value_name = "SESSION")]
+    id: SessionId,
+    /// How many times as fast
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// No pause longer than this, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = pause)]
+    idle_limit: f64,
+    /// Save it as asciicast v2 instead; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    asciicast: Option<PathBuf>,
+    /// Only this channel of the session, counted from 0; for asciicast the first without it
+    #[arg(long, value_name = "N")]
+    channel: Option<u32>,
+    /// With what was typed; that takes a right of its own
+    #[arg(long)]
+    input: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.01..=1000.0).contains(n)).ok_or_else(|| "write a number from 0.01 to 1000".to_owned())
+}
+
+fn pause(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..=86_400.0).contains(n)).ok_or_else(|| "write seconds from 0 to 86400".to_owned())
+}
+
+impl SessionCommand {
+    /// Does it.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let client = context.client()?;
+        match self {
+            Self::List(list) => list.run(context, &client).await,
+            Self::Show { id } => {
+                let reply: Reply<Session> = client.get(&format!("/sessions/{id}"), &()).await?;
+                context.print(&reply, show)
+            }
+            Self::Watch { id } => watch(context, &client, id).await,
+            Self::Replay(replay) => replay.run(context, &client).await,
+            Self::Kill { id, reason } => {
+                let reply: Reply<Cut> = client.post(&format!("/sessions/{id}/kill"), &Because { reason }).await?;
+                context.print(&reply, |output, cut| {
+                    output.line(format!("{id} is ended."))?;
+                    grant::show_cut(output, cut)
+                })
+            }
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
+        let state = self.live.then_some(SessionState::Live);
+        let query = SessionsQuery { all: self.all, state, resource: self.resource, ..SessionsQuery::default() };
+        let reply = client.list::<Session>("/sessions", &query, self.shown.limit).await?;
+        context.print(&reply, |output, page| {
+            let rows = page.items.iter().map(|session| {
+                vec![
+                    session.id.into(),
+                    Field::state(session.state),
+                    format!("{}+{}", session.resource, session.role).into(),
+                    session.person.to_string().into(),
+                    output.at(session.opened_at).into(),
+                    ended(output, session).into(),
+                ]
+            });
+            output.table(&["session", "state", "for", "who", "opened", "ended"], rows.collect(), "No sessions.")?;
+            note_more(page.next_cursor.is_some());
+            Ok(())
+        })
+    }
+}
+
+fn ended(output: &Output, session: &Session) -> String {
+    match (session.ended_at, session.end) {
+        (Some(at), Some(end)) => format!("{end} {}", output.at(at)),
+        (Some(at), None) => output.at(at),
+        (None, _) => String::new(),
+    }
+}
+
+fn show(output: &Output, session: &Session) -> io::Result<()> {
+    output.facts(&[
+        ("session", session.id.to_string()),
+        ("state", session.state.to_string()),
+        ("who", session.person.to_string()),
+        ("for", format!("{}+{}", session.resource, session.role)),
+        ("protocol", session.protocol.to_string()),
+        ("opened", output.at(session.opened_at)),
+        ("ended", ended(output, session)),
+        ("end seen at target", session.confirmed.map(|c| if c { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
+        ("bytes", format!("{} up, {} down", session.bytes_up, session.bytes_down)),
+        ("grant", session.grant.to_string()),
+        ("node", session.node.clone()),
+        ("recording", session.recording.to_string()),
+        ("chunks", session.recording_chunks.map(|n| n.to_string()).unwrap_or_default()),
+        ("digest", session.recording_digest.clone().unwrap_or_default()),
+    ])
+}
+
+/// A terminal that shows somebody else's session, and is put back as it was.
+struct Screen<'a> {
+    output: &'a Output,
+    player: Player,
+    drawn: bool,
+}
+
+impl<'a> Screen<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self { output, player: Player::default(), drawn: false }
+    }
+
+    fn show(&mut self, frame: &Frame) -> anyhow::Result<()> {
+        if self.output.is_json() {
+            self.output.raw(format!("{}\n", serde_json::to_string(frame)?).as_bytes())?;
+            return Ok(());
+        }
+        match frame.kind {
+            FrameKind::Bytes | FrameKind::Stderr if frame.direction != Direction::Input => {
+                let bytes = BASE64_STANDARD.decode(frame.data.as_deref().unwrap_or_default()).context("a frame is not in base64")?;
+                let drawing = self.player.play(&bytes);
+                self.drawn |= !drawing.is_empty();
+                self.output.raw(&drawing)?;
+            }
+            FrameKind::Activity => {
+                if let Some(activity) = &frame.activity {
+                    note(format!("[{}] {activity}", seconds(frame.at_us)));
+                }
+            }
+            FrameKind::Bytes | FrameKind::Stderr | FrameKind::Resize => {}
+        }
+        Ok(())
+    }
+
+    fn close(self) -> io::Result<()> {
+        if self.drawn && self.output.is_terminal() && !self.output.is_json() { self.output.raw(RESET) } else { Ok(()) }
+    }
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{}.{}s", micros / 1_000_000, micros / 100_000 % 10)
+}
+
+async fn watch(context: &Context, client: &Client, id: SessionId) -> anyhow::Result<Exit> {
+    let path = format!("/sessions/{id}/watch");
+    let mut events = client.events(&path, &()).await?;
+    note(format!("Watching {id}; Ctrl-C stops watching, and the session goes on."));
+    let mut screen = Screen::new(&context.output);
+    let last_word = loop {
+        let event = tokio::select! {
+            event = events.next() => event?,
+            _ = tokio::signal::ctrl_c() => break None,
+        };
+        let Some(event) = event else { break Some("The gate ended this view.") };
+        match event.name.as_str() {
+            "frame" => screen.show(&serde_json::from_str(&event.data).context("the gate sent a frame that is none")?)?,
+            "lagged" => {
+                note("This view could not keep up, so some of it is left out; the recording has all of it.");
+                events = client.events(&path, &()).await?;
+            }
+            "ended" => break Some("The session is over."),
+            "withdrawn" => break Some("You may no longer watch this session."),
+            _ => {}
+        }
+    };
+    screen.close()?;
+    if let Some(text) = last_word {
+        note(text);
+    }
+    Ok(Exit::Done)
+}
+
+impl Replay {
+    async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
+        let path = format!("/sessions/{}/recording", self.id);
+        if let Some(file) = &self.asciicast {
+            let query = RecordingQuery { format: RecordingFormat::Asciicast, input: self.input, channel: self.channel };
+            let response = client.download(&path, &query).await?;
+            return save(context, response, file).await;
+        }
+        let query = RecordingQuery { format: RecordingFormat::Frames, input: self.input, channel: None };
+        let mut lines = Lines::new(client.download(&path, &query).await?);
+        let mut screen = Screen::new(&context.output);
+        let paced = context.output.is_terminal() && !context.output.is_json();
+        let mut last = 0u64;
+        let mut damaged = false;
+        while let Some(line) = lines.next().await? {
+            let frame = match serde_json::from_slice(&line).context("the gate sent a frame that is none")? {
+                RecordingLine::Frame(frame) => frame,
+                RecordingLine::Damage { damage } => {
+                    note(format!("A part of this recording cannot be read: {damage}"));
+                    damaged = true;
+                    continue;
+                }
+            };
+            if self.channel.is_some_and(|channel| channel != frame.channel) {
+                continue;
+            }
+            if paced {
+                let gap = Duration::from_micros(frame.at_us.saturating_sub(last)).div_f64(self.speed);
+                last = frame.at_us;
+                tokio::select! {
+                    () = tokio::time::sleep(gap.min(Duration::from_secs_f64(self.idle_limit))) => {}
+                    _ = tokio::signal::ctrl_c() => break,
+                }
+            }
+            screen.show(&frame)?;
+        }
+        screen.close()?;
+        Ok(if damaged { Exit::Failed } else { Exit::Done })
+    }
+}
+
+/// Saves a body to a file, or prints it where the file is `-`.
+pub(crate) async fn save(context: &Context, mut response: reqwest::Response, file: &Path) -> anyhow::Result<Exit> {
+    if file == Path::new("-") {
+        while let Some(piece) = response.chunk().await? {
+            context.output.raw(&piece)?;
+        }
+        return Ok(Exit::Done);
+    }
+    let cannot = || format!("cannot write `{}`", file.display());
+    let fresh = file.with_file_name({
+        let mut name = file.file_name().unwrap_or_default().to_os_string();
+        name.push(".part");
+        name
+    });
+    let mut out = tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).await.with_context(cannot)?;
+    let mut size = 0u64;
+    while let Some(piece) = response.chunk().await? {
+        size += piece.len() as u64;
+        out.write_all(&piece).await.with_context(cannot)?;
+    }
+    out.sync_all().await.with_context(cannot)?;
+    tokio::fs::rename(&fresh, file).await.with_context(cannot)?;
+    note(format!("Written: {} ({size} bytes).", file.display()));
+    Ok(Exit::Done)
+}

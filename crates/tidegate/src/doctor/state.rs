@@ -1,0 +1,139 @@
+//! What the gate keeps: keys, policy, store, and the clock against its own log.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use access::time::Span;
+use credentials::keyring::Keyring;
+use credentials::sealing::SealingSource;
+use jiff::Timestamp;
+use policy::Bundle;
+use store::{Store, StoreOptions, StoreUrl};
+
+use crate::config::Config;
+use crate::output::time::now;
+
+use super::Finding;
+
+/// So far may the wall clock be behind the log before nothing opens.
+const BEHIND: Span = Span::seconds(5);
+
+pub(super) fn sealing_key(config: &Config) -> Vec<Finding> {
+    const CHECK: &str = "sealing key";
+    let path = match &config.sealing {
+        SealingSource::Descriptor(number) => return vec![Finding::ok(CHECK, format!("handed over on descriptor {number} at each start"))],
+        SealingSource::File(path) => path,
+    };
+    let shown = path.display();
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return vec![match has_keys(config) {
+                false => Finding::ok(CHECK, format!("{shown} is not there yet; the first start makes it")),
+                true => {
+                    let advice = "bring it back from where you keep a copy: without it no key can be opened, and no recording read";
+                    Finding::fail(CHECK, format!("{shown} is not there, but keys that it sealed are"), advice)
+                }
+            }];
+        }
+        Err(error) => return vec![Finding::fail(CHECK, format!("{shown} cannot be looked at: {error}"), "correct its permissions")],
+    };
+    if found.mode() & 0o077 != 0 {
+        let says = format!("others can read {shown} (mode {:03o})", found.mode() & 0o777);
+        return vec![Finding::fail(CHECK, says, format!("run `chmod 600 {shown}`, and rotate it: `tidegate keys rotate sealing`"))];
+    }
+    if path.starts_with(&config.data_dir) {
+        let advice = "keep it elsewhere and name it by TIDEGATE_SEALING_KEY_FILE, so that a copy of the data directory alone is worth nothing";
+        return vec![Finding::warn(CHECK, format!("{shown} lies beside what it seals"), advice)];
+    }
+    vec![Finding::ok(CHECK, format!("{shown} is the gate's alone"))]
+}
+
+fn has_keys(config: &Config) -> bool {
+    fs::read_dir(config.data_dir.join("keys")).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+pub(super) fn keys(config: &Config) -> Finding {
+    const CHECK: &str = "keys";
+    let dir = config.data_dir.join("keys");
+    if !has_keys(config) {
+        return Finding::ok(CHECK, "none yet; the first start makes them");
+    }
+    let ring = match Keyring::open_or_create(&dir, &config.sealing, now()) {
+        Ok(ring) => ring,
+        Err(error) => return Finding::fail(CHECK, error.to_string(), "the gate does not start until its keys open"),
+    };
+    match ring.ssh_host() {
+        Ok(host) => {
+            let fingerprint = host.fingerprint(ssh_key::HashAlg::Sha256);
+            Finding::ok(CHECK, format!("{} keys open; the SSH host key is {fingerprint}", ring.describe().len()))
+        }
+        Err(error) => Finding::fail(CHECK, error.to_string(), "the gate does not start without a host key"),
+    }
+}
+
+/// The digest of the policy directory, if it is sound.
+pub(super) fn policy(config: &Config, findings: &mut Vec<Finding>) -> Option<String> {
+    const CHECK: &str = "policy";
+    match Bundle::load(&config.policy_dir) {
+        Ok(bundle) => {
+            let short = bundle.digest().get(..12).unwrap_or_default();
+            findings.push(Finding::ok(CHECK, format!("{} is sound, bundle {short}", config.policy_dir.display())));
+            for warning in bundle.warnings() {
+                findings.push(Finding::warn(CHECK, warning.to_string(), "look at it; `tidegate policy explain` says what follows"));
+            }
+            Some(bundle.digest().to_owned())
+        }
+        Err(problems) => {
+            let advice = format!("correct it; `tidegate policy check {}` says the same", config.policy_dir.display());
+            findings.extend(problems.iter().map(|problem| Finding::fail(CHECK, problem.to_string(), advice.clone())));
+            None
+        }
+    }
+}
+
+pub(super) async fn store(config: &Config, bundle: Option<&str>) -> Vec<Finding> {
+    const CHECK: &str = "store";
+    if let StoreUrl::Sqlite(path) = &config.store {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return vec![Finding::ok(CHECK, format!("{} is not there yet; the first start makes it", path.display()))];
+            }
+            Ok(found) if found.mode() & 0o077 != 0 && !path.starts_with(&config.data_dir) => {
+                let says = format!("others can read {} (mode {:03o})", path.display(), found.mode() & 0o777);
+                return vec![Finding::fail(CHECK, says, format!("run `chmod 600 {}`", path.display()))];
+            }
+            _ => {}
+        }
+    }
+    let options = StoreOptions { connections: 2, ..StoreOptions::default() };
+    let store = match Store::open(&config.store, options).await {
+        Ok(store) => store,
+        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "nothing opens while the store does not answer")],
+    };
+    let mut findings = vec![Finding::ok(CHECK, format!("{} answers, and its schema is this release's", config.store))];
+    match store.high_water().await {
+        Ok(mark) => findings.push(clock(now(), mark)),
+        Err(error) => findings.push(Finding::fail(CHECK, error.to_string(), "look at the log: `tidegate audit replay`")),
+    }
+    if let (Ok(Some(row)), Some(digest)) = (store.newest_bundle().await, bundle)
+        && row.digest != digest
+    {
+        let says = format!("the directory is not the bundle in force ({})", row.digest.get(..12).unwrap_or_default());
+        findings.push(Finding::warn("policy", says, "it comes into force at the next start, or by `tidegate policy push`"));
+    }
+    findings
+}
+
+/// The wall clock against the newest time in the log.
+pub(super) fn clock(now: Timestamp, mark: Option<Timestamp>) -> Finding {
+    const CHECK: &str = "clock";
+    let Some(mark) = mark else { return Finding::ok(CHECK, "nothing is logged yet") };
+    let behind = Span::between(now, mark);
+    if behind > BEHIND {
+        let says = format!("this machine's clock is {behind} behind the gate's own log, so nothing opens");
+        return Finding::fail(CHECK, says, "set the clock right (`timedatectl`); open sessions still end in time");
+    }
+    Finding::ok(CHECK, "not behind the log")
+}

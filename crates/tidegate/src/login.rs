@@ -1,0 +1,174 @@
+//! Joining a gate, and a fresh SSH certificate: what a person does before `ssh` works.
+//!
+//! The key pair is made here and its private half stays here. Only the certificate is renewed; it is short-lived.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use access::secret::Secret;
+use access::time::Span;
+use anyhow::{Context as _, bail};
+use api::types::keys::{IssuedCertificate, NewCertificate};
+use api::types::users::{AcceptInvitation, Accepted};
+use clap::Args;
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::{Certificate, LineEnding, PrivateKey, PublicKey};
+
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::client::settings::{self, Settings, write_private};
+use crate::client::{Client, Reply};
+use crate::output::{Tone, note};
+
+/// Where the key pair and certificate are.
+#[derive(Debug, Clone, Args)]
+pub struct SshFiles {
+    /// Where your SSH files are
+    #[arg(long = "ssh-dir", value_name = "DIR", env = "TIDEGATE_SSH_DIR", hide_env_values = true)]
+    dir: Option<PathBuf>,
+}
+
+impl SshFiles {
+    /// The directory.
+    ///
+    /// # Errors
+    /// If nothing says where.
+    pub fn dir(&self) -> anyhow::Result<PathBuf> {
+        let home = || std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".ssh"));
+        let dir = self.dir.clone().or_else(home).context("HOME does not say where your SSH files are; name the directory with `--ssh-dir`")?;
+        std::path::absolute(&dir).with_context(|| format!("`{}` is no directory", dir.display()))
+    }
+
+    /// The private key.
+    ///
+    /// # Errors
+    /// If nothing says where.
+    pub fn key(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.dir()?.join("tidegate"))
+    }
+
+    /// The certificate beside a private key, as `ssh` expects it.
+    #[must_use]
+    pub fn certificate(key: &Path) -> PathBuf {
+        beside(key, "-cert.pub")
+    }
+}
+
+fn beside(key: &Path, ending: &str) -> PathBuf {
+    let mut name = key.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    key.with_file_name(name)
+}
+
+/// Joining.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The gate's address
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The code you were given; it works once
+    #[arg(value_name = "CODE")]
+    code: String,
+    #[command(flatten)]
+    files: SshFiles,
+}
+
+/// Renewing.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// For how long; the gate may give less
+    #[arg(long = "for", value_name = "TIME")]
+    length: Option<Span>,
+    #[command(flatten)]
+    files: SshFiles,
+}
+
+impl Join {
+    /// Spends the invitation, keeps the token, and gets the first certificate.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let file = settings::default_file()?;
+        let mut given = context.given();
+        given.url = Some(self.url);
+        given.token = None;
+        given.ca_file = given.ca_file.map(|path| std::path::absolute(&path).unwrap_or(path));
+        let mut settings = Settings::resolve(&given, None)?;
+        let client = Client::new(&settings)?;
+        // The code works once, so that its token can be kept is made sure of before.
+        settings::probe(&file)?;
+        let accepted: Reply<Accepted> = client.post("/invitations/accept", &AcceptInvitation { code: self.code }).await?;
+        let token = Secret::new(accepted.value.token.secret.clone());
+        settings.token = Some(token.clone());
+        settings.keep(&file)?;
+        note(format!("You are {}. Your token is in {}.", accepted.value.user.username, file.display()));
+        let key = self.files.key()?;
+        let certificate = certify(&client.with_token(token), &key, None).await?;
+        say_ready(context, &key, &certificate)
+    }
+}
+
+impl Login {
+    /// Gets a fresh certificate for the key there is.
+    pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let client = context.client()?;
+        let key = self.files.key()?;
+        let certificate = certify(&client, &key, self.length).await?;
+        say_ready(context, &key, &certificate)
+    }
+}
+
+fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) -> anyhow::Result<Exit> {
+    context.print(reply, |output, issued| {
+        let until = output.maybe_at(issued.key.expires_at);
+        output.toned(format!("Signed in until {until}: {}", SshFiles::certificate(key).display()), Tone::Good)
+    })?;
+    note("`tidegate ssh-config --write` makes `ssh NAME.tide` work; `tidegate resource list` shows the names.");
+    Ok(Exit::Done)
+}
+
+/// Has the public half of `key` signed, making the pair first if it is not there.
+async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow::Result<Reply<IssuedCertificate>> {
+    let public = match fs::read_to_string(key) {
+        Ok(text) => PrivateKey::from_openssh(&text)
+            .with_context(|| format!("`{}` is no SSH private key; move it away, and a new one is made", key.display()))?
+            .public_key()
+            .clone(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_pair(key)?,
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", key.display())),
+    };
+    let wanted = NewCertificate { public_key: public.to_openssh()?, duration };
+    let reply: Reply<IssuedCertificate> = client.post("/certificates", &wanted).await?;
+    // What a gate sends is written to where `ssh` reads it, so it has to be a certificate of this key and nothing else.
+    let certificate = Certificate::from_openssh(&reply.value.certificate).context("the gate sent something that is no certificate")?;
+    if certificate.public_key() != public.key_data() {
+        bail!("the gate sent a certificate of another key; tell its administrator");
+    }
+    write_private(&SshFiles::certificate(key), format!("{}\n", certificate.to_openssh()?).as_bytes())?;
+    Ok(reply)
+}
+
+fn make_pair(key: &Path) -> anyhow::Result<PublicKey> {
+    let seed = Secret::new(rand::random::<[u8; 32]>());
+    let mut private = PrivateKey::from(Ed25519Keypair::from_seed(seed.expose()));
+    private.set_comment("tidegate");
+    write_private(key, private.to_openssh(LineEnding::LF)?.as_bytes())?;
+    write_private(&beside(key, ".pub"), format!("{}\n", private.public_key().to_openssh()?).as_bytes())?;
+    note(format!("A new key pair is in {}.", key.display()));
+    Ok(private.public_key().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_private_key_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("ssh").join("tidegate");
+        let public = make_pair(&key).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        let read = PrivateKey::from_openssh(fs::read(&key).unwrap()).unwrap();
+        assert_eq!(read.public_key().key_data(), public.key_data());
+        assert_ne!(make_pair(&dir.path().join("other")).unwrap().key_data(), public.key_data());
+    }
+}
