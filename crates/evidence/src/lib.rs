@@ -14,3 +14,4 @@ pub mod log;
 pub mod recording;
 
 mod hexadecimal;
+mod printable;

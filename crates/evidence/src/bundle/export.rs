@@ -17,6 +17,7 @@ use crate::log::leaves;
 use crate::log::texts::SideRecord;
 use crate::log::tiles::{LogDirectory, read_at_most};
 use crate::log::tree::{self, ProofError};
+use crate::printable;
 use crate::recording::keys::{KeyError, KeyRecipients, ReleasedKeys};
 use crate::recording::{Anchor, inspect};
 
@@ -229,7 +230,7 @@ impl Export {
         self.policies.sort_by(|a, b| a.digest.cmp(&b.digest));
         for policy in std::mem::take(&mut self.policies) {
             if policy_digest(&policy.files) != policy.digest {
-                return Err(ExportError::Policy(leaves::printable(&policy.digest)));
+                return Err(ExportError::Policy(printable::name(&policy.digest)));
             }
             for (path, content) in policy.files {
                 packed.push(pack(&format!("policy/{}/{path}", policy.digest), content));
@@ -280,15 +281,16 @@ fn pack(name: &str, bytes: Vec<u8>) -> Packed {
     Packed { line, content: Content::Bytes(bytes) }
 }
 
-/// A recording as it stands now: one that is still being written is taken up to its present end.
+/// A recording as it stands now: one that is still being written is taken up to its last whole chunk.
 fn pack_recording(part: &RecordingPart) -> Result<(RecordingLine, Packed), ExportError> {
     let refused = |reason: String| ExportError::Recording { recording: part.recording.clone(), reason };
     let mut file = File::open(&part.path).map_err(|e| refused(e.to_string()))?;
     let bytes = file.metadata()?.len();
     let anchors: [Anchor; 0] = [];
     let inspection = inspect(BufReader::new(&file).take(bytes), &anchors).map_err(|e| refused(e.to_string()))?;
+    let bytes = bytes - inspection.torn;
     if inspection.about.recording != part.recording {
-        return Err(refused(format!("the file holds `{}`", leaves::printable(&inspection.about.recording))));
+        return Err(refused(format!("the file holds `{}`", printable::name(&inspection.about.recording))));
     }
     file.rewind()?;
     let mut digest = Sha256::new();

@@ -15,9 +15,10 @@ use super::tar::{self, Part};
 use crate::finding::Finding;
 use crate::log::alignment::{Alignment, Expected, Present};
 use crate::log::checkpoint::{CheckpointVerifier, SignedCheckpoint};
-use crate::log::leaves::{self, printable};
+use crate::log::leaves;
 use crate::log::texts::{self, SideRecord};
 use crate::log::tree;
+use crate::printable;
 use crate::recording::{Anchor, DataKey, RecordingReader, ReleasedKeys, inspect};
 
 /// The longest part that is read into memory. Recordings are not.
@@ -173,7 +174,9 @@ struct Verification<'a> {
 
 impl Verification<'_> {
     fn altered(&mut self, member: &str, reason: impl Into<String>) {
-        self.report.findings.push(Finding::MemberAltered { member: printable_name(member), reason: reason.into() });
+        self.report
+            .findings
+            .push(Finding::MemberAltered { member: printable::start_of(member), reason: printable::start_of(&reason.into()) });
     }
 
     /// The manifest, verified if that is possible; used even if not, to name what else is wrong.
@@ -200,7 +203,7 @@ impl Verification<'_> {
         if manifest.origin != self.key.origin() {
             self.altered(parts::MANIFEST, "it speaks of another log than the key");
         }
-        self.report.selection = manifest.selection.chars().filter(|c| !c.is_control()).collect();
+        self.report.selection = printable::start_of(&manifest.selection);
         self.report.exported = Some(manifest.exported);
         // A part whose header is damaged is known by its place; its length stands here.
         for (part, line) in bundle.parts.iter_mut().skip(2).zip(&manifest.parts) {
@@ -217,7 +220,7 @@ impl Verification<'_> {
             let last = bundle.parts.len().saturating_sub(1);
             let name = bundle.parts.get(flaw.part.min(last)).and_then(|part| part.name.as_deref());
             self.report.findings.push(Finding::ContainerAltered {
-                member: printable_name(name.unwrap_or("?")),
+                member: printable::start_of(name.unwrap_or("?")),
                 offset: flaw.offset,
                 reason: flaw.reason.into(),
             });
@@ -229,11 +232,11 @@ impl Verification<'_> {
         let here: Vec<String> = bundle.parts.iter().skip(2).map(|p| p.name.clone().unwrap_or_default()).collect();
         let wanted: Vec<&PartLine> = manifest.parts.iter().collect();
         for name in here.iter().filter(|name| !wanted.iter().any(|line| line.name == **name)) {
-            self.report.findings.push(Finding::MemberForeign { member: printable_name(name) });
+            self.report.findings.push(Finding::MemberForeign { member: printable::start_of(name) });
         }
         for (place, line) in wanted.iter().enumerate() {
             let Some(mut content) = bundle.stream(&line.name)? else {
-                self.report.findings.push(Finding::MemberMissing { member: printable_name(&line.name) });
+                self.report.findings.push(Finding::MemberMissing { member: printable::start_of(&line.name) });
                 continue;
             };
             let mut digest = Sha256::new();
@@ -272,7 +275,7 @@ impl Verification<'_> {
         let content = bundle.named(parts::ENTRIES)?.unwrap_or_default();
         let mut alignment = Alignment::default();
         for line in &manifest.entries {
-            let id = Some(printable(&line.id));
+            let id = Some(printable::name(&line.id));
             alignment.expect(Expected { index: line.index, hash: Some(line.leaf), id });
         }
         let mut by_id = BTreeMap::new();
@@ -335,7 +338,7 @@ impl Verification<'_> {
                 proof.index == line.index && tree::proves_inclusion(&proof.path, line.index, line.leaf, size, root)
             });
             if !holds {
-                let id = Some(printable(&line.id));
+                let id = Some(printable::name(&line.id));
                 self.report.findings.push(Finding::ProofWrong { index: line.index, id });
             }
         }
@@ -354,12 +357,12 @@ impl Verification<'_> {
             let compared = texts::compare(leaf, records.remove(id).as_ref());
             self.report.texts_matching += compared.matching;
             self.report.texts_absent += compared.erased;
-            let altered = |name: String| Finding::TextAltered { entry: id.clone(), name: printable(&name) };
+            let altered = |name: String| Finding::TextAltered { entry: id.clone(), name: printable::name(&name) };
             self.report.findings.extend(compared.wrong.into_iter().map(altered));
         }
         let mut left: Vec<String> = records.into_keys().collect();
         left.sort();
-        let unbound = left.into_iter().map(|entry| Finding::TextUnbound { entry: printable(&entry) });
+        let unbound = left.into_iter().map(|entry| Finding::TextUnbound { entry: printable::name(&entry) });
         self.report.findings.extend(unbound);
         Ok(())
     }
@@ -382,7 +385,7 @@ impl Verification<'_> {
             } else if !self.mentioned.contains(&digest) {
                 self.altered(&member, "no entry here names it");
             }
-            self.report.policies.push(printable(&digest));
+            self.report.policies.push(printable::name(&digest));
         }
         Ok(())
     }
@@ -409,7 +412,7 @@ impl Verification<'_> {
             let inspection = match inspect(content, &anchors) {
                 Ok(inspection) => inspection,
                 Err(e) => {
-                    let recording = printable(&line.recording);
+                    let recording = printable::name(&line.recording);
                     self.report.findings.push(Finding::RecordingHeader { recording, reason: e.to_string() });
                     continue;
                 }
@@ -420,7 +423,7 @@ impl Verification<'_> {
                 None => None,
             };
             self.report.recordings.push(RecordingSummary {
-                recording: printable(&line.recording),
+                recording: printable::name(&line.recording),
                 chunks: inspection.chunks,
                 closed: inspection.closing.is_some(),
                 anchors: known,
@@ -465,11 +468,6 @@ impl Verification<'_> {
 
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.strip_suffix(b"\n").unwrap_or(content).split(|b| *b == b'\n').filter(move |_| !content.is_empty())
-}
-
-/// A part's name from a possibly hostile file, fit for a terminal.
-fn printable_name(name: &str) -> String {
-    crate::recording::asciicast::printable(&name.chars().take(300).collect::<String>())
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use signed_note::{Note, StandardSigner, StandardVerifier, Verifier, VerifierList};
 use zeroize::Zeroizing;
 
-use super::leaves::printable;
 use super::tree::{Hash, LARGEST_TREE};
+use crate::printable;
 
 /// The longest signed note that is read.
 pub const LONGEST_CHECKPOINT: u64 = 64 * 1024;
@@ -72,7 +72,7 @@ impl CheckpointKey {
     /// When the name does not fit in a note, or the system gives no randomness.
     pub fn generate(origin: &str) -> Result<Zeroizing<String>, CheckpointError> {
         if !signed_note::is_key_name_valid(origin) || origin.chars().any(char::is_control) {
-            return Err(CheckpointError::Origin(printable(origin)));
+            return Err(CheckpointError::Origin(printable::name(origin)));
         }
         let refused = |_| CheckpointError::Crypto("make a signing key");
         let mut seed = Zeroizing::new([0u8; 32]);
@@ -86,7 +86,7 @@ impl CheckpointKey {
     /// When the name does not fit in a note.
     pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Result<Self, CheckpointError> {
         if !signed_note::is_key_name_valid(origin) || origin.chars().any(char::is_control) {
-            return Err(CheckpointError::Origin(printable(origin)));
+            return Err(CheckpointError::Origin(printable::name(origin)));
         }
         Self::parse(&Self::encode(origin, seed)?)
     }
@@ -136,7 +136,7 @@ impl CheckpointKey {
     pub fn sign(&self, size: u64, root: Hash, at: Timestamp) -> Result<SignedCheckpoint, CheckpointError> {
         let origin = self.origin();
         let body = tlog_tiles::Checkpoint::new(origin, size, tlog_tiles::Hash(root), &format!("time {at}\n"))
-            .map_err(|_| CheckpointError::Origin(printable(origin)))?;
+            .map_err(|_| CheckpointError::Origin(printable::name(origin)))?;
         let note = self.sign_text(&body.to_bytes())?;
         Ok(SignedCheckpoint { origin: origin.to_owned(), size, root, at: Some(at), note })
     }
@@ -234,7 +234,7 @@ impl SignedCheckpoint {
     pub fn verify(note: &[u8], key: &CheckpointVerifier) -> Result<Self, CheckpointError> {
         let claimed = Self::claimed(note)?;
         if claimed.origin != key.origin {
-            return Err(CheckpointError::OtherOrigin { found: printable(&claimed.origin), wanted: key.origin.clone() });
+            return Err(CheckpointError::OtherOrigin { found: printable::name(&claimed.origin), wanted: key.origin.clone() });
         }
         key.text_of(note)?;
         Ok(claimed)

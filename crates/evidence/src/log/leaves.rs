@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::printable;
+
 /// The longest leaf that fits in a bundle.
 pub const LONGEST_LEAF: usize = u16::MAX as usize;
 
@@ -49,7 +51,7 @@ pub fn entry_id(leaf: &[u8]) -> Option<String> {
         id: String,
     }
     match serde_json::from_slice::<Named>(leaf) {
-        Ok(named) => Some(printable(&named.id)),
+        Ok(named) => Some(printable::name(&named.id)),
         Err(_) => id_in(leaf),
     }
 }
@@ -60,12 +62,7 @@ fn id_in(leaf: &[u8]) -> Option<String> {
     let start = leaf.windows(MARK.len()).position(|w| w == MARK)? + MARK.len();
     let id: Vec<u8> = leaf[start..].iter().copied().take(30).take_while(|b| *b != b'"').collect();
     let id = std::str::from_utf8(&id).ok()?;
-    (!id.is_empty()).then(|| printable(id))
-}
-
-/// Bytes that come from a possibly hostile copy, made fit for a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(64).flat_map(|c| if c.is_ascii_graphic() { vec![c] } else { c.escape_default().collect() }).collect()
+    (!id.is_empty()).then(|| printable::name(id))
 }
 
 #[cfg(test)]

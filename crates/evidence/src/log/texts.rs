@@ -38,6 +38,19 @@ pub struct SideRecord {
     pub texts: BTreeMap<String, SideText>,
 }
 
+impl SideRecord {
+    /// The texts of an entry that were not erased; `None` if none is left.
+    #[must_use]
+    pub fn of(entry: &access::event::Entry) -> Option<Self> {
+        let text = |text: &access::event::SaltedText| {
+            let salt = crate::hexadecimal::decode(&text.salt)?;
+            Some(SideText { salt, text: text.text.clone() })
+        };
+        let texts: BTreeMap<String, SideText> = entry.texts.iter().filter_map(|(name, t)| Some((name.clone(), text(t)?))).collect();
+        (!texts.is_empty()).then(|| Self { entry: entry.id.to_string(), texts })
+    }
+}
+
 /// The digests that a leaf holds, by name; empty when it holds none.
 #[must_use]
 pub fn bound_texts(leaf: &[u8]) -> BTreeMap<String, String> {

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::alignment::{Alignment, Expected, Present};
 use super::checkpoint::{CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint};
-use super::leaves::{self, printable};
+use super::leaves;
 use super::publication;
 use super::texts::{self, SideRecord};
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path};
 use super::tree::{self, Edge, Hash, TILE_WIDTH, TileSource, leaf_hash, subtree_hash};
 use crate::finding::Finding;
+use crate::printable;
 
 /// Something from elsewhere that may hold checkpoints of this log.
 #[derive(Debug, Clone)]
@@ -116,7 +117,7 @@ struct History {
 fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut LogReport) -> History {
     let mut checkpoints = Vec::new();
     for other in others {
-        let source = printable_source(&other.source);
+        let source = printable::start_of(&other.source);
         let mut not = |reason: String| report.not_consulted.push(NotConsulted { source: source.clone(), reason });
         let bytes = match &other.notes {
             Ok(bytes) => bytes,
@@ -139,10 +140,6 @@ fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut Lo
     checkpoints.sort_by_key(|(_, checkpoint)| checkpoint.size());
     report.consulted = checkpoints.iter().map(|(source, c)| Consulted { source: source.clone(), size: c.size(), at: c.at() }).collect();
     History { checkpoints, roots: HashMap::new() }
-}
-
-fn printable_source(source: &str) -> String {
-    source.chars().filter(|c| !c.is_control()).take(512).collect()
 }
 
 impl History {
@@ -451,7 +448,7 @@ impl Texts {
         self.erased += compared.erased;
         for name in compared.wrong {
             let entry = id.clone().unwrap_or_default();
-            self.findings.push(Finding::TextAltered { entry, name: printable(&name) });
+            self.findings.push(Finding::TextAltered { entry, name: printable::name(&name) });
         }
     }
 
@@ -461,7 +458,7 @@ impl Texts {
         report.findings.extend(self.findings);
         let mut left: Vec<String> = self.records.into_keys().collect();
         left.sort();
-        report.findings.extend(left.into_iter().map(|entry| Finding::TextUnbound { entry: printable(&entry) }));
+        report.findings.extend(left.into_iter().map(|entry| Finding::TextUnbound { entry: printable::name(&entry) }));
     }
 }
 

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::asciicast::{ExportError, printable};
+use super::asciicast::ExportError;
 use super::frame::FrameKind;
 use super::reader::RecordingReader;
+use crate::printable;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -71,7 +72,7 @@ fn each<R: Read>(
 /// One cell: quoted where RFC 4180 asks for it; what a spreadsheet would take for a formula starts with an apostrophe.
 #[must_use]
 pub fn cell(text: &str) -> String {
-    let text = printable(text);
+    let text = printable::text(text);
     let formula = text.trim_start().starts_with(['=', '+', '-', '@', '|', '%']);
     let text = if formula { format!("'{text}") } else { text };
     if text.contains([',', '"', '\r', '\n']) || text.starts_with(' ') || text.ends_with(' ') {

@@ -116,7 +116,7 @@ fn is_torn(rest: &[u8]) -> bool {
         return true;
     }
     let Some(head) = rest.first_chunk::<CHUNK_HEAD>() else {
-        return b"TGc1".starts_with(&rest[..rest.len().min(4)]) || rest.starts_with(b"TGc1");
+        return rest.iter().zip(b"TGc1").all(|(here, mark)| here == mark);
     };
     match ChunkHead::decode(head) {
         Some(head) => rest.len() < head.chunk_len() && !is_whole_with_another_length(rest),
@@ -170,7 +170,7 @@ struct Seen {
 
 impl Seen {
     fn new(recording: String) -> Self {
-        let recording = crate::log::leaves::printable(&recording);
+        let recording = crate::printable::name(&recording);
         let (order, digests, findings) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { recording, order, digests, last: None, closing: None, torn: 0, findings }
     }

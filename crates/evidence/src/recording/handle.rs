@@ -58,6 +58,8 @@ impl RecordingHandle {
     /// Records a frame. Returns when it may be forwarded: at once while there is room, later when the recorder is slow,
     /// and with [`Durability::Sync`] when it is on the disk.
     ///
+    /// Bytes longer than 32 KiB are recorded, and read back, as several frames; an activity always as one.
+    ///
     /// A call that is dropped half-way has recorded nothing, or the first parts of a long frame; it must then not be
     /// forwarded.
     ///
@@ -68,7 +70,7 @@ impl RecordingHandle {
         let long = frame.bytes.len() > LONGEST_PIECE;
         let activity = (long && frame.kind == FrameKind::Activity).then(|| self.shared.next_activity());
         let mut rest = &frame.bytes[..];
-        let number = loop {
+        let (number, watched) = loop {
             let (now, later) = rest.split_at(rest.len().min(LONGEST_PIECE));
             let piece = Piece {
                 at_us: frame.at_us,
@@ -80,13 +82,15 @@ impl RecordingHandle {
             };
             let cost = now.len() + FRAME_HEAD + PIECE_HEAD;
             self.wait_for_room(cost).await?;
-            let number = self.shared.accept(piece, typed, cost).ok_or_else(|| self.failure())?;
+            let accepted = self.shared.accept(piece, typed, cost).ok_or_else(|| self.failure())?;
             rest = later;
             if rest.is_empty() {
-                break number;
+                break accepted;
             }
         };
-        self.shared.show(&frame);
+        if watched {
+            self.shared.show(&frame);
+        }
         match self.shared.durability {
             Durability::Sync => self.wait_for_disk(number).await,
             Durability::Flush => Ok(()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::keys::{KeyBlock, KeyError, KeyIdentity, ReleasedKeys};
+use crate::printable;
 
 /// The first bytes of every recording.
 pub const MAGIC: &[u8; 21] = b"tidegate recording 1\n";
@@ -141,7 +142,7 @@ pub fn read(from: &mut impl Read) -> Result<Opening, HeaderError> {
     let mut json = vec![0; length];
     from.read_exact(&mut json)?;
     let chain = Sha256::new().chain_update(start).chain_update(&json).finalize().into();
-    let header: Header = serde_json::from_slice(&json).map_err(|e| HeaderError::Malformed(e.to_string()))?;
+    let header: Header = serde_json::from_slice(&json).map_err(|e| HeaderError::Malformed(printable::start_of(&e.to_string())))?;
     if header.version != 1 {
         return Err(HeaderError::NotOne);
     }

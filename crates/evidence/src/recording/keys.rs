@@ -106,7 +106,7 @@ impl KeyRecipients {
     pub fn parse<T: AsRef<str>>(recipients: &[T]) -> Result<Self, KeyError> {
         let parse = |text: &T| {
             let text = text.as_ref().trim();
-            text.parse().map_err(|_| KeyError::Recipient(crate::log::leaves::printable(text)))
+            text.parse().map_err(|_| KeyError::Recipient(crate::printable::name(text)))
         };
         recipients.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }

@@ -82,8 +82,9 @@ pub(crate) enum Call {
 }
 
 impl Shared {
-    /// Puts one piece into its stream's chunk; the number of this frame, or `None` if the recording is closed.
-    pub(crate) fn accept(self: &Arc<Self>, piece: Piece<'_>, typed: bool, cost: usize) -> Option<u64> {
+    /// Puts one piece into its stream's chunk; the number of this frame and whether anybody watches, or `None` if the
+    /// recording is closed.
+    pub(crate) fn accept(self: &Arc<Self>, piece: Piece<'_>, typed: bool, cost: usize) -> Option<(u64, bool)> {
         let mut pending = lock(&self.pending);
         if pending.closed {
             return None;
@@ -110,7 +111,7 @@ impl Shared {
         pending.accepted += 1;
         let number = pending.accepted;
         self.call(&mut pending, call);
-        Some(number)
+        Some((number, pending.live.is_some()))
     }
 
     /// Passes a frame on to those who watch.

@@ -47,7 +47,7 @@ pub(crate) struct Sink {
 pub(crate) fn file_name(recording: &str) -> Result<String, SinkError> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if recording.is_empty() || recording.len() > 64 || !recording.bytes().all(fits) {
-        return Err(SinkError::Name(crate::log::leaves::printable(recording)));
+        return Err(SinkError::Name(crate::printable::name(recording)));
     }
     Ok(format!("{recording}.tgr"))
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::bundle::export::{Export, PolicyText, RecordingPart, Release};
 use crate::log::checkpoint::CheckpointKey;
-use crate::log::texts::SideText;
 use crate::log::tiles::LogDirectory;
 use crate::log::writer::{Fsync, LogWriter};
 use crate::recording::{About, Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool};
@@ -104,18 +103,12 @@ async fn export() -> Exported {
     log.append(&entries.iter().map(|e| e.leaf().unwrap()).collect::<Vec<_>>()).unwrap();
     log.checkpoint(at(60)).unwrap();
 
-    let text = |entry: &Entry, name: &str| {
-        let text = &entry.texts[name];
-        let salt = crate::hexadecimal::decode(&text.salt).unwrap();
-        let texts = [(name.to_owned(), SideText { salt, text: text.text.clone() })].into();
-        SideRecord { entry: entry.id.to_string(), texts }
-    };
     let path = pool.path(&recording.to_string()).unwrap();
     let keys = RecordingReader::open(fs::File::open(&path).unwrap(), &identity).unwrap().released();
     let request = Export {
         selection: format!("session {session}"),
         entries: [1, 2, 3, 5, 6].into(),
-        texts: vec![text(&entries[5], "reason")],
+        texts: SideRecord::of(&entries[5]).into_iter().collect(),
         policies: vec![PolicyText { digest: policy.clone(), files }],
         recordings: vec![RecordingPart { recording: recording.to_string(), path, release: Release::Keys(keys) }],
     };
