@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use crate::cases::Case;
-use crate::engine::{Engine, among};
+use crate::engine::Engine;
 use crate::facts::people::{Contractor, People};
 use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
@@ -175,12 +175,17 @@ impl Bundle {
         &self.cases
     }
 
+    /// The groups that some path names as reviewers of its emergencies.
+    pub fn reviewers(&self) -> impl Iterator<Item = &GroupName> {
+        self.engine.rules.iter().filter_map(|r| r.cost.as_ref()?.break_glass.as_ref()).map(|terms| &terms.reviewers)
+    }
+
     /// All groups somebody is in: of `people.toml`, and of the store.
     #[must_use]
     pub fn groups_of(&self, who: &Situation) -> Vec<GroupName> {
         let mut groups = self.people.groups_of(&who.username).to_vec();
         for group in &who.store_groups {
-            if !among(&groups, group) {
+            if !groups.contains(group) {
                 groups.push(group.clone());
             }
         }

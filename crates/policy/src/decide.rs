@@ -1,6 +1,7 @@
 //! May they, and at what cost: weighs every path in, and gives the verdict.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use access::approval::filled;
 use access::grant::{Frozen, GrantRow};
@@ -39,6 +40,8 @@ pub(crate) enum Lost {
     TooLong(Span),
     NotStanding,
     NoPersonHere,
+    /// Open, were it not for the policies in [`Weighed::forbidden`].
+    Shut,
 }
 
 /// A path that is not open.
@@ -54,7 +57,7 @@ pub(crate) struct Weighed<'b> {
     /// The best first.
     pub(crate) open: Vec<OpenPath<'b>>,
     pub(crate) lost: Vec<LostPath<'b>>,
-    /// The policies that forbid it as asked.
+    /// The policies that forbid it, as asked or after what the asker could supply.
     pub(crate) forbidden: Vec<&'b Rule>,
     /// The policies that could not be evaluated, and why.
     pub(crate) failed: Vec<(&'b Rule, String)>,
@@ -222,12 +225,17 @@ impl Bundle {
             out.lost.push(LostPath { rule, lost: Lost::NotYours, says: format!("not open: it is for {}", rule.audience()) });
         }
 
+        if permits.is_empty() {
+            return Ok(());
+        }
+
         // A machine has no second factor to offer.
         let human = matches!(who.id, PrincipalId::User(_));
         let wants_mfa = human && !(who.mfa == Mfa::Verified && who.mfa_age() == 0);
         let wants_ticket = ask.ticket.is_none();
         let as_asked = self.engine.question(&subject, "request", &target, self.asked_context(who, ask, tier, Suppose::default())?)?;
         let mut waiting: Vec<(&Rule, &PathCost)> = permits;
+        let mut closed: BTreeSet<&str> = BTreeSet::new();
         for (round, suppose) in [
             Suppose::default(),
             Suppose { mfa: wants_mfa, ticket: false },
@@ -252,7 +260,7 @@ impl Bundle {
                 match self.engine.ask(rule, question) {
                     Said::Applies => {
                         shut = true;
-                        if round == 0 {
+                        if !out.forbidden.iter().any(|r| r.id == rule.id) {
                             out.forbidden.push(rule);
                         }
                     }
@@ -263,20 +271,28 @@ impl Bundle {
             let mut left = Vec::new();
             for (rule, cost) in waiting {
                 match self.engine.ask(rule, question) {
-                    Said::Applies if !shut => match self.price(who, ask, tier, cost, suppose) {
+                    Said::Applies => match self.price(who, ask, tier, cost, suppose) {
+                        Ok(_) if shut => {
+                            closed.insert(rule.id.as_str());
+                            left.push((rule, cost));
+                        }
                         Ok((terms, needs)) => out.open.push(OpenPath { rule, terms, needs }),
                         Err((lost, says)) => out.lost.push(LostPath { rule, lost, says }),
                     },
                     Said::Failed(error) => out.failed.push((rule, error)),
-                    Said::Applies | Said::Silent => left.push((rule, cost)),
+                    Said::Silent => left.push((rule, cost)),
                 }
             }
             waiting = left;
         }
         out.failed.dedup_by(|a, b| a.0.id == b.0.id);
         for (rule, _) in waiting {
-            let says = if out.forbidden.is_empty() { "not open: its conditions are not met" } else { "closed by a policy that forbids" };
-            out.lost.push(LostPath { rule, lost: Lost::Conditions, says: says.to_owned() });
+            let (lost, says) = if closed.contains(rule.id.as_str()) {
+                (Lost::Shut, "closed by a policy that forbids")
+            } else {
+                (Lost::Conditions, "not open: its conditions are not met")
+            };
+            out.lost.push(LostPath { rule, lost, says: says.to_owned() });
         }
         Ok(())
     }
@@ -361,7 +377,8 @@ pub(crate) fn answer(weighed: &Weighed<'_>, who: &Situation, ask: &Ask) -> (Answ
         };
         return (answer, policies);
     }
-    if !weighed.forbidden.is_empty() {
+    // What forbids is named only where it is all that stands in the way.
+    if weighed.lost.iter().any(|p| p.lost == Lost::Shut) {
         let says = weighed.forbidden.iter().map(|r| match &r.reason {
             Some(reason) => format!("`{}`: {}", r.id, reason.trim_end_matches('.')),
             None => format!("`{}`", r.id),

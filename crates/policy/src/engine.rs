@@ -4,8 +4,8 @@
 //! (which Cedar would skip) is seen and denies.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use access::names::GroupName;
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
     ResourceConstraint,
@@ -162,7 +162,7 @@ pub(crate) struct Engine {
 /// One question put to some policies.
 pub(crate) struct Question {
     request: Request,
-    entities: Entities,
+    entities: Arc<Entities>,
 }
 
 impl Engine {
@@ -197,18 +197,23 @@ impl Engine {
         found.into_iter().filter_map(|i| self.rules.get(i)).filter(|r| r.resource.holds(&target.uid, &target.ancestors)).collect()
     }
 
+    /// Of these, the ones about an action and a target whose principal scope covers somebody.
+    pub(crate) fn about_for(&self, action: &str, target: &Target, subject: &Subject) -> Vec<&Rule> {
+        self.about(action, target).into_iter().filter(|r| r.is_for(subject)).collect()
+    }
+
     /// Puts a question together.
     ///
     /// # Errors
     /// If Cedar does not take it, which is a fault of ours: the answer is then no.
     pub(crate) fn question(&self, subject: &Subject, action: &str, target: &Target, context: Context) -> Result<Question, String> {
-        // In development every question is held against the schema; policies already are, at load.
-        let schema = cfg!(debug_assertions).then_some(&self.words.schema);
+        // This crate's own tests hold every question against the schema; policies are, at load.
+        let schema = cfg!(test).then_some(&self.words.schema);
         let request = Request::new(subject.uid.clone(), uid(&self.words.action, action), target.uid.clone(), context, schema)
             .map_err(|e| e.to_string())?;
         let entities = subject.entities.iter().chain(&target.entities).cloned();
         let entities = Entities::from_entities(entities, schema).map_err(|e| e.to_string())?;
-        Ok(Question { request, entities })
+        Ok(Question { request, entities: Arc::new(entities) })
     }
 
     /// The same question in other circumstances.
@@ -220,7 +225,7 @@ impl Engine {
         };
         let request =
             Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(|e| e.to_string())?;
-        Ok(Question { request, entities: question.entities.clone() })
+        Ok(Question { request, entities: Arc::clone(&question.entities) })
     }
 
     /// What one rule says to a question.
@@ -234,7 +239,22 @@ impl Engine {
     }
 }
 
-/// Whether a group is among some.
-pub(crate) fn among(groups: &[GroupName], name: &GroupName) -> bool {
-    groups.contains(name)
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use access::names::Username;
+
+    use crate::{Bundle, matrix};
+
+    // In this build every question is held against the schema: what we tell Cedar is what policies were validated for.
+    #[test]
+    fn every_question_of_the_example_fits_the_schema() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
+        let bundle = Bundle::load(&dir).unwrap();
+        let people: Vec<Username> = ["ana", "ben", "dan", "frank", "deploy-bot"].iter().map(|n| n.parse().unwrap()).collect();
+        let paper = matrix::print(&bundle, &people, &["2026-11-23T09:00:00Z".parse().unwrap()]);
+        assert!(paper.contains("at once"));
+        assert!(!paper.contains("policy_error"), "{paper}");
+    }
 }

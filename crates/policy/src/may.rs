@@ -239,9 +239,14 @@ impl Bundle {
     fn rule(&self, who: &Situation, act: Act, target: &Target) -> Result<Ruling, String> {
         let subject = self.subject(who)?;
         let action = act.to_string();
-        let question = self.engine.question(&subject, &action, target, self.circumstances(who)?)?;
+        let rules = self.engine.about_for(&action, target, &subject);
         let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for rule in self.engine.about(&action, target) {
+        if rules.iter().all(|r| r.effect == Effect::Forbid) {
+            let refusal = Refusal::because(Reason::NotAllowed, format!("no policy lets `{}` do `{action}`", who.username));
+            return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
+        }
+        let question = self.engine.question(&subject, &action, target, self.circumstances(who)?)?;
+        for rule in rules {
             match (self.engine.ask(rule, &question), rule.effect) {
                 (Said::Applies, Effect::Permit) => permits.push(rule),
                 (Said::Applies, Effect::Forbid) => forbids.push(rule),
@@ -254,14 +259,15 @@ impl Bundle {
             let refusal = Refusal::because(Reason::PolicyError, errors.join("; "));
             return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
         }
+        // What forbids is named only where it is all that stands in the way.
+        if permits.is_empty() {
+            let refusal = Refusal::because(Reason::NotAllowed, format!("no policy lets `{}` do `{action}`", who.username));
+            return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
+        }
         if let Some(first) = forbids.first() {
             let why = first.reason.as_deref().unwrap_or("it closes this").trim_end_matches('.').to_owned();
             let refusal = Refusal::because(Reason::Forbidden, format!("`{}`: {why}", first.id));
             return Ok(Ruling { allowed: false, policies: ids(&forbids), errors, refusal: Some(refusal) });
-        }
-        if permits.is_empty() {
-            let refusal = Refusal::because(Reason::NotAllowed, format!("no policy lets `{}` do `{action}`", who.username));
-            return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
         }
         Ok(Ruling { allowed: true, policies: ids(&permits), errors, refusal: None })
     }

@@ -6,11 +6,10 @@ use cedar_policy::{Effect, Policy, PolicyId};
 
 use crate::bundle::Bundle;
 use crate::engine::{Rule, Said};
-use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
 use crate::problem::Place;
 use crate::situation::Situation;
-use crate::words::IN_SESSION;
+use crate::words::{IN_SESSION, Subject, Target};
 
 /// The actions that a table of rights contains.
 pub(crate) fn actions_of(rights: &Rights) -> Vec<&'static str> {
@@ -86,8 +85,13 @@ impl Bundle {
         let found = self.resource(resource)?;
         let role = self.role(role).filter(|r| r.applies_to(found))?;
         let (mut allowed, mut taken) = (Vec::new(), Vec::new());
+        let facts = self.subject(who).and_then(|subject| Ok((subject, self.engine.words.access(found, &role.name)?)));
         for action in actions_of(&role.rights) {
-            match self.right(who, action, &role.name, found) {
+            let by = match &facts {
+                Ok((subject, target)) => self.right(who, action, subject, target),
+                Err(error) => Err(error.clone()),
+            };
+            match by {
                 Ok(by) if by.is_empty() => allowed.push(action),
                 Ok(by) => taken.push(Taken { action, by }),
                 Err(error) => taken.push(Taken { action, by: vec![error] }),
@@ -97,12 +101,10 @@ impl Bundle {
     }
 
     /// What takes one right away; nothing if it stands.
-    fn right(&self, who: &Situation, action: &str, role: &RoleName, resource: &Resource) -> Result<Vec<String>, String> {
-        let subject = self.subject(who)?;
-        let target = self.engine.words.access(resource, role)?;
-        let question = self.engine.question(&subject, action, &target, self.circumstances(who)?)?;
+    fn right(&self, who: &Situation, action: &str, subject: &Subject, target: &Target) -> Result<Vec<String>, String> {
+        let question = self.engine.question(subject, action, target, self.circumstances(who)?)?;
         let (mut permitted, mut by) = (false, Vec::new());
-        for rule in self.engine.about(action, &target) {
+        for rule in self.engine.about_for(action, target, subject) {
             match (self.engine.ask(rule, &question), rule.effect) {
                 (Said::Applies, Effect::Permit) => permitted = true,
                 (Said::Applies, Effect::Forbid) => by.push(match &rule.reason {

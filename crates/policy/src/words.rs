@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use access::ids::PrincipalId;
 use access::names::{GroupName, ResourceName, RoleName};
@@ -12,6 +13,11 @@ use crate::situation::Situation;
 
 /// The schema, as it is written down.
 pub const SCHEMA: &str = include_str!("tide.cedarschema");
+
+static PARSED: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
+    let parsed = Schema::from_cedarschema_str(SCHEMA);
+    parsed.map(|(schema, _)| schema).map_err(|e| format!("the built-in schema cannot be read: {e}"))
+});
 
 /// The actions inside a session; `roles.toml` alone permits them.
 pub(crate) const IN_SESSION: &[&str] = &[
@@ -37,7 +43,7 @@ macro_rules! types {
             /// # Errors
             /// Only if the built-in schema itself is broken.
             pub(crate) fn new() -> Result<Self, String> {
-                let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|e| format!("the built-in schema cannot be read: {e}"))?;
+                let schema = PARSED.clone()?;
                 $(let $field = EntityTypeName::from_str($name).map_err(|e| e.to_string())?;)*
                 Ok(Self { $($field,)* schema })
             }
