@@ -1,5 +1,24 @@
 //! The HTTP API: routes in URL order under `/api/v1`, OpenAPI, and what serves them over TLS.
 //!
-//! It writes through `workflow` alone. Clients use [`types`], which knows of no web server. `proxy` never imports this crate.
+//! It writes through `workflow` alone and reads through the gate. Clients use [`types`], which knows of no web server. The
+//! way of a call: `frame` gives it an id and a border, `idempotency` lets a POST with a key through once, `caller` says who it
+//! is, a handler in `routes` calls a verb of the gate and shows what came of it, and `problem` writes every no.
 
+pub mod serve;
 pub mod types;
+
+mod caller;
+mod extract;
+mod frame;
+mod idempotency;
+mod listing;
+mod problem;
+mod routes;
+mod shown;
+mod sight;
+mod stand;
+mod state;
+mod version;
+
+pub use routes::{openapi, router};
+pub use state::ApiState;

@@ -129,15 +129,27 @@ pub struct Could {
     /// As what.
     #[schema(value_type = schema::RoleName)]
     pub role: RoleName,
-    /// The grant that let them.
-    #[schema(value_type = schema::GrantId)]
-    pub grant: GrantId,
-    /// From when.
-    #[schema(value_type = schema::Time)]
-    pub from: Timestamp,
-    /// Until when; null: without an end.
-    #[schema(value_type = Option<schema::Time>)]
-    pub until: Option<Timestamp>,
+    /// By what.
+    pub by: ReachBy,
+}
+
+/// How somebody could get in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum ReachBy {
+    /// They held a grant.
+    Grant {
+        /// Which.
+        #[schema(value_type = schema::GrantId)]
+        grant: GrantId,
+    },
+    /// Policy would have let them in at once.
+    AtOnce,
+    /// Policy would have let them in when so many people agreed.
+    Approval {
+        /// How many.
+        people: u32,
+    },
 }
 
 /// Where and in which time.
@@ -168,9 +180,6 @@ pub struct Did {
     /// The session.
     #[schema(value_type = schema::SessionId)]
     pub session: SessionId,
-    /// The grant it stood on.
-    #[schema(value_type = schema::GrantId)]
-    pub grant: GrantId,
     /// From when.
     #[schema(value_type = schema::Time)]
     pub from: Timestamp,

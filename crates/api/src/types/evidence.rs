@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::schema;
 
-/// What to export; what is given all has to match.
+/// What to export: one session, everything of a person or at a resource, or everything from `since` to `until`; exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
@@ -35,4 +35,7 @@ pub struct ExportQuery {
     /// Whether what was typed goes with it; that takes a right of its own.
     #[serde(default)]
     pub input: bool,
+    /// An age recipient: the keys to the recordings are wrapped to it instead of given openly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
 }

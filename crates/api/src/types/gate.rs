@@ -40,6 +40,4 @@ pub struct Readiness {
     pub ready: bool,
     /// Whether the store answers.
     pub store: bool,
-    /// Whether the clock is not behind the log.
-    pub clock: bool,
 }

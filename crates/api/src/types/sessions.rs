@@ -156,4 +156,20 @@ pub struct RecordingQuery {
     /// Whether what was typed is wanted too; that takes a right of its own.
     #[serde(default)]
     pub input: bool,
+    /// For asciicast: which channel of the session; the first if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u32>,
+}
+
+/// One line of a recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum RecordingLine {
+    /// What passed.
+    Frame(Frame),
+    /// A part that cannot be read; what follows it can.
+    Damage {
+        /// What is wrong, as a sentence.
+        damage: String,
+    },
 }

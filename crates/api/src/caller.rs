@@ -1,0 +1,126 @@
+//! Who calls: the one way from a request to a [`Caller`].
+//!
+//! What somebody can present is a variant of [`Presented`]; each is looked for in the request and proved by the gate. Failed
+//! proofs are counted by address, so that guessing is slow.
+
+use std::net::{IpAddr, SocketAddr};
+
+use access::identity::{Scope, VerifiedIdentity};
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use access::secret::Secret;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header;
+use axum::http::request::Parts;
+use workflow::{Caller, Gate};
+
+use crate::problem::Refused;
+use crate::state::ApiState;
+
+/// What somebody presents to say who they are.
+enum Presented {
+    /// `Authorization: Bearer …` (RFC 6750 §2.1).
+    Bearer(Secret<String>),
+}
+
+impl Presented {
+    fn in_request(parts: &Parts) -> Result<Option<Self>, Refusal> {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Refusal::because(Reason::Invalid, "there are two `Authorization` headers"));
+        }
+        let token = value.to_str().ok().and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' ').to_owned())
+        });
+        match token {
+            Some(token) => Ok(Some(Self::Bearer(Secret::new(token)))),
+            None => Err(Refusal::because(Reason::NotSignedIn, "`Authorization` has to be `Bearer` and a token")),
+        }
+    }
+
+    async fn proved(&self, gate: &Gate, from: IpAddr) -> Result<VerifiedIdentity, Refusal> {
+        match self {
+            Self::Bearer(token) => gate.identify_token(token.expose(), from).await,
+        }
+    }
+}
+
+/// The address of whoever is connected.
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+            Some(ConnectInfo(address)) => Ok(Self(address.ip().to_canonical())),
+            None => Err(Refusal::because(Reason::Internal, "the listener did not say who is connected").into()),
+        }
+    }
+}
+
+/// Somebody who proved who they are, whatever they may. The verb that is called asks for scope and right, and enters a no.
+pub(crate) struct SignedIn(pub(crate) Caller);
+
+impl FromRequestParts<ApiState> for SignedIn {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refused> {
+        // 1. Once per request is enough.
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            return Ok(Self(caller.clone()));
+        }
+        // 2. From where, and may they try?
+        let Peer(from) = Peer::from_request_parts(parts, state).await?;
+        let now = state.gate.now();
+        state.may_try(from, now)?;
+        // 3. What do they present, and is it good?
+        let presented = Presented::in_request(parts)?.ok_or(Reason::NotSignedIn)?;
+        match presented.proved(&state.gate, from).await {
+            Ok(who) => {
+                let caller = Caller { who, door: Door::Api };
+                parts.extensions.insert(caller.clone());
+                Ok(Self(caller))
+            }
+            Err(refusal) => {
+                if refusal.reason == Reason::NotSignedIn {
+                    state.failed(from, now);
+                }
+                Err(refusal.into())
+            }
+        }
+    }
+}
+
+macro_rules! scoped {
+    ($($(#[$doc:meta])* $name:ident = $scope:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name(pub(crate) Caller);
+
+        impl FromRequestParts<ApiState> for $name {
+            type Rejection = Refused;
+            async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refused> {
+                let SignedIn(caller) = SignedIn::from_request_parts(parts, state).await?;
+                require(&caller, Scope::$scope)?;
+                Ok(Self(caller))
+            }
+        }
+    )*};
+}
+
+scoped! {
+    /// Somebody whose sign-in may be used to look at things.
+    Reads = Read;
+    /// Somebody whose sign-in may be used to ask for access.
+    Asks = Ask;
+    /// Somebody whose sign-in may be used to administer: their own keys and tokens outlive it, so they take this too.
+    Administers = Administer;
+}
+
+/// Whether what somebody signed in with may be used for this.
+pub(crate) fn require(caller: &Caller, scope: Scope) -> Result<(), Refused> {
+    if caller.who.may(scope) {
+        return Ok(());
+    }
+    Err(Refusal::because(Reason::ScopeMissing, format!("the token lacks the scope `{scope}`")).into())
+}

@@ -1,0 +1,106 @@
+//! Every no of the API: the one place where a refusal becomes an RFC 9457 problem.
+//!
+//! A handler answers with a [`Refused`]; the outermost layer, which knows the id of the call, writes its body
+//! ([`written`]). So unknown routes, unreadable bodies and panics look like everything else.
+
+use access::reason::{Reason, Refusal};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::types::problem::Problem;
+
+/// What a handler answers.
+pub(crate) type Answer<T> = Result<T, Refused>;
+
+/// A refusal on its way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    refusal: Refusal,
+    status: StatusCode,
+    answer: Option<&'static str>,
+    policies: Vec<String>,
+}
+
+impl Refused {
+    /// The input cannot be understood.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Refusal::because(Reason::Invalid, detail).into()
+    }
+
+    /// There is no such thing, or none that the caller may see.
+    pub(crate) fn not_found() -> Self {
+        Refusal::of(Reason::NotFound).into()
+    }
+
+    /// With another status than its reason's own.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// With what policy answered to somebody who asked.
+    pub(crate) fn with_answer(self, policies: Vec<String>) -> Self {
+        let supply = matches!(self.refusal.reason, Reason::MfaRequired | Reason::TicketRequired | Reason::ReasonRequired);
+        Self { answer: Some(if supply { "step_up" } else { "deny" }), policies, ..self }
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.refusal.reason
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { refusal, status, answer: None, policies: Vec::new() }
+    }
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Refusal::of(reason).into()
+    }
+}
+
+impl From<store::StoreError> for Refused {
+    fn from(error: store::StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store did not answer");
+        Reason::StoreUnavailable.into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the body of a refusal, if the response is one.
+pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
+    let Some(refused) = response.extensions_mut().remove::<Refused>() else { return response };
+    let mut problem = Problem::new(&refused.refusal, request_id);
+    problem.status = refused.status.as_u16();
+    problem.answer = refused.answer.map(str::to_owned);
+    problem.policies = refused.policies;
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = (refused.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+    let headers = response.headers_mut();
+    if refused.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if refused.status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("6"));
+    }
+    response
+}
+
+/// Where no route leads.
+pub(crate) async fn no_route() -> Refused {
+    Refusal::because(Reason::NotFound, "no route of this API has this path").into()
+}
+
+/// Where a route leads, but not by this method.
+pub(crate) async fn no_method() -> Refused {
+    Refused::invalid("this path does not take this method").with_status(StatusCode::METHOD_NOT_ALLOWED)
+}

@@ -1,0 +1,108 @@
+//! `/audit`: the log, and the questions it answers. All of it takes the right to read the audit log.
+
+use access::reason::Reason;
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use policy::{Act, Noun, Object};
+use store::{EntryFilter, EntryPage};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::history::ReachBy as By;
+
+use crate::caller::{Reads, SignedIn};
+use crate::extract::Asked;
+use crate::listing::{cursor_of, key_in, limit, page};
+use crate::problem::{Answer, Refused};
+use crate::shown::Shown;
+use crate::state::ApiState;
+use crate::types::audit::{
+    Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, Difference, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
+};
+use crate::types::list::Page;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(entries))
+        .routes(routes!(checkpoint))
+        .routes(routes!(replay))
+        .routes(routes!(who_could))
+        .routes(routes!(who_did))
+}
+
+/// Lists entries, newest first.
+#[utoipa::path(get, path = "/audit/entries", tag = "audit", params(AuditQuery), responses((status = 200, body = Page<AuditEntry>)))]
+async fn entries(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<AuditQuery>) -> Answer<Json<Page<AuditEntry>>> {
+    // 1. Which part of which entries?
+    let limit = limit(query.limit)?;
+    let after: Option<i64> = query.cursor.as_deref().map(key_in).transpose()?;
+    let filter = EntryFilter { mentions: query.about, actor: query.actor, name: query.event, from: query.since, until: query.until };
+    // 2. May they?
+    state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
+    // 3. Read one more than fits, to know whether there is more.
+    let part = EntryPage { limit: limit + 1, after, newest_first: true };
+    let mut found = state.gate.store().entries(&filter, part).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|last| cursor_of(last.seq));
+    Ok(page(found.iter().map(|logged| AuditEntry::from(&logged.entry)).collect(), next))
+}
+
+/// Gives the newest signed checkpoint. It says how long the log is and nothing of what is in it.
+#[utoipa::path(get, path = "/audit/checkpoint", tag = "audit", responses((status = 200, body = Checkpoint)))]
+async fn checkpoint(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<Json<Checkpoint>> {
+    let path = state.gate.settings().data_dir.join("audit").join("checkpoint");
+    let note = tokio::fs::read_to_string(&path).await.map_err(|_| Refused::not_found())?;
+    let verifier = state.facts.checkpoint_verifier.clone().unwrap_or_default();
+    Ok(Json(Checkpoint { note, verifier }))
+}
+
+/// Tells the whole log again and names every row of the store that is not as the log says.
+#[utoipa::path(post, path = "/audit/replay", tag = "audit", responses((status = 200, body = Replayed)))]
+async fn replay(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer<Json<Replayed>> {
+    state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
+    let gate = &state.gate;
+    let replay = gate.store().replay(|row| gate.keyring().row_digest(row).unwrap_or_default()).await?;
+    let differences = replay.differences.iter().map(|difference| Difference {
+        table: difference.table.to_owned(),
+        key: difference.key.clone(),
+        says: difference.to_string(),
+    });
+    Ok(Json(Replayed { entries: replay.entries, differences: differences.collect() }))
+}
+
+/// Says who could have reached a resource at a time: by grants that were open, and by the policy then in force.
+#[utoipa::path(get, path = "/audit/who-could", tag = "audit", params(WhoCouldQuery), responses((status = 200, body = Answers<Could>)))]
+async fn who_could(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<WhoCouldQuery>) -> Answer<Json<Answers<Could>>> {
+    let at = query.at.unwrap_or_else(|| state.gate.now());
+    let reaches = state.gate.who_could(&caller, &query.resource, at).await?;
+    let mut show = Shown::new(&state.gate);
+    let mut items = Vec::with_capacity(reaches.len());
+    for reach in reaches {
+        let by = match reach.by {
+            By::Grant(grant) => ReachBy::Grant { grant },
+            By::AtOnce => ReachBy::AtOnce,
+            By::Approval(people) => ReachBy::Approval { people },
+        };
+        items.push(Could { person: show.who(reach.person).await?, role: reach.role, by });
+    }
+    Ok(Json(Answers { items }))
+}
+
+/// Says who was on a resource between two times.
+#[utoipa::path(get, path = "/audit/who-did", tag = "audit", params(WhoDidQuery), responses((status = 200, body = Answers<Did>)))]
+async fn who_did(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<WhoDidQuery>) -> Answer<Json<Answers<Did>>> {
+    let from = query.since.unwrap_or(Timestamp::UNIX_EPOCH);
+    let until = query.until.unwrap_or_else(|| state.gate.now());
+    if until < from {
+        return Err(Refused::from(access::reason::Refusal::because(Reason::Invalid, "`until` is before `since`")));
+    }
+    let visits = state.gate.who_did(&caller, &query.resource, from, until).await?;
+    let mut show = Shown::new(&state.gate);
+    let mut items = Vec::with_capacity(visits.len());
+    for visit in visits {
+        let person = show.who(visit.person).await?;
+        items.push(Did { person, role: visit.role, session: visit.session, from: visit.opened_at, until: visit.ended_at });
+    }
+    Ok(Json(Answers { items }))
+}

@@ -1,0 +1,69 @@
+//! `/evidence/export`: one file that proves what happened, for who verifies it without the gate.
+
+use std::path::PathBuf;
+
+use axum::body::Body as Stream;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures::stream;
+use tokio::io::AsyncReadExt as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::export::{Along, Selection};
+
+use crate::caller::SignedIn;
+use crate::extract::Body;
+use crate::problem::{Answer, Refused};
+use crate::state::ApiState;
+use crate::types::evidence::ExportQuery;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(export))
+}
+
+/// Exports evidence of a session, a person, a resource or a period as one file.
+#[utoipa::path(post, path = "/evidence/export", tag = "evidence", request_body = ExportQuery, responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(query): Body<ExportQuery>) -> Answer<Response> {
+    // 1. What is wanted?
+    let along = Along { input: query.input, wrapped_to: query.recipient.clone() };
+    let selection = selected(query)?;
+    // 2. Write it beside the data, where there is room for recordings.
+    let file = Leftover(state.gate.settings().data_dir.join(format!("export-{:032x}", rand::random::<u128>())));
+    state.gate.export(&caller, selection, along, file.0.clone()).await?;
+    // 3. Send it; it is gone afterwards.
+    let opened = tokio::fs::File::open(&file.0).await.map_err(|error| {
+        tracing::error!(%error, "an export that was written cannot be read");
+        Refused::from(access::reason::Reason::Internal)
+    })?;
+    drop(file);
+    let pieces = stream::try_unfold(opened, |mut opened| async move {
+        let mut piece = BytesMut::with_capacity(64 * 1024);
+        let read = opened.read_buf(&mut piece).await?;
+        Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), opened)))
+    });
+    let mut response = Stream::from_stream(pieces).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}
+
+/// A file whose name goes when this does; who has it open reads on.
+struct Leftover(PathBuf);
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+fn selected(query: ExportQuery) -> Answer<Selection> {
+    let ExportQuery { session, person, resource, since, until, input: _, recipient: _ } = query;
+    match (session, person, resource, since, until) {
+        (Some(session), None, None, None, None) => Ok(Selection::Session(session)),
+        (None, Some(person), None, None, None) => Ok(Selection::Person(person)),
+        (None, None, Some(resource), None, None) => Ok(Selection::Resource(resource)),
+        (None, None, None, Some(from), Some(until)) if from < until => Ok(Selection::Period { from, until }),
+        _ => Err(Refused::invalid("name exactly one of `session`, `person`, `resource`, or a period by `since` and a later `until`")),
+    }
+}

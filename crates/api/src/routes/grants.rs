@@ -1,0 +1,103 @@
+//! `/grants`: the bounded rights.
+
+use access::grant::GrantRow;
+use access::ids::GrantId;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use store::GrantFilter;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::Gate;
+use workflow::revoke::Cut;
+
+use crate::caller::{Asks, Reads, SignedIn};
+use crate::extract::{Asked, Body, Id};
+use crate::listing::{Listing, listed, page};
+use crate::problem::Answer;
+use crate::shown::{self, Shown};
+use crate::state::ApiState;
+use crate::types::grants::{Because, EndedGrant, Extend, Grant, GrantsQuery};
+use crate::types::list::Page;
+use crate::types::requests::{AnswerCode, RequestAnswer};
+use crate::types::schema;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(activate))
+        .routes(routes!(extend))
+        .routes(routes!(revoke))
+        .routes(routes!(give_back))
+}
+
+/// Lists grants, newest first.
+#[utoipa::path(get, path = "/grants", tag = "grants", params(GrantsQuery), responses((status = 200, body = Page<Grant>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<GrantsQuery>) -> Answer<Json<Page<Grant>>> {
+    let gate = &state.gate;
+    let whose = (!query.all).then(|| caller.who.id());
+    let filter = GrantFilter { person: whose, state: query.state, resource: query.resource, open: false };
+    let mut listing = Listing::new::<GrantId>(query.limit, query.cursor.as_deref())?;
+    listed!(listing, |page| gate.store().grants(&filter, &page), |row| {
+        if query.all { gate.visible_grant(&caller, Some(row)).await.ok() } else { Some(row) }
+    });
+    let (rows, next) = listing.done();
+    let mut show = Shown::new(gate);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        items.push(show.grant(row).await?);
+    }
+    Ok(page(items, next))
+}
+
+/// Shows a grant.
+#[utoipa::path(get, path = "/grants/{id}", tag = "grants", params(("id" = schema::GrantId, Path)), responses((status = 200, body = Grant)))]
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<GrantId>) -> Answer<Json<Grant>> {
+    let row = state.gate.store().grant(id).await?;
+    let row = state.gate.visible_grant(&caller, row).await?;
+    Ok(Json(Shown::new(&state.gate).grant(row).await?))
+}
+
+/// Starts the clock of a grant of one's own without connecting.
+#[utoipa::path(post, path = "/grants/{id}/activate", tag = "grants", params(("id" = schema::GrantId, Path)), responses((status = 200, body = Grant)))]
+async fn activate(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>) -> Answer<Json<Grant>> {
+    let row = state.gate.activate(&caller, id).await?;
+    Ok(Json(Shown::new(&state.gate).grant(row).await?))
+}
+
+/// Asks for more time on a grant of one's own; its sessions go on.
+#[utoipa::path(post, path = "/grants/{id}/extend", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = Extend, responses(
+    (status = 201, description = "The end has moved", body = RequestAnswer),
+    (status = 202, description = "People are asked", body = RequestAnswer),
+))]
+async fn extend(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>, Body(more): Body<Extend>) -> Answer<impl IntoResponse> {
+    let submitted = state.gate.extend(&caller, id, more.duration, more.reason).await?;
+    let (status, answer) =
+        if submitted.grant.is_some() { (StatusCode::CREATED, AnswerCode::Permit) } else { (StatusCode::ACCEPTED, AnswerCode::NeedsApproval) };
+    let joined = submitted.verdict.is_none();
+    let (policies, why) =
+        submitted.verdict.map(|verdict| (verdict.policies().to_vec(), shown::paths(verdict.paths()))).unwrap_or_default();
+    let mut show = Shown::new(&state.gate);
+    let (request, grant) = (show.request(submitted.request).await?, show.maybe_grant(submitted.grant).await?);
+    Ok((status, Json(RequestAnswer { answer, request, grant, joined, policies, why })))
+}
+
+/// Takes a grant away and cuts every session that stands on it.
+#[utoipa::path(post, path = "/grants/{id}/revoke", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = Because, responses((status = 200, body = EndedGrant)))]
+async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<GrantId>, Body(why): Body<Because>) -> Answer<Json<EndedGrant>> {
+    let ended = state.gate.revoke(&caller, id, why.reason).await?;
+    show_ended(&state.gate, ended).await
+}
+
+/// Gives a grant of one's own back.
+#[utoipa::path(post, path = "/grants/{id}/return", tag = "grants", operation_id = "return", params(("id" = schema::GrantId, Path)), responses((status = 200, body = EndedGrant)))]
+async fn give_back(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>) -> Answer<Json<EndedGrant>> {
+    let ended = state.gate.give_back(&caller, id).await?;
+    show_ended(&state.gate, ended).await
+}
+
+async fn show_ended(gate: &Gate, (row, cut): (GrantRow, Cut)) -> Answer<Json<EndedGrant>> {
+    Ok(Json(EndedGrant { grant: Shown::new(gate).grant(row).await?, cut: shown::cut(cut) }))
+}

@@ -1,0 +1,82 @@
+//! `/me/keys`, `/users/{id}/keys`, `/keys/{id}`, `/certificates`: what signs people in over SSH.
+
+use access::ids::{KeyId, PrincipalId};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use policy::Noun;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::Gate;
+
+use crate::caller::{Administers, Asks, Reads};
+use crate::extract::{Body, Id};
+use crate::listing::page;
+use crate::problem::{Answer, Refused};
+use crate::shown;
+use crate::sight::Sight;
+use crate::state::ApiState;
+use crate::types::keys::{IssuedCertificate, Key, NewCertificate, NewKey};
+use crate::types::list::Page;
+use crate::types::schema;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(mine, add_mine))
+        .routes(routes!(of_user, add))
+        .routes(routes!(remove))
+        .routes(routes!(certify))
+}
+
+/// Lists the caller's keys.
+#[utoipa::path(get, path = "/me/keys", tag = "keys", responses((status = 200, body = Page<Key>)))]
+async fn mine(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Key>>> {
+    list(&state.gate, caller.who.id()).await
+}
+
+/// Lists somebody's keys: one's own, those of a machine one answers for, or, to who administers keys, anybody's.
+#[utoipa::path(get, path = "/users/{id}/keys", tag = "keys", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<Key>)))]
+async fn of_user(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<Key>>> {
+    let sight = Sight::of(&state.gate, &caller).await?;
+    let row = state.gate.store().person(id).await?.ok_or_else(Refused::not_found)?;
+    let own = id == caller.who.id() || row.owner.map(PrincipalId::User) == Some(caller.who.id());
+    if !own && !sight.administers(Noun::Key) && !sight.audits() {
+        return Err(Refused::not_found());
+    }
+    list(&state.gate, id).await
+}
+
+async fn list(gate: &Gate, person: PrincipalId) -> Answer<Json<Page<Key>>> {
+    let keys = gate.store().keys_of(person).await?;
+    Ok(page(keys.into_iter().map(shown::key).collect(), None))
+}
+
+/// Registers a key of the caller's own.
+///
+/// A key outlives the token it was registered with, so the token needs the scope `administer`.
+#[utoipa::path(post, path = "/me/keys", tag = "keys", request_body = NewKey, responses((status = 201, body = Key)))]
+async fn add_mine(State(state): State<ApiState>, Administers(caller): Administers, Body(new): Body<NewKey>) -> Answer<impl IntoResponse> {
+    let row = state.gate.add_key(&caller, caller.who.id(), &new.public_key, new.label).await?;
+    Ok((StatusCode::CREATED, Json(shown::key(row))))
+}
+
+/// Registers a key: of the caller's own, or, by who administers keys, of a machine.
+#[utoipa::path(post, path = "/users/{id}/keys", tag = "keys", params(("id" = schema::PrincipalId, Path)), request_body = NewKey, responses((status = 201, body = Key)))]
+async fn add(State(state): State<ApiState>, Administers(caller): Administers, Id(id): Id<PrincipalId>, Body(new): Body<NewKey>) -> Answer<impl IntoResponse> {
+    let row = state.gate.add_key(&caller, id, &new.public_key, new.label).await?;
+    Ok((StatusCode::CREATED, Json(shown::key(row))))
+}
+
+/// Takes a key away: it signs nobody in any more.
+#[utoipa::path(delete, path = "/keys/{id}", tag = "keys", params(("id" = schema::KeyId, Path)), responses((status = 200, body = Key)))]
+async fn remove(State(state): State<ApiState>, Administers(caller): Administers, Id(id): Id<KeyId>) -> Answer<Json<Key>> {
+    Ok(Json(shown::key(state.gate.remove_key(&caller, id).await?)))
+}
+
+/// Signs a public key for a short time: what `tidegate login` leaves on a laptop.
+#[utoipa::path(post, path = "/certificates", tag = "keys", request_body = NewCertificate, responses((status = 201, body = IssuedCertificate)))]
+async fn certify(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Body<NewCertificate>) -> Answer<impl IntoResponse> {
+    let (row, certificate) = state.gate.issue_certificate(&caller, &new.public_key, new.duration).await?;
+    Ok((StatusCode::CREATED, Json(IssuedCertificate { key: shown::key(row), certificate })))
+}

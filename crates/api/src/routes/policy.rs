@@ -1,0 +1,137 @@
+//! `/policy`: what is in force, what would change, and why it says what it says.
+
+use std::collections::BTreeMap;
+
+use access::ids::BundleId;
+use access::names::Selector;
+use access::reason::{Reason, Refusal};
+use access::request::AccessRequest;
+use axum::Json;
+use axum::extract::State;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use policy::{Act, Ask, Noun, Object, Situation};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::{Caller, Gate};
+
+use crate::caller::{Reads, SignedIn};
+use crate::extract::{Asked, Body};
+use crate::listing::{Listing, listed, page};
+use crate::problem::{Answer, Refused};
+use crate::routes::requests::meant;
+use crate::shown;
+use crate::state::ApiState;
+use crate::types::list::{Page, PageQuery};
+use crate::types::policy::{Activated, Activation, Explain, Explained, Policy, PolicyDiff, PolicyFiles};
+use crate::types::requests::NewRequest;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(history))
+        .routes(routes!(push))
+        .routes(routes!(diff))
+        .routes(routes!(explain))
+}
+
+/// Says which policy is in force.
+#[utoipa::path(get, path = "/policy", tag = "policy", responses((status = 200, body = Policy)))]
+async fn show(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<Json<Policy>> {
+    let digest = state.gate.bundle().digest().to_owned();
+    let newest = state.gate.store().newest_bundle().await?;
+    let activated_at = newest.filter(|row| row.digest == digest).map(|row| row.activated_at);
+    Ok(Json(Policy { digest, activated_at }))
+}
+
+/// Lists activations, newest first.
+#[utoipa::path(get, path = "/policy/history", tag = "policy", params(PageQuery), responses((status = 200, body = Page<Activation>)))]
+async fn history(State(state): State<ApiState>, Reads(_caller): Reads, Asked(query): Asked<PageQuery>) -> Answer<Json<Page<Activation>>> {
+    let mut listing = Listing::new::<BundleId>(query.limit, query.cursor.as_deref())?;
+    listed!(listing, |page| state.gate.store().bundles(&page), |row| Some(row));
+    let (rows, next) = listing.done();
+    let shown = |row: access::bundle::BundleRow| Activation { id: row.id, digest: row.digest, previous: row.previous, activated_at: row.activated_at };
+    Ok(page(rows.into_iter().map(shown).collect(), next))
+}
+
+/// Puts a policy directory in force, whole or not at all; what no path covers any more is withdrawn and cut.
+#[utoipa::path(post, path = "/policy/push", tag = "policy", request_body = PolicyFiles, responses((status = 200, body = Activated)))]
+async fn push(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(sent): Body<PolicyFiles>) -> Answer<Json<Activated>> {
+    let activated = state.gate.push_bundle(&caller, files(sent)?).await?;
+    Ok(Json(Activated { digest: activated.digest, changed: activated.changed, diff: activated.diff, withdrawn: activated.withdrawn }))
+}
+
+/// Says who would gain and who would lose which access, against the policy in force.
+#[utoipa::path(post, path = "/policy/diff", tag = "policy", request_body = PolicyFiles, responses((status = 200, body = PolicyDiff)))]
+async fn diff(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(sent): Body<PolicyFiles>) -> Answer<Json<PolicyDiff>> {
+    state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+    let files = files(sent)?;
+    let (in_force, now) = (state.gate.bundle(), state.gate.now());
+    let compared = tokio::task::spawn_blocking(move || {
+        let next = policy::Bundle::from_files(files).map_err(|problems| Refusal::because(Reason::Invalid, problems.to_string()))?;
+        let diff = policy::diff::diff(&in_force, &next, &[], now).to_string();
+        Ok::<_, Refusal>(PolicyDiff { digest: next.digest().to_owned(), diff })
+    });
+    Ok(Json(compared.await.map_err(|_| Refused::from(Reason::Internal))??))
+}
+
+fn files(sent: PolicyFiles) -> Answer<BTreeMap<String, Vec<u8>>> {
+    let decoded = sent.files.into_iter().map(|(path, text)| match BASE64_STANDARD.decode(&text) {
+        Ok(bytes) => Ok((path, bytes)),
+        Err(_) => Err(Refused::invalid(format!("the file `{}` is not base64", path.escape_default()))),
+    });
+    decoded.collect()
+}
+
+/// Says step by step why policy says what it says: to the caller about themselves, to who administers the policy about anybody.
+#[utoipa::path(post, path = "/policy/explain", tag = "policy", request_body = Explain, responses((status = 200, body = Explained)))]
+async fn explain(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(question): Body<Explain>) -> Answer<Json<Explained>> {
+    let explanation = match question.who {
+        Some(who) if who != *caller.who.username() => {
+            state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+            let situation = situation_of(&state.gate, &who).await?;
+            let ask = meant_for(&state.gate, &caller, &situation, question.request)?;
+            let explanation = state.gate.bundle().explain(&situation, &Ask::from(&ask));
+            (ask, explanation)
+        }
+        _ => {
+            let ask = meant(&state.gate, &caller, question.request).await?;
+            let explanation = state.gate.explain(&caller, &ask).await?;
+            (ask, explanation)
+        }
+    };
+    let (ask, explanation) = explanation;
+    let text = explanation.to_string();
+    Ok(Json(Explained { verdict: shown::verdict(&explanation.verdict, ask.resource, ask.role), text }))
+}
+
+/// Somebody else, as if they asked now without any proof.
+async fn situation_of(gate: &Gate, who: &access::names::Username) -> Answer<Situation> {
+    let row = gate.store().person_named(who).await?;
+    let row = row.ok_or_else(|| Refused::from(Refusal::because(Reason::NotFound, format!("nobody is called `{who}`"))))?;
+    let owner = match row.owner {
+        Some(owner) => gate.store().person(owner.into()).await?.map(|owner| owner.username),
+        None => None,
+    };
+    let mut situation = Situation::new(row.id, row.username, gate.now());
+    situation.owner = owner;
+    situation.store_groups = row.groups.0;
+    Ok(situation)
+}
+
+/// What somebody else would mean: the role has to be named unless only one is open to them.
+fn meant_for(gate: &Gate, caller: &Caller, who: &Situation, new: NewRequest) -> Answer<AccessRequest> {
+    let NewRequest { resource, role, duration, reason, ticket, limits, break_glass, activate: _ } = new;
+    let role = match role {
+        Some(role) => role,
+        None => match gate.bundle().open_roles(who, &resource).as_slice() {
+            [one] => one.clone(),
+            several => {
+                let names: Vec<String> = several.iter().map(|role| Selector { resource: resource.clone(), role: Some(role.clone()) }.to_string()).collect();
+                return Err(Refusal::because(Reason::RoleRequired, names.join(", ")).into());
+            }
+        },
+    };
+    let asked = duration.unwrap_or_default();
+    Ok(AccessRequest { resource, role, asked, reason, ticket, limits: limits.into(), break_glass, door: caller.door })
+}

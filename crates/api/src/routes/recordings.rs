@@ -1,0 +1,181 @@
+//! `/sessions/{id}/watch` and `/sessions/{id}/recording`: what passes, and what passed. Each is a right of its own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use access::ids::SessionId;
+use access::session::SessionRow;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use evidence::recording::{LiveEvent, LiveView, RecordingReader, asciicast};
+use evidence::recording::{Direction as WentTo, Frame as Passed, FrameKind as Carries};
+use futures::stream::{self, Stream};
+use policy::{Act, Object};
+use tokio::sync::mpsc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::{Caller, Gate};
+
+use crate::caller::Reads;
+use crate::extract::{Asked, Id};
+use crate::problem::Answer;
+use crate::sight::Sight;
+use crate::stand::{LOOK_EVERY, still_signed_in};
+use crate::state::ApiState;
+use crate::types::events::Lagged;
+use crate::types::schema;
+use crate::types::sessions::{Direction, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(watch)).routes(routes!(recording))
+}
+
+/// Watches a live session.
+///
+/// Server-sent events: `frame` with a `Frame`, `lagged` if some were missed (then nothing follows), `ended` at its end, and
+/// `withdrawn` when the watcher may no longer watch.
+#[utoipa::path(get, path = "/sessions/{id}/watch", tag = "sessions", params(("id" = schema::SessionId, Path)), responses((status = 200, body = Frame, content_type = "text/event-stream")))]
+async fn watch(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<impl IntoResponse> {
+    let (row, view) = state.gate.watch(&caller, id).await?;
+    let frames = Watching { gate: state.gate, caller, row, view, over: false };
+    Ok(Sse::new(watched(frames)).keep_alive(KeepAlive::default()))
+}
+
+struct Watching {
+    gate: Arc<Gate>,
+    caller: Caller,
+    row: SessionRow,
+    view: LiveView,
+    over: bool,
+}
+
+impl Watching {
+    /// A watcher holds their right all the time.
+    async fn may_go_on(&self) -> bool {
+        if !still_signed_in(&self.gate, &self.caller).await {
+            return false;
+        }
+        let Ok(sight) = Sight::of(&self.gate, &self.caller).await else { return false };
+        let about = sight.about(self.row.person, &self.row.resource, &self.row.role, false).await;
+        about.is_ok_and(|about| sight.may(Act::Watch, &Object::Session(about)))
+    }
+}
+
+fn watched(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> {
+    let first = tokio::time::Instant::now() + LOOK_EVERY;
+    stream::unfold((watching, first), |(mut watching, mut look)| async move {
+        if watching.over {
+            return None;
+        }
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(look) => {
+                    look = tokio::time::Instant::now() + LOOK_EVERY;
+                    if watching.may_go_on().await {
+                        continue;
+                    }
+                    watching.over = true;
+                    Event::default().event("withdrawn").data("{}")
+                }
+                event = watching.view.next() => match event {
+                    Some(LiveEvent::Frame(frame)) => json_event("frame", &shown(&frame)),
+                    Some(LiveEvent::FellBehind(missed)) => {
+                        watching.over = true;
+                        json_event("lagged", &Lagged { missed })
+                    }
+                    None => {
+                        watching.over = true;
+                        Event::default().event("ended").data("{}")
+                    }
+                },
+            };
+            return Some((Ok(event), (watching, look)));
+        }
+    })
+}
+
+fn json_event(name: &str, data: &impl serde::Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()))
+}
+
+/// Reads a recording: one JSON object per line, or asciicast.
+#[utoipa::path(get, path = "/sessions/{id}/recording", tag = "sessions", params(("id" = schema::SessionId, Path), RecordingQuery), responses(
+    (status = 200, content((RecordingLine = "application/x-ndjson"), (String = "application/x-asciicast"))),
+))]
+async fn recording(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>, Asked(query): Asked<RecordingQuery>) -> Answer<Response> {
+    let (_, reader) = state.gate.read_recording(&caller, id, query.input).await?;
+    let kind = match query.format {
+        RecordingFormat::Frames => "application/x-ndjson",
+        RecordingFormat::Asciicast => "application/x-asciicast",
+    };
+    let mut response = Body::from_stream(read(reader, query)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
+}
+
+/// Reads on a thread of its own, as fast as the client takes it.
+fn read(mut reader: RecordingReader<std::fs::File>, query: RecordingQuery) -> impl Stream<Item = std::io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::task::spawn_blocking(move || {
+        let mut out = std::io::BufWriter::with_capacity(64 * 1024, Pieces(sender.clone()));
+        let done = match query.format {
+            RecordingFormat::Frames => lines(&mut reader, &mut out),
+            RecordingFormat::Asciicast => {
+                asciicast::export(&mut reader, query.channel.unwrap_or(0), query.input, &mut out).map_err(std::io::Error::other)
+            }
+        };
+        if let Err(error) = done.and_then(|()| std::io::Write::flush(&mut out)) {
+            // The stream breaks off, so that nobody takes a part for the whole.
+            let _gone = sender.blocking_send(Err(error));
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) })
+}
+
+fn lines(reader: &mut RecordingReader<std::fs::File>, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for frame in reader {
+        let line = match frame {
+            Ok(frame) => RecordingLine::Frame(shown(&frame)),
+            Err(error) => RecordingLine::Damage { damage: error.to_string() },
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+struct Pieces(mpsc::Sender<std::io::Result<Bytes>>);
+
+impl std::io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| std::io::Error::other("the reader hung up"))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn shown(frame: &Passed) -> Frame {
+    let direction = match frame.direction {
+        WentTo::Output => Direction::Output,
+        WentTo::Input => Direction::Input,
+        WentTo::Gate => Direction::Gate,
+    };
+    let kind = match frame.kind {
+        Carries::Bytes => FrameKind::Bytes,
+        Carries::Stderr => FrameKind::Stderr,
+        Carries::Resize => FrameKind::Resize,
+        Carries::Activity => FrameKind::Activity,
+    };
+    let activity = (kind == FrameKind::Activity).then(|| serde_json::from_slice(&frame.bytes).ok()).flatten();
+    let data = (frame.size().is_none() && activity.is_none()).then(|| BASE64_STANDARD.encode(&frame.bytes));
+    Frame { at_us: frame.at_us, channel: frame.channel, direction, kind, data, size: frame.size(), activity }
+}

@@ -1,0 +1,209 @@
+//! `/resources`: what one can ask for, and what it would take.
+
+use access::names::{ResourceName, RoleName};
+use access::rights::{ExecRights, Rights, SftpRights, SshRights};
+use access::verdict::{Answer as Said, Terms};
+use axum::Json;
+use axum::extract::State;
+use policy::{Ask, Credential, Noun};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::Gate;
+
+use crate::caller::Reads;
+use crate::extract::{Asked, Id};
+use crate::listing::{cursor_of, key_in, limit, page};
+use crate::problem::{Answer, Refused};
+use crate::shown;
+use crate::sight::Sight;
+use crate::state::ApiState;
+use crate::types::list::{Page, PageQuery};
+use crate::types::requests::AnswerCode;
+use crate::types::resources::{Resource, ResourceDetail, RoleDetail, RoleOffer, Setup, SetupFile, TargetCredential};
+use crate::types::schema;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
+}
+
+/// Lists the resources on which a role is open to the caller, by name.
+#[utoipa::path(get, path = "/resources", tag = "resources", params(PageQuery), responses((status = 200, body = Page<Resource>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<PageQuery>) -> Answer<Json<Page<Resource>>> {
+    let limit = limit(query.limit)? as usize;
+    let after: Option<ResourceName> = query.cursor.as_deref().map(key_in).transpose()?;
+    let sight = Sight::of(&state.gate, &caller).await?;
+    // Policy is asked about every role of every resource on the way: not on a thread that others wait for.
+    let (bundle, situation) = (sight.bundle, sight.situation);
+    let found = tokio::task::spawn_blocking(move || {
+        let mut names: Vec<&policy::Resource> = bundle.resources().filter(|r| after.as_ref().is_none_or(|after| r.name > *after)).collect();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        let offered = names.into_iter().filter_map(|resource| {
+            let roles = offers(&bundle, &situation, resource);
+            (!roles.is_empty()).then(|| outline(resource, roles))
+        });
+        offered.take(limit + 1).collect::<Vec<_>>()
+    });
+    let mut items = found.await.map_err(|_| Refused::from(access::reason::Reason::Internal))?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| cursor_of(&last.name));
+    Ok(page(items, next))
+}
+
+/// Shows a resource: its roles, what each may do and would take, and, to who administers it, how to set it up.
+#[utoipa::path(get, path = "/resources/{name}", tag = "resources", params(("name" = schema::ResourceName, Path)), responses((status = 200, body = ResourceDetail)))]
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<ResourceName>) -> Answer<Json<ResourceDetail>> {
+    // 1. Is there one for the caller?
+    let sight = Sight::of(&state.gate, &caller).await?;
+    let resource = sight.bundle.resource(&name).ok_or_else(Refused::not_found)?;
+    let roles = offers(&sight.bundle, &sight.situation, resource);
+    let administers = [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(|noun| sight.administers(noun));
+    if roles.is_empty() && !administers {
+        return Err(Refused::not_found());
+    }
+    // 2. What its roles may do.
+    let mut rights = Vec::new();
+    for role in sight.bundle.roles_for(&name) {
+        if !administers && !roles.iter().any(|offer| offer.role == role.name) {
+            continue;
+        }
+        let verdict = sight.bundle.decide(&sight.situation, &Ask::plain(name.clone(), role.name.clone()));
+        rights.push(RoleDetail {
+            role: role.name.clone(),
+            login: sight.bundle.login(&role.name, &name).unwrap_or(&role.login).to_owned(),
+            may: in_words(&sight.bundle.rights(&sight.situation, &role.name, &name).unwrap_or_else(|| role.rights.clone())),
+            verdict: shown::verdict(&verdict, name.clone(), role.name.clone()),
+        });
+    }
+    // 3. How it is set up.
+    let setup = if administers { Some(setup(&state.gate, &state, resource).await?) } else { None };
+    Ok(Json(ResourceDetail { resource: outline(resource, roles), rights, setup }))
+}
+
+fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {
+    let mut offers = Vec::new();
+    for role in bundle.roles_for(&resource.name) {
+        let verdict = bundle.decide(situation, &Ask::plain(resource.name.clone(), role.name.clone()));
+        let answer = shown::answer_code(verdict.answer());
+        if answer == AnswerCode::Deny {
+            continue;
+        }
+        offers.push(RoleOffer {
+            role: role.name.clone(),
+            description: role.description.clone(),
+            default: is_default(resource, &role.name),
+            answer,
+            takes: takes(verdict.answer()),
+        });
+    }
+    offers
+}
+
+fn is_default(resource: &policy::Resource, role: &RoleName) -> bool {
+    resource.default_role.as_ref() == Some(role)
+}
+
+fn outline(resource: &policy::Resource, roles: Vec<RoleOffer>) -> Resource {
+    Resource {
+        name: resource.name.clone(),
+        description: resource.description.clone(),
+        kind: resource.kind.to_string(),
+        tier: resource.tier.clone(),
+        environment: resource.environment.clone(),
+        tags: resource.tags.clone(),
+        owner: resource.owner.clone(),
+        roles,
+    }
+}
+
+/// What an ordinary request would take, as a sentence without a full stop.
+fn takes(said: &Said) -> String {
+    let cost = |terms: &Terms| {
+        let people: Vec<String> = terms
+            .approvals
+            .iter()
+            .flat_map(|plan| &plan.stages)
+            .map(|stage| {
+                let seats: Vec<String> = stage.seats.iter().map(ToString::to_string).collect();
+                format!("{} of {}", stage.count, seats.join(" or "))
+            })
+            .collect();
+        let who = if people.is_empty() { "nobody has to agree".to_owned() } else { format!("{} must agree", people.join(" and ")) };
+        format!("{who}; {} by default, at most {}", terms.default, terms.max)
+    };
+    match said {
+        Said::Permit { terms } | Said::NeedsApproval { terms } => cost(terms),
+        Said::StepUp { needs, terms } => {
+            let mut first = Vec::new();
+            first.extend(needs.mfa.map(|kind| format!("a fresh proof of kind `{kind}`")));
+            first.extend(needs.ticket.then(|| "a ticket".to_owned()));
+            format!("first {}; then {}", first.join(" and "), cost(terms))
+        }
+        Said::Deny { detail, .. } => detail.clone(),
+    }
+}
+
+/// Each right in plain words.
+fn in_words(rights: &Rights) -> Vec<String> {
+    let Rights::Ssh(ssh) = rights;
+    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, agent_forward, env, subsystems } = ssh;
+    let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
+    let places = |items: &[access::rights::Endpoint]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let mut words = Vec::new();
+    words.extend(shell.then(|| "open a shell".to_owned()));
+    words.extend(pty.then(|| "use a terminal".to_owned()));
+    match exec {
+        ExecRights::None => {}
+        ExecRights::Only(commands) => words.push(format!("run only {}", listed(commands))),
+        ExecRights::Any => words.push("run any command".to_owned()),
+    }
+    match sftp {
+        SftpRights::None => {}
+        SftpRights::Read => words.push("read files".to_owned()),
+        SftpRights::Write => words.push("read and write files".to_owned()),
+    }
+    words.extend((!local_forward.is_empty()).then(|| format!("forward connections to {}", places(local_forward))));
+    words.extend((!remote_forward.is_empty()).then(|| format!("listen on the target at {}", places(remote_forward))));
+    words.extend(agent_forward.then(|| "let the target use the key agent".to_owned()));
+    words.extend((!env.is_empty()).then(|| format!("set the variables {}", listed(env))));
+    words.extend((!subsystems.is_empty()).then(|| format!("use the subsystems {}", listed(subsystems))));
+    words
+}
+
+const CA_FILE: &str = "/etc/ssh/tidegate_target_ca.pub";
+
+async fn setup(gate: &Gate, state: &ApiState, resource: &policy::Resource) -> Answer<Setup> {
+    let (credential, files) = match &resource.credential {
+        Credential::TargetCa => {
+            let ca = state.facts.target_ca.clone().unwrap_or_default();
+            let files = vec![
+                SetupFile { path: CA_FILE.to_owned(), lines: vec![ca] },
+                SetupFile { path: "/etc/ssh/sshd_config.d/tidegate.conf".to_owned(), lines: vec![format!("TrustedUserCAKeys {CA_FILE}")] },
+            ];
+            (TargetCredential::TargetCa, files)
+        }
+        Credential::Secret(name) => {
+            let set = gate.store().secret(name).await?.is_some();
+            (TargetCredential::Secret { name: name.clone(), set }, Vec::new())
+        }
+    };
+    Ok(Setup { address: resource.address.to_string(), host_keys: resource.host_keys.clone(), credential, files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_said_in_words() {
+        let rights = Rights::Ssh(SshRights {
+            shell: true,
+            exec: ExecRights::Only(vec!["uptime".into()]),
+            sftp: SftpRights::Read,
+            local_forward: vec!["db.internal:5432".parse().unwrap()],
+            ..SshRights::default()
+        });
+        assert_eq!(in_words(&rights), ["open a shell", "run only `uptime`", "read files", "forward connections to `db.internal:5432`"]);
+        assert!(in_words(&Rights::Ssh(SshRights::default())).is_empty());
+    }
+}

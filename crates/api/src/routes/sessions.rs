@@ -1,0 +1,56 @@
+//! `/sessions`: what is and was connected.
+
+use access::ids::SessionId;
+use axum::Json;
+use axum::extract::State;
+use store::SessionFilter;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::caller::{Reads, SignedIn};
+use crate::extract::{Asked, Body, Id};
+use crate::listing::{Listing, listed, page};
+use crate::problem::Answer;
+use crate::shown::{self, Shown};
+use crate::state::ApiState;
+use crate::types::grants::{Because, Cut};
+use crate::types::list::Page;
+use crate::types::schema;
+use crate::types::sessions::{Session, SessionsQuery};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(kill))
+}
+
+/// Lists sessions, newest first.
+#[utoipa::path(get, path = "/sessions", tag = "sessions", params(SessionsQuery), responses((status = 200, body = Page<Session>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<SessionsQuery>) -> Answer<Json<Page<Session>>> {
+    let gate = &state.gate;
+    let whose = (!query.all).then(|| caller.who.id());
+    let filter = SessionFilter { person: whose, resource: query.resource, state: query.state, ..SessionFilter::default() };
+    let mut listing = Listing::new::<SessionId>(query.limit, query.cursor.as_deref())?;
+    listed!(listing, |page| gate.store().sessions(&filter, &page), |row| {
+        if query.all { gate.visible_session(&caller, Some(row)).await.ok() } else { Some(row) }
+    });
+    let (rows, next) = listing.done();
+    let mut show = Shown::new(gate);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        items.push(show.session(row).await?);
+    }
+    Ok(page(items, next))
+}
+
+/// Shows a session.
+#[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = schema::SessionId, Path)), responses((status = 200, body = Session)))]
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<Json<Session>> {
+    let row = state.gate.store().session(id).await?;
+    let row = state.gate.visible_session(&caller, row).await?;
+    Ok(Json(Shown::new(&state.gate).session(row).await?))
+}
+
+/// Ends a session by hand; its grant stays.
+#[utoipa::path(post, path = "/sessions/{id}/kill", tag = "sessions", params(("id" = schema::SessionId, Path)), request_body = Because, responses((status = 200, body = Cut)))]
+async fn kill(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<SessionId>, Body(why): Body<Because>) -> Answer<Json<Cut>> {
+    Ok(Json(shown::cut(state.gate.kill(&caller, id, why.reason).await?)))
+}

@@ -1,0 +1,74 @@
+//! `/tokens` and `/invitations/accept`: how programs sign in, and how people do for the first time.
+
+use access::identity::Via;
+use access::ids::TokenId;
+use access::reason::Reason;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::{Extension, Json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use access::identity::Scope;
+
+use crate::caller::{Administers, Peer, Reads, SignedIn, require};
+use crate::extract::{Body, Id};
+use crate::idempotency::ShownOnce;
+use crate::listing::page;
+use crate::problem::{Answer, Refused};
+use crate::shown::{self, Shown};
+use crate::state::ApiState;
+use crate::types::list::Page;
+use crate::types::schema;
+use crate::types::tokens::{IssuedToken, NewToken, Token};
+use crate::types::users::{AcceptInvitation, Accepted};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(accept)).routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// Spends an invitation: who holds its code gets their first token, shown once.
+#[utoipa::path(post, path = "/invitations/accept", tag = "tokens", security(()), request_body = AcceptInvitation, responses((status = 201, body = Accepted)))]
+async fn accept(State(state): State<ApiState>, Peer(from): Peer, Body(body): Body<AcceptInvitation>) -> Answer<impl IntoResponse> {
+    // 1. Guessing is slow.
+    let now = state.gate.now();
+    state.may_try(from, now)?;
+    // 2. Spend it.
+    let accepted = state.gate.accept_invitation(&body.code, from).await;
+    let (who, issued) = accepted.inspect_err(|refusal| {
+        if refusal.reason == Reason::CodeInvalid {
+            state.failed(from, now);
+        }
+    })?;
+    // 3. Show the token.
+    let row = state.gate.store().person(who.id()).await?.ok_or_else(Refused::not_found)?;
+    let user = Shown::new(&state.gate).user(row).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Accepted { user, token: shown::issued(issued) })))
+}
+
+/// Lists the caller's tokens.
+#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Token>>> {
+    let tokens = state.gate.store().tokens_of(caller.who.id()).await?;
+    Ok(page(tokens.into_iter().map(shown::token).collect(), None))
+}
+
+/// Makes a token: for oneself with at most the scopes one has, or, by who administers tokens, for a machine. Shown once.
+///
+/// A token can outlive the one it was made with, so that one needs the scope `administer`.
+#[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = NewToken, responses((status = 201, body = IssuedToken)))]
+async fn create(State(state): State<ApiState>, Administers(caller): Administers, Body(new): Body<NewToken>) -> Answer<impl IntoResponse> {
+    let person = new.person.unwrap_or_else(|| caller.who.id());
+    let issued = state.gate.issue_token(&caller, person, new.scopes, new.duration, new.label).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(shown::issued(issued))))
+}
+
+/// Takes a token away. Any token may take away itself.
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = schema::TokenId, Path)), responses((status = 200, body = Token)))]
+async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<TokenId>) -> Answer<Json<Token>> {
+    if *caller.who.via() != Via::Token(id) {
+        require(&caller, Scope::Administer)?;
+    }
+    Ok(Json(shown::token(state.gate.revoke_token(&caller, id).await?)))
+}

@@ -1,0 +1,127 @@
+//! `/users`, `/workloads` and `/me`: people and machines.
+
+use access::ids::PrincipalId;
+use access::names::Username;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::Extension;
+use policy::Noun;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::Gate;
+
+use crate::caller::{Reads, SignedIn};
+use crate::extract::{Asked, Body, Id};
+use crate::idempotency::ShownOnce;
+use crate::listing::{Listing, listed, page};
+use crate::problem::{Answer, Refused};
+use crate::shown::{self, Shown};
+use crate::sight::Sight;
+use crate::state::ApiState;
+use crate::types::grants::Because;
+use crate::types::list::Page;
+use crate::types::schema;
+use crate::types::users::{DisabledUser, Invited, Me, NewUser, NewWorkload, User, UsersQuery};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(me))
+        .routes(routes!(list, create))
+        .routes(routes!(create_workload))
+        .routes(routes!(show))
+        .routes(routes!(invite))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
+}
+
+/// Says who the caller is and what they may administer.
+#[utoipa::path(get, path = "/me", tag = "users", responses((status = 200, body = Me)))]
+async fn me(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer<Json<Me>> {
+    let row = state.gate.store().person(caller.who.id()).await?.ok_or_else(Refused::not_found)?;
+    let sight = Sight::of(&state.gate, &caller).await?;
+    let administers = Noun::ALL.iter().filter(|noun| sight.administers(**noun)).map(|noun| noun.code().to_owned()).collect();
+    let scopes = access::identity::Scope::ALL.iter().copied().filter(|scope| caller.who.may(*scope)).collect();
+    Ok(Json(Me { user: Shown::new(&state.gate).user(row).await?, mfa: caller.who.mfa(), scopes, administers }))
+}
+
+/// Lists people and machines, newest first: to who administers them all, else oneself and the machines one answers for.
+#[utoipa::path(get, path = "/users", tag = "users", params(UsersQuery), responses((status = 200, body = Page<User>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<UsersQuery>) -> Answer<Json<Page<User>>> {
+    let gate = &state.gate;
+    let sight = Sight::of(gate, &caller).await?;
+    let (rows, next) = match &query.username {
+        Some(name) => (named(gate, &sight, name).await?, None),
+        None => {
+            let mut listing = Listing::new::<PrincipalId>(query.limit, query.cursor.as_deref())?;
+            listed!(listing, |page| gate.store().people(None, &page), |row| sees(&sight, &row).then_some(row));
+            listing.done()
+        }
+    };
+    let mut show = Shown::new(gate);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        items.push(show.user(row).await?);
+    }
+    Ok(page(items, next))
+}
+
+async fn named(gate: &Gate, sight: &Sight<'_>, name: &Username) -> Answer<Vec<access::identity::PersonRow>> {
+    Ok(gate.store().person_named(name).await?.into_iter().filter(|row| sees(sight, row)).collect())
+}
+
+fn sees(sight: &Sight<'_>, row: &access::identity::PersonRow) -> bool {
+    row.id == sight.situation.id
+        || row.owner.is_some_and(|owner| PrincipalId::User(owner) == sight.situation.id)
+        || sight.administers(Noun::Person)
+        || sight.audits()
+}
+
+/// Shows somebody.
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = User)))]
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<User>> {
+    let sight = Sight::of(&state.gate, &caller).await?;
+    let row = state.gate.store().person(id).await?.filter(|row| sees(&sight, row)).ok_or_else(Refused::not_found)?;
+    Ok(Json(Shown::new(&state.gate).user(row).await?))
+}
+
+/// Makes a person known and invites them. The code is shown once.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, responses((status = 201, body = Invited)))]
+async fn create(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewUser>) -> Answer<impl IntoResponse> {
+    let invited = state.gate.invite(&caller, new.username, new.display_name).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(show_invited(&state.gate, invited).await?)))
+}
+
+/// Invites somebody anew who lost their invitation or their keys. The code is shown once.
+#[utoipa::path(post, path = "/users/{id}/invite", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 201, body = Invited)))]
+async fn invite(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>) -> Answer<impl IntoResponse> {
+    let invited = state.gate.invite_again(&caller, id).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(show_invited(&state.gate, invited).await?)))
+}
+
+async fn show_invited(gate: &Gate, invited: workflow::people::Invited) -> Answer<Invited> {
+    let user = Shown::new(gate).user(invited.person).await?;
+    Ok(Invited { user, code: invited.code.expose().clone(), expires_at: invited.expires_at })
+}
+
+/// Makes a machine known, with the human who answers for it.
+#[utoipa::path(post, path = "/workloads", tag = "users", request_body = NewWorkload, responses((status = 201, body = User)))]
+async fn create_workload(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewWorkload>) -> Answer<impl IntoResponse> {
+    let row = state.gate.add_workload(&caller, new.username, new.owner, new.display_name).await?;
+    Ok((StatusCode::CREATED, Json(Shown::new(&state.gate).user(row).await?)))
+}
+
+/// Keeps somebody from signing in; all that is open of theirs, and of machines they answer for, is cut.
+#[utoipa::path(post, path = "/users/{id}/disable", tag = "users", params(("id" = schema::PrincipalId, Path)), request_body = Because, responses((status = 200, body = DisabledUser)))]
+async fn disable(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>, Body(why): Body<Because>) -> Answer<Json<DisabledUser>> {
+    let (row, cut) = state.gate.disable(&caller, id, why.reason).await?;
+    Ok(Json(DisabledUser { user: Shown::new(&state.gate).user(row).await?, cut: shown::cut(cut) }))
+}
+
+/// Lets somebody sign in again. What was withdrawn stays withdrawn.
+#[utoipa::path(post, path = "/users/{id}/enable", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = User)))]
+async fn enable(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>) -> Answer<Json<User>> {
+    let row = state.gate.enable(&caller, id).await?;
+    Ok(Json(Shown::new(&state.gate).user(row).await?))
+}

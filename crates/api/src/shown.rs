@@ -1,0 +1,308 @@
+//! Rows as they are shown, with people by name.
+
+use std::collections::HashMap;
+
+use access::approval::VoteRow;
+use access::grant::GrantRow;
+use access::identity::{KeyRow, PersonRow};
+use access::ids::PrincipalId;
+use access::lock::LockRow;
+use access::request::{Asked, RequestRow};
+use access::review::ReviewRow;
+use access::session::SessionRow;
+use access::verdict::{Answer as Said, PathReport, Verdict};
+use store::TokenRow;
+use workflow::Gate;
+use workflow::revoke::Cut;
+
+use crate::problem::Answer;
+use crate::types::requests::AnswerCode;
+use crate::types::who::Who;
+use crate::types::{grants, keys, locks, requests, reviews, sessions, tokens, users};
+
+/// Shows rows; looks up each person once.
+pub(crate) struct Shown<'g> {
+    gate: &'g Gate,
+    known: HashMap<PrincipalId, Who>,
+}
+
+impl<'g> Shown<'g> {
+    pub(crate) fn new(gate: &'g Gate) -> Self {
+        Self { gate, known: HashMap::new() }
+    }
+
+    pub(crate) async fn who(&mut self, id: PrincipalId) -> Answer<Who> {
+        if let Some(who) = self.known.get(&id) {
+            return Ok(who.clone());
+        }
+        let row = self.gate.store().person(id).await?;
+        let who = match row {
+            Some(row) => Who { id, username: Some(row.username), display_name: row.display_name },
+            None => Who { id, username: None, display_name: None },
+        };
+        self.known.insert(id, who.clone());
+        Ok(who)
+    }
+
+    pub(crate) async fn whos(&mut self, ids: Vec<PrincipalId>) -> Answer<Vec<Who>> {
+        let mut out = Vec::with_capacity(ids.len());
+        for id in ids {
+            out.push(self.who(id).await?);
+        }
+        Ok(out)
+    }
+
+    pub(crate) async fn user(&mut self, row: PersonRow) -> Answer<users::User> {
+        let PersonRow { id, username, display_name, owner, groups, state, created_at, version } = row;
+        let owner = match owner {
+            Some(owner) => Some(self.who(owner.into()).await?),
+            None => None,
+        };
+        Ok(users::User { id, username, display_name, owner, groups: groups.0, state, created_at, version })
+    }
+
+    pub(crate) async fn request(&mut self, row: RequestRow) -> Answer<requests::Request> {
+        let person = self.who(row.person).await?;
+        let RequestRow {
+            id,
+            person: _,
+            resource,
+            role,
+            asked,
+            reason,
+            ticket,
+            limits,
+            break_glass,
+            extends,
+            door,
+            mfa,
+            terms,
+            bundle,
+            policy,
+            state,
+            revision,
+            submitted_at,
+            expires_at,
+            decided_at,
+            version,
+        } = row;
+        Ok(requests::Request {
+            id,
+            person,
+            resource,
+            role,
+            duration: asked,
+            reason,
+            ticket,
+            limits: limits.into(),
+            break_glass,
+            extends,
+            door,
+            mfa,
+            terms: terms.into(),
+            bundle,
+            policy,
+            state,
+            revision,
+            submitted_at,
+            expires_at,
+            decided_at,
+            version,
+        })
+    }
+
+    pub(crate) async fn vote(&mut self, row: VoteRow, revision: i64) -> Answer<requests::Vote> {
+        Ok(requests::Vote {
+            id: row.id,
+            voter: self.who(row.voter).await?,
+            decision: row.decision,
+            revision: row.revision,
+            counts: row.revision == revision,
+            note: row.note,
+            at: row.at,
+        })
+    }
+
+    pub(crate) async fn grant(&mut self, row: GrantRow) -> Answer<grants::Grant> {
+        let person = self.who(row.person).await?;
+        let GrantRow {
+            id,
+            request,
+            person: _,
+            resource,
+            role,
+            limits,
+            terms,
+            length,
+            break_glass,
+            bundle,
+            policy,
+            approvers,
+            frozen: _,
+            state,
+            created_at,
+            activate_by,
+            starts_at,
+            ends_at,
+            ended_at,
+            end,
+            version,
+        } = row;
+        Ok(grants::Grant {
+            id,
+            request,
+            person,
+            resource,
+            role,
+            limits: limits.into(),
+            terms: terms.into(),
+            length: length.map_or(Asked::Standing, Asked::For),
+            break_glass,
+            bundle,
+            policy,
+            approvers: self.whos(approvers.0).await?,
+            state,
+            created_at,
+            activate_by,
+            starts_at,
+            ends_at,
+            ended_at,
+            end,
+            version,
+        })
+    }
+
+    pub(crate) async fn maybe_grant(&mut self, row: Option<GrantRow>) -> Answer<Option<grants::Grant>> {
+        match row {
+            Some(row) => self.grant(row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn session(&mut self, row: SessionRow) -> Answer<sessions::Session> {
+        let person = self.who(row.person).await?;
+        let SessionRow {
+            id,
+            grant,
+            person: _,
+            resource,
+            role,
+            protocol,
+            recording,
+            node,
+            state,
+            opened_at,
+            ended_at,
+            end,
+            confirmed,
+            bytes_up,
+            bytes_down,
+            recording_chunks,
+            recording_digest,
+            version,
+        } = row;
+        Ok(sessions::Session {
+            id,
+            grant,
+            person,
+            resource,
+            role,
+            protocol,
+            recording,
+            node,
+            state,
+            opened_at,
+            ended_at,
+            end,
+            confirmed,
+            bytes_up,
+            bytes_down,
+            recording_chunks,
+            recording_digest,
+            version,
+        })
+    }
+
+    pub(crate) async fn review(&mut self, row: ReviewRow) -> Answer<reviews::Review> {
+        let person = self.who(row.person).await?;
+        let done_by = match row.done_by {
+            Some(id) => Some(self.who(id).await?),
+            None => None,
+        };
+        let overdue = row.is_overdue(self.gate.now());
+        let ReviewRow { id, kind, grant, person: _, reviewers, due_at, state, outcome, done_by: _, note, opened_at, done_at, version } = row;
+        Ok(reviews::Review { id, kind, grant, person, reviewers, due_at, overdue, state, outcome, done_by, note, opened_at, done_at, version })
+    }
+}
+
+/// A key, as it is shown.
+pub(crate) fn key(row: KeyRow) -> keys::Key {
+    let KeyRow { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version: _ } = row;
+    keys::Key { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at }
+}
+
+/// A token, without what verifies it.
+pub(crate) fn token(row: TokenRow) -> tokens::Token {
+    let TokenRow { id, person, verifier: _, scopes, label, created_at, expires_at, revoked_at } = row;
+    tokens::Token { id, person, scopes: scopes.0, label, created_at, expires_at, revoked_at }
+}
+
+/// A token just made, with its secret.
+pub(crate) fn issued(issued: workflow::people::IssuedToken) -> tokens::IssuedToken {
+    tokens::IssuedToken { token: token(issued.row), secret: issued.token.expose().clone() }
+}
+
+/// A lock, as it is shown.
+pub(crate) fn lock(row: LockRow) -> locks::Lock {
+    let LockRow { id, scope, reason, state, set_at, until, lifted_at, version } = row;
+    locks::Lock { id, scope, reason, state, set_at, until, lifted_at, version }
+}
+
+/// What a cut did, as it is shown.
+pub(crate) fn cut(cut: Cut) -> grants::Cut {
+    let Cut { confirmed, unconfirmed, rehomed, still_open } = cut;
+    grants::Cut { confirmed, unconfirmed, rehomed, still_open }
+}
+
+/// The four words.
+pub(crate) fn answer_code(said: &Said) -> AnswerCode {
+    match said {
+        Said::Permit { .. } => AnswerCode::Permit,
+        Said::NeedsApproval { .. } => AnswerCode::NeedsApproval,
+        Said::StepUp { .. } => AnswerCode::StepUp,
+        Said::Deny { .. } => AnswerCode::Deny,
+    }
+}
+
+/// What policy says about one access.
+pub(crate) fn verdict(verdict: &Verdict, resource: access::names::ResourceName, role: access::names::RoleName) -> requests::Verdict {
+    let mut out = requests::Verdict {
+        answer: answer_code(verdict.answer()),
+        resource,
+        role,
+        reason: None,
+        detail: None,
+        needs: None,
+        terms: None,
+        bundle: verdict.bundle().to_owned(),
+        policies: verdict.policies().to_vec(),
+        why: paths(verdict.paths()),
+    };
+    match verdict.answer() {
+        Said::Permit { terms } | Said::NeedsApproval { terms } => out.terms = Some(terms.clone().into()),
+        Said::StepUp { needs, terms } => {
+            out.needs = Some(requests::StepUp { mfa: needs.mfa, ticket: needs.ticket });
+            out.terms = Some(terms.clone().into());
+        }
+        Said::Deny { reason, detail } => {
+            out.reason = Some(*reason);
+            out.detail = Some(detail.clone());
+        }
+    }
+    out
+}
+
+/// Every path that was looked at.
+pub(crate) fn paths(paths: &[PathReport]) -> Vec<requests::PathReport> {
+    paths.iter().map(|p| requests::PathReport { policy: p.policy.clone(), outcome: p.outcome.clone(), chosen: p.chosen }).collect()
+}
