@@ -220,6 +220,25 @@ impl Alignment {
 mod tests {
     use super::*;
     use crate::log::tree::leaf_hash;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nothing_is_named_only_if_nothing_differs(present in "[A-K]{0,14}") {
+            prop_assert_eq!(compare(&present).is_empty(), present == "ABCDEFGHIJ");
+        }
+
+        #[test]
+        fn whatever_was_taken_out_is_named_and_nothing_else(keep in prop::collection::vec(any::<bool>(), 10)) {
+            let (kept, gone): (Vec<_>, Vec<_>) = ('A'..='J').zip(keep).enumerate().partition(|(_, (_, keep))| *keep);
+            let said = compare(&kept.iter().map(|(_, (letter, _))| *letter).collect::<String>());
+            prop_assert_eq!(said.len(), gone.len());
+            for (said, (index, _)) in said.iter().zip(gone) {
+                let named = format!("entry {index} is missing");
+                prop_assert!(said.starts_with(&named), "{}", said);
+            }
+        }
+    }
 
     fn compare(present: &str) -> Vec<String> {
         let mut alignment = Alignment::default();

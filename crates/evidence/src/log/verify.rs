@@ -4,7 +4,7 @@
 //! signed root, the second way: the stored tiles are authenticated from the root downwards, and the leaves compared with
 //! what the authentic tiles say should be there, so that the entry that was touched is named.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -111,6 +111,7 @@ pub fn verify(dir: &LogDirectory, key: &CheckpointVerifier, others: &[OtherCheck
 /// The checkpoints from elsewhere that hold, smallest first, and the roots of this log at their sizes.
 struct History {
     checkpoints: Vec<(String, SignedCheckpoint)>,
+    sizes: HashSet<u64>,
     roots: HashMap<u64, Hash>,
 }
 
@@ -139,12 +140,13 @@ fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut Lo
     }
     checkpoints.sort_by_key(|(_, checkpoint)| checkpoint.size());
     report.consulted = checkpoints.iter().map(|(source, c)| Consulted { source: source.clone(), size: c.size(), at: c.at() }).collect();
-    History { checkpoints, roots: HashMap::new() }
+    let sizes = checkpoints.iter().map(|(_, checkpoint)| checkpoint.size()).collect();
+    History { checkpoints, sizes, roots: HashMap::new() }
 }
 
 impl History {
     fn wants(&self, size: u64) -> bool {
-        self.checkpoints.iter().any(|(_, c)| c.size() == size)
+        self.sizes.contains(&size)
     }
 
     fn judge(&self, here: u64, report: &mut LogReport) {

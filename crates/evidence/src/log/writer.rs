@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock, fsync, syncfs};
 
-use super::checkpoint::{CheckpointError, CheckpointKey, LONGEST_CHECKPOINT, SignedCheckpoint};
+use super::checkpoint::{CheckpointError, CheckpointKey, CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint};
 use super::leaves;
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path, write_whole};
 use super::tree::{self, Edge, FullTile, Hash, ProofError, TILE_WIDTH, TileSource};
@@ -129,7 +129,7 @@ impl LogWriter {
         flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|_| LogError::Locked(path.clone()))?;
 
         let dir = LogDirectory::new(&path);
-        let newest = newest_checkpoint(&dir, &key)?;
+        let newest = dir.newest_checkpoint(key.verifier())?;
         let (edge, bundle) = match &newest {
             Some(checkpoint) => restore_edge(&dir, checkpoint)?,
             None => (Edge::default(), Vec::new()),
@@ -368,16 +368,22 @@ fn edge_levels(source: &impl TileSource, size: u64) -> Result<Vec<Vec<Hash>>, St
     Ok(levels)
 }
 
-fn newest_checkpoint(dir: &LogDirectory, key: &CheckpointKey) -> Result<Option<SignedCheckpoint>, LogError> {
-    let path = dir.path().join("checkpoint");
-    let note = match read_at_most(&path, LONGEST_CHECKPOINT) {
-        Ok(note) => note,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(LogError::Io { act: "read", path, source }),
-    };
-    let checkpoint = SignedCheckpoint::verify(&note, key.verifier())
-        .map_err(|e| LogError::Damaged { dir: dir.path().into(), what: format!("about its checkpoint: {e}") })?;
-    Ok(Some(checkpoint))
+impl LogDirectory {
+    /// The newest checkpoint in the directory; `None` if the log has none yet.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not signed by this key for this log.
+    pub fn newest_checkpoint(&self, key: &CheckpointVerifier) -> Result<Option<SignedCheckpoint>, LogError> {
+        let path = self.path().join("checkpoint");
+        let note = match read_at_most(&path, LONGEST_CHECKPOINT) {
+            Ok(note) => note,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LogError::Io { act: "read", path, source }),
+        };
+        let checkpoint = SignedCheckpoint::verify(&note, key)
+            .map_err(|e| LogError::Damaged { dir: self.path().into(), what: format!("about its checkpoint: {e}") })?;
+        Ok(Some(checkpoint))
+    }
 }
 
 /// The edge of the tree that a checkpoint signs, and the leaves of its last bundle.

@@ -38,6 +38,8 @@ fn a_log_grows_is_closed_and_goes_on_where_it_was() {
         let report = verify(&LogDirectory::new(dir.path()), &verifier, &[]);
         assert!(report.is_sound(), "at {size}: {report:?}");
         assert_eq!(report.size, size);
+        let read: Vec<(u64, Vec<u8>)> = LogDirectory::new(dir.path()).leaves(size).map(Result::unwrap).collect();
+        assert_eq!(read, (0..size).map(|i| (i, leaf(i))).collect::<Vec<_>>());
     }
 }
 

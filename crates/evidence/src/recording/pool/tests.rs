@@ -112,6 +112,21 @@ async fn a_statement_of_ten_mebibytes_is_whole_and_the_memory_bounded() {
     assert!(frames[0].bytes == statement);
 }
 
+// covers: F2 (events)
+#[tokio::test]
+async fn a_hundred_thousand_events_are_all_there_in_order() {
+    let room = Room::new(&PoolOptions { workers: 1, budget: 0 });
+    let recording = room.start("rec_1", Durability::Flush);
+    for i in 0..100_000u64 {
+        let bytes = format!(r#"{{"kind":"exec","n":{i}}}"#).into();
+        let (direction, kind) = (Direction::Gate, FrameKind::Activity);
+        recording.record(Frame { at_us: i, channel: 0, direction, kind, bytes }).await.unwrap();
+    }
+    recording.close("client", 100_000).await.unwrap();
+    let numbers: Vec<u64> = room.read("rec_1", &room.output).iter().map(|frame| frame.at_us).collect();
+    assert!(numbers.iter().copied().eq(0..100_000));
+}
+
 #[tokio::test]
 async fn sync_is_on_the_disk_when_record_returns() {
     let room = Room::new(&PoolOptions::default());
