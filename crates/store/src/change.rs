@@ -9,6 +9,7 @@ use access::names::SecretName;
 use access::row::{Column, Field, Row, json_to_column};
 
 use crate::bundles::BundleFile;
+use crate::commit::makes_only_new_rows;
 use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow};
 use crate::database::Sql;
 use crate::entries::LoggedEntry;
@@ -58,7 +59,7 @@ impl Change {
         self
     }
 
-    /// Only if this row still is as it was read: same version. The row need not be one that the entries touch.
+    /// Only if this journaled row still is as it was read: same version. It need not be one that the entries touch.
     pub fn expect<R: Row>(mut self, row: &R) -> Self {
         let version = version_of(R::TABLE, &row.to_columns());
         self.expectations.push(Expectation { key: RowKey { table: R::TABLE, key: row.key() }, version });
@@ -179,8 +180,11 @@ impl Change {
             ];
             lines.push(Line { entry, touches, columns });
         }
+        if makes_only_new_rows(&lines) {
+            rows.clear();
+        }
         rows.extend(self.expectations.iter().map(|e| e.key.clone()));
-        Ok(Prepared { lines, rows, expectations: self.expectations, writes: self.writes })
+        Ok(Prepared { lines, load: rows, expectations: self.expectations, writes: self.writes })
     }
 }
 
@@ -196,8 +200,8 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) lines: Vec<Line>,
-    /// Rows that are changed or expected, in the order in which they are locked.
-    pub(crate) rows: BTreeSet<RowKey>,
+    /// Rows that have to be read, in the order in which everybody locks them.
+    pub(crate) load: BTreeSet<RowKey>,
     pub(crate) expectations: Vec<Expectation>,
     pub(crate) writes: Vec<Write>,
 }

@@ -1,10 +1,12 @@
 //! One change inside an open transaction: check what is expected, fold the entries over the rows, write both.
 
-use access::event::Entry;
-use access::fold::{RowKey, Tables, apply};
-use access::row::Column;
+use std::sync::LazyLock;
 
-use crate::change::Prepared;
+use access::event::Entry;
+use access::fold::{FoldError, RowKey, Tables, apply};
+use access::row::{Column, Field};
+
+use crate::change::{Line, Prepared};
 use crate::database::{Connection, Sql};
 use crate::error::{CommitError, StoreError, Unique, unique};
 use crate::table::{TABLES, version_of};
@@ -40,14 +42,16 @@ fn conflict(key: &RowKey) -> Failure {
 
 enum RowWrite {
     Insert,
-    Update(i64),
+    /// From this version.
+    Update(Option<i64>),
 }
 
-/// Writes the change, or says why not. The connection stands in a transaction; nothing is kept before that commits.
+/// Writes the change but for its entries, or says why not. The connection stands in a transaction; nothing is kept before
+/// that commits, and it may only commit after [`log_entries`].
 pub(crate) async fn perform(db: &mut Connection<'_>, change: &Prepared) -> Result<Committed, Failure> {
     let before = load(db, change).await?;
     expect(&before, change)?;
-    let (after, rows) = fold(before, change)?;
+    let (after, rows) = fold(before, &change.lines).map_err(|e| Failure::Change(e.into()))?;
     // A statement that fails leaves nothing, so that a change which can only fail at its first one needs no savepoint.
     // PostgreSQL has a transaction for each change anyway.
     let savepoint = !db.is_postgres() && rows.len() + change.writes.len() > 1;
@@ -70,28 +74,31 @@ pub(crate) async fn perform(db: &mut Connection<'_>, change: &Prepared) -> Resul
 /// A row as it is after one entry. Written step by step, so that the database checks each.
 type Step<'k> = (&'k RowKey, Vec<Column>, RowWrite);
 
-fn fold<'k>(mut rows: Tables, change: &'k Prepared) -> Result<(Tables, Vec<Step<'k>>), Failure> {
+fn fold(mut rows: Tables, lines: &[Line]) -> Result<(Tables, Vec<Step<'_>>), FoldError> {
     let mut steps = Vec::new();
-    for line in &change.lines {
+    for line in lines {
         let before: Vec<_> = line.touches.iter().map(|key| rows.columns(key)).collect();
-        apply(&mut rows, &line.entry).map_err(|e| Failure::Change(e.into()))?;
+        apply(&mut rows, &line.entry)?;
         for (key, old) in line.touches.iter().zip(before) {
-            match (old, rows.columns(key)) {
-                (None, Some(new)) => steps.push((key, new, RowWrite::Insert)),
-                (Some(old), Some(new)) if old != new => {
-                    let version = version_of(key.table, &old).ok_or_else(|| conflict(key))?;
-                    steps.push((key, new, RowWrite::Update(version)));
-                }
-                _ => {}
+            let Some(new) = rows.columns(key) else { continue };
+            match old {
+                None => steps.push((key, new, RowWrite::Insert)),
+                Some(old) if old != new => steps.push((key, new, RowWrite::Update(version_of(key.table, &old)))),
+                Some(_) => {}
             }
         }
     }
     Ok((rows, steps))
 }
 
+/// Whether the entries make only new rows, so that none has to be read; that they are new, their keys see to.
+pub(crate) fn makes_only_new_rows(lines: &[Line]) -> bool {
+    fold(Tables::default(), lines).is_ok()
+}
+
 async fn load(db: &mut Connection<'_>, change: &Prepared) -> Result<Tables, Failure> {
     let mut tables = Tables::default();
-    for key in &change.rows {
+    for key in &change.load {
         let Some(table) = TABLES.get(key.table) else { continue };
         // On SQLite nobody else writes meanwhile.
         let sql = if db.is_postgres() { &table.load_locked } else { &table.load };
@@ -118,7 +125,7 @@ async fn write(db: &mut Connection<'_>, change: &Prepared, rows: Vec<(&RowKey, V
         let written = match how {
             RowWrite::Insert => db.execute(&table.insert, &columns).await,
             RowWrite::Update(version) => {
-                columns.push(Column::Int(version));
+                columns.push(version.to_column());
                 db.execute(&table.update, &columns).await
             }
         };
@@ -151,11 +158,29 @@ async fn write(db: &mut Connection<'_>, change: &Prepared, rows: Vec<(&RowKey, V
             }
         }
     }
-    for line in &change.lines {
-        db.execute(&ENTRY, &line.columns).await?;
-    }
     Ok(())
 }
 
-static ENTRY: std::sync::LazyLock<Sql> =
-    std::sync::LazyLock::new(|| "INSERT INTO entries (id, at, actor, door, name, leaf, texts) VALUES ($1, $2, $3, $4, $5, $6, $7)".into());
+/// How many entries one statement can add, from many to one; each is a statement that stays prepared.
+const SIZES: [usize; 3] = [32, 8, 1];
+
+static ENTRIES: LazyLock<[Sql; 3]> = LazyLock::new(|| {
+    SIZES.map(|size| {
+        let row = |n: usize| format!("(${}, ${}, ${}, ${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7);
+        let rows = (0..size).map(|i| row(i * 7)).collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO entries (id, at, actor, door, name, leaf, texts) VALUES {rows}").into()
+    })
+});
+
+/// Writes the entries of changes that were performed in this transaction, in order.
+pub(crate) async fn log_entries(db: &mut Connection<'_>, lines: &[&Line]) -> Result<(), sqlx::Error> {
+    let mut left = lines;
+    for (size, sql) in SIZES.into_iter().zip(ENTRIES.iter()) {
+        while let Some((now, later)) = left.split_at_checked(size) {
+            let args: Vec<Column> = now.iter().flat_map(|line| line.columns.iter().cloned()).collect();
+            db.execute(sql, &args).await?;
+            left = later;
+        }
+    }
+    Ok(())
+}

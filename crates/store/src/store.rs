@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::change::{Change, Prepared, Write};
-use crate::commit::{self, Committed, Failure, perform};
+use crate::change::{Change, Line, Prepared, Write};
+use crate::commit::{self, Committed, Failure, log_entries, perform};
 use crate::database::{Connection, Sql};
 use crate::error::{CommitError, StoreError, is_transient};
 use crate::log::{self, Sequenced};
@@ -83,6 +83,24 @@ pub(crate) enum Done {
 }
 
 impl Work {
+    /// The entries that are to be written before the transaction commits, if the work was done.
+    pub(crate) fn lines(&self) -> &[Line] {
+        match self {
+            Self::Change(change) => &change.lines,
+            Self::Ephemeral(_) | Self::Sequence(_) | Self::Close => &[],
+        }
+    }
+
+    /// Whether it looks at the log, which then has to hold what was done before.
+    pub(crate) fn reads_log(&self) -> bool {
+        match self {
+            Self::Change(change) => !change.writes.is_empty(),
+            Self::Sequence(_) => true,
+            Self::Ephemeral(_) | Self::Close => false,
+        }
+    }
+
+    /// Does all but write the entries.
     pub(crate) async fn perform(&self, db: &mut Connection<'_>) -> Result<Done, Failure> {
         match self {
             Self::Change(change) => Ok(Done::Change(Box::new(perform(db, change).await?))),
@@ -135,6 +153,10 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(options.patience)
             .statement_cache_capacity(256)
+            // Pages of 4 KiB: into the database after 16 MiB, and 32 MiB of them in memory, so that a large group need not
+            // be spilled.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("cache_size", "-32768")
             .disable_statement_logging();
         private(path)?;
         let mut connection = file.connect().await.map_err(failed)?;
@@ -274,7 +296,13 @@ async fn on_postgres(pool: &PgPool, work: &Work) -> Result<Done, CommitError> {
     loop {
         tries += 1;
         let mut transaction = pool.begin().await.map_err(failed)?;
-        let outcome = work.perform(&mut Connection::Postgres(&mut transaction)).await;
+        let mut db = Connection::Postgres(&mut transaction);
+        let mut outcome = work.perform(&mut db).await;
+        if outcome.is_ok()
+            && let Err(error) = log_entries(&mut db, &work.lines().iter().collect::<Vec<_>>()).await
+        {
+            outcome = Err(error.into());
+        }
         let error = match outcome {
             Ok(done) => match transaction.commit().await {
                 Ok(()) => return Ok(done),

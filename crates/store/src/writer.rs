@@ -105,14 +105,21 @@ impl Writer {
 async fn in_transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Result<Done, CommitError>>, sqlx::Error> {
     let mut db = Connection::Sqlite(connection);
     db.execute(&"BEGIN IMMEDIATE".into(), &[]).await?;
-    let mut results = Vec::with_capacity(jobs.len());
+    let (mut results, mut lines) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
+        if job.work.reads_log() {
+            commit::log_entries(&mut db, &std::mem::take(&mut lines)).await?;
+        }
         match job.work.perform(&mut db).await {
-            Ok(done) => results.push(Ok(done)),
+            Ok(done) => {
+                results.push(Ok(done));
+                lines.extend(job.work.lines());
+            }
             Err(Failure::Change(error)) => results.push(Err(error)),
             Err(Failure::Database(error)) => return Err(error),
         }
     }
+    commit::log_entries(&mut db, &lines).await?;
     db.execute(&"COMMIT".into(), &[]).await?;
     Ok(results)
 }
