@@ -233,7 +233,7 @@ impl Bundle {
         let human = matches!(who.id, PrincipalId::User(_));
         let wants_mfa = human && !(who.mfa == Mfa::Verified && who.mfa_age() == 0);
         let wants_ticket = ask.ticket.is_none();
-        let as_asked = self.engine.question(&subject, "request", &target, self.asked_context(who, ask, tier, Suppose::default())?)?;
+        let scene = self.engine.scene(&subject, &target)?;
         let mut waiting: Vec<(&Rule, &PathCost)> = permits;
         let mut closed: BTreeSet<&str> = BTreeSet::new();
         for (round, suppose) in [
@@ -248,16 +248,10 @@ impl Bundle {
             if round > 0 && (suppose == Suppose::default() || !conditional || waiting.is_empty()) {
                 continue;
             }
-            let other;
-            let question = if round == 0 {
-                &as_asked
-            } else {
-                other = self.engine.under(&as_asked, self.asked_context(who, ask, tier, suppose)?)?;
-                &other
-            };
+            let question = self.engine.question(&scene, "request", self.asked_context(who, ask, tier, suppose)?)?;
             let mut shut = false;
             for rule in &forbids {
-                match self.engine.ask(rule, question) {
+                match self.engine.ask(rule, &question) {
                     Said::Applies => {
                         shut = true;
                         if !out.forbidden.iter().any(|r| r.id == rule.id) {
@@ -270,7 +264,7 @@ impl Bundle {
             }
             let mut left = Vec::new();
             for (rule, cost) in waiting {
-                match self.engine.ask(rule, question) {
+                match self.engine.ask(rule, &question) {
                     Said::Applies => match self.price(who, ask, tier, cost, suppose) {
                         Ok(_) if shut => {
                             closed.insert(rule.id.as_str());

@@ -4,11 +4,10 @@
 //! (which Cedar would skip) is seen and denies.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
-    ResourceConstraint,
+    ResourceConstraint, Schema,
 };
 
 use crate::cost::PathCost;
@@ -159,10 +158,17 @@ pub(crate) struct Engine {
     authorizer: Authorizer,
 }
 
+/// Who and what some questions are about.
+pub(crate) struct Scene {
+    principal: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+}
+
 /// One question put to some policies.
-pub(crate) struct Question {
+pub(crate) struct Question<'s> {
     request: Request,
-    entities: Arc<Entities>,
+    entities: &'s Entities,
 }
 
 impl Engine {
@@ -202,35 +208,34 @@ impl Engine {
         self.about(action, target).into_iter().filter(|r| r.is_for(subject)).collect()
     }
 
-    /// Puts a question together.
+    /// Who and what a question is about, ready to be asked about several times.
     ///
     /// # Errors
     /// If Cedar does not take it, which is a fault of ours: the answer is then no.
-    pub(crate) fn question(&self, subject: &Subject, action: &str, target: &Target, context: Context) -> Result<Question, String> {
-        // This crate's own tests hold every question against the schema; policies are, at load.
-        let schema = cfg!(test).then_some(&self.words.schema);
-        let request = Request::new(subject.uid.clone(), uid(&self.words.action, action), target.uid.clone(), context, schema)
-            .map_err(|e| e.to_string())?;
+    pub(crate) fn scene(&self, subject: &Subject, target: &Target) -> Result<Scene, String> {
         let entities = subject.entities.iter().chain(&target.entities).cloned();
-        let entities = Entities::from_entities(entities, schema).map_err(|e| e.to_string())?;
-        Ok(Question { request, entities: Arc::new(entities) })
+        let entities = Entities::from_entities(entities, self.checked()).map_err(|e| e.to_string())?;
+        Ok(Scene { principal: subject.uid.clone(), resource: target.uid.clone(), entities })
     }
 
-    /// The same question in other circumstances.
-    pub(crate) fn under(&self, question: &Question, context: Context) -> Result<Question, String> {
-        let (Some(principal), Some(action), Some(resource)) =
-            (question.request.principal(), question.request.action(), question.request.resource())
-        else {
-            return Err("the question has no principal, action or resource".to_owned());
-        };
-        let request =
-            Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(|e| e.to_string())?;
-        Ok(Question { request, entities: Arc::clone(&question.entities) })
+    /// One question about them.
+    ///
+    /// # Errors
+    /// If Cedar does not take it, which is a fault of ours: the answer is then no.
+    pub(crate) fn question<'s>(&self, scene: &'s Scene, action: &str, context: Context) -> Result<Question<'s>, String> {
+        let action = uid(&self.words.action, action);
+        let request = Request::new(scene.principal.clone(), action, scene.resource.clone(), context, self.checked()).map_err(|e| e.to_string())?;
+        Ok(Question { request, entities: &scene.entities })
+    }
+
+    /// This crate's own tests hold every question against the schema; policies are, at load.
+    fn checked(&self) -> Option<&Schema> {
+        cfg!(test).then_some(&self.words.schema)
     }
 
     /// What one rule says to a question.
-    pub(crate) fn ask(&self, rule: &Rule, question: &Question) -> Said {
-        let response = self.authorizer.is_authorized(&question.request, &rule.set, &question.entities);
+    pub(crate) fn ask(&self, rule: &Rule, question: &Question<'_>) -> Said {
+        let response = self.authorizer.is_authorized(&question.request, &rule.set, question.entities);
         let diagnostics = response.diagnostics();
         if let Some(error) = diagnostics.errors().next() {
             return Said::Failed(error.to_string());

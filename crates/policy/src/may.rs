@@ -211,6 +211,10 @@ impl Bundle {
             if own && matches!(act, Act::Approve | Act::Review) {
                 return Ruling::no(Reason::SelfApproval, format!("`{}` answers for it", who.answers()));
             }
+            // To a contractor there is nothing but what they were given.
+            if !own && self.contract(who).is_some_and(|c| !c.resources.contains(&about.resource)) {
+                return Ruling::no(Reason::NotFound, format!("`{}` is none of the resources `{}` was given", about.resource, who.username));
+            }
         }
         let target = match self.target(act, on) {
             Ok(Some(target)) => target,
@@ -245,7 +249,8 @@ impl Bundle {
             let refusal = Refusal::because(Reason::NotAllowed, format!("no policy lets `{}` do `{action}`", who.username));
             return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
         }
-        let question = self.engine.question(&subject, &action, target, self.circumstances(who)?)?;
+        let scene = self.engine.scene(&subject, target)?;
+        let question = self.engine.question(&scene, &action, self.circumstances(who)?)?;
         for rule in rules {
             match (self.engine.ask(rule, &question), rule.effect) {
                 (Said::Applies, Effect::Permit) => permits.push(rule),

@@ -5,7 +5,8 @@ use access::rights::{ExecRights, Rights, SftpRights, SshRights};
 use cedar_policy::{Effect, Policy, PolicyId};
 
 use crate::bundle::Bundle;
-use crate::engine::{Rule, Said};
+use crate::engine::{Rule, Said, Scene};
+use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
 use crate::problem::Place;
 use crate::situation::Situation;
@@ -85,10 +86,10 @@ impl Bundle {
         let found = self.resource(resource)?;
         let role = self.role(role).filter(|r| r.applies_to(found))?;
         let (mut allowed, mut taken) = (Vec::new(), Vec::new());
-        let facts = self.subject(who).and_then(|subject| Ok((subject, self.engine.words.access(found, &role.name)?)));
+        let facts = self.scene_of(who, role, found);
         for action in actions_of(&role.rights) {
             let by = match &facts {
-                Ok((subject, target)) => self.right(who, action, subject, target),
+                Ok((subject, target, scene)) => self.right(who, action, subject, target, scene),
                 Err(error) => Err(error.clone()),
             };
             match by {
@@ -100,9 +101,16 @@ impl Bundle {
         Some((only(&role.rights, &allowed), taken))
     }
 
+    fn scene_of(&self, who: &Situation, role: &Role, resource: &Resource) -> Result<(Subject, Target, Scene), String> {
+        let subject = self.subject(who)?;
+        let target = self.engine.words.access(resource, &role.name)?;
+        let scene = self.engine.scene(&subject, &target)?;
+        Ok((subject, target, scene))
+    }
+
     /// What takes one right away; nothing if it stands.
-    fn right(&self, who: &Situation, action: &str, subject: &Subject, target: &Target) -> Result<Vec<String>, String> {
-        let question = self.engine.question(subject, action, target, self.circumstances(who)?)?;
+    fn right(&self, who: &Situation, action: &str, subject: &Subject, target: &Target, scene: &Scene) -> Result<Vec<String>, String> {
+        let question = self.engine.question(scene, action, self.circumstances(who)?)?;
         let (mut permitted, mut by) = (false, Vec::new());
         for rule in self.engine.about_for(action, target, subject) {
             match (self.engine.ask(rule, &question), rule.effect) {
