@@ -10,8 +10,11 @@ pub mod demo;
 pub mod doctor;
 pub mod gatekeeper;
 pub mod login;
+pub mod node;
 pub mod output;
+pub mod policy_dir;
 pub mod serve;
+pub mod tls;
 
 use std::process::ExitCode;
 

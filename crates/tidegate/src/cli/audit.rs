@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use access::event::Actor;
 use access::names::ResourceName;
 use anyhow::{Context as _, bail};
-use api::types::audit::{Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, Replayed, WhoCouldQuery, WhoDidQuery};
+use api::types::audit::{Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery};
 use clap::{Args, Subcommand};
 use evidence::log::tiles::LogDirectory;
 use evidence::log::{CheckpointVerifier, LogReport, OtherCheckpoint, verify};
@@ -163,17 +163,20 @@ impl AuditCommand {
                 let reply: Reply<Answers<Could>> = client.get("/audit/who-could", &WhoCouldQuery { resource, at }).await?;
                 context.print(&reply, |output, answers| {
                     let rows = answers.items.iter().map(|could| {
-                        let until = could.until.map_or_else(|| "without an end".to_owned(), |at| output.at(at));
+                        let by = match could.by {
+                            ReachBy::Grant { grant } => format!("held {grant}"),
+                            ReachBy::AtOnce => "policy, at once".to_owned(),
+                            ReachBy::Approval { people: 1 } => "policy, when one person agreed".to_owned(),
+                            ReachBy::Approval { people } => format!("policy, when {people} people agreed"),
+                        };
                         vec![
                             could.person.to_string().into(),
                             could.person.id.into(),
                             could.role.to_string().into(),
-                            output.at(could.from).into(),
-                            until.into(),
-                            could.grant.into(),
+                            by.into(),
                         ]
                     });
-                    output.table(&["who", "id", "role", "from", "until", "grant"], rows.collect(), "Nobody could.")
+                    output.table(&["who", "id", "role", "by"], rows.collect(), "Nobody could.")
                 })
             }
             Self::WhoDid { resource, since, until } => {

@@ -37,27 +37,31 @@ pub enum EvidenceCommand {
     },
 }
 
-/// What to export; what is given all has to match.
+/// What to export: one session, everything of one person, to one resource, or of a time.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Export {
     /// Where to write it; `-` is stdout
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// One session
-    #[arg(long, value_name = "SESSION")]
+    #[arg(long, value_name = "SESSION", group = "what")]
     session: Option<SessionId>,
     /// Of one person or machine: a user name or an id
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", group = "what")]
     person: Option<String>,
     /// To one resource
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "what")]
     resource: Option<ResourceName>,
-    /// From when, as `2026-03-01T12:00:00Z`
-    #[arg(long, value_name = "TIME")]
+    /// Everything from then on, as `2026-03-01T12:00:00Z`
+    #[arg(long, value_name = "TIME", group = "what")]
     since: Option<Timestamp>,
-    /// Until when
-    #[arg(long, value_name = "TIME")]
+    /// Everything before then
+    #[arg(long, value_name = "TIME", requires = "since")]
     until: Option<Timestamp>,
+    /// Wrap the keys of the recordings to this age recipient, instead of giving them openly
+    #[arg(long, value_name = "AGE1…")]
+    recipient: Option<String>,
     /// With what was typed; that takes a right of its own
     #[arg(long)]
     input: bool,
@@ -73,8 +77,8 @@ impl EvidenceCommand {
                     Some(who) => Some(find(&client, who).await?),
                     None => None,
                 };
-                let Export { session, resource, since, until, input, .. } = export;
-                let query = ExportQuery { session, person, resource, since, until, input };
+                let Export { session, resource, since, until, input, recipient, .. } = export;
+                let query = ExportQuery { session, person, resource, since, until, input, recipient };
                 let response = client.download_with("/evidence/export", &query).await?;
                 save(context, response, &export.file).await
             }

@@ -3,6 +3,7 @@
 use api::types::gate::GateFacts;
 use api::types::secrets::{RotateKey, RotatedKey};
 use clap::Subcommand;
+use credentials::keyring::KeyKind;
 
 use crate::client::Reply;
 use crate::output::{Tone, note};
@@ -17,9 +18,9 @@ pub enum KeysCommand {
     List,
     /// Put a new key in the place of one; the old still verifies what it signed
     Rotate {
-        /// Which: login-ca, target-ca, audit, ssh-host, recording-output, recording-input, row-digest, secrets
+        /// Which: login_ca, target_ca, audit, ssh_host, recording_output, recording_input, row_digest, secrets
         #[arg(value_name = "KIND")]
-        kind: String,
+        kind: KeyKind,
     },
 }
 
@@ -44,12 +45,12 @@ impl KeysCommand {
                 })
             }
             Self::Rotate { kind } => {
-                let reply: Reply<RotatedKey> = client.post("/keys/rotate", &RotateKey { kind }).await?;
+                let reply: Reply<RotatedKey> = client.post("/keys/rotate", &RotateKey { kind: kind.to_string() }).await?;
                 context.print(&reply, |output, rotated| {
                     output.toned(format!("{}: {} takes the place of {}.", rotated.kind, rotated.new, rotated.old), Tone::Good)?;
-                    match rotated.kind.as_str() {
-                        "target-ca" | "target_ca" => note("Targets have to trust the new one: `tidegate resource show` prints the lines."),
-                        "ssh-host" | "ssh_host" => note("People have to know the new one: `tidegate ssh-config --write`."),
+                    match kind {
+                        KeyKind::TargetCa => note("Targets have to trust the new one: `tidegate resource show` prints the lines."),
+                        KeyKind::SshHost => note("People have to know the new one: `tidegate ssh-config --write`."),
                         _ => {}
                     }
                     Ok(())

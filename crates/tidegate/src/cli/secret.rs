@@ -55,8 +55,8 @@ impl SecretCommand {
                     bail!("an empty secret opens nothing; give the value on stdin or at the prompt");
                 }
                 let body = SecretValue { value: value.expose().clone() };
-                let reply: Reply<SealedSecret> = client.put(&format!("/secrets/{name}"), &body).await?;
-                context.print(&reply, |output, sealed| output.toned(format!("`{}` is sealed.", sealed.name), Tone::Good))
+                let reply: Reply<serde_json::Value> = client.put(&format!("/secrets/{name}"), &body).await?;
+                context.print(&reply, |output, _| output.toned(format!("`{name}` is sealed."), Tone::Good))
             }
             Self::List(list) => {
                 let reply = client.list::<SealedSecret>("/secrets", &(), list.shown.limit).await?;

@@ -41,7 +41,7 @@ pub(super) fn sealing_key(config: &Config) -> Vec<Finding> {
     };
     if found.mode() & 0o077 != 0 {
         let says = format!("others can read {shown} (mode {:03o})", found.mode() & 0o777);
-        return vec![Finding::fail(CHECK, says, format!("run `chmod 600 {shown}`, and rotate it: `tidegate keys rotate sealing`"))];
+        return vec![Finding::fail(CHECK, says, format!("run `chmod 600 {shown}`, and find out who could read it until now"))];
     }
     if path.starts_with(&config.data_dir) {
         let advice = "keep it elsewhere and name it by TIDEGATE_SEALING_KEY_FILE, so that a copy of the data directory alone is worth nothing";
