@@ -280,4 +280,3 @@ async fn leave(client: &ClientSide, has_terminal: bool, line: &str, status: u32)
     })
     .await;
 }
-

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::algorithms;
+use super::greeting;
 use super::handler::Visitor;
 use super::wire;
 use crate::gatekeeper::Gatekeeper;
@@ -60,6 +61,8 @@ pub struct SshDoor {
     pub(crate) gate: Arc<dyn Gatekeeper>,
     pub(crate) limits: DoorLimits,
     config: Arc<server::Config>,
+    /// For clients that can speak AES-GCM, where it is fast.
+    aes_gcm: Option<Arc<server::Config>>,
     strangers: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
@@ -70,17 +73,17 @@ impl SshDoor {
     pub fn new(gate: Arc<dyn Gatekeeper>, host_keys: Vec<PrivateKey>, limits: DoorLimits) -> Arc<Self> {
         let mut methods = MethodSet::empty();
         methods.push(MethodKind::PublicKey);
-        let config = server::Config {
-            server_id: SshId::Standard("SSH-2.0-Tidegate".into()),
-            methods,
+        let config = |preferred| server::Config {
+            server_id: SshId::Standard(greeting::VERSION.into()),
+            methods: methods.clone(),
             auth_rejection_time: Duration::from_millis(300),
             auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: host_keys,
+            keys: host_keys.clone(),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             channel_buffer_size: QUEUE,
             event_buffer_size: 64,
-            preferred: algorithms::preferred(),
+            preferred,
             max_auth_attempts: limits.attempts,
             inactivity_timeout: None,
             keepalive_interval: Some(limits.keepalive),
@@ -92,8 +95,9 @@ impl SshDoor {
         Arc::new(Self {
             gate,
             strangers: Arc::new(Semaphore::new(limits.strangers)),
+            config: Arc::new(config(algorithms::preferred())),
+            aes_gcm: algorithms::aes_gcm_only().map(|preferred| Arc::new(config(preferred))),
             limits,
-            config: Arc::new(config),
             by_address: Arc::default(),
         })
     }
@@ -130,15 +134,18 @@ impl SshDoor {
         });
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
+    async fn attend(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, stranger: Stranger) {
         let _ = stream.set_nodelay(true);
+        let deadline = tokio::time::Instant::now() + self.limits.grace;
+        let heard = greeting::listen(&mut stream).await;
+        let config = self.aes_gcm.as_ref().filter(|_| heard.speaks_aes_gcm).unwrap_or(&self.config).clone();
         let (wire, shears) = wire::severable(stream);
+        let wire = wire.after_greeting(heard.bytes, greeting::VERSION.len() + 2);
         let known = CancellationToken::new();
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
         let visitor = Visitor::new(self.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
-        let deadline = tokio::time::Instant::now() + self.limits.grace;
-        let session = match tokio::time::timeout_at(deadline, server::run_stream(self.config.clone(), wire, visitor)).await {
+        let session = match tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)).await {
             Ok(Ok(session)) => session,
             Ok(Err(error)) => return tracing::debug!(%from, %error, "no SSH"),
             Err(_) => return shears.sever(),

@@ -52,7 +52,13 @@ impl Destination {
 }
 
 /// A connection that the client forwards to somewhere behind the target (`ssh -L`, `ssh -W`; RFC 4254 section 7.2).
-pub(crate) async fn local(visit: Arc<Visit>, channel: Channel<server::Msg>, to: Destination, reply: server::ChannelOpenHandle, place: Place) {
+pub(crate) async fn local(
+    visit: Arc<Visit>,
+    channel: Channel<server::Msg>,
+    to: Destination,
+    reply: server::ChannelOpenHandle,
+    place: Place,
+) {
     let _place = place;
     let Some(live) = enter(&visit).await else {
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
@@ -93,7 +99,9 @@ async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
 pub(crate) async fn listen(visit: &Arc<Visit>, address: &str, port: u32) -> Option<u32> {
     let live = tokio::time::timeout(ANSWER, enter(visit)).await.ok()??;
     // The empty address and `*` mean all; a wildcard in the rights does not cover them.
-    let allowed = u16::try_from(port).is_ok_and(|p| live.rights.remote_forward.iter().any(|e| e.covers(address, p) || (e.names(address) && e.port.is_none_or(|q| q == p))));
+    let allowed = u16::try_from(port).is_ok_and(|p| {
+        live.rights.remote_forward.iter().any(|e| e.covers(address, p) || (e.names(address) && e.port.is_none_or(|q| q == p)))
+    });
     let shown = text::inert(&format!("{address}:{port}"), 300);
     if !allowed || lock(&visit.forwards.listening).len() >= LISTENERS {
         visit.report_refused("remote_forward", shown).await;

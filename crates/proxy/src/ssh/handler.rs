@@ -136,7 +136,12 @@ impl server::Handler for Visitor {
         Ok(self.identify(user, proof).await)
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate, signature: &Signature) -> Result<Auth, Self::Error> {
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+        signature: &Signature,
+    ) -> Result<Auth, Self::Error> {
         if !algorithms::is_sound(&signature.algorithm()) {
             return Ok(Auth::reject());
         }
@@ -262,7 +267,8 @@ impl server::Handler for Visitor {
 
     async fn env_request(&mut self, channel: ChannelId, name: &str, _: &str, session: &mut Session) -> Result<(), Self::Error> {
         let allowed = !self.started.contains(&channel)
-            && (channel::is_for_the_gate(name) || self.visit.as_ref().and_then(|v| v.live()).is_none_or(|live| live.rights.allows_env(name)));
+            && (channel::is_for_the_gate(name)
+                || self.visit.as_ref().and_then(|v| v.live()).is_none_or(|live| live.rights.allows_env(name)));
         if allowed { session.channel_success(channel) } else { session.channel_failure(channel) }
     }
 

@@ -8,6 +8,7 @@ mod ask;
 mod channel;
 pub mod door;
 mod forward;
+mod greeting;
 mod handler;
 mod lane;
 mod line;

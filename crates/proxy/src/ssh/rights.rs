@@ -107,7 +107,16 @@ mod tests {
         for transfer in ["scp -t /tmp", "scp -r -f 'a b'", "rsync --server -vlogDtpre.iLsfxCIvu . /srv", "git-upload-pack '/srv/x.git'"] {
             assert!(is_transfer(transfer.as_bytes()), "{transfer}");
         }
-        for other in ["scp -t x; sh", "scp a b", "sh", "rsync --daemon", "rsync --server --daemon --config=x .", "git-upload-pack $(sh)", "scp -t `sh`", "scp -t \nsh"] {
+        for other in [
+            "scp -t x; sh",
+            "scp a b",
+            "sh",
+            "rsync --daemon",
+            "rsync --server --daemon --config=x .",
+            "git-upload-pack $(sh)",
+            "scp -t `sh`",
+            "scp -t \nsh",
+        ] {
             assert!(!is_transfer(other.as_bytes()), "{other}");
         }
     }

@@ -67,7 +67,13 @@ pub(crate) enum Step {
 }
 
 impl Visit {
-    pub(crate) fn new(door: Arc<SshDoor>, knock: Knock, client: server::Handle, client_shears: Shears, gone: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        door: Arc<SshDoor>,
+        knock: Knock,
+        client: server::Handle,
+        client_shears: Shears,
+        gone: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             door,
             knock,
@@ -333,7 +339,9 @@ async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
     let end = AssertUnwindSafe(watch_over(visit, live, watch)).catch_unwind().await.unwrap_or(EndReason::Error);
     let confirmed = close(visit, live, end).await;
     let recording = live.tape.close(end, live.micros()).await;
-    visit.door.gate
+    visit
+        .door
+        .gate
         .ended(ClosedSession {
             session: live.facts.session,
             end,
@@ -356,7 +364,8 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
             Standing::Warned { ends_at, left } => {
                 warned = true;
                 let grant = live.facts.grant;
-                let text = format!("This session ends in {left}, at {}. To ask for more time: tidegate grant extend {grant}", clock(ends_at));
+                let text =
+                    format!("This session ends in {left}, at {}. To ask for more time: tidegate grant extend {grant}", clock(ends_at));
                 live.notices.send_replace(Notice::Say(text.into()));
             }
             Standing::Open { ends_at } if warned => {

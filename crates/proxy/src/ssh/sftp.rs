@@ -99,7 +99,14 @@ pub(crate) struct Observer {
 impl Observer {
     /// `writable` says whether writing is allowed.
     pub(crate) fn new(writable: bool) -> Self {
-        Self { writable, up: Framer::default(), down: Framer::default(), pending: HashMap::new(), files: Files::default(), waiting: VecDeque::new() }
+        Self {
+            writable,
+            up: Framer::default(),
+            down: Framer::default(),
+            pending: HashMap::new(),
+            files: Files::default(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Takes bytes from the client.
@@ -252,7 +259,9 @@ impl Observer {
         };
         if !matches!(kind, STATUS | HANDLE | DATA) {
             // Names, attributes, extended replies, the version: their requests leave no event but extensions with a reply.
-            if kind == 201 && let Some(Pending::Act { act, path, to }) = self.pending.remove(&Reader(body).u32()?) {
+            if kind == 201
+                && let Some(Pending::Act { act, path, to }) = self.pending.remove(&Reader(body).u32()?)
+            {
                 operations.push(acted(act, &path, to.as_deref(), 0));
             }
             return Ok(Verdict::Pass(None));
@@ -287,7 +296,9 @@ impl Observer {
                         }
                     }
                     Pending::Write { handle } => {
-                        if code != 0 && let Some(file) = self.files.get(&handle) {
+                        if code != 0
+                            && let Some(file) = self.files.get(&handle)
+                        {
                             file.written.failed();
                         }
                     }

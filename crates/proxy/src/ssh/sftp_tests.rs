@@ -100,7 +100,10 @@ fn where_only_reading_is_allowed_writing_is_answered_with_no() {
     let (sent_up, sent_down, operations) = play(&mut observer, &up, &packet(2, &[&3u32.to_be_bytes()]), 5);
     assert_eq!(sent_up, [packet(INIT, &[&3u32.to_be_bytes()]), packet(CLOSE, &[&id(4), &string(b"h0")])].concat());
     let refused: Vec<_> = operations.iter().map(|o| (o["kind"].as_str().unwrap(), o["act"].as_str().unwrap())).collect();
-    assert_eq!(refused, [("sftp.refused", "open for writing"), ("sftp.refused", "write"), ("sftp.refused", "write"), ("sftp.refused", "remove")]);
+    assert_eq!(
+        refused,
+        [("sftp.refused", "open for writing"), ("sftp.refused", "write"), ("sftp.refused", "write"), ("sftp.refused", "remove")]
+    );
     let denied = String::from_utf8_lossy(&sent_down).matches("your role may only read").count();
     assert_eq!(denied, 4, "each refusal is answered");
 }
@@ -120,7 +123,10 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
         &[handle.clone(), data.clone(), eof, closed.clone()].concat(),
         3,
     );
-    assert_eq!(operations, [json!({"kind": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]);
+    assert_eq!(
+        operations,
+        [json!({"kind": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]
+    );
     let (_, _, operations) = play(&mut Observer::new(false), &[open, read(2, 100), close].concat(), &[handle, data, closed].concat(), 3);
     assert_eq!(operations[0]["read"]["partial"], true);
     assert_eq!(operations[0]["read"]["ranges"], json!([[100, 105]]));

@@ -127,7 +127,10 @@ impl Trust {
                 None => (&mut trust.pinned, line),
             };
             let key = PublicKey::from_openssh(key.trim()).map_err(|e| {
-                Refusal::because(Reason::HostKeyUnknown, format!("`{}` in `host_keys` is no OpenSSH public key: {e}", text::inert(line, 60)))
+                Refusal::because(
+                    Reason::HostKeyUnknown,
+                    format!("`{}` in `host_keys` is no OpenSSH public key: {e}", text::inert(line, 60)),
+                )
             })?;
             list.push(key);
         }
@@ -140,7 +143,10 @@ impl Trust {
                 if self.pinned.iter().any(|k| k.key_data() == key.key_data()) {
                     return Ok(());
                 }
-                if self.rule == HostKeyRule::FirstUse && self.pinned.is_empty() && self.door.gate.trust_first_host_key(self.session, key).await {
+                if self.rule == HostKeyRule::FirstUse
+                    && self.pinned.is_empty()
+                    && self.door.gate.trust_first_host_key(self.session, key).await
+                {
                     return Ok(());
                 }
                 let print = key.fingerprint(HashAlg::Sha256);
@@ -197,7 +203,12 @@ impl client::Handler for Guest {
         Ok(())
     }
 
-    async fn server_channel_open_agent_forward(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
         if let Some(visit) = self.link.visit() {
             visit.clone().spawn(forward::agent(visit, channel, reply));
         }
@@ -243,7 +254,14 @@ impl client::Handler for Guest {
         Ok(())
     }
 
-    async fn server_channel_open_x11(&mut self, _: Channel<Msg>, _: &str, _: u32, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
         Ok(())
     }
 
@@ -278,7 +296,9 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
     let complaint = Arc::new(Mutex::new(None));
     let guest = Guest { trust, complaint: complaint.clone(), link, gone: gone.clone() };
     let mut handle = client::connect_stream(config, wire, guest).await.map_err(|error| {
-        lock(&complaint).take().unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
+        lock(&complaint)
+            .take()
+            .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
     Ok(Target { handle, shears, gone, killing: AtomicBool::new(false) })
@@ -300,7 +320,7 @@ fn config(trust: &Trust, door: &SshDoor) -> client::Config {
         preferred.key = keys.into();
     }
     client::Config {
-        client_id: SshId::Standard("SSH-2.0-Tidegate".into()),
+        client_id: SshId::Standard(super::greeting::VERSION.into()),
         window_size: WINDOW,
         maximum_packet_size: PACKET,
         channel_buffer_size: QUEUE,
@@ -340,7 +360,9 @@ async fn reach(dial: &SshDial) -> Result<TcpStream, Refusal> {
 }
 
 async fn sign_in(handle: &mut client::Handle<Guest>, dial: &SshDial) -> Result<(), Refusal> {
-    let broken = |e: &dyn std::fmt::Display| Refusal::because(Reason::TargetRefused, format!("the credential for {} cannot be used: {e}", dial.host));
+    let broken = |e: &dyn std::fmt::Display| {
+        Refusal::because(Reason::TargetRefused, format!("the credential for {} cannot be used: {e}", dial.host))
+    };
     let result = match &dial.credential {
         SshCredential::Certificate { private_key, certificate } => {
             let key = PrivateKey::from_openssh(private_key.expose()).map_err(|e| broken(&e))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,7 +21,13 @@ struct Shared {
 
 /// The stream that is given to the SSH library.
 #[derive(Debug)]
-pub(crate) struct Wire(Arc<Shared>);
+pub(crate) struct Wire {
+    shared: Arc<Shared>,
+    /// Read already, and still to be given to the library.
+    heard: Bytes,
+    /// Bytes that the library writes first and that were sent already.
+    said: usize,
+}
 
 /// What ends a [`Wire`] at once, and sees whether its peer closed.
 #[derive(Debug, Clone)]
@@ -30,7 +36,15 @@ pub(crate) struct Shears(Arc<Shared>);
 /// Makes a stream severable.
 pub(crate) fn severable(stream: TcpStream) -> (Wire, Shears) {
     let shared = Arc::new(Shared { stream, ended: AtomicBool::new(false) });
-    (Wire(shared.clone()), Shears(shared))
+    (Wire { shared: shared.clone(), heard: Bytes::new(), said: 0 }, Shears(shared))
+}
+
+impl Wire {
+    /// The same after a greeting: what was heard is read again, and as much as was said is not written again.
+    pub(crate) fn after_greeting(mut self, heard: Bytes, said: usize) -> Self {
+        (self.heard, self.said) = (heard, said);
+        self
+    }
 }
 
 impl Shears {
@@ -57,21 +71,26 @@ impl Shears {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.heard.is_empty() {
+            let n = self.heard.len().min(buf.remaining());
+            buf.put_slice(&self.heard.split_to(n));
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
+            ready!(self.shared.stream.poll_read_ready(cx))?;
             if !buf.has_remaining_mut() {
                 return Poll::Ready(Ok(()));
             }
-            match self.0.stream.try_read_buf(buf) {
+            match self.shared.stream.try_read_buf(buf) {
                 Ok(0) => {
-                    self.0.ended.store(true, Ordering::Release);
+                    self.shared.ended.store(true, Ordering::Release);
                     return Poll::Ready(Ok(()));
                 }
                 Ok(_) => return Poll::Ready(Ok(())),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => {
-                    self.0.ended.store(true, Ordering::Release);
+                    self.shared.ended.store(true, Ordering::Release);
                     return Poll::Ready(Err(e));
                 }
             }
@@ -80,10 +99,15 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.said > 0 {
+            let n = self.said.min(bytes.len());
+            self.said -= n;
+            return Poll::Ready(Ok(n));
+        }
         loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match self.0.stream.try_write(bytes) {
+            ready!(self.shared.stream.poll_write_ready(cx))?;
+            match self.shared.stream.try_write(bytes) {
                 Ok(n) => return Poll::Ready(Ok(n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Poll::Ready(Err(e)),
@@ -96,7 +120,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _ = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.shared.stream, rustix::net::Shutdown::Write);
         Poll::Ready(Ok(()))
     }
 }

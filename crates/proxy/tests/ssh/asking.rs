@@ -50,7 +50,8 @@ async fn ana_asks_in_her_terminal_ben_approves_and_the_shell_opens() {
 #[tokio::test]
 async fn a_denial_is_said_in_the_terminal() {
     let town = town().await;
-    let mut ssh = town.ssh_with(&["-tt", "-oSetEnv=TIDEGATE_REASON=why"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ssh =
+        town.ssh_with(&["-tt", "-oSetEnv=TIDEGATE_REASON=why"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = ssh.stdout.take().unwrap();
     let mut shown = String::new();
     until(&mut output, &mut shown, "waits for approval").await;
@@ -63,7 +64,8 @@ async fn a_denial_is_said_in_the_terminal() {
 #[tokio::test]
 async fn control_c_leaves_and_the_request_stands() {
     let town = town().await;
-    let mut ssh = town.ssh_with(&["-tt", "-oSetEnv=TIDEGATE_REASON=why"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ssh =
+        town.ssh_with(&["-tt", "-oSetEnv=TIDEGATE_REASON=why"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut input, mut output) = (ssh.stdin.take().unwrap(), ssh.stdout.take().unwrap());
     let mut shown = String::new();
     until(&mut output, &mut shown, "Ctrl-C leaves").await;

@@ -116,8 +116,10 @@ async fn files_by_scp_in_both_forms_sftp_and_rsync() {
         assert_eq!(sha256(&back), digest);
     }
     let there = town.target.dir().join("there-sftp");
-    let mut sftp = town.tool("sftp", &["-b", "-", "-P", &port, "db-1@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let batch = format!("put {} {}\nrename {} {}2\nrm {}2\n", sent.display(), there.display(), there.display(), there.display(), there.display());
+    let mut sftp =
+        town.tool("sftp", &["-b", "-", "-P", &port, "db-1@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let batch =
+        format!("put {} {}\nrename {} {}2\nrm {}2\n", sent.display(), there.display(), there.display(), there.display(), there.display());
     sftp.stdin.take().unwrap().write_all(batch.as_bytes()).await.unwrap();
     assert!(sftp.wait().await.unwrap().success());
     let (there, back) = (town.target.dir().join("there-rsync"), town.path("back-rsync"));
@@ -130,11 +132,117 @@ async fn files_by_scp_in_both_forms_sftp_and_rsync() {
     }
     assert_eq!(sha256(&back), digest);
     let files: Vec<_> = town.gate.activities("sftp").into_iter().filter(|a| a["act"] == "file").collect();
-    let written: Vec<_> = files.iter().filter(|f| f["written"]["sha256"] == *digest).map(|f| f["path"].as_str().unwrap().to_owned()).collect();
+    let written: Vec<_> =
+        files.iter().filter(|f| f["written"]["sha256"] == *digest).map(|f| f["path"].as_str().unwrap().to_owned()).collect();
     assert_eq!(written.len(), 2, "one by scp, one by sftp: {files:?}");
     assert!(files.iter().any(|f| f["read"]["sha256"] == *digest), "{files:?}");
     let acts: Vec<_> = town.gate.activities("sftp").iter().map(|a| a["act"].as_str().unwrap().to_owned()).collect();
     assert!(acts.contains(&"rename".to_owned()) && acts.contains(&"remove".to_owned()), "{acts:?}");
     let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
     assert!(commands.iter().any(|c| c.starts_with("scp -t")) && commands.iter().any(|c| c.starts_with("rsync --server")), "{commands:?}");
+}
+
+// covers: SSH-1 (ssh)
+#[tokio::test]
+async fn keys_are_exchanged_anew_under_way() {
+    let town = Town::new(Setup { keep_frames: false, ..Setup::default() }).await;
+    let (sent, received) = (town.path("sent"), town.path("received"));
+    random_file(&sent, 24 << 20, 13);
+    let status = town
+        .ssh_with(&["-oRekeyLimit=2M"], &["cat"])
+        .stdin(Stdio::from(std::fs::File::open(&sent).unwrap()))
+        .stdout(Stdio::from(std::fs::File::create(&received).unwrap()))
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(sha256(&sent), sha256(&received));
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn git_clones_and_pushes() {
+    let town = Town::open(everything()).await;
+    let git = |dir: &std::path::Path, arguments: &[&str]| {
+        let mut git = tokio::process::Command::new("git");
+        git.current_dir(dir)
+            .args(["-c", "user.name=Ana", "-c", "user.email=ana@example.org", "-c", "init.defaultBranch=main"])
+            .args(arguments);
+        git.env("GIT_SSH_COMMAND", town.ssh_line()).env("GIT_SSH_VARIANT", "simple").env("HOME", town.dir.path());
+        git
+    };
+    let far = town.target.dir().to_owned();
+    assert!(git(&far, &["init", "-q", "--bare", "far.git"]).status().await.unwrap().success());
+    let url = format!("db-1@127.0.0.1:{}/far.git", far.display());
+    let out = git(town.dir.path(), &["clone", "-q", &url, "near"]).output().await.unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let near = town.path("near");
+    std::fs::write(near.join("file"), "content").unwrap();
+    for arguments in [&["add", "file"][..], &["commit", "-qm", "one"], &["push", "-q", "origin", "HEAD:main"]] {
+        let out = git(&near, arguments).output().await.unwrap();
+        assert!(out.status.success(), "{arguments:?}: {out:?}");
+    }
+    let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
+    assert!(commands.iter().any(|c| c.starts_with("git-receive-pack")), "{commands:?}");
+}
+
+// covers: SSH-1 (ssh)
+#[tokio::test]
+async fn dropbear_and_putty_come_in_too() {
+    let town = Town::open(everything()).await;
+    let port = town.port.to_string();
+    let converted = town.path("ana.dropbear");
+    let status = tokio::process::Command::new("dropbearconvert")
+        .args(["openssh", "dropbear"])
+        .args([&town.ana, &converted])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+    let out = tokio::process::Command::new("dbclient")
+        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "echo dropbear; exit 4"])
+        .env("HOME", town.dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"dropbear\n"[..], Some(4)), "{out:?}");
+
+    let ppk = town.path("ana.ppk");
+    let status = tokio::process::Command::new("puttygen").arg(&town.ana).arg("-o").arg(&ppk).status().await.unwrap();
+    assert!(status.success());
+    let host = testkit::sshd::public_half(&town.path("gate_host")).unwrap();
+    std::fs::write(town.path("host.pub"), format!("{host}\n")).unwrap();
+    let print = tokio::process::Command::new("ssh-keygen").arg("-lf").arg(town.path("host.pub")).output().await.unwrap();
+    let print = String::from_utf8(print.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let out = tokio::process::Command::new("plink")
+        .args(["-batch", "-ssh", "-P", &port, "-hostkey", &print, "-i", ppk.to_str().unwrap(), "db-1@127.0.0.1", "echo putty; exit 5"])
+        .env("HOME", town.dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"putty\n"[..], Some(5)), "{out:?}");
+}
+
+// covers: EV-4 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn the_recording_holds_what_the_client_received() {
+    use evidence::recording::{Direction, FrameKind, RecordingReader};
+    let town = Town::new(Setup { real_recorder: true, ..Setup::default() }).await;
+    let mut ssh = town.ssh_with(&["-tt"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    ssh.stdin.take().unwrap().write_all(b"echo two$((1+1)); seq 2000; exit\n").await.unwrap();
+    let out = ssh.wait_with_output().await.unwrap();
+    let closed = town.gate.ended().await;
+    let (chunks, digest) = closed.recording.expect("the recording is closed");
+    assert!(chunks > 0 && digest.len() == 64);
+    let file = std::fs::read_dir(town.path("recordings")).unwrap().next().unwrap().unwrap().path();
+    let reader = RecordingReader::open(std::fs::File::open(file).unwrap(), &town.gate.auditor).unwrap();
+    let frames: Vec<_> = reader.map(Result::unwrap).collect();
+    let shown: Vec<u8> =
+        frames.iter().filter(|f| f.direction == Direction::Output && f.kind == FrameKind::Bytes).flat_map(|f| f.bytes.to_vec()).collect();
+    assert_eq!(shown, out.stdout);
+    assert!(frames.iter().any(|f| f.kind == FrameKind::Activity));
 }

@@ -13,8 +13,7 @@ use crate::gate::{Setup, Town, everything};
 /// Starts something at the target that tells its process id first.
 async fn start(town: &Town, options: &[&str], command: &str) -> (Child, u32, BufReader<tokio::process::ChildStdout>) {
     let command = format!("echo $$; {command}");
-    let mut ssh =
-        town.ssh_with(options, &[&command]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ssh = town.ssh_with(options, &[&command]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(ssh.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).await.unwrap();
@@ -39,7 +38,13 @@ async fn dies(pid: u32) -> Duration {
 #[tokio::test]
 async fn whatever_runs_is_gone_from_the_target_when_the_session_is_cut() {
     let stubborn = "trap '' HUP TERM; while :; do sleep 0.1; done";
-    for (options, command) in [(&["-T"][..], "exec sleep 1000"), (&["-tt"], "exec sleep 1000"), (&["-T"], "exec cat /dev/zero"), (&["-T"], stubborn), (&["-tt"], stubborn)] {
+    for (options, command) in [
+        (&["-T"][..], "exec sleep 1000"),
+        (&["-tt"], "exec sleep 1000"),
+        (&["-T"], "exec cat /dev/zero"),
+        (&["-T"], stubborn),
+        (&["-tt"], stubborn),
+    ] {
         let town = Town::new(Setup { keep_frames: false, ..Setup::default() }).await;
         let (ssh, pid, output) = start(&town, options, command).await;
         assert!(lives(pid));

@@ -123,16 +123,33 @@ async fn the_agent_is_reached_only_by_a_role_that_says_so() {
     for (agent_forward, expected) in [(true, "ssh-ed25519"), (false, "")] {
         let town = Town::open(SshRights { agent_forward, ..everything() }).await;
         let socket = town.path("agent");
-        let mut agent = tokio::process::Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let mut agent = tokio::process::Command::new("ssh-agent")
+            .args(["-D", "-a"])
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         while !socket.exists() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let added = tokio::process::Command::new("ssh-add").arg("-q").arg(&town.ana).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status().await.unwrap();
+        let added = tokio::process::Command::new("ssh-add")
+            .arg("-q")
+            .arg(&town.ana)
+            .env("SSH_AUTH_SOCK", &socket)
+            .stderr(Stdio::null())
+            .status()
+            .await
+            .unwrap();
         assert!(added.success());
         let mut ssh = town.tool("ssh", &[]);
         let mut plain = tokio::process::Command::new("ssh");
         let options: Vec<_> = town.options().into_iter().filter(|o| !o.contains("IdentityAgent")).collect();
-        plain.args(options).args(["-A", "-p", &town.port.to_string(), "db-1@127.0.0.1", "ssh-add -L"]).env("SSH_AUTH_SOCK", &socket).stdin(Stdio::null());
+        plain
+            .args(options)
+            .args(["-A", "-p", &town.port.to_string(), "db-1@127.0.0.1", "ssh-add -L"])
+            .env("SSH_AUTH_SOCK", &socket)
+            .stdin(Stdio::null());
         let out = plain.output().await.unwrap();
         assert!(String::from_utf8_lossy(&out.stdout).starts_with(expected), "{out:?}");
         assert_eq!(out.stdout.is_empty(), expected.is_empty(), "{out:?}");

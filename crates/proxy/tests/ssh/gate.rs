@@ -16,13 +16,13 @@ use access::session::{ClosedSession, Dial, EndReason, Protocol, RecordingTerms, 
 use access::time::Span;
 use access::verdict::{Durability, HostKeyRule, RecordLevel};
 use async_trait::async_trait;
-use evidence::recording::{Direction, Frame, FrameKind};
+use evidence::recording::{About, Direction, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool};
 use jiff::Timestamp;
+use russh::keys::{PrivateKey, PublicKey};
+use testkit::sshd::{self, Sshd, SshdOptions};
 use tidegate_proxy::gatekeeper::{Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
 use tidegate_proxy::ssh::{DoorLimits, SshDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
-use russh::keys::{PrivateKey, PublicKey};
-use testkit::sshd::{self, Sshd, SshdOptions};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::{Notify, watch};
@@ -53,6 +53,10 @@ pub(crate) struct Setup {
     pub(crate) guarded_allowed: bool,
     pub(crate) certificate_only: bool,
     pub(crate) keep_frames: bool,
+    /// Records to a file as the gate does, instead of to memory.
+    pub(crate) real_recorder: bool,
+    /// Panics where a refusal is reported.
+    pub(crate) faulty: bool,
     pub(crate) door: DoorLimits,
     pub(crate) sshd: Vec<String>,
 }
@@ -69,6 +73,8 @@ impl Default for Setup {
             guarded_allowed: true,
             certificate_only: false,
             keep_frames: true,
+            real_recorder: false,
+            faulty: false,
             door: DoorLimits::default(),
             sshd: Vec::new(),
         }
@@ -114,6 +120,8 @@ pub(crate) struct TestGate {
     news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
+    pub(crate) auditor: KeyIdentity,
+    pub(crate) recorders: RecorderPool,
 }
 
 #[derive(Debug)]
@@ -206,7 +214,8 @@ impl TestGate {
 
     pub(crate) async fn ended(&self) -> ClosedSession {
         let mut ended = self.ended.subscribe();
-        let all = tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.expect("no session ended").unwrap();
+        let all =
+            tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.expect("no session ended").unwrap();
         all.last().unwrap().clone()
     }
 
@@ -232,8 +241,24 @@ impl TestGate {
             ends_at: None,
             bundle: "bundle".into(),
         };
+        let facts_recording = facts.recording.id.to_string();
         #[expect(clippy::disallowed_methods, reason = "this stands in for workflow")]
         let permit = access::mint::session_permit(facts, Dial::Ssh((self.dial)(&setup)));
+        if setup.real_recorder {
+            let about = About {
+                recording: facts_recording,
+                session: "ses".into(),
+                grant: "grt".into(),
+                person: "usr".into(),
+                resource: "db-1".into(),
+                bundle: "bundle".into(),
+                started: now(),
+                levels: vec!["content".into()],
+            };
+            let to = KeyRecipients::parse(&[self.auditor.recipient()]).unwrap();
+            let tape = self.recorders.start(&about, evidence::recording::Durability::Flush, &to, &to).unwrap();
+            return Knocked::Open(Box::new(Opening { permit, watch, tape: Box::new(tape) }));
+        }
         let tape = MemoryTape {
             frames: self.frames.clone(),
             keep: setup.keep_frames,
@@ -300,6 +325,8 @@ impl Gatekeeper for TestGate {
     }
 
     async fn refused(&self, _: SessionId, what: Denied) {
+        let faulty = self.setup.lock().unwrap().faulty;
+        assert!(!faulty, "a fault, put here by a test");
         self.refused.send_modify(|r| r.push(what));
     }
 
@@ -367,6 +394,8 @@ impl Town {
             news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
             approved: AtomicBool::default(),
             proofs: Mutex::default(),
+            auditor: KeyIdentity::generate(),
+            recorders: RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap(),
         });
         let host = sshd::keypair(dir.path(), "gate_host").unwrap();
         let host = PrivateKey::read_openssh_file(&host).unwrap();
@@ -454,4 +483,3 @@ pub(crate) fn sha256(path: &Path) -> String {
     let digest = sha2::Sha256::digest(std::fs::read(path).unwrap());
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }
-

@@ -107,10 +107,8 @@ async fn files_need_the_right_to_them_and_reading_is_not_writing() {
 async fn only_named_variables_reach_the_target_and_loader_variables_never_do() {
     let town = Town::open(SshRights { env: vec!["*".into()], ..everything() }).await;
     let run = |town: &Town| {
-        let mut ssh = town.ssh_with(
-            &["-oSendEnv=GREETING OTHER LD_PRELOAD TIDEGATE_X"],
-            &["echo [$GREETING][$OTHER][$LD_PRELOAD][$TIDEGATE_X]"],
-        );
+        let mut ssh =
+            town.ssh_with(&["-oSendEnv=GREETING OTHER LD_PRELOAD TIDEGATE_X"], &["echo [$GREETING][$OTHER][$LD_PRELOAD][$TIDEGATE_X]"]);
         ssh.env("GREETING", "hello").env("OTHER", "other").env("TIDEGATE_X", "x").env("LD_PRELOAD", "");
         ssh
     };

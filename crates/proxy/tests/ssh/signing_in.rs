@@ -83,7 +83,9 @@ async fn an_unknown_key_is_refused() {
 #[tokio::test]
 async fn the_user_name_is_a_resource_in_its_one_spelling() {
     let town = Town::open(everything()).await;
-    for (name, enters) in [("db-1", true), ("db-1+debug", true), ("DB-1", false), ("db\u{2010}1", false), ("db-1 ", false), ("", false), ("db-1+a+b", false)] {
+    for (name, enters) in
+        [("db-1", true), ("db-1+debug", true), ("DB-1", false), ("db\u{2010}1", false), ("db-1 ", false), ("", false), ("db-1+a+b", false)]
+    {
         let answer = connect(&town).await.authenticate_publickey(name, key(&town.ana)).await.unwrap();
         assert_eq!(answer.success(), enters, "{name:?}");
     }
@@ -94,7 +96,14 @@ async fn there_are_no_passwords() {
     let town = Town::open(everything()).await;
     assert!(!connect(&town).await.authenticate_password("db-1", "secret").await.unwrap().success());
     let out = tokio::process::Command::new("ssh")
-        .args(["-v", "-F/dev/null", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oPreferredAuthentications=none", "-oBatchMode=yes"])
+        .args([
+            "-v",
+            "-F/dev/null",
+            "-oStrictHostKeyChecking=no",
+            "-oUserKnownHostsFile=/dev/null",
+            "-oPreferredAuthentications=none",
+            "-oBatchMode=yes",
+        ])
         .args(["-p", &town.port.to_string(), "db-1@127.0.0.1"])
         .output()
         .await
@@ -121,7 +130,9 @@ async fn who_does_not_sign_in_is_shown_out_and_cannot_fill_the_door() {
     assert!(!matches!(one_more.read(&mut [0; 4]).await, Ok(1..)), "the fourth stranger is not greeted");
     for mut stream in lingering {
         let mut rest = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("still connected after the grace time");
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+            .await
+            .expect("still connected after the grace time");
     }
     assert!(town.ssh(&["true"]).output().await.unwrap().status.success());
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::gate::{Setup, Town};
+use access::rights::SshRights;
+use access::session::EndReason;
+
+use crate::gate::{Setup, Town, everything};
 
 /// Resident memory of this process, in KiB.
 fn memory() -> u64 {
@@ -48,4 +51,21 @@ async fn memory_stays_flat_when_one_side_reads_nothing() {
     let out = tokio::time::timeout(Duration::from_secs(5), town.ssh(&["echo in"]).output()).await.unwrap().unwrap();
     assert_eq!(out.stdout, b"in\n");
     drop((up, down));
+}
+
+// covers: E8 (ssh)
+#[tokio::test]
+async fn a_fault_in_one_session_ends_that_session_only() {
+    let town = Town::open(SshRights { local_forward: Vec::new(), ..everything() }).await;
+    let other = town.ssh(&["read line; echo $line"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut other = other.unwrap();
+    let mut first = town.gate.ended.subscribe();
+    first.borrow_and_update();
+    // The double's faulty part: reporting a refusal panics.
+    town.gate.setup.lock().unwrap().faulty = true;
+    let out = town.ssh_with(&["-W", "127.0.0.1:9"], &[]).output().await.unwrap();
+    assert!(!out.status.success());
+    assert_eq!(town.gate.ended().await.end, EndReason::Error);
+    other.stdin.take().unwrap().write_all(b"still here\n").await.unwrap();
+    assert_eq!(other.wait_with_output().await.unwrap().stdout, b"still here\n");
 }
