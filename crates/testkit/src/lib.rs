@@ -1,4 +1,5 @@
-//! testkit
+//! What tests stand on: a gate in this process, real servers from Debian, named people, and a clock that moves by hand. For tests alone.
 
+pub mod gate;
 pub mod postgres;
 pub mod sshd;

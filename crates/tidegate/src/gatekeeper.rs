@@ -2,19 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use access::identity::VerifiedIdentity;
 use access::ids::{RequestId, SessionId};
 use access::reason::Refusal;
 use access::request::Door;
-use access::session::{ClosedSession, EndReason, Protocol};
+use access::session::{ClosedSession, Protocol};
 use async_trait::async_trait;
-use evidence::recording::{self, FrameKind, RecordingHandle};
 use identity::login_ca::{self, CertificateProof};
 use identity::ssh_key::KeyProof;
-use proxy::gatekeeper::{Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting};
-use proxy::tape::{Frame, Kind, Tape, TapeFailed};
+use proxy::gatekeeper::{
+    Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting,
+};
 use ssh_key::{HashAlg, PublicKey};
 use tokio::sync::watch;
 use workflow::knock::{Given, RequestProgress};
@@ -147,67 +146,5 @@ fn worded(question: &workflow::knock::Question) -> Question {
 }
 
 fn opening(opened: Opened) -> Opening {
-    let tape = RecordingTape { recording: opened.recording, started: Instant::now() };
-    Opening { permit: opened.permit, watch: PermitWatch::new(opened.standing), tape: Box::new(tape) }
-}
-
-/// The recorder of one session.
-#[derive(Debug)]
-struct RecordingTape {
-    recording: RecordingHandle,
-    started: Instant,
-}
-
-#[async_trait]
-impl Tape for RecordingTape {
-    async fn record(&self, frame: Frame) -> Result<(), TapeFailed> {
-        self.recording.record(translated(frame)).await.map_err(|error| {
-            tracing::error!(%error, "a session ends because it can't be recorded");
-            TapeFailed
-        })
-    }
-
-    async fn failed(&self) {
-        self.recording.failed().await;
-    }
-
-    async fn close(&self, end: EndReason) -> Option<(u64, String)> {
-        let at_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        match self.recording.close(end.code(), at_us).await {
-            Ok(closed) => Some((closed.chunks, hex::encode(closed.digest))),
-            Err(error) => {
-                tracing::error!(%error, "a recording could not be closed; it is valid to its last whole chunk");
-                None
-            }
-        }
-    }
-}
-
-/// A relay's frame as a recording has it.
-fn translated(frame: Frame) -> recording::Frame {
-    let Frame { channel, direction, kind, at_us, bytes } = frame;
-    if kind == Kind::Activity
-        && let Some((columns, rows)) = resized(&bytes)
-    {
-        return recording::Frame::resize(at_us, channel, columns, rows);
-    }
-    let (direction, kind) = match (kind, direction) {
-        (Kind::Activity, _) => (recording::Direction::Gate, FrameKind::Activity),
-        (Kind::Output, _) => (recording::Direction::Output, FrameKind::Bytes),
-        (Kind::ErrorOutput, _) => (recording::Direction::Output, FrameKind::Stderr),
-        (Kind::TerminalInput | Kind::Input, _) => (recording::Direction::Input, FrameKind::Bytes),
-    };
-    recording::Frame { at_us, channel, direction, kind, bytes }
-}
-
-/// The new size of a terminal, if that is what an activity is.
-fn resized(activity: &[u8]) -> Option<(u32, u32)> {
-    #[derive(serde::Deserialize)]
-    struct Resize<'a> {
-        r#do: &'a str,
-        columns: u32,
-        rows: u32,
-    }
-    let resize: Resize<'_> = serde_json::from_slice(activity).ok()?;
-    (resize.r#do == "resize").then_some((resize.columns, resize.rows))
+    Opening { permit: opened.permit, watch: PermitWatch::new(opened.standing), tape: Box::new(opened.recording) }
 }

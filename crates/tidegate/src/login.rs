@@ -35,7 +35,8 @@ impl SshFiles {
     /// If nothing says where.
     pub fn dir(&self) -> anyhow::Result<PathBuf> {
         let home = || std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".ssh"));
-        let dir = self.dir.clone().or_else(home).context("HOME does not say where your SSH files are; name the directory with `--ssh-dir`")?;
+        let dir =
+            self.dir.clone().or_else(home).context("HOME does not say where your SSH files are; name the directory with `--ssh-dir`")?;
         std::path::absolute(&dir).with_context(|| format!("`{}` is no directory", dir.display()))
     }
 

@@ -12,7 +12,6 @@ use credentials::keyring::Keyring;
 use evidence::log::checkpoint::CheckpointKey;
 use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
-use policy::Bundle;
 use proxy::ssh::{DoorLimits, SshDoor};
 use ssh_key::HashAlg;
 use store::{Store, StoreOptions};
@@ -63,37 +62,33 @@ impl Node {
         let store = Store::open(&config.store, StoreOptions::default()).await.context("cannot open the store")?;
         let clock = Clock::new(time, store.high_water().await?);
         let now = clock.now();
-        let keyring = Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
+        let keyring =
+            Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
         let bundle = policy_dir::bundle_to_start_with(&config.policy_dir, &store).await?;
-        let recorder =
-            RecorderPool::open(config.data_dir.join("recordings"), &PoolOptions::default()).context("cannot open the recordings directory")?;
+        let recorder = RecorderPool::open(config.data_dir.join("recordings"), &PoolOptions::default())
+            .context("cannot open the recordings directory")?;
         let settings = Settings {
             node: config.node.clone(),
             data_dir: config.data_dir.clone(),
             checkpoints: config.checkpoints.clone(),
             addresses: config.gate_addresses.clone(),
         };
-        let checkpoint_key = CheckpointKey::from_seed(&settings.origin(), keyring.audit_seed()?.1.expose()).context("cannot use the audit log's key")?;
+        let checkpoint_key =
+            CheckpointKey::from_seed(&settings.origin(), keyring.audit_seed()?.1.expose()).context("cannot use the audit log's key")?;
         let verifier = checkpoint_key.verifier().to_string();
-        let writer =
-            LogWriter::open(config.data_dir.join("audit"), checkpoint_key, Fsync::AtCheckpoint).context("cannot open the audit log's directory")?;
+        let writer = LogWriter::open(config.data_dir.join("audit"), checkpoint_key, Fsync::AtCheckpoint)
+            .context("cannot open the audit log's directory")?;
         let host_key = keyring.ssh_host()?;
         let certified = if config.listen.plain_http { None } else { Some(tls::certify(config, &keyring)?) };
 
-        let api_listener = TcpListener::bind(config.listen.api).await.with_context(|| format!("cannot listen on {} for the API", config.listen.api))?;
-        let ssh_listener = TcpListener::bind(config.listen.ssh).await.with_context(|| format!("cannot listen on {} for SSH", config.listen.ssh))?;
+        let api_listener =
+            TcpListener::bind(config.listen.api).await.with_context(|| format!("cannot listen on {} for the API", config.listen.api))?;
+        let ssh_listener =
+            TcpListener::bind(config.listen.ssh).await.with_context(|| format!("cannot listen on {} for SSH", config.listen.ssh))?;
         let (api, ssh) = (api_listener.local_addr()?, ssh_listener.local_addr()?);
 
-        let gate = Gate::new(Parts {
-            store,
-            bundle,
-            clock,
-            keyring,
-            recorder,
-            log: writer,
-            settings,
-        })
-        .context("cannot open the journal of closings")?;
+        let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
+            .context("cannot open the journal of closings")?;
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
 
         let node = Self {

@@ -33,7 +33,10 @@ pub async fn bundle_to_start_with(dir: &Path, store: &Store) -> anyhow::Result<B
     let files = files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect();
     match Bundle::from_files(files) {
         Ok(bundle) if bundle.digest() == in_force.digest => Ok(bundle),
-        Ok(_) => bail!("the kept policy bundle {} is not what its digest says; nothing opens until the policy directory is mended", in_force.digest),
+        Ok(_) => bail!(
+            "the kept policy bundle {} is not what its digest says; nothing opens until the policy directory is mended",
+            in_force.digest
+        ),
         Err(problems) => bail!("neither the policy directory nor the kept bundle {} can be used:\n{problems}", in_force.digest),
     }
 }
@@ -59,7 +62,9 @@ pub async fn watch(gate: Arc<Gate>, dir: PathBuf, stop: CancellationToken) {
         }
         taken = mark;
         match gate.reload_bundle(&dir).await {
-            Ok(activated) if activated.changed => tracing::info!(digest = activated.digest, withdrawn = activated.withdrawn.len(), "a new policy is in force"),
+            Ok(activated) if activated.changed => {
+                tracing::info!(digest = activated.digest, withdrawn = activated.withdrawn.len(), "a new policy is in force")
+            }
             Ok(_) => {}
             Err(refusal) => tracing::error!("the policy directory is not taken; the policy before stays in force: {refusal}"),
         }

@@ -6,7 +6,6 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use access::names::SecretName;
 use access::secret::Secret;
@@ -22,7 +21,7 @@ use crate::config::{Config, Tls};
 /// What the API listens with, and the root that clients need to trust it; `None` where a public CA signed it.
 pub struct Certified {
     /// For the listener.
-    pub server: Arc<ServerConfig>,
+    pub server: ServerConfig,
     /// The root, PEM.
     pub root: Option<String>,
 }
@@ -44,13 +43,13 @@ pub fn certify(config: &Config, keyring: &Keyring) -> anyhow::Result<Certified> 
     }
 }
 
-fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> anyhow::Result<Arc<ServerConfig>> {
+fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> anyhow::Result<ServerConfig> {
     let mut server = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("the certificate and the private key do not belong together")?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(server))
+    Ok(server)
 }
 
 fn internal(config: &Config, keyring: &Keyring) -> anyhow::Result<Certified> {

@@ -1,6 +1,7 @@
 //! The gate: what every verb stands on.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use access::event::{Actor, Entry, EntryDraft, Event};
@@ -78,6 +79,8 @@ pub struct Gate {
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
     pub(crate) sequencer: Sequencer,
+    /// The size of the newest published checkpoint.
+    pub(crate) published: AtomicU64,
     pub(crate) settings: Settings,
     pub(crate) news: broadcast::Sender<Arc<Entry>>,
     /// Wakes the sequencer.
@@ -127,6 +130,7 @@ impl Gate {
             recorder: parts.recorder,
             journal,
             sequencer: Sequencer::new(parts.log),
+            published: AtomicU64::new(u64::MAX),
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
             appended: Notify::new(),

@@ -101,6 +101,15 @@ impl Gate {
         Ok(reach)
     }
 
+    /// Folds the whole log again and compares it with every row, column by column.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn replay(&self) -> Result<store::Replay, Refusal> {
+        // The keyring's lock is not held across the read; rotation keeps old keys for verifying.
+        self.store.replay(|row| self.row_digest(row).unwrap_or_default()).await.map_err(unavailable)
+    }
+
     /// Who was on a resource between two times.
     ///
     /// # Errors

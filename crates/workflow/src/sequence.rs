@@ -1,5 +1,6 @@
 //! Carries committed entries into the Merkle tree, signs checkpoints, and publishes them outside the store.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,16 @@ impl Gate {
         }
     }
 
+    /// Whether the log on disk is no longer than the store: a store that was rolled back is noticed here.
+    ///
+    /// # Errors
+    /// If it is longer.
+    pub(crate) async fn refuse_rolled_back_store(&self) -> Result<(), Refusal> {
+        while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
+        let count = self.store.sequenced().await.map_err(unavailable)?;
+        self.sequencer.with(move |writer| writer.missing(count)).await?.map(drop).map_err(log_trouble)
+    }
+
     /// Carries every committed entry into the tree.
     ///
     /// # Errors
@@ -102,6 +113,9 @@ impl Gate {
         let now = self.now();
         let signed = self.sequencer.with(move |writer| writer.checkpoint(now)).await?.map_err(log_trouble)?;
         let path = self.settings.checkpoints.clone();
+        if self.published.swap(signed.size(), Ordering::Relaxed) == signed.size() {
+            return Ok(signed);
+        }
         let publish = signed.clone();
         tokio::task::spawn_blocking(move || publication::publish(&path, &publish))
             .await

@@ -28,6 +28,7 @@ impl Gate {
     /// If the store can't be read or written.
     pub async fn start(&self, release: &str) -> Result<Started, Refusal> {
         let mut started = Started::default();
+        self.refuse_rolled_back_store().await?;
         let empty = self.store.is_empty().await.map_err(unavailable)?;
         if empty {
             self.enter(Event::LogStarted { node: self.settings.node.clone() }).await?;

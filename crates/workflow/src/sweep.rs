@@ -10,7 +10,8 @@ use access::grant::{GrantRow, GrantState};
 use access::ids::GrantId;
 use access::row::Row;
 use access::session::EndReason;
-use store::Change;
+use jiff::Timestamp;
+use store::{Change, Page, SessionFilter};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
@@ -56,16 +57,36 @@ impl Gate {
     pub async fn sweep_store(&self) {
         self.drain_journal().await;
         let now = self.now();
+        if let Err(error) = self.store.raise_high_water(now).await {
+            tracing::error!(%error, "the newest time could not be kept");
+        }
         for row in self.store.due_grants(now, BATCH).await.unwrap_or_default() {
             let event =
                 if row.state == GrantState::Ready { Event::GrantLapsed { grant: row.id } } else { Event::GrantExpired { grant: row.id } };
             self.set(self.own_draft(event), &row).await;
         }
+        self.end_idle_grants(now).await;
         for row in self.store.overdue_requests(now, BATCH).await.unwrap_or_default() {
             self.set(self.own_draft(Event::RequestExpired { request: row.id }), &row).await;
         }
         for row in self.store.due_locks(now).await.unwrap_or_default() {
             self.set(self.own_draft(Event::LockLifted { lock: row.id }), &row).await;
+        }
+    }
+
+    /// Ends active grants that nobody has used for their idle time.
+    async fn end_idle_grants(&self, now: Timestamp) {
+        for row in self.store.open_grants().await.unwrap_or_default() {
+            let (Some(idle), Some(starts_at)) = (row.terms.idle, row.starts_at) else { continue };
+            if row.ends_at.is_none() || idle.after(starts_at) > now {
+                continue;
+            }
+            let filter = SessionFilter { grant: Some(row.id), ..SessionFilter::default() };
+            let Ok(sessions) = self.store.sessions(&filter, &Page::first(BATCH)).await else { return };
+            let used = sessions.iter().map(|session| session.ended_at.unwrap_or(now)).max().unwrap_or(starts_at);
+            if idle.after(used) <= now {
+                self.set(self.own_draft(Event::GrantIdled { grant: row.id }), &row).await;
+            }
         }
     }
 

@@ -169,12 +169,7 @@ impl AuditCommand {
                             ReachBy::Approval { people: 1 } => "policy, when one person agreed".to_owned(),
                             ReachBy::Approval { people } => format!("policy, when {people} people agreed"),
                         };
-                        vec![
-                            could.person.to_string().into(),
-                            could.person.id.into(),
-                            could.role.to_string().into(),
-                            by.into(),
-                        ]
+                        vec![could.person.to_string().into(), could.person.id.into(), could.role.to_string().into(), by.into()]
                     });
                     output.table(&["who", "id", "role", "by"], rows.collect(), "Nobody could.")
                 })
@@ -309,7 +304,9 @@ fn print(output: &Output, found: &LogReport) -> io::Result<()> {
         output.toned(format!("Not compared with {}: {}", other.source, other.reason), Tone::Waiting)?;
     }
     if found.consulted.is_empty() {
-        note("No checkpoint from elsewhere was compared, so a log cut short or replaced as a whole would not show; give some with `--checkpoint`.");
+        note(
+            "No checkpoint from elsewhere was compared, so a log cut short or replaced as a whole would not show; give some with `--checkpoint`.",
+        );
     }
     for finding in &found.findings {
         output.toned(format!("WRONG: {finding}"), Tone::Bad)?;

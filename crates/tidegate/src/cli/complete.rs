@@ -49,7 +49,8 @@ impl Man {
         match self.dir {
             Some(dir) => {
                 std::fs::create_dir_all(&dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
-                clap_mangen::generate_to(Cli::command(), &dir).with_context(|| format!("cannot write manual pages to `{}`", dir.display()))?;
+                clap_mangen::generate_to(Cli::command(), &dir)
+                    .with_context(|| format!("cannot write manual pages to `{}`", dir.display()))?;
                 note(format!("The manual pages are in {}; read the first with `man {0}/tidegate.1`.", dir.display()));
             }
             None => {

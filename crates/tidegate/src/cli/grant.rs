@@ -152,7 +152,9 @@ fn ends(output: &Output, grant: &Grant) -> String {
         (Some(at), Some(end), _) => format!("{end} {}", output.at(at)),
         (Some(at), None, _) => output.at(at),
         (None, _, Some(at)) => output.at(at),
-        (None, _, None) if grant.state == GrantState::Ready => format!("{} after it starts, by {}", grant.length, output.at(grant.activate_by)),
+        (None, _, None) if grant.state == GrantState::Ready => {
+            format!("{} after it starts, by {}", grant.length, output.at(grant.activate_by))
+        }
         (None, _, None) => "never".to_owned(),
     }
 }
@@ -165,7 +167,11 @@ pub(crate) fn show_new(output: &Output, grant: &Grant) -> io::Result<()> {
         (GrantState::Active, None) => output.toned(format!("{right} is open without an end: {}", grant.id), Tone::Good),
         (GrantState::Ready, _) => {
             output.toned(format!("{right} is granted: {}", grant.id), Tone::Good)?;
-            note(format!("Its clock starts when you connect, or with `tidegate grant activate {}`; use it by {}.", grant.id, output.at(grant.activate_by)));
+            note(format!(
+                "Its clock starts when you connect, or with `tidegate grant activate {}`; use it by {}.",
+                grant.id,
+                output.at(grant.activate_by)
+            ));
             Ok(())
         }
         (state, _) => output.line(format!("{} is {state}.", grant.id)),

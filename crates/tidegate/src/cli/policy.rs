@@ -247,7 +247,8 @@ impl ExplainArgs {
 async fn push(context: &Context, client: &Client, dir: &Path) -> anyhow::Result<Exit> {
     // Checked here first, so that a mistake is named with its place on this machine.
     let bundle = Bundle::load(dir)?;
-    let files: BTreeMap<String, String> = bundle.files().iter().map(|(path, bytes)| (path.clone(), BASE64_STANDARD.encode(bytes))).collect();
+    let files: BTreeMap<String, String> =
+        bundle.files().iter().map(|(path, bytes)| (path.clone(), BASE64_STANDARD.encode(bytes))).collect();
     let reply: Reply<Activated> = client.post("/policy/push", &PolicyFiles { files }).await?;
     context.print(&reply, |output, activated| {
         if !activated.changed {

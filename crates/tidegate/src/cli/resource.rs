@@ -88,7 +88,8 @@ fn show(output: &Output, detail: &ResourceDetail) -> io::Result<()> {
     for rights in &detail.rights {
         let offer = resource.roles.iter().find(|offer| offer.role == rights.role);
         output.line("")?;
-        output.toned(format!("{}+{}: {}", resource.name, rights.role, rights.verdict.answer), Tone::of(&rights.verdict.answer.to_string()))?;
+        output
+            .toned(format!("{}+{}: {}", resource.name, rights.role, rights.verdict.answer), Tone::of(&rights.verdict.answer.to_string()))?;
         if let Some(offer) = offer {
             output.line(format!("  {}", offer.description))?;
             output.line(format!("  takes: {}", offer.takes))?;

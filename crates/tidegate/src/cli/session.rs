@@ -300,7 +300,8 @@ pub(crate) async fn save(context: &Context, mut response: reqwest::Response, fil
         name.push(".part");
         name
     });
-    let mut out = tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).await.with_context(cannot)?;
+    let mut out =
+        tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).await.with_context(cannot)?;
     let mut size = 0u64;
     while let Some(piece) = response.chunk().await? {
         size += piece.len() as u64;

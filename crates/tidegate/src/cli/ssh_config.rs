@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn every_resource_is_a_host() {
         let identity = Path::new("/home/ana maria/.ssh/tidegate");
-        let text = config(&facts("gate.example.com"), &[resource()], identity, Path::new("/home/ana maria/.ssh/tidegate_known_hosts")).unwrap();
+        let text =
+            config(&facts("gate.example.com"), &[resource()], identity, Path::new("/home/ana maria/.ssh/tidegate_known_hosts")).unwrap();
         insta::assert_snapshot!(format!("{text}---\n{}", known(&facts("gate.example.com")).unwrap()));
     }
 

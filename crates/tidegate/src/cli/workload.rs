@@ -44,9 +44,7 @@ impl WorkloadCommand {
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let client = context.client()?;
         match self {
-            Self::List(list) => {
-                print_list(context, &client, list.shown.limit, |user| matches!(user.id, PrincipalId::Workload(_))).await
-            }
+            Self::List(list) => print_list(context, &client, list.shown.limit, |user| matches!(user.id, PrincipalId::Workload(_))).await,
             Self::Add { username, owner, name } => {
                 let PrincipalId::User(owner) = find(&client, &owner).await? else {
                     bail!("`{owner}` is a machine itself; name the human who answers for it");

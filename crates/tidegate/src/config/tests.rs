@@ -80,7 +80,11 @@ fn the_environment_gives_paths_and_secrets() {
     assert_eq!(config.store.to_string(), "postgres://tide@db.example:5432/gate");
     assert_eq!(config.sealing, SealingSource::Descriptor(3));
 
-    let wrong = Environment { store_url: Some(Secret::new("mysql://x:hunter2@y".to_owned())), sealing_key_file: Some("fd:1".into()), ..environment };
+    let wrong = Environment {
+        store_url: Some(Secret::new("mysql://x:hunter2@y".to_owned())),
+        sealing_key_file: Some("fd:1".into()),
+        ..environment
+    };
     let mistakes = Config::parse(Path::new("tidegate.toml"), "policy_dir = 'policy'", &wrong).unwrap_err().to_string();
     assert!(!mistakes.contains("hunter2"), "{mistakes}");
     assert_snapshot!("wrong_environment", mistakes);

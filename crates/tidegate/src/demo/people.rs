@@ -97,7 +97,8 @@ fn ssh_config_of(node: &Node, dir: &Path, key: &Path) -> String {
     let mut text = String::new();
     for resource in bundle.resources() {
         let roles = bundle.roles_for(&resource.name);
-        let selectors = std::iter::once(resource.name.to_string()).chain(roles.iter().map(|role| format!("{}+{}", resource.name, role.name)));
+        let selectors =
+            std::iter::once(resource.name.to_string()).chain(roles.iter().map(|role| format!("{}+{}", resource.name, role.name)));
         for selector in selectors {
             text.push_str(&format!("Host {selector}.tide\n  User {selector}\n"));
         }
@@ -118,10 +119,7 @@ fn write_wrappers(node: &Node, home: &Path, token: &str) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("the program does not know where it is")?;
     let wrappers = [
         ("ssh", format!("#!/bin/sh\nexec ssh -F '{}' \"$@\"\n", home.join("ssh_config").display())),
-        (
-            "tidegate",
-            format!("#!/bin/sh\nTIDEGATE_URL='{}' TIDEGATE_TOKEN='{token}' exec '{}' \"$@\"\n", node.api_url, program.display()),
-        ),
+        ("tidegate", format!("#!/bin/sh\nTIDEGATE_URL='{}' TIDEGATE_TOKEN='{token}' exec '{}' \"$@\"\n", node.api_url, program.display())),
     ];
     for (name, text) in wrappers {
         let path = home.join(name);

@@ -15,7 +15,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 
 /// A running target; killed when dropped.
 #[derive(Debug)]
-pub struct Target {
+pub(super) struct Target {
     child: Child,
     port: u16,
     host_key: String,
@@ -27,7 +27,7 @@ impl Target {
     ///
     /// # Errors
     /// If OpenSSH's server is not installed, or says why it does not start.
-    pub fn start(dir: &Path, port: u16, user_cas: &[String]) -> anyhow::Result<Self> {
+    pub(super) fn start(dir: &Path, port: u16, user_cas: &[String]) -> anyhow::Result<Self> {
         if !Path::new(SSHD).exists() {
             bail!("the demo's target is OpenSSH's server, which is not installed; `apt-get install openssh-server` brings it");
         }
@@ -81,7 +81,7 @@ impl Target {
     }
 
     /// The example's `resources.toml`, with every machine standing here.
-    pub fn relocate(&self, resources: &str) -> String {
+    pub(super) fn relocate(&self, resources: &str) -> String {
         let mut out = String::from("# The example's machines. In the demo all of them are one OpenSSH server on loopback.\n");
         for line in resources.lines() {
             if line.starts_with("address = ") {
@@ -110,7 +110,7 @@ impl Drop for Target {
 ///
 /// # Errors
 /// If there was none.
-pub fn kept_port(dir: &Path) -> anyhow::Result<u16> {
+pub(super) fn kept_port(dir: &Path) -> anyhow::Result<u16> {
     let config = dir.join("target").join("sshd_config");
     let text = fs::read_to_string(&config).with_context(|| format!("cannot read `{}`; is this a demo's directory?", config.display()))?;
     let port = text.lines().find_map(|line| line.strip_prefix("Port ")).and_then(|port| port.parse().ok());

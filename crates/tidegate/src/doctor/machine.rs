@@ -71,7 +71,11 @@ pub(super) fn checkpoints(config: &Config) -> Finding {
     let parent = path.parent().unwrap_or(Path::new("."));
     let inside = path.starts_with(&config.data_dir);
     if !is_writable(nearest_existing(parent)) || (path.exists() && access(path, Access::WRITE_OK).is_err()) {
-        return Finding::fail(CHECK, format!("{} cannot be written", path.display()), "correct its permissions, or name another `audit.checkpoints`");
+        return Finding::fail(
+            CHECK,
+            format!("{} cannot be written", path.display()),
+            "correct its permissions, or name another `audit.checkpoints`",
+        );
     }
     if inside {
         let advice = "name a place that whoever can write the data directory cannot change, as `checkpoints` under `[audit]`";
@@ -114,9 +118,11 @@ pub(super) fn listener(check: &'static str, at: SocketAddr) -> Finding {
     }
     match TcpListener::bind(at) {
         Ok(_) => Finding::ok(check, format!("{at} is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Finding::warn(check, format!("{at} is in use"), "that is as it should be if the gate runs; else stop what has it, or choose another port")
-        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Finding::warn(
+            check,
+            format!("{at} is in use"),
+            "that is as it should be if the gate runs; else stop what has it, or choose another port",
+        ),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let advice = "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: `AmbientCapabilities=`), or choose another port";
             Finding::fail(check, format!("this user may not listen on {at}"), advice)

@@ -44,7 +44,8 @@ pub(super) fn sealing_key(config: &Config) -> Vec<Finding> {
         return vec![Finding::fail(CHECK, says, format!("run `chmod 600 {shown}`, and find out who could read it until now"))];
     }
     if path.starts_with(&config.data_dir) {
-        let advice = "keep it elsewhere and name it by TIDEGATE_SEALING_KEY_FILE, so that a copy of the data directory alone is worth nothing";
+        let advice =
+            "keep it elsewhere and name it by TIDEGATE_SEALING_KEY_FILE, so that a copy of the data directory alone is worth nothing";
         return vec![Finding::warn(CHECK, format!("{shown} lies beside what it seals"), advice)];
     }
     vec![Finding::ok(CHECK, format!("{shown} is the gate's alone"))]

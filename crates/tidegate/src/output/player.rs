@@ -135,7 +135,9 @@ fn draws(parameters: &[u8], end: u8) -> bool {
         // Cursor, erase, insert, delete, scroll, tabs, repeat, attributes, scroll region, save and restore.
         b'@'..=b'M' | b'P' | b'S' | b'T' | b'X' | b'Z' | b'`' | b'a' | b'b' | b'd'..=b'g' | b'm' | b'r' | b's' | b'u' => plain,
         b'h' | b'l' => match parameters.strip_prefix(b"?") {
-            Some(modes) => modes.split(|b| *b == b';').all(|mode| matches!(mode, b"1" | b"6" | b"7" | b"25" | b"47" | b"1047" | b"1048" | b"1049")),
+            Some(modes) => {
+                modes.split(|b| *b == b';').all(|mode| matches!(mode, b"1" | b"6" | b"7" | b"25" | b"47" | b"1047" | b"1048" | b"1049"))
+            }
             None => parameters == b"4" || parameters == b"20",
         },
         _ => false,
@@ -156,7 +158,15 @@ mod tests {
 
     #[test]
     fn what_draws_passes() {
-        for text in ["ls\r\n", "\x1b[1;31mred\x1b[0m", "\x1b[38:2::1:2:3mx", "\x1b[?1049h\x1b[2J\x1b[H", "Äpfel · 🌊 \u{a0}", "\x1b(0lqk\x1b(B", "\x1b7\x1b8"] {
+        for text in [
+            "ls\r\n",
+            "\x1b[1;31mred\x1b[0m",
+            "\x1b[38:2::1:2:3mx",
+            "\x1b[?1049h\x1b[2J\x1b[H",
+            "Äpfel · 🌊 \u{a0}",
+            "\x1b(0lqk\x1b(B",
+            "\x1b7\x1b8",
+        ] {
             assert_eq!(played(text.as_bytes()), text);
         }
     }

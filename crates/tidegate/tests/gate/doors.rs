@@ -1,0 +1,247 @@
+//! The doors suite for SSH: open, refuse, warn, cut mid-flight, expire, watch, record, kill. Cuts are measured at the target.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::demo::{Demo, Talk, eventually, lives};
+
+/// A generous upper bound from a revocation to the target's process being gone.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts something at the target that would run for long, and gives its process id there.
+fn long_runner(demo: &Demo, person: &str, selector: &str) -> (Talk, u32) {
+    let ssh = Talk::start(demo.ssh(person, selector, &[], &["echo pid-$$-; exec sleep 1000"]));
+    let pid = eventually("the target's process", || {
+        let heard = ssh.heard();
+        let rest = heard.split("pid-").nth(1)?;
+        rest.split_once('-').and_then(|(pid, _)| pid.parse().ok())
+    });
+    assert!(lives(pid));
+    (ssh, pid)
+}
+
+fn gone_within(pid: u32, started: Instant) {
+    eventually("the process at the target is gone", || (!lives(pid)).then_some(()));
+    assert!(started.elapsed() < CUT_WITHIN, "it took {:?}", started.elapsed());
+}
+
+// covers: GRANT-3, D2, SES-1, GRANT-2, D1 (ssh)
+#[test]
+fn every_end_cuts_what_runs_at_the_target() {
+    let demo = Demo::start();
+    let ana = demo.id("ana");
+    type Act = Box<dyn Fn(&Demo, &str)>;
+    let ways: Vec<(&str, Act, &str)> = vec![
+        (
+            "revocation",
+            Box::new(|demo, grant| {
+                let answer = demo.post("carla", &format!("/api/v1/grants/{grant}/revoke"), json!({"reason": "drill"}));
+                assert_eq!(answer["cut"]["unconfirmed"], json!([]), "{answer}");
+            }),
+            "revoked",
+        ),
+        (
+            "kill",
+            Box::new(|demo, _| {
+                let session = demo.live_session("ana").unwrap();
+                demo.post("carla", &format!("/api/v1/sessions/{}/kill", session["id"].as_str().unwrap()), json!({"reason": "drill"}));
+            }),
+            "killed",
+        ),
+        (
+            "lock of the resource",
+            Box::new(|demo, _| {
+                let lock = demo.post("carla", "/api/v1/locks", json!({"scope": "resource:db-1", "reason": "drill"}));
+                demo.post("carla", &format!("/api/v1/locks/{}/lift", lock["lock"]["id"].as_str().unwrap()), json!({}));
+            }),
+            "locked",
+        ),
+        (
+            "lock of the person",
+            {
+                let ana = ana.clone();
+                Box::new(move |demo, _| {
+                    let lock = demo.post("carla", "/api/v1/locks", json!({"scope": format!("person:{ana}"), "reason": "drill"}));
+                    demo.post("carla", &format!("/api/v1/locks/{}/lift", lock["lock"]["id"].as_str().unwrap()), json!({}));
+                })
+            },
+            "locked",
+        ),
+        (
+            "return",
+            Box::new(|demo, grant| {
+                demo.post("ana", &format!("/api/v1/grants/{grant}/return"), json!({}));
+            }),
+            "expired",
+        ),
+        (
+            "disabling the person",
+            {
+                let ana = ana.clone();
+                Box::new(move |demo, _| {
+                    demo.post("dan", &format!("/api/v1/users/{ana}/disable"), json!({"reason": "drill"}));
+                    demo.post("dan", &format!("/api/v1/users/{ana}/enable"), json!({}));
+                })
+            },
+            "locked",
+        ),
+    ];
+    for (name, act, end) in ways {
+        let grant = demo.grant("ana", "db-1", "shell", "1h");
+        let (mut ssh, pid) = long_runner(&demo, "ana", "db-1+shell");
+        let session = demo.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+        let started = Instant::now();
+        act(&demo, &grant);
+        gone_within(pid, started);
+        assert_ne!(ssh.end(), 0, "{name}");
+        let row = eventually("the entry", || {
+            let row = demo.get("eve", &format!("/api/v1/sessions/{session}"));
+            (row["state"] == "ended").then_some(row)
+        });
+        assert_eq!((&row["end"], &row["confirmed"]), (&json!(end), &json!(true)), "{name}: {row}");
+        let open = demo.get("ana", "/api/v1/grants?state=active");
+        for left in open["items"].as_array().unwrap() {
+            demo.post("ana", &format!("/api/v1/grants/{}/return", left["id"].as_str().unwrap()), json!({}));
+        }
+    }
+}
+
+// covers: GRANT-2, D1 (ssh)
+#[test]
+fn at_the_end_of_its_grant_a_session_ends() {
+    let demo = Demo::start();
+    demo.grant("ana", "db-1", "shell", "6s");
+    let (mut ssh, pid) = long_runner(&demo, "ana", "db-1+shell");
+    let grants = demo.get("ana", "/api/v1/grants?state=active");
+    let ends_at = grants["items"][0]["ends_at"].as_str().unwrap().to_owned();
+    // A second session, opened later, has the same end.
+    let (mut second, later) = long_runner(&demo, "ana", "db-1+shell");
+    eventually("both are gone", || (!lives(pid) && !lives(later)).then_some(()));
+    assert_ne!((ssh.end(), second.end()), (0, 0));
+    let sessions = demo.get("eve", "/api/v1/sessions?all=true");
+    for session in sessions["items"].as_array().unwrap() {
+        assert_eq!(session["end"], "expired", "{session}");
+        let end: jiff::Timestamp = session["ended_at"].as_str().unwrap().parse().unwrap();
+        let due: jiff::Timestamp = ends_at.parse().unwrap();
+        let late = end.duration_since(due);
+        assert!(late.as_millis() >= 0 && late.as_secs() < 3, "ended {late:?} after its end");
+    }
+}
+
+// covers: B1, MAY-6 (ssh)
+#[test]
+fn what_a_role_does_not_include_is_refused_and_entered() {
+    let demo = Demo::start();
+    // The same act with just the role put right, first.
+    demo.grant("ana", "db-1", "shell", "1h");
+    let allowed = demo.ssh("ana", "db-1+shell", &[], &["echo hello"]).output().unwrap();
+    assert_eq!(allowed.status.code(), Some(0), "{}", String::from_utf8_lossy(&allowed.stderr));
+    demo.grant("ana", "db-1", "debug", "1h");
+    let refused = demo.ssh("ana", "db-1+debug", &[], &["echo hello"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(77), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert!(!String::from_utf8_lossy(&refused.stdout).contains("hello"));
+    let denied = eventually("the entry", || {
+        let entries = demo.get("eve", "/api/v1/audit/entries?event=session.denied");
+        entries["items"].as_array().unwrap().first().cloned()
+    });
+    assert!(denied.to_string().contains("exec"), "{denied}");
+    // Exactly the listed command, and nothing that looks like it.
+    demo.grant("ana", "db-1", "logs", "1h");
+    let near = demo.ssh("ana", "db-1+logs", &[], &["journalctl -u app --no-pager -n 200; id"]).output().unwrap();
+    assert_eq!(near.status.code(), Some(77));
+    let exact = demo.ssh("ana", "db-1+logs", &[], &["journalctl -u app --no-pager -n 200"]).output().unwrap();
+    assert_ne!(exact.status.code(), Some(77), "{}", String::from_utf8_lossy(&exact.stderr));
+}
+
+// covers: SES-1, B5, F4 (api, ssh)
+#[test]
+fn security_watches_live_and_others_cannot() {
+    let demo = Demo::start();
+    demo.grant("ana", "db-1", "shell", "1h");
+    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
+    ana.say("echo ready-$((1+1))\r");
+    ana.until("ready-2");
+    let session = demo.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+    let mut carla = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    carla
+        .env("TIDEGATE_URL", demo.ready["api"].as_str().unwrap())
+        .env("TIDEGATE_TOKEN", demo.person("carla")["token"].as_str().unwrap())
+        .args(["session", "watch", &session])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let carla = Talk::start(carla);
+    eventually("the watch is entered", || {
+        let entries = demo.get("eve", "/api/v1/audit/entries?event=session.watched");
+        (!entries["items"].as_array().unwrap().is_empty()).then_some(())
+    });
+    eventually("carla sees what ana sees", || {
+        ana.say("echo seen-$((40+2))\r");
+        std::thread::sleep(Duration::from_millis(200));
+        carla.heard().contains("seen-42").then_some(())
+    });
+    let (status, _) = demo.api("frank", "GET", &format!("/api/v1/sessions/{session}/watch"), None);
+    assert_eq!(status, 404, "frank can't know that it exists");
+    ana.say("exit\r");
+    assert_eq!(ana.end(), 0);
+}
+
+// covers: WHO-5, A1 (ssh)
+#[test]
+fn a_key_nobody_registered_opens_nothing() {
+    let demo = Demo::start();
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("stranger");
+    let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let with_hers = demo.ssh("ana", "build-1+shell", &[], &["true"]).output().unwrap();
+    assert_eq!(with_hers.status.code(), Some(0), "{}", String::from_utf8_lossy(&with_hers.stderr));
+    let config = demo.person("ana")["ssh_config"].as_str().unwrap();
+    let text = std::fs::read_to_string(config).unwrap().replace(demo.person("ana")["key"].as_str().unwrap(), &key.display().to_string());
+    let other = dir.path().join("config");
+    std::fs::write(&other, text).unwrap();
+    let stranger = std::process::Command::new("ssh")
+        .arg("-F")
+        .arg(&other)
+        .args(["-o", "BatchMode=yes", "build-1+shell.tide", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(stranger.status.code(), Some(255));
+    // Her login certificate works as her key does.
+    let certificate = demo.person("ana")["certificate"].as_str().unwrap();
+    let login = certificate.trim_end_matches("-cert.pub");
+    let text = std::fs::read_to_string(config).unwrap().replace(demo.person("ana")["key"].as_str().unwrap(), login);
+    std::fs::write(&other, text).unwrap();
+    let certified = std::process::Command::new("ssh")
+        .arg("-F")
+        .arg(&other)
+        .args(["-o", "BatchMode=yes", "build-1+shell.tide", "echo in"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&certified.stdout).trim(), "in", "{}", String::from_utf8_lossy(&certified.stderr));
+    // A login certificate opens no target.
+    let port = std::fs::read_to_string(demo.dir().join("target/sshd_config")).unwrap();
+    let port = port.lines().find_map(|l| l.strip_prefix("Port ")).unwrap().to_owned();
+    let direct = std::process::Command::new("ssh")
+        .args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-i",
+            login,
+            "-p",
+            &port,
+            "127.0.0.1",
+            "true",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(direct.status.code(), Some(255), "{}", String::from_utf8_lossy(&direct.stderr));
+}

@@ -1,0 +1,145 @@
+//! Agreeing: who may, who may not, one seat each, and one result whatever races.
+
+use access::approval::Decision::{Approve, Deny};
+use access::reason::Reason;
+use access::request::RequestState;
+use access::time::Span;
+use testkit::gate::{TestGate, ask};
+
+// covers: OK-1, OK-3 (api)
+#[tokio::test]
+async fn ben_approves_and_the_grant_names_him() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap();
+    assert!(request.grant.is_none());
+    let voted = t.gate.vote(t.person("ben"), request.request.id, Approve, Some("go ahead".into())).await.unwrap();
+    assert_eq!(voted.request.state, RequestState::Approved);
+    let grant = voted.grant.expect("his was the one that was needed");
+    assert_eq!(grant.approvers.0, vec![t.person("ben").who.id()]);
+}
+
+// covers: C1, OK-3 (api)
+#[tokio::test]
+async fn nobody_decides_on_their_own_request() {
+    let t = TestGate::start().await.unwrap();
+    // Ben is a lead and on call: he could approve this for anybody else.
+    let for_ana = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    t.gate.vote(t.person("ben"), for_ana.id, Approve, None).await.expect("for somebody else");
+    let own = t.gate.submit(t.person("ben"), ask("db-1", "debug")).await.unwrap().request;
+    let refusal = t.gate.vote(t.person("ben"), own.id, Approve, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::SelfApproval);
+    assert_eq!(t.entries().await.unwrap().last().map(String::as_str), Some("vote.refused"));
+    assert_eq!(t.gate.store().request(own.id).await.unwrap().unwrap().state, RequestState::Pending);
+}
+
+// covers: C1, OK-3, WHO-7 (api)
+#[tokio::test]
+async fn a_machine_s_owner_does_not_decide_for_it() {
+    let t = TestGate::start().await.unwrap();
+    let access::ids::PrincipalId::User(dan) = t.person("dan").who.id() else { panic!("dan is a person") };
+    let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), dan, None).await.unwrap();
+    let token = t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::ALL.to_vec(), Span::hours(1), None).await.unwrap();
+    let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
+    let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    let mut wish = ask("web-1", "deploy");
+    wish.ticket = Some("CHG-7".into());
+    let request = t.gate.submit(&bot, wish).await.unwrap().request;
+    let refusal = t.gate.vote(t.person("dan"), request.id, Approve, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::SelfApproval);
+    t.gate.vote(t.person("ben"), request.id, Approve, None).await.expect("somebody else may");
+}
+
+// covers: OK-2, C7 (api)
+#[tokio::test]
+async fn a_lead_and_security_are_two_people() {
+    let t = TestGate::start().await.unwrap();
+    let mut wish = ask("ledger-1", "debug");
+    wish.ticket = Some("INC-1".into());
+    let request = t.gate.submit(t.person("ana"), wish).await.unwrap().request;
+    let first = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+    assert!(first.grant.is_none(), "security is missing");
+    let again = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap_err();
+    assert_eq!(again.reason, Reason::AlreadyVoted);
+    let second = t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap();
+    assert_eq!(second.grant.unwrap().approvers.0.len(), 2);
+}
+
+// covers: OK-4, C2 (api)
+#[tokio::test]
+async fn the_right_is_checked_at_the_click() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let mut files = t.gate.bundle().files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    // Ben leaves the leads and is no longer on call between seeing the request and clicking.
+    let people = people.replace("members = [\"ben\", \"dan\"]", "members = [\"dan\"]").replace("people = [\"ben\"]", "people = [\"ana\"]");
+    files.insert("people.toml".into(), people.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let refusal = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap_err();
+    assert!(matches!(refusal.reason, Reason::NotApprover | Reason::NotFound), "{refusal}");
+    t.gate.vote(t.person("dan"), request.id, Approve, None).await.expect("dan still is one");
+}
+
+// covers: ASK-7, C3 (api)
+#[tokio::test]
+async fn an_edited_request_loses_its_approvals() {
+    let t = TestGate::start().await.unwrap();
+    let mut wish = ask("ledger-1", "debug");
+    wish.ticket = Some("INC-1".into());
+    let request = t.gate.submit(t.person("ana"), wish.clone()).await.unwrap().request;
+    t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+    wish.reason = Some("something quite different".into());
+    t.gate.edit(t.person("ana"), request.id, wish).await.unwrap();
+    let carla = t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap();
+    assert!(carla.grant.is_none(), "ben agreed to something else");
+    let ben = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+    assert!(ben.grant.is_some());
+}
+
+// covers: OK-8, C5 (api)
+#[tokio::test]
+async fn two_decisions_at_the_same_moment_give_one_result() {
+    let t = TestGate::start().await.unwrap();
+    for round in 0..10 {
+        let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+        let (a, b) =
+            tokio::join!(t.gate.vote(t.person("ben"), request.id, Approve, None), t.gate.vote(t.person("dan"), request.id, Deny, None));
+        let state = t.gate.store().request(request.id).await.unwrap().unwrap().state;
+        let grants = t.gate.store().open_grants_of(t.person("ana").who.id()).await.unwrap();
+        let from_this = grants.iter().filter(|g| g.request == request.id).count();
+        match (&a, &b) {
+            (Ok(_), Err(late)) => {
+                assert_eq!((late.reason, state, from_this), (Reason::AlreadyDecided, RequestState::Approved, 1), "round {round}");
+            }
+            (Err(late), Ok(_)) => {
+                assert_eq!((late.reason, state, from_this), (Reason::AlreadyDecided, RequestState::Denied, 0), "round {round}");
+            }
+            other => panic!("round {round}: {other:?}"),
+        }
+        for grant in grants {
+            t.gate.give_back(t.person("ana"), grant.id).await.unwrap();
+        }
+    }
+}
+
+// covers: OK-2 (api)
+#[tokio::test]
+async fn a_stage_nobody_fills_is_escalated() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let early = t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap_err();
+    assert_eq!(early.reason, Reason::NotApprover);
+    t.pass(std::time::Duration::from_secs(31 * 60)).await;
+    let voted = t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap();
+    assert!(voted.grant.is_some());
+}
+
+// covers: C6 (api)
+#[tokio::test]
+async fn a_request_whose_resource_is_gone_is_denied_when_it_is_decided() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    t.gate.disable(t.person("dan"), t.person("ana").who.id(), None).await.unwrap();
+    let voted = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+    assert_eq!((voted.request.state, voted.grant.is_none()), (RequestState::Denied, true));
+}

@@ -1,0 +1,49 @@
+//! Break-glass: at once, short, reviewed, and blocked while a review is overdue.
+
+use access::reason::Reason;
+use access::request::RequestState;
+use access::review::{ReviewOutcome, ReviewState};
+use access::time::Span;
+use std::time::Duration;
+use testkit::gate::{TestGate, ask};
+
+// covers: GRANT-9, BACK-1, C8 (api)
+#[tokio::test]
+async fn an_emergency_opens_at_once_and_owes_a_review() {
+    let t = TestGate::start().await.unwrap();
+    let mut wish = ask("db-1", "shell");
+    wish.break_glass = true;
+    // Ana is not on call: there is no emergency path for her.
+    assert!(t.gate.submit(t.person("ana"), wish.clone()).await.is_err());
+    let submitted = t.gate.submit(t.person("ben"), wish.clone()).await.unwrap();
+    let grant = submitted.grant.expect("at once");
+    assert_eq!(submitted.request.state, RequestState::Approved);
+    assert!(grant.break_glass && grant.length.unwrap() <= Span::hours(1));
+    let reviews = t.gate.store().open_reviews_about(t.person("ben").who.id()).await.unwrap();
+    assert_eq!((reviews.len(), reviews[0].grant, reviews[0].reviewers.as_str()), (1, grant.id, "security"));
+    let names = t.entries().await.unwrap();
+    assert!(
+        names.ends_with(&["request.submitted", "request.approved", "grant.created", "review.opened"].map(String::from)),
+        "in one commit"
+    );
+
+    // While it is not overdue, a second emergency is possible; then it is not.
+    t.gate.give_back(t.person("ben"), grant.id).await.unwrap();
+    let second = t.gate.submit(t.person("ben"), wish.clone()).await.unwrap().grant.unwrap();
+    t.gate.give_back(t.person("ben"), second.id).await.unwrap();
+    t.pass(Duration::from_secs(25 * 3600)).await;
+    let refusal = t.gate.submit(t.person("ben"), wish.clone()).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::BreakGlassBlocked);
+
+    // Nobody reviews themselves, nor does anybody else than who owes it.
+    for review in t.gate.store().open_reviews_about(t.person("ben").who.id()).await.unwrap() {
+        let own = t.gate.complete_review(t.person("ben"), review.id, ReviewOutcome::Justified, None).await.unwrap_err();
+        assert_eq!(own.reason, Reason::SelfApproval);
+        let other = t.gate.complete_review(t.person("dan"), review.id, ReviewOutcome::Justified, None).await.unwrap_err();
+        assert_eq!(other.reason, Reason::NotAllowed);
+        let done =
+            t.gate.complete_review(t.person("carla"), review.id, ReviewOutcome::Justified, Some("real outage".into())).await.unwrap();
+        assert_eq!(done.state, ReviewState::Done);
+    }
+    t.gate.submit(t.person("ben"), wish).await.expect("nothing is overdue any more");
+}

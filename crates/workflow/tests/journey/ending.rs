@@ -1,0 +1,200 @@
+//! Ending: expiry, revocation, return, locks, leavers; what is counted and what is cut.
+
+use access::approval::Decision::Approve;
+use access::grant::{GrantEnd, GrantState};
+use access::lock::LockScope;
+use access::reason::Reason;
+use access::session::{ClosedSession, EndReason, Protocol, Standing};
+use access::time::Span;
+use std::time::Duration;
+use testkit::gate::{TestGate, ask};
+use tidegate_workflow::open::Opened;
+
+async fn shell(t: &TestGate, person: &str, resource: &str, role: &str) -> Opened {
+    t.gate.open(t.person(person), &resource.parse().unwrap(), &role.parse().unwrap(), Protocol::Ssh).await.unwrap()
+}
+
+async fn close(t: &TestGate, opened: Opened, end: EndReason) {
+    let session = opened.permit.facts().session;
+    let closed = opened.recording.close(end.code(), 0).await.unwrap();
+    let recording = Some((closed.chunks, hex_of(&closed.digest)));
+    t.gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 1, bytes_down: 2, recording }).await;
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Relays nothing, but leaves when it is told to, as a proxy would.
+fn obey(t: &TestGate, mut opened: Opened) -> tokio::task::JoinHandle<EndReason> {
+    let gate = t.gate.clone();
+    tokio::spawn(async move {
+        loop {
+            let standing = opened.standing.borrow_and_update().clone();
+            if let Standing::Cut(end) = standing {
+                let session = opened.permit.facts().session;
+                gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
+                return end;
+            }
+            opened.standing.changed().await.unwrap();
+        }
+    })
+}
+
+// covers: GRANT-2, D1 (api)
+#[tokio::test]
+async fn a_session_opened_a_second_before_the_end_ends_at_the_end() {
+    let t = TestGate::start().await.unwrap();
+    let grant = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let active = t.gate.activate(t.person("ana"), grant.id).await.unwrap();
+    let first = obey(&t, shell(&t, "ana", "build-1", "shell").await);
+    t.pass(Duration::from_secs(2 * 3600 - 1)).await;
+    let late = shell(&t, "ana", "build-1", "shell").await;
+    assert_eq!(late.permit.facts().ends_at, active.ends_at, "the clock does not start again");
+    let ended = obey(&t, late);
+    t.pass(Duration::from_secs(1)).await;
+    assert_eq!((first.await.unwrap(), ended.await.unwrap()), (EndReason::Expired, EndReason::Expired));
+    let refusal = t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NoPath);
+    assert_eq!(t.gate.store().grant(grant.id).await.unwrap().unwrap().end, Some(GrantEnd::Expired));
+}
+
+// covers: GRANT-2 (api)
+#[tokio::test]
+async fn one_is_warned_at_five_minutes_and_at_one() {
+    let t = TestGate::start().await.unwrap();
+    t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap();
+    let mut opened = shell(&t, "ana", "build-1", "shell").await;
+    t.pass(Duration::from_secs(2 * 3600 - 301)).await;
+    assert!(matches!(*opened.standing.borrow_and_update(), Standing::Open { .. }));
+    t.pass(Duration::from_secs(1)).await;
+    assert!(matches!(*opened.standing.borrow_and_update(), Standing::Warned { left, .. } if left == Span::minutes(5)));
+    t.pass(Duration::from_secs(60)).await;
+    assert!(!opened.standing.has_changed().unwrap(), "once is enough");
+    t.pass(Duration::from_secs(180)).await;
+    assert!(matches!(*opened.standing.borrow_and_update(), Standing::Warned { left, .. } if left == Span::minutes(1)));
+    close(&t, opened, EndReason::Client).await;
+}
+
+// covers: GRANT-3 (api)
+#[tokio::test]
+async fn a_revocation_cuts_and_says_so() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    let opened = shell(&t, "ana", "db-1", "debug").await;
+    let session = opened.permit.facts().session;
+    let ended = obey(&t, opened);
+    let (row, cut) = t.gate.revoke(t.person("carla"), grant.id, Some("drill".into())).await.unwrap();
+    assert_eq!((row.state, row.end), (GrantState::Ended, Some(GrantEnd::Revoked)));
+    assert_eq!((cut.confirmed, cut.unconfirmed.len()), (vec![session], 0));
+    assert_eq!(ended.await.unwrap(), EndReason::Revoked);
+    let refusal = t.gate.revoke(t.person("frank"), grant.id, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotFound);
+}
+
+// covers: GRANT-4, D3 (api)
+#[tokio::test]
+async fn overlapping_grants_are_counted() {
+    let t = TestGate::start().await.unwrap();
+    let mut short = ask("build-1", "shell");
+    short.asked = access::request::Asked::For(Span::minutes(30));
+    let first = t.gate.submit(t.person("ana"), short).await.unwrap().grant.unwrap();
+    t.gate.activate(t.person("ana"), first.id).await.unwrap();
+    let opened = shell(&t, "ana", "build-1", "shell").await;
+    let second = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    t.gate.activate(t.person("ana"), second.id).await.unwrap();
+    let session = opened.permit.facts().session;
+    t.pass(Duration::from_secs(31 * 60)).await;
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }), "the second grant still covers it");
+    assert_eq!(t.gate.store().session(session).await.unwrap().unwrap().grant, second.id);
+    // A revocation does not move the session to another grant: it cuts, and says what else still opens the door.
+    let third = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let ended = obey(&t, opened);
+    let (_, cut) = t.gate.revoke(t.person("carla"), second.id, None).await.unwrap();
+    assert_eq!((cut.confirmed, cut.still_open), (vec![session], vec![third.id]));
+    assert_eq!(ended.await.unwrap(), EndReason::Revoked);
+}
+
+// covers: GRANT-6 (api)
+#[tokio::test]
+async fn giving_back_is_one_act_and_ends_what_stood_on_it() {
+    let t = TestGate::start().await.unwrap();
+    let grant = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let ended = obey(&t, shell(&t, "ana", "build-1", "shell").await);
+    let refusal = t.gate.give_back(t.person("ben"), grant.id).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotFound, "only its holder gives it back");
+    let (row, cut) = t.gate.give_back(t.person("ana"), grant.id).await.unwrap();
+    assert_eq!((row.end, cut.confirmed.len()), (Some(GrantEnd::Returned), 1));
+    assert_eq!(ended.await.unwrap(), EndReason::Expired);
+}
+
+// covers: WHO-8, GRANT-3, D2 (api)
+#[tokio::test]
+async fn a_lock_shuts_a_person_a_role_or_a_resource() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana").who.id();
+    for scope in [LockScope::Person(ana), LockScope::Role("shell".parse().unwrap()), LockScope::Resource("build-1".parse().unwrap())] {
+        t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap();
+        let ended = obey(&t, shell(&t, "ana", "build-1", "shell").await);
+        let (lock, cut) = t.gate.lock(t.person("carla"), scope.clone(), None, Some("drill".into())).await.unwrap();
+        assert_eq!(cut.confirmed.len(), 1, "{scope}");
+        assert_eq!(ended.await.unwrap(), EndReason::Locked, "{scope}");
+        let refusal = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::Locked, "{scope}");
+        assert!(t.gate.store().open_grants_of(ana).await.unwrap().is_empty(), "what was open is withdrawn");
+        t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    }
+    let refusal = t.gate.lock(t.person("ana"), LockScope::Person(ana), None, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotAllowed);
+}
+
+// covers: GRANT-3, D2 (api)
+#[tokio::test]
+async fn a_leaver_s_sessions_end() {
+    let t = TestGate::start().await.unwrap();
+    t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap();
+    let ended = obey(&t, shell(&t, "ana", "build-1", "shell").await);
+    t.gate.disable(t.person("dan"), t.person("ana").who.id(), Some("left the company".into())).await.unwrap();
+    assert_eq!(ended.await.unwrap(), EndReason::Locked);
+    let refusal = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Disabled);
+}
+
+// covers: GRANT-5, B4 (api)
+#[tokio::test]
+async fn more_time_is_a_new_decision_and_drops_nothing() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    let opened = shell(&t, "ana", "db-1", "debug").await;
+    let before = opened.permit.facts().ends_at.unwrap();
+    t.pass(Duration::from_secs(30 * 60)).await;
+    let asked = t.gate.extend(t.person("ana"), grant.id, Span::hours(2), Some("still looking".into())).await.unwrap();
+    assert!(asked.grant.is_none(), "production asks people again");
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { ends_at } if ends_at == Some(before)));
+    t.gate.vote(t.person("dan"), asked.request.id, Approve, None).await.unwrap();
+    let after = t.gate.store().grant(grant.id).await.unwrap().unwrap().ends_at.unwrap();
+    assert_eq!(after, Span::hours(2).after(t.gate.now()));
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { ends_at } if ends_at == Some(after)));
+    let too_long = t.gate.extend(t.person("ana"), grant.id, Span::hours(5), Some("more".into())).await.unwrap_err();
+    assert_eq!(too_long.reason, Reason::TooLong);
+    close(&t, opened, EndReason::Client).await;
+}
+
+// covers: SES-1, B5 (api)
+#[tokio::test]
+async fn ending_a_session_by_hand_needs_a_right_of_its_own() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+    let opened = shell(&t, "ana", "db-1", "debug").await;
+    let session = opened.permit.facts().session;
+    // Eve, the auditor, may watch but not end.
+    t.gate.watch(t.person("eve"), session).await.expect("she may watch");
+    assert_eq!(t.gate.kill(t.person("eve"), session, None).await.unwrap_err().reason, Reason::NotAllowed);
+    assert_eq!(t.gate.watch(t.person("frank"), session).await.unwrap_err().reason, Reason::NotFound);
+    let ended = obey(&t, opened);
+    t.gate.kill(t.person("carla"), session, Some("drill".into())).await.unwrap();
+    assert_eq!(ended.await.unwrap(), EndReason::Killed);
+}

@@ -1,0 +1,9 @@
+//! The journey through the verbs of the workflow, by named people, on a clock that is moved by hand.
+
+mod agreeing;
+mod asking;
+mod emergencies;
+mod ending;
+mod policy_changes;
+mod standing;
+mod time;

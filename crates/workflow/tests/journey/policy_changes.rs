@@ -1,0 +1,54 @@
+//! A new policy: all or nothing, and what it withdraws is cut.
+
+use access::approval::Decision::Approve;
+use access::grant::GrantEnd;
+use access::reason::Reason;
+use access::session::{EndReason, Protocol, Standing};
+use testkit::gate::{TestGate, ask};
+
+// covers: MAY-8, GRANT-3, D2 (api)
+#[tokio::test]
+async fn a_change_that_withdraws_a_right_closes_what_stood_on_it() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    let opened = t.gate.open(t.person("ana"), &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let kept = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+
+    // First a change that takes nothing from her: nothing happens to her session.
+    let mut files = t.gate.bundle().files().clone();
+    let roles = String::from_utf8(files["roles.toml"].clone()).unwrap();
+    files.insert("roles.toml".into(), format!("{roles}\n# nothing new\n").into_bytes());
+    let activated = t.gate.push_bundle(t.person("dan"), files.clone()).await.unwrap();
+    assert!(activated.changed && activated.withdrawn.is_empty());
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }));
+
+    let access = String::from_utf8(files["access.cedar"].clone()).unwrap();
+    let access = access.replace(
+        "unless { resource.role == Tide::Role::\"admin\" };",
+        "unless { resource.role == Tide::Role::\"admin\" || resource.role == Tide::Role::\"debug\" };",
+    );
+    files.insert("access.cedar".into(), access.into_bytes());
+    let activated = t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert_eq!(activated.withdrawn, vec![grant.id]);
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
+    assert_eq!(t.gate.store().grant(grant.id).await.unwrap().unwrap().end, Some(GrantEnd::Withdrawn));
+    assert!(t.gate.store().grant(kept.id).await.unwrap().unwrap().end.is_none());
+}
+
+// covers: MAY-8 (api)
+#[tokio::test]
+async fn a_broken_directory_leaves_the_old_policy_in_force_and_says_so() {
+    let t = TestGate::start().await.unwrap();
+    let before = t.gate.bundle().digest().to_owned();
+    let mut files = t.gate.bundle().files().clone();
+    files.insert("access.cedar".into(), b"permit(principal, action, resource".to_vec());
+    files.insert("tiers.toml".into(), b"[[tier]]\nname = \"prod\"\nmaxx = \"4h\"\n".to_vec());
+    let refusal = t.gate.push_bundle(t.person("dan"), files).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Invalid);
+    let said = refusal.to_string();
+    assert!(said.contains("access.cedar") && said.contains("tiers.toml") && said.contains("maxx"), "all mistakes at once: {said}");
+    assert_eq!(t.gate.bundle().digest(), before);
+    assert_eq!(t.entries().await.unwrap().last().map(String::as_str), Some("bundle.rejected"));
+    assert_eq!(t.gate.push_bundle(t.person("ana"), t.gate.bundle().files().clone()).await.unwrap_err().reason, Reason::NotAllowed);
+}
