@@ -76,3 +76,73 @@ fn dress(state: &ApiState, response: &mut Response, id: &str) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::gate::GateFacts;
+    use crate::types::problem::Problem;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::any;
+    use testkit::gate::TestGate;
+    use tokio::sync::oneshot;
+    use tower::ServiceExt as _;
+
+    async fn around(handler: Router<ApiState>) -> Router {
+        let gate = TestGate::start().await.unwrap().gate.clone();
+        let state = ApiState::new(gate, GateFacts::default());
+        handler.layer(from_fn_with_state(state.clone(), framed)).with_state(state)
+    }
+
+    fn call(method: &str) -> Request {
+        Request::builder().method(method).uri("/").body(Body::empty()).unwrap()
+    }
+
+    // covers: E8 (api)
+    #[tokio::test]
+    async fn a_panic_is_one_calls_problem() {
+        let router = around(Router::new().route(
+            "/",
+            any(|| async {
+                if true {
+                    panic!("a fault")
+                }
+            }),
+        ))
+        .await;
+        for method in ["GET", "POST"] {
+            let response = router.clone().oneshot(call(method)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!((problem.code, problem.detail), (Reason::Internal, None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_verb_that_was_begun_is_finished_though_its_caller_hangs_up() {
+        let (begun, has_begun) = oneshot::channel();
+        let (go_on, may_go_on) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel();
+        let parts = std::sync::Arc::new(std::sync::Mutex::new(Some((begun, may_go_on, done))));
+        let handler = move || {
+            let parts = parts.lock().unwrap().take();
+            async move {
+                let (begun, may_go_on, done) = parts.unwrap();
+                begun.send(()).unwrap();
+                may_go_on.await.unwrap();
+                done.send(()).unwrap();
+            }
+        };
+        let router = around(Router::new().route("/", any(handler))).await;
+        let caller = tokio::spawn(router.oneshot(call("POST")));
+        has_begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        go_on.send(()).unwrap();
+        is_done.await.expect("the verb was finished");
+    }
+}

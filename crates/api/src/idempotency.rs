@@ -169,9 +169,7 @@ fn digest(method: &Method, uri: &axum::http::Uri, body: &[u8]) -> Asked {
 fn repeated(outcome: Outcome) -> Result<Response, Refused> {
     match outcome {
         Outcome::Running => Err(Refusal::because(Reason::TooMany, "the first call under this idempotency key still runs").into()),
-        Outcome::NotKept => {
-            Err(Refusal::because(Reason::KeyReused, "it was done, and what it answered is not shown twice").into())
-        }
+        Outcome::NotKept => Err(Refusal::because(Reason::KeyReused, "it was done, and what it answered is not shown twice").into()),
         Outcome::Kept { status, mut headers, body } => {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
             Ok((status, headers, body).into_response())

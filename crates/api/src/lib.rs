@@ -21,4 +21,5 @@ mod state;
 mod version;
 
 pub use routes::{openapi, router};
+pub use serve::serve;
 pub use state::ApiState;

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::types::problem::Problem;
+use crate::types::requests::AnswerCode;
 
 /// What a handler answers.
 pub(crate) type Answer<T> = Result<T, Refused>;
@@ -17,7 +18,7 @@ pub(crate) type Answer<T> = Result<T, Refused>;
 pub(crate) struct Refused {
     refusal: Refusal,
     status: StatusCode,
-    answer: Option<&'static str>,
+    answer: Option<AnswerCode>,
     policies: Vec<String>,
 }
 
@@ -38,11 +39,11 @@ impl Refused {
     }
 
     /// With what policy answered to somebody who asked.
-    pub(crate) fn with_answer(self, policies: Vec<String>) -> Self {
-        let supply = matches!(self.refusal.reason, Reason::MfaRequired | Reason::TicketRequired | Reason::ReasonRequired);
-        Self { answer: Some(if supply { "step_up" } else { "deny" }), policies, ..self }
+    pub(crate) fn with_answer(self, answer: AnswerCode, policies: Vec<String>) -> Self {
+        Self { answer: Some(answer), policies, ..self }
     }
 
+    #[cfg(test)]
     pub(crate) fn reason(&self) -> Reason {
         self.refusal.reason
     }
@@ -81,7 +82,7 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     let Some(refused) = response.extensions_mut().remove::<Refused>() else { return response };
     let mut problem = Problem::new(&refused.refusal, request_id);
     problem.status = refused.status.as_u16();
-    problem.answer = refused.answer.map(str::to_owned);
+    problem.answer = refused.answer;
     problem.policies = refused.policies;
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = (refused.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();

@@ -11,12 +11,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::header;
+use axum::response::Response;
+use futures::StreamExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -78,14 +81,17 @@ pub async fn serve(
         let (server, watcher, stop) = (Arc::clone(&server), graceful.watcher(), stop.clone());
         connections.spawn(async move {
             let _held = (place, counted);
-            tokio::select! {
+            let greeted = tokio::select! {
                 biased;
                 // A client that has not even greeted has nothing under way.
-                () = stop.cancelled() => {}
-                Some(greeted) = server.greet(stream) => match greeted {
-                    Greeted::Plain(io) => server.talk(io, peer, watcher).await,
-                    Greeted::Tls(io) => server.talk(*io, peer, watcher).await,
-                },
+                () = stop.cancelled() => None,
+                Some(greeted) = server.greet(stream) => Some(greeted),
+                else => None,
+            };
+            match greeted {
+                Some(Greeted::Plain(io)) => server.talk(io, peer, watcher, stop).await,
+                Some(Greeted::Tls(io)) => server.talk(*io, peer, watcher, stop).await,
+                None => {}
             }
         });
     }
@@ -151,20 +157,30 @@ impl Server {
         }
     }
 
-    async fn talk<I>(&self, io: I, peer: SocketAddr, watcher: hyper_util::server::graceful::Watcher)
+    async fn talk<I>(&self, io: I, peer: SocketAddr, watcher: Watcher, stop: CancellationToken)
     where
         I: Read + Write + Unpin + Send + 'static,
     {
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request.map(Body::new))
+            let (answer, stop) = (router.clone().oneshot(request.map(Body::new)), stop.clone());
+            async move { answer.await.map(|response| until_stop(response, stop)) }
         });
         let connection = self.http.serve_connection(io, service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(error = %error, "a connection ended in the middle");
         }
     }
+}
+
+/// Events have no end of their own: they end when the server stops.
+fn until_stop(response: Response, stop: CancellationToken) -> Response {
+    let endless = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    if !endless {
+        return response;
+    }
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(stop.cancelled_owned())))
 }
 
 /// How many connections each address has.

@@ -230,8 +230,24 @@ impl<'g> Shown<'g> {
             None => None,
         };
         let overdue = row.is_overdue(self.gate.now());
-        let ReviewRow { id, kind, grant, person: _, reviewers, due_at, state, outcome, done_by: _, note, opened_at, done_at, version } = row;
-        Ok(reviews::Review { id, kind, grant, person, reviewers, due_at, overdue, state, outcome, done_by, note, opened_at, done_at, version })
+        let ReviewRow { id, kind, grant, person: _, reviewers, due_at, state, outcome, done_by: _, note, opened_at, done_at, version } =
+            row;
+        Ok(reviews::Review {
+            id,
+            kind,
+            grant,
+            person,
+            reviewers,
+            due_at,
+            overdue,
+            state,
+            outcome,
+            done_by,
+            note,
+            opened_at,
+            done_at,
+            version,
+        })
     }
 }
 

@@ -32,7 +32,11 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Lists entries, newest first.
 #[utoipa::path(get, path = "/audit/entries", tag = "audit", params(AuditQuery), responses((status = 200, body = Page<AuditEntry>)))]
-async fn entries(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<AuditQuery>) -> Answer<Json<Page<AuditEntry>>> {
+async fn entries(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Asked(query): Asked<AuditQuery>,
+) -> Answer<Json<Page<AuditEntry>>> {
     // 1. Which part of which entries?
     let limit = limit(query.limit)?;
     let after: Option<i64> = query.cursor.as_deref().map(key_in).transpose()?;
@@ -73,7 +77,11 @@ async fn replay(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> An
 
 /// Says who could have reached a resource at a time: by grants that were open, and by the policy then in force.
 #[utoipa::path(get, path = "/audit/who-could", tag = "audit", params(WhoCouldQuery), responses((status = 200, body = Answers<Could>)))]
-async fn who_could(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<WhoCouldQuery>) -> Answer<Json<Answers<Could>>> {
+async fn who_could(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Asked(query): Asked<WhoCouldQuery>,
+) -> Answer<Json<Answers<Could>>> {
     let at = query.at.unwrap_or_else(|| state.gate.now());
     let reaches = state.gate.who_could(&caller, &query.resource, at).await?;
     let mut show = Shown::new(&state.gate);
@@ -91,7 +99,11 @@ async fn who_could(State(state): State<ApiState>, SignedIn(caller): SignedIn, As
 
 /// Says who was on a resource between two times.
 #[utoipa::path(get, path = "/audit/who-did", tag = "audit", params(WhoDidQuery), responses((status = 200, body = Answers<Did>)))]
-async fn who_did(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<WhoDidQuery>) -> Answer<Json<Answers<Did>>> {
+async fn who_did(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Asked(query): Asked<WhoDidQuery>,
+) -> Answer<Json<Answers<Did>>> {
     let from = query.since.unwrap_or(Timestamp::UNIX_EPOCH);
     let until = query.until.unwrap_or_else(|| state.gate.now());
     if until < from {

@@ -72,13 +72,20 @@ async fn activate(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<
     (status = 201, description = "The end has moved", body = RequestAnswer),
     (status = 202, description = "People are asked", body = RequestAnswer),
 ))]
-async fn extend(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>, Body(more): Body<Extend>) -> Answer<impl IntoResponse> {
+async fn extend(
+    State(state): State<ApiState>,
+    Asks(caller): Asks,
+    Id(id): Id<GrantId>,
+    Body(more): Body<Extend>,
+) -> Answer<impl IntoResponse> {
     let submitted = state.gate.extend(&caller, id, more.duration, more.reason).await?;
-    let (status, answer) =
-        if submitted.grant.is_some() { (StatusCode::CREATED, AnswerCode::Permit) } else { (StatusCode::ACCEPTED, AnswerCode::NeedsApproval) };
+    let (status, answer) = if submitted.grant.is_some() {
+        (StatusCode::CREATED, AnswerCode::Permit)
+    } else {
+        (StatusCode::ACCEPTED, AnswerCode::NeedsApproval)
+    };
     let joined = submitted.verdict.is_none();
-    let (policies, why) =
-        submitted.verdict.map(|verdict| (verdict.policies().to_vec(), shown::paths(verdict.paths()))).unwrap_or_default();
+    let (policies, why) = submitted.verdict.map(|verdict| (verdict.policies().to_vec(), shown::paths(verdict.paths()))).unwrap_or_default();
     let mut show = Shown::new(&state.gate);
     let (request, grant) = (show.request(submitted.request).await?, show.maybe_grant(submitted.grant).await?);
     Ok((status, Json(RequestAnswer { answer, request, grant, joined, policies, why })))
@@ -86,7 +93,12 @@ async fn extend(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<Gr
 
 /// Takes a grant away and cuts every session that stands on it.
 #[utoipa::path(post, path = "/grants/{id}/revoke", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = Because, responses((status = 200, body = EndedGrant)))]
-async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<GrantId>, Body(why): Body<Because>) -> Answer<Json<EndedGrant>> {
+async fn revoke(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<GrantId>,
+    Body(why): Body<Because>,
+) -> Answer<Json<EndedGrant>> {
     let ended = state.gate.revoke(&caller, id, why.reason).await?;
     show_ended(&state.gate, ended).await
 }

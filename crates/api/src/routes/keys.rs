@@ -22,11 +22,7 @@ use crate::types::list::Page;
 use crate::types::schema;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(mine, add_mine))
-        .routes(routes!(of_user, add))
-        .routes(routes!(remove))
-        .routes(routes!(certify))
+    OpenApiRouter::new().routes(routes!(mine, add_mine)).routes(routes!(of_user, add)).routes(routes!(remove)).routes(routes!(certify))
 }
 
 /// Lists the caller's keys.
@@ -63,7 +59,12 @@ async fn add_mine(State(state): State<ApiState>, Administers(caller): Administer
 
 /// Registers a key: of the caller's own, or, by who administers keys, of a machine.
 #[utoipa::path(post, path = "/users/{id}/keys", tag = "keys", params(("id" = schema::PrincipalId, Path)), request_body = NewKey, responses((status = 201, body = Key)))]
-async fn add(State(state): State<ApiState>, Administers(caller): Administers, Id(id): Id<PrincipalId>, Body(new): Body<NewKey>) -> Answer<impl IntoResponse> {
+async fn add(
+    State(state): State<ApiState>,
+    Administers(caller): Administers,
+    Id(id): Id<PrincipalId>,
+    Body(new): Body<NewKey>,
+) -> Answer<impl IntoResponse> {
     let row = state.gate.add_key(&caller, id, &new.public_key, new.label).await?;
     Ok((StatusCode::CREATED, Json(shown::key(row))))
 }

@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use utoipa::openapi::path::Operation;
 use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema as _};
@@ -72,11 +72,9 @@ pub fn router(state: ApiState) -> Router {
 pub fn openapi() -> OpenApi {
     let (_, mut document) = all().split_for_parts();
     let components = document.components.get_or_insert_default();
-    for (name, schema) in [
-        (Problem::name(), Problem::schema()),
-        (AuditEntry::name(), AuditEntry::schema()),
-        (Lagged::name(), Lagged::schema()),
-    ] {
+    for (name, schema) in
+        [(Problem::name(), Problem::schema()), (AuditEntry::name(), AuditEntry::schema()), (Lagged::name(), Lagged::schema())]
+    {
         components.schemas.insert(name.into_owned(), schema);
     }
     let mut nested = Vec::new();

@@ -27,12 +27,7 @@ use crate::types::policy::{Activated, Activation, Explain, Explained, Policy, Po
 use crate::types::requests::NewRequest;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(show))
-        .routes(routes!(history))
-        .routes(routes!(push))
-        .routes(routes!(diff))
-        .routes(routes!(explain))
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(history)).routes(routes!(push)).routes(routes!(diff)).routes(routes!(explain))
 }
 
 /// Says which policy is in force.
@@ -50,7 +45,12 @@ async fn history(State(state): State<ApiState>, Reads(_caller): Reads, Asked(que
     let mut listing = Listing::new::<BundleId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| state.gate.store().bundles(&page), |row| Some(row));
     let (rows, next) = listing.done();
-    let shown = |row: access::bundle::BundleRow| Activation { id: row.id, digest: row.digest, previous: row.previous, activated_at: row.activated_at };
+    let shown = |row: access::bundle::BundleRow| Activation {
+        id: row.id,
+        digest: row.digest,
+        previous: row.previous,
+        activated_at: row.activated_at,
+    };
     Ok(page(rows.into_iter().map(shown).collect(), next))
 }
 
@@ -127,7 +127,8 @@ fn meant_for(gate: &Gate, caller: &Caller, who: &Situation, new: NewRequest) -> 
         None => match gate.bundle().open_roles(who, &resource).as_slice() {
             [one] => one.clone(),
             several => {
-                let names: Vec<String> = several.iter().map(|role| Selector { resource: resource.clone(), role: Some(role.clone()) }.to_string()).collect();
+                let names: Vec<String> =
+                    several.iter().map(|role| Selector { resource: resource.clone(), role: Some(role.clone()) }.to_string()).collect();
                 return Err(Refusal::because(Reason::RoleRequired, names.join(", ")).into());
             }
         },

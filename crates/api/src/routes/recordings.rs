@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use evidence::recording::{LiveEvent, LiveView, RecordingReader, asciicast};
 use evidence::recording::{Direction as WentTo, Frame as Passed, FrameKind as Carries};
+use evidence::recording::{LiveEvent, LiveView, RecordingReader, asciicast};
 use futures::stream::{self, Stream};
 use policy::{Act, Object};
 use tokio::sync::mpsc;
@@ -109,7 +109,12 @@ fn json_event(name: &str, data: &impl serde::Serialize) -> Event {
 #[utoipa::path(get, path = "/sessions/{id}/recording", tag = "sessions", params(("id" = schema::SessionId, Path), RecordingQuery), responses(
     (status = 200, content((RecordingLine = "application/x-ndjson"), (String = "application/x-asciicast"))),
 ))]
-async fn recording(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>, Asked(query): Asked<RecordingQuery>) -> Answer<Response> {
+async fn recording(
+    State(state): State<ApiState>,
+    Reads(caller): Reads,
+    Id(id): Id<SessionId>,
+    Asked(query): Asked<RecordingQuery>,
+) -> Answer<Response> {
     let (_, reader) = state.gate.read_recording(&caller, id, query.input).await?;
     let kind = match query.format {
         RecordingFormat::Frames => "application/x-ndjson",

@@ -54,11 +54,15 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
     let submitted = match state.gate.submit(&caller, ask.clone()).await {
         Ok(submitted) => submitted,
         Err(refusal) => {
-            let policies = match state.gate.preview(&IdentifiedRequest::new(ask, caller.who.clone())).await {
-                Ok(verdict) => verdict.policies().to_vec(),
-                Err(_) => Vec::new(),
+            let verdict = state.gate.preview(&IdentifiedRequest::new(ask, caller.who.clone())).await;
+            let (answer, policies) = match verdict {
+                Ok(verdict) if shown::answer_code(verdict.answer()) == AnswerCode::StepUp => {
+                    (AnswerCode::StepUp, verdict.policies().to_vec())
+                }
+                Ok(verdict) => (AnswerCode::Deny, verdict.policies().to_vec()),
+                Err(_) => (AnswerCode::Deny, Vec::new()),
             };
-            return Err(Refused::from(refusal).with_answer(policies));
+            return Err(Refused::from(refusal).with_answer(answer, policies));
         }
     };
     // 3. Start the clock, if that was asked and nobody has to agree.
@@ -67,7 +71,8 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
         other => other,
     };
     // 4. Say what came of it.
-    let (status, answer) = if grant.is_some() { (StatusCode::CREATED, AnswerCode::Permit) } else { (StatusCode::ACCEPTED, AnswerCode::NeedsApproval) };
+    let (status, answer) =
+        if grant.is_some() { (StatusCode::CREATED, AnswerCode::Permit) } else { (StatusCode::ACCEPTED, AnswerCode::NeedsApproval) };
     let policies = match &submitted.verdict {
         Some(verdict) => verdict.policies().to_vec(),
         None => vec![submitted.request.policy.clone()],
@@ -151,13 +156,23 @@ async fn edit(
 
 /// Says yes to a request.
 #[utoipa::path(post, path = "/requests/{id}/approve", tag = "requests", params(("id" = schema::RequestId, Path)), request_body = NewVote, responses((status = 200, body = Voted)))]
-async fn approve(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<RequestId>, Body(vote): Body<NewVote>) -> Answer<Json<Voted>> {
+async fn approve(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<RequestId>,
+    Body(vote): Body<NewVote>,
+) -> Answer<Json<Voted>> {
     decide(&state.gate, &caller, id, Decision::Approve, vote).await
 }
 
 /// Says no to a request.
 #[utoipa::path(post, path = "/requests/{id}/deny", tag = "requests", params(("id" = schema::RequestId, Path)), request_body = NewVote, responses((status = 200, body = Voted)))]
-async fn deny(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<RequestId>, Body(vote): Body<NewVote>) -> Answer<Json<Voted>> {
+async fn deny(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<RequestId>,
+    Body(vote): Body<NewVote>,
+) -> Answer<Json<Voted>> {
     decide(&state.gate, &caller, id, Decision::Deny, vote).await
 }
 

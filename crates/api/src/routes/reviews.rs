@@ -47,7 +47,12 @@ fn concerns(sight: &Sight<'_>, row: &ReviewRow) -> bool {
 
 /// Answers a review.
 #[utoipa::path(post, path = "/reviews/{id}/complete", tag = "reviews", params(("id" = schema::ReviewId, Path)), request_body = CompleteReview, responses((status = 200, body = Review)))]
-async fn complete(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<ReviewId>, Body(answer): Body<CompleteReview>) -> Answer<Json<Review>> {
+async fn complete(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<ReviewId>,
+    Body(answer): Body<CompleteReview>,
+) -> Answer<Json<Review>> {
     let row = state.gate.complete_review(&caller, id, answer.outcome, answer.note).await?;
     Ok(Json(Shown::new(&state.gate).review(row).await?))
 }

@@ -32,7 +32,12 @@ async fn list(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answ
 
 /// Sets a sealed secret, in place of the one of its name.
 #[utoipa::path(put, path = "/secrets/{name}", tag = "secrets", params(("name" = schema::SecretName, Path)), request_body = SecretValue, responses((status = 204)))]
-async fn set(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(name): Id<SecretName>, Body(body): Body<SecretValue>) -> Answer<StatusCode> {
+async fn set(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(name): Id<SecretName>,
+    Body(body): Body<SecretValue>,
+) -> Answer<StatusCode> {
     state.gate.set_secret(&caller, name, Secret::new(body.value)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -51,6 +51,11 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<Se
 
 /// Ends a session by hand; its grant stays.
 #[utoipa::path(post, path = "/sessions/{id}/kill", tag = "sessions", params(("id" = schema::SessionId, Path)), request_body = Because, responses((status = 200, body = Cut)))]
-async fn kill(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<SessionId>, Body(why): Body<Because>) -> Answer<Json<Cut>> {
+async fn kill(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<SessionId>,
+    Body(why): Body<Because>,
+) -> Answer<Json<Cut>> {
     Ok(Json(shown::cut(state.gate.kill(&caller, id, why.reason).await?)))
 }

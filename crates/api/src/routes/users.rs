@@ -2,11 +2,11 @@
 
 use access::ids::PrincipalId;
 use access::names::Username;
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::Extension;
 use policy::Noun;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -107,14 +107,23 @@ async fn show_invited(gate: &Gate, invited: workflow::people::Invited) -> Answer
 
 /// Makes a machine known, with the human who answers for it.
 #[utoipa::path(post, path = "/workloads", tag = "users", request_body = NewWorkload, responses((status = 201, body = User)))]
-async fn create_workload(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewWorkload>) -> Answer<impl IntoResponse> {
+async fn create_workload(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Body(new): Body<NewWorkload>,
+) -> Answer<impl IntoResponse> {
     let row = state.gate.add_workload(&caller, new.username, new.owner, new.display_name).await?;
     Ok((StatusCode::CREATED, Json(Shown::new(&state.gate).user(row).await?)))
 }
 
 /// Keeps somebody from signing in; all that is open of theirs, and of machines they answer for, is cut.
 #[utoipa::path(post, path = "/users/{id}/disable", tag = "users", params(("id" = schema::PrincipalId, Path)), request_body = Because, responses((status = 200, body = DisabledUser)))]
-async fn disable(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>, Body(why): Body<Because>) -> Answer<Json<DisabledUser>> {
+async fn disable(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<PrincipalId>,
+    Body(why): Body<Because>,
+) -> Answer<Json<DisabledUser>> {
     let (row, cut) = state.gate.disable(&caller, id, why.reason).await?;
     Ok(Json(DisabledUser { user: Shown::new(&state.gate).user(row).await?, cut: shown::cut(cut) }))
 }

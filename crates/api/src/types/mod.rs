@@ -5,24 +5,27 @@
 
 pub mod schema;
 
-pub mod problem;
 pub mod list;
+pub mod problem;
 pub mod who;
 
-pub mod requests;
 pub mod grants;
-pub mod sessions;
+pub mod requests;
 pub mod resources;
+pub mod sessions;
 
-pub mod users;
 pub mod keys;
 pub mod tokens;
+pub mod users;
 
-pub mod locks;
-pub mod reviews;
 pub mod audit;
 pub mod events;
 pub mod evidence;
-pub mod policy;
-pub mod secrets;
 pub mod gate;
+pub mod locks;
+pub mod policy;
+pub mod reviews;
+pub mod secrets;
+
+pub use gate::{GateFacts, SshFacts};
+pub use problem::Problem;

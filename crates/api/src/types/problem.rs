@@ -5,6 +5,7 @@ use access::reason::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::requests::AnswerCode;
 use super::schema;
 
 /// A problem in the sense of RFC 9457, sent as `application/problem+json`.
@@ -33,7 +34,7 @@ pub struct Problem {
     pub request: Option<RequestId>,
     /// When access was asked for: `deny`, or `step_up` if the asker can supply what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<String>,
+    pub answer: Option<AnswerCode>,
     /// When access was asked for: the policies that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,

@@ -1,0 +1,144 @@
+//! Asking and deciding over HTTP.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{Served, read, wish};
+
+// covers: ASK-1, ASK-4, OK-5 (api)
+#[tokio::test]
+async fn ana_asks_ben_finds_it_in_his_inbox_and_approves() {
+    let served = Served::start().await;
+    let (ana, ben) = (served.person("ana").await, served.person("ben").await);
+
+    let (status, preview) = ana.post("/requests/preview", wish()).await;
+    assert_eq!((status, &preview["answer"]), (StatusCode::OK, &json!("needs_approval")));
+    let (status, asked) = ana.post("/requests", wish()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
+    assert_eq!((&asked["answer"], &asked["joined"], &asked["grant"]), (&json!("needs_approval"), &json!(false), &Value::Null));
+    assert!(!asked["policies"].as_array().unwrap().is_empty() && !asked["why"].as_array().unwrap().is_empty());
+    let id = asked["request"]["id"].as_str().unwrap();
+
+    let inbox = |list: Value| list["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(inbox(ben.get("/requests?of=inbox").await.1), [json!(id)]);
+    assert!(inbox(ana.get("/requests?of=inbox").await.1).is_empty(), "nobody decides on their own request");
+    let (_, detail) = ben.get(&format!("/requests/{id}")).await;
+    assert_eq!((&detail["can_decide"], &detail["stages"][0]["missing"]), (&json!(true), &json!(1)));
+
+    let (status, refused) = ana.post(&format!("/requests/{id}/approve"), json!({})).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::FORBIDDEN, &json!("self_approval")));
+    let (status, voted) = ben.post(&format!("/requests/{id}/approve"), json!({ "note": "go ahead" })).await;
+    assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
+    let grant = voted["grant"]["id"].as_str().unwrap();
+
+    let (_, detail) = ana.get(&format!("/requests/{id}")).await;
+    assert_eq!((&detail["votes"][0]["note"], &detail["grant"]["id"]), (&json!("go ahead"), &json!(grant)));
+    let (status, active) = ana.post(&format!("/grants/{grant}/activate"), json!({})).await;
+    assert_eq!((status, &active["state"]), (StatusCode::OK, &json!("active")), "{active}");
+    assert_eq!(active["approvers"][0]["username"], "ben");
+    let (status, ended) = ana.post(&format!("/grants/{grant}/return"), json!({})).await;
+    assert_eq!((status, &ended["grant"]["end"]), (StatusCode::OK, &json!("returned")), "{ended}");
+}
+
+// covers: ASK-1, OK-1 (api)
+#[tokio::test]
+async fn low_risk_is_permitted_at_once_and_a_no_says_which_policies_said_it() {
+    let served = Served::start().await;
+    let (ana, frank) = (served.person("ana").await, served.person("frank").await);
+    let (status, answer) =
+        ana.post("/requests", json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true })).await;
+    assert_eq!(
+        (status, &answer["answer"], &answer["grant"]["state"]),
+        (StatusCode::CREATED, &json!("permit"), &json!("active")),
+        "{answer}"
+    );
+    let (status, refused) = frank.post("/requests", wish()).await;
+    assert_eq!((status, &refused["answer"]), (StatusCode::NOT_FOUND, &json!("deny")), "{refused}");
+    let (status, refused) = ana.post("/requests", json!({ "resource": "db-1", "role": "debug", "reason": "x", "duration": "30d" })).await;
+    assert_eq!((status, &refused["code"], &refused["answer"]), (StatusCode::FORBIDDEN, &json!("too_long"), &json!("deny")), "{refused}");
+    assert!(!refused["policies"].as_array().unwrap().is_empty(), "{refused}");
+}
+
+// covers: B2 (api)
+#[tokio::test]
+async fn what_is_not_for_one_is_as_what_does_not_exist() {
+    let served = Served::start().await;
+    let (ana, frank) = (served.person("ana").await, served.person("frank").await);
+    let (_, asked) = ana.post("/requests", wish()).await;
+    let id = asked["request"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ana.get(&format!("/requests/{id}")).await.0, StatusCode::OK);
+
+    let without_id = |mut problem: Value| {
+        problem.as_object_mut().unwrap().remove("request_id");
+        problem
+    };
+    let none = "req_01234567890123456789012345";
+    for path in ["", "/approve", "/deny", "/cancel"] {
+        let method = if path.is_empty() { Method::GET } else { Method::POST };
+        let ask = |id: String| read_later(frank.call(method.clone(), &format!("/requests/{id}{path}")));
+        let (hidden, nowhere) = (ask(id.clone()).await, ask(none.to_owned()).await);
+        assert_eq!(hidden.0, StatusCode::NOT_FOUND, "{path}: {}", hidden.1);
+        let strip = |problem: Value, id: &str| without_id(problem).to_string().replace(id, "ID");
+        assert_eq!(strip(hidden.1, &id), strip(nowhere.1, none), "{path}");
+    }
+}
+
+async fn read_later(call: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    read(call.send().await.unwrap()).await
+}
+
+// covers: ASK-7 (api)
+#[tokio::test]
+async fn nobody_changes_what_they_have_not_seen() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    let asked = ana.call(Method::POST, "/requests").json(&wish()).send().await.unwrap();
+    let tag = asked.headers()["etag"].to_str().unwrap().to_owned();
+    let (_, asked) = read(asked).await;
+    let path = format!("/requests/{}", asked["request"]["id"].as_str().unwrap());
+    let edit = |tag: String, why: &str| ana.call(Method::PATCH, &path).header("if-match", tag).json(&json!({ "reason": why })).send();
+
+    let changed = edit(tag.clone(), "two slow queries").await.unwrap();
+    assert_eq!(changed.status(), StatusCode::OK);
+    let newer = changed.headers()["etag"].to_str().unwrap().to_owned();
+    assert_ne!(newer, tag);
+    let (status, refused) = read(edit(tag, "three").await.unwrap()).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::PRECONDITION_FAILED, &json!("stale")));
+    let (_, now) = ana.get(&path).await;
+    assert_eq!((&now["reason"], &now["revision"]), (&json!("two slow queries"), &json!(2)), "{now}");
+    let (status, cancelled) = read(ana.call(Method::POST, &format!("{path}/cancel")).header("if-match", newer).send().await.unwrap()).await;
+    assert_eq!((status, &cancelled["state"]), (StatusCode::OK, &json!("cancelled")), "{cancelled}");
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    for role in ["debug", "logs"] {
+        ana.post("/requests", json!({ "resource": "db-1", "role": role, "reason": "x" })).await;
+    }
+    ana.post("/requests", json!({ "resource": "build-1", "role": "shell", "reason": "x" })).await;
+    let (_, first) = ana.get("/requests?limit=2").await;
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let (_, second) = ana.get(&format!("/requests?limit=2&cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    assert_eq!((second["items"].as_array().unwrap().len(), second.get("next_cursor")), (1, None));
+    let (status, wrong) = ana.get("/requests?cursor=abc").await;
+    assert_eq!((status, &wrong["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+}
+
+#[tokio::test]
+async fn resources_say_what_each_role_would_take() {
+    let served = Served::start().await;
+    let (ana, frank, dan) = (served.person("ana").await, served.person("frank").await, served.person("dan").await);
+    let names = |list: &Value| list["items"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let (_, all) = ana.get("/resources").await;
+    assert!(names(&all).contains(&"db-1".to_owned()), "{all}");
+    let (_, few) = frank.get("/resources").await;
+    assert_eq!(names(&few), ["build-1"]);
+    assert_eq!(frank.get("/resources/db-1").await.0, StatusCode::NOT_FOUND);
+    let (_, shown) = ana.get("/resources/db-1").await;
+    assert!(!shown["rights"].as_array().unwrap().is_empty());
+    assert_eq!(shown["setup"], Value::Null);
+    let (_, shown) = dan.get("/resources/db-1").await;
+    assert_eq!(shown["setup"]["credential"]["kind"], "target_ca", "{shown}");
+}

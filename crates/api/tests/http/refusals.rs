@@ -1,0 +1,105 @@
+//! Every no is a problem, and every answer wears the same headers.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{Served, read, wish};
+
+#[tokio::test]
+async fn whatever_is_wrong_the_answer_is_a_problem() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    assert_eq!(ana.post("/requests/preview", wish()).await.0, StatusCode::OK);
+
+    let raw = |body: &str, kind: &str| ana.call(Method::POST, "/requests").header("content-type", kind.to_owned()).body(body.to_owned());
+    let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let cases = [
+        (ana.call(Method::GET, "/nowhere"), 404, "not_found"),
+        (served.call(Method::GET, "/elsewhere"), 404, "not_found"),
+        (ana.call(Method::DELETE, "/requests"), 405, "invalid"),
+        (raw("{", "application/json"), 400, "invalid"),
+        (raw("{\"resource\":\"db-1\",\"rol\":\"debug\"}", "application/json"), 400, "invalid"),
+        (raw("{\"resource\":\"DB 1\"}", "application/json"), 400, "invalid"),
+        (raw("resource=db-1", "application/x-www-form-urlencoded"), 415, "invalid"),
+        (raw(&large, "application/json"), 413, "invalid"),
+        (ana.call(Method::GET, "/requests/grt_01234567890123456789012345"), 400, "invalid"),
+        (ana.call(Method::GET, "/requests?limit=0"), 400, "invalid"),
+        (ana.call(Method::GET, "/requests?state=gone"), 400, "invalid"),
+        (served.call(Method::GET, "/api/v1/me"), 401, "not_signed_in"),
+        (served.call(Method::GET, "/api/v1/me").header("authorization", "Basic YTpi"), 401, "not_signed_in"),
+    ];
+    for (call, status, code) in cases {
+        let response = call.send().await.unwrap();
+        let headers = response.headers().clone();
+        let url = response.url().to_string();
+        let (got, problem) = read(response).await;
+        assert_eq!((got.as_u16(), problem["code"].as_str()), (status, Some(code)), "{url}: {problem}");
+        assert_eq!(headers["content-type"], "application/problem+json", "{url}");
+        assert_eq!(problem["request_id"].as_str(), headers["x-request-id"].to_str().ok(), "{url}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{url}");
+        assert_eq!(headers["cache-control"], "no-store", "{url}");
+        assert_eq!(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'", "{url}");
+        assert_eq!(headers.contains_key("www-authenticate"), status == 401, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_problem_says_what_why_and_what_to_do() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    let (_, mut problem) = ana.post("/requests", json!({ "resource": "db-1", "role": "debug", "reason": "x", "duration": "5h" })).await;
+    problem["request_id"] = json!("…");
+    insta::assert_json_snapshot!(problem);
+}
+
+// covers: E9 (api)
+#[tokio::test]
+async fn what_people_write_never_becomes_a_header() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    let reason = "line\r\nset-cookie: a=b\u{1b}[2J<script>";
+    let asked =
+        ana.call(Method::POST, "/requests").json(&json!({ "resource": "db-1", "role": "debug", "reason": reason })).send().await.unwrap();
+    assert!(asked.headers().get("set-cookie").is_none());
+    let (status, asked) = read(asked).await;
+    assert_eq!((status, asked["request"]["reason"].as_str()), (StatusCode::ACCEPTED, Some(reason)));
+}
+
+// covers: E7 (api)
+#[tokio::test]
+async fn a_client_that_never_finishes_its_head_keeps_nobody_waiting() {
+    let served = Served::start().await;
+    let address = served.url.strip_prefix("http://").unwrap().to_owned();
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        slow.push(stream);
+    }
+    let healthy = served.call(Method::GET, "/healthz").send().await.unwrap();
+    assert_eq!(healthy.status(), StatusCode::OK);
+    // Each is shown the door within the time a head may take.
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(std::time::Duration::from_secs(20), slow[0].read_to_end(&mut rest)).await;
+    assert!(closed.is_ok(), "still open");
+}
+
+// covers: G4 (api)
+#[tokio::test]
+async fn plain_text_is_spoken_on_loopback_alone() {
+    let served = Served::start().await;
+    let facts = tidegate_api::types::GateFacts::default();
+    let router = tidegate_api::router(tidegate_api::ApiState::new(served.test.gate.clone(), facts));
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let refused = tidegate_api::serve(listener, None, router, Default::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("plain text"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_everybody_may_know_needs_no_sign_in() {
+    let served = Served::start().await;
+    for path in ["/healthz", "/readyz", "/api/v1/gate", "/api/v1/openapi.json"] {
+        assert_eq!(served.call(Method::GET, path).send().await.unwrap().status(), StatusCode::OK, "{path}");
+    }
+}

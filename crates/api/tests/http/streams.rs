@@ -1,0 +1,62 @@
+//! `/events`: what happens, as it happens, to whom it concerns.
+
+use std::time::Duration;
+
+use access::identity::Via;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::{Served, wish};
+
+/// The names of the events that come until one named `last` does; nothing more may take long.
+async fn until(stream: &mut Response, last: &str) -> Vec<String> {
+    let mut text = String::new();
+    let wanted = format!("event: {last}\n");
+    let heard = async {
+        while !text.contains(&wanted) {
+            let Some(chunk) = stream.chunk().await.unwrap() else { break };
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), heard).await;
+    assert!(in_time.is_ok(), "`{last}` did not come");
+    text.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect()
+}
+
+// covers: OK-5, B2 (api)
+#[tokio::test]
+async fn each_hears_what_concerns_them() {
+    let served = Served::start().await;
+    let (ana, ben, eve, frank) =
+        (served.person("ana").await, served.person("ben").await, served.person("eve").await, served.person("frank").await);
+    let listen = |who: &crate::Person<'_>| who.call(Method::GET, "/events").send();
+    let (mut to_ana, mut to_ben, mut to_eve, mut to_frank) =
+        (listen(&ana).await.unwrap(), listen(&ben).await.unwrap(), listen(&eve).await.unwrap(), listen(&frank).await.unwrap());
+    assert_eq!(to_ana.status(), StatusCode::OK);
+    assert_eq!(to_ana.headers()["content-type"], "text/event-stream");
+
+    let (_, asked) = ana.post("/requests", wish()).await;
+    ben.post(&format!("/requests/{}/approve", asked["request"]["id"].as_str().unwrap()), json!({})).await;
+    frank.post("/requests", json!({ "resource": "build-1", "role": "shell", "reason": "x" })).await;
+
+    let journey = ["request.submitted", "request.voted", "request.approved", "grant.created"];
+    assert_eq!(until(&mut to_ana, "grant.created").await, journey);
+    assert_eq!(until(&mut to_ben, "request.approved").await, journey[..3]);
+    assert_eq!(until(&mut to_frank, "grant.created").await, ["request.submitted", "request.approved", "grant.created"], "his own alone");
+    let all = until(&mut to_eve, "grant.created").await;
+    assert_eq!(all[..4], journey);
+}
+
+// covers: D2, A11 (api)
+#[tokio::test]
+async fn a_stream_ends_with_the_sign_in_it_began_with() {
+    let served = Served::start().await;
+    let (ana, again) = (served.person("ana").await, served.person("ana").await);
+    let mut stream = ana.call(Method::GET, "/events").send().await.unwrap();
+    let who = served.test.gate.identify_token(&ana.token, testkit::gate::HERE).await.unwrap();
+    let Via::Token(id) = who.via() else { panic!("signed in with a token") };
+    let revoked = again.call(Method::DELETE, &format!("/tokens/{id}")).send().await.unwrap();
+    assert_eq!(revoked.status(), StatusCode::OK);
+    let ended = tokio::time::timeout(Duration::from_secs(10), async { while stream.chunk().await.unwrap().is_some() {} }).await;
+    assert!(ended.is_ok(), "it goes on after its token was revoked");
+}
