@@ -39,6 +39,17 @@ pub enum ClientError {
         /// Why.
         source: reqwest::Error,
     },
+    /// Its certificate is nobody's that is trusted here.
+    #[error(
+        "the certificate of {url} is not one this machine trusts ({why}); if the gate has its own CA, take its `ca.pem` from whoever runs it and \
+         name it with `--ca-file`"
+    )]
+    Untrusted {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The answer ended before it was whole.
     #[error("the gate at {url} broke off its answer; try again")]
     BrokenOff {
@@ -232,6 +243,9 @@ impl Client {
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        if let Some(why) = untrusted(&source) {
+            return ClientError::Untrusted { url: self.base.to_string(), why };
+        }
         ClientError::Unreachable { url: self.base.to_string(), source: source.without_url() }
     }
 
@@ -242,6 +256,21 @@ impl Client {
     fn not_understood(&self, status: StatusCode, why: impl std::fmt::Display) -> ClientError {
         ClientError::NotUnderstood { url: self.base.to_string(), status: status.as_u16(), why: why.to_string() }
     }
+}
+
+/// What is wrong with the certificate, if that is why nothing came of a call.
+fn untrusted(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        // hyper and tokio wrap what TLS says in errors of input and output, whose `source` leaves the wrapped one out.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref());
+        let inner = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(why)) = inner.or_else(|| error.downcast_ref()) {
+            return Some(why.to_string());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// A key under which one call counts once, however often it arrives.

@@ -89,7 +89,8 @@ impl UserCommand {
                     Some(user) => client.post(&format!("/users/{}/invite", user.id), &json!({})).await?,
                     None => client.post("/users", &NewUser { username, display_name: name }).await?,
                 };
-                context.print(&reply, |output, invited| show_code(output, &client, invited))
+                let own_ca = context.settings()?.ca_file.is_some();
+                context.print(&reply, |output, invited| show_code(output, &client, invited, own_ca))
             }
             Self::Disable { who, reason } => {
                 let id = find(&client, &who).await?;
@@ -159,7 +160,10 @@ pub(crate) fn show(output: &Output, user: &User) -> io::Result<()> {
     ])
 }
 
-fn show_code(output: &Output, client: &Client, invited: &Invited) -> io::Result<()> {
+fn show_code(output: &Output, client: &Client, invited: &Invited, own_ca: bool) -> io::Result<()> {
     note(format!("{} joins with this, once, until {}:", invited.user.username, output.at(invited.expires_at)));
+    if own_ca {
+        note("The gate has its own CA: send `ca.pem` along, and let them add `--ca-file ca.pem`.");
+    }
     output.line(format!("tidegate join {} {}", client.base().as_str().trim_end_matches('/'), invited.code))
 }

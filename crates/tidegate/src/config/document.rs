@@ -28,16 +28,19 @@ pub(crate) struct Document<'a> {
     text: &'a str,
     root: Spanned<DeTable<'a>>,
     mistakes: &'a Collected,
+    /// Where the text is no TOML: what was read from there was guessed, and is not judged.
+    broken: Vec<usize>,
 }
 
 impl<'a> Document<'a> {
     /// Reads a file's text; what isn't TOML is reported, and the rest still read.
     pub(crate) fn open(file: &str, text: &'a str, mistakes: &'a Collected) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let document = Self { file: shown(file), text, root, mistakes };
+        let mut document = Self { file: shown(file), text, root, mistakes, broken: Vec::new() };
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
             document.wrong(offset, error.message().trim_end_matches('.').replace('\n', "; "), None);
+            document.broken.push(offset);
         }
         document
     }
@@ -48,7 +51,9 @@ impl<'a> Document<'a> {
 
     /// Reports a mistake at a value that was read.
     pub(crate) fn reject<T>(&self, at: &At<T>, says: impl Into<String>) {
-        self.wrong(at.offset, says, None);
+        if !self.broken.contains(&at.offset) {
+            self.wrong(at.offset, says, None);
+        }
     }
 
     fn wrong(&self, offset: usize, says: impl Into<String>, hint: Option<String>) {
@@ -90,12 +95,22 @@ impl<'d> Table<'d> {
 
     fn wanted(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) {
         let found = value.get_ref().type_str();
-        self.document.wrong(value.span().start, format!("{} has to be {wanted}, not {found}", self.named(key)), None);
+        let says = format!("{} has to be {wanted}, and here is a value of type {found}", self.named(key));
+        self.document.wrong(value.span().start, says, None);
     }
 
-    /// Reports that a key has to be there.
+    /// Reports that a key has to be there, if it is not there at all.
     pub(crate) fn missing(&self, key: &str, hint: &str) {
-        self.document.wrong(self.offset, format!("{} is missing", self.named(key)), Some(hint.to_owned()));
+        if self.table.is_some_and(|table| table.contains_key(key)) {
+            return;
+        }
+        let says = format!("{} is missing", self.named(key));
+        if self.path.is_empty() {
+            let source = self.document.file.clone();
+            self.document.mistakes.add(Mistake { source, line: None, column: None, says, hint: Some(hint.to_owned()) });
+        } else {
+            self.document.wrong(self.offset, says, Some(hint.to_owned()));
+        }
     }
 
     pub(crate) fn text(&self, key: &'static str) -> Option<At<String>> {
@@ -155,11 +170,19 @@ impl<'d> Table<'d> {
     /// A TCP port, from 1 on.
     pub(crate) fn port(&self, key: &'static str) -> Option<At<u16>> {
         let value = self.raw(key)?;
-        let number = value.get_ref().as_integer().and_then(|n| u16::from_str_radix(n.as_str(), n.radix()).ok()).filter(|n| *n > 0);
-        if number.is_none() {
+        let offset = value.span().start;
+        let Some(number) = value.get_ref().as_integer() else {
             self.wanted(value, key, "a port from 1 to 65535");
+            return None;
+        };
+        match u16::from_str_radix(number.as_str(), number.radix()) {
+            Ok(port) if port > 0 => Some(At { value: port, offset }),
+            _ => {
+                let says = format!("{}: {} is not a port from 1 to 65535", self.named(key), shown(number.as_str()));
+                self.document.wrong(offset, says, None);
+                None
+            }
         }
-        number.map(|value_read| At { value: value_read, offset: value.span().start })
     }
 
     /// A list of texts, each read as `T`; a missing list is empty.
