@@ -20,7 +20,11 @@ fn company() -> BTreeMap<String, Vec<u8>> {
     for team in 0..TEAMS {
         let members: Vec<String> = (0..PEOPLE).filter(|p| p % TEAMS == team || p % 97 == team).map(|p| format!("\"p{p}\"")).collect();
         let _ = writeln!(people, "[[team]]\nname = \"team-{team}\"\nmembers = [{}]", members.join(", "));
-        let _ = writeln!(people, "[[on_call]]\nname = \"team-{team}\"\npeople = [\"p{team}\", \"p{}\"]\nstarts = 2026-01-05T09:00\nevery = \"7d\"", team + TEAMS);
+        let _ = writeln!(
+            people,
+            "[[on_call]]\nname = \"team-{team}\"\npeople = [\"p{team}\", \"p{}\"]\nstarts = 2026-01-05T09:00\nevery = \"7d\"",
+            team + TEAMS
+        );
     }
     let mut resources = String::new();
     for n in 0..RESOURCES {
@@ -29,7 +33,11 @@ fn company() -> BTreeMap<String, Vec<u8>> {
             resources,
             "[[resource]]\nname = \"host-{n}\"\nkind = \"ssh\"\naddress = \"10.0.{}.{}:22\"\ntier = \"{tier}\"\nenvironment = \"env-{}\"\ntags = [\"t{}\"]\nowner = \"team-{}\"\n\
              host_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\"]",
-            n / 250, n % 250 + 1, n % 7, n % 40, n % TEAMS
+            n / 250,
+            n % 250 + 1,
+            n % 7,
+            n % 40,
+            n % TEAMS
         );
     }
     let mut cedar = String::new();
@@ -77,7 +85,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for n in 0..DECISIONS {
         let person = n * 7919 % PEOPLE;
         let host = if n % 4 == 0 { person % TEAMS } else { n * 104_729 % RESOURCES };
-        let who = Situation { network: Some([10, 0, 0, 7].into()), ..bundle.imagine(&format!("p{person}").parse()?, now).ok_or("no such person")? };
+        let who = Situation {
+            network: Some([10, 0, 0, 7].into()),
+            ..bundle.imagine(&format!("p{person}").parse()?, now).ok_or("no such person")?
+        };
         let ask = Ask::plain(format!("host-{host}").parse()?, ["shell", "debug", "logs"][n % 3].parse()?);
         let begun = Instant::now();
         let verdict = bundle.decide(&who, &ask);

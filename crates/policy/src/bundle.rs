@@ -359,7 +359,10 @@ fn gather(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>, sink:
             }
         } else if role_of(&path).is_some() {
             if meta.len() > LARGEST_FILE {
-                sink.error(Place::file(&path), format!("the file has {} bytes; no part of a policy may have more than {LARGEST_FILE}", meta.len()));
+                sink.error(
+                    Place::file(&path),
+                    format!("the file has {} bytes; no part of a policy may have more than {LARGEST_FILE}", meta.len()),
+                );
                 continue;
             }
             match std::fs::read(entry.path()) {
@@ -481,7 +484,10 @@ impl Parts {
             (Some(name), Some(at)) => match self.tiers.get(name) {
                 None => sink.unknown(at.clone(), "tier", name.as_str(), self.tiers.keys().map(TierName::as_str)),
                 Some((tier, _)) if tier.host_keys == access::verdict::HostKeyRule::Pinned && resource.host_keys.is_empty() => {
-                    let says = format!("`{}` names no `host_keys`, and the tier `{name}` trusts only named ones: every connection will be refused", resource.name);
+                    let says = format!(
+                        "`{}` names no `host_keys`, and the tier `{name}` trusts only named ones: every connection will be refused",
+                        resource.name
+                    );
                     sink.warn(place.clone(), says);
                 }
                 Some(_) => {}
@@ -497,7 +503,10 @@ impl Parts {
             match self.roles.get(role) {
                 None => sink.unknown(at.clone(), "role", role.as_str(), self.roles.keys().map(RoleName::as_str)),
                 Some((found, _)) if !found.applies_to(resource) => {
-                    sink.error(at.clone(), format!("the role `{role}` is not one of `{}`: its kind, environments or tags don't fit", resource.name));
+                    sink.error(
+                        at.clone(),
+                        format!("the role `{role}` is not one of `{}`: its kind, environments or tags don't fit", resource.name),
+                    );
                 }
                 Some(_) => {}
             }

@@ -13,12 +13,12 @@ use access::verdict::Answer;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::Bundle;
 use crate::document::{At, Document, Table};
 use crate::may::{About, Act, Object};
 use crate::problem::{Place, Sink, shown};
 use crate::rights::actions_of;
 use crate::situation::{Ask, Situation};
-use crate::Bundle;
 
 /// One case: a question and the answer it must get.
 #[derive(Debug, Clone)]
@@ -96,7 +96,9 @@ impl fmt::Display for Report {
 /// Runs every case of a bundle. `now` is the time for cases that name none.
 #[must_use]
 pub fn run(bundle: &Bundle, now: Timestamp) -> Report {
-    Report { outcomes: bundle.cases().iter().map(|c| Outcome { name: c.name.clone(), at: c.at.clone(), wrong: c.check(bundle, now) }).collect() }
+    Report {
+        outcomes: bundle.cases().iter().map(|c| Outcome { name: c.name.clone(), at: c.at.clone(), wrong: c.check(bundle, now) }).collect(),
+    }
 }
 
 impl Case {
@@ -218,8 +220,12 @@ impl Expect {
             expect("to be needed", join(wanted), join(found));
         }
         let rights = bundle.rights(who, &ask.role, &ask.resource).map(|r| actions_of(&r)).unwrap_or_default();
-        wrong.extend(self.may.iter().filter(|a| !rights.contains(&a.as_str())).map(|a| format!("expected `{a}` to be allowed inside, it isn't")));
-        wrong.extend(self.may_not.iter().filter(|a| rights.contains(&a.as_str())).map(|a| format!("expected `{a}` not to be allowed inside, it is")));
+        wrong.extend(
+            self.may.iter().filter(|a| !rights.contains(&a.as_str())).map(|a| format!("expected `{a}` to be allowed inside, it isn't")),
+        );
+        wrong.extend(
+            self.may_not.iter().filter(|a| rights.contains(&a.as_str())).map(|a| format!("expected `{a}` not to be allowed inside, it is")),
+        );
         wrong
     }
 
@@ -318,7 +324,9 @@ fn read(table: &Table<'_>) -> Option<Case> {
             (Some(act), access) => Question::Act { act: act.value, of, access: access.map(|a| a.value), on, reviewers },
             (None, Some(access)) => Question::Ask { access: access.value, asked, reason, ticket, break_glass },
             (None, None) => {
-                table.sink().error(table.place(), "`ask` is missing here, as in `ask = \"web-1+shell\"`; or `act`, as in `act = \"watch\"`");
+                table
+                    .sink()
+                    .error(table.place(), "`ask` is missing here, as in `ask = \"web-1+shell\"`; or `act`, as in `act = \"watch\"`");
                 return None;
             }
         },

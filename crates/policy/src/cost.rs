@@ -12,8 +12,7 @@ use crate::facts::tiers::Tier;
 use crate::problem::{nearest, shown};
 
 /// The annotations a path may carry besides `@id`.
-pub(crate) const PATH_ANNOTATIONS: &[&str] =
-    &["approval", "max_duration", "mfa", "ticket", "record", "window", "standing", "breakglass"];
+pub(crate) const PATH_ANNOTATIONS: &[&str] = &["approval", "max_duration", "mfa", "ticket", "record", "window", "standing", "breakglass"];
 
 /// What stands in a path's annotations. What is missing means the tier's value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -236,13 +236,10 @@ impl Bundle {
         let scene = self.engine.scene(&subject, &target)?;
         let mut waiting: Vec<(&Rule, &PathCost)> = permits;
         let mut closed: BTreeSet<&str> = BTreeSet::new();
-        for (round, suppose) in [
-            Suppose::default(),
-            Suppose { mfa: wants_mfa, ticket: false },
-            Suppose { mfa: wants_mfa, ticket: wants_ticket },
-        ]
-        .into_iter()
-        .enumerate()
+        for (round, suppose) in
+            [Suppose::default(), Suppose { mfa: wants_mfa, ticket: false }, Suppose { mfa: wants_mfa, ticket: wants_ticket }]
+                .into_iter()
+                .enumerate()
         {
             let conditional = waiting.iter().any(|(r, _)| r.conditional) || !out.forbidden.is_empty();
             if round > 0 && (suppose == Suppose::default() || !conditional || waiting.is_empty()) {
@@ -292,7 +289,14 @@ impl Bundle {
     }
 
     /// What a path costs this asker, and what they would still have to supply; or why it is none for this question.
-    fn price(&self, who: &Situation, ask: &Ask, tier: &Tier, cost: &PathCost, suppose: Suppose) -> Result<(Terms, Option<StepUp>), (Lost, String)> {
+    fn price(
+        &self,
+        who: &Situation,
+        ask: &Ask,
+        tier: &Tier,
+        cost: &PathCost,
+        suppose: Suppose,
+    ) -> Result<(Terms, Option<StepUp>), (Lost, String)> {
         match (&cost.break_glass, ask.break_glass) {
             (Some(_), false) => return Err((Lost::Emergency, "only for emergencies".to_owned())),
             (None, true) => return Err((Lost::Ordinary, "not for emergencies".to_owned())),
@@ -362,7 +366,10 @@ pub(crate) fn answer(weighed: &Weighed<'_>, who: &Situation, ask: &Ask) -> (Answ
         let policies = vec![best.rule.id.clone()];
         let terms = best.terms.clone();
         if terms.reason && !ask.reason_given {
-            return (deny(Reason::ReasonRequired, format!("`{}` is in the tier `{}`, which asks for one", ask.resource, terms.tier)), policies);
+            return (
+                deny(Reason::ReasonRequired, format!("`{}` is in the tier `{}`, which asks for one", ask.resource, terms.tier)),
+                policies,
+            );
         }
         let answer = match best.needs {
             Some(needs) => Answer::StepUp { needs, terms },

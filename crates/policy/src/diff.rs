@@ -13,12 +13,12 @@ use access::verdict::{Answer, StepUp, Terms};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::Bundle;
 use crate::explain::{say_needs, say_terms};
 use crate::may::{About, Act, Object};
 use crate::rights::added;
 use crate::situation::{Ask, Situation};
 use crate::words::access_id;
-use crate::Bundle;
 
 /// Which way something changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -46,9 +46,22 @@ pub struct Change {
     pub direction: Direction,
     /// In words.
     pub says: String,
+    /// The words before and after the resource, by which the printed form joins what differs in nothing else.
+    #[serde(skip)]
+    around: Option<(String, String, String)>,
 }
 
 impl Change {
+    /// `before` and `after` stand around the name of the resource, if it is about one.
+    fn new(who: &Username, what: String, direction: Direction, before: &str, resource: Option<&str>, after: &str) -> Self {
+        let says = match resource {
+            Some(resource) => format!("{before}`{resource}`{after}"),
+            None => format!("{before}{after}"),
+        };
+        let around = resource.map(|r| (before.to_owned(), r.to_owned(), after.to_owned()));
+        Self { who: who.clone(), what, direction, says, around }
+    }
+
     /// Whether somebody can do more than before.
     #[must_use]
     pub fn grants(&self) -> bool {
@@ -80,19 +93,29 @@ impl fmt::Display for Diff {
         if self.changes.is_empty() {
             return f.write_str("nobody gains or loses anything");
         }
-        let mut first = true;
-        self.changes.iter().try_for_each(|change| {
-            if !std::mem::take(&mut first) {
-                f.write_str("\n")?;
+        let mut lines: Vec<(Direction, Option<(&str, &str)>, Vec<&str>)> = Vec::new();
+        for change in &self.changes {
+            let around = change.around.as_ref().map(|(before, _, after)| (before.as_str(), after.as_str()));
+            let on = change.around.as_ref().map_or(change.says.as_str(), |(_, resource, _)| resource.as_str());
+            match lines.iter_mut().find(|(d, a, _)| *d == change.direction && a.is_some() && *a == around) {
+                Some((.., places)) => places.push(on),
+                None => lines.push((change.direction, around, vec![on])),
             }
-            let sign = match change.direction {
+        }
+        for (index, (direction, around, on)) in lines.into_iter().enumerate() {
+            let sign = match direction {
                 Direction::Gains => '+',
                 Direction::Loses => '-',
                 Direction::Eases => '<',
                 Direction::Tightens => '>',
             };
-            write!(f, "{sign} {}", change.says)
-        })
+            let end = if index == 0 { "" } else { "\n" };
+            match around {
+                Some((before, after)) => write!(f, "{end}{sign} {before}`{}`{after}", on.join("`, `"))?,
+                None => write!(f, "{end}{sign} {}", on.concat())?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +141,10 @@ impl FromStr for Declaration {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim().split_once(char::is_whitespace) {
             Some((who, what)) if !what.trim().is_empty() => Ok(Self { who: who.to_owned(), what: what.trim().to_owned() }),
-            _ => Err(format!("`{}` declares nothing; write `WHO WHAT`, as in `ana web-1+shell` or `* build-1+*`", crate::problem::shown(text))),
+            _ => Err(format!(
+                "`{}` declares nothing; write `WHO WHAT`, as in `ana web-1+shell` or `* build-1+*`",
+                crate::problem::shown(text)
+            )),
         }
     }
 }
@@ -126,8 +152,11 @@ impl FromStr for Declaration {
 /// Compares two bundles at `now`. `people`: whom to ask about; everybody either bundle names if there are none.
 #[must_use]
 pub fn diff(old: &Bundle, new: &Bundle, people: &[Username], now: Timestamp) -> Diff {
-    let everybody: BTreeSet<Username> =
-        if people.is_empty() { old.people().usernames().union(&new.people().usernames()).cloned().collect() } else { people.iter().cloned().collect() };
+    let everybody: BTreeSet<Username> = if people.is_empty() {
+        old.people().usernames().union(&new.people().usernames()).cloned().collect()
+    } else {
+        people.iter().cloned().collect()
+    };
     let moments = moments(old, new, now);
     let mut changes = Vec::new();
     if old.digest() != new.digest() {
@@ -178,12 +207,16 @@ fn accesses(old: &Bundle, new: &Bundle, person: &Username, moments: &[Timestamp]
                 let found = moments.iter().enumerate().find_map(|(index, now)| {
                     let (before, after) = (old.imagine(person, *now)?, new.imagine(person, *now)?);
                     let (direction, says) = compare(cost(old, &before, &ask), cost(new, &after, &ask))?;
-                    let when = if index == 0 { String::new() } else { format!(" (from {})", new.time_zone().to_datetime(*now).strftime("%Y-%m-%d %H:%M")) };
+                    let when = if index == 0 {
+                        String::new()
+                    } else {
+                        format!(" (from {})", new.time_zone().to_datetime(*now).strftime("%Y-%m-%d %H:%M"))
+                    };
                     Some((direction, format!("{says}{when}")))
                 });
                 if let Some((direction, says)) = found {
-                    let says = format!("`{person}`, `{role}` on `{resource}`{words}: {says}");
-                    out.push(Change { who: person.clone(), what: format!("{what}{way}"), direction, says });
+                    let (before, after) = (format!("`{person}`, `{role}` on "), format!("{words}: {says}"));
+                    out.push(Change::new(person, format!("{what}{way}"), direction, &before, Some(resource.as_str()), &after));
                 }
             }
             inside(old, new, person, &plain, moments, out);
@@ -204,7 +237,11 @@ fn compare(before: Option<(Terms, Option<StepUp>)>, after: Option<(Terms, Option
         (Some(before), Some(after)) => {
             let direction = if eases(&before.0, &after.0) { Direction::Eases } else { Direction::Tightens };
             let (was, is) = (told(&before), told(&after));
-            let says = if was == is { format!("changes in what stands behind it: {}", changed(&before.0, &after.0)) } else { format!("was {was}; is now {is}") };
+            let says = if was == is {
+                format!("changes in what stands behind it: {}", changed(&before.0, &after.0))
+            } else {
+                format!("was {was}; is now {is}")
+            };
             Some((direction, says))
         }
     }
@@ -289,24 +326,27 @@ fn inside(old: &Bundle, new: &Bundle, person: &Username, ask: &Ask, moments: &[T
     if !open(old, &before) || !open(new, &after) {
         return;
     }
-    let (Some(was), Some(is)) = (old.rights(&before, &ask.role, &ask.resource), new.rights(&after, &ask.role, &ask.resource)) else { return };
+    let (Some(was), Some(is)) = (old.rights(&before, &ask.role, &ask.resource), new.rights(&after, &ask.role, &ask.resource)) else {
+        return;
+    };
     for (direction, items, word) in [(Direction::Gains, added(&was, &is), "now also"), (Direction::Loses, added(&is, &was), "no longer")] {
         if !items.is_empty() {
-            let says = format!("`{person}`, inside `{}` on `{}`: {word} {}", ask.role, ask.resource, items.join(", "));
-            out.push(Change { who: person.clone(), what: format!("inside:{}", access_id(&ask.resource, &ask.role)), direction, says });
+            let (before, after) = (format!("`{person}`, inside `{}` on ", ask.role), format!(": {word} {}", items.join(", ")));
+            let what = format!("inside:{}", access_id(&ask.resource, &ask.role));
+            out.push(Change::new(person, what, direction, &before, Some(ask.resource.as_str()), &after));
         }
     }
 }
 
 fn acts(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut Vec<Change>) {
     let (Some(before), Some(after)) = (old.imagine(person, now), new.imagine(person, now)) else { return };
-    let mut tell = |what: String, words: String, was: bool, is: bool| {
-        let (direction, says) = match (was, is) {
-            (false, true) => (Direction::Gains, format!("`{person}` may now {words}")),
-            (true, false) => (Direction::Loses, format!("`{person}` may no longer {words}")),
+    let mut tell = |what: String, words: String, resource: Option<&str>, was: bool, is: bool| {
+        let (direction, may) = match (was, is) {
+            (false, true) => (Direction::Gains, "may now"),
+            (true, false) => (Direction::Loses, "may no longer"),
             _ => return,
         };
-        out.push(Change { who: person.clone(), what, direction, says });
+        out.push(Change::new(person, what, direction, &format!("`{person}` {may} {words}"), resource, ""));
     };
     // Somebody whom no policy names, so that only rights over others count.
     let Ok(nobody) = "somebody.else".parse::<Username>() else { return };
@@ -314,12 +354,13 @@ fn acts(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut
     for act in Act::all() {
         if matches!(act, Act::Administer(_)) {
             let (was, is) = (old.may(&before, act, &Object::Nothing).allowed, new.may(&after, act, &Object::Nothing).allowed);
-            tell(act.to_string(), format!("do `{act}`"), was, is);
+            tell(act.to_string(), format!("do `{act}`"), None, was, is);
             continue;
         }
         let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
         for resource in resources {
-            let roles = old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect::<BTreeSet<_>>();
+            let roles =
+                old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect::<BTreeSet<_>>();
             let may = |bundle: &Bundle, who: &Situation| {
                 roles.iter().any(|role| {
                     let about = About {
@@ -334,7 +375,7 @@ fn acts(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut
                 })
             };
             let (was, is) = (may(old, &before), may(new, &after));
-            tell(format!("{act}:{resource}"), format!("`{act}` what others do on `{resource}`"), was, is);
+            tell(format!("{act}:{resource}"), format!("`{act}` what others do on "), Some(resource.as_str()), was, is);
         }
     }
 }
@@ -356,11 +397,18 @@ fn seats(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mu
             let plan = bundle.plans().find(|p| p.name == name);
             plan.is_some_and(|p| p.stages.iter().flat_map(|s| s.seats.iter().chain(&s.escalate_to)).any(|seat| bundle.seated(who, seat)))
         };
-        let (direction, says) = match (seated(old, &before), seated(new, &after)) {
-            (false, true) => (Direction::Gains, format!("`{person}` may now agree under the plan `{name}`")),
-            (true, false) => (Direction::Loses, format!("`{person}` may no longer agree under the plan `{name}`")),
+        let (direction, may) = match (seated(old, &before), seated(new, &after)) {
+            (false, true) => (Direction::Gains, "may now"),
+            (true, false) => (Direction::Loses, "may no longer"),
             _ => continue,
         };
-        out.push(Change { who: person.clone(), what: format!("seat:{name}"), direction, says });
+        out.push(Change::new(
+            person,
+            format!("seat:{name}"),
+            direction,
+            &format!("`{person}` {may} agree under the plan `{name}`"),
+            None,
+            "",
+        ));
     }
 }

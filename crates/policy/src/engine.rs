@@ -224,7 +224,8 @@ impl Engine {
     /// If Cedar does not take it, which is a fault of ours: the answer is then no.
     pub(crate) fn question<'s>(&self, scene: &'s Scene, action: &str, context: Context) -> Result<Question<'s>, String> {
         let action = uid(&self.words.action, action);
-        let request = Request::new(scene.principal.clone(), action, scene.resource.clone(), context, self.checked()).map_err(|e| e.to_string())?;
+        let request =
+            Request::new(scene.principal.clone(), action, scene.resource.clone(), context, self.checked()).map_err(|e| e.to_string())?;
         Ok(Question { request, entities: &scene.entities })
     }
 

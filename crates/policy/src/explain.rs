@@ -7,11 +7,11 @@ use access::request::Asked;
 use access::verdict::{Answer, StepUp, Terms, TicketRule, Verdict};
 use serde::Serialize;
 
+use crate::Bundle;
 use crate::decide::{Door, people};
 use crate::facts::tiers::Tier;
 use crate::rights::in_short;
 use crate::situation::{Ask, Situation};
-use crate::Bundle;
 
 /// A decision, step by step. Printed, it is one sentence a line.
 #[derive(Debug, Clone, Serialize)]
@@ -82,7 +82,10 @@ impl Bundle {
         let ticket = ask.ticket.as_ref().map(|t| format!(" and the ticket `{t}`")).unwrap_or_default();
         let local = self.zone.to_datetime(who.now).strftime("%a %Y-%m-%d %H:%M").to_string();
         let zone = self.zone.iana_name().unwrap_or("UTC");
-        format!("`{}` asks{emergency} for `{}` on `{}` {length}, {reason}{ticket}, on {local} ({zone}).", who.username, ask.role, ask.resource)
+        format!(
+            "`{}` asks{emergency} for `{}` on `{}` {length}, {reason}{ticket}, on {local} ({zone}).",
+            who.username, ask.role, ask.resource
+        )
     }
 
     fn say_person(&self, who: &Situation) -> String {

@@ -30,5 +30,6 @@ pub use facts::tiers::Tier;
 pub use facts::windows::Window;
 pub use may::{About, Act, Noun, Object, Ruling};
 pub use problem::{Place, Problem, Problems};
+pub use rights::added as rights_added;
 pub use situation::{Ask, Situation};
 pub use words::SCHEMA;

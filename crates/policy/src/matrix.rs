@@ -10,10 +10,10 @@ use access::request::Asked;
 use access::verdict::{Answer, StepUp, Terms, TicketRule};
 use jiff::Timestamp;
 
+use crate::Bundle;
 use crate::may::{About, Act, Object};
 use crate::rights::in_short;
 use crate::situation::{Ask, Situation};
-use crate::Bundle;
 
 /// Prints what each of some people may do at each of some moments, in short form. What is the same for several roles,
 /// resources or nouns stands in one line; after the first moment only lines that were not printed before. Made for golden
@@ -105,9 +105,10 @@ fn cell(bundle: &Bundle, who: &Situation, ask: &Ask) -> Option<String> {
         Answer::Permit { terms } => format!("at once | {} | {via}", short(terms)),
         Answer::NeedsApproval { terms } => format!("asks    | {} | {via}", short(terms)),
         Answer::StepUp { needs, terms } => format!("step up ({}) | {} | {via}", step(needs), short(terms)),
-        Answer::Deny { reason: Reason::NoPath | Reason::NotBreakGlass | Reason::NotStanding | Reason::UnknownResource | Reason::UnknownRole, detail }
-            if !detail.contains("window") =>
-        {
+        Answer::Deny {
+            reason: Reason::NoPath | Reason::NotBreakGlass | Reason::NotStanding | Reason::UnknownResource | Reason::UnknownRole,
+            detail,
+        } if !detail.contains("window") => {
             return None;
         }
         Answer::Deny { reason, detail } => format!("no ({reason}): {detail}"),
@@ -177,12 +178,19 @@ fn acts(bundle: &Bundle, who: &Situation, people: &[Username], out: &mut Lines) 
         for of in std::iter::once(&who.username).chain(people.iter().find(|p| **p != who.username)) {
             let whose = if *of == who.username { "own" } else { "others'" };
             for resource in bundle.resources() {
-                let (Some(person), Some(role)) = (bundle.imagine(of, who.now), bundle.roles_for(&resource.name).first().map(|r| r.name.clone()))
+                let (Some(person), Some(role)) =
+                    (bundle.imagine(of, who.now), bundle.roles_for(&resource.name).first().map(|r| r.name.clone()))
                 else {
                     continue;
                 };
-                let about =
-                    About { person: person.id, username: of.clone(), owner: None, resource: resource.name.clone(), role, break_glass: false };
+                let about = About {
+                    person: person.id,
+                    username: of.clone(),
+                    owner: None,
+                    resource: resource.name.clone(),
+                    role,
+                    break_glass: false,
+                };
                 let mut objects = vec![
                     ("request", Object::Request(about.clone())),
                     ("session", Object::Session(about.clone())),

@@ -79,7 +79,10 @@ impl Reader<'_> {
         };
         for template in set.templates() {
             let at = self.text.find('?').unwrap_or(0);
-            self.sink.error(self.place(at), format!("the policy {} has slots (`?principal`); policies here stand for themselves", template.id()));
+            self.sink.error(
+                self.place(at),
+                format!("the policy {} has slots (`?principal`); policies here stand for themselves", template.id()),
+            );
         }
         let verdict = Validator::new(words.schema.clone()).validate(&set, ValidationMode::Strict);
         verdict.validation_errors().for_each(|e| self.diagnostic(e, true));
@@ -169,7 +172,12 @@ impl Reader<'_> {
         }
         for plan in &cost.approvals {
             if !self.names.plans.contains(plan.as_str()) {
-                self.sink.unknown(self.within(found, "@approval"), "approval plan", plan.as_str(), self.names.plans.iter().map(String::as_str));
+                self.sink.unknown(
+                    self.within(found, "@approval"),
+                    "approval plan",
+                    plan.as_str(),
+                    self.names.plans.iter().map(String::as_str),
+                );
             }
         }
         if let Some(window) = &cost.window
@@ -199,7 +207,8 @@ impl Reader<'_> {
             }
             Some(names) => {
                 if let Some(inside) = names.iter().find(|n| IN_SESSION.contains(&n.as_str())) {
-                    let says = format!("`{inside}` is a right inside a session; `roles.toml` alone gives these, policies may only `forbid` them");
+                    let says =
+                        format!("`{inside}` is a right inside a session; `roles.toml` alone gives these, policies may only `forbid` them");
                     self.sink.error(place, says);
                 } else if names.len() > 1 && names.iter().any(|n| n == "request") {
                     self.sink.error(place, "a path is a `permit` on `request` alone; write the other actions as a policy of their own");

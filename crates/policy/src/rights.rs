@@ -162,15 +162,16 @@ pub(crate) fn in_short(rights: &Rights) -> String {
     if out.is_empty() { "nothing".to_owned() } else { out.join(" ") }
 }
 
-/// What the second table allows that the first doesn't, one item each.
-pub(crate) fn added(before: &Rights, after: &Rights) -> Vec<String> {
+/// What the second table allows that the first doesn't, one item each, in words.
+///
+/// With the tables swapped it says what somebody lost: a session that stands on a right that is gone has to end.
+#[must_use]
+pub fn added(before: &Rights, after: &Rights) -> Vec<String> {
     let (Rights::Ssh(old), Rights::Ssh(new)) = (before, after);
     let mut out: Vec<String> = Vec::new();
-    for (was, is, word) in [
-        (old.shell, new.shell, "a shell"),
-        (old.pty, new.pty, "a terminal"),
-        (old.agent_forward, new.agent_forward, "the key agent"),
-    ] {
+    for (was, is, word) in
+        [(old.shell, new.shell, "a shell"), (old.pty, new.pty, "a terminal"), (old.agent_forward, new.agent_forward, "the key agent")]
+    {
         if is && !was {
             out.push(word.to_owned());
         }

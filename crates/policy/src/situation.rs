@@ -98,15 +98,7 @@ impl Ask {
     /// The ordinary question: for the default time, with a reason, without a ticket.
     #[must_use]
     pub fn plain(resource: ResourceName, role: RoleName) -> Self {
-        Self {
-            resource,
-            role,
-            asked: Asked::Default,
-            reason_given: true,
-            ticket: None,
-            break_glass: false,
-            limits: Limits::default(),
-        }
+        Self { resource, role, asked: Asked::Default, reason_given: true, ticket: None, break_glass: false, limits: Limits::default() }
     }
 }
 

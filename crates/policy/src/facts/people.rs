@@ -177,10 +177,15 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
         }
     }
     if people.is_empty() && shifts.is_empty() {
-        table.sink().error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people` or `[[on_call.shift]]`", name.value));
+        table
+            .sink()
+            .error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people` or `[[on_call.shift]]`", name.value));
     }
     if people.len() > 1 && (starts.is_none() || every.is_none()) {
-        table.sink().error(name.place.clone(), "a rotation of several people needs `starts` and `every`, as in `starts = 2026-01-05T09:00` and `every = \"7d\"`");
+        table.sink().error(
+            name.place.clone(),
+            "a rotation of several people needs `starts` and `every`, as in `starts = 2026-01-05T09:00` and `every = \"7d\"`",
+        );
     }
     let starts = match starts {
         None => DateTime::MIN,

@@ -53,7 +53,10 @@ impl FromStr for Address {
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         let host = bare.unwrap_or(host);
-        if host.is_empty() || (bare.is_none() && host.contains(':')) || !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:%".contains(c)) {
+        if host.is_empty()
+            || (bare.is_none() && host.contains(':'))
+            || !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:%".contains(c))
+        {
             return Err(bad());
         }
         let port = port.parse().ok().filter(|p| *p != 0).ok_or_else(bad)?;
@@ -258,7 +261,11 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         default_role: default_role.as_ref().map(|r| r.value.clone()),
         login,
     };
-    let source =
-        ResourceSource { resource, tier: tier.map(|t| t.place), owner: owner.map(|o| o.place), default_role: default_role.map(|r| r.place) };
+    let source = ResourceSource {
+        resource,
+        tier: tier.map(|t| t.place),
+        owner: owner.map(|o| o.place),
+        default_role: default_role.map(|r| r.place),
+    };
     Some((name, source))
 }

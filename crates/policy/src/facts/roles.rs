@@ -82,7 +82,10 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
             rights
         });
         if ssh.is_none() && !table.has("ssh") {
-            table.sink().error(table.place(), "`ssh` is missing here: the table of what the role may do, as in `ssh = { shell = true, pty = true }`");
+            table.sink().error(
+                table.place(),
+                "`ssh` is missing here: the table of what the role may do, as in `ssh = { shell = true, pty = true }`",
+            );
         }
         let name = name?;
         let role = Role {
@@ -121,7 +124,10 @@ fn read_exec(table: &Table<'_>) -> ExecRights {
         "any" => ExecRights::Any,
         "none" => ExecRights::None,
         other => {
-            let says = format!("`exec` is `any`, `none` or a list of whole commands, not `{}`; for one command write `exec = [\"…\"]`", shown(other));
+            let says = format!(
+                "`exec` is `any`, `none` or a list of whole commands, not `{}`; for one command write `exec = [\"…\"]`",
+                shown(other)
+            );
             table.sink().error(word.place, says);
             ExecRights::None
         }

@@ -215,7 +215,9 @@ fn read(table: &Table<'_>, zone: &TimeZone) -> Option<(At<WindowName>, Window)> 
         }
     }
     if weekly.is_empty() && dates.is_empty() {
-        table.sink().error(name.place.clone(), format!("the window `{}` has neither `weekly` nor `dates`, so it would never open", name.value));
+        table
+            .sink()
+            .error(name.place.clone(), format!("the window `{}` has neither `weekly` nor `dates`, so it would never open", name.value));
     }
     let window = Window { name: name.value.clone(), description, weekly, dates };
     Some((name, window))
@@ -240,7 +242,9 @@ mod tests {
         );
         let open = |at: &str| hours.is_open(at.parse().unwrap(), &zone);
         // A Monday in winter (UTC+1) and one in summer (UTC+2).
-        assert!(!open("2026-11-23T07:59:59Z") && open("2026-11-23T08:00:00Z") && open("2026-11-23T15:59:59Z") && !open("2026-11-23T16:00:00Z"));
+        assert!(
+            !open("2026-11-23T07:59:59Z") && open("2026-11-23T08:00:00Z") && open("2026-11-23T15:59:59Z") && !open("2026-11-23T16:00:00Z")
+        );
         assert!(open("2026-07-06T07:00:00Z") && !open("2026-07-06T15:00:00Z"));
         assert!(!open("2026-11-24T10:00:00Z"));
         let next = hours.opens_next("2026-11-23T16:00:00Z".parse().unwrap(), &zone);
@@ -254,7 +258,11 @@ mod tests {
             "[[window]]\nname = \"n\"\nweekly = [{ days = [\"sat\"], from = \"22:00\", to = \"04:00\" }]\ndates = [{ from = 2026-12-20, to = 2027-01-03T12:00 }]\n",
         );
         let open = |at: &str| night.is_open(at.parse().unwrap(), &zone);
-        assert!(open("2026-11-21T22:00:00Z") && open("2026-11-22T03:59:00Z") && !open("2026-11-22T04:00:00Z") && !open("2026-11-21T03:00:00Z"));
-        assert!(!open("2026-12-19T21:59:59Z") && open("2026-12-20T00:00:00Z") && open("2027-01-03T11:59:59Z") && !open("2027-01-03T12:00:00Z"));
+        assert!(
+            open("2026-11-21T22:00:00Z") && open("2026-11-22T03:59:00Z") && !open("2026-11-22T04:00:00Z") && !open("2026-11-21T03:00:00Z")
+        );
+        assert!(
+            !open("2026-12-19T21:59:59Z") && open("2026-12-20T00:00:00Z") && open("2027-01-03T11:59:59Z") && !open("2027-01-03T12:00:00Z")
+        );
     }
 }

@@ -59,7 +59,11 @@ fn every_policy_and_every_annotation_of_the_example_changes_the_matrix() {
             let own = &text[start..end];
             check(format!("policy {}", own.lines().next().unwrap()), file, format!("{}{}", &text[..start], &text[end..]));
             for line in own.lines().take_while(|l| l.starts_with('@')) {
-                check(format!("{line} of {}", own.lines().next().unwrap()), file, format!("{}{}{}", &text[..start], own.replacen(line, "", 1), &text[end..]));
+                check(
+                    format!("{line} of {}", own.lines().next().unwrap()),
+                    file,
+                    format!("{}{}{}", &text[..start], own.replacen(line, "", 1), &text[end..]),
+                );
             }
         }
     }
