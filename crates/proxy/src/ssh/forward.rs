@@ -97,6 +97,10 @@ async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
 ///
 /// A client may ask for this before anything else; then the door has to be open already, since nobody could be asked here.
 pub(crate) async fn listen(visit: &Arc<Visit>, address: &str, port: u32) -> Option<u32> {
+    // While a channel asks at the door, waiting for it here would stop the very connection it asks over.
+    if visit.live().is_none() && visit.entering.try_lock().is_err() {
+        return None;
+    }
     let live = tokio::time::timeout(ANSWER, enter(visit)).await.ok()??;
     // The empty address and `*` mean all; a wildcard in the rights does not cover them.
     let allowed = u16::try_from(port).is_ok_and(|p| {
