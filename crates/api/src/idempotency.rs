@@ -102,6 +102,7 @@ impl Remembered {
 }
 
 /// A key that was taken; given back unless it is settled.
+#[derive(Debug)]
 struct Taken {
     repeats: Arc<Repeats>,
     key: Option<Key>,
@@ -223,7 +224,7 @@ mod tests {
         let ben: PrincipalId = UserId::generate(noon()).into();
         let key = |who| (who, "k-1".to_owned());
 
-        let taken = repeats.begin(key(ana), asked("a"), noon()).ok().expect("fresh");
+        let taken = repeats.begin(key(ana), asked("a"), noon()).expect("fresh");
         let running = repeats.begin(key(ana), asked("a"), noon()).err().expect("taken");
         assert!(matches!(running, Ok(Outcome::Running)));
         taken.settle(answer("first"));
@@ -252,7 +253,7 @@ mod tests {
         let repeats = Arc::new(Repeats::default());
         let ana: PrincipalId = UserId::generate(noon()).into();
         for n in 0..3 * ROOM {
-            let taken = repeats.begin((ana, n.to_string()), asked("a"), noon()).ok().expect("fresh");
+            let taken = repeats.begin((ana, n.to_string()), asked("a"), noon()).expect("fresh");
             taken.settle(answer("x"));
         }
         repeats.with(|all| assert!(all.known.len() <= ROOM && all.order.len() <= ROOM));

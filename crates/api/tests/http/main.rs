@@ -1,5 +1,7 @@
 //! The API from outside: a gate of the example company, served on loopback, and named people with a plain HTTP client.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
 mod asking;
 mod refusals;
 mod repeating;
