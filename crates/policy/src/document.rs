@@ -227,7 +227,7 @@ impl<'d> Table<'d> {
         let asked = self.asked.into_inner();
         for key in self.table.keys() {
             let name: &str = key.get_ref();
-            if asked.iter().any(|a| *a == name) {
+            if asked.contains(&name) {
                 continue;
             }
             let hint = match nearest(name, asked.iter().copied()) {
