@@ -1,6 +1,7 @@
 //! Joining a gate, and a fresh SSH certificate: what a person does before `ssh` works.
 //!
-//! The key pair is made here and its private half stays here. Only the certificate is renewed; it is short-lived.
+//! The key pair is made here and its private half stays here. Each sign-in makes a new pair, so that nothing that is worth
+//! anything for longer than a certificate lies on a laptop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,16 @@ use api::types::keys::{IssuedCertificate, NewCertificate};
 use api::types::users::{AcceptInvitation, Accepted};
 use clap::Args;
 use ssh_key::private::Ed25519Keypair;
-use ssh_key::{Certificate, LineEnding, PrivateKey, PublicKey};
+use ssh_key::{Certificate, LineEnding, PrivateKey};
 
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::client::settings::{self, Settings, write_private};
 use crate::client::{Client, Reply};
 use crate::output::{Tone, note};
+
+/// Marks a key that was made here.
+const COMMENT: &str = "tidegate login";
 
 /// Where the key pair and certificate are.
 #[derive(Debug, Clone, Args)]
@@ -108,7 +112,7 @@ impl Join {
 }
 
 impl Login {
-    /// Gets a fresh certificate for the key there is.
+    /// Gets a fresh key and certificate.
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let client = context.client()?;
         let key = self.files.key()?;
@@ -126,50 +130,62 @@ fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) ->
     Ok(Exit::Done)
 }
 
-/// Has the public half of `key` signed, making the pair first if it is not there.
+/// Makes a new key pair, has its public half signed, and puts both in the place of those before.
 async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow::Result<Reply<IssuedCertificate>> {
-    let public = match fs::read_to_string(key) {
-        Ok(text) => PrivateKey::from_openssh(&text)
-            .with_context(|| format!("`{}` is no SSH private key; move it away, and a new one is made", key.display()))?
-            .public_key()
-            .clone(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_pair(key)?,
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", key.display())),
-    };
-    let wanted = NewCertificate { public_key: public.to_openssh()?, duration };
+    refuse_foreign(key)?;
+    let private = make_pair();
+    let wanted = NewCertificate { public_key: private.public_key().to_openssh()?, duration };
     let reply: Reply<IssuedCertificate> = client.post("/certificates", &wanted).await?;
     // What a gate sends is written to where `ssh` reads it, so it has to be a certificate of this key and nothing else.
     let certificate = Certificate::from_openssh(&reply.value.certificate).context("the gate sent something that is no certificate")?;
-    if certificate.public_key() != public.key_data() {
+    if certificate.public_key() != private.public_key().key_data() {
         bail!("the gate sent a certificate of another key; tell its administrator");
     }
+    write_private(key, private.to_openssh(LineEnding::LF)?.as_bytes())?;
+    write_private(&beside(key, ".pub"), format!("{}\n", private.public_key().to_openssh()?).as_bytes())?;
     write_private(&SshFiles::certificate(key), format!("{}\n", certificate.to_openssh()?).as_bytes())?;
     Ok(reply)
 }
 
-fn make_pair(key: &Path) -> anyhow::Result<PublicKey> {
+/// A key that was not made here is never overwritten.
+fn refuse_foreign(key: &Path) -> anyhow::Result<()> {
+    let text = match fs::read_to_string(key) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", key.display())),
+    };
+    match PrivateKey::from_openssh(&text) {
+        Ok(private) if private.comment().as_bytes() == COMMENT.as_bytes() => Ok(()),
+        _ => bail!("`{}` is not a key that `tidegate login` made; move it away, or name another directory with `--ssh-dir`", key.display()),
+    }
+}
+
+fn make_pair() -> PrivateKey {
     let seed = Secret::new(rand::random::<[u8; 32]>());
     let mut private = PrivateKey::from(Ed25519Keypair::from_seed(seed.expose()));
-    private.set_comment("tidegate");
-    write_private(key, private.to_openssh(LineEnding::LF)?.as_bytes())?;
-    write_private(&beside(key, ".pub"), format!("{}\n", private.public_key().to_openssh()?).as_bytes())?;
-    note(format!("A new key pair is in {}.", key.display()));
-    Ok(private.public_key().clone())
+    private.set_comment(COMMENT);
+    private
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_private_key_is_for_its_owner_alone() {
+    fn a_key_that_was_not_made_here_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let key = dir.path().join("ssh").join("tidegate");
-        let public = make_pair(&key).unwrap();
-        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = PrivateKey::from_openssh(fs::read(&key).unwrap()).unwrap();
-        assert_eq!(read.public_key().key_data(), public.key_data());
-        assert_ne!(make_pair(&dir.path().join("other")).unwrap().key_data(), public.key_data());
+        let key = dir.path().join("tidegate");
+        refuse_foreign(&key).unwrap();
+        let mut pair = make_pair();
+        fs::write(&key, pair.to_openssh(LineEnding::LF).unwrap()).unwrap();
+        refuse_foreign(&key).unwrap();
+        pair.set_comment("ana's own");
+        fs::write(&key, pair.to_openssh(LineEnding::LF).unwrap()).unwrap();
+        assert!(refuse_foreign(&key).unwrap_err().to_string().contains("move it away"));
+    }
+
+    #[test]
+    fn each_sign_in_has_a_key_of_its_own() {
+        assert_ne!(make_pair().public_key().key_data(), make_pair().public_key().key_data());
     }
 }

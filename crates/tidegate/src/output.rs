@@ -217,7 +217,7 @@ impl Output {
     /// # Errors
     /// If stdout is gone.
     pub fn facts(&self, facts: &[(&str, String)]) -> io::Result<()> {
-        let shown: Vec<_> = facts.iter().filter(|(_, value)| !value.is_empty()).collect();
+        let shown: Vec<&(&str, String)> = facts.iter().filter(|(_, value)| !value.is_empty()).collect();
         let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let mut out = io::stdout().lock();
         for (name, value) in shown {

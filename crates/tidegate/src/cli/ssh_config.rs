@@ -67,7 +67,11 @@ impl SshConfig {
         write_private(&dir.join("tidegate_config"), config.as_bytes())?;
         include(&dir.join("config"))?;
         let count = resources.value.items.iter().filter(|r| r.kind == "ssh").count();
-        note(format!("{count} resources are in {}; `ssh NAME.tide` works now.", dir.join("tidegate_config").display()));
+        let file = dir.join("tidegate_config");
+        match count {
+            0 => note(format!("{} is written, but no resource is open to you yet.", file.display())),
+            n => note(format!("{} has {n} {}; `ssh NAME.tide` works now.", file.display(), if n == 1 { "resource" } else { "resources" })),
+        }
         Ok(Exit::Done)
     }
 }

@@ -70,13 +70,14 @@ impl UserCommand {
             Self::Show { who: None } => {
                 let reply: Reply<Me> = client.get("/me", &()).await?;
                 context.print(&reply, |output, me| {
-                    show(output, &me.user)?;
                     let scopes: Vec<String> = me.scopes.iter().map(ToString::to_string).collect();
-                    output.facts(&[
-                        ("proved by", me.mfa.to_string()),
-                        ("this sign-in may", scopes.join(", ")),
+                    let mut shown = facts(output, &me.user);
+                    shown.extend([
+                        ("second factor", me.mfa.to_string()),
+                        ("sign-in may", scopes.join(", ")),
                         ("administers", me.administers.join(", ")),
-                    ])
+                    ]);
+                    output.facts(&shown)
                 })
             }
             Self::Show { who: Some(who) } => {
@@ -148,8 +149,12 @@ async fn named(client: &Client, username: &Username) -> anyhow::Result<Option<Us
 }
 
 pub(crate) fn show(output: &Output, user: &User) -> io::Result<()> {
+    output.facts(&facts(output, user))
+}
+
+fn facts(output: &Output, user: &User) -> Vec<(&'static str, String)> {
     let groups: Vec<String> = user.groups.iter().map(ToString::to_string).collect();
-    output.facts(&[
+    vec![
         ("id", user.id.to_string()),
         ("user", user.username.to_string()),
         ("name", user.display_name.clone().unwrap_or_default()),
@@ -157,7 +162,7 @@ pub(crate) fn show(output: &Output, user: &User) -> io::Result<()> {
         ("owner", user.owner.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("groups", groups.join(", ")),
         ("known since", output.at(user.created_at)),
-    ])
+    ]
 }
 
 fn show_code(output: &Output, client: &Client, invited: &Invited, own_ca: bool) -> io::Result<()> {
