@@ -225,13 +225,13 @@ mod tests {
         let key = |who| (who, "k-1".to_owned());
 
         let taken = repeats.begin(key(ana), asked("a"), noon()).expect("fresh");
-        let running = repeats.begin(key(ana), asked("a"), noon()).err().expect("taken");
+        let running = repeats.begin(key(ana), asked("a"), noon()).expect_err("taken");
         assert!(matches!(running, Ok(Outcome::Running)));
         taken.settle(answer("first"));
 
-        let again = repeats.begin(key(ana), asked("a"), noon()).err().expect("taken");
+        let again = repeats.begin(key(ana), asked("a"), noon()).expect_err("taken");
         assert!(matches!(again, Ok(Outcome::Kept { body, .. }) if body == "first"));
-        let other = repeats.begin(key(ana), asked("b"), noon()).err().expect("taken");
+        let other = repeats.begin(key(ana), asked("b"), noon()).expect_err("taken");
         assert_eq!(other.err().map(|refusal| refusal.reason), Some(Reason::KeyReused));
         assert!(repeats.begin(key(ben), asked("b"), noon()).is_ok(), "keys of two people never meet");
 

@@ -6,6 +6,7 @@ mod asking;
 mod refusals;
 mod repeating;
 mod serving;
+mod sessions;
 mod signing_in;
 mod streams;
 

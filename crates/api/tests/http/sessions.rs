@@ -1,0 +1,112 @@
+//! Sessions over HTTP: listed, watched, ended, read, and taken away as evidence.
+
+use std::time::Duration;
+
+use access::session::{ClosedSession, EndReason, Protocol, Standing};
+use evidence::recording::{Direction, Frame, FrameKind};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use workflow::open::Opened;
+
+use crate::{Served, read};
+
+/// Ana on the build machine.
+async fn open(served: &Served) -> Opened {
+    let ana = served.test.person("ana");
+    served.test.gate.submit(ana, testkit::gate::ask("build-1", "shell")).await.unwrap();
+    served.test.gate.open(ana, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap()
+}
+
+fn shown(text: &'static str) -> Frame {
+    Frame { at_us: 1, channel: 0, direction: Direction::Output, kind: FrameKind::Bytes, bytes: text.into() }
+}
+
+// covers: SES-1, B5, EV-3, F4 (api)
+#[tokio::test]
+async fn carla_watches_ends_reads_and_exports_a_session_and_frank_learns_nothing() {
+    let served = Served::start().await;
+    let (ana, carla, frank) = (served.person("ana").await, served.person("carla").await, served.person("frank").await);
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+
+    // It is listed to who may see it.
+    let listed = |list: Value| list["items"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(listed(ana.get("/sessions?state=live").await.1), [session.to_string()]);
+    assert_eq!(listed(carla.get("/sessions?all=true").await.1), [session.to_string()]);
+    assert!(listed(frank.get("/sessions?all=true").await.1).is_empty());
+
+    // Carla watches; Frank does not even learn that it exists.
+    let mut view = carla.call(Method::GET, &format!("/sessions/{session}/watch")).send().await.unwrap();
+    assert_eq!(view.status(), StatusCode::OK);
+    for path in ["", "/watch", "/recording"] {
+        assert_eq!(frank.get(&format!("/sessions/{session}{path}")).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    opened.recording.record(shown("hello\r\n")).await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("aGVsbG8NCg==") {
+        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        seen.push_str(&String::from_utf8_lossy(&chunk.expect("the stream goes on")));
+    }
+    assert!(seen.contains("event: frame\n"), "{seen}");
+
+    // She ends it; its relay sees the cut and confirms.
+    let gate = served.test.gate.clone();
+    let relay = tokio::spawn(async move {
+        let Opened { mut standing, recording, .. } = opened;
+        standing.wait_for(|now| matches!(now, Standing::Cut(_))).await.unwrap();
+        let closed = recording.close("killed", 2).await.unwrap();
+        let digest = closed.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let recording = Some((closed.chunks, digest));
+        gate.close(ClosedSession { session, end: EndReason::Killed, confirmed: true, bytes_up: 0, bytes_down: 7, recording }).await;
+    });
+    let (status, cut) = carla.post(&format!("/sessions/{session}/kill"), json!({ "reason": "enough" })).await;
+    assert_eq!((status, &cut["confirmed"]), (StatusCode::OK, &json!([session.to_string()])), "{cut}");
+    relay.await.unwrap();
+    let (_, ended) = ana.get(&format!("/sessions/{session}")).await;
+    assert_eq!((&ended["state"], &ended["end"]), (&json!("ended"), &json!("killed")));
+
+    // What passed is read back, and shown as a terminal would.
+    let recording = carla.call(Method::GET, &format!("/sessions/{session}/recording")).send().await.unwrap();
+    assert_eq!(recording.headers()["content-type"], "application/x-ndjson");
+    let text = recording.text().await.unwrap();
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["direction"], &first["data"]), (&json!("output"), &json!("aGVsbG8NCg==")));
+    let cast =
+        carla.call(Method::GET, &format!("/sessions/{session}/recording?format=asciicast")).send().await.unwrap().text().await.unwrap();
+    assert!(cast.starts_with("{\"version\"") && cast.contains("hello"), "{cast}");
+
+    // And taken away.
+    let export = carla.call(Method::POST, "/evidence/export").json(&json!({ "session": session })).send().await.unwrap();
+    assert_eq!((export.status(), export.headers()["content-type"].as_bytes()), (StatusCode::OK, &b"application/octet-stream"[..]));
+    assert!(export.bytes().await.unwrap().len() > 1000);
+    let left = std::fs::read_dir(served.test.dir()).unwrap().filter_map(Result::ok);
+    assert!(!left.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("export-")), "nothing is left behind");
+    let refused = ana.call(Method::POST, "/evidence/export").json(&json!({ "session": session })).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let (status, unclear) = read(carla.call(Method::POST, "/evidence/export").json(&json!({})).send().await.unwrap()).await;
+    assert_eq!((status, &unclear["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+}
+
+// covers: B5, D2 (api)
+#[tokio::test]
+async fn a_watcher_who_loses_the_right_sees_nothing_more() {
+    let served = Served::start().await;
+    let carla = served.person("carla").await;
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+    let mut view = carla.call(Method::GET, &format!("/sessions/{session}/watch")).send().await.unwrap();
+    assert_eq!(view.status(), StatusCode::OK);
+
+    let mut files = served.test.gate.bundle().files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    files.insert("people.toml".into(), people.replace("members = [\"carla\"]", "members = [\"eve\"]").into_bytes());
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    let mut seen = String::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+        while let Some(chunk) = view.chunk().await.unwrap() {
+            seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    });
+    assert!(ended.await.is_ok(), "the watcher still watches");
+    assert!(seen.contains("event: withdrawn\n"), "{seen}");
+}
