@@ -4,6 +4,7 @@ pub mod lines;
 pub mod settings;
 pub mod sse;
 
+use std::error::Error;
 use std::time::Duration;
 
 use access::secret::Secret;
@@ -259,18 +260,16 @@ impl Client {
 }
 
 /// What is wrong with the certificate, if that is why nothing came of a call.
-fn untrusted(error: &reqwest::Error) -> Option<String> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // hyper and tokio wrap what TLS says in errors of input and output, whose `source` leaves the wrapped one out.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref());
-        let inner = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(why)) = inner.or_else(|| error.downcast_ref()) {
-            return Some(why.to_string());
-        }
-        cause = error.source();
+fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+        return Some(why.to_string());
     }
-    None
+    // The `source` of an error of input and output leaves out what it wraps, and these wrap each other.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(inner) => untrusted(inner),
+        None => error.source().and_then(untrusted),
+    }
 }
 
 /// A key under which one call counts once, however often it arrives.
@@ -278,3 +277,6 @@ fn fresh_key() -> String {
     let random: u128 = rand::random();
     format!("{random:032x}")
 }
+
+#[cfg(test)]
+mod tests;

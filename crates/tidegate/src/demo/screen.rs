@@ -34,7 +34,7 @@ fn text(ready: &Ready) -> String {
          \n\
          4. Eve, the auditor, proves all of it from a file, without the gate:\n\
          \n\
-         \x20    {people}/eve/tidegate evidence export --session ses_… --output proof.tar\n\
+         \x20    {people}/eve/tidegate evidence export --session ses_… proof.tar\n\
          \x20    {people}/eve/tidegate evidence verify proof.tar --key {key}\n",
         api = ready.api,
         host = ready.ssh.host,

@@ -16,18 +16,17 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The demo; its server and target are ended when dropped.
 pub struct Demo {
     child: Child,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     pub ready: Value,
 }
 
 impl Demo {
     /// Starts one and waits until everything answers.
     pub fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("demo-").tempdir().unwrap();
-        Self::start_in(dir)
+        Self::start_in(Arc::new(tempfile::Builder::new().prefix("demo-").tempdir().unwrap()))
     }
 
-    fn start_in(dir: TempDir) -> Self {
+    fn start_in(dir: Arc<TempDir>) -> Self {
         let ready_file = dir.path().join("ready.json");
         let _ = fs::remove_file(&ready_file);
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
@@ -58,7 +57,8 @@ impl Demo {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         end_target(&self.dir.path().join("demo"));
-        let Self { dir, .. } = unsafe_parts(self);
+        let dir = Arc::clone(&self.dir);
+        drop(self);
         Self::start_in(dir)
     }
 
@@ -174,17 +174,6 @@ impl Drop for Demo {
         let _ = self.child.wait();
         end_target(&self.dir.path().join("demo"));
     }
-}
-
-/// Moves the directory out of a demo whose processes are gone already.
-fn unsafe_parts(demo: Demo) -> Parts {
-    let mut demo = std::mem::ManuallyDrop::new(demo);
-    let empty = tempfile::tempdir().unwrap();
-    Parts { dir: std::mem::replace(&mut demo.dir, empty) }
-}
-
-struct Parts {
-    dir: TempDir,
 }
 
 /// Ends the target of a demo that could not do it itself.

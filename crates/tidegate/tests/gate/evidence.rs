@@ -26,7 +26,7 @@ fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
     let id = session["id"].as_str().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("proof.tar");
-    let exported = demo.tidegate("eve", &["evidence", "export", "--session", id, "--output", file.to_str().unwrap()]);
+    let exported = demo.tidegate("eve", &["evidence", "export", "--session", id, file.to_str().unwrap()]);
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let key = demo.ready["checkpoint_verifier"].as_str().unwrap();
     let good = verify(&file, key);
@@ -43,7 +43,7 @@ fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
     let bad = verify(&file, key);
     assert!(!bad.status.success());
     // Who may not export, can't; and can't tell whether it exists.
-    let refused = demo.tidegate("frank", &["evidence", "export", "--session", id, "--output", dir.path().join("x").to_str().unwrap()]);
+    let refused = demo.tidegate("frank", &["evidence", "export", "--session", id, dir.path().join("x").to_str().unwrap()]);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no such thing"), "{}", String::from_utf8_lossy(&refused.stderr));
 }
