@@ -65,8 +65,7 @@ async fn checkpoint(State(state): State<ApiState>, Reads(_caller): Reads) -> Ans
 #[utoipa::path(post, path = "/audit/replay", tag = "audit", responses((status = 200, body = Replayed)))]
 async fn replay(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer<Json<Replayed>> {
     state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
-    let gate = &state.gate;
-    let replay = gate.store().replay(|row| gate.keyring().row_digest(row).unwrap_or_default()).await?;
+    let replay = state.gate.replay().await?;
     let differences = replay.differences.iter().map(|difference| Difference {
         table: difference.table.to_owned(),
         key: difference.key.clone(),
