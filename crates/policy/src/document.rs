@@ -8,7 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{Place, Sink, nearest, shown};
+use crate::problem::{Place, Sink, line_starts, nearest, shown};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub(crate) struct At<T> {
 pub(crate) struct Document<'a> {
     file: Arc<str>,
     text: &'a str,
+    lines: Vec<usize>,
     root: Spanned<DeTable<'a>>,
     sink: &'a Sink,
 }
@@ -41,7 +42,7 @@ impl<'a> Document<'a> {
             let at = error.span().map_or_else(|| Place::file(&file), |s| Place::at(&file, text, s.start));
             sink.error(at, error.message().trim_end_matches('.').replace('\n', "; "));
         }
-        Some(Self { file, text, root, sink })
+        Some(Self { file, text, lines: line_starts(text), root, sink })
     }
 
     pub(crate) fn root(&self) -> Table<'_> {
@@ -49,7 +50,7 @@ impl<'a> Document<'a> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        Place::at(&self.file, self.text, offset)
+        Place::by_lines(&self.file, self.text, &self.lines, offset)
     }
 }
 

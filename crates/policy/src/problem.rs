@@ -25,11 +25,24 @@ impl Place {
     /// A byte offset in a file.
     pub(crate) fn at(file: &Arc<str>, text: &str, offset: usize) -> Self {
         let before = text.get(..offset.min(text.len())).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |n| n + 1);
-        let column = before.get(start..).map_or(0, |s| s.chars().count()) + 1;
+        Self::on(file, text, before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |n| n + 1), offset)
+    }
+
+    /// A byte offset in a file whose line starts are known.
+    pub(crate) fn by_lines(file: &Arc<str>, text: &str, starts: &[usize], offset: usize) -> Self {
+        let line = starts.partition_point(|start| *start <= offset).max(1);
+        Self::on(file, text, line, starts.get(line - 1).copied().unwrap_or(0), offset)
+    }
+
+    fn on(file: &Arc<str>, text: &str, line: usize, start: usize, offset: usize) -> Self {
+        let column = text.get(start..offset.min(text.len())).map_or(0, |s| s.chars().count()) + 1;
         Self { file: Arc::clone(file), line: Some(line), column: Some(column) }
     }
+}
+
+/// The byte offsets at which the lines of a text start.
+pub(crate) fn line_starts(text: &str) -> Vec<usize> {
+    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
 }
 
 impl fmt::Display for Place {

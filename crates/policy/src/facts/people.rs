@@ -187,6 +187,9 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
             "a rotation of several people needs `starts` and `every`, as in `starts = 2026-01-05T09:00` and `every = \"7d\"`",
         );
     }
+    if let Some(every) = every.as_ref().filter(|e| e.value == Span::default()) {
+        table.sink().error(every.place.clone(), "a turn of no length is nobody's; write `every = \"7d\"`");
+    }
     let starts = match starts {
         None => DateTime::MIN,
         Some(at) => at.value.resolve(&zone).map_or(DateTime::MIN, |t| zone.to_datetime(t)),

@@ -165,12 +165,13 @@ impl FromStr for Clock {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("`{}` is no time of day; write it like `09:00`, at most `24:00`", shown(text));
         let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
-        let (hour, minute) = match (hour.parse::<i32>(), minute.get(..2).unwrap_or(minute).parse::<i32>()) {
-            (Ok(hour), Ok(minute)) => (hour, minute),
-            _ => return Err(bad()),
-        };
-        let total = hour * 60 + minute;
-        if (0..24).contains(&hour) && (0..60).contains(&minute) || total == 1440 { Ok(Self(total)) } else { Err(bad()) }
+        // A time of TOML itself has seconds; only whole minutes count.
+        let minute = minute.strip_suffix(":00").unwrap_or(minute);
+        let number = |part: &str| if part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()) { part.parse::<i32>().ok() } else { None };
+        match (number(hour), number(minute)) {
+            (Some(hour), Some(minute)) if (hour < 24 && minute < 60) || (hour, minute) == (24, 0) => Ok(Self(hour * 60 + minute)),
+            _ => Err(bad()),
+        }
     }
 }
 
