@@ -94,7 +94,6 @@ pub struct Output {
     terminal: bool,
     colour: bool,
     zone: TimeZone,
-    now: Timestamp,
 }
 
 impl Output {
@@ -103,7 +102,7 @@ impl Output {
     pub fn of_process(json: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { json, terminal, colour, zone: TimeZone::system(), now: time::now() }
+        Self { json, terminal, colour, zone: TimeZone::system() }
     }
 
     /// Whether the API's JSON is wanted.
@@ -121,7 +120,7 @@ impl Output {
     /// A time, local and relative.
     #[must_use]
     pub fn at(&self, at: Timestamp) -> String {
-        time::local(at, self.now, &self.zone)
+        time::local(at, time::now(), &self.zone)
     }
 
     /// A time that may not be there.
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_table_is_plain_and_inert_where_nobody_looks() {
-        let output = Output { json: false, terminal: false, colour: false, zone: TimeZone::UTC, now: Timestamp::UNIX_EPOCH };
+        let output = Output { json: false, terminal: false, colour: false, zone: TimeZone::UTC };
         let rows = vec![
             vec!["req_1".into(), Field::state("pending"), "disk \x1b[31mfull".into()],
             vec!["req_22".into(), Field::state("approved"), "two\nlines".into()],
