@@ -159,7 +159,9 @@ impl ApprovedRequest {
     pub fn by_people(request: RequestRow, votes: &[VoteRow]) -> Result<Self, Vec<u32>> {
         let counted: Vec<&VoteRow> = votes
             .iter()
-            .filter(|v| v.request == request.id && v.revision == request.revision && v.decision == Decision::Approve && v.voter != request.person)
+            .filter(|v| {
+                v.request == request.id && v.revision == request.revision && v.decision == Decision::Approve && v.voter != request.person
+            })
             .collect();
         let counts: Vec<u32> = request.terms.approvals.iter().flat_map(|p| &p.stages).map(|s| s.count).collect();
         let voters: Vec<&[usize]> = counted.iter().map(|v| v.stages.0.as_slice()).collect();

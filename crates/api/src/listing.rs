@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use store::Page;
+use workflow::read::Page;
 
 use crate::problem::Refused;
 use crate::types;

@@ -62,8 +62,8 @@ impl From<Reason> for Refused {
     }
 }
 
-impl From<store::StoreError> for Refused {
-    fn from(error: store::StoreError) -> Self {
+impl From<workflow::read::StoreError> for Refused {
+    fn from(error: workflow::read::StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the store did not answer");
         Reason::StoreUnavailable.into()
     }

@@ -11,8 +11,8 @@ use access::request::{Asked, RequestRow};
 use access::review::ReviewRow;
 use access::session::SessionRow;
 use access::verdict::{Answer as Said, PathReport, Verdict};
-use store::TokenRow;
 use workflow::Gate;
+use workflow::read::TokenRow;
 use workflow::revoke::Cut;
 
 use crate::problem::Answer;

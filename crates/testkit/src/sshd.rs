@@ -144,6 +144,9 @@ fn write_config(dir: &Path, key: &Path, port: u16, options: &SshdOptions) -> any
         Ok(path)
     };
     let keys = file("authorized_keys", &options.authorized_keys)?;
+    // A home of its own, so that nobody's shell start-up files matter here.
+    let home = dir.join("home");
+    fs::create_dir_all(&home)?;
     let mut lines = options.extra.clone();
     lines.extend([
         format!("ListenAddress 127.0.0.1:{port}"),
@@ -158,6 +161,7 @@ fn write_config(dir: &Path, key: &Path, port: u16, options: &SshdOptions) -> any
         "PrintMotd no".to_owned(),
         "PrintLastLog no".to_owned(),
         "AcceptEnv *".to_owned(),
+        format!("SetEnv HOME={}", home.display()),
         "AllowTcpForwarding yes".to_owned(),
         "AllowAgentForwarding yes".to_owned(),
         "AllowStreamLocalForwarding yes".to_owned(),

@@ -4,30 +4,42 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 use workflow::clock::SystemTime;
 
 use crate::config::Config;
 use crate::node::Node;
+use crate::output::note;
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// If the node can't start.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    log_to_stderr();
     let node = Node::start(&config, Arc::new(SystemTime)).await?;
     if let Some(invited) = &node.started.first_administrator {
         let ca = if node.root.is_some() { format!(" --ca-file {}", config.data_dir.join("ca.pem").display()) } else { String::new() };
-        eprintln!("This gate is new. Its first administrator signs in with this, once, until {}:\n", invited.expires_at);
-        eprintln!("    tidegate join {}{ca} {}\n", node.api_url, invited.code.expose());
+        note(format!("This gate is new. Its first administrator signs in with this, once, until {}:\n", invited.expires_at));
+        note(format!("    tidegate join {}{ca} {}\n", node.api_url, invited.code.expose()));
     }
     if node.started.closed_leftovers > 0 {
-        eprintln!("{} sessions that the last run left open are entered as ended.", node.started.closed_leftovers);
+        note(format!("{} sessions that the last run left open are entered as ended.", node.started.closed_leftovers));
     }
-    eprintln!("API  {}\nSSH  {}\nThe gate serves. Ctrl-C stops it.", node.api_url, node.ssh);
+    note(format!("API  {}\nSSH  {}\nThe gate serves. Ctrl-C stops it.", node.api_url, node.ssh));
     stop_asked_for().await?;
-    eprintln!("Stopping: sessions are ended and entered.");
+    note("Stopping: sessions are ended and entered.");
     node.stop().await;
     Ok(())
+}
+
+/// Sends what the gate has to say about itself to stderr; `TIDEGATE_LOG` says how much (`info`, `tidegate_proxy=debug`).
+///
+/// Session activity never goes this way: that is what the audit log and recordings are for.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Fails only where a subscriber is set already, as in tests.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
 }
 
 /// Resolves at SIGTERM or SIGINT.

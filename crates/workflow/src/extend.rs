@@ -71,7 +71,8 @@ impl Gate {
             .text("ticket", ask.ticket.clone())
             .text("from", caller.from());
         let mut change = Change::new(draft).expect(&row);
-        if matches!(verdict.answer(), Answer::Permit { .. }) {
+        let at_once = matches!(verdict.answer(), Answer::Permit { .. });
+        if at_once {
             let ends_at = later(&row, more, terms.max, now);
             change = change
                 .and(self.own_draft(Event::RequestApproved { request, approvers: Vec::new() }))
@@ -84,7 +85,7 @@ impl Gate {
             }
             Err(error) => return Err(refused(error)),
         };
-        let extended = committed.rows.grants.values().next().cloned();
+        let extended = committed.rows.grants.values().next().filter(|_| at_once).cloned();
         if let Some(row) = &extended {
             self.live.extend(row.id, row.ends_at);
         }

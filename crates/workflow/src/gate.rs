@@ -144,6 +144,12 @@ impl Gate {
         self.clock.now()
     }
 
+    /// Whether the wall clock is too far behind the log for anything to open.
+    #[must_use]
+    pub fn clock_is_behind(&self) -> bool {
+        self.clock.behind().is_some()
+    }
+
     /// The policy in force.
     #[must_use]
     pub fn bundle(&self) -> Arc<Bundle> {

@@ -34,3 +34,11 @@ pub mod sequence;
 pub mod watch;
 
 pub use gate::{Caller, Gate};
+
+/// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
+pub mod read {
+    pub use store::{
+        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, Replay, RequestFilter, SecretRow,
+        SessionFilter, Store, StoreError, TokenRow,
+    };
+}

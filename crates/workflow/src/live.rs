@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use access::ids::{GrantId, PrincipalId, SessionId};
+use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
+use access::rights::Rights;
 use access::session::{EndReason, SessionFacts, Standing};
 use access::time::Span;
 use jiff::Timestamp;
@@ -25,10 +27,31 @@ pub struct LiveSession {
     pub resource: ResourceName,
     /// As what.
     pub role: RoleName,
+    /// What may be done inside, as its relay holds it.
+    pub rights: Rights,
+    /// What its asker renounced.
+    pub limits: Limits,
     ends_at: Option<Timestamp>,
     warned: Option<Span>,
     standing: watch::Sender<Standing>,
     gone: watch::Sender<Option<bool>>,
+}
+
+/// What one live session may do inside.
+#[derive(Debug, Clone)]
+pub struct LiveRights {
+    /// Which.
+    pub session: SessionId,
+    /// Whose.
+    pub person: PrincipalId,
+    /// Where to.
+    pub resource: ResourceName,
+    /// As what.
+    pub role: RoleName,
+    /// What its relay lets through.
+    pub rights: Rights,
+    /// What its asker renounced.
+    pub limits: Limits,
 }
 
 /// How long before the end a session is warned.
@@ -55,6 +78,8 @@ impl LiveSessions {
             person: facts.person,
             resource: facts.resource.clone(),
             role: facts.role.clone(),
+            rights: facts.rights.clone(),
+            limits: facts.limits.clone(),
             ends_at: facts.ends_at,
             warned: None,
             standing,
@@ -113,6 +138,23 @@ impl LiveSessions {
     #[must_use]
     pub fn of_grant(&self, grant: GrantId) -> Vec<SessionId> {
         self.with(|all| all.values().filter(|live| live.grant == grant).map(|live| live.session).collect())
+    }
+
+    /// What each live session may do inside, for deciding that anew.
+    #[must_use]
+    pub fn rights(&self) -> Vec<LiveRights> {
+        self.with(|all| {
+            all.values()
+                .map(|live| LiveRights {
+                    session: live.session,
+                    person: live.person,
+                    resource: live.resource.clone(),
+                    role: live.role.clone(),
+                    rights: live.rights.clone(),
+                    limits: live.limits.clone(),
+                })
+                .collect()
+        })
     }
 
     /// How many live.

@@ -193,7 +193,7 @@ impl Gate {
     pub async fn remove_key(&self, caller: &Caller, key: KeyId) -> Result<KeyRow, Refusal> {
         let row = self.store.key(key).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         if row.person != caller.who.id() {
-            self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await?;
+            self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await.map_err(unseen)?;
         }
         if row.state == KeyState::Removed {
             return Err(Refusal::of(Reason::AlreadyDecided));
@@ -304,7 +304,7 @@ impl Gate {
     pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> Result<TokenRow, Refusal> {
         let row = self.store.token(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         if row.person != caller.who.id() {
-            self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await?;
+            self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await.map_err(unseen)?;
         }
         if row.revoked_at.is_some() {
             return Err(Refusal::of(Reason::AlreadyDecided));
@@ -363,6 +363,11 @@ impl Gate {
     pub(crate) fn row_digest(&self, bytes: &[u8]) -> Result<String, Refusal> {
         self.keyring().row_digest(bytes).map_err(key_trouble)
     }
+}
+
+/// Who may not administer what is another's is told the same as if it did not exist. The log knows better.
+fn unseen(refusal: Refusal) -> Refusal {
+    if refusal.reason == Reason::NotAllowed { Refusal::of(Reason::NotFound) } else { refusal }
 }
 
 fn name_taken(error: store::CommitError) -> Refusal {

@@ -113,6 +113,10 @@ impl Gate {
     /// If the caller may not, or the new key can't be written.
     pub async fn rotate_key(&self, caller: &Caller, kind: KeyKind) -> Result<Rotated, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Keys), &Object::Nothing).await?;
+        if matches!(kind, KeyKind::Audit | KeyKind::RowDigest) {
+            let why = format!("`{kind}` cannot be rotated yet: what it signed would no longer be checked against it");
+            return Err(Refusal::because(Reason::Invalid, why));
+        }
         let now = self.now();
         let rotated = self.keyring.write().unwrap_or_else(PoisonError::into_inner).rotate(kind, now).map_err(key_trouble)?;
         let event = Event::KeysRotated { key: kind.to_string(), old: rotated.old.to_string(), new: rotated.new.to_string() };

@@ -44,7 +44,7 @@ impl Sequencer {
 impl Gate {
     /// Runs until told to stop, then carries over what is left and signs a last checkpoint.
     pub async fn sequence_forever(self: Arc<Self>, stop: CancellationToken) {
-        let mut signed = tokio::time::Instant::now();
+        let mut signed: Option<tokio::time::Instant> = None;
         let mut told = tokio::time::Instant::now();
         loop {
             let stopping = tokio::select! {
@@ -64,12 +64,11 @@ impl Gate {
                 Ok(_) => {}
                 Err(refusal) => tracing::error!(%refusal, "entries wait for their place in the log"),
             }
-            if (stopping || signed.elapsed() >= CHECKPOINT_EVERY)
-                && let Err(refusal) = self.checkpoint().await
-            {
-                tracing::error!(%refusal, "no checkpoint could be signed");
-            } else if signed.elapsed() >= CHECKPOINT_EVERY {
-                signed = tokio::time::Instant::now();
+            if stopping || signed.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY) {
+                signed = Some(tokio::time::Instant::now());
+                if let Err(refusal) = self.checkpoint().await {
+                    tracing::error!(%refusal, "no checkpoint could be signed");
+                }
             }
             if stopping {
                 return;

@@ -6,6 +6,7 @@
 use access::approval::ApprovedRequest;
 use access::event::Event;
 use access::grant::{Frozen, GrantRow};
+use access::identity::Scope;
 use access::ids::{GrantId, RequestId, ReviewId};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow};
@@ -58,6 +59,9 @@ impl Gate {
 
     /// What must hold before policy is asked: texts of sane size, nothing locked, no emergency while one is unreviewed.
     async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
+        if !caller.who.may(Scope::Ask) {
+            return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
+        }
         for text in [&ask.reason, &ask.ticket].into_iter().flatten() {
             if text.chars().count() > LONGEST_TEXT {
                 return Err(Refusal::because(Reason::Invalid, format!("a reason or ticket has at most {LONGEST_TEXT} characters")));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
 use access::ids::GrantId;
+use access::reason::Reason;
 use access::row::Row;
 use access::session::EndReason;
 use jiff::Timestamp;
@@ -113,14 +114,31 @@ impl Gate {
                 withdrawn.push(row.id);
             }
         }
+        self.cut_what_exceeds_its_role().await;
         withdrawn
+    }
+
+    /// Cuts live sessions whose relay still lets through what the role no longer includes.
+    async fn cut_what_exceeds_its_role(&self) {
+        let bundle = self.bundle();
+        for live in self.live.rights() {
+            let now = match self.situation_of(live.person).await {
+                Ok(situation) => bundle.rights(&situation, &live.role, &live.resource),
+                Err(refusal) if refusal.reason == Reason::StoreUnavailable => continue,
+                Err(_) => None,
+            };
+            let within = now.is_some_and(|now| policy::rights_added(&live.limits.narrow(now), &live.rights).is_empty());
+            if !within {
+                self.live.cut(EndReason::Withdrawn, |other| other.session == live.session);
+            }
+        }
     }
 
     async fn redecide_one(&self, row: &GrantRow) -> bool {
         let Err(refusal) = self.still_paid_for(row).await else { return false };
         let (reason, end) = match refusal.reason {
-            access::reason::Reason::StoreUnavailable => return false,
-            access::reason::Reason::Locked | access::reason::Reason::Disabled => (refusal.reason, EndReason::Locked),
+            Reason::StoreUnavailable => return false,
+            Reason::Locked | Reason::Disabled => (refusal.reason, EndReason::Locked),
             other => (other, EndReason::Withdrawn),
         };
         self.live.cut(end, |live| live.grant == row.id);

@@ -5,10 +5,10 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::{EntryFilter, EntryPage};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::history::ReachBy as By;
+use workflow::read::{EntryFilter, EntryPage};
 
 use crate::caller::{Reads, SignedIn};
 use crate::extract::Asked;

@@ -35,8 +35,10 @@ async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "gate", security(()), responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn readyz(State(state): State<ApiState>) -> impl IntoResponse {
     let store = state.gate.store().is_empty().await.is_ok();
-    let status = if store { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready: store, store }))
+    let clock = !state.gate.clock_is_behind();
+    let ready = store && clock;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, store, clock }))
 }
 
 async fn document() -> impl IntoResponse {

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use store::GrantFilter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;
+use workflow::read::GrantFilter;
 use workflow::revoke::Cut;
 
 use crate::caller::{Asks, Reads, SignedIn};

@@ -9,9 +9,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use store::RequestFilter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::read::RequestFilter;
 use workflow::{Caller, Gate};
 
 use crate::caller::{Asks, Reads, SignedIn};

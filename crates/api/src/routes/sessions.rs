@@ -3,9 +3,9 @@
 use access::ids::SessionId;
 use axum::Json;
 use axum::extract::State;
-use store::SessionFilter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::read::SessionFilter;
 
 use crate::caller::{Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};

@@ -40,4 +40,6 @@ pub struct Readiness {
     pub ready: bool,
     /// Whether the store answers.
     pub store: bool,
+    /// Whether the wall clock is not behind the log.
+    pub clock: bool,
 }

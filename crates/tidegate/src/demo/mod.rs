@@ -19,7 +19,8 @@ use workflow::clock::{SystemTime, TimeSource as _};
 
 use crate::config::{Config, Environment};
 use crate::node::Node;
-use crate::serve::stop_asked_for;
+use crate::output::note;
+use crate::serve::{log_to_stderr, stop_asked_for};
 
 /// The example company, as it stands in `examples/policy`.
 const POLICY: &[(&str, &str)] = &[
@@ -113,6 +114,7 @@ pub struct DemoPerson {
 /// # Errors
 /// If a part of it can't start.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    log_to_stderr();
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot make `{}`", args.dir.display()))?;
     let dir = fs::canonicalize(&args.dir)?;
     let config_file = dir.join("tidegate.toml");
@@ -152,7 +154,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     }
     screen::show(&ready);
     stop_asked_for().await?;
-    eprintln!("\nStopping the demo; everything it made stays in {}.", dir.display());
+    note(format!("\nStopping the demo; everything it made stays in {}.", dir.display()));
     node.stop().await;
     drop(target);
     Ok(())

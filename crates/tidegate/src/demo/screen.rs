@@ -1,10 +1,11 @@
 //! What the demo says: one screen, with what to type as Ana and as Ben.
 
 use super::Ready;
+use crate::output::note;
 
 /// Prints the screen to stderr.
 pub(super) fn show(ready: &Ready) {
-    eprintln!("{}", text(ready));
+    note(text(ready));
 }
 
 fn text(ready: &Ready) -> String {

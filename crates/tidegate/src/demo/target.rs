@@ -42,6 +42,8 @@ impl Target {
         }
         let public = fs::read_to_string(dir.join("host_ed25519.pub"))?;
         let host_key = public.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        // A home of its own, so that nobody's shell start-up files matter here.
+        fs::create_dir_all(dir.join("home"))?;
         fs::write(dir.join("user_ca.pub"), format!("{}\n", user_cas.join("\n")))?;
         let config = write_config(dir, &key, port)?;
         if rustix::process::geteuid().is_root() {
@@ -131,14 +133,18 @@ fn write_config(dir: &Path, key: &Path, port: u16) -> anyhow::Result<PathBuf> {
          PermitRootLogin yes\n\
          UsePAM no\n\
          StrictModes no\n\
+         PrintMotd no\n\
+         PrintLastLog no\n\
          AcceptEnv LANG LC_*\n\
+         SetEnv HOME={}\n\
          AllowAgentForwarding yes\n\
          AllowTcpForwarding yes\n\
          MaxStartups 200:30:400\n\
          MaxSessions 100\n\
          Subsystem sftp internal-sftp\n",
         key.display(),
-        dir.join("user_ca.pub").display()
+        dir.join("user_ca.pub").display(),
+        dir.join("home").display()
     );
     fs::write(&path, text)?;
     Ok(path)

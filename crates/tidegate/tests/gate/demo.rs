@@ -154,7 +154,7 @@ impl Demo {
 
     /// The one live session of a person.
     pub fn live_session(&self, person: &str) -> Option<Value> {
-        let sessions = self.get(person, "/api/v1/sessions?live=true");
+        let sessions = self.get(person, "/api/v1/sessions?state=live");
         sessions["items"].as_array().unwrap().first().cloned()
     }
 }

@@ -119,7 +119,11 @@ fn at_the_end_of_its_grant_a_session_ends() {
     let (mut second, later) = long_runner(&demo, "ana", "db-1+shell");
     eventually("both are gone", || (!lives(pid) && !lives(later)).then_some(()));
     assert_ne!((ssh.end(), second.end()), (0, 0));
-    let sessions = demo.get("eve", "/api/v1/sessions?all=true");
+    let sessions = eventually("both ends are entered", || {
+        let sessions = demo.get("eve", "/api/v1/sessions?all=true");
+        let all_ended = sessions["items"].as_array().unwrap().iter().all(|s| s["state"] == "ended");
+        all_ended.then_some(sessions)
+    });
     for session in sessions["items"].as_array().unwrap() {
         assert_eq!(session["end"], "expired", "{session}");
         let end: jiff::Timestamp = session["ended_at"].as_str().unwrap().parse().unwrap();

@@ -51,7 +51,7 @@ fn without_a_terminal_one_line_and_an_exit_status() {
     // Connecting again finds the same request; waiting goes through the moment it is approved.
     let mut waiting = Talk::start(demo.ssh("ana", "db-1+shell", &["-o", "SetEnv=TIDEGATE_WAIT=1"], &["echo through"]));
     waiting.until("waits for approval");
-    let inbox = demo.get("ben", "/api/v1/requests?inbox=true");
+    let inbox = demo.get("ben", "/api/v1/requests?of=inbox");
     assert_eq!(inbox["items"].as_array().map(Vec::len), Some(1), "{inbox}");
     let id = inbox["items"][0]["id"].as_str().unwrap();
     demo.post("ben", &format!("/api/v1/requests/{id}/approve"), json!({}));
@@ -68,7 +68,7 @@ fn a_denial_is_told_in_the_terminal() {
     let demo = Demo::start();
     let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-o", "SetEnv=TIDEGATE_WAIT=1 TIDEGATE_REASON=curious"], &["true"]));
     ana.until("waits for approval");
-    let inbox = demo.get("ben", "/api/v1/requests?inbox=true");
+    let inbox = demo.get("ben", "/api/v1/requests?of=inbox");
     let id = inbox["items"][0]["id"].as_str().unwrap();
     demo.post("ben", &format!("/api/v1/requests/{id}/deny"), json!({"note": "not today"}));
     assert_eq!(ana.end(), 77);

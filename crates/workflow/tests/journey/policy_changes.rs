@@ -52,3 +52,23 @@ async fn a_broken_directory_leaves_the_old_policy_in_force_and_says_so() {
     assert_eq!(t.entries().await.unwrap().last().map(String::as_str), Some("bundle.rejected"));
     assert_eq!(t.gate.push_bundle(t.person("ana"), t.gate.bundle().files().clone()).await.unwrap_err().reason, Reason::NotAllowed);
 }
+
+// covers: MAY-8, MAY-6 (api)
+#[tokio::test]
+async fn a_role_that_may_do_less_closes_sessions_that_may_do_more() {
+    let t = TestGate::start().await.unwrap();
+    t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap();
+    let opened = t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let roles = String::from_utf8(files["roles.toml"].clone()).unwrap();
+    // More than before takes nothing away from anybody.
+    let wider = roles.replace("exec = \"any\", sftp = \"write\", env", "exec = \"any\", sftp = \"write\", agent_forward = true, env");
+    assert_ne!(roles, wider);
+    files.insert("roles.toml".into(), wider.clone().into_bytes());
+    t.gate.push_bundle(t.person("dan"), files.clone()).await.unwrap();
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }));
+    let narrower = wider.replace("exec = \"any\", sftp = \"write\", agent_forward", "exec = \"any\", sftp = \"read\", agent_forward");
+    files.insert("roles.toml".into(), narrower.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
+}

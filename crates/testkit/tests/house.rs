@@ -1,0 +1,143 @@
+//! The house's own rules, held by `cargo metadata` in every run: borders between crates, licences, one TLS provider.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn metadata() -> Value {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version", "1", "--manifest-path", manifest])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Which of our crates each may use, in the order a request travels.
+const BORDERS: &[(&str, &[&str])] = &[
+    ("access", &[]),
+    ("policy", &["access"]),
+    ("store", &["access"]),
+    ("evidence", &["access"]),
+    ("identity", &["access"]),
+    ("credentials", &["access"]),
+    ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials"]),
+    ("proxy", &["access", "evidence"]),
+    ("api", &["access", "workflow", "evidence", "policy", "identity"]),
+    ("tidegate", &["access", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
+];
+
+/// What a crate never sees, of others' crates.
+const NEVER: &[(&str, &[&str])] = &[
+    ("access", &["tokio", "sqlx", "cedar-policy"]),
+    ("policy", &["tokio", "sqlx"]),
+    ("store", &["cedar-policy"]),
+    ("evidence", &["sqlx"]),
+    ("workflow", &["axum", "russh", "sqlx"]),
+    ("proxy", &["sqlx", "cedar-policy"]),
+    ("api", &["russh", "sqlx"]),
+];
+
+fn short(name: &str) -> &str {
+    name.strip_prefix("tidegate-").unwrap_or(name)
+}
+
+#[test]
+fn crates_use_only_what_their_border_allows() {
+    let metadata = metadata();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = BORDERS.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
+    let never: BTreeMap<&str, &[&str]> = NEVER.iter().copied().collect();
+    let mut seen = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = short(package["name"].as_str().unwrap());
+        let ours = package["name"].as_str().unwrap().starts_with("tidegate") && package["source"].is_null();
+        if !ours || name == "testkit" {
+            continue;
+        }
+        seen += 1;
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("the crate `{name}` stands in no border"));
+        let dependencies = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
+        for dependency in dependencies.map(|d| d["name"].as_str().unwrap()) {
+            if dependency.starts_with("tidegate-") {
+                assert!(allowed.contains(short(dependency)), "`{name}` may not use `{}`", short(dependency));
+            }
+            assert!(!never.get(name).is_some_and(|never| never.contains(&dependency)), "`{name}` never sees `{dependency}`");
+        }
+    }
+    assert_eq!(seen, BORDERS.len());
+}
+
+#[test]
+fn members_stand_in_the_order_a_request_travels() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).unwrap();
+    let places: Vec<usize> = BORDERS
+        .iter()
+        .map(|(name, _)| manifest.find(&format!("\"crates/{name}\"")).unwrap_or_else(|| panic!("no member {name}")))
+        .collect();
+    assert!(places.is_sorted());
+}
+
+const LICENCES: &[&str] = &[
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "OpenSSL",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Whether one of the alternatives of an SPDX expression can be met with licences from the list.
+fn acceptable(expression: &str) -> bool {
+    let flat = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    flat.split(" OR ").any(|side| side.split(" AND ").all(|one| LICENCES.contains(&one.trim())))
+}
+
+// covers: G5
+#[test]
+fn dependencies_have_one_tls_provider_and_known_licences() {
+    let metadata = metadata();
+    // Only what is really built for the gate: the resolved tree from the binary, by normal and build dependencies.
+    let nodes: BTreeMap<&str, &Value> =
+        metadata["resolve"]["nodes"].as_array().unwrap().iter().map(|n| (n["id"].as_str().unwrap(), n)).collect();
+    let packages: BTreeMap<&str, &Value> =
+        metadata["packages"].as_array().unwrap().iter().map(|p| (p["id"].as_str().unwrap(), p)).collect();
+    let root = packages.values().find(|p| p["name"] == "tidegate").unwrap()["id"].as_str().unwrap();
+    let (mut todo, mut reached) = (vec![root], BTreeSet::new());
+    while let Some(id) = todo.pop() {
+        if !reached.insert(id) {
+            continue;
+        }
+        for dependency in nodes[id]["deps"].as_array().unwrap() {
+            let kinds = dependency["dep_kinds"].as_array().unwrap();
+            let linux = |target: &Value| {
+                target.is_null()
+                    || !["windows", "wasm", "macos", "apple", "hermit", "wasi", "android"]
+                        .iter()
+                        .any(|os| target.as_str().unwrap().contains(os))
+            };
+            if kinds.iter().any(|k| k["kind"] != "dev" && linux(&k["target"])) {
+                todo.push(dependency["pkg"].as_str().unwrap());
+            }
+        }
+    }
+    assert!(reached.len() > 200, "the tree was not walked: {}", reached.len());
+    for id in reached {
+        let (name, licence) = (packages[id]["name"].as_str().unwrap(), packages[id]["license"].as_str());
+        assert!(
+            !["openssl", "openssl-sys", "native-tls", "ring"].contains(&name),
+            "{name} is banned: TLS is rustls with aws-lc-rs, and nothing else"
+        );
+        assert!(licence.is_some_and(acceptable), "{name} has the licence {licence:?}");
+    }
+}
