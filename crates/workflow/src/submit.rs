@@ -113,12 +113,12 @@ impl Gate {
         let row = submitted_row(&submitted);
         let mut change = Change::new(submitted);
         let mut grant = None;
-        if let (Some(row), Answer::Permit { .. }) = (row, verdict.answer()) {
-            if let Ok(approved) = ApprovedRequest::by_policy(row, verdict.clone()) {
-                let (next, id) = self.grant_approved(change, approved, self.bundle.load().freeze(situation, &Ask::from(ask)));
-                change = next;
-                grant = Some(id);
-            }
+        if let (Some(row), Answer::Permit { .. }) = (row, verdict.answer())
+            && let Ok(approved) = ApprovedRequest::by_policy(row, verdict.clone())
+        {
+            let (next, id) = self.grant_approved(change, approved, self.bundle.load().freeze(situation, &Ask::from(ask)));
+            change = next;
+            grant = Some(id);
         }
         let committed = self.commit(change).await?;
         let request = committed.rows.requests.values().next().cloned();

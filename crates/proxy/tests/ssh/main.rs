@@ -1,5 +1,7 @@
 //! Sessions through the SSH door with a real OpenSSH server behind it and stock clients in front. Only the gatekeeper is the tests' own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests that fails is a test that fails")]
+
 mod asking;
 mod clients;
 mod cuts;

@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The demo; its server and target are ended when dropped.
-pub struct Demo {
+pub(crate) struct Demo {
     child: Child,
     dir: Arc<TempDir>,
-    pub ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Demo {
     /// Starts one and waits until everything answers.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_in(Arc::new(tempfile::Builder::new().prefix("demo-").tempdir().unwrap()))
     }
 
@@ -53,7 +53,7 @@ impl Demo {
     }
 
     /// Kills the server as nobody should (`kill -9`) and starts it again on what it left.
-    pub fn kill_and_restart(mut self) -> Self {
+    pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         end_target(&self.dir.path().join("demo"));
@@ -63,25 +63,20 @@ impl Demo {
     }
 
     /// The directory of the demo.
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().join("demo")
     }
 
-    /// What the server wrote.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
-    }
-
-    pub fn person(&self, name: &str) -> &Value {
+    pub(crate) fn person(&self, name: &str) -> &Value {
         self.ready["people"].as_array().unwrap().iter().find(|p| p["username"] == name).unwrap_or_else(|| panic!("nobody is called {name}"))
     }
 
-    pub fn id(&self, name: &str) -> String {
+    pub(crate) fn id(&self, name: &str) -> String {
         self.person(name)["id"].as_str().unwrap().to_owned()
     }
 
     /// Stock `ssh` as this person: `ssh("ana", "db-1+shell", &["-tt"], &["uptime"])`.
-    pub fn ssh(&self, person: &str, selector: &str, options: &[&str], command: &[&str]) -> Command {
+    pub(crate) fn ssh(&self, person: &str, selector: &str, options: &[&str], command: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
             .arg(self.person(person)["ssh_config"].as_str().unwrap())
@@ -94,7 +89,7 @@ impl Demo {
     }
 
     /// The program's own command line as this person.
-    pub fn tidegate(&self, person: &str, args: &[&str]) -> Output {
+    pub(crate) fn tidegate(&self, person: &str, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .env("TIDEGATE_URL", self.ready["api"].as_str().unwrap())
             .env("TIDEGATE_TOKEN", self.person(person)["token"].as_str().unwrap())
@@ -106,7 +101,7 @@ impl Demo {
     }
 
     /// The program's own command line as this person, its JSON answer.
-    pub fn cli(&self, person: &str, args: &[&str]) -> Value {
+    pub(crate) fn cli(&self, person: &str, args: &[&str]) -> Value {
         let mut all = args.to_vec();
         all.push("--json");
         let output = self.tidegate(person, &all);
@@ -116,25 +111,25 @@ impl Demo {
     }
 
     /// One call of the HTTP API as this person: status and body.
-    pub fn api(&self, person: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) fn api(&self, person: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let token = self.person(person)["token"].as_str().unwrap();
         http(self.ready["api"].as_str().unwrap(), Some(token), method, path, body)
     }
 
-    pub fn post(&self, person: &str, path: &str, body: Value) -> Value {
+    pub(crate) fn post(&self, person: &str, path: &str, body: Value) -> Value {
         let (status, answer) = self.api(person, "POST", path, Some(body));
         assert!(status < 300, "POST {path} as {person}: {status} {answer}");
         answer
     }
 
-    pub fn get(&self, person: &str, path: &str) -> Value {
+    pub(crate) fn get(&self, person: &str, path: &str) -> Value {
         let (status, answer) = self.api(person, "GET", path, None);
         assert_eq!(status, 200, "GET {path} as {person}: {answer}");
         answer
     }
 
     /// Ana asks by the API; who has to agrees. Gives the grant's id.
-    pub fn grant(&self, person: &str, resource: &str, role: &str, duration: &str) -> String {
+    pub(crate) fn grant(&self, person: &str, resource: &str, role: &str, duration: &str) -> String {
         let asked = self.post(
             person,
             "/api/v1/requests",
@@ -153,7 +148,7 @@ impl Demo {
     }
 
     /// The one live session of a person.
-    pub fn live_session(&self, person: &str) -> Option<Value> {
+    pub(crate) fn live_session(&self, person: &str) -> Option<Value> {
         let sessions = self.get(person, "/api/v1/sessions?state=live");
         sessions["items"].as_array().unwrap().first().cloned()
     }
@@ -182,14 +177,14 @@ fn end_target(dir: &Path) {
 }
 
 /// A process whose output is read line by line while it runs.
-pub struct Talk {
-    pub child: Child,
+pub(crate) struct Talk {
+    pub(crate) child: Child,
     stdin: Option<ChildStdin>,
     heard: Arc<Mutex<String>>,
 }
 
 impl Talk {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let heard = Arc::new(Mutex::new(String::new()));
         let readers: [Box<dyn std::io::Read + Send>; 2] = [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -208,16 +203,16 @@ impl Talk {
         Self { stdin: child.stdin.take(), child, heard }
     }
 
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    pub fn heard(&self) -> String {
+    pub(crate) fn heard(&self) -> String {
         self.heard.lock().unwrap().clone()
     }
 
     /// Waits until this was heard.
-    pub fn until(&self, text: &str) {
+    pub(crate) fn until(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.heard().contains(text) {
             assert!(Instant::now() < deadline, "never heard {text:?}, but:\n{}", self.heard());
@@ -226,7 +221,7 @@ impl Talk {
     }
 
     /// Waits until it ends; gives its exit status.
-    pub fn end(&mut self) -> i32 {
+    pub(crate) fn end(&mut self) -> i32 {
         self.stdin = None;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -247,7 +242,7 @@ impl Drop for Talk {
 }
 
 /// Waits until something holds.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -259,7 +254,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Whether a process lives on this machine, which is the target's too.
-pub fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'),
         Err(_) => false,
@@ -267,7 +262,7 @@ pub fn lives(pid: u32) -> bool {
 }
 
 /// One plain HTTP/1.1 call, written by hand so that nothing of ours stands between.
-pub fn http(base: &str, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+pub(crate) fn http(base: &str, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

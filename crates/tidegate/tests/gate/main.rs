@@ -1,7 +1,8 @@
 //! The whole program from outside: the demo's server as it is built, driven by stock clients and named people through its ready
 //! file alone.
 
-#[expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
+#![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
+
 mod demo;
 
 mod bad_input;
