@@ -120,15 +120,24 @@ impl Endpoint {
 #[must_use]
 pub fn is_guarded(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    if bare.is_empty() || bare == "localhost" || bare.ends_with(".localhost") || bare == "metadata.google.internal" || bare == "metadata" {
+    // A zone (`fe80::1%eth0`) doesn't change where an address leads.
+    let bare = bare.split('%').next().unwrap_or_default().to_owned();
+    if bare.starts_with("ip6-")
+        || bare.is_empty()
+        || bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare == "metadata.google.internal"
+        || bare == "metadata"
+    {
         return true;
     }
     match bare.parse::<std::net::IpAddr>() {
         Ok(ip) => is_guarded_address(ip),
         // Spellings of an address that resolvers accept and parsers don't: `127.1`, `0x7f000001`, `2130706433`.
         Err(_) => {
-            bare.chars().all(|c| c.is_ascii_hexdigit() || c == '.' || c == 'x' || c == ':' || c == '%')
-                && bare.chars().next().is_some_and(|c| c.is_ascii_digit())
+            bare.contains(':')
+                || bare.chars().all(|c| c.is_ascii_hexdigit() || c == '.' || c == 'x' || c == ':' || c == '%')
+                    && bare.chars().next().is_some_and(|c| c.is_ascii_digit())
         }
     }
 }
@@ -144,6 +153,12 @@ pub fn is_guarded_address(ip: std::net::IpAddr) -> bool {
         IpAddr::V6(v6) => {
             if let Some(v4) = v6.to_ipv4_mapped() {
                 return is_guarded_address(IpAddr::V4(v4));
+            }
+            // NAT64 (RFC 6052): an IPv4 address behind a prefix of its own.
+            if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = v6.segments() {
+                let [a, b] = high.to_be_bytes();
+                let [c, d] = low.to_be_bytes();
+                return is_guarded_address(IpAddr::V4(std::net::Ipv4Addr::new(a, b, c, d)));
             }
             v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
                 // The IPv6 address of a large cloud's metadata service.
@@ -226,6 +241,9 @@ mod tests {
             "fd00:ec2::254",
             "fe80::1",
             "metadata.google.internal",
+            "::1%1",
+            "ip6-localhost",
+            "64:ff9b::a9fe:a9fe",
             "",
         ] {
             assert!(!any.covers(guarded, 80), "{guarded}");

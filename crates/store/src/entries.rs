@@ -92,7 +92,8 @@ impl Store {
         let mut select = Select::all();
         if let Some(id) = &filter.mentions {
             // Ids stand in leaves as whole JSON strings, or behind a colon.
-            select = select.that("leaf LIKE ? ESCAPE '\\'", &format!("%{}\"%", literal(id)));
+            let (whole, behind) = (format!("%\"{}\"%", literal(id)), format!("%:{}\"%", literal(id)));
+            select = select.either("leaf LIKE ? ESCAPE '\\'", &whole, "leaf LIKE ? ESCAPE '\\'", &behind);
         }
         if let Some(actor) = &filter.actor {
             select = select.is("actor", &actor.to_string());

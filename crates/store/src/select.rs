@@ -75,6 +75,16 @@ impl Select {
         self
     }
 
+    /// One of two conditions in SQL, each with one `?`.
+    pub(crate) fn either(mut self, one: &str, value: &impl Field, other: &str, another: &impl Field) -> Self {
+        self.args.push(value.to_column());
+        let one = one.replace('?', &format!("${}", self.args.len()));
+        self.args.push(another.to_column());
+        let other = other.replace('?', &format!("${}", self.args.len()));
+        self.conditions.push(format!("({one} OR {other})"));
+        self
+    }
+
     /// A condition in SQL that needs no value.
     pub(crate) fn so(mut self, condition: &str) -> Self {
         self.conditions.push(condition.to_owned());

@@ -10,7 +10,7 @@ use access::secret::Secret;
 use access::time::Span;
 use anyhow::{Context as _, bail};
 use api::types::keys::{IssuedCertificate, NewCertificate};
-use api::types::users::{AcceptInvitation, Accepted};
+use api::types::users::{AcceptInvitation, Accepted, AnswerChallenge, Challenge};
 use clap::Args;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{Certificate, LineEnding, PrivateKey};
@@ -84,6 +84,9 @@ pub struct Login {
     /// For how long; the gate may give less
     #[arg(long = "for", value_name = "TIME")]
     length: Option<Span>,
+    /// Sign in anew with this SSH key, which you registered before, when your token has run out
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     files: SshFiles,
 }
@@ -114,11 +117,50 @@ impl Join {
 impl Login {
     /// Gets a fresh key and certificate.
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let client = context.client()?;
+        let client = match &self.key {
+            Some(registered) => sign_in(context, registered).await?,
+            None => context.client()?,
+        };
         let key = self.files.key()?;
         let certificate = certify(&client, &key, self.length).await?;
         say_ready(context, &key, &certificate)
     }
+}
+
+/// Signs in with a registered key, by its agent or its file, and keeps the token.
+async fn sign_in(context: &Context, key: &Path) -> anyhow::Result<Client> {
+    let file = settings::default_file()?;
+    let mut given = context.given();
+    given.token = None;
+    let mut settings = Settings::resolve(&given, Some(&file))?;
+    settings.token = None;
+    let client = Client::new(&settings)?;
+    settings::probe(&file)?;
+    let challenge: Reply<Challenge> = client.post("/sign-in/challenge", &serde_json::json!({})).await?;
+    let answer = AnswerChallenge { signature: signature(key, &challenge.value)?, nonce: challenge.value.nonce };
+    let accepted: Reply<Accepted> = client.post("/sign-in", &answer).await?;
+    let token = Secret::new(accepted.value.token.secret.clone());
+    settings.token = Some(token.clone());
+    settings.keep(&file)?;
+    note(format!("You are {}. Your token is in {}.", accepted.value.user.username, file.display()));
+    Ok(client.with_token(token))
+}
+
+/// What `ssh-keygen -Y sign` makes of a challenge; it asks for a passphrase or a touch itself.
+fn signature(key: &Path, challenge: &Challenge) -> anyhow::Result<String> {
+    let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let text = dir.path().join("challenge");
+    fs::write(&text, &challenge.text)?;
+    let signed = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", &challenge.namespace, "-f"])
+        .arg(key)
+        .arg(&text)
+        .status()
+        .context("cannot run `ssh-keygen`; install OpenSSH's client")?;
+    if !signed.success() {
+        bail!("`ssh-keygen` could not sign with `{}`", key.display());
+    }
+    fs::read_to_string(text.with_extension("sig")).context("`ssh-keygen` left no signature")
 }
 
 fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) -> anyhow::Result<Exit> {

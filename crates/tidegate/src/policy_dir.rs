@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use policy::Bundle;
-use store::Store;
+use store::{Page, Store};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,14 +21,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// If the directory is broken and none was in force.
 pub async fn bundle_to_start_with(dir: &Path, store: &Store) -> anyhow::Result<Bundle> {
-    let problems = match Bundle::load(dir) {
-        Ok(bundle) => return Ok(bundle),
-        Err(problems) => problems,
-    };
+    let loaded = Bundle::load(dir);
     let Some(in_force) = store.newest_bundle().await? else {
-        bail!("cannot use the policy directory `{}`, and no earlier policy is in force:\n{problems}", dir.display());
+        return loaded.map_err(|problems| {
+            anyhow::anyhow!("cannot use the policy directory `{}`, and no earlier policy is in force:\n{problems}", dir.display())
+        });
     };
-    tracing::error!("the policy directory `{}` has mistakes; the policy in force before stays in force:\n{problems}", dir.display());
+    match loaded {
+        Ok(bundle) if bundle.digest() == in_force.digest => return Ok(bundle),
+        Ok(_) if !equals_head(dir).await => {
+            tracing::error!("the policy directory `{}` is not what its Git HEAD says; the policy in force stays in force", dir.display());
+        }
+        Ok(bundle) if was_replaced(store, bundle.digest()).await? => {
+            tracing::error!(
+                "the policy directory `{}` holds a policy that was replaced by a later one; that one stays in force until the directory changes",
+                dir.display()
+            );
+        }
+        Ok(bundle) => return Ok(bundle),
+        Err(problems) => {
+            tracing::error!("the policy directory `{}` has mistakes; the policy in force stays in force:\n{problems}", dir.display());
+        }
+    }
     let files = store.bundle_files(&in_force.digest).await?;
     let files = files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect();
     match Bundle::from_files(files) {
@@ -38,6 +52,19 @@ pub async fn bundle_to_start_with(dir: &Path, store: &Store) -> anyhow::Result<B
             in_force.digest
         ),
         Err(problems) => bail!("neither the policy directory nor the kept bundle {} can be used:\n{problems}", in_force.digest),
+    }
+}
+
+/// Whether a bundle was in force once and then another came.
+async fn was_replaced(store: &Store, digest: &str) -> anyhow::Result<bool> {
+    let mut page = Page::first(500);
+    loop {
+        let activations = store.bundles(&page).await?;
+        let Some(last) = activations.last() else { return Ok(false) };
+        page = page.after(last.id);
+        if activations.iter().any(|row| row.digest == digest) {
+            return Ok(true);
+        }
     }
 }
 
@@ -88,17 +115,9 @@ async fn equals_head(dir: &Path) -> bool {
         command.arg("-C").arg(dir).args(args).stdin(Stdio::null()).stderr(Stdio::null());
         command
     };
-    match git(&["rev-parse", "--is-inside-work-tree"]).output().await {
-        Ok(inside) if inside.status.success() => {}
-        _ => return true,
+    // Git that is missing, or refuses to look, is no yes.
+    if !dir.ancestors().any(|above| above.join(".git").exists()) {
+        return true;
     }
     matches!(git(&["status", "--porcelain", "--", "."]).output().await, Ok(status) if status.status.success() && status.stdout.is_empty())
-}
-
-/// The policy directory as an absolute path, for messages.
-///
-/// # Errors
-/// If there is no such directory.
-pub fn absolute(dir: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::canonicalize(dir).with_context(|| format!("there is no policy directory `{}`", dir.display()))
 }

@@ -17,6 +17,7 @@ use crate::output::note;
 /// If the node can't start.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     log_to_stderr();
+    harden()?;
     let node = Node::start(&config, Arc::new(SystemTime)).await?;
     if let Some(invited) = &node.started.first_administrator {
         let ca = if node.root.is_some() { format!(" --ca-file {}", config.data_dir.join("ca.pem").display()) } else { String::new() };
@@ -30,6 +31,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     stop_asked_for().await?;
     note("Stopping: sessions are ended and entered.");
     node.stop().await;
+    Ok(())
+}
+
+/// Keeps the process's memory out of core files and debuggers of its own user, and lets it open as many files as it may.
+///
+/// # Errors
+/// If the system refuses the first; secrets must not end in a core file.
+pub fn harden() -> anyhow::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("cannot forbid core files")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot keep the process's memory to itself")?;
+    let files = getrlimit(Resource::Nofile);
+    // As many as the hard limit allows; with fewer it still runs, and `accept` says when it runs out.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
     Ok(())
 }
 

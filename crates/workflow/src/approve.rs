@@ -4,7 +4,7 @@
 //! *Hands to* `activate` a grant once every stage is filled.
 
 use access::approval::{ApprovedRequest, Decision, Stage};
-use access::event::Event;
+use access::event::{Actor, Entry, Event};
 use access::grant::GrantRow;
 use access::identity::Scope;
 use access::ids::{PrincipalId, RequestId, VoteId};
@@ -12,7 +12,7 @@ use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, RequestRow, RequestState};
 use access::time::Span;
 use policy::{Act, Ask, Object, Situation};
-use store::{Change, CommitError};
+use store::{Change, CommitError, EntryFilter, EntryPage};
 
 use crate::Caller;
 use crate::decide::terms_of;
@@ -115,6 +115,9 @@ impl Gate {
         if self.same_hand(caller.who.id(), row.person).await? {
             return Err(Refusal::of(Reason::SelfApproval));
         }
+        if self.signed_in_by(row.person, caller.who.id()).await? || self.signed_in_by(caller.who.id(), row.person).await? {
+            return Err(Refusal::because(Reason::SelfApproval, "one of the two got their sign-in from the other"));
+        }
         if matches!(caller.who.id(), PrincipalId::Workload(_)) {
             return Err(Refusal::because(Reason::NotApprover, "only people decide"));
         }
@@ -141,6 +144,29 @@ impl Gate {
         Ok(self.hand(a).await? == self.hand(b).await?)
     }
 
+    /// Whether `maker` ever made a way to sign in for `owner`, other than the invitation by which everybody begins.
+    async fn signed_in_by(&self, maker: PrincipalId, owner: PrincipalId) -> Result<bool, Refusal> {
+        for name in ["token.issued", "key.added", "invitation.issued"] {
+            let of_owner = EntryFilter { mentions: Some(owner.to_string()), name: Some(name.to_owned()), ..EntryFilter::default() };
+            let page = EntryPage { limit: 1_000, after: None, newest_first: false };
+            let entries = self.store.entries(&of_owner, page).await.map_err(unavailable)?;
+            let begins = usize::from(name == "invitation.issued");
+            let made = |entry: &Entry| {
+                entry.actor == Actor::Principal(maker)
+                    && match &entry.event {
+                        Event::TokenIssued { person, .. } | Event::KeyAdded { person, .. } | Event::InvitationIssued { person, .. } => {
+                            *person == owner
+                        }
+                        _ => false,
+                    }
+            };
+            if entries.iter().skip(begins).any(|logged| made(&logged.entry)) && maker != owner {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn hand(&self, id: PrincipalId) -> Result<PrincipalId, Refusal> {
         let person = self.store.person(id).await.map_err(unavailable)?;
         Ok(person.and_then(|p| p.owner).map_or(id, PrincipalId::User))
@@ -153,7 +179,8 @@ impl Gate {
         let situation = match self.situation_of(row.person).await {
             Ok(mut situation) => {
                 situation.mfa = row.mfa;
-                situation.mfa_at = row.submitted_at;
+                // It was fresh when they asked; how long people take to agree doesn't make it stale.
+                situation.mfa_at = situation.now;
                 situation
             }
             Err(refusal) => return Ok(change.and(self.own_draft(Event::RequestDenied { request, reason: refusal.reason }))),

@@ -37,22 +37,30 @@ impl Journal {
 
     fn write(&self, line: &Line) -> std::io::Result<()> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = serde_json::to_vec(line)?;
+        // Begun on a line of its own, so that one torn by a full disk spoils no other.
+        let mut bytes = vec![b'\n'];
+        bytes.extend(serde_json::to_vec(line)?);
         bytes.push(b'\n');
         file.write_all(&bytes)?;
         file.sync_data()
     }
 
-    fn lines(&self) -> std::io::Result<Vec<Line>> {
+    /// The lines, and how long the file was that held them.
+    fn lines(&self) -> std::io::Result<(Vec<Line>, u64)> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.rewind()?;
         let lines = BufReader::new(&*file).lines().map_while(Result::ok);
         // A half-written last line is an end that nobody was told of; the sweep at the next start closes that session.
-        Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())
+        let lines = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        Ok((lines, file.metadata()?.len()))
     }
 
-    fn clear(&self) -> std::io::Result<()> {
+    /// Empties it, unless something was written since it was `read` bytes long; the next look takes both.
+    fn clear(&self, read: u64) -> std::io::Result<()> {
         let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.metadata()?.len() != read {
+            return Ok(());
+        }
         file.set_len(0)?;
         file.sync_data()
     }
@@ -79,9 +87,9 @@ impl Gate {
 
     /// Enters the ends that wait in the journal, once the store is back.
     pub(crate) async fn drain_journal(&self) {
-        let lines = match self.journal.lines() {
-            Ok(lines) if lines.is_empty() => return,
-            Ok(lines) => lines,
+        let (lines, read) = match self.journal.lines() {
+            Ok((lines, _)) if lines.is_empty() => return,
+            Ok(read) => read,
             Err(error) => return tracing::error!(%error, "the journal of closings cannot be read"),
         };
         for line in lines {
@@ -95,7 +103,7 @@ impl Gate {
                 return;
             }
         }
-        if let Err(error) = self.journal.clear() {
+        if let Err(error) = self.journal.clear(read) {
             tracing::error!(%error, "the journal of closings could not be emptied; what it holds is entered already");
         }
     }

@@ -35,6 +35,16 @@ impl Gate {
         Ok(self.bundle.load().explain(&situation, &Ask::from(request)))
     }
 
+    /// Whether any path, ordinary or for emergencies, leads somebody to a resource.
+    pub(crate) fn has_any_path(&self, situation: &Situation, resource: &ResourceName) -> bool {
+        let bundle = self.bundle();
+        !bundle.open_roles(situation, resource).is_empty()
+            || bundle.roles_for(resource).into_iter().any(|role| {
+                let ask = Ask { break_glass: true, ..Ask::plain(resource.clone(), role.name.clone()) };
+                !matches!(bundle.decide(situation, &ask).answer(), Answer::Deny { .. })
+            })
+    }
+
     /// The resource and role that `resource[+role]` means for this caller.
     ///
     /// # Errors
@@ -42,14 +52,12 @@ impl Gate {
     pub async fn resolve(&self, caller: &Caller, to: &Selector) -> Result<(ResourceName, RoleName), Refusal> {
         let bundle = self.bundle();
         let situation = self.situation(&caller.who).await?;
-        let unknown = || Refusal::because(Reason::UnknownResource, format!("`{}`", to.resource));
-        let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
         if let Some(role) = &to.role {
-            if !bundle.roles_for(&to.resource).iter().any(|r| &r.name == role) {
-                return Err(Refusal::because(Reason::UnknownRole, format!("`{role}` on `{}`", to.resource)));
-            }
+            // Whether there is such a role, and for them, is for `submit` and `open` to say.
             return Ok((to.resource.clone(), role.clone()));
         }
+        let unknown = || unknown_resource(&to.resource);
+        let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
         let mut roles: Vec<RoleName> = held.into_iter().filter(|g| g.resource == to.resource).map(|g| g.role).collect();
         roles.sort();
@@ -87,4 +95,9 @@ pub(crate) fn terms_of(verdict: &Verdict) -> Result<Terms, Refusal> {
         }),
         Answer::Deny { reason, detail } => Err(Refusal::because(*reason, detail.clone())),
     }
+}
+
+/// What one is told of a resource that doesn't exist, and of one that no path leads to.
+pub(crate) fn unknown_resource(resource: &ResourceName) -> Refusal {
+    Refusal::because(Reason::UnknownResource, format!("`{resource}`"))
 }

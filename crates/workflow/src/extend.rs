@@ -32,7 +32,12 @@ impl Gate {
         if row.ends_at.is_none() {
             return Err(Refusal::because(Reason::Invalid, "a standing grant has no end to move"));
         }
-        self.refuse_if_locked(row.person, &row.role, &row.resource).await?;
+        if row.break_glass {
+            return Err(Refusal::because(
+                Reason::NotBreakGlass,
+                "an emergency is not made longer; break the glass again, or ask the ordinary way",
+            ));
+        }
         let ask = AccessRequest {
             resource: row.resource.clone(),
             role: row.role.clone(),
@@ -44,8 +49,14 @@ impl Gate {
             door: caller.door,
         };
         let situation = self.situation(&caller.who).await?;
-        let verdict = self.judge_request(&situation, &ask);
-        let terms = terms_of(&verdict)?;
+        let verdict = match self.admit(caller, &situation, &ask).await {
+            Ok(verdict) => verdict,
+            Err(refusal) => return Err(self.refuse_request(caller, &ask, refusal).await),
+        };
+        let terms = match terms_of(&verdict) {
+            Ok(terms) => terms,
+            Err(refusal) => return Err(self.refuse_request(caller, &ask, refusal).await),
+        };
         let now = self.now();
         let request = RequestId::generate(now);
         let draft = self

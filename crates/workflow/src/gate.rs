@@ -1,10 +1,11 @@
 //! The gate: what every verb stands on.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use access::event::{Actor, Entry, EntryDraft, Event};
+use access::fold::FoldError;
 use access::identity::VerifiedIdentity;
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use credentials::keyring::Keyring;
 use evidence::log::writer::LogWriter;
 use evidence::recording::RecorderPool;
+use identity::challenge::Challenges;
 use jiff::Timestamp;
 use policy::{Bundle, Situation};
 use store::{Change, CommitError, Committed, Store, StoreError};
@@ -78,7 +80,10 @@ pub struct Gate {
     pub(crate) keyring: RwLock<Keyring>,
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
+    pub(crate) challenges: Mutex<Challenges>,
     pub(crate) sequencer: Sequencer,
+    /// Set when grants could not be decided anew as they should have been; the sweep does it then.
+    pub(crate) redecide_due: AtomicBool,
     /// The size of the newest published checkpoint.
     pub(crate) published: AtomicU64,
     pub(crate) settings: Settings,
@@ -129,7 +134,9 @@ impl Gate {
             keyring: RwLock::new(parts.keyring),
             recorder: parts.recorder,
             journal,
+            challenges: Mutex::default(),
             sequencer: Sequencer::new(parts.log),
+            redecide_due: AtomicBool::new(false),
             published: AtomicU64::new(u64::MAX),
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
@@ -264,7 +271,8 @@ pub(crate) fn unavailable(error: StoreError) -> Refusal {
 pub(crate) fn refused(error: CommitError) -> Refusal {
     match error {
         CommitError::Conflict { .. } | CommitError::Duplicate { .. } => Refusal::of(Reason::AlreadyDecided),
-        CommitError::Illegal(error) => Refusal::because(Reason::AlreadyDecided, error.to_string()),
+        CommitError::Illegal(FoldError::Illegal { from, .. }) => Refusal::because(Reason::AlreadyDecided, format!("it is {from}")),
+        CommitError::Illegal(FoldError::Missing { .. } | FoldError::Exists { .. }) => Refusal::of(Reason::AlreadyDecided),
         CommitError::Unavailable(error) => {
             tracing::error!(error = %error, "the store did not take a change");
             Refusal::of(Reason::StoreUnavailable)

@@ -115,6 +115,15 @@ impl LiveSessions {
         })
     }
 
+    /// Lets whatever is decided about a grant from now on find this session, before it is entered that it stands on it.
+    pub fn stand_on(&self, session: SessionId, grant: GrantId) {
+        self.with(|all| {
+            if let Some(live) = all.get_mut(&session) {
+                live.grant = grant;
+            }
+        });
+    }
+
     /// Stands a session on another grant with its own end.
     pub fn rehome(&self, session: SessionId, grant: GrantId, ends_at: Option<Timestamp>) {
         self.with(|all| {

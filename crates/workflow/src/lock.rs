@@ -34,8 +34,10 @@ impl Gate {
         let now = self.now();
         let event = Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)) };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
-        let gone = self.live.cut(EndReason::Locked, |live| scope.covers(live.person, &live.role, &live.resource));
-        let cut = confirm(gone).await;
+        let cut = match scope {
+            LockScope::Person(person) => self.cut_person(person, EndReason::Locked).await,
+            _ => confirm(self.live.cut(EndReason::Locked, |live| scope.covers(live.person, &live.role, &live.resource))).await,
+        };
         self.redecide_all().await;
         let row = committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
         Ok((row, cut))
@@ -57,7 +59,10 @@ impl Gate {
     pub(crate) async fn refuse_if_locked(&self, person: PrincipalId, role: &RoleName, resource: &ResourceName) -> Result<(), Refusal> {
         let now = self.now();
         let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
-        match locks.iter().find(|lock| lock.holds(now) && lock.scope.covers(person, role, resource)) {
+        let owner = self.owner_of(person, &locks).await?;
+        let covers =
+            |lock: &LockRow| lock.scope.covers(person, role, resource) || owner.is_some_and(|owner| lock.scope == LockScope::Person(owner));
+        match locks.iter().find(|lock| lock.holds(now) && covers(lock)) {
             Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
             None => Ok(()),
         }
@@ -67,10 +72,21 @@ impl Gate {
     pub(crate) async fn refuse_if_person_locked(&self, person: PrincipalId) -> Result<(), Refusal> {
         let now = self.now();
         let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
-        match locks.iter().find(|lock| lock.holds(now) && lock.scope == LockScope::Person(person)) {
+        let owner = self.owner_of(person, &locks).await?;
+        let covers =
+            |lock: &LockRow| lock.scope == LockScope::Person(person) || owner.is_some_and(|owner| lock.scope == LockScope::Person(owner));
+        match locks.iter().find(|lock| lock.holds(now) && covers(lock)) {
             Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
             None => Ok(()),
         }
+    }
+
+    /// The human who answers for a workload, if any lock is about people at all: a lock on them holds for it too.
+    async fn owner_of(&self, person: PrincipalId, locks: &[LockRow]) -> Result<Option<PrincipalId>, Refusal> {
+        if !matches!(person, PrincipalId::Workload(_)) || !locks.iter().any(|lock| matches!(lock.scope, LockScope::Person(_))) {
+            return Ok(None);
+        }
+        Ok(self.store.person(person).await.map_err(unavailable)?.and_then(|row| row.owner).map(PrincipalId::User))
     }
 
     async fn refuse_unknown_scope(&self, scope: &LockScope) -> Result<(), Refusal> {

@@ -5,11 +5,11 @@
 
 use access::event::Event;
 use access::grant::{Grant, GrantRow, GrantState};
-use access::identity::Scope;
+use access::identity::{KeyState, Scope, Via};
 use access::ids::{RecordingId, SessionId};
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
-use access::session::{Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
+use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
 use evidence::recording::RecordingHandle;
 use store::{Change, CommitError};
 use tokio::sync::watch;
@@ -51,6 +51,7 @@ impl Gate {
         if !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
+        self.refuse_if_sign_in_ended(caller).await?;
         self.refuse_if_clock_behind().await?;
         for _ in 0..TRIES {
             let grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
@@ -110,6 +111,10 @@ impl Gate {
         resource: &policy::Resource,
     ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
         self.still_paid_for(&row).await?;
+        // A policy that came into force since the rights and the address were read: again, by that. Any later one finds the session registered.
+        if self.bundle.load().digest() != facts.bundle {
+            return Err(Attempt::Raced);
+        }
         let dial = self.dial(resource, &facts).await?;
         let recording = self.start_recording(&facts).await?;
         let opening = self
@@ -138,8 +143,13 @@ impl Gate {
             Ok(committed) => {
                 // The grant as it is now is the proof; a clock that ran out meanwhile refuses here.
                 let row = committed.rows.grants.into_values().next().unwrap_or(row);
-                let grant = Grant::open(row, self.now())?;
-                Ok((permit(grant, facts, dial), recording))
+                match Grant::open(row, self.now()) {
+                    Ok(grant) => Ok((permit(grant, facts, dial), recording)),
+                    Err(refusal) => {
+                        self.close_unopened(facts.session, recording, EndReason::Expired).await;
+                        Err(refusal.into())
+                    }
+                }
             }
             Err(error) => {
                 discard(recording).await;
@@ -168,6 +178,33 @@ impl Gate {
             .text("detail", refusal.detail.clone());
         if let Err(error) = self.commit(Change::new(draft)).await {
             tracing::error!(%error, "a refused knock could not be entered; it stays refused");
+        }
+    }
+
+    /// A session whose opening is entered, but which nobody gets: it is entered as ended.
+    async fn close_unopened(&self, session: SessionId, recording: RecordingHandle, end: EndReason) {
+        discard(recording).await;
+        self.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
+    }
+
+    /// Refused if what the caller signed in with was taken away or has run out since; a connection may have waited long.
+    async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
+        let now = self.now();
+        let good = match caller.who.via() {
+            Via::SshKey(id) | Via::LoginCertificate(id) => {
+                let key = self.store.key(*id).await.map_err(unavailable)?;
+                key.is_some_and(|key| key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
+            }
+            Via::Token(id) => {
+                let token = self.store.token(*id).await.map_err(unavailable)?;
+                token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > now)
+            }
+            Via::Invitation | Via::LocalSocket => true,
+        };
+        if good {
+            Ok(())
+        } else {
+            Err(Refusal::because(Reason::NotSignedIn, "the key, certificate or token you came with was removed or has run out"))
         }
     }
 

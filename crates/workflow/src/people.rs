@@ -1,9 +1,10 @@
 //! People and workloads, and what signs them in: invitations, keys, certificates, tokens.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{KeyKind, KeyRow, KeyState, PersonRow, PersonState, Scope, VerifiedIdentity};
+use access::identity::{KeyKind, KeyRow, KeyState, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
 use access::ids::{KeyId, PrincipalId, TokenId, UserId, WorkloadId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
@@ -212,7 +213,12 @@ impl Gate {
         let subject =
             ssh_key::PublicKey::from_openssh(&parsed.openssh).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
         let now = self.now();
-        let valid = valid.unwrap_or(LOGIN_VALID);
+        let mut valid = valid.unwrap_or(LOGIN_VALID);
+        if let Via::Token(token) = caller.who.via() {
+            // A certificate outlives no token that it was asked for with.
+            let token = self.store.token(*token).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+            valid = valid.min(Span::between(now, token.expires_at));
+        }
         let key = KeyId::generate(now);
         let person = caller.who.id();
         let ca = self.keyring().login_ca().map_err(key_trouble)?;
@@ -220,6 +226,7 @@ impl Gate {
         let certificate =
             login_ca::issue(&ca, person, key, &subject, valid, &[], now).map_err(|p| Refusal::because(Reason::Invalid, p.to_string()))?;
         let text = certificate.to_openssh().map_err(|p| Refusal::because(Reason::Internal, p.to_string()))?;
+        let fingerprint = parsed.fingerprint.clone();
         let event = Event::KeyAdded {
             key,
             person,
@@ -228,8 +235,19 @@ impl Gate {
             public_key: parsed.openssh,
             expires_at: Some(valid.after(now)),
         };
-        let committed = self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
-        let row = committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;
+        // A certificate renewed over the same key takes the place of the one before.
+        let before = self.store.active_key(&fingerprint).await.map_err(unavailable)?;
+        let change = match before {
+            Some(row) if row.person == person && row.kind == KeyKind::Certificate => {
+                Change::new(self.draft(caller, Event::KeyRemoved { key: row.id })).and(self.draft(caller, event)).expect(&row)
+            }
+            Some(_) => {
+                return Err(Refusal::because(Reason::Invalid, "this key signs somebody in already; make a new one for the certificate"));
+            }
+            None => Change::new(self.draft(caller, event)),
+        };
+        let committed = self.commit(change).await.map_err(refused)?;
+        let row = committed.rows.keys.get(&key.to_string()).cloned().ok_or_else(|| Refusal::of(Reason::Internal))?;
         Ok((row, text))
     }
 
@@ -320,14 +338,32 @@ impl Gate {
     /// # Errors
     /// If the caller may not, or they are disabled already.
     pub async fn disable(&self, caller: &Caller, person: PrincipalId, reason: Option<String>) -> Result<(PersonRow, Cut), Refusal> {
-        let row = self.change_person(caller, person, PersonState::Disabled, reason).await?;
-        let mut hands = vec![person];
-        if let PrincipalId::User(owner) = person {
-            hands.extend(self.store.workloads_of(owner).await.map_err(unavailable)?.into_iter().map(|w| w.id));
-        }
-        let cut = confirm(self.live.cut(EndReason::Locked, |live| hands.contains(&live.person))).await;
+        let row = match self.change_person(caller, person, PersonState::Disabled, reason).await {
+            Ok(row) => row,
+            // Disabled before: then this makes sure that nothing of theirs is open, and says so.
+            Err(refusal) if refusal.reason == Reason::AlreadyDecided => {
+                self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let cut = self.cut_person(person, EndReason::Locked).await;
         self.redecide_all().await;
         Ok((row, cut))
+    }
+
+    /// Cuts everything of a person at once, from memory, and then of the workloads they answer for.
+    pub(crate) async fn cut_person(&self, person: PrincipalId, end: EndReason) -> Cut {
+        let mut gone = self.live.cut(end, |live| live.person == person);
+        if let PrincipalId::User(owner) = person {
+            match self.store.workloads_of(owner).await {
+                Ok(workloads) => gone.extend(self.live.cut(end, |live| workloads.iter().any(|w| w.id == live.person))),
+                Err(error) => {
+                    tracing::error!(%error, "whose workloads are to be cut cannot be read; the sweep decides them anew");
+                    self.redecide_due.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        confirm(gone).await
     }
 
     /// Somebody may sign in again. What was withdrawn stays withdrawn.

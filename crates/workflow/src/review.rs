@@ -8,7 +8,7 @@ use access::event::Event;
 use access::ids::ReviewId;
 use access::reason::{Reason, Refusal};
 use access::review::{ReviewOutcome, ReviewRow, ReviewState};
-use policy::{Act, Object};
+use policy::{Act, Noun, Object};
 use store::Change;
 
 use crate::Caller;
@@ -33,7 +33,10 @@ impl Gate {
         let situation = self.situation(&caller.who).await?;
         if !self.bundle.load().seated(&situation, &Seat::Group(row.reviewers.clone())) {
             let refusal = Refusal::because(Reason::NotAllowed, format!("the review is owed by `{}`", row.reviewers));
-            return Err(self.enter_action_refused(caller, "review", review.to_string(), refusal).await);
+            let refusal = self.enter_action_refused(caller, "review", review.to_string(), refusal).await;
+            // Who may not even see it is told the same as if it did not exist.
+            let sees = self.allowed(caller, Act::Administer(Noun::Review), &Object::Nothing).await.is_ok();
+            return Err(if sees { refusal } else { Refusal::of(Reason::NotFound) });
         }
         let grant = self.store.grant(row.grant).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let on = Object::Review { about: self.about_grant(&grant).await?, reviewers: row.reviewers.clone() };

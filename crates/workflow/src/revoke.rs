@@ -48,6 +48,8 @@ impl Gate {
             self.authorize(caller, Act::Administer(Noun::Grant), &Object::Nothing).await?;
         }
         if row.state == GrantState::Ended {
+            // Nothing should stand on it any more; if something does, it ends here.
+            self.live.cut(EndReason::Revoked, |live| live.grant == grant);
             return Err(Refusal::of(Reason::GrantEnded));
         }
         let still_open = self.others_open(&row).await?;
@@ -116,12 +118,21 @@ impl Gate {
         let Ok(open) = self.store.open_grants_for(from.person, &from.resource, &from.role).await else { return false };
         let now = self.now();
         let Some(to) = open.into_iter().find(|g| {
-            g.id != from.id && g.state == GrantState::Active && g.ends_at.is_none_or(|end| end > now) && from.limits.within(&g.limits)
+            g.id != from.id
+                && g.state == GrantState::Active
+                && g.ends_at.is_none_or(|end| end > now)
+                && from.limits.within(&g.limits)
+                // What it is recorded with must be enough for the grant it moves to.
+                && g.terms.record <= from.terms.record
+                && g.terms.durability <= from.terms.durability
         }) else {
             return false;
         };
         let event = Event::SessionRehomed { session, from_grant: from.id, to_grant: to.id };
+        // INVARIANT: found under the new grant before that is entered, so that a revocation right behind it cuts.
+        self.live.stand_on(session, to.id);
         if self.commit(Change::new(self.own_draft(event)).expect(&to)).await.is_err() {
+            self.live.stand_on(session, from.id);
             return false;
         }
         self.live.rehome(session, to.id, to.ends_at);

@@ -67,9 +67,16 @@ impl Gate {
             }
         };
         let mut host_keys = resource.host_keys.clone();
-        let learned = self.host_key(&resource.name).await?;
-        host_keys.extend(learned);
-        let host_key_rule = if host_keys.is_empty() { self.host_key_rule(resource) } else { HostKeyRule::Pinned };
+        let mut host_key_rule = self.host_key_rule(resource);
+        // A key learned at first use counts only while the bundle names none and still trusts first use.
+        if !host_keys.is_empty() {
+            host_key_rule = HostKeyRule::Pinned;
+        } else if host_key_rule == HostKeyRule::FirstUse
+            && let Some(learned) = self.host_key(&resource.name).await?
+        {
+            host_keys.push(learned);
+            host_key_rule = HostKeyRule::Pinned;
+        }
         Ok(Dial::Ssh(SshDial {
             host: resource.address.host.clone(),
             port: resource.address.port,

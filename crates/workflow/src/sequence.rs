@@ -112,7 +112,8 @@ impl Gate {
         let now = self.now();
         let signed = self.sequencer.with(move |writer| writer.checkpoint(now)).await?.map_err(log_trouble)?;
         let path = self.settings.checkpoints.clone();
-        if self.published.swap(signed.size(), Ordering::Relaxed) == signed.size() {
+        let size = signed.size();
+        if self.published.load(Ordering::Relaxed) == size {
             return Ok(signed);
         }
         let publish = signed.clone();
@@ -125,6 +126,7 @@ impl Gate {
                     format!("the checkpoint cannot be published at `{}`: {error}", self.settings.checkpoints.display()),
                 )
             })?;
+        self.published.store(size, Ordering::Relaxed);
         Ok(signed)
     }
 

@@ -3,9 +3,10 @@
 //! *Takes* what somebody proved to hold. *Proves* with a `VerifiedIdentity` who they are. *Hands to* every other verb the caller.
 
 use std::net::IpAddr;
+use std::sync::PoisonError;
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{KeyState, PersonRow, VerifiedIdentity};
+use access::identity::{KeyState, PersonRow, Scope, VerifiedIdentity};
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -15,7 +16,9 @@ use identity::ssh_key::KeyProof;
 use identity::token::{self, PresentedToken, TokenFacts};
 use store::Change;
 
+use crate::Caller;
 use crate::gate::{Gate, unavailable};
+use crate::people::{IssuedToken, LOGIN_VALID};
 
 /// A person and the human who answers for them, if they are a workload.
 struct Known {
@@ -90,6 +93,35 @@ impl Gate {
             token::verify_token(&presented, &facts, known.account(), from, self.now())
         };
         self.entered(found.await, from, Door::Api).await
+    }
+
+    /// A challenge that a registered key answers by signing, once and soon.
+    pub fn challenge(&self) -> String {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).issue(self.now())
+    }
+
+    /// Somebody answers a challenge with a signature of a key they registered, and gets a token. `gate` is the address that was signed.
+    ///
+    /// # Errors
+    /// If the challenge is unknown, used or too old, or the signature is not of a registered key over it.
+    pub async fn sign_in_with_key(
+        &self,
+        gate: &str,
+        nonce: &str,
+        signature: &str,
+        from: IpAddr,
+    ) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
+        let answered = {
+            let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+            challenges.answered(gate, nonce, signature, self.now())
+        };
+        let who = match answered {
+            Ok(proof) => self.identify_key(&proof, from, Door::Api).await?,
+            Err(refusal) => self.entered(Err(refusal), from, Door::Api).await?,
+        };
+        let caller = Caller { who: who.clone(), door: Door::Api };
+        let token = self.issue_token(&caller, who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("sign-in by key".to_owned())).await?;
+        Ok((who, token))
     }
 
     async fn known(&self, id: PrincipalId) -> Result<Known, Refusal> {

@@ -17,7 +17,7 @@ use policy::{Ask, Situation};
 use store::{Change, CommitError};
 
 use crate::Caller;
-use crate::decide::terms_of;
+use crate::decide::{terms_of, unknown_resource};
 use crate::gate::{Gate, refused, unavailable};
 
 /// What became of a request.
@@ -52,13 +52,23 @@ impl Gate {
         };
         match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
             Ok(submitted) => Ok(submitted),
+            Err(CommitError::Duplicate { .. }) if request.ask().break_glass => {
+                // An emergency does not wait behind an ordinary question for the same: it takes its place.
+                let pending = self.join(caller, request.ask()).await?.request;
+                if pending.break_glass {
+                    return Ok(Submitted { request: pending, grant: None, verdict: None });
+                }
+                self.cancel(caller, pending.id).await?;
+                let terms = terms_of(&verdict)?;
+                self.store_request(caller, &situation, request.ask(), &verdict, terms).await.map_err(refused)
+            }
             Err(CommitError::Duplicate { .. }) => self.join(caller, request.ask()).await,
             Err(error) => Err(refused(error)),
         }
     }
 
     /// What must hold before policy is asked: texts of sane size, nothing locked, no emergency while one is unreviewed.
-    async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
+    pub(crate) async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
         if !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
@@ -160,7 +170,7 @@ impl Gate {
     }
 
     /// Enters a refused request in the log; if that fails, the refusal is that.
-    async fn refuse_request(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
+    pub(crate) async fn refuse_request(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
         let bundle = self.bundle.load();
         let draft = self
             .draft(
@@ -178,8 +188,20 @@ impl Gate {
             .text("detail", refusal.detail.clone())
             .text("from", caller.from());
         match self.commit(Change::new(draft)).await {
-            Ok(_) => refusal,
+            Ok(_) => self.as_may_be_known(caller, ask, refusal).await,
             Err(error) => refused(error),
+        }
+    }
+
+    /// The refusal as its asker may know it: who has no path to a resource is told the same as if it didn't exist. The log knows better.
+    async fn as_may_be_known(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
+        if !matches!(refusal.reason, Reason::NoPath | Reason::NoTier | Reason::UnknownRole | Reason::UnknownResource) {
+            return refusal;
+        }
+        match self.situation(&caller.who).await {
+            Ok(situation) if self.has_any_path(&situation, &ask.resource) => refusal,
+            Ok(_) => unknown_resource(&ask.resource),
+            Err(trouble) => trouble,
         }
     }
 
@@ -200,6 +222,9 @@ impl Gate {
     /// If it is not theirs, already decided, or policy refuses it as it would be.
     pub async fn edit(&self, caller: &Caller, request: RequestId, ask: AccessRequest) -> Result<RequestRow, Refusal> {
         let row = self.own_request(caller, request).await?;
+        if row.extends.is_some() && row.limits != ask.limits {
+            return Err(Refusal::because(Reason::Invalid, "an extension has the limits of its grant"));
+        }
         if row.resource != ask.resource || row.role != ask.role || row.break_glass != ask.break_glass {
             return Err(Refusal::because(
                 Reason::Invalid,
@@ -208,6 +233,12 @@ impl Gate {
         }
         let situation = self.situation(&caller.who).await?;
         let verdict = self.admit(caller, &situation, &ask).await?;
+        if matches!(verdict.answer(), Answer::Permit { .. }) {
+            return Err(Refusal::because(
+                Reason::Invalid,
+                "like this nobody has to agree; cancel the request and ask anew, it opens at once",
+            ));
+        }
         let terms = terms_of(&verdict)?;
         let draft = self
             .draft(

@@ -3,6 +3,7 @@
 //! *Takes* the time. *Proves* nothing by itself: each end is compared and set. *Hands to* live sessions their warnings and cuts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use access::event::{EntryDraft, Event};
@@ -19,44 +20,65 @@ use crate::gate::Gate;
 
 /// How often live sessions are looked at. It bounds how late a cut at the end of a grant can be.
 const TICK: Duration = Duration::from_millis(100);
-/// How many ticks pass between looks at the store.
-const STORE_EVERY: u32 = 5;
+/// How often the store is looked at.
+const STORE_EVERY: Duration = Duration::from_millis(500);
+/// After how many looks at the store every open grant is decided anew: what time alone changes, as the end of a contract.
+const REDECIDE_EVERY: u32 = 120;
+/// How long a session whose time is up may take to find another grant it can stand on.
+const REHOME_WITHIN: Duration = Duration::from_millis(300);
 /// How many due rows one look takes at most.
 const BATCH: u32 = 500;
 
 impl Gate {
     /// Runs until told to stop.
     pub async fn sweep_forever(self: Arc<Self>, stop: CancellationToken) {
-        let mut tick: u32 = 0;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(TICK) => {}
+        let sessions = async {
+            loop {
+                tokio::time::sleep(TICK).await;
+                self.sweep_sessions().await;
             }
-            self.sweep_sessions().await;
-            if tick.is_multiple_of(STORE_EVERY) {
+        };
+        // Apart from it, so that a store that doesn't answer delays no cut.
+        let store = async {
+            let mut look: u32 = 0;
+            loop {
+                tokio::time::sleep(STORE_EVERY).await;
                 self.sweep_store().await;
+                look = look.wrapping_add(1);
+                if look.is_multiple_of(REDECIDE_EVERY) {
+                    self.redecide_all().await;
+                }
             }
-            tick = tick.wrapping_add(1);
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sessions => {}
+            () = store => {}
         }
     }
 
     /// One look at the sessions that live here. Cuts act from memory; entries follow.
     pub async fn sweep_sessions(&self) {
-        for (session, grant) in self.live.due(self.now()) {
-            let rehomed = match self.store.grant(grant).await {
-                Ok(Some(row)) => self.rehome(session, &row).await,
-                _ => false,
-            };
-            if !rehomed {
-                self.live.cut(EndReason::Expired, |live| live.session == session);
+        let moving = self.live.due(self.now()).into_iter().map(|(session, grant)| async move {
+            let rehomed = tokio::time::timeout(REHOME_WITHIN, async {
+                match self.store.grant(grant).await {
+                    Ok(Some(row)) => self.rehome(session, &row).await,
+                    _ => false,
+                }
+            });
+            if !rehomed.await.unwrap_or(false) {
+                self.live.cut(EndReason::Expired, |live| live.session == session && live.grant == grant);
             }
-        }
+        });
+        futures::future::join_all(moving).await;
     }
 
     /// One look at everything in the store whose time is up.
     pub async fn sweep_store(&self) {
         self.drain_journal().await;
+        if self.redecide_due.swap(false, Ordering::Relaxed) {
+            self.redecide_all().await;
+        }
         let now = self.now();
         if let Err(error) = self.store.raise_high_water(now).await {
             tracing::error!(%error, "the newest time could not be kept");
@@ -79,7 +101,7 @@ impl Gate {
     async fn end_idle_grants(&self, now: Timestamp) {
         for row in self.store.open_grants().await.unwrap_or_default() {
             let (Some(idle), Some(starts_at)) = (row.terms.idle, row.starts_at) else { continue };
-            if row.ends_at.is_none() || idle.after(starts_at) > now {
+            if row.ends_at.is_none() || idle.after(starts_at) > now || !self.live.of_grant(row.id).is_empty() {
                 continue;
             }
             let filter = SessionFilter { grant: Some(row.id), ..SessionFilter::default() };
@@ -87,6 +109,8 @@ impl Gate {
             let used = sessions.iter().map(|session| session.ended_at.unwrap_or(now)).max().unwrap_or(starts_at);
             if idle.after(used) <= now {
                 self.set(self.own_draft(Event::GrantIdled { grant: row.id }), &row).await;
+                // Who came in at this very moment stood on it already; the grant is over for them too.
+                self.live.cut(EndReason::Expired, |live| live.grant == row.id);
             }
         }
     }
@@ -105,7 +129,8 @@ impl Gate {
             Ok(open) => open,
             Err(error) => {
                 tracing::error!(%error, "open grants cannot be read to be decided anew; every opening is, and the next change tries again");
-                return Vec::new();
+                self.redecide_due.store(true, Ordering::Relaxed);
+                Vec::new()
             }
         };
         let mut withdrawn = Vec::new();
@@ -124,7 +149,10 @@ impl Gate {
         for live in self.live.rights() {
             let now = match self.situation_of(live.person).await {
                 Ok(situation) => bundle.rights(&situation, &live.role, &live.resource),
-                Err(refusal) if refusal.reason == Reason::StoreUnavailable => continue,
+                Err(refusal) if refusal.reason == Reason::StoreUnavailable => {
+                    self.redecide_due.store(true, Ordering::Relaxed);
+                    continue;
+                }
                 Err(_) => None,
             };
             let within = now.is_some_and(|now| policy::rights_added(&live.limits.narrow(now), &live.rights).is_empty());
@@ -137,7 +165,10 @@ impl Gate {
     async fn redecide_one(&self, row: &GrantRow) -> bool {
         let Err(refusal) = self.still_paid_for(row).await else { return false };
         let (reason, end) = match refusal.reason {
-            Reason::StoreUnavailable => return false,
+            Reason::StoreUnavailable => {
+                self.redecide_due.store(true, Ordering::Relaxed);
+                return false;
+            }
             Reason::Locked | Reason::Disabled => (refusal.reason, EndReason::Locked),
             other => (other, EndReason::Withdrawn),
         };

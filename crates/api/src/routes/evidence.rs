@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::stream;
+use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(query): Body<ExportQuery>) -> Answer<Response> {
     // 1. What is wanted?
     let along = Along { input: query.input, wrapped_to: query.recipient.clone() };
-    let selection = selected(query)?;
+    let selection = selected(query, state.gate.now())?;
     // 2. Write it beside the data, where there is room for recordings.
     let file = Leftover(state.gate.settings().data_dir.join(format!("export-{:032x}", rand::random::<u128>())));
     state.gate.export(&caller, selection, along, file.0.clone()).await?;
@@ -57,13 +58,14 @@ impl Drop for Leftover {
     }
 }
 
-fn selected(query: ExportQuery) -> Answer<Selection> {
+/// What is meant; a period without its end lasts until `now`.
+fn selected(query: ExportQuery, now: Timestamp) -> Answer<Selection> {
     let ExportQuery { session, person, resource, since, until, input: _, recipient: _ } = query;
     match (session, person, resource, since, until) {
         (Some(session), None, None, None, None) => Ok(Selection::Session(session)),
         (None, Some(person), None, None, None) => Ok(Selection::Person(person)),
         (None, None, Some(resource), None, None) => Ok(Selection::Resource(resource)),
-        (None, None, None, Some(from), Some(until)) if from < until => Ok(Selection::Period { from, until }),
+        (None, None, None, Some(from), until) if until.unwrap_or(now) > from => Ok(Selection::Period { from, until: until.unwrap_or(now) }),
         _ => Err(Refused::invalid("name exactly one of `session`, `person`, `resource`, or a period by `since` and a later `until`")),
     }
 }

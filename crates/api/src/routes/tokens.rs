@@ -22,10 +22,15 @@ use crate::state::ApiState;
 use crate::types::list::Page;
 use crate::types::schema;
 use crate::types::tokens::{IssuedToken, NewToken, Token};
-use crate::types::users::{AcceptInvitation, Accepted};
+use crate::types::users::{AcceptInvitation, Accepted, AnswerChallenge, Challenge};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(accept)).routes(routes!(list, create)).routes(routes!(revoke))
+    OpenApiRouter::new()
+        .routes(routes!(accept))
+        .routes(routes!(challenge))
+        .routes(routes!(sign_in))
+        .routes(routes!(list, create))
+        .routes(routes!(revoke))
 }
 
 /// Spends an invitation: who holds its code gets their first token, shown once.
@@ -38,6 +43,35 @@ async fn accept(State(state): State<ApiState>, Peer(from): Peer, Body(body): Bod
     let accepted = state.gate.accept_invitation(&body.code, from).await;
     let (who, issued) = accepted.inspect_err(|refusal| {
         if refusal.reason == Reason::CodeInvalid {
+            state.failed(from, now);
+        }
+    })?;
+    // 3. Show the token.
+    let row = state.gate.store().person(who.id()).await?.ok_or_else(Refused::not_found)?;
+    let user = Shown::new(&state.gate).user(row).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Accepted { user, token: shown::issued(issued) })))
+}
+
+/// Gives a challenge for signing in with a registered SSH key.
+#[utoipa::path(post, path = "/sign-in/challenge", tag = "tokens", security(()), responses((status = 201, body = Challenge)))]
+async fn challenge(State(state): State<ApiState>, Peer(from): Peer) -> Answer<impl IntoResponse> {
+    state.may_try(from, state.gate.now())?;
+    let nonce = state.gate.challenge();
+    let text = identity::challenge::text(&state.facts.api, &nonce);
+    let namespace = identity::challenge::NAMESPACE.to_owned();
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Challenge { nonce, text, namespace })))
+}
+
+/// Signs in with the answer to a challenge: who holds a registered key gets a token, shown once.
+#[utoipa::path(post, path = "/sign-in", tag = "tokens", security(()), request_body = AnswerChallenge, responses((status = 201, body = Accepted)))]
+async fn sign_in(State(state): State<ApiState>, Peer(from): Peer, Body(body): Body<AnswerChallenge>) -> Answer<impl IntoResponse> {
+    // 1. Guessing is slow.
+    let now = state.gate.now();
+    state.may_try(from, now)?;
+    // 2. Who signed?
+    let signed = state.gate.sign_in_with_key(&state.facts.api, &body.nonce, &body.signature, from).await;
+    let (who, issued) = signed.inspect_err(|refusal| {
+        if matches!(refusal.reason, Reason::CodeInvalid | Reason::NotSignedIn) {
             state.failed(from, now);
         }
     })?;

@@ -100,6 +100,28 @@ impl std::fmt::Debug for Invited {
     }
 }
 
+/// A challenge to be signed with a registered SSH key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Challenge {
+    /// To be given back with the answer; good once, for two minutes.
+    pub nonce: String,
+    /// What to sign: `ssh-keygen -Y sign -n NAMESPACE -f KEY`.
+    pub text: String,
+    /// The namespace to sign it in.
+    pub namespace: String,
+}
+
+/// A signed challenge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerChallenge {
+    /// The challenge's nonce.
+    pub nonce: String,
+    /// The signature as `ssh-keygen -Y sign` prints it.
+    #[schema(max_length = 16384)]
+    pub signature: String,
+}
+
 /// A single-use code to spend.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! Verifying a bundle offline: from its bytes and the public key alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use access::event::{Entry, Event};
@@ -90,7 +90,8 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         recordings: Vec::new(),
         findings: Vec::new(),
     };
-    let mut verification = Verification { report, key, anchors: HashMap::new(), recorded: HashMap::new(), mentioned: String::new() };
+    let mut verification =
+        Verification { report, key, anchors: HashMap::new(), ended: HashSet::new(), recorded: HashMap::new(), mentioned: String::new() };
     let manifest = verification.manifest(&mut bundle)?;
     verification.container(&bundle);
     if let Some(manifest) = manifest {
@@ -166,6 +167,8 @@ struct Verification<'a> {
     key: &'a CheckpointVerifier,
     /// What the log says about recordings.
     anchors: HashMap<String, Vec<Anchor>>,
+    /// Recordings whose session the log says has ended: nothing of them may be missing.
+    ended: HashSet<String>,
     /// Which recording a session has.
     recorded: HashMap<SessionId, String>,
     /// All leaves one after another: where digests of policies are looked for.
@@ -310,6 +313,7 @@ impl Verification<'_> {
             Event::SessionEnded { session, recording_chunks, recording_digest, .. } => {
                 let chunks = recording_chunks.and_then(|n| u64::try_from(n).ok());
                 if let Some(recording) = self.recorded.get(&session).cloned() {
+                    self.ended.insert(recording.clone());
                     self.anchor(recording, chunks, recording_digest.as_deref());
                 }
             }
@@ -405,8 +409,9 @@ impl Verification<'_> {
             let mut anchors = vec![Anchor { chunks: line.chunks, digest: line.digest }];
             anchors.extend(self.anchors.get(&line.recording).cloned().unwrap_or_default());
             // What was exported while it lived may be behind what later entries say.
+            let ended = self.ended.contains(&line.recording);
+            anchors.retain(|anchor| ended || line.closed || anchor.chunks <= line.chunks);
             let known = anchors.len() as u64 - 1;
-            anchors.retain(|anchor| line.closed || anchor.chunks <= line.chunks);
             let part = recording_part(&line.recording);
             let Some(content) = bundle.stream(&part)? else { continue };
             let inspection = match inspect(content, &anchors) {

@@ -132,6 +132,13 @@ impl LogWriter {
         let newest = dir.newest_checkpoint(key.verifier())?;
         let (edge, bundle) = match &newest {
             Some(checkpoint) => restore_edge(&dir, checkpoint)?,
+            // Only a log that was never signed may begin anew; tiles without a checkpoint are one whose checkpoint was taken away.
+            None if path.join("tile").exists() => {
+                return Err(LogError::Damaged {
+                    dir: path,
+                    what: "there are tiles, but the checkpoint over them is gone; restore it from a copy".into(),
+                });
+            }
             None => (Edge::default(), Vec::new()),
         };
         discard_beyond(&dir, edge.size()).map_err(io_error("clean up", &path))?;

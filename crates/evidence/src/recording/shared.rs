@@ -185,6 +185,8 @@ impl Shared {
         pending.output = Filling::default();
         pending.input = Filling::default();
         pending.closed = true;
+        // What is not all there is never closed as if it were.
+        pending.closing = None;
         pending.live = None;
         drop(pending);
         let failure = RecorderFailure { recording: self.id.clone(), reason };

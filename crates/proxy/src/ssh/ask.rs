@@ -225,7 +225,11 @@ async fn leaves(client: &mut ClientSide, wishes: &mut Wishes, has_terminal: bool
         } else {
             match client.rx.wait().await {
                 Some(ChannelMsg::Close) | None => return Left::Gone,
-                Some(message @ (ChannelMsg::Data { .. } | ChannelMsg::Eof)) => wishes.early.push(message),
+                Some(message @ (ChannelMsg::Data { .. } | ChannelMsg::Eof)) => {
+                    if wishes.keep(message).is_none() {
+                        return Left::Gone;
+                    }
+                }
                 Some(_) => {}
             }
         }

@@ -48,7 +48,20 @@ pub(crate) struct Wishes {
     pub(crate) early: Vec<ChannelMsg>,
 }
 
+/// Messages that are kept of a client that sends before its command has started; who sends more is no client of ours.
+const EARLY: usize = 1024;
+
 impl Wishes {
+    /// Keeps what the client sent early; `None` if it is too much.
+    pub(crate) fn keep(&mut self, message: ChannelMsg) -> Option<()> {
+        match &message {
+            ChannelMsg::Data { data } if data.is_empty() => return Some(()),
+            _ if self.early.len() >= EARLY => return None,
+            _ => self.early.push(message),
+        }
+        Some(())
+    }
+
     /// What the client told the gate in a variable.
     pub(crate) fn told(&self, name: &str) -> Option<&str> {
         self.env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -104,7 +117,7 @@ async fn gather(client: &mut ClientSide, wishes: &mut Wishes) -> Option<Start> {
             ChannelMsg::RequestShell { .. } => return Some(Start::Shell),
             ChannelMsg::Exec { command, .. } => return Some(Start::Exec(command)),
             ChannelMsg::RequestSubsystem { name, .. } => return Some(Start::Subsystem(name)),
-            message @ (ChannelMsg::Data { .. } | ChannelMsg::Eof) => wishes.early.push(message),
+            message @ (ChannelMsg::Data { .. } | ChannelMsg::Eof) => wishes.keep(message)?,
             ChannelMsg::Close => return None,
             _ => {}
         }
@@ -133,7 +146,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
     }
     let activity = json!({
         "kind": start.act(),
-        "command": start.detail(),
+        "command": start.whole(),
         "terminal": terminal.as_ref().map(|t| json!({"name": text::inert(&t.name, 64), "columns": t.columns, "rows": t.rows})),
         "env": env.iter().map(|(n, v)| (text::inert(n, 128), text::inert(v, 1024))).collect::<std::collections::BTreeMap<_, _>>(),
         "agent": agent,

@@ -139,7 +139,9 @@ pub(crate) async fn remote(visit: Arc<Visit>, channel: Channel<client::Msg>, fro
     };
     let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
     let originator = text::inert(&format!("{}:{}", from.originator, from.originator_port), 300);
-    let _ = live.note(lane.number, json!({"kind": "forward.remote", "at": from.shown(), "from": originator})).await;
+    if live.note(lane.number, json!({"kind": "forward.remote", "at": from.shown(), "from": originator})).await.is_err() {
+        return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    }
     match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, &from.originator, from.originator_port).await {
         Ok(client) => {
             reply.accept().await;
@@ -157,7 +159,9 @@ pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, repl
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     };
     let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
-    let _ = live.note(lane.number, json!({"kind": "agent.used"})).await;
+    if live.note(lane.number, json!({"kind": "agent.used"})).await.is_err() {
+        return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    }
     match visit.client.channel_open_agent().await {
         Ok(client) => {
             reply.accept().await;

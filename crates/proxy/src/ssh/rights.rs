@@ -44,6 +44,15 @@ impl Start {
         }
     }
 
+    /// Which one, whole, for the recording; bytes that are no text stand as U+FFFD.
+    pub(crate) fn whole(&self) -> String {
+        match self {
+            Self::Shell => String::new(),
+            Self::Exec(command) => String::from_utf8_lossy(command).into_owned(),
+            Self::Subsystem(name) => name.clone(),
+        }
+    }
+
     /// Whether it may be started.
     ///
     /// # Errors
@@ -89,9 +98,13 @@ fn is_transfer(command: &[u8]) -> bool {
         return false;
     }
     let mut words = text.split_whitespace();
-    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-    match program {
-        "scp" => words.any(|w| w == "-t" || w == "-f"),
+    // By its bare name alone: a path could lead to anything that is called like this.
+    match words.next().unwrap_or_default() {
+        "scp" => {
+            let flags: Vec<&str> = words.take_while(|w| w.starts_with('-')).collect();
+            let known = flags.iter().all(|flag| ["-t", "-f", "-r", "-p", "-d", "-v", "--"].contains(flag));
+            known && flags.iter().any(|flag| matches!(*flag, "-t" | "-f"))
+        }
         "rsync" => words.next() == Some("--server"),
         "git-upload-pack" | "git-receive-pack" | "git-upload-archive" => true,
         _ => false,

@@ -298,14 +298,18 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
         bytes_down: AtomicU64::new(0),
         moved_at: AtomicU64::new(0),
     });
+    // INVARIANT: watched before anybody can relay over it; what was refused before is reported beside that.
+    let (watching, kept) = (visit.clone(), live.clone());
+    tokio::spawn(async move { supervise(&watching, &kept, watch).await });
     link.connect(visit);
     let _ = visit.live.set(live.clone());
     let early = std::mem::take(&mut *lock(&visit.refused_early));
-    for denied in early {
-        visit.report(&live, denied).await;
-    }
-    let (visit, kept) = (visit.clone(), live.clone());
-    tokio::spawn(async move { supervise(&visit, &kept, watch).await });
+    let (reporting, kept) = (visit.clone(), live.clone());
+    visit.tracker.spawn(async move {
+        for denied in early {
+            reporting.report(&kept, denied).await;
+        }
+    });
     Ok(live)
 }
 

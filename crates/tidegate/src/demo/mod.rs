@@ -20,7 +20,7 @@ use workflow::clock::{SystemTime, TimeSource as _};
 use crate::config::{Config, Environment};
 use crate::node::Node;
 use crate::output::note;
-use crate::serve::{log_to_stderr, stop_asked_for};
+use crate::serve::{harden, log_to_stderr, stop_asked_for};
 
 /// The example company, as it stands in `examples/policy`.
 const POLICY: &[(&str, &str)] = &[
@@ -115,6 +115,7 @@ pub struct DemoPerson {
 /// If a part of it can't start.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     log_to_stderr();
+    harden()?;
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot make `{}`", args.dir.display()))?;
     let dir = fs::canonicalize(&args.dir)?;
     let config_file = dir.join("tidegate.toml");

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::demo::{Demo, http};
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::demo::{Demo, Talk, eventually, http};
 
 // covers: A9, B2, G2, E9 (api, ssh)
 #[test]
@@ -43,4 +46,74 @@ fn wrong_things_get_a_sentence_and_a_status() {
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.status.success() && text.contains("evil"), "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains('\u{7}') && !text.contains('\u{202e}'), "{text:?}");
+}
+
+/// A small file system, taken away again when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(path: PathBuf) -> Self {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"]).arg(&path).status().unwrap();
+        assert!(mounted.success(), "a small disk is mounted for this test, which takes root");
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+// covers: SES-3, F1 (ssh)
+#[test]
+fn a_full_disk_ends_the_session_and_opens_no_other() {
+    let mut disk = None;
+    let demo = Demo::start().restart_after(|dir| disk = Some(SmallDisk::at(dir.join("data/recordings"))));
+    demo.grant("ana", "db-1", "shell", "1h");
+    let small = demo.ssh("ana", "db-1+shell", &[], &["echo fits"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&small.stdout).trim(), "fits", "{}", String::from_utf8_lossy(&small.stderr));
+    let mut flood = Talk::start(demo.ssh("ana", "db-1+shell", &[], &["exec head -c 50000000 /dev/urandom"]));
+    assert_ne!(flood.end(), 0, "what can't be recorded isn't delivered");
+    let ended = eventually("the session is entered as ended by the recorder", || {
+        let all = demo.get("eve", "/api/v1/sessions?all=true");
+        all["items"].as_array().unwrap().iter().find(|s| s["end"] == "recorder").cloned()
+    });
+    assert_eq!(ended["state"], "ended");
+    // To the last byte: nothing opens, and the reason is said.
+    let filled = Command::new("dd")
+        .args(["if=/dev/zero", "bs=512"])
+        .arg(format!("of={}", demo.dir().join("data/recordings/fill").display()))
+        .output()
+        .unwrap();
+    assert!(!filled.status.success(), "there was room without end");
+    let refused = demo.ssh("ana", "db-1+shell", &[], &["echo must-not-open"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!String::from_utf8_lossy(&refused.stdout).contains("must-not-open"), "{said}");
+    assert_eq!(refused.status.code(), Some(76), "{said}");
+    assert!(said.contains("cannot be recorded"), "{said}");
+    // Other things go on: the log is on another disk.
+    assert_eq!(demo.post("eve", "/api/v1/audit/replay", json!({}))["differences"], json!([]));
+    drop(demo);
+    drop(disk);
+}
+
+// covers: G1 (api)
+#[test]
+fn nothing_secret_stands_in_arguments_logs_or_files() {
+    let demo = Demo::start();
+    let token = demo.person("ana")["token"].as_str().unwrap().to_owned();
+    let secret = "correct-horse-battery";
+    demo.post("dan", "/api/v1/requests/preview", json!({"resource": "db-1", "role": "debug"}));
+    let (status, answer) = demo.api("dan", "PUT", "/api/v1/secrets/db-password", Some(json!({"value": secret})));
+    assert_eq!(status, 204, "{answer}");
+    let listed = demo.get("dan", "/api/v1/secrets");
+    assert!(listed.to_string().contains("db-password") && !listed.to_string().contains(secret), "{listed}");
+    for needle in [secret, token.as_str(), "PRIVATE KEY"] {
+        let found = Command::new("grep").args(["-r", "-l", "-a", "-F", needle]).arg(demo.dir().join("data")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{needle} stands in clear in the data directory");
+    }
+    let processes = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+    let processes = String::from_utf8_lossy(&processes.stdout).into_owned();
+    assert!(processes.contains("demo --dir") && !processes.contains(&token));
 }

@@ -62,6 +62,14 @@ impl Demo {
         Self::start_in(dir)
     }
 
+    /// Stops the server in order, changes something in its directory, and starts it again.
+    pub(crate) fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        change(&dir.path().join("demo"));
+        Self::start_in(dir)
+    }
+
     /// The directory of the demo.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().join("demo")

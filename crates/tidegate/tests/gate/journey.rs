@@ -74,3 +74,44 @@ fn a_denial_is_told_in_the_terminal() {
     assert_eq!(ana.end(), 77);
     assert!(ana.heard().contains("not today") && ana.heard().contains("denied"), "{}", ana.heard());
 }
+
+// covers: WHO-5, A9 (cli, ssh)
+#[test]
+fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificate() {
+    let demo = Demo::start();
+    let home = tempfile::tempdir().unwrap();
+    let login = |key: &str| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .env_clear()
+            .env("HOME", home.path())
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .args(["login", "--key", key, "--url", demo.ready["api"].as_str().unwrap(), "--ssh-dir"])
+            .arg(home.path().join("ssh"))
+            .output()
+            .unwrap()
+    };
+    let stranger = home.path().join("stranger");
+    assert!(
+        std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&stranger).status().unwrap().success()
+    );
+    let refused = login(stranger.to_str().unwrap());
+    assert!(!refused.status.success() && !home.path().join("ssh/tidegate").exists());
+    let done = login(demo.person("ana")["key"].as_str().unwrap());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // The certificate works where the key does.
+    let config = demo.person("ana")["ssh_config"].as_str().unwrap();
+    let text = std::fs::read_to_string(config)
+        .unwrap()
+        .replace(demo.person("ana")["key"].as_str().unwrap(), home.path().join("ssh/tidegate").to_str().unwrap());
+    let mine = home.path().join("ssh_config");
+    std::fs::write(&mine, text).unwrap();
+    let inside = std::process::Command::new("ssh")
+        .arg("-F")
+        .arg(&mine)
+        .args(["-o", "BatchMode=yes", "build-1+shell.tide", "echo inside"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "inside", "{}", String::from_utf8_lossy(&inside.stderr));
+    // Signing in again renews it.
+    assert!(login(demo.person("ana")["key"].as_str().unwrap()).status.success());
+}

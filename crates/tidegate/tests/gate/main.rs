@@ -6,7 +6,9 @@
 mod demo;
 
 mod bad_input;
+mod clients;
 mod crash;
 mod doors;
 mod evidence;
 mod journey;
+mod matrix;
