@@ -29,6 +29,8 @@ use super::wire::Shears;
 use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Question, Waiting};
 use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
 
+/// How long the command that kills what still runs at a target may take.
+const KILLS: Duration = Duration::from_millis(300);
 /// How long channels may take to tell both sides that it is over.
 const FAREWELL: Duration = Duration::from_millis(800);
 /// How long the target may take to close its connection once it was told to.
@@ -407,6 +409,10 @@ async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
     live.notices.send_replace(Notice::Cut(end));
     visit.tracker.close();
     let _ = timeout(FAREWELL, visit.tracker.wait()).await;
+    if end.is_cut() {
+        // Also what runs on there although its channel is closed.
+        let _ = timeout(KILLS, live.target.kill_processes()).await;
+    }
     let confirmed = live.target.hang_up(end, TARGET_CLOSES).await;
     if !visit.gone.is_cancelled() {
         let bye = visit.client.disconnect(russh::Disconnect::ByApplication, end.sentence().to_owned(), "en".to_owned());

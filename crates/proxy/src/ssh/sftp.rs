@@ -30,6 +30,10 @@ const RENAME: u8 = 18;
 const SYMLINK: u8 = 20;
 const EXTENDED: u8 = 200;
 const INIT: u8 = 1;
+const VERSION: u8 = 2;
+const EXTENDED_REPLY: u8 = 201;
+/// Requests that only look: close, read, lstat, fstat, opendir, readdir, realpath, stat, readlink.
+const LOOKS: &[u8] = &[CLOSE, READ, 7, 8, OPENDIR, 12, 16, 17, 19];
 
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
@@ -61,6 +65,12 @@ pub(crate) enum Nonsense {
     TooMany,
     #[error("more than 4,096 open files")]
     TooManyFiles,
+    #[error("request {0} was sent again before it was answered")]
+    IdInUse(u32),
+    #[error("an answer to request {0}, which asked for something else or was never sent")]
+    Unasked(u32),
+    #[error("version {0} of SFTP; only version 3 can be read here")]
+    Version(u32),
 }
 
 /// What comes of some bytes.
@@ -77,11 +87,39 @@ pub(crate) struct Seen {
 /// A request that waits for its answer.
 #[derive(Debug)]
 enum Pending {
-    Open { path: String, flags: u32 },
-    Close { handle: Bytes },
-    Read { handle: Bytes, offset: u64 },
-    Write { handle: Bytes },
-    Act { act: &'static str, path: String, to: Option<String> },
+    Open {
+        path: String,
+        flags: u32,
+    },
+    Close {
+        handle: Bytes,
+    },
+    Read {
+        handle: Bytes,
+        offset: u64,
+    },
+    Write {
+        handle: Bytes,
+    },
+    Act {
+        act: &'static str,
+        path: String,
+        to: Option<String>,
+    },
+    /// Something that leaves no event, but whose answer must not be taken for another's.
+    Look,
+}
+
+impl Pending {
+    /// What is known of it when no answer passed.
+    fn unanswered(self) -> Option<Value> {
+        match self {
+            Self::Open { path, flags } if flags & WRITES != 0 => Some(unanswered("open for writing", &path, None)),
+            Self::Open { path, .. } => Some(unanswered("open for reading", &path, None)),
+            Self::Act { act, path, to } => Some(unanswered(act, &path, to.as_deref())),
+            Self::Close { .. } | Self::Read { .. } | Self::Write { .. } | Self::Look => None,
+        }
+    }
 }
 
 /// Reads one SFTP connection.
@@ -146,17 +184,21 @@ impl Observer {
         }
     }
 
-    /// The channel is closed: what is known of files that were never closed.
+    /// The channel is closed: what is known of files that were never closed, and of requests whose answer never passed.
     pub(crate) fn finish(&mut self) -> Vec<Value> {
-        self.files.drain().map(|file| file.report("unclosed")).collect()
+        let mut left: Vec<Value> = self.files.drain().map(|file| file.report("unclosed")).collect();
+        left.extend(self.pending.drain().filter_map(|(_, pending)| pending.unanswered()));
+        left
     }
 
     fn wait(&mut self, id: u32, pending: Pending) -> Result<(), Nonsense> {
         if self.pending.len() >= OUTSTANDING {
             return Err(Nonsense::TooMany);
         }
-        self.pending.insert(id, pending);
-        Ok(())
+        match self.pending.insert(id, pending) {
+            None => Ok(()),
+            Some(_) => Err(Nonsense::IdInUse(id)),
+        }
     }
 
     /// A request: forward it, or answer it here.
@@ -207,11 +249,11 @@ impl Observer {
                 b"posix-rename@openssh.com" => act("rename", r.string()?, Some(r.string()?)),
                 b"hardlink@openssh.com" => act("hardlink", r.string()?, Some(r.string()?)),
                 b"lsetstat@openssh.com" => act("setstat", r.string()?, None),
-                name if HARMLESS.contains(&name) || name == b"fsync@openssh.com" => return Ok(Verdict::Pass(None)),
+                name if HARMLESS.contains(&name) || name == b"fsync@openssh.com" => Pending::Look,
                 name => act("extension", name, None),
             },
             // Looking (stat, realpath, readdir, readlink) leaves no event: listing a directory does.
-            _ => return Ok(Verdict::Pass(None)),
+            _ => Pending::Look,
         };
         self.wait(id, pending)?;
         Ok(Verdict::Pass(None))
@@ -242,7 +284,8 @@ impl Observer {
                 let name = r.string()?;
                 return Ok((!HARMLESS.contains(&name)).then(|| ("extension", shown(name))));
             }
-            _ => return Ok(None),
+            kind if LOOKS.contains(&kind) => return Ok(None),
+            _ => return Ok(Some(("unknown", String::new()))),
         };
         Ok(Some((act, shown(r.string()?))))
     }
@@ -257,28 +300,34 @@ impl Observer {
                 return Ok(Verdict::Pass(None));
             }
         };
-        if !matches!(kind, STATUS | HANDLE | DATA) {
-            // Names, attributes, extended replies, the version: their requests leave no event but extensions with a reply.
-            if kind == 201
-                && let Some(Pending::Act { act, path, to }) = self.pending.remove(&Reader(body).u32()?)
-            {
-                operations.push(acted(act, &path, to.as_deref(), 0));
-            }
-            return Ok(Verdict::Pass(None));
-        }
         let mut r = Reader(body);
         let id = r.u32()?;
-        let pending = self.pending.remove(&id);
+        if kind == VERSION {
+            // Other versions order their fields differently; what is read of them here would be wrong.
+            return if id == 3 { Ok(Verdict::Pass(None)) } else { Err(Nonsense::Version(id)) };
+        }
+        let Some(pending) = self.pending.remove(&id) else { return Err(Nonsense::Unasked(id)) };
+        if !matches!(kind, STATUS | HANDLE | DATA) {
+            // Names, attributes, extended replies: their requests leave no event but extensions with a reply.
+            return match pending {
+                Pending::Act { act, path, to } if kind == EXTENDED_REPLY => {
+                    operations.push(acted(act, &path, to.as_deref(), 0));
+                    Ok(Verdict::Pass(None))
+                }
+                Pending::Look => Ok(Verdict::Pass(None)),
+                _ => Err(Nonsense::Unasked(id)),
+            };
+        }
         match (kind, pending) {
-            (HANDLE, Some(Pending::Open { path, flags })) => {
+            (HANDLE, Pending::Open { path, flags }) => {
                 let handle = r.owned()?;
                 if !self.files.insert(handle, OpenFile::new(path, flags & WRITES != 0)) {
                     return Err(Nonsense::TooManyFiles);
                 }
             }
-            (HANDLE, Some(Pending::Act { act, path, to })) => operations.push(acted(act, &path, to.as_deref(), 0)),
-            (DATA, Some(Pending::Read { handle, offset })) => return Ok(Verdict::Pass(Some((handle, offset)))),
-            (STATUS, Some(pending)) => {
+            (HANDLE, Pending::Act { act, path, to }) => operations.push(acted(act, &path, to.as_deref(), 0)),
+            (DATA, Pending::Read { handle, offset }) => return Ok(Verdict::Pass(Some((handle, offset)))),
+            (STATUS, pending) => {
                 let code = r.u32()?;
                 match pending {
                     Pending::Open { path, flags } => {
@@ -303,12 +352,21 @@ impl Observer {
                         }
                     }
                     Pending::Act { act, path, to } => operations.push(acted(act, &path, to.as_deref(), code)),
+                    Pending::Look => {}
                 }
             }
-            _ => {}
+            _ => return Err(Nonsense::Unasked(id)),
         }
         Ok(Verdict::Pass(None))
     }
+}
+
+fn unanswered(act: &str, path: &str, to: Option<&str>) -> Value {
+    let mut value = acted(act, path, to, 0);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("outcome".to_owned(), Value::from("unanswered"));
+    }
+    value
 }
 
 fn acted(act: &str, path: &str, to: Option<&str>, code: u32) -> Value {

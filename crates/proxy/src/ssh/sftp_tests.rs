@@ -148,6 +148,7 @@ fn absurd_lengths_are_refused_before_memory_is_taken() {
 #[test]
 fn a_reply_of_our_own_waits_for_the_end_of_a_packet() {
     let mut observer = Observer::new(false);
+    observer.up(packet(READ, &[&id(9), &string(b"h"), &0u64.to_be_bytes(), &5u32.to_be_bytes()]).into()).unwrap();
     let data = packet(DATA, &[&id(9), &string(b"hello")]);
     let (first, second) = data.split_at(15);
     assert_eq!(observer.down(Bytes::copy_from_slice(first)).unwrap().on.concat(), first);
@@ -186,4 +187,40 @@ proptest! {
             prop_assert!(passed <= bytes.len());
         }
     }
+}
+
+// covers: F6, E1 (ssh)
+#[test]
+fn a_request_id_is_answered_once_and_for_what_it_asked() {
+    let start = |observer: &mut Observer| {
+        observer.up(packet(INIT, &[&3u32.to_be_bytes()]).into()).unwrap();
+        observer.down(packet(2, &[&3u32.to_be_bytes()]).into()).unwrap();
+    };
+    let remove = |id_of: u32, path: &[u8]| Bytes::from(packet(REMOVE, &[&id(id_of), &string(path)]));
+    // In order, first.
+    let mut observer = Observer::new(true);
+    start(&mut observer);
+    observer.up(remove(7, b"/important")).unwrap();
+    let done = observer.down(packet(STATUS, &[&id(7), &OK, &string(b""), &string(b"")]).into()).unwrap();
+    assert_eq!(done.operations, [json!({"kind": "sftp", "act": "remove", "path": "/important", "outcome": "ok"})]);
+    // The same id twice would let the second stand for the first.
+    observer.up(remove(7, b"/important")).unwrap();
+    assert_eq!(observer.up(remove(7, b"/tmp/x")), Err(Nonsense::IdInUse(7)));
+    // An answer to looking is not an answer to anything else.
+    let mut observer = Observer::new(true);
+    start(&mut observer);
+    observer.up(packet(17, &[&id(9), &string(b"/nonexistent")]).into()).unwrap();
+    assert_eq!(observer.down(packet(HANDLE, &[&id(9), &string(b"h0")]).into()), Err(Nonsense::Unasked(9)));
+    let mut observer = Observer::new(true);
+    start(&mut observer);
+    assert_eq!(observer.down(packet(STATUS, &[&id(8), &OK, &string(b""), &string(b"")]).into()), Err(Nonsense::Unasked(8)));
+    // What was asked and never seen answered is said when the channel closes.
+    let mut observer = Observer::new(true);
+    start(&mut observer);
+    observer.up(remove(1, b"/gone")).unwrap();
+    assert_eq!(observer.finish(), [json!({"kind": "sftp", "act": "remove", "path": "/gone", "outcome": "unanswered"})]);
+    // Other versions are not read, so they do not pass.
+    let mut observer = Observer::new(false);
+    observer.up(packet(INIT, &[&6u32.to_be_bytes()]).into()).unwrap();
+    assert_eq!(observer.down(packet(2, &[&6u32.to_be_bytes()]).into()), Err(Nonsense::Version(6)));
 }

@@ -50,12 +50,14 @@ impl Target {
     pub(crate) async fn kill_processes(&self) {
         const KILL: &str = "exec sh -c 'for p in $(cat /proc/$PPID/task/$PPID/children 2>/dev/null || ps -o pid= --ppid $PPID); \
                             do [ $p = $$ ] || kill -9 -$p; done' 2>/dev/null";
-        if self.killing.swap(true, Ordering::AcqRel) {
+        if self.killing.load(Ordering::Acquire) {
             return;
         }
         if let Ok(mut channel) = self.handle.channel_open_session().await
             && channel.exec(false, KILL).await.is_ok()
         {
+            // Only now: a try that never got so far must not bar the next.
+            self.killing.store(true, Ordering::Release);
             while channel.wait().await.is_some() {}
         }
     }
