@@ -143,3 +143,18 @@ async fn a_request_whose_resource_is_gone_is_denied_when_it_is_decided() {
     let voted = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
     assert_eq!((voted.request.state, voted.grant.is_none()), (RequestState::Denied, true));
 }
+
+// covers: C1, OK-3 (api)
+#[tokio::test]
+async fn who_made_somebody_s_sign_in_anew_does_not_get_their_vote() {
+    let t = TestGate::start().await.unwrap();
+    let first = t.gate.submit(t.person("dan"), ask("db-1", "logs")).await.unwrap().request;
+    t.gate.vote(t.person("ben"), first.id, Approve, None).await.expect("Ben signed in by himself");
+    // Dan, an administrator, invites Ben anew and uses the code himself.
+    let again = t.gate.invite_again(t.person("dan"), t.person("ben").who.id()).await.unwrap();
+    let (who, _) = t.gate.accept_invitation(again.code.expose(), testkit::gate::HERE).await.unwrap();
+    let as_ben = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    let own = t.gate.submit(t.person("dan"), ask("web-1", "logs")).await.unwrap().request;
+    assert_eq!(t.gate.vote(&as_ben, own.id, Approve, None).await.unwrap_err().reason, Reason::SelfApproval);
+    assert_eq!(t.gate.store().request(own.id).await.unwrap().unwrap().state, RequestState::Pending);
+}

@@ -47,3 +47,17 @@ async fn an_emergency_opens_at_once_and_owes_a_review() {
     }
     t.gate.submit(t.person("ben"), wish).await.expect("nothing is overdue any more");
 }
+
+// covers: GRANT-9 (api)
+#[tokio::test]
+async fn an_emergency_does_not_wait_behind_an_ordinary_question() {
+    let t = TestGate::start().await.unwrap();
+    let ordinary = t.gate.submit(t.person("ben"), ask("db-1", "shell")).await.unwrap();
+    assert_eq!(ordinary.request.state, RequestState::Pending);
+    let mut wish = ask("db-1", "shell");
+    wish.break_glass = true;
+    let emergency = t.gate.submit(t.person("ben"), wish).await.unwrap();
+    assert!(emergency.grant.expect("at once").break_glass);
+    let before = t.gate.store().request(ordinary.request.id).await.unwrap().unwrap();
+    assert_eq!(before.state, RequestState::Cancelled);
+}

@@ -198,3 +198,31 @@ async fn ending_a_session_by_hand_needs_a_right_of_its_own() {
     t.gate.kill(t.person("carla"), session, Some("drill".into())).await.unwrap();
     assert_eq!(ended.await.unwrap(), EndReason::Killed);
 }
+
+// covers: WHO-8, WHO-7 (api)
+#[tokio::test]
+async fn a_lock_on_a_person_holds_for_their_machines() {
+    let t = TestGate::start().await.unwrap();
+    let access::ids::PrincipalId::User(dan) = t.person("dan").who.id() else { panic!("dan is a person") };
+    let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), dan, None).await.unwrap();
+    let scopes = access::identity::Scope::ALL.to_vec();
+    let token = t.gate.issue_token(t.person("admin"), bot.id, scopes, Span::hours(1), None).await.unwrap();
+    let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
+    let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    t.gate.submit(&bot, ask("build-1", "deploy")).await.unwrap();
+    let opened = t.gate.open(&bot, &"build-1".parse().unwrap(), &"deploy".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let ended = obey(&t, opened);
+    t.gate.lock(t.person("carla"), LockScope::Person(dan.into()), None, Some("laptop lost".into())).await.unwrap();
+    assert_eq!(ended.await.unwrap(), EndReason::Locked);
+    assert_eq!(t.gate.submit(&bot, ask("build-1", "deploy")).await.unwrap_err().reason, Reason::Locked);
+}
+
+// covers: GRANT-3 (api)
+#[tokio::test]
+async fn disabling_somebody_again_makes_sure_that_nothing_of_theirs_is_open() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana").who.id();
+    t.gate.disable(t.person("dan"), ana, None).await.unwrap();
+    let (row, cut) = t.gate.disable(t.person("dan"), ana, None).await.expect("asked twice, it looks again");
+    assert_eq!((row.state, cut.unconfirmed.len()), (access::identity::PersonState::Disabled, 0));
+}
