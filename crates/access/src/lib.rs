@@ -23,6 +23,7 @@ pub mod rights;
 pub mod session;
 pub mod verdict;
 
+pub mod entry;
 pub mod event;
 pub mod fold;
 pub mod mint;
