@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rights::{ExecRights, Rights, SftpRights, SshRights};
+use crate::rights::{DatabaseRights, ExecRights, Rights, SftpRights, SshRights};
 
 /// Limits of one request on top of its role. Empty means the role as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,7 +40,12 @@ impl Limits {
     /// INVARIANT: what comes out is never wider than what went in.
     #[must_use]
     pub fn narrow(&self, rights: Rights) -> Rights {
-        let Rights::Ssh(mut ssh) = rights;
+        let mut ssh = match rights {
+            Rights::Ssh(ssh) => ssh,
+            // A database has no commands, and an account that may do anything cannot be told to only read.
+            Rights::Database(_) if !self.is_empty() => return Rights::Database(DatabaseRights::default()),
+            database @ Rights::Database(_) => return database,
+        };
         if let Some(command) = &self.command {
             let exec = if ssh.exec.allows(command) { ExecRights::Only(vec![command.clone()]) } else { ExecRights::None };
             ssh = SshRights { exec, pty: ssh.pty, env: ssh.env, ..SshRights::default() };

@@ -18,6 +18,8 @@ codes! {
     Door("door") {
         /// Their own `ssh`.
         Ssh = "ssh",
+        /// Their own PostgreSQL client.
+        Postgres = "postgres",
         /// The HTTP API, and with it the command line and the portal.
         Api = "api",
         /// The socket on the gate's own machine.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Rights {
     /// On an SSH machine.
     Ssh(SshRights),
+    /// In a database.
+    Database(DatabaseRights),
 }
 json_fields!(Rights);
 
@@ -47,6 +49,14 @@ impl SshRights {
                 None => name == pattern,
             })
     }
+}
+
+/// What may be done in a database. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseRights {
+    /// Whatever the account at the target may do: statements are recorded, and none is judged.
+    pub unrestricted: bool,
 }
 
 /// Which commands may be run.

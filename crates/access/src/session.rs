@@ -18,6 +18,8 @@ codes! {
     Protocol("protocol") {
         /// RFC 4251 and its family.
         Ssh = "ssh",
+        /// The PostgreSQL front-end/back-end protocol, version 3.
+        Postgres = "postgres",
     }
 }
 
@@ -154,6 +156,59 @@ pub enum Standing {
 pub enum Dial {
     /// Over SSH.
     Ssh(SshDial),
+    /// A PostgreSQL server.
+    Postgres(PostgresDial),
+}
+
+/// How to reach a PostgreSQL server.
+#[derive(Debug)]
+pub struct PostgresDial {
+    /// Host name or address; see [`PostgresDial::allows_address`].
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database, if the resource names the one it is; else the client names it.
+    pub database: Option<String>,
+    /// How the server proves to be the right one.
+    pub tls: TargetTls,
+    /// What opens it.
+    pub credential: DatabaseCredential,
+    /// Whether the bundle names a guarded address (loopback, link-local) for this resource literally, so that it may be dialled.
+    pub guarded_allowed: bool,
+}
+
+impl PostgresDial {
+    /// Whether a resolved address may be dialled: never the gate's own machine, link-local or metadata unless named literally.
+    #[must_use]
+    pub fn allows_address(&self, ip: IpAddr) -> bool {
+        self.guarded_allowed || !crate::rights::is_guarded_address(ip)
+    }
+}
+
+/// How a target that speaks TLS inside its own protocol proves to be the right one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetTls {
+    /// A certificate for the target's host name under the machine's own trusted roots.
+    Public,
+    /// The same under this authority, PEM.
+    Authority(String),
+    /// Exactly one of these certificates: SHA-256 of their DER, lower-case hex.
+    Pinned(Vec<String>),
+    /// None: what passes can be read and changed on the way.
+    Plain,
+}
+
+/// What opens a database.
+#[derive(Debug)]
+pub enum DatabaseCredential {
+    /// An account that is there already, its password sealed.
+    Account {
+        /// Its name.
+        user: String,
+        /// Its password.
+        password: Secret<String>,
+    },
 }
 
 /// How to reach an SSH target.

@@ -1,7 +1,7 @@
 //! What may be done inside a session: the table of `roles.toml` as Cedar permits, less what policies forbid somebody.
 
 use access::names::{ResourceName, RoleName};
-use access::rights::{ExecRights, Rights, SftpRights, SshRights};
+use access::rights::{DatabaseRights, ExecRights, Rights, SftpRights, SshRights};
 use cedar_policy::{Effect, Policy, PolicyId};
 
 use crate::bundle::Bundle;
@@ -14,8 +14,25 @@ use crate::words::{IN_SESSION, Subject, Target};
 
 /// The actions that a table of rights contains.
 pub(crate) fn actions_of(rights: &Rights) -> Vec<&'static str> {
-    let Rights::Ssh(ssh) = rights;
-    let has = |action: &str| match action {
+    IN_SESSION
+        .iter()
+        .copied()
+        .filter(|action| match rights {
+            Rights::Ssh(ssh) => has_ssh(ssh, action),
+            Rights::Database(database) => has_database(database, action),
+        })
+        .collect()
+}
+
+fn has_database(database: &DatabaseRights, action: &str) -> bool {
+    match action {
+        "database:unrestricted" => database.unrestricted,
+        _ => false,
+    }
+}
+
+fn has_ssh(ssh: &SshRights, action: &str) -> bool {
+    match action {
         "ssh:shell" => ssh.shell,
         "ssh:pty" => ssh.pty,
         "ssh:exec" => ssh.exec != ExecRights::None,
@@ -27,14 +44,18 @@ pub(crate) fn actions_of(rights: &Rights) -> Vec<&'static str> {
         "ssh:env" => !ssh.env.is_empty(),
         "ssh:subsystem" => !ssh.subsystems.is_empty(),
         _ => false,
-    };
-    IN_SESSION.iter().copied().filter(|a| has(a)).collect()
+    }
 }
 
 /// The same table with everything gone whose action is not among `allowed`.
 fn only(rights: &Rights, allowed: &[&str]) -> Rights {
-    let Rights::Ssh(ssh) = rights;
     let may = |action: &str| allowed.contains(&action);
+    let ssh = match rights {
+        Rights::Ssh(ssh) => ssh,
+        Rights::Database(database) => {
+            return Rights::Database(DatabaseRights { unrestricted: database.unrestricted && may("database:unrestricted") });
+        }
+    };
     Rights::Ssh(SshRights {
         shell: ssh.shell && may("ssh:shell"),
         pty: ssh.pty && may("ssh:pty"),
@@ -132,7 +153,10 @@ impl Bundle {
 
 /// A table of rights in one line.
 pub(crate) fn in_short(rights: &Rights) -> String {
-    let Rights::Ssh(ssh) = rights;
+    let ssh = match rights {
+        Rights::Ssh(ssh) => ssh,
+        Rights::Database(database) => return if database.unrestricted { "anything" } else { "nothing" }.to_owned(),
+    };
     let mut out: Vec<String> = Vec::new();
     let mut flag = |on: bool, word: &str| {
         if on {
@@ -167,7 +191,15 @@ pub(crate) fn in_short(rights: &Rights) -> String {
 /// With the tables swapped it says what somebody lost: a session that stands on a right that is gone has to end.
 #[must_use]
 pub fn added(before: &Rights, after: &Rights) -> Vec<String> {
-    let (Rights::Ssh(old), Rights::Ssh(new)) = (before, after);
+    let nothing = SshRights::default();
+    let (old, new) = match (before, after) {
+        (Rights::Ssh(old), Rights::Ssh(new)) => (old, new),
+        (Rights::Database(_), Rights::Ssh(new)) => (&nothing, new),
+        (before, Rights::Database(new)) => {
+            let was = matches!(before, Rights::Database(old) if old.unrestricted);
+            return if new.unrestricted && !was { vec!["any statement".to_owned()] } else { Vec::new() };
+        }
+    };
     let mut out: Vec<String> = Vec::new();
     for (was, is, word) in
         [(old.shell, new.shell, "a shell"), (old.pty, new.pty, "a terminal"), (old.agent_forward, new.agent_forward, "the key agent")]

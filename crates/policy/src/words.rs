@@ -31,6 +31,7 @@ pub(crate) const IN_SESSION: &[&str] = &[
     "ssh:agent-forward",
     "ssh:env",
     "ssh:subsystem",
+    "database:unrestricted",
 ];
 
 macro_rules! types {

@@ -71,6 +71,7 @@ impl Gate {
         let activation = (row.state == GrantState::Ready).then(|| self.activation(caller, &row)).transpose()?;
         let ends_at = if activation.is_some() { row.length.map(|length| length.after(now)) } else { row.ends_at };
         let resource = bundle.resource(&row.resource).ok_or_else(|| Refusal::of(Reason::UnknownResource))?;
+        refuse_other_protocol(resource, protocol)?;
         let situation = self.situation(&caller.who).await?;
         let rights = bundle.rights(&situation, &row.role, &row.resource).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
         let facts = SessionFacts {
@@ -224,6 +225,19 @@ impl Gate {
 fn permit(grant: Grant, facts: SessionFacts, dial: access::session::Dial) -> SessionPermit {
     debug_assert_eq!(grant.row().id, facts.grant, "a permit stands on the grant it was opened with");
     access::mint::session_permit(facts, dial)
+}
+
+/// A door opens only what speaks its protocol.
+fn refuse_other_protocol(resource: &policy::Resource, protocol: Protocol) -> Result<(), Refusal> {
+    let spoken = match resource.kind {
+        policy::Kind::Ssh => Protocol::Ssh,
+        policy::Kind::Postgres => Protocol::Postgres,
+    };
+    if spoken == protocol {
+        return Ok(());
+    }
+    let why = format!("`{}` speaks {spoken}, and this is the door for {protocol}", resource.name);
+    Err(Refusal::because(Reason::Invalid, why))
 }
 
 /// The open grant that lasts longest; one whose clock runs before one whose clock doesn't.

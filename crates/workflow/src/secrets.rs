@@ -7,7 +7,7 @@ use access::names::{ResourceName, SecretName};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
-use access::session::{Dial, SessionFacts, SshDial};
+use access::session::{DatabaseCredential, Dial, PostgresDial, SessionFacts, SshDial};
 use access::verdict::HostKeyRule;
 use credentials::keyring::{KeyKind, Rotated};
 use credentials::secrets::ssh_credential;
@@ -48,7 +48,10 @@ impl Gate {
     pub(crate) async fn dial(&self, resource: &Resource, facts: &SessionFacts) -> Result<Dial, Refusal> {
         let login =
             self.bundle.load().login(&facts.role, &resource.name).map(str::to_owned).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
-        let Rights::Ssh(rights) = &facts.rights;
+        let rights = match &facts.rights {
+            Rights::Ssh(rights) => rights,
+            Rights::Database(_) => return self.database_dial(resource, login).await.map(Dial::Postgres),
+        };
         let credential = match &resource.credential {
             Credential::TargetCa => {
                 let extensions = Extensions {
@@ -59,12 +62,7 @@ impl Gate {
                 let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;
                 ca.permit_credential(facts.session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
             }
-            Credential::Secret(name) => {
-                let row = self.store.secret(name).await.map_err(unavailable)?;
-                let row = row.ok_or_else(|| Refusal::because(Reason::TargetRefused, format!("the secret `{name}` is not set")))?;
-                let sealed = row.sealed.parse().map_err(key_trouble)?;
-                ssh_credential(self.keyring().open_secret(name, &sealed).map_err(key_trouble)?)
-            }
+            Credential::Secret(name) => ssh_credential(self.unsealed(name).await?),
         };
         let mut host_keys = resource.host_keys.clone();
         let mut host_key_rule = self.host_key_rule(resource);
@@ -86,6 +84,29 @@ impl Gate {
             credential,
             guarded_allowed: access::rights::is_guarded(&resource.address.host),
         }))
+    }
+
+    /// How to reach a database with the account that is there already.
+    async fn database_dial(&self, resource: &Resource, user: String) -> Result<PostgresDial, Refusal> {
+        let Credential::Secret(name) = &resource.credential else {
+            return Err(Refusal::because(Reason::TargetRefused, "a database is opened by a sealed password, and its resource names none"));
+        };
+        Ok(PostgresDial {
+            host: resource.address.host.clone(),
+            port: resource.address.port,
+            database: resource.database.clone(),
+            tls: resource.tls.clone(),
+            credential: DatabaseCredential::Account { user, password: self.unsealed(name).await? },
+            guarded_allowed: access::rights::is_guarded(&resource.address.host),
+        })
+    }
+
+    /// A sealed secret, for a target.
+    async fn unsealed(&self, name: &SecretName) -> Result<Secret<String>, Refusal> {
+        let row = self.store.secret(name).await.map_err(unavailable)?;
+        let row = row.ok_or_else(|| Refusal::because(Reason::TargetRefused, format!("the secret `{name}` is not set")))?;
+        let sealed = row.sealed.parse().map_err(key_trouble)?;
+        self.keyring().open_secret(name, &sealed).map_err(key_trouble)
     }
 
     fn host_key_rule(&self, resource: &Resource) -> HostKeyRule {

@@ -145,7 +145,10 @@ fn takes(said: &Said) -> String {
 
 /// Each right in plain words.
 fn in_words(rights: &Rights) -> Vec<String> {
-    let Rights::Ssh(ssh) = rights;
+    let ssh = match rights {
+        Rights::Ssh(ssh) => ssh,
+        Rights::Database(database) => return database.unrestricted.then(|| "run any statement".to_owned()).into_iter().collect(),
+    };
     let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, agent_forward, env, subsystems } = ssh;
     let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
     let places = |items: &[access::rights::Endpoint]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());

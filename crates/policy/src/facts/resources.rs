@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use access::names::{GroupName, ResourceName, RoleName, SecretName, TierName};
+use access::session::TargetTls;
 use serde::{Serialize, Serializer};
 
 use super::named;
@@ -17,12 +18,15 @@ use crate::problem::{Place, Sink, shown};
 pub enum Kind {
     /// A machine reached over SSH.
     Ssh,
+    /// A PostgreSQL server, or one database of it.
+    Postgres,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ssh => "ssh",
+            Self::Postgres => "postgres",
         })
     }
 }
@@ -32,7 +36,8 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "ssh" => Ok(Self::Ssh),
-            other => Err(format!("`{}` is no kind of resource; it is one of ssh", shown(other))),
+            "postgres" => Ok(Self::Postgres),
+            other => Err(format!("`{}` is no kind of resource; it is one of ssh, postgres", shown(other))),
         }
     }
 }
@@ -138,6 +143,10 @@ pub struct Resource {
     pub default_role: Option<RoleName>,
     /// The account to use here instead of the role's.
     pub login: Option<String>,
+    /// The database, if it is one of them; else the client names it.
+    pub database: Option<String>,
+    /// How a database server proves to be the right one.
+    pub tls: TargetTls,
 }
 
 /// A resource and the places of the names it uses.
@@ -229,6 +238,60 @@ fn base64_prefix(text: &str, want: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The name of a database (PostgreSQL: at most 63 bytes); anything but control characters.
+struct Database(String);
+
+impl FromStr for Database {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if (1..=63).contains(&text.len()) && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{}` is no database; its name has 1 to 63 bytes and no control characters", shown(text)))
+        }
+    }
+}
+
+/// SHA-256 of a certificate, hex, with or without colons.
+struct Pin(String);
+
+impl FromStr for Pin {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text).replace(':', "").to_ascii_lowercase();
+        if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(hex))
+        } else {
+            Err(format!("`{}` is no certificate; write the SHA-256 that `openssl x509 -fingerprint -sha256` prints", shown(text)))
+        }
+    }
+}
+
+/// `tls = "verify-full"` (if nothing is said) or `"plain"`; `tls_ca`, a PEM text, and `tls_pins` say what is trusted.
+fn read_tls(table: &Table<'_>) -> TargetTls {
+    let mode = table.text("tls");
+    let authority = table.text("tls_ca");
+    let pins: Vec<String> = table.list::<Pin>("tls_pins").into_iter().map(|p| p.value.0).collect();
+    if let Some(authority) = &authority
+        && !authority.value.contains("-----BEGIN CERTIFICATE-----")
+    {
+        table.sink().error(authority.place.clone(), "`tls_ca` is the PEM text of a certificate, between `-----BEGIN CERTIFICATE-----` and its end");
+    }
+    match mode.as_ref().map_or("verify-full", |m| m.value.as_str()) {
+        "verify-full" => {}
+        "plain" => return TargetTls::Plain,
+        other => {
+            let says = format!("`tls` is `verify-full` or `plain`, not `{}`", shown(other));
+            table.sink().error(mode.map_or_else(|| table.place(), |m| m.place), says);
+        }
+    }
+    match authority {
+        _ if !pins.is_empty() => TargetTls::Pinned(pins),
+        Some(authority) => TargetTls::Authority(authority.value),
+        None => TargetTls::Public,
+    }
+}
+
 pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<ResourceName, (ResourceSource, Place)> {
     named(files, "resource", sink, read)
 }
@@ -245,12 +308,20 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     let tags = table.list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
     let host_keys = table.list::<HostKey>("host_keys").into_iter().map(|k| k.value.0).collect();
     let credential = table.or("credential", Credential::TargetCa);
+    let credential_place = table.text("credential").map(|t| t.place);
+    let database = table.parse::<Database>("database").map(|d| d.value.0);
+    let tls = read_tls(table);
     let login = table.parse::<Login>("login").map(|l| l.value.0);
     let name = name?;
+    let kind = kind?.value;
+    if kind == Kind::Postgres && credential == Credential::TargetCa {
+        let place = credential_place.unwrap_or_else(|| table.place());
+        table.sink().error(place, "a database is opened by a sealed password; write `credential = \"secret:NAME\"`");
+    }
     let resource = Resource {
         name: name.value.clone(),
         description,
-        kind: kind?.value,
+        kind,
         address: address?.value,
         tier: tier.as_ref().map(|t| t.value.clone()),
         environment,
@@ -260,6 +331,8 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         credential,
         default_role: default_role.as_ref().map(|r| r.value.clone()),
         login,
+        database,
+        tls,
     };
     let source = ResourceSource {
         resource,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::names::RoleName;
-use access::rights::{Endpoint, ExecRights, Rights, SftpRights, SshRights};
+use access::rights::{DatabaseRights, Endpoint, ExecRights, Rights, SftpRights, SshRights};
 use serde::Serialize;
 
 use super::named;
@@ -81,21 +81,36 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
             ssh.finish();
             rights
         });
-        if ssh.is_none() && !table.has("ssh") {
-            table.sink().error(
-                table.place(),
-                "`ssh` is missing here: the table of what the role may do, as in `ssh = { shell = true, pty = true }`",
-            );
+        let database = table.table("database").map(|database| {
+            let rights = DatabaseRights { unrestricted: database.flag("unrestricted", false) };
+            database.finish();
+            rights
+        });
+        let kind = kind?.value;
+        let (wanted, other, example) = match kind {
+            Kind::Ssh => ("ssh", "database", "ssh = { shell = true, pty = true }"),
+            Kind::Postgres => ("database", "ssh", "database = { unrestricted = true }"),
+        };
+        if !table.has(wanted) {
+            let says = format!("`{wanted}` is missing here: the table of what the role may do, as in `{example}`");
+            table.sink().error(table.place(), says);
         }
+        if table.has(other) {
+            table.sink().error(table.place(), format!("`{other}` means nothing in a role of kind `{kind}`; its table is `{wanted}`"));
+        }
+        let rights = match kind {
+            Kind::Ssh => Rights::Ssh(ssh?),
+            Kind::Postgres => Rights::Database(database?),
+        };
         let name = name?;
         let role = Role {
             name: name.value.clone(),
             description: description?.value,
-            kind: kind?.value,
+            kind,
             login: login?.value.0,
             environments,
             tags,
-            rights: Rights::Ssh(ssh?),
+            rights,
         };
         Some((name, role))
     })

@@ -269,8 +269,14 @@ impl Live {
 async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusal> {
     let Opening { permit, mut watch, tape } = opening;
     let (facts, dial) = permit.spend();
-    let Dial::Ssh(dial) = dial;
-    let Rights::Ssh(rights) = facts.rights.clone();
+    let (Dial::Ssh(dial), Rights::Ssh(rights)) = (dial, facts.rights.clone()) else {
+        tracing::error!(session = %facts.session, "a permit for something else came to the SSH door");
+        let recording = tape.close(EndReason::Error, 0).await;
+        let closed =
+            ClosedSession { session: facts.session, end: EndReason::Error, confirmed: true, bytes_up: 0, bytes_down: 0, recording };
+        visit.door.gate.ended(closed).await;
+        return Err(Refusal::of(Reason::Internal));
+    };
     let link = target::Link::default();
     let dialled = tokio::select! {
         biased;
