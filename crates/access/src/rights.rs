@@ -31,6 +31,10 @@ pub struct SshRights {
     pub local_forward: Vec<Endpoint>,
     /// Where remote forwards (`ssh -R`) may listen on the target.
     pub remote_forward: Vec<Endpoint>,
+    /// Unix sockets on the target that local forwards (`ssh -L here:/run/app.sock`) may lead to.
+    pub local_socket: Vec<SocketPath>,
+    /// Where remote forwards (`ssh -R /run/app.sock:there`) may make a Unix socket on the target.
+    pub remote_socket: Vec<SocketPath>,
     /// Whether the client's key agent may be reached from the target.
     pub agent_forward: bool,
     /// Environment variables that may be set; a trailing `*` stands for any ending. `LD_*` never passes.
@@ -39,7 +43,28 @@ pub struct SshRights {
     pub subsystems: Vec<String>,
 }
 
+impl Rights {
+    /// Whether nothing can be done with these: a terminal and variables alone start nothing.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Ssh(ssh) => {
+                let no_command = matches!(&ssh.exec, ExecRights::Only(commands) if commands.is_empty());
+                let exec = if no_command { ExecRights::None } else { ssh.exec.clone() };
+                SshRights { pty: false, env: Vec::new(), exec, ..ssh.clone() } == SshRights::default()
+            }
+            Self::Database(database) => *database == DatabaseRights::default(),
+        }
+    }
+}
+
 impl SshRights {
+    /// Whether anything may be forwarded, in either direction, between ports or sockets.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        !(self.local_forward.is_empty() && self.remote_forward.is_empty() && self.local_socket.is_empty() && self.remote_socket.is_empty())
+    }
+
     /// Whether this variable may reach the target.
     #[must_use]
     pub fn allows_env(&self, name: &str) -> bool {
@@ -123,6 +148,66 @@ impl Endpoint {
     #[must_use]
     pub fn covers(&self, host: &str, port: u16) -> bool {
         self.port.is_none_or(|p| p == port) && (self.names(host) || (self.host == "*" && !is_guarded(host)))
+    }
+}
+
+/// A Unix socket on a target: an absolute path, spelled out, whose last name may be `*`: any one name there, as in `/run/app/*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketPath(String);
+
+/// The longest path of a Unix socket on Linux (`unix(7)`: 108 bytes with the closing NUL).
+const LONGEST_SOCKET: usize = 107;
+
+impl SocketPath {
+    /// Whether a path that somebody asks for is this one. It is compared as it is spelled, so a detour (`/run/../etc/x`) is another path.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            None => self.0 == path,
+            Some(folder) => path
+                .strip_prefix(folder)
+                .is_some_and(|name| !name.is_empty() && name != "." && name != ".." && !name.chars().any(|c| c == '/' || c.is_control())),
+        }
+    }
+}
+
+impl fmt::Display for SocketPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why a text is no socket's path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no path of a Unix socket; write it whole, like `/run/app/app.sock`, or `/run/app/*` for any in that folder")]
+pub struct SocketPathError(String);
+
+impl std::str::FromStr for SocketPath {
+    type Err = SocketPathError;
+    fn from_str(text: &str) -> Result<Self, SocketPathError> {
+        let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && !name.chars().any(|c| c == '*' || c.is_control());
+        let good = text.len() <= LONGEST_SOCKET
+            && text.strip_prefix('/').and_then(|rest| {
+                let mut names = rest.split('/').rev();
+                let last = names.next()?;
+                // `/*` would be every socket in the root, which nobody means.
+                let folders = names.clone().count();
+                Some((plain(last) || (last == "*" && folders > 0)) && names.all(plain))
+            }) == Some(true);
+        if good { Ok(Self(text.to_owned())) } else { Err(SocketPathError(text.chars().take(120).flat_map(char::escape_default).collect())) }
+    }
+}
+
+impl Serialize for SocketPath {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketPath {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -260,6 +345,33 @@ mod tests {
         }
         let named: Endpoint = "127.0.0.1:80".parse().unwrap();
         assert!(named.covers("127.0.0.1", 80) && !named.covers("127.0.0.1", 81));
+    }
+
+    // covers: B6 (ssh)
+    #[test]
+    fn a_socket_is_the_one_that_is_named() {
+        let one: SocketPath = "/run/app/app.sock".parse().unwrap();
+        assert!(one.covers("/run/app/app.sock"));
+        for other in ["/run/app/app.sock2", "/run/app//app.sock", "/run/x/../app/app.sock", "run/app/app.sock", "/run/app/app.sock/", ""] {
+            assert!(!one.covers(other), "{other}");
+        }
+        let any: SocketPath = "/run/app/*".parse().unwrap();
+        assert!(any.covers("/run/app/x.sock"));
+        for other in ["/run/app/", "/run/app/..", "/run/app/.", "/run/app/a/b", "/run/app", "/run/other/x.sock", "/run/app/a\0b"] {
+            assert!(!any.covers(other), "{other}");
+        }
+        for wrong in ["", "/", "/*", "*", "run/x", "/run/*/x", "/run/../x", "/run/./x", "/run//x", "/run/x*", &format!("/{}", "x".repeat(107))] {
+            assert!(wrong.parse::<SocketPath>().is_err(), "{wrong}");
+        }
+    }
+
+    // covers: ASK-6
+    #[test]
+    fn what_starts_nothing_is_nothing() {
+        assert!(Rights::Ssh(SshRights { pty: true, env: vec!["LANG".into()], ..SshRights::default() }).is_nothing());
+        assert!(Rights::Ssh(SshRights { exec: ExecRights::Only(Vec::new()), ..SshRights::default() }).is_nothing());
+        assert!(!Rights::Ssh(SshRights { exec: ExecRights::Only(vec!["id".into()]), ..SshRights::default() }).is_nothing());
+        assert!(!Rights::Ssh(SshRights { shell: true, ..SshRights::default() }).is_nothing());
     }
 
     // covers: B7 (ssh)

@@ -39,7 +39,7 @@ impl From<&SshRights> for Extensions {
     fn from(rights: &SshRights) -> Self {
         Self {
             pty: rights.pty,
-            port_forwarding: !rights.local_forward.is_empty() || !rights.remote_forward.is_empty(),
+            port_forwarding: rights.forwards(),
             agent_forwarding: rights.agent_forward,
         }
     }

@@ -40,6 +40,8 @@ fn has_ssh(ssh: &SshRights, action: &str) -> bool {
         "ssh:sftp-write" => ssh.sftp == SftpRights::Write,
         "ssh:local-forward" => !ssh.local_forward.is_empty(),
         "ssh:remote-forward" => !ssh.remote_forward.is_empty(),
+        "ssh:local-socket" => !ssh.local_socket.is_empty(),
+        "ssh:remote-socket" => !ssh.remote_socket.is_empty(),
         "ssh:agent-forward" => ssh.agent_forward,
         "ssh:env" => !ssh.env.is_empty(),
         "ssh:subsystem" => !ssh.subsystems.is_empty(),
@@ -67,6 +69,8 @@ fn only(rights: &Rights, allowed: &[&str]) -> Rights {
         },
         local_forward: if may("ssh:local-forward") { ssh.local_forward.clone() } else { Vec::new() },
         remote_forward: if may("ssh:remote-forward") { ssh.remote_forward.clone() } else { Vec::new() },
+        local_socket: if may("ssh:local-socket") { ssh.local_socket.clone() } else { Vec::new() },
+        remote_socket: if may("ssh:remote-socket") { ssh.remote_socket.clone() } else { Vec::new() },
         agent_forward: ssh.agent_forward && may("ssh:agent-forward"),
         env: if may("ssh:env") { ssh.env.clone() } else { Vec::new() },
         subsystems: if may("ssh:subsystem") { ssh.subsystems.clone() } else { Vec::new() },
@@ -180,6 +184,8 @@ pub(crate) fn in_short(rights: &Rights) -> String {
     };
     list("local", ssh.local_forward.iter().map(ToString::to_string).collect());
     list("remote", ssh.remote_forward.iter().map(ToString::to_string).collect());
+    list("local-socket", ssh.local_socket.iter().map(ToString::to_string).collect());
+    list("remote-socket", ssh.remote_socket.iter().map(ToString::to_string).collect());
     list("agent", if ssh.agent_forward { vec!["yes".to_owned()] } else { Vec::new() });
     list("env", ssh.env.clone());
     list("subsystem", ssh.subsystems.clone());
@@ -221,6 +227,10 @@ pub fn added(before: &Rights, after: &Rights) -> Vec<String> {
     };
     out.extend(new_endpoints(&old.local_forward, &new.local_forward, "forwards to"));
     out.extend(new_endpoints(&old.remote_forward, &new.remote_forward, "listening on the target at"));
+    out.extend(new.local_socket.iter().filter(|s| !old.local_socket.contains(s)).map(|s| format!("forwards to the socket `{s}`")));
+    out.extend(
+        new.remote_socket.iter().filter(|s| !old.remote_socket.contains(s)).map(|s| format!("making the socket `{s}` on the target")),
+    );
     out.extend(new.env.iter().filter(|e| !old.env.contains(e)).map(|e| format!("the variable `{e}`")));
     out.extend(new.subsystems.iter().filter(|s| !old.subsystems.contains(s)).map(|s| format!("the subsystem `{s}`")));
     out

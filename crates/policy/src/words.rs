@@ -28,6 +28,8 @@ pub(crate) const IN_SESSION: &[&str] = &[
     "ssh:sftp-write",
     "ssh:local-forward",
     "ssh:remote-forward",
+    "ssh:local-socket",
+    "ssh:remote-socket",
     "ssh:agent-forward",
     "ssh:env",
     "ssh:subsystem",

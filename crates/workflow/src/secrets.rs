@@ -56,7 +56,7 @@ impl Gate {
             Credential::TargetCa => {
                 let extensions = Extensions {
                     pty: rights.pty,
-                    port_forwarding: !rights.local_forward.is_empty() || !rights.remote_forward.is_empty(),
+                    port_forwarding: rights.forwards(),
                     agent_forwarding: rights.agent_forward,
                 };
                 let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;

@@ -149,7 +149,7 @@ fn in_words(rights: &Rights) -> Vec<String> {
         Rights::Ssh(ssh) => ssh,
         Rights::Database(database) => return database.unrestricted.then(|| "run any statement".to_owned()).into_iter().collect(),
     };
-    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, agent_forward, env, subsystems } = ssh;
+    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } = ssh;
     let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
     let places = |items: &[access::rights::Endpoint]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
     let mut words = Vec::new();
@@ -167,6 +167,9 @@ fn in_words(rights: &Rights) -> Vec<String> {
     }
     words.extend((!local_forward.is_empty()).then(|| format!("forward connections to {}", places(local_forward))));
     words.extend((!remote_forward.is_empty()).then(|| format!("listen on the target at {}", places(remote_forward))));
+    let sockets = |items: &[access::rights::SocketPath]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
+    words.extend((!local_socket.is_empty()).then(|| format!("forward connections to the sockets {}", sockets(local_socket))));
+    words.extend((!remote_socket.is_empty()).then(|| format!("make the sockets {} on the target", sockets(remote_socket))));
     words.extend(agent_forward.then(|| "let the target use the key agent".to_owned()));
     words.extend((!env.is_empty()).then(|| format!("set the variables {}", listed(env))));
     words.extend((!subsystems.is_empty()).then(|| format!("use the subsystems {}", listed(subsystems))));

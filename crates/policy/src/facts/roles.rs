@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::names::RoleName;
-use access::rights::{DatabaseRights, Endpoint, ExecRights, Rights, SftpRights, SshRights};
+use access::rights::{DatabaseRights, Endpoint, ExecRights, Rights, SftpRights, SocketPath, SshRights};
 use serde::Serialize;
 
 use super::named;
@@ -68,6 +68,19 @@ impl std::str::FromStr for Variable {
     }
 }
 
+/// The name of a subsystem that is the target's; the gate answers to some itself.
+struct Subsystem(String);
+
+impl std::str::FromStr for Subsystem {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "extend" {
+            return Err("`extend` is the gate's own: `ssh -s HOST extend 30m` asks it for more time".to_owned());
+        }
+        text.parse::<Word>().map(|word| Self(word.0))
+    }
+}
+
 pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (Role, Place)> {
     named(files, "role", sink, |table| {
         let name: Option<At<RoleName>> = table.required("name");
@@ -103,15 +116,8 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
             Kind::Postgres => Rights::Database(database?),
         };
         let name = name?;
-        let role = Role {
-            name: name.value.clone(),
-            description: description?.value,
-            kind,
-            login: login?.value.0,
-            environments,
-            tags,
-            rights,
-        };
+        let role =
+            Role { name: name.value.clone(), description: description?.value, kind, login: login?.value.0, environments, tags, rights };
         Some((name, role))
     })
 }
@@ -124,9 +130,11 @@ fn read_ssh(table: &Table<'_>) -> SshRights {
         sftp: table.or("sftp", SftpRights::None),
         local_forward: table.list::<Endpoint>("local_forward").into_iter().map(|e| e.value).collect(),
         remote_forward: table.list::<Endpoint>("remote_forward").into_iter().map(|e| e.value).collect(),
+        local_socket: table.list::<SocketPath>("local_socket").into_iter().map(|s| s.value).collect(),
+        remote_socket: table.list::<SocketPath>("remote_socket").into_iter().map(|s| s.value).collect(),
         agent_forward: table.flag("agent_forward", false),
         env: table.list::<Variable>("env").into_iter().map(|v| v.value.0).collect(),
-        subsystems: table.list::<Word>("subsystems").into_iter().map(|w| w.value.0).collect(),
+        subsystems: table.list::<Subsystem>("subsystems").into_iter().map(|w| w.value.0).collect(),
     }
 }
 
