@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{KeyId, PrincipalId, TokenId, UserId};
+use crate::ids::{KeyId, PrincipalId, TokenId, UserId, WebSessionId};
 use crate::names::{GroupName, Username};
 
 codes! {
@@ -128,6 +128,8 @@ pub enum Via {
     LoginCertificate(KeyId),
     /// A bearer token.
     Token(TokenId),
+    /// A browser that was signed in before.
+    WebSession(WebSessionId),
     /// The single-use link of the first administrator, or an invitation.
     Invitation,
     /// The local socket of the machine the gate runs on.

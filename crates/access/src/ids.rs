@@ -132,6 +132,8 @@ ids! {
     ReviewId = "rvw", "review";
     /// A message to the outside.
     DeliveryId = "dlv", "delivery";
+    /// A browser that is signed in.
+    WebSessionId = "web", "web session";
 }
 
 /// Who acts: a human or a machine.

@@ -128,6 +128,8 @@ reasons! {
     ScopeMissing = "scope_missing", 403, 77, "This token may not be used for that.", "Make a token with the scope named here.";
     /// The one-time code is wrong, used or too old.
     CodeInvalid = "code_invalid", 401, 77, "This code is wrong, was used, or is too old.", "Ask for a new one.";
+    /// A browser sent it from another page than the gate's own.
+    CrossSite = "cross_site", 403, 77, "Another page than the gate's own sent this.", "Open the portal and do it there; programs present a token instead of a cookie.";
     // Everything else.
     /// There is no such thing, or none the caller may see.
     NotFound = "not_found", 404, 77, "There is no such thing, or none that you may see.", "Check the id.";

@@ -294,6 +294,7 @@ text_fields!(
     crate::ids::KeyId,
     crate::ids::LockId,
     crate::ids::ReviewId,
+    crate::ids::WebSessionId,
     crate::names::ResourceName,
     crate::names::RoleName,
     crate::names::Username,

@@ -23,6 +23,7 @@ pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
     }
     match caller.who.via() {
         Via::Token(id) => matches!(gate.store().token(*id).await, Ok(Some(row)) if row.revoked_at.is_none() && row.expires_at > now),
+        Via::WebSession(id) => gate.web_session_stands(*id).await.unwrap_or(false),
         Via::SshKey(_) | Via::LoginCertificate(_) | Via::Invitation | Via::LocalSocket => true,
     }
 }

@@ -12,3 +12,4 @@ pub mod opaque;
 pub mod ssh_key;
 pub mod throttle;
 pub mod token;
+pub mod web_session;

@@ -63,6 +63,7 @@ CREATE TABLE requests (
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX requests_one_pending ON requests (person, resource, role) WHERE state = 'pending' AND extends IS NULL;
+CREATE UNIQUE INDEX requests_one_extension ON requests (extends) WHERE state = 'pending' AND extends IS NOT NULL;
 CREATE INDEX requests_pending ON requests (expires_at) WHERE state = 'pending';
 CREATE INDEX requests_of_person ON requests (person);
 
@@ -223,6 +224,23 @@ CREATE TABLE idempotency_keys (
     body TEXT,
     at BIGINT NOT NULL
 );
+
+CREATE TABLE web_sessions (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    verifier {key} NOT NULL,
+    token {key},
+    scopes TEXT NOT NULL,
+    mfa TEXT NOT NULL,
+    proved_at BIGINT NOT NULL,
+    address TEXT,
+    agent TEXT,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    ends_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX web_sessions_verifier ON web_sessions (verifier);
+CREATE INDEX web_sessions_of_person ON web_sessions (person);
 
 CREATE TABLE leases (name {key} PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
 

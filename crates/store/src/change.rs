@@ -10,7 +10,7 @@ use access::row::{Column, Field, Row, json_to_column};
 
 use crate::bundles::BundleFile;
 use crate::commit::makes_only_new_rows;
-use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow};
+use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow, WebSessionRow};
 use crate::database::Sql;
 use crate::entries::LoggedEntry;
 use crate::error::StoreError;
@@ -78,6 +78,11 @@ impl Change {
             vec![row.id.to_column(), row.revoked_at.to_column()],
             Some((TokenRow::TABLE, row.key())),
         )
+    }
+
+    /// With a new web session.
+    pub fn put_web_session(self, row: &WebSessionRow) -> Self {
+        self.write(insert_row::<WebSessionRow>(), row.to_columns(), None)
     }
 
     /// With a new invitation.

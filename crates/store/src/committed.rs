@@ -1,7 +1,7 @@
 //! Rows of which the log holds a keyed digest: tokens, invitations, sealed secrets; and host keys, whose fingerprint it holds.
 
-use access::identity::Scope;
-use access::ids::{PrincipalId, TokenId};
+use access::identity::{Mfa, Scope};
+use access::ids::{PrincipalId, TokenId, WebSessionId};
 use access::names::{ResourceName, SecretName};
 use access::row::{Column, ColumnError, Field, Row, json_from_column, json_to_column};
 use base64::Engine as _;
@@ -82,6 +82,33 @@ committed! {
         expires_at: Timestamp,
         /// When it was used.
         used_at: Option<Timestamp>,
+    }
+    /// A browser that was signed in. Ephemeral: losing it takes away nothing but the sign-in.
+    WebSessionRow in "web_sessions" {
+        /// `web_…`.
+        id: WebSessionId,
+        /// Whose.
+        person: PrincipalId,
+        /// SHA-256 of the cookie, hex.
+        verifier: String,
+        /// The token it was made from; it ends with that.
+        token: Option<TokenId>,
+        /// For what.
+        scopes: Scopes,
+        /// How strongly the sign-in proved who it was …
+        mfa: Mfa,
+        /// … and when.
+        proved_at: Timestamp,
+        /// From where it was made.
+        address: Option<String>,
+        /// What the browser calls itself.
+        agent: Option<String>,
+        /// Since when.
+        created_at: Timestamp,
+        /// When it was last used.
+        seen_at: Timestamp,
+        /// Until when in any case.
+        ends_at: Timestamp,
     }
     /// A secret, sealed; the store can't open it.
     SecretRow in "secrets" {

@@ -36,11 +36,12 @@ mod secrets;
 mod sessions;
 mod tokens;
 mod votes;
+mod web_sessions;
 
 pub use bundles::BundleFile;
 pub use change::Change;
 pub use commit::Committed;
-pub use committed::{HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, digestible};
+pub use committed::{HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, WebSessionRow, digestible};
 pub use entries::{EntryFilter, EntryPage, LoggedEntry};
 pub use error::{CommitError, StoreError, Unique};
 pub use grants::GrantFilter;

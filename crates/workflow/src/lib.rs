@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod gate;
 pub mod live;
+pub mod seen;
 
 pub mod activate;
 pub mod approve;
@@ -32,6 +33,7 @@ pub mod reload;
 pub mod secrets;
 pub mod sequence;
 pub mod watch;
+pub mod web_session;
 
 pub use gate::{Caller, Gate};
 
@@ -39,6 +41,6 @@ pub use gate::{Caller, Gate};
 pub mod read {
     pub use store::{
         Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, Replay, RequestFilter, SecretRow,
-        SessionFilter, Store, StoreError, TokenRow,
+        SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
     };
 }

@@ -200,6 +200,7 @@ impl Gate {
                 let token = self.store.token(*id).await.map_err(unavailable)?;
                 token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > now)
             }
+            Via::WebSession(id) => self.web_session_stands(*id).await?,
             Via::Invitation | Via::LocalSocket => true,
         };
         if good {

@@ -23,6 +23,7 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::revoke::{Cut, confirm};
 use crate::secrets::key_trouble;
+use crate::seen::AsSeen;
 
 /// How long an invitation can be used.
 pub const INVITATION_VALID: Span = Span::hours(24);
@@ -137,6 +138,15 @@ impl Gate {
     /// # Errors
     /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
     pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
+        let (caller, spent) = self.spend_invitation(code, from).await?;
+        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("first sign-in".to_owned()));
+        let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
+        self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
+        Ok((caller.who, IssuedToken { row, token }))
+    }
+
+    /// Who holds an invitation, and the change that spends it; nothing is spent before that is committed.
+    pub(crate) async fn spend_invitation(&self, code: &str, from: IpAddr) -> Result<(Caller, Change), Refusal> {
         let verifier = invitation::parse(code)?;
         let row = self.store.invitation_by_verifier(verifier.as_str()).await.map_err(unavailable)?;
         let row = row.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
@@ -146,12 +156,9 @@ impl Gate {
         let who = invitation::verify_invitation(&verifier, &facts, Account::human(&person), from, self.now())?;
         let used = InvitationRow { used_at: Some(self.now()), ..row };
         let event = Event::InvitationUsed { person: used.person, row_digest: self.row_digest(&store::digestible(&used))? };
-        let caller = Caller { who: who.clone(), door: Door::Api };
+        let caller = Caller { who, door: Door::Api };
         let spent = Change::new(self.draft(&caller, event)).use_invitation(&used);
-        let (row, token) = self.new_token(who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("first sign-in".to_owned()));
-        let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
-        self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
-        Ok((who, IssuedToken { row, token }))
+        Ok((caller, spent))
     }
 
     /// Somebody registers a key of their own, or an administrator one for a workload.
@@ -191,16 +198,18 @@ impl Gate {
     ///
     /// # Errors
     /// If there is none, or it is not the caller's and they may not.
-    pub async fn remove_key(&self, caller: &Caller, key: KeyId) -> Result<KeyRow, Refusal> {
+    pub async fn remove_key(&self, caller: &Caller, key: impl Into<AsSeen<KeyId>>) -> Result<KeyRow, Refusal> {
+        let AsSeen { id: key, seen } = key.into();
         let row = self.store.key(key).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         if row.person != caller.who.id() {
             self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await.map_err(unseen)?;
         }
+        seen.is(row.version)?;
         if row.state == KeyState::Removed {
             return Err(Refusal::of(Reason::AlreadyDecided));
         }
         let change = Change::new(self.draft(caller, Event::KeyRemoved { key })).expect(&row);
-        let committed = self.commit(change).await.map_err(refused)?;
+        let committed = self.commit_seen(change, &row, &seen).await?;
         committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 
@@ -218,6 +227,11 @@ impl Gate {
             // A certificate outlives no token that it was asked for with.
             let token = self.store.token(*token).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
             valid = valid.min(Span::between(now, token.expires_at));
+        }
+        if let Via::WebSession(session) = caller.who.via() {
+            // Nor the sign-in of the browser it was asked for in.
+            let session = self.store.web_session(*session).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+            valid = valid.min(Span::between(now, session.ends_at));
         }
         let key = KeyId::generate(now);
         let person = caller.who.id();
@@ -337,8 +351,15 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, or they are disabled already.
-    pub async fn disable(&self, caller: &Caller, person: PrincipalId, reason: Option<String>) -> Result<(PersonRow, Cut), Refusal> {
-        let row = match self.change_person(caller, person, PersonState::Disabled, reason).await {
+    pub async fn disable(
+        &self,
+        caller: &Caller,
+        person: impl Into<AsSeen<PrincipalId>>,
+        reason: Option<String>,
+    ) -> Result<(PersonRow, Cut), Refusal> {
+        let as_seen = person.into();
+        let person = as_seen.id;
+        let row = match self.change_person(caller, as_seen, PersonState::Disabled, reason).await {
             Ok(row) => row,
             // Disabled before: then this makes sure that nothing of theirs is open, and says so.
             Err(refusal) if refusal.reason == Reason::AlreadyDecided => {
@@ -354,6 +375,7 @@ impl Gate {
     /// Cuts everything of a person at once, from memory, and then of the workloads they answer for.
     pub(crate) async fn cut_person(&self, person: PrincipalId, end: EndReason) -> Cut {
         let mut gone = self.live.cut(end, |live| live.person == person);
+        self.forget_web_sessions(person).await;
         if let PrincipalId::User(owner) = person {
             match self.store.workloads_of(owner).await {
                 Ok(workloads) => gone.extend(self.live.cut(end, |live| workloads.iter().any(|w| w.id == live.person))),
@@ -370,19 +392,20 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, or they are active already.
-    pub async fn enable(&self, caller: &Caller, person: PrincipalId) -> Result<PersonRow, Refusal> {
-        self.change_person(caller, person, PersonState::Active, None).await
+    pub async fn enable(&self, caller: &Caller, person: impl Into<AsSeen<PrincipalId>>) -> Result<PersonRow, Refusal> {
+        self.change_person(caller, person.into(), PersonState::Active, None).await
     }
 
     async fn change_person(
         &self,
         caller: &Caller,
-        person: PrincipalId,
+        AsSeen { id: person, seen }: AsSeen<PrincipalId>,
         to: PersonState,
         reason: Option<String>,
     ) -> Result<PersonRow, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
         let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        seen.is(row.version)?;
         if row.state == to {
             return Err(Refusal::because(Reason::AlreadyDecided, format!("`{}` is {to} already", row.username)));
         }
@@ -391,7 +414,7 @@ impl Gate {
             PersonState::Active => Event::PersonEnabled { person },
         };
         let change = Change::new(self.draft(caller, event).text("reason", reason)).expect(&row);
-        let committed = self.commit(change).await.map_err(refused)?;
+        let committed = self.commit_seen(change, &row, &seen).await?;
         committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 

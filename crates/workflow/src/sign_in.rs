@@ -124,6 +124,11 @@ impl Gate {
         Ok((who, token))
     }
 
+    pub(crate) async fn account_of(&self, id: PrincipalId) -> Result<(PersonRow, Option<PersonRow>), Refusal> {
+        let Known { person, owner } = self.known(id).await?;
+        Ok((person, owner))
+    }
+
     async fn known(&self, id: PrincipalId) -> Result<Known, Refusal> {
         let person = self.store.person(id).await.map_err(unavailable)?;
         let person = person.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "nobody by this name is known"))?;
@@ -135,7 +140,7 @@ impl Gate {
     }
 
     /// Enters a refused sign-in.
-    async fn entered(&self, found: Result<VerifiedIdentity, Refusal>, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+    pub(crate) async fn entered(&self, found: Result<VerifiedIdentity, Refusal>, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
         if let Err(refusal) = &found
             && refusal.reason != Reason::StoreUnavailable
         {
