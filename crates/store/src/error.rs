@@ -93,6 +93,8 @@ pub enum CommitError {
 pub enum Unique {
     /// A pending request of one person for one role on one resource.
     PendingRequest,
+    /// A pending extension of one grant.
+    PendingExtension,
     /// A vote of one person on one revision of a request.
     Vote,
     /// A username, for all time.
@@ -109,6 +111,7 @@ impl std::fmt::Display for Unique {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::PendingRequest => "a pending request of this person for this role on this resource",
+            Self::PendingExtension => "a pending extension of this grant",
             Self::Vote => "a vote of this person on this request as it stands now",
             Self::Username => "somebody with this username; names are never given twice",
             Self::Fingerprint => "an active key with this fingerprint",
@@ -129,6 +132,8 @@ pub(crate) fn unique(error: &sqlx::Error) -> Option<Unique> {
     let is = |name: &str, columns: &str| index == name || text.ends_with(columns);
     Some(if is("requests_one_pending", "requests.person, requests.resource, requests.role") {
         Unique::PendingRequest
+    } else if is("requests_one_extension", "requests.extends") {
+        Unique::PendingExtension
     } else if is("votes_one_each", "votes.request, votes.revision, votes.voter") {
         Unique::Vote
     } else if is("people_username", "people.username") {

@@ -1,6 +1,6 @@
 //! Requests.
 
-use access::ids::{PrincipalId, RequestId};
+use access::ids::{GrantId, PrincipalId, RequestId};
 use access::names::{ResourceName, RoleName};
 use access::request::{RequestRow, RequestState};
 use jiff::Timestamp;
@@ -74,5 +74,13 @@ impl Store {
             Select::all().is("person", &person).is("resource", resource).is("role", role).so("state = 'pending'").so("extends IS NULL"),
         )
         .await
+    }
+
+    /// The pending request to make a grant longer; there is at most one.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn pending_extension(&self, grant: GrantId) -> Result<Option<RequestRow>, StoreError> {
+        self.first(Select::all().is("extends", &grant).so("state = 'pending'")).await
     }
 }

@@ -6,18 +6,22 @@ use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
 use access::ids::GrantId;
 use access::reason::{Reason, Refusal};
+use policy::Situation;
 use store::Change;
 
 use crate::Caller;
-use crate::gate::{Gate, refused, unavailable};
+use crate::gate::{Gate, unavailable};
+use crate::seen::AsSeen;
 
 impl Gate {
     /// The holder starts a grant's clock without connecting.
     ///
     /// # Errors
     /// If it is not theirs, has ended, or policy no longer allows it.
-    pub async fn activate(&self, caller: &Caller, grant: GrantId) -> Result<GrantRow, Refusal> {
+    pub async fn activate(&self, caller: &Caller, grant: impl Into<AsSeen<GrantId>>) -> Result<GrantRow, Refusal> {
+        let AsSeen { id: grant, seen } = grant.into();
         let row = self.own_grant(caller, grant).await?;
+        seen.is(row.version)?;
         match row.state {
             GrantState::Active => return Ok(row),
             GrantState::Ended => return Err(Refusal::of(Reason::GrantEnded)),
@@ -25,7 +29,7 @@ impl Gate {
         }
         self.still_paid_for(&row).await?;
         let draft = self.activation(caller, &row)?;
-        let committed = self.commit(Change::new(draft).expect(&row)).await.map_err(refused)?;
+        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
         committed.rows.grants.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 
@@ -44,6 +48,20 @@ impl Gate {
         self.refuse_if_locked(row.person, &row.role, &row.resource).await?;
         let situation = self.situation_of(row.person).await?;
         self.bundle.load().redecide(&situation, row)
+    }
+
+    /// Whether it also is from where the caller is now. The grant stands as it was given; the door stays shut from elsewhere.
+    pub(crate) async fn may_be_used_from_here(&self, caller: &Caller, row: &GrantRow) -> Result<(), Refusal> {
+        let here = caller.who.from().map(|address| address.to_canonical());
+        if here.is_none() || here == row.frozen.network.map(|address| address.to_canonical()) {
+            return Ok(());
+        }
+        let situation = Situation { network: here, ..self.situation_of(row.person).await? };
+        self.bundle.load().redecide(&situation, row).map_err(|refusal| {
+            let from = here.map(|address| address.to_string()).unwrap_or_default();
+            let detail = refusal.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            Refusal::because(Reason::Forbidden, format!("`{}+{}` may not be used from {from}{detail}", row.resource, row.role))
+        })
     }
 
     /// A grant of the caller's own; anybody else's is as one that doesn't exist.

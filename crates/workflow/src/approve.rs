@@ -17,6 +17,7 @@ use store::{Change, CommitError, EntryFilter, EntryPage};
 use crate::Caller;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
+use crate::seen::{AsSeen, Seen};
 use crate::submit::LONGEST_TEXT;
 
 /// What a vote led to.
@@ -36,14 +37,21 @@ impl Gate {
     ///
     /// # Errors
     /// Refused, and entered in the log, if they are the asker, may not, or have voted; refused if it was decided meanwhile.
-    pub async fn vote(&self, caller: &Caller, request: RequestId, decision: Decision, note: Option<String>) -> Result<Voted, Refusal> {
+    pub async fn vote(
+        &self,
+        caller: &Caller,
+        request: impl Into<AsSeen<RequestId>>,
+        decision: Decision,
+        note: Option<String>,
+    ) -> Result<Voted, Refusal> {
+        let AsSeen { id: request, seen } = request.into();
         if note.as_ref().is_some_and(|n| n.chars().count() > LONGEST_TEXT) {
             return Err(Refusal::because(Reason::Invalid, format!("a note has at most {LONGEST_TEXT} characters")));
         }
         for _ in 0..TRIES {
-            match self.vote_once(caller, request, decision, note.clone()).await {
+            match self.vote_once(caller, request, &seen, decision, note.clone()).await {
                 Ok(voted) => {
-                    self.apply_extension(&voted).await;
+                    self.apply_extension(caller, &voted, note.as_deref()).await;
                     return Ok(voted);
                 }
                 Err(Attempt::Raced) => {}
@@ -61,10 +69,18 @@ impl Gate {
         Err(Refusal::of(Reason::AlreadyDecided).about(request))
     }
 
-    async fn vote_once(&self, caller: &Caller, request: RequestId, decision: Decision, note: Option<String>) -> Result<Voted, Attempt> {
+    async fn vote_once(
+        &self,
+        caller: &Caller,
+        request: RequestId,
+        seen: &Seen,
+        decision: Decision,
+        note: Option<String>,
+    ) -> Result<Voted, Attempt> {
         let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let situation = self.situation(&caller.who).await?;
         let stages = self.may_vote(caller, &situation, &row).await?;
+        seen.is(row.version)?;
         let now = self.now();
         match row.state {
             RequestState::Pending if row.expires_at <= now => return Err(Refusal::of(Reason::AgedOut).into()),
@@ -179,6 +195,7 @@ impl Gate {
         let situation = match self.situation_of(row.person).await {
             Ok(mut situation) => {
                 situation.mfa = row.mfa;
+                situation.network = row.network;
                 // It was fresh when they asked; how long people take to agree doesn't make it stale.
                 situation.mfa_at = situation.now;
                 situation

@@ -6,8 +6,9 @@ use access::approval::ApprovedRequest;
 use access::event::Event;
 use access::grant::{GrantRow, GrantState};
 use access::ids::{GrantId, RequestId};
+use access::names::Selector;
 use access::reason::{Reason, Refusal};
-use access::request::{AccessRequest, Asked};
+use access::request::{AccessRequest, Asked, RequestRow, RequestState};
 use access::time::Span;
 use access::verdict::Answer;
 use jiff::Timestamp;
@@ -17,15 +18,25 @@ use crate::Caller;
 use crate::approve::Voted;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
+use crate::seen::{AsSeen, Seen};
 use crate::submit::{Submitted, length_of};
 
 impl Gate {
     /// The holder asks for `more` time from now on. The answer is a request like any other; where nobody has to agree, the end has moved already.
+    /// A pending request for more time on the same grant is joined, not doubled.
     ///
     /// # Errors
     /// If the grant is not theirs or not active, or policy refuses so much time.
-    pub async fn extend(&self, caller: &Caller, grant: GrantId, more: Span, reason: Option<String>) -> Result<Submitted, Refusal> {
+    pub async fn extend(
+        &self,
+        caller: &Caller,
+        grant: impl Into<AsSeen<GrantId>>,
+        more: Span,
+        reason: Option<String>,
+    ) -> Result<Submitted, Refusal> {
+        let AsSeen { id: grant, seen } = grant.into();
         let row = self.own_grant(caller, grant).await?;
+        seen.is(row.version)?;
         if row.state != GrantState::Active {
             return Err(Refusal::of(if row.state == GrantState::Ready { Reason::NotActivated } else { Reason::GrantEnded }));
         }
@@ -91,9 +102,13 @@ impl Gate {
         }
         let committed = match self.commit(change).await {
             Ok(committed) => committed,
+            // Of those who ask for more time on the same grant at once, one asks and the others join.
             Err(CommitError::Duplicate { .. }) => {
-                return Err(Refusal::because(Reason::Pending, "an extension of this grant is already being decided"));
+                let pending = self.store.pending_extension(grant).await.map_err(unavailable)?;
+                let request = pending.ok_or_else(|| Refusal::of(Reason::AlreadyDecided))?;
+                return Ok(Submitted { request, grant: None, verdict: None });
             }
+            Err(CommitError::Conflict { .. }) if seen != Seen::default() => return Err(Refusal::of(Reason::Stale)),
             Err(error) => return Err(refused(error)),
         };
         let extended = committed.rows.grants.values().next().filter(|_| at_once).cloned();
@@ -101,6 +116,7 @@ impl Gate {
             self.live.extend(row.id, row.ends_at);
         }
         let request = committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        self.tell_of_extension(&request, None).await;
         Ok(Submitted { request, grant: extended, verdict: Some(verdict) })
     }
 
@@ -123,10 +139,64 @@ impl Gate {
     }
 
     /// Live sessions of an extended grant learn of their later end.
-    pub(crate) async fn apply_extension(&self, voted: &Voted) {
+    pub(crate) async fn apply_extension(&self, caller: &Caller, voted: &Voted, note: Option<&str>) {
         if let (Some(_), Some(grant)) = (voted.request.extends, &voted.grant) {
             self.live.extend(grant.id, grant.ends_at);
         }
+        self.tell_of_extension(&voted.request, Some((caller, note))).await;
+    }
+
+    /// Says in the sessions of a grant how a request to make it longer goes. That it was granted they learn by their new end.
+    pub(crate) async fn tell_of_extension(&self, request: &RequestRow, by: Option<(&Caller, Option<&str>)>) {
+        let Some(grant) = request.extends else { return };
+        let text = match request.state {
+            RequestState::Approved => return,
+            // A vote that was not the last.
+            RequestState::Pending if by.is_some() => return,
+            RequestState::Pending => format!("You asked for {} more; it waits for approval ({}).", request.asked, request.id),
+            RequestState::Denied => {
+                let who = match by {
+                    Some((caller, _)) => format!("{} denied your request", self.called(caller.who.id()).await),
+                    None => "Your request was denied".to_owned(),
+                };
+                let note = by.and_then(|(_, note)| note).map(|note| format!(": {note}")).unwrap_or_default();
+                format!("No more time. {who}{note}")
+            }
+            RequestState::Cancelled => "You took your request for more time back.".to_owned(),
+            RequestState::Expired => "No more time. Nobody answered your request.".to_owned(),
+        };
+        self.live.tell(grant, &text);
+    }
+
+    /// The holder asks for more time where they connect, naming no grant: it is the one their sessions there stand on, or that ends
+    /// first. Without a time it is the path's default.
+    ///
+    /// # Errors
+    /// If nothing of theirs is open there, or as [`Gate::extend`].
+    pub async fn extend_at(
+        &self,
+        caller: &Caller,
+        to: &Selector,
+        more: Option<Span>,
+        reason: Option<String>,
+    ) -> Result<Submitted, Refusal> {
+        let now = self.now();
+        let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
+        let here = held
+            .into_iter()
+            .filter(|g| g.resource == to.resource && to.role.as_ref().is_none_or(|role| *role == g.role))
+            .filter(|g| g.ends_at.is_none_or(|end| end > now));
+        let wanted = here.min_by_key(|g| {
+            let longer = g.state == GrantState::Active && g.ends_at.is_some() && !g.break_glass;
+            (!longer, self.live.of_grant(g.id).is_empty(), g.ends_at.unwrap_or(Timestamp::MAX))
+        });
+        let Some(row) = wanted else {
+            let refusal = Refusal::because(Reason::GrantExpired, format!("nothing of yours is open on `{to}`"));
+            self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
+            return Err(refusal);
+        };
+        let more = more.unwrap_or(row.terms.default.min(row.terms.max));
+        self.extend(caller, row.id, more, reason).await
     }
 }
 

@@ -16,6 +16,7 @@ use store::Change;
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::revoke::{Cut, confirm};
+use crate::seen::AsSeen;
 
 impl Gate {
     /// Locks a person, role or resource, for a time or until lifted, and cuts every live session in its scope.
@@ -47,11 +48,13 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, or it is lifted already.
-    pub async fn lift(&self, caller: &Caller, lock: LockId) -> Result<LockRow, Refusal> {
+    pub async fn lift(&self, caller: &Caller, lock: impl Into<AsSeen<LockId>>) -> Result<LockRow, Refusal> {
+        let AsSeen { id: lock, seen } = lock.into();
         self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
         let row = self.store.lock(lock).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        seen.is(row.version)?;
         let change = Change::new(self.draft(caller, Event::LockLifted { lock })).expect(&row);
-        let committed = self.commit(change).await.map_err(refused)?;
+        let committed = self.commit_seen(change, &row, &seen).await?;
         committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 
@@ -69,7 +72,10 @@ impl Gate {
     }
 
     /// Refused if a lock that holds now covers this person everywhere.
-    pub(crate) async fn refuse_if_person_locked(&self, person: PrincipalId) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Reason::Locked`], or that the locks can't be read.
+    pub async fn refuse_if_person_locked(&self, person: PrincipalId) -> Result<(), Refusal> {
         let now = self.now();
         let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
         let owner = self.owner_of(person, &locks).await?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{KeyKind, KeyRow, KeyState, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
+use access::identity::{KeyKind, KeyRow, KeyState, Mfa, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
 use access::ids::{KeyId, PrincipalId, TokenId, UserId, WorkloadId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
@@ -139,7 +139,7 @@ impl Gate {
     /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
     pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let (caller, spent) = self.spend_invitation(code, from).await?;
-        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("first sign-in".to_owned()));
+        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
         let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
         Ok((caller.who, IssuedToken { row, token }))
@@ -292,13 +292,28 @@ impl Gate {
                 format!("a token needs at least one scope and a life of at most {TOKEN_LONGEST}"),
             ));
         }
-        let (row, token) = self.new_token(person, scopes, valid, label);
+        let (row, token) = self.new_token(person, scopes, valid, Mfa::None, label);
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
     }
 
-    fn new_token(&self, person: PrincipalId, scopes: Vec<Scope>, valid: Span, label: Option<String>) -> (TokenRow, Secret<String>) {
+    /// The token of somebody who just signed in: worth as much as the proof they signed in with, as of now.
+    pub(crate) async fn issue_sign_in_token(&self, caller: &Caller, label: &str) -> Result<IssuedToken, Refusal> {
+        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
+        let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
+        self.commit(change).await.map_err(refused)?;
+        Ok(IssuedToken { row, token })
+    }
+
+    fn new_token(
+        &self,
+        person: PrincipalId,
+        scopes: Vec<Scope>,
+        valid: Span,
+        mfa: Mfa,
+        label: Option<String>,
+    ) -> (TokenRow, Secret<String>) {
         let now = self.now();
         let kind = match person {
             PrincipalId::User(_) => token::TokenKind::Personal,
@@ -310,6 +325,7 @@ impl Gate {
             person,
             verifier: issued.verifier.as_str().to_owned(),
             scopes: Scopes(scopes),
+            mfa,
             label,
             created_at: now,
             expires_at: valid.after(now),

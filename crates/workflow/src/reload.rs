@@ -1,5 +1,6 @@
 //! A policy bundle comes into force, whole or not at all, and everything that stood on the old one is decided anew.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use store::{Change, Page};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::seen::{AsSeen, Seen};
 
 /// What an activation did.
 #[derive(Debug, Clone)]
@@ -32,11 +34,12 @@ impl Gate {
     /// Somebody pushes a policy directory.
     ///
     /// # Errors
-    /// If they may not, or it has mistakes (then all are named, and the old one stays in force).
-    pub async fn push_bundle(&self, caller: &Caller, files: std::collections::BTreeMap<String, Vec<u8>>) -> Result<Activated, Refusal> {
+    /// If they may not, another bundle is in force than the one they have seen, or it has mistakes (then all are named, and the
+    /// old one stays in force).
+    pub async fn push_bundle(&self, caller: &Caller, files: impl Into<AsSeen<BTreeMap<String, Vec<u8>>>>) -> Result<Activated, Refusal> {
+        let AsSeen { id: files, seen } = files.into();
         self.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
-        let loaded = Bundle::from_files(files);
-        self.activate_bundle(caller.actor(), caller.door, loaded).await
+        self.activate_bundle(caller.actor(), caller.door, &seen, Bundle::from_files(files)).await
     }
 
     /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.
@@ -46,10 +49,10 @@ impl Gate {
     pub async fn reload_bundle(&self, dir: &Path) -> Result<Activated, Refusal> {
         let dir = dir.to_owned();
         let loaded = tokio::task::spawn_blocking(move || Bundle::load(&dir)).await.map_err(|_| Refusal::of(Reason::Internal))?;
-        self.activate_bundle(Actor::Gate, Door::Gate, loaded).await
+        self.activate_bundle(Actor::Gate, Door::Gate, &Seen::default(), loaded).await
     }
 
-    async fn activate_bundle(&self, actor: Actor, door: Door, loaded: Result<Bundle, Problems>) -> Result<Activated, Refusal> {
+    async fn activate_bundle(&self, actor: Actor, door: Door, seen: &Seen, loaded: Result<Bundle, Problems>) -> Result<Activated, Refusal> {
         let next = match loaded {
             Ok(next) => next,
             Err(problems) => {
@@ -60,14 +63,17 @@ impl Gate {
                 return Err(Refusal::because(Reason::Invalid, text));
             }
         };
-        let in_force = self.bundle();
-        if next.digest() == in_force.digest() {
-            return Ok(Activated { digest: next.digest().to_owned(), changed: false, diff: String::new(), withdrawn: Vec::new() });
-        }
-        let diff = policy::diff::diff(&in_force, &next, &self.everybody().await?, self.now()).to_string();
         let digest = next.digest().to_owned();
-        {
+        let everybody = self.everybody().await?;
+        let diff = {
+            // What is compared with, and entered as the one before, is what is in force until this one is.
             let _one_at_a_time = self.redeciding.lock().await;
+            let in_force = self.bundle();
+            seen.is(in_force.digest())?;
+            if next.digest() == in_force.digest() {
+                return Ok(Activated { digest, changed: false, diff: String::new(), withdrawn: Vec::new() });
+            }
+            let diff = policy::diff::diff(&in_force, &next, &everybody, self.now()).to_string();
             let event = Event::BundleActivated {
                 bundle: BundleId::generate(self.now()),
                 digest: digest.clone(),
@@ -76,7 +82,8 @@ impl Gate {
             let draft = EntryDraft::new(self.now(), actor, door, event).text("diff", Some(diff.clone()));
             self.commit(Change::new(draft).put_bundle_files(&files_of(&next))).await.map_err(refused)?;
             self.bundle.store(Arc::new(next));
-        }
+            diff
+        };
         let withdrawn = self.redecide_all().await;
         Ok(Activated { digest, changed: true, diff, withdrawn })
     }

@@ -12,7 +12,8 @@ use policy::{Act, Noun, Object};
 use store::Change;
 
 use crate::Caller;
-use crate::gate::{Gate, refused, unavailable};
+use crate::gate::{Gate, unavailable};
+use crate::seen::AsSeen;
 
 impl Gate {
     /// Somebody answers a review.
@@ -22,10 +23,11 @@ impl Gate {
     pub async fn complete_review(
         &self,
         caller: &Caller,
-        review: ReviewId,
+        review: impl Into<AsSeen<ReviewId>>,
         outcome: ReviewOutcome,
         note: Option<String>,
     ) -> Result<ReviewRow, Refusal> {
+        let AsSeen { id: review, seen } = review.into();
         let row = self.store.review(review).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         if row.person == caller.who.id() {
             return Err(self.enter_action_refused(caller, "review", review.to_string(), Refusal::of(Reason::SelfApproval)).await);
@@ -41,6 +43,7 @@ impl Gate {
         let grant = self.store.grant(row.grant).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let on = Object::Review { about: self.about_grant(&grant).await?, reviewers: row.reviewers.clone() };
         self.authorize(caller, Act::Review, &on).await?;
+        seen.is(row.version)?;
         if row.state == ReviewState::Done {
             return Err(Refusal::of(Reason::AlreadyDecided));
         }
@@ -48,7 +51,7 @@ impl Gate {
             return Err(Refusal::because(Reason::ReasonRequired, "say with `--note` what follows from it"));
         }
         let draft = self.draft(caller, Event::ReviewCompleted { review, outcome }).text("note", note);
-        let committed = self.commit(Change::new(draft).expect(&row)).await.map_err(refused)?;
+        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
         committed.rows.reviews.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 }

@@ -15,8 +15,9 @@ use serde::Serialize;
 use store::Change;
 
 use crate::Caller;
-use crate::gate::{Gate, refused, unavailable};
+use crate::gate::{Gate, unavailable};
 use crate::live::Gone;
+use crate::seen::AsSeen;
 
 /// How long a report of a cut waits for the targets to confirm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
@@ -39,7 +40,13 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, or it has ended already.
-    pub async fn revoke(&self, caller: &Caller, grant: GrantId, reason: Option<String>) -> Result<(GrantRow, Cut), Refusal> {
+    pub async fn revoke(
+        &self,
+        caller: &Caller,
+        grant: impl Into<AsSeen<GrantId>>,
+        reason: Option<String>,
+    ) -> Result<(GrantRow, Cut), Refusal> {
+        let AsSeen { id: grant, seen } = grant.into();
         let found = self.store.grant(grant).await.map_err(unavailable)?;
         let row = self.visible_grant(caller, found).await?;
         // Who may end a session of this access may end the access.
@@ -47,15 +54,17 @@ impl Gate {
         if self.allowed(caller, Act::Terminate, &on).await.is_err() {
             self.authorize(caller, Act::Administer(Noun::Grant), &Object::Nothing).await?;
         }
+        seen.is(row.version)?;
         if row.state == GrantState::Ended {
             // Nothing should stand on it any more; if something does, it ends here.
             self.live.cut(EndReason::Revoked, |live| live.grant == grant);
             return Err(Refusal::of(Reason::GrantEnded));
         }
         let still_open = self.others_open(&row).await?;
-        // INVARIANT: the cut does not depend on the version read; a grant that changed meanwhile is revoked as it is now.
+        // INVARIANT: unless the caller says so, the cut does not depend on the version read; a grant that changed meanwhile is
+        // revoked as it is now.
         let draft = self.draft(caller, Event::GrantRevoked { grant, still_open: still_open.clone() }).text("reason", reason);
-        let committed = self.commit(Change::new(draft)).await.map_err(refused)?;
+        let committed = self.commit_seen(Change::new(draft), &row, &seen).await?;
         let gone = self.live.cut(EndReason::Revoked, |live| live.grant == grant);
         let mut cut = confirm(gone).await;
         cut.still_open = still_open;
@@ -67,12 +76,15 @@ impl Gate {
     ///
     /// # Errors
     /// If it is not theirs, or it has ended already.
-    pub async fn give_back(&self, caller: &Caller, grant: GrantId) -> Result<(GrantRow, Cut), Refusal> {
+    pub async fn give_back(&self, caller: &Caller, grant: impl Into<AsSeen<GrantId>>) -> Result<(GrantRow, Cut), Refusal> {
+        let AsSeen { id: grant, seen } = grant.into();
         let row = self.own_grant(caller, grant).await?;
+        seen.is(row.version)?;
         if row.state == GrantState::Ended {
             return Err(Refusal::of(Reason::GrantEnded));
         }
-        let committed = self.commit(Change::new(self.draft(caller, Event::GrantReturned { grant }))).await.map_err(refused)?;
+        let change = Change::new(self.draft(caller, Event::GrantReturned { grant }));
+        let committed = self.commit_seen(change, &row, &seen).await?;
         let mut cut = Cut { still_open: self.others_open(&row).await?, ..Cut::default() };
         let mut gone = Vec::new();
         for session in self.live.of_grant(grant) {
@@ -93,17 +105,19 @@ impl Gate {
     ///
     /// # Errors
     /// If the caller may not, or it has ended already.
-    pub async fn kill(&self, caller: &Caller, session: SessionId, reason: Option<String>) -> Result<Cut, Refusal> {
+    pub async fn kill(&self, caller: &Caller, session: impl Into<AsSeen<SessionId>>, reason: Option<String>) -> Result<Cut, Refusal> {
+        let AsSeen { id: session, seen } = session.into();
         let row = self.store.session(session).await.map_err(unavailable)?;
         let row = self.visible_session(caller, row).await?;
         if row.person != caller.who.id() {
             self.authorize(caller, Act::Terminate, &Object::Session(self.about_session(&row).await?)).await?;
         }
+        seen.is(row.version)?;
         if row.state == SessionState::Ended {
             return Err(Refusal::of(Reason::SessionEnded));
         }
         let draft = self.draft(caller, Event::SessionKilled { session }).text("reason", reason);
-        self.commit(Change::new(draft)).await.map_err(refused)?;
+        self.commit_seen(Change::new(draft), &row, &seen).await?;
         Ok(confirm(self.live.cut(EndReason::Killed, |live| live.session == session)).await)
     }
 

@@ -19,6 +19,7 @@ use store::{Change, CommitError};
 use crate::Caller;
 use crate::decide::{terms_of, unknown_resource};
 use crate::gate::{Gate, refused, unavailable};
+use crate::seen::AsSeen;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -84,7 +85,25 @@ impl Gate {
                 return Err(Refusal::because(Reason::BreakGlassBlocked, format!("{} was due at {}", review.id, review.due_at)));
             }
         }
+        self.refuse_if_nothing_is_left(situation, ask)?;
         Ok(self.judge_request(situation, ask))
+    }
+
+    /// A request limited to less than anything is a mistake that is better told now than at the door.
+    fn refuse_if_nothing_is_left(&self, situation: &Situation, ask: &AccessRequest) -> Result<(), Refusal> {
+        if ask.limits.is_empty() {
+            return Ok(());
+        }
+        let bundle = self.bundle.load();
+        let visible = self.has_any_path(situation, &ask.resource);
+        match bundle.rights(situation, &ask.role, &ask.resource) {
+            Some(rights) if visible && ask.limits.narrow(rights.clone()).is_nothing() => Err(Refusal::because(
+                Reason::NotInRole,
+                format!("of `{}` on `{}` nothing is left with {}", ask.role, ask.resource, ask.limits),
+            )),
+            // Unknown names are for policy to answer.
+            _ => Ok(()),
+        }
     }
 
     async fn store_request(
@@ -166,6 +185,10 @@ impl Gate {
     async fn join(&self, caller: &Caller, ask: &AccessRequest) -> Result<Submitted, Refusal> {
         let pending = self.store.pending_request(caller.who.id(), &ask.resource, &ask.role).await.map_err(unavailable)?;
         let request = pending.ok_or_else(|| Refusal::of(Reason::AlreadyDecided))?;
+        if !ask.break_glass && request.limits != ask.limits {
+            let detail = format!("you asked for the same limited to {} before; change or cancel that", request.limits);
+            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id));
+        }
         Ok(Submitted { request, grant: None, verdict: None })
     }
 
@@ -209,19 +232,25 @@ impl Gate {
     ///
     /// # Errors
     /// If it is not theirs, or already decided.
-    pub async fn cancel(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
+    pub async fn cancel(&self, caller: &Caller, request: impl Into<AsSeen<RequestId>>) -> Result<RequestRow, Refusal> {
+        let AsSeen { id: request, seen } = request.into();
         let row = self.own_request(caller, request).await?;
+        seen.is(row.version)?;
         let change = Change::new(self.draft(caller, Event::RequestCancelled { request })).expect(&row);
-        let committed = self.commit(change).await.map_err(refused)?;
-        committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+        let committed = self.commit_seen(change, &row, &seen).await?;
+        let row = committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        self.tell_of_extension(&row, None).await;
+        Ok(row)
     }
 
     /// The asker changes a pending request. Votes given so far no longer count.
     ///
     /// # Errors
     /// If it is not theirs, already decided, or policy refuses it as it would be.
-    pub async fn edit(&self, caller: &Caller, request: RequestId, ask: AccessRequest) -> Result<RequestRow, Refusal> {
+    pub async fn edit(&self, caller: &Caller, request: impl Into<AsSeen<RequestId>>, ask: AccessRequest) -> Result<RequestRow, Refusal> {
+        let AsSeen { id: request, seen } = request.into();
         let row = self.own_request(caller, request).await?;
+        seen.is(row.version)?;
         if row.extends.is_some() && row.limits != ask.limits {
             return Err(Refusal::because(Reason::Invalid, "an extension has the limits of its grant"));
         }
@@ -255,8 +284,9 @@ impl Gate {
                 },
             )
             .text("reason", ask.reason)
-            .text("ticket", ask.ticket);
-        let committed = self.commit(Change::new(draft).expect(&row)).await.map_err(refused)?;
+            .text("ticket", ask.ticket)
+            .text("from", caller.from());
+        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
         committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 

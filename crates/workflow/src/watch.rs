@@ -88,6 +88,14 @@ impl Gate {
         Ok((row, view))
     }
 
+    /// Whether somebody who watches may go on: not locked, not disabled, still with the right to watch this very session. That
+    /// their sign-in still holds is for the door to know.
+    pub async fn may_still_watch(&self, caller: &Caller, session: SessionId) -> bool {
+        let Ok(Some(row)) = self.store.session(session).await else { return false };
+        let Ok(about) = self.about_session(&row).await else { return false };
+        self.allowed(caller, Act::Watch, &Object::Session(about)).await.is_ok()
+    }
+
     /// Opens a recording for reading; with what was typed only if asked for, which is a right of its own.
     ///
     /// # Errors

@@ -120,6 +120,25 @@ on_both! {
     }
 
     // covers: C5
+    async fn there_is_one_pending_extension_of_a_grant(stage) {
+        let journey = journey(&stage.store).await;
+        let first = RequestId::generate(at(50));
+        // An ordinary question for the same, and one about another grant, stand beside it.
+        keep(&stage.store, asks(journey.ana, RequestId::generate(at(50)), "db-1", 50)).await;
+        keep(&stage.store, asks_for_more(journey.ana, first, journey.grant, 50)).await;
+        keep(&stage.store, asks_for_more(journey.ana, RequestId::generate(at(50)), GrantId::generate(at(50)), 50)).await;
+        let again = Change::new(asks_for_more(journey.ana, RequestId::generate(at(51)), journey.grant, 51));
+        let error = stage.store.commit(again.clone()).await.unwrap_err();
+        assert!(matches!(error, CommitError::Duplicate { what: Unique::PendingExtension }), "{error}");
+        assert_eq!(stage.store.pending_extension(journey.grant).await.unwrap().map(|row| row.id), Some(first));
+        assert_ne!(stage.store.pending_request(journey.ana, &"db-1".parse().unwrap(), &"debug".parse().unwrap()).await.unwrap().unwrap().id, first);
+
+        keep(&stage.store, denied(journey.ben, first, 52)).await;
+        assert_eq!(stage.store.pending_extension(journey.grant).await.unwrap(), None);
+        stage.store.commit(again).await.unwrap();
+    }
+
+    // covers: C5
     async fn of_fifty_who_make_the_same_request_one_makes_it(stage) {
         let ana = somebody();
         let asking = (0..50).map(|n| {

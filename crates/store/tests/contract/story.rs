@@ -79,6 +79,15 @@ pub(crate) fn asks(who: PrincipalId, request: RequestId, resource: &str, second:
     .text("reason", Some("the orders are stuck"))
 }
 
+/// Somebody asks for more time on a grant.
+pub(crate) fn asks_for_more(who: PrincipalId, request: RequestId, grant: GrantId, second: i64) -> EntryDraft {
+    let mut draft = asks(who, request, "db-1", second);
+    if let Event::RequestSubmitted { extends, .. } = &mut draft.event {
+        *extends = Some(grant);
+    }
+    draft
+}
+
 pub(crate) fn votes(who: PrincipalId, request: RequestId, decision: Decision, second: i64) -> EntryDraft {
     let vote = VoteId::generate(at(second));
     by(who, second, Event::RequestVoted { request, vote, revision: 1, voter: who, decision, stages: vec![0] })
@@ -133,6 +142,7 @@ pub(crate) fn opened(session: SessionId, grant: GrantId, row: &RequestRow, secon
             role: row.role.clone(),
             protocol: Protocol::Ssh,
             recording: RecordingId::generate(at(second)),
+            recording_header: None,
             level: RecordLevel::Content,
             node: "gate-1".into(),
             bundle: "b1".into(),

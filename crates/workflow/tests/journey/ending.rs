@@ -182,6 +182,55 @@ async fn more_time_is_a_new_decision_and_drops_nothing() {
     close(&t, opened, EndReason::Client).await;
 }
 
+// covers: GRANT-5, C5 (api)
+#[tokio::test]
+async fn who_asks_for_more_time_while_that_is_being_decided_joins() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    let opened = shell(&t, "ana", "db-1", "debug").await;
+    let more = |why: &'static str| t.gate.extend(t.person("ana"), grant.id, Span::hours(2), Some(why.into()));
+    let (one, two) = tokio::join!(more("in one terminal"), more("in the other"));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.request.id, two.request.id);
+    assert_eq!(one.verdict.is_some() as u8 + two.verdict.is_some() as u8, 1, "one asked, one joined");
+    assert_eq!(more("again").await.unwrap().request.id, one.request.id);
+
+    // Once it is decided, one may ask again.
+    t.gate.vote(t.person("ben"), one.request.id, access::approval::Decision::Deny, None).await.unwrap();
+    let later = more("still looking").await.unwrap();
+    assert!(later.request.id != one.request.id && later.verdict.is_some());
+    close(&t, opened, EndReason::Client).await;
+}
+
+// covers: C2, C5 (api)
+#[tokio::test]
+async fn what_was_seen_is_compared_when_the_change_is_made() {
+    let t = TestGate::start().await.unwrap();
+    let seen = |version: i64| tidegate_workflow::seen::Seen::one_of([version.to_string()]);
+    for _ in 0..20 {
+        let row = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+        // Ben decides on what he has seen, at the very moment at which Ana changes it.
+        let edit = t.gate.edit(
+            t.person("ana"),
+            seen(row.version).of(row.id),
+            AccessRequest { reason: Some("more".into()), ..ask("db-1", "debug") },
+        );
+        let vote = t.gate.vote(t.person("ben"), seen(row.version).of(row.id), Approve, None);
+        let (edited, voted) = tokio::join!(edit, vote);
+        let reason = match (&edited, &voted) {
+            (Ok(_), Err(late)) | (Err(late), Ok(_)) => late.reason,
+            both => panic!("not one winner: {both:?}"),
+        };
+        assert_eq!(reason, Reason::Stale);
+        if let Ok(voted) = voted {
+            t.gate.revoke(t.person("carla"), voted.grant.unwrap().id, None).await.unwrap();
+        } else {
+            t.gate.cancel(t.person("ana"), row.id).await.unwrap();
+        }
+    }
+}
+
 // covers: SES-1, B5 (api)
 #[tokio::test]
 async fn ending_a_session_by_hand_needs_a_right_of_its_own() {
