@@ -200,7 +200,10 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::BundleRejected { .. }
         | E::SecretSet { .. }
         | E::SecretRemoved { .. }
+        | E::KeysAnnounced { .. }
         | E::KeysRotated { .. }
+        | E::TextErased { .. }
+        | E::RecordingDestroyed { .. }
         | E::HostKeyLearned { .. }
         | E::ActionRefused { .. } => Vec::new(),
     }
@@ -215,6 +218,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
     use Event as E;
     let at = entry.at;
     let text = |name: &str| entry.text(name).map(str::to_owned);
+    let network = || entry.text("from").and_then(|address| address.parse().ok());
     match entry.event.clone() {
         E::PersonCreated { person, username, owner, groups } => add(
             tables,
@@ -281,6 +285,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 break_glass,
                 extends,
                 door: entry.door,
+                network: network(),
                 mfa,
                 terms,
                 bundle,
@@ -307,6 +312,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.reason = text("reason");
             row.ticket = text("ticket");
             row.limits = limits;
+            row.network = network();
             row.mfa = mfa;
             row.terms = terms;
             row.bundle = bundle;

@@ -71,6 +71,8 @@ reasons! {
     // Agreement.
     /// People are asked.
     Pending = "pending", 202, 75, "Your request waits for approval.", "Connect again when it is approved; `tidegate request show` says who was asked.";
+    /// The same was asked before, in other words.
+    AlreadyAsked = "already_asked", 409, 77, "You have already asked for this, but not like this.", "`tidegate request edit` changes what you asked for, `tidegate request cancel` takes it back.";
     /// Somebody said no.
     Denied = "denied", 403, 77, "Your request was denied.", "`tidegate request show` says by whom and why.";
     /// The asker took it back.

@@ -164,6 +164,8 @@ row! {
         extends: Option<GrantId>,
         /// Through which door.
         door: Door,
+        /// From which address; `None` once erased.
+        network: Option<std::net::IpAddr>,
         /// How strongly the asker had proved who they are.
         mfa: Mfa,
         /// What the chosen path costs.

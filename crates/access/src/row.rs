@@ -282,6 +282,7 @@ pub struct CodeError {
 }
 
 text_fields!(
+    std::net::IpAddr,
     crate::ids::PrincipalId,
     crate::ids::UserId,
     crate::ids::RequestId,

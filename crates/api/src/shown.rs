@@ -75,6 +75,7 @@ impl<'g> Shown<'g> {
             break_glass,
             extends,
             door,
+            network,
             mfa,
             terms,
             bundle,
@@ -98,6 +99,7 @@ impl<'g> Shown<'g> {
             break_glass,
             extends,
             door,
+            network: network.map(|address| address.to_string()),
             mfa,
             terms: terms.into(),
             bundle,
@@ -253,14 +255,14 @@ impl<'g> Shown<'g> {
 
 /// A key, as it is shown.
 pub(crate) fn key(row: KeyRow) -> keys::Key {
-    let KeyRow { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version: _ } = row;
-    keys::Key { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at }
+    let KeyRow { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version } = row;
+    keys::Key { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version }
 }
 
 /// A token, without what verifies it.
 pub(crate) fn token(row: TokenRow) -> tokens::Token {
-    let TokenRow { id, person, verifier: _, scopes, label, created_at, expires_at, revoked_at } = row;
-    tokens::Token { id, person, scopes: scopes.0, label, created_at, expires_at, revoked_at }
+    let TokenRow { id, person, verifier: _, scopes, mfa, label, created_at, expires_at, revoked_at } = row;
+    tokens::Token { id, person, scopes: scopes.0, mfa, label, created_at, expires_at, revoked_at }
 }
 
 /// A token just made, with its secret.

@@ -53,6 +53,10 @@ pub struct TokenFacts<'a> {
     pub verifier: &'a str,
     /// What it may be used for.
     pub scopes: &'a [Scope],
+    /// How strongly whoever got it had proved who they are …
+    pub mfa: Mfa,
+    /// … when they got it.
+    pub created_at: Timestamp,
     /// Until when it works.
     pub expires_at: Timestamp,
     /// Whether it was taken back.
@@ -123,9 +127,10 @@ pub fn verify_token(
     if !good {
         return Err(not_valid());
     }
-    // A token says nothing about a person being there.
-    let how = Proven { mfa: Mfa::None, via: Via::Token(token.id), scopes: token.scopes.to_vec() };
-    account.proven(how, Some(from), now)
+    // It says nothing about a person being there now; what was proved when it was made is as old as the token.
+    let proved_at = if token.mfa == Mfa::None { now } else { token.created_at.min(now) };
+    let how = Proven { mfa: token.mfa, via: Via::Token(token.id), scopes: token.scopes.to_vec() };
+    account.proven(how, Some(from), proved_at)
 }
 
 #[cfg(test)]
@@ -142,6 +147,8 @@ mod tests {
             person: person.id,
             verifier: verifier.as_str(),
             scopes,
+            mfa: Mfa::None,
+            created_at: noon(),
             expires_at: Span::hours(1).after(noon()),
             revoked: false,
         }
@@ -159,6 +166,12 @@ mod tests {
         let who = verify(&presented, &good, noon()).unwrap();
         assert_eq!((who.id(), who.mfa(), who.via()), (ana.id, Mfa::None, &Via::Token(good.id)));
         assert!(who.may(Scope::Ask) && !who.may(Scope::Approve) && !who.may(Scope::Administer));
+
+        // What a sign-in with a security key proved is as old as its token.
+        let later = Span::minutes(20).after(noon());
+        let strong = verify(&presented, &TokenFacts { mfa: Mfa::Verified, ..good }, later).unwrap();
+        assert_eq!((strong.mfa(), strong.at()), (Mfa::Verified, noon()));
+        assert_eq!(verify(&presented, &good, later).unwrap().at(), later);
 
         let other = PresentedToken::parse(generate(TokenKind::Personal).secret.expose()).unwrap();
         assert_eq!(verify(&other, &good, noon()).unwrap_err().reason, Reason::NotSignedIn);

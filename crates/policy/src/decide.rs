@@ -111,8 +111,9 @@ impl Bundle {
 
     /// Whether a grant still stands on a path whose cost has been paid.
     ///
-    /// Groups, contracts, resources, tiers and policies count as they are now; second factor, ticket, on-call duty, network
-    /// and the time of asking (hours, windows) as they were frozen. A path is paid for if its plans were agreed to, its
+    /// Groups, contracts, resources, tiers and policies count as they are now; second factor, ticket, on-call duty and the time of
+    /// asking (hours, windows) as they were frozen. So does the network, unless `who` is somewhere now: who connects is judged by
+    /// the address they connect from. A path is paid for if its plans were agreed to, its
     /// second factor and ticket were there, its time is long enough and nothing more has to be recorded. A shorter idle
     /// time is no reason to take a grant away; a reason counts as given if the grant's terms asked for one.
     ///
@@ -137,7 +138,7 @@ impl Bundle {
         let then = Situation {
             mfa: grant.frozen.mfa,
             mfa_at: grant.frozen.mfa_at,
-            network: grant.frozen.network,
+            network: who.network.or(grant.frozen.network),
             now: grant.frozen.asked_at,
             on_call: Some(grant.frozen.on_call.clone()),
             ..who.clone()

@@ -61,6 +61,8 @@ committed! {
         verifier: String,
         /// For what.
         scopes: Scopes,
+        /// How strongly whoever got it had proved who they are, when they got it.
+        mfa: Mfa,
         /// What its owner calls it.
         label: Option<String>,
         /// Since when.

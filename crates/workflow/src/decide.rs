@@ -2,11 +2,13 @@
 //!
 //! *Takes* an `IdentifiedRequest`. *Proves* with a `Verdict` what policy says about it. *Hands to* `submit` and `extend`.
 
+use access::grant::{GrantRow, GrantState};
 use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
-use access::request::{AccessRequest, IdentifiedRequest};
+use access::request::{AccessRequest, IdentifiedRequest, RequestState};
 use access::verdict::{Answer, Terms, Verdict};
 use policy::{Ask, Situation};
+use store::{Page, RequestFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
@@ -58,15 +60,35 @@ impl Gate {
         }
         let unknown = || unknown_resource(&to.resource);
         let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
+        let now = self.now();
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
-        let mut roles: Vec<RoleName> = held.into_iter().filter(|g| g.resource == to.resource).map(|g| g.role).collect();
-        roles.sort();
-        roles.dedup();
+        let held: Vec<GrantRow> = held
+            .into_iter()
+            .filter(|g| g.resource == to.resource && g.ends_at.is_none_or(|end| end > now))
+            .filter(|g| g.state != GrantState::Ready || g.activate_by > now)
+            .collect();
+        let of = |grants: &mut dyn Iterator<Item = &GrantRow>| {
+            let mut roles: Vec<RoleName> = grants.map(|g| g.role.clone()).collect();
+            roles.sort();
+            roles.dedup();
+            roles
+        };
+        // What is in use before what is only granted, that before what was asked for, and that before what one might ask for.
+        let running = of(&mut held.iter().filter(|g| g.state == GrantState::Active));
+        let mut roles = if running.len() == 1 { running } else { of(&mut held.iter()) };
+        if roles.is_empty() {
+            let filter =
+                RequestFilter { person: Some(caller.who.id()), state: Some(RequestState::Pending), resource: Some(to.resource.clone()) };
+            let pending = self.store.requests(&filter, &Page::first(100)).await.map_err(unavailable)?;
+            roles = pending.into_iter().filter(|r| r.extends.is_none()).map(|r| r.role).collect();
+            roles.sort();
+        }
         if roles.len() != 1 {
             let open = bundle.open_roles(&situation, &to.resource);
-            if let Some(default) =
-                resource.default_role.as_ref().filter(|role| open.contains(role) && !roles.iter().any(|held| held != *role))
-            {
+            let default = resource.default_role.as_ref().filter(|role| {
+                if roles.is_empty() { open.contains(role) } else { roles.contains(role) }
+            });
+            if let Some(default) = default {
                 return Ok((to.resource.clone(), default.clone()));
             }
             if roles.is_empty() {

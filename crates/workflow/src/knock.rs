@@ -5,17 +5,20 @@
 
 use access::approval::Decision;
 use access::event::Event;
+use access::identity::Mfa;
 use access::ids::RequestId;
+use access::limits::Limits;
 use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestState};
 use access::session::Protocol;
 use access::time::Span;
-use access::verdict::{Answer, Terms, TicketRule};
+use access::verdict::{Answer, BreakGlassTerms, Terms, TicketRule};
 use tokio::sync::{broadcast, watch};
 
 use crate::Caller;
 use crate::approve::all_stages;
+use crate::decide::terms_of;
 use crate::gate::{Gate, unavailable};
 use crate::open::Opened;
 use std::sync::Arc;
@@ -41,8 +44,21 @@ pub struct Question {
     pub resource: ResourceName,
     /// As what.
     pub role: RoleName,
-    /// What it will cost.
+    /// What it will cost; for who may come in an emergency only, what that costs.
     pub terms: Terms,
+    /// Why it cannot be asked for in the ordinary way; then only an emergency leads in.
+    pub refused: Option<Refusal>,
+    /// What may be done in an emergency, if anything.
+    pub emergency: Option<Emergency>,
+}
+
+/// That somebody may come in without asking anybody, and what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emergency {
+    /// Who looks at it afterwards, and within which time.
+    pub review: BreakGlassTerms,
+    /// How they have to prove first that it is they.
+    pub needs: Option<Mfa>,
 }
 
 /// What somebody gives with their question.
@@ -54,6 +70,10 @@ pub struct Given {
     pub asked: Asked,
     /// The ticket it belongs to.
     pub ticket: Option<String>,
+    /// What they renounce.
+    pub limits: Limits,
+    /// Whether it is an emergency.
+    pub break_glass: bool,
 }
 
 /// How a request goes, in words.
@@ -65,6 +85,10 @@ pub struct RequestProgress {
     pub asked: Vec<String>,
     /// What was answered, oldest first.
     pub answers: Vec<String>,
+    /// What it is limited to.
+    pub limits: Limits,
+    /// How long a connection waits for it at the door.
+    pub wait_at_connect: Span,
 }
 
 impl Gate {
@@ -73,6 +97,14 @@ impl Gate {
     /// # Errors
     /// Refused; the refusal is in the log.
     pub async fn knock(&self, caller: &Caller, to: &Selector, protocol: Protocol) -> Result<Knocked, Refusal> {
+        self.knock_within(caller, to, &Limits::default(), protocol).await
+    }
+
+    /// The same for who renounces something beforehand: they come in with that much less, and ask for that much less.
+    ///
+    /// # Errors
+    /// As [`Gate::knock`].
+    pub async fn knock_within(&self, caller: &Caller, to: &Selector, limits: &Limits, protocol: Protocol) -> Result<Knocked, Refusal> {
         let (resource, role) = match self.resolve(caller, to).await {
             Ok(found) => found,
             Err(refusal) => {
@@ -80,7 +112,7 @@ impl Gate {
                 return Err(refusal);
             }
         };
-        match self.open(caller, &resource, &role, protocol).await {
+        match self.open_within(caller, &resource, &role, limits, protocol).await {
             Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
             Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
             Err(refusal) => return Err(refusal),
@@ -90,18 +122,29 @@ impl Gate {
         }
         self.refuse_if_just_denied(caller, &resource, &role).await?;
         // Without a grant: what would it cost? A path that asks nothing of anybody opens at once.
-        let silent = ask(caller, &resource, &role, Given::default());
+        let given = Given { limits: limits.clone(), ..Given::default() };
+        let silent = ask(caller, &resource, &role, given.clone());
         let situation = self.situation(&caller.who).await?;
         if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
             return self.submit_and_open(caller, silent, protocol).await;
         }
-        let supposed = Given { reason: Some("to be given".to_owned()), ticket: Some("to be given".to_owned()), ..Given::default() };
-        match self.judge_request(&situation, &ask(caller, &resource, &role, supposed)).answer() {
-            Answer::Permit { terms } | Answer::NeedsApproval { terms } => {
-                Ok(Knocked::Ask(Question { resource, role, terms: terms.clone() }))
+        let supposed = Given { reason: Some("to be given".to_owned()), ticket: Some("to be given".to_owned()), ..given };
+        let ordinary = self.judge_request(&situation, &ask(caller, &resource, &role, supposed.clone()));
+        let emergency = self.judge_request(&situation, &ask(caller, &resource, &role, Given { break_glass: true, ..supposed }));
+        let emergency = emergency_of(emergency.answer());
+        match (ordinary.answer(), emergency) {
+            (Answer::Permit { terms } | Answer::NeedsApproval { terms }, emergency) => Ok(Knocked::Ask(Question {
+                resource,
+                role,
+                terms: terms.clone(),
+                refused: None,
+                emergency: emergency.map(|(emergency, _)| emergency),
+            })),
+            (Answer::StepUp { .. } | Answer::Deny { .. }, Some((emergency, terms))) => {
+                Ok(Knocked::Ask(Question { resource, role, terms, refused: terms_of(&ordinary).err(), emergency: Some(emergency) }))
             }
             // Asked in earnest, so that the refusal is entered with everything that led to it.
-            Answer::StepUp { .. } | Answer::Deny { .. } => match self.submit(caller, silent).await {
+            (Answer::StepUp { .. } | Answer::Deny { .. }, None) => match self.submit(caller, silent).await {
                 Err(refusal) => Err(refusal),
                 Ok(submitted) => Ok(Knocked::Waiting(submitted.request.id)),
             },
@@ -114,16 +157,24 @@ impl Gate {
     /// Refused; the refusal is in the log.
     pub async fn knock_with(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
         let (resource, role) = self.resolve(caller, to).await?;
+        if given.break_glass {
+            // What is open already needs no emergency, and an emergency that is open is not declared again.
+            match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
+                Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
+                Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
         self.submit_and_open(caller, ask(caller, &resource, &role, given), protocol).await
     }
 
     async fn submit_and_open(&self, caller: &Caller, ask: AccessRequest, protocol: Protocol) -> Result<Knocked, Refusal> {
-        let (resource, role) = (ask.resource.clone(), ask.role.clone());
+        let (resource, role, limits) = (ask.resource.clone(), ask.role.clone(), ask.limits.clone());
         let submitted = self.submit(caller, ask).await?;
         if submitted.grant.is_none() {
             return Ok(Knocked::Waiting(submitted.request.id));
         }
-        let opened = self.open(caller, &resource, &role, protocol).await?;
+        let opened = self.open_within(caller, &resource, &role, &limits, protocol).await?;
         Ok(Knocked::Open(Box::new(opened)))
     }
 
@@ -210,7 +261,11 @@ impl Gate {
                 None => format!("{who} {did}"),
             });
         }
-        Ok(RequestProgress { state: row.state, asked, answers })
+        if let (RequestState::Approved, Some(grant)) = (row.state, row.extends) {
+            let grant = self.store.grant(grant).await.map_err(unavailable)?;
+            answers.extend(grant.and_then(|grant| grant.ends_at).map(|end| format!("It is open until {}.", end.strftime("%H:%M:%S UTC"))));
+        }
+        Ok(RequestProgress { state: row.state, asked, answers, limits: row.limits, wait_at_connect: row.terms.wait_at_connect })
     }
 }
 
@@ -234,10 +289,20 @@ fn ask(caller: &Caller, resource: &ResourceName, role: &RoleName, given: Given) 
         asked: given.asked,
         reason: given.reason,
         ticket: given.ticket,
-        limits: access::limits::Limits::default(),
-        break_glass: false,
+        limits: given.limits,
+        break_glass: given.break_glass,
         door: caller.door,
     }
+}
+
+/// The emergency that an answer to one allows, and its cost.
+fn emergency_of(answer: &Answer) -> Option<(Emergency, Terms)> {
+    let (terms, needs) = match answer {
+        Answer::Permit { terms } | Answer::NeedsApproval { terms } => (terms, None),
+        Answer::StepUp { needs, terms } => (terms, needs.mfa),
+        Answer::Deny { .. } => return None,
+    };
+    Some((Emergency { review: terms.break_glass.clone()?, needs }, terms.clone()))
 }
 
 /// The request an event is about.

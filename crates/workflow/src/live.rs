@@ -3,7 +3,7 @@
 //! INVARIANT: a session stands here before its opening is committed, so that whatever is decided afterwards finds it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use access::ids::{GrantId, PrincipalId, SessionId};
 use access::limits::Limits;
@@ -34,7 +34,17 @@ pub struct LiveSession {
     ends_at: Option<Timestamp>,
     warned: Option<Span>,
     standing: watch::Sender<Standing>,
+    told: watch::Sender<Option<Arc<str>>>,
     gone: watch::Sender<Option<bool>>,
+}
+
+/// What a session's relay listens to.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// When to warn, when to cut.
+    pub standing: watch::Receiver<Standing>,
+    /// The newest thing its user is to be told.
+    pub told: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// What one live session may do inside.
@@ -70,8 +80,9 @@ impl LiveSessions {
     }
 
     /// Registers a session that is about to open.
-    pub fn register(&self, facts: &SessionFacts) -> watch::Receiver<Standing> {
-        let (standing, watched) = watch::channel(Standing::Open { ends_at: facts.ends_at });
+    pub fn register(&self, facts: &SessionFacts) -> Watched {
+        let (standing, stands) = watch::channel(Standing::Open { ends_at: facts.ends_at });
+        let (told, hears) = watch::channel(None);
         let live = LiveSession {
             session: facts.session,
             grant: facts.grant,
@@ -83,10 +94,11 @@ impl LiveSessions {
             ends_at: facts.ends_at,
             warned: None,
             standing,
+            told,
             gone: watch::channel(None).0,
         };
         self.with(|all| all.insert(facts.session, live));
-        watched
+        Watched { standing: stands, told: hears }
     }
 
     /// Takes a session out that is over, or that never opened.
@@ -139,6 +151,16 @@ impl LiveSessions {
         self.with(|all| {
             for live in all.values_mut().filter(|live| live.grant == grant) {
                 live.set_end(ends_at);
+            }
+        });
+    }
+
+    /// Tells the users of every session of a grant something, where they can be told.
+    pub fn tell(&self, grant: GrantId, text: &str) {
+        let text: Arc<str> = text.into();
+        self.with(|all| {
+            for live in all.values().filter(|live| live.grant == grant) {
+                live.told.send_replace(Some(Arc::clone(&text)));
             }
         });
     }

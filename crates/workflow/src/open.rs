@@ -7,23 +7,26 @@ use access::event::Event;
 use access::grant::{Grant, GrantRow, GrantState};
 use access::identity::{KeyState, Scope, Via};
 use access::ids::{RecordingId, SessionId};
+use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
-use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
+use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit};
 use evidence::recording::RecordingHandle;
 use store::{Change, CommitError};
-use tokio::sync::watch;
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::live::Watched;
 
 /// An open session: everything its relay holds.
 #[derive(Debug)]
 pub struct Opened {
     /// The right to dial, once.
     pub permit: SessionPermit,
-    /// When to warn, when to cut.
-    pub standing: watch::Receiver<Standing>,
+    /// When to warn, when to cut, what to say.
+    pub watched: Watched,
+    /// Whether the grant may be made longer at all: no emergency, and with an end.
+    pub may_last_longer: bool,
     /// Where everything goes first.
     pub recording: RecordingHandle,
 }
@@ -37,7 +40,22 @@ impl Gate {
     /// # Errors
     /// [`Reason::NoPath`] without detail if the caller has no grant for this (then one may ask); any other reason is final and in the log.
     pub async fn open(&self, caller: &Caller, resource: &ResourceName, role: &RoleName, protocol: Protocol) -> Result<Opened, Refusal> {
-        let opened = self.try_open(caller, resource, role, protocol).await;
+        self.open_within(caller, resource, role, &Limits::default(), protocol).await
+    }
+
+    /// The same for who renounces something for this session: it opens on a grant that allows all that is left, and allows no more.
+    ///
+    /// # Errors
+    /// As [`Gate::open`].
+    pub async fn open_within(
+        &self,
+        caller: &Caller,
+        resource: &ResourceName,
+        role: &RoleName,
+        limits: &Limits,
+        protocol: Protocol,
+    ) -> Result<Opened, Refusal> {
+        let opened = self.try_open(caller, resource, role, limits, protocol).await;
         match opened {
             Err(refusal) if refusal != Refusal::of(Reason::NoPath) => {
                 self.enter_refused(caller, Some(resource), Some(role), &refusal).await;
@@ -47,7 +65,14 @@ impl Gate {
         }
     }
 
-    async fn try_open(&self, caller: &Caller, resource: &ResourceName, role: &RoleName, protocol: Protocol) -> Result<Opened, Refusal> {
+    async fn try_open(
+        &self,
+        caller: &Caller,
+        resource: &ResourceName,
+        role: &RoleName,
+        limits: &Limits,
+        protocol: Protocol,
+    ) -> Result<Opened, Refusal> {
         if !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
@@ -55,8 +80,8 @@ impl Gate {
         self.refuse_if_clock_behind().await?;
         for _ in 0..TRIES {
             let grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
-            let Some(row) = best(grants, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
-            match self.open_on(caller, row, protocol).await {
+            let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
+            match self.open_on(caller, row, limits, protocol).await {
                 Ok(opened) => return Ok(opened),
                 Err(Attempt::Raced) => {}
                 Err(Attempt::Refused(refusal)) => return Err(refusal),
@@ -65,7 +90,7 @@ impl Gate {
         Err(Refusal::of(Reason::AlreadyDecided))
     }
 
-    async fn open_on(&self, caller: &Caller, row: GrantRow, protocol: Protocol) -> Result<Opened, Attempt> {
+    async fn open_on(&self, caller: &Caller, row: GrantRow, limits: &Limits, protocol: Protocol) -> Result<Opened, Attempt> {
         let bundle = self.bundle.load_full();
         let now = self.now();
         let activation = (row.state == GrantState::Ready).then(|| self.activation(caller, &row)).transpose()?;
@@ -74,6 +99,9 @@ impl Gate {
         refuse_other_protocol(resource, protocol)?;
         let situation = self.situation(&caller.who).await?;
         let rights = bundle.rights(&situation, &row.role, &row.resource).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
+        // INVARIANT: what the grant renounces stays renounced, whatever is asked for this session.
+        let limits = row.limits.and(limits).ok_or_else(|| Refusal::because(Reason::OutsideLimits, format!("`{}`", row.limits)))?;
+        let may_last_longer = !row.break_glass && row.length.is_some();
         let facts = SessionFacts {
             session: SessionId::generate(now),
             grant: row.id,
@@ -83,8 +111,8 @@ impl Gate {
             role: row.role.clone(),
             tier: row.terms.tier.clone(),
             protocol,
-            rights: row.limits.narrow(rights),
-            limits: row.limits.clone(),
+            rights: limits.narrow(rights),
+            limits,
             recording: RecordingTerms { id: RecordingId::generate(now), level: row.terms.record, durability: row.terms.durability },
             idle: row.terms.idle,
             opened_at: now,
@@ -92,10 +120,10 @@ impl Gate {
             bundle: bundle.digest().to_owned(),
         };
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
-        let standing = self.live.register(&facts);
+        let watched = self.live.register(&facts);
         let session = facts.session;
         match self.admit_session(caller, row, activation, facts, resource).await {
-            Ok((permit, recording)) => Ok(Opened { permit, standing, recording }),
+            Ok((permit, recording)) => Ok(Opened { permit, watched, may_last_longer, recording }),
             Err(attempt) => {
                 self.live.remove(session, true);
                 Err(attempt)
@@ -112,6 +140,7 @@ impl Gate {
         resource: &policy::Resource,
     ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
         self.still_paid_for(&row).await?;
+        self.may_be_used_from_here(caller, &row).await?;
         // A policy that came into force since the rights and the address were read: again, by that. Any later one finds the session registered.
         if self.bundle.load().digest() != facts.bundle {
             return Err(Attempt::Raced);
@@ -129,6 +158,7 @@ impl Gate {
                     role: row.role.clone(),
                     protocol: facts.protocol,
                     recording: facts.recording.id,
+                    recording_header: Some(hex::encode(recording.header_digest())),
                     level: facts.recording.level,
                     node: self.settings.node.clone(),
                     bundle: facts.bundle.clone(),
@@ -241,10 +271,12 @@ fn refuse_other_protocol(resource: &policy::Resource, protocol: Protocol) -> Res
     Err(Refusal::because(Reason::Invalid, why))
 }
 
-/// The open grant that lasts longest; one whose clock runs before one whose clock doesn't.
-fn best(grants: Vec<GrantRow>, now: jiff::Timestamp) -> Option<GrantRow> {
+/// The open grant that lasts longest; one whose clock runs before one whose clock doesn't. Who renounces something for this session
+/// gets one that allows all that is left; who doesn't, any.
+fn best(grants: Vec<GrantRow>, limits: &Limits, now: jiff::Timestamp) -> Option<GrantRow> {
     grants
         .into_iter()
+        .filter(|g| limits.is_empty() || limits.within(&g.limits))
         .filter(|g| match g.state {
             GrantState::Active => g.ends_at.is_none_or(|end| end > now),
             GrantState::Ready => g.activate_by > now,

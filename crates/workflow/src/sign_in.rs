@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{KeyState, PersonRow, Scope, VerifiedIdentity};
+use access::identity::{KeyState, PersonRow, VerifiedIdentity};
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -18,7 +18,7 @@ use store::Change;
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
-use crate::people::{IssuedToken, LOGIN_VALID};
+use crate::people::IssuedToken;
 
 /// A person and the human who answers for them, if they are a workload.
 struct Known {
@@ -87,6 +87,8 @@ impl Gate {
                 person: row.person,
                 verifier: &row.verifier,
                 scopes: &row.scopes.0,
+                mfa: row.mfa,
+                created_at: row.created_at,
                 expires_at: row.expires_at,
                 revoked: row.revoked_at.is_some(),
             };
@@ -120,7 +122,7 @@ impl Gate {
             Err(refusal) => self.entered(Err(refusal), from, Door::Api).await?,
         };
         let caller = Caller { who: who.clone(), door: Door::Api };
-        let token = self.issue_token(&caller, who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Some("sign-in by key".to_owned())).await?;
+        let token = self.issue_sign_in_token(&caller, "sign-in by key").await?;
         Ok((who, token))
     }
 
@@ -140,7 +142,12 @@ impl Gate {
     }
 
     /// Enters a refused sign-in.
-    pub(crate) async fn entered(&self, found: Result<VerifiedIdentity, Refusal>, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+    pub(crate) async fn entered(
+        &self,
+        found: Result<VerifiedIdentity, Refusal>,
+        from: IpAddr,
+        door: Door,
+    ) -> Result<VerifiedIdentity, Refusal> {
         if let Err(refusal) = &found
             && refusal.reason != Reason::StoreUnavailable
         {

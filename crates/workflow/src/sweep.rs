@@ -10,6 +10,7 @@ use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
 use access::ids::GrantId;
 use access::reason::Reason;
+use access::request::{RequestRow, RequestState};
 use access::row::Row;
 use access::session::EndReason;
 use jiff::Timestamp;
@@ -91,6 +92,7 @@ impl Gate {
         self.end_idle_grants(now).await;
         for row in self.store.overdue_requests(now, BATCH).await.unwrap_or_default() {
             self.set(self.own_draft(Event::RequestExpired { request: row.id }), &row).await;
+            self.tell_of_extension(&RequestRow { state: RequestState::Expired, ..row }, None).await;
         }
         for row in self.store.due_locks(now).await.unwrap_or_default() {
             self.set(self.own_draft(Event::LockLifted { lock: row.id }), &row).await;

@@ -1,10 +1,13 @@
 //! Asking for access, and deciding on it.
 
+use std::collections::BTreeSet;
+
 use access::approval::{Decision, Seat};
 use access::identity::Mfa;
-use access::ids::{GrantId, RequestId, VoteId};
+use access::ids::{GrantId, PrincipalId, RequestId, VoteId};
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName};
 use access::reason::Reason;
+use access::rights::QualifiedName;
 use access::request::{Asked, Door, RequestState};
 use access::time::Span;
 use access::verdict::{Durability, HostKeyRule, RecordLevel, TicketRule};
@@ -77,6 +80,13 @@ pub struct Limits {
     /// Nothing that writes.
     #[serde(default)]
     pub read_only: bool,
+    /// Only these tables of a database, each with its schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["public.orders"]))]
+    pub tables: Option<BTreeSet<QualifiedName>>,
+    /// Only these of the role's named statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<BTreeSet<String>>,
 }
 
 impl Limits {
@@ -88,14 +98,14 @@ impl Limits {
 }
 
 impl From<access::limits::Limits> for Limits {
-    fn from(access::limits::Limits { command, read_only }: access::limits::Limits) -> Self {
-        Self { command, read_only }
+    fn from(access::limits::Limits { command, read_only, tables, statements }: access::limits::Limits) -> Self {
+        Self { command, read_only, tables, statements }
     }
 }
 
 impl From<Limits> for access::limits::Limits {
-    fn from(Limits { command, read_only }: Limits) -> Self {
-        Self { command, read_only }
+    fn from(Limits { command, read_only, tables, statements }: Limits) -> Self {
+        Self { command, read_only, tables, statements }
     }
 }
 
@@ -397,6 +407,8 @@ pub struct Request {
     /// Through which door it came.
     #[schema(value_type = schema::Door)]
     pub door: Door,
+    /// From which network address; nothing once erased.
+    pub network: Option<String>,
     /// How strongly the asker had proved who they are.
     #[schema(value_type = schema::Mfa)]
     pub mfa: Mfa,
@@ -521,6 +533,10 @@ pub struct RequestsQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::ResourceName>)]
     pub resource: Option<ResourceName>,
+    /// With `of` other than `mine`: only this person's or machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::PrincipalId>)]
+    pub person: Option<PrincipalId>,
     /// How many at most: 1 to 500; 50 if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 500)]

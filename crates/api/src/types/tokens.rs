@@ -1,6 +1,6 @@
 //! Bearer tokens of the API.
 
-use access::identity::Scope;
+use access::identity::{Mfa, Scope};
 use access::ids::{PrincipalId, TokenId};
 use access::time::Span;
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ pub struct Token {
     /// What it may be used for.
     #[schema(value_type = Vec<schema::Scope>)]
     pub scopes: Vec<Scope>,
+    /// How strongly whoever got it had proved who they are, at `created_at`.
+    #[schema(value_type = schema::Mfa)]
+    pub mfa: Mfa,
     /// What its owner calls it.
     pub label: Option<String>,
     /// Since when.

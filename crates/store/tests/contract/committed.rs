@@ -1,7 +1,7 @@
 //! Tokens, invitations, sealed secrets, host keys, idempotency keys.
 
 use access::event::Event;
-use access::identity::Scope;
+use access::identity::{Mfa, Scope};
 use access::ids::TokenId;
 use jiff::Timestamp;
 use tidegate_store::{Begun, BundleFile, Change, CommitError, HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, Unique, digestible};
@@ -33,6 +33,7 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
         person,
         verifier: format!("t-{person}"),
         scopes: Scopes(vec![Scope::Read, Scope::Ask]),
+        mfa: Mfa::None,
         label: Some("laptop".into()),
         created_at: at(1),
         expires_at: at(3600),
