@@ -230,8 +230,12 @@ fn a_contract_ends_for_people_and_for_their_machines() {
 fn roles_alone_give_rights_inside_and_policies_take_some_away() {
     let bundle = example();
     let (role, host) = ("shell".parse().unwrap(), "build-1".parse().unwrap());
-    let access::rights::Rights::Ssh(ana) = bundle.rights(&who(&bundle, "ana"), &role, &host).unwrap();
-    let access::rights::Rights::Ssh(frank) = bundle.rights(&who(&bundle, "frank"), &role, &host).unwrap();
+    let access::rights::Rights::Ssh(ana) = bundle.rights(&who(&bundle, "ana"), &role, &host).unwrap() else {
+        panic!("rights on a machine")
+    };
+    let access::rights::Rights::Ssh(frank) = bundle.rights(&who(&bundle, "frank"), &role, &host).unwrap() else {
+        panic!("rights on a machine")
+    };
     assert_eq!(ana.sftp, access::rights::SftpRights::Write);
     assert_eq!(frank.sftp, access::rights::SftpRights::None);
     assert_eq!((ana.shell, ana.exec.clone()), (frank.shell, frank.exec));
@@ -241,7 +245,9 @@ fn roles_alone_give_rights_inside_and_policies_take_some_away() {
         "access.cedar",
         "forbid(principal, action == Tide::Action::\"ssh:pty\", resource) when { context.now * 9223372036854775807 > 0 };",
     );
-    let access::rights::Rights::Ssh(left) = bundle.rights(&who(&bundle, "ana"), &role, &host).unwrap();
+    let access::rights::Rights::Ssh(left) = bundle.rights(&who(&bundle, "ana"), &role, &host).unwrap() else {
+        panic!("rights on a machine")
+    };
     assert!(left.shell && !left.pty);
 }
 
