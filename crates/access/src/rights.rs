@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod database;
+
+pub use database::{Columns, DatabaseRights, QualifiedName, QualifiedNameError, TableRights, Verb};
+
 /// In-session rights of one role on one kind of resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,14 +78,6 @@ impl SshRights {
                 None => name == pattern,
             })
     }
-}
-
-/// What may be done in a database. The default is nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseRights {
-    /// Whatever the account at the target may do: statements are recorded, and none is judged.
-    pub unrestricted: bool,
 }
 
 /// Which commands may be run.

@@ -12,6 +12,8 @@ use crate::problem::Place;
 use crate::situation::Situation;
 use crate::words::{IN_SESSION, Subject, Target};
 
+mod database;
+
 /// The actions that a table of rights contains.
 pub(crate) fn actions_of(rights: &Rights) -> Vec<&'static str> {
     IN_SESSION
@@ -19,16 +21,9 @@ pub(crate) fn actions_of(rights: &Rights) -> Vec<&'static str> {
         .copied()
         .filter(|action| match rights {
             Rights::Ssh(ssh) => has_ssh(ssh, action),
-            Rights::Database(database) => has_database(database, action),
+            Rights::Database(rights) => database::has(rights, action),
         })
         .collect()
-}
-
-fn has_database(database: &DatabaseRights, action: &str) -> bool {
-    match action {
-        "database:unrestricted" => database.unrestricted,
-        _ => false,
-    }
 }
 
 fn has_ssh(ssh: &SshRights, action: &str) -> bool {
@@ -54,9 +49,7 @@ fn only(rights: &Rights, allowed: &[&str]) -> Rights {
     let may = |action: &str| allowed.contains(&action);
     let ssh = match rights {
         Rights::Ssh(ssh) => ssh,
-        Rights::Database(database) => {
-            return Rights::Database(DatabaseRights { unrestricted: database.unrestricted && may("database:unrestricted") });
-        }
+        Rights::Database(rights) => return Rights::Database(database::only(rights, &may)),
     };
     Rights::Ssh(SshRights {
         shell: ssh.shell && may("ssh:shell"),
@@ -159,7 +152,7 @@ impl Bundle {
 pub(crate) fn in_short(rights: &Rights) -> String {
     let ssh = match rights {
         Rights::Ssh(ssh) => ssh,
-        Rights::Database(database) => return if database.unrestricted { "anything" } else { "nothing" }.to_owned(),
+        Rights::Database(rights) => return database::in_short(rights),
     };
     let mut out: Vec<String> = Vec::new();
     let mut flag = |on: bool, word: &str| {
@@ -201,10 +194,8 @@ pub fn added(before: &Rights, after: &Rights) -> Vec<String> {
     let (old, new) = match (before, after) {
         (Rights::Ssh(old), Rights::Ssh(new)) => (old, new),
         (Rights::Database(_), Rights::Ssh(new)) => (&nothing, new),
-        (before, Rights::Database(new)) => {
-            let was = matches!(before, Rights::Database(old) if old.unrestricted);
-            return if new.unrestricted && !was { vec!["any statement".to_owned()] } else { Vec::new() };
-        }
+        (Rights::Database(old), Rights::Database(new)) => return database::added(old, new),
+        (_, Rights::Database(new)) => return database::added(&DatabaseRights::default(), new),
     };
     let mut out: Vec<String> = Vec::new();
     for (was, is, word) in

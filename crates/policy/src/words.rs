@@ -34,6 +34,15 @@ pub(crate) const IN_SESSION: &[&str] = &[
     "ssh:env",
     "ssh:subsystem",
     "database:unrestricted",
+    "database:select",
+    "database:insert",
+    "database:update",
+    "database:delete",
+    "database:truncate",
+    "database:function",
+    "database:copy-in",
+    "database:copy-out",
+    "database:listen",
 ];
 
 macro_rules! types {

@@ -147,7 +147,7 @@ fn takes(said: &Said) -> String {
 fn in_words(rights: &Rights) -> Vec<String> {
     let ssh = match rights {
         Rights::Ssh(ssh) => ssh,
-        Rights::Database(database) => return database.unrestricted.then(|| "run any statement".to_owned()).into_iter().collect(),
+        Rights::Database(_) => return policy::rights_added(&Rights::Database(access::rights::DatabaseRights::default()), rights),
     };
     let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } = ssh;
     let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");

@@ -1,6 +1,7 @@
 //! The facts and floors that stand in TOML, one file of the directory per module.
 
 pub(crate) mod approvals;
+pub(crate) mod database;
 pub(crate) mod people;
 pub(crate) mod resources;
 pub(crate) mod roles;

@@ -135,7 +135,7 @@ pub struct Resource {
     pub tags: BTreeSet<String>,
     /// The group that answers for it.
     pub owner: Option<GroupName>,
-    /// Its host keys, as `ssh-keyscan` prints them without the host: `ssh-ed25519 AAAA…`.
+    /// Its host keys, as `ssh-keyscan` prints them without the host: `ssh-ed25519 AAAA…`; `@cert-authority KEY` trusts those that a host CA signed.
     pub host_keys: Vec<String>,
     /// What opens it.
     pub credential: Credential,
@@ -184,13 +184,15 @@ impl FromStr for Login {
     }
 }
 
-/// An OpenSSH public key line.
+/// An OpenSSH public key line, or `@cert-authority` and the key of a CA that signs host keys.
 struct HostKey(String);
 
 impl FromStr for HostKey {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut words = text.split_whitespace();
+        const AUTHORITY: &str = "@cert-authority ";
+        let (marker, key) = text.strip_prefix(AUTHORITY).map_or(("", text), |key| (AUTHORITY, key));
+        let mut words = key.split_whitespace();
         let (Some(kind), Some(data)) = (words.next(), words.next()) else { return Err(bad_key(text)) };
         let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-sha2-") || kind.starts_with("sk-");
         // RFC 4253 §6.6: the blob begins with the length and the letters of its own kind.
@@ -198,7 +200,7 @@ impl FromStr for HostKey {
         let mut head = vec![0, 0, 0, length];
         head.extend_from_slice(kind.as_bytes());
         if known && base64_prefix(data, head.len()).is_some_and(|found| found == head) {
-            Ok(Self(format!("{kind} {data}")))
+            Ok(Self(format!("{marker}{kind} {data}")))
         } else {
             Err(bad_key(text))
         }
@@ -275,7 +277,9 @@ fn read_tls(table: &Table<'_>) -> TargetTls {
     if let Some(authority) = &authority
         && !authority.value.contains("-----BEGIN CERTIFICATE-----")
     {
-        table.sink().error(authority.place.clone(), "`tls_ca` is the PEM text of a certificate, between `-----BEGIN CERTIFICATE-----` and its end");
+        table
+            .sink()
+            .error(authority.place.clone(), "`tls_ca` is the PEM text of a certificate, between `-----BEGIN CERTIFICATE-----` and its end");
     }
     match mode.as_ref().map_or("verify-full", |m| m.value.as_str()) {
         "verify-full" => {}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::names::RoleName;
-use access::rights::{DatabaseRights, Endpoint, ExecRights, Rights, SftpRights, SocketPath, SshRights};
+use access::rights::{Endpoint, ExecRights, Rights, SftpRights, SocketPath, SshRights};
 use serde::Serialize;
 
 use super::named;
@@ -95,7 +95,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
             rights
         });
         let database = table.table("database").map(|database| {
-            let rights = DatabaseRights { unrestricted: database.flag("unrestricted", false) };
+            let rights = super::database::read(&database);
             database.finish();
             rights
         });

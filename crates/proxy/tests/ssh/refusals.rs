@@ -123,7 +123,7 @@ async fn only_named_variables_reach_the_target_and_loader_variables_never_do() {
 // covers: B1 (ssh)
 #[tokio::test]
 async fn a_request_limited_to_one_command_allows_nothing_else() {
-    let limits = Limits { command: Some("echo one".into()), read_only: false };
+    let limits = Limits { command: Some("echo one".into()), ..Limits::default() };
     let town = Town::new(Setup { limits, ..Setup::default() }).await;
     assert_eq!(town.ssh(&["echo one"]).output().await.unwrap().stdout, b"one\n");
     let out = town.ssh(&["echo two"]).output().await.unwrap();

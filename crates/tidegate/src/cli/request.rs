@@ -1,10 +1,12 @@
 //! `tidegate request`: ask, and decide on what others ask.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use access::ids::RequestId;
 use access::names::{ResourceName, RoleName, Selector};
 use access::request::{Asked, RequestState};
+use access::rights::QualifiedName;
 use access::time::Span;
 use anyhow::bail;
 use api::types::requests::{
@@ -87,6 +89,22 @@ pub struct Wanted {
     /// Nothing that writes
     #[arg(long)]
     pub read_only: bool,
+    /// Only this table of a database, as in `public.orders`; may be given several times
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub table: Vec<QualifiedName>,
+    /// Only this one of the role's named statements; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub statement: Vec<String>,
+}
+
+/// What was given, if anything was.
+fn set<T: Ord>(given: Vec<T>) -> Option<BTreeSet<T>> {
+    (!given.is_empty()).then(|| given.into_iter().collect())
+}
+
+/// Each with a comma between.
+fn listed<T: ToString>(items: Option<&BTreeSet<T>>) -> String {
+    items.map(|items| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }
 
 impl Wanted {
@@ -104,7 +122,7 @@ impl Wanted {
             duration: asked(self.length, self.standing),
             reason: self.reason,
             ticket: self.ticket,
-            limits: Limits { command: self.command, read_only: self.read_only },
+            limits: Limits { command: self.command, read_only: self.read_only, tables: set(self.table), statements: set(self.statement) },
             ..NewRequest::of(self.resource.resource)
         })
     }
@@ -380,6 +398,8 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("ticket", request.ticket.clone().unwrap_or_default()),
         ("only command", request.limits.command.clone().unwrap_or_default()),
         ("read only", if request.limits.read_only { "yes".to_owned() } else { String::new() }),
+        ("only tables", listed(request.limits.tables.as_ref())),
+        ("only statements", listed(request.limits.statements.as_ref())),
         ("emergency", if request.break_glass { "yes".to_owned() } else { String::new() }),
         ("extends", request.extends.map(|g| g.to_string()).unwrap_or_default()),
         ("tier", request.terms.tier.to_string()),
