@@ -30,13 +30,14 @@ fn metadata() -> Value {
 /// Which of our crates each may use, in the order a request travels.
 const BORDERS: &[(&str, &[&str])] = &[
     ("access", &[]),
+    ("wire", &[]),
     ("policy", &["access"]),
     ("store", &["access"]),
     ("evidence", &["access"]),
     ("identity", &["access"]),
     ("credentials", &["access"]),
     ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials"]),
-    ("proxy", &["access", "evidence"]),
+    ("proxy", &["access", "wire", "evidence"]),
     ("api", &["access", "workflow", "evidence", "policy", "identity"]),
     ("tidegate", &["access", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
 ];
@@ -44,6 +45,7 @@ const BORDERS: &[(&str, &[&str])] = &[
 /// What a crate never sees, of others' crates.
 const NEVER: &[(&str, &[&str])] = &[
     ("access", &["tokio", "sqlx", "cedar-policy"]),
+    ("wire", &["tokio", "bytes"]),
     ("policy", &["tokio", "sqlx"]),
     ("store", &["cedar-policy"]),
     ("evidence", &["sqlx"]),
