@@ -2,4 +2,6 @@
 
 pub mod gate;
 pub mod postgres;
+pub mod preload;
+pub mod security_key;
 pub mod sshd;

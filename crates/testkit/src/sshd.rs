@@ -27,6 +27,10 @@ pub struct SshdOptions {
     pub host_key: Option<PathBuf>,
     /// Further lines of `sshd_config`. They stand first, so they win.
     pub extra: Vec<String>,
+    /// The port to listen on; `None`: a free one.
+    pub port: Option<u16>,
+    /// A program, with arguments, that starts the server: `env NAME=value`, `unshare …`.
+    pub through: Vec<String>,
 }
 
 /// A running server.
@@ -56,10 +60,15 @@ impl Sshd {
         }
         let mut last = String::new();
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let port = match options.port {
+                Some(port) => port,
+                None => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            };
             let config = write_config(dir.path(), &key, port, options)?;
             let log = dir.path().join("log");
-            let mut child = Command::new("/usr/sbin/sshd")
+            let mut words = options.through.iter().map(String::as_str).chain(["/usr/sbin/sshd"]);
+            let mut child = Command::new(words.next().unwrap_or_default())
+                .args(words)
                 .args(["-D", "-e", "-f"])
                 .arg(&config)
                 .stdin(Stdio::null())
@@ -88,6 +97,14 @@ impl Sshd {
     #[must_use]
     pub fn host_key(&self) -> &str {
         &self.host_key
+    }
+
+    /// Trusts these user CAs from now on, one public key to a line, if it was started with one.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn trust(&self, user_cas: &str) -> anyhow::Result<()> {
+        fs::write(self.dir.path().join("user_ca.pub"), format!("{user_cas}\n")).context("cannot write the user CAs")
     }
 
     /// Its directory, for whatever a test wants to put beside it.

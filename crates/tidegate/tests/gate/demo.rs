@@ -1,14 +1,16 @@
 //! A running `tidegate demo`, known only by its ready file.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub(crate) use crate::known::http;
+use crate::known::{Known, program};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Demo {
     child: Child,
     dir: Arc<TempDir>,
-    pub(crate) ready: Value,
+    known: Known,
 }
 
 impl Demo {
@@ -30,7 +32,7 @@ impl Demo {
         let ready_file = dir.path().join("ready.json");
         let _ = fs::remove_file(&ready_file);
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let mut child = Command::new(program())
             .args(["demo", "--dir"])
             .arg(dir.path().join("demo"))
             .arg("--ready-file")
@@ -49,7 +51,7 @@ impl Demo {
             std::thread::sleep(Duration::from_millis(20));
         }
         let ready = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
-        Self { child, dir, ready }
+        Self { child, known: Known { ready, home: dir.path().to_owned() }, dir }
     }
 
     /// Kills the server as nobody should (`kill -9`) and starts it again on what it left.
@@ -74,91 +76,12 @@ impl Demo {
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().join("demo")
     }
+}
 
-    pub(crate) fn person(&self, name: &str) -> &Value {
-        self.ready["people"].as_array().unwrap().iter().find(|p| p["username"] == name).unwrap_or_else(|| panic!("nobody is called {name}"))
-    }
-
-    pub(crate) fn id(&self, name: &str) -> String {
-        self.person(name)["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Stock `ssh` as this person: `ssh("ana", "db-1+shell", &["-tt"], &["uptime"])`.
-    pub(crate) fn ssh(&self, person: &str, selector: &str, options: &[&str], command: &[&str]) -> Command {
-        let mut ssh = Command::new("ssh");
-        ssh.arg("-F")
-            .arg(self.person(person)["ssh_config"].as_str().unwrap())
-            .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"])
-            .args(options)
-            .arg(format!("{selector}.tide"))
-            .args(command);
-        ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        ssh
-    }
-
-    /// The program's own command line as this person.
-    pub(crate) fn tidegate(&self, person: &str, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .env("TIDEGATE_URL", self.ready["api"].as_str().unwrap())
-            .env("TIDEGATE_TOKEN", self.person(person)["token"].as_str().unwrap())
-            .env("HOME", self.dir.path())
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// The program's own command line as this person, its JSON answer.
-    pub(crate) fn cli(&self, person: &str, args: &[&str]) -> Value {
-        let mut all = args.to_vec();
-        all.push("--json");
-        let output = self.tidegate(person, &all);
-        assert!(output.status.success(), "tidegate {args:?} as {person}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|e| panic!("tidegate {args:?}: {e}: {}", String::from_utf8_lossy(&output.stdout)))
-    }
-
-    /// One call of the HTTP API as this person: status and body.
-    pub(crate) fn api(&self, person: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let token = self.person(person)["token"].as_str().unwrap();
-        http(self.ready["api"].as_str().unwrap(), Some(token), method, path, body)
-    }
-
-    pub(crate) fn post(&self, person: &str, path: &str, body: Value) -> Value {
-        let (status, answer) = self.api(person, "POST", path, Some(body));
-        assert!(status < 300, "POST {path} as {person}: {status} {answer}");
-        answer
-    }
-
-    pub(crate) fn get(&self, person: &str, path: &str) -> Value {
-        let (status, answer) = self.api(person, "GET", path, None);
-        assert_eq!(status, 200, "GET {path} as {person}: {answer}");
-        answer
-    }
-
-    /// Ana asks by the API; who has to agrees. Gives the grant's id.
-    pub(crate) fn grant(&self, person: &str, resource: &str, role: &str, duration: &str) -> String {
-        let asked = self.post(
-            person,
-            "/api/v1/requests",
-            json!({"resource": resource, "role": role, "duration": duration, "reason": "checking a slow query", "ticket": "INC-7"}),
-        );
-        if let Some(grant) = asked["grant"]["id"].as_str() {
-            return grant.to_owned();
-        }
-        let request = asked["request"]["id"].as_str().unwrap();
-        let mut last = Value::Null;
-        let approvers: &[&str] = if resource == "ledger-1" { &["ben", "carla"] } else { &["ben"] };
-        for approver in approvers {
-            last = self.post(approver, &format!("/api/v1/requests/{request}/approve"), json!({}));
-        }
-        last["grant"]["id"].as_str().unwrap_or_else(|| panic!("no grant: {last}")).to_owned()
-    }
-
-    /// The one live session of a person.
-    pub(crate) fn live_session(&self, person: &str) -> Option<Value> {
-        let sessions = self.get(person, "/api/v1/sessions?state=live");
-        sessions["items"].as_array().unwrap().first().cloned()
+impl std::ops::Deref for Demo {
+    type Target = Known;
+    fn deref(&self) -> &Known {
+        &self.known
     }
 }
 
@@ -181,7 +104,13 @@ impl Drop for Demo {
 
 /// Ends the target of a demo that could not do it itself.
 fn end_target(dir: &Path) {
-    let _ = Command::new("pkill").args(["-KILL", "-f", &format!("{}/target/sshd_config", dir.display())]).status();
+    let config = format!("{}/target/sshd_config", dir.display());
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if arguments.split(|b| *b == 0).any(|argument| argument == config.as_bytes()) {
+            let _ = Command::new("kill").args(["-KILL", &process.file_name().to_string_lossy()]).status();
+        }
+    }
 }
 
 /// A process whose output is read line by line while it runs.
@@ -267,50 +196,4 @@ pub(crate) fn lives(pid: u32) -> bool {
         Ok(stat) => !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'),
         Err(_) => false,
     }
-}
-
-/// One plain HTTP/1.1 call, written by hand so that nothing of ours stands between.
-pub(crate) fn http(base: &str, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-    let address = base.strip_prefix("http://").unwrap();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let body = body.map(|b| b.to_string()).unwrap_or_default();
-    let auth = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{auth}{kind}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut reader = BufReader::new(stream);
-    let mut status = String::new();
-    reader.read_line(&mut status).unwrap();
-    let status: u16 = status.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut chunked = false;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut bytes = Vec::new();
-    if chunked {
-        loop {
-            let mut size = String::new();
-            reader.read_line(&mut size).unwrap();
-            let size = usize::from_str_radix(size.trim(), 16).unwrap();
-            let mut chunk = vec![0; size + 2];
-            reader.read_exact(&mut chunk).unwrap();
-            if size == 0 {
-                break;
-            }
-            bytes.extend_from_slice(&chunk[..size]);
-        }
-    } else {
-        reader.read_to_end(&mut bytes).unwrap();
-    }
-    (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({ "raw": String::from_utf8_lossy(&bytes) })))
 }

@@ -4,11 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
 
 mod demo;
+mod known;
+mod served;
 
 mod bad_input;
 mod clients;
+mod clocks;
 mod crash;
+mod crashes;
 mod doors;
 mod evidence;
 mod journey;
 mod matrix;
+mod security_keys;
+mod stored;
