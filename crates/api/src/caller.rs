@@ -1,7 +1,8 @@
 //! Who calls: the one way from a request to a [`Caller`].
 //!
 //! What somebody can present is a variant of [`Presented`]; each is looked for in the request and proved by the gate. Failed
-//! proofs are counted by address, so that guessing is slow.
+//! proofs are counted by address, so that guessing is slow. A browser adds its cookie to whatever any page makes it send, so a
+//! cookie counts only in what the gate's own page sends ([`crate::own_page`]).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,16 +16,29 @@ use axum::http::request::Parts;
 use workflow::{Caller, Gate};
 
 use crate::problem::Refused;
+use crate::{cookie, own_page};
 use crate::state::ApiState;
 
 /// What somebody presents to say who they are.
 enum Presented {
     /// `Authorization: Bearer …` (RFC 6750 §2.1).
     Bearer(Secret<String>),
+    /// The cookie of a browser that was signed in, in a call of the gate's own page. `used`: somebody is there.
+    Cookie { cookie: Secret<String>, used: bool },
 }
 
 impl Presented {
-    fn in_request(parts: &Parts) -> Result<Option<Self>, Refusal> {
+    /// A token says more plainly than a cookie who is meant, so it goes first.
+    fn in_request(parts: &Parts, state: &ApiState) -> Result<Option<Self>, Refusal> {
+        if let Some(bearer) = Self::bearer(parts)? {
+            return Ok(Some(bearer));
+        }
+        let Some(cookie) = cookie::in_headers(&parts.headers)? else { return Ok(None) };
+        own_page::refuse_others(parts, &state.facts.api)?;
+        Ok(Some(Self::Cookie { cookie, used: !parts.headers.contains_key(cookie::BACKGROUND) }))
+    }
+
+    fn bearer(parts: &Parts) -> Result<Option<Self>, Refusal> {
         let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
@@ -43,6 +57,7 @@ impl Presented {
     async fn proved(&self, gate: &Gate, from: IpAddr) -> Result<VerifiedIdentity, Refusal> {
         match self {
             Self::Bearer(token) => gate.identify_token(token.expose(), from).await,
+            Self::Cookie { cookie, used } => gate.identify_web_session(cookie.expose(), from, *used).await,
         }
     }
 }
@@ -75,7 +90,7 @@ impl FromRequestParts<ApiState> for SignedIn {
         let now = state.gate.now();
         state.may_try(from, now)?;
         // 3. What do they present, and is it good?
-        let presented = Presented::in_request(parts)?.ok_or(Reason::NotSignedIn)?;
+        let presented = Presented::in_request(parts, state)?.ok_or(Reason::NotSignedIn)?;
         match presented.proved(&state.gate, from).await {
             Ok(who) => {
                 let caller = Caller { who, door: Door::Api };
@@ -83,7 +98,8 @@ impl FromRequestParts<ApiState> for SignedIn {
                 Ok(Self(caller))
             }
             Err(refusal) => {
-                if refusal.reason == Reason::NotSignedIn {
+                // A cookie that has run out is no guess: pages go on asking with it until somebody looks at them.
+                if refusal.reason == Reason::NotSignedIn && matches!(presented, Presented::Bearer(_)) {
                     state.failed(from, now);
                 }
                 Err(refusal.into())

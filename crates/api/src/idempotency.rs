@@ -150,12 +150,16 @@ pub(crate) async fn once(State(state): State<ApiState>, request: Request, next: 
 
 fn key_of(request: &Request) -> Result<Option<String>, Refused> {
     let Some(value) = request.headers().get(KEY) else { return Ok(None) };
-    if request.method() != Method::POST || !request.headers().contains_key(header::AUTHORIZATION) {
+    if request.method() != Method::POST || !presents_something(request.headers()) {
         return Ok(None);
     }
     let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| Refused::invalid(format!("`Idempotency-Key` has to be 1 to {LONGEST_KEY} printable characters")))?;
     Ok(Some(key.to_owned()))
+}
+
+fn presents_something(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE)
 }
 
 fn digest(method: &Method, uri: &axum::http::Uri, body: &[u8]) -> Asked {

@@ -1,14 +1,27 @@
-//! Streams last longer than the sign-in they began with: whether it still holds.
+//! Streams last longer than the sign-in they began with: whether it still holds, and what may have ended it.
 
 use std::time::Duration;
 
-use access::identity::{PersonState, Via};
+use access::event::Event;
+use access::identity::{KeyState, PersonState, Via};
 use workflow::{Caller, Gate};
 
-/// How often a stream looks whether its reader may go on.
+/// How often a stream looks whether its reader may go on, if nothing makes it look sooner.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Whether the caller is still active, and the token they came with still good. A store that is away says no.
+/// Whether somebody's standing may be another after this: a reason to look at once.
+pub(crate) fn shakes(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::LockSet { .. }
+            | Event::PersonDisabled { .. }
+            | Event::KeyRemoved { .. }
+            | Event::TokenRevoked { .. }
+            | Event::BundleActivated { .. }
+    )
+}
+
+/// Whether the caller is still active and not locked, and what they came with is still good. A store that is away says no.
 pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
     let now = gate.now();
     let active = async |id| matches!(gate.store().person(id).await, Ok(Some(person)) if person.state == PersonState::Active);
@@ -21,9 +34,13 @@ pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
     {
         return false;
     }
+    if gate.refuse_if_person_locked(caller.who.id()).await.is_err() {
+        return false;
+    }
     match caller.who.via() {
         Via::Token(id) => matches!(gate.store().token(*id).await, Ok(Some(row)) if row.revoked_at.is_none() && row.expires_at > now),
         Via::WebSession(id) => gate.web_session_stands(*id).await.unwrap_or(false),
-        Via::SshKey(_) | Via::LoginCertificate(_) | Via::Invitation | Via::LocalSocket => true,
+        Via::SshKey(id) | Via::LoginCertificate(id) => matches!(gate.store().key(*id).await, Ok(Some(key)) if key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now)),
+        Via::Invitation | Via::LocalSocket => true,
     }
 }

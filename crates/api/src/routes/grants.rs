@@ -22,6 +22,7 @@ use crate::types::grants::{Because, EndedGrant, Extend, Grant, GrantsQuery};
 use crate::types::list::Page;
 use crate::types::requests::{AnswerCode, RequestAnswer};
 use crate::types::schema;
+use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -37,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/grants", tag = "grants", params(GrantsQuery), responses((status = 200, body = Page<Grant>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<GrantsQuery>) -> Answer<Json<Page<Grant>>> {
     let gate = &state.gate;
-    let whose = (!query.all).then(|| caller.who.id());
+    let whose = if query.all { query.person } else { Some(caller.who.id()) };
     let filter = GrantFilter { person: whose, state: query.state, resource: query.resource, open: false };
     let mut listing = Listing::new::<GrantId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().grants(&filter, &page), |row| {
@@ -54,21 +55,21 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
 
 /// Shows a grant.
 #[utoipa::path(get, path = "/grants/{id}", tag = "grants", params(("id" = schema::GrantId, Path)), responses((status = 200, body = Grant)))]
-async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<GrantId>) -> Answer<Json<Grant>> {
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<GrantId>) -> Answer<impl IntoResponse> {
     let row = state.gate.store().grant(id).await?;
     let row = state.gate.visible_grant(&caller, row).await?;
-    Ok(Json(Shown::new(&state.gate).grant(row).await?))
+    Ok((etag(row.version), Json(Shown::new(&state.gate).grant(row).await?)))
 }
 
 /// Starts the clock of a grant of one's own without connecting.
-#[utoipa::path(post, path = "/grants/{id}/activate", tag = "grants", params(("id" = schema::GrantId, Path)), responses((status = 200, body = Grant)))]
-async fn activate(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>) -> Answer<Json<Grant>> {
-    let row = state.gate.activate(&caller, id).await?;
-    Ok(Json(Shown::new(&state.gate).grant(row).await?))
+#[utoipa::path(post, path = "/grants/{id}/activate", tag = "grants", params(("id" = schema::GrantId, Path), schema::IfMatch), responses((status = 200, body = Grant)))]
+async fn activate(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>, seen: IfMatch) -> Answer<impl IntoResponse> {
+    let row = state.gate.activate(&caller, seen.of(id)).await?;
+    Ok((etag(row.version), Json(Shown::new(&state.gate).grant(row).await?)))
 }
 
 /// Asks for more time on a grant of one's own; its sessions go on.
-#[utoipa::path(post, path = "/grants/{id}/extend", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = Extend, responses(
+#[utoipa::path(post, path = "/grants/{id}/extend", tag = "grants", params(("id" = schema::GrantId, Path), schema::IfMatch), request_body = Extend, responses(
     (status = 201, description = "The end has moved", body = RequestAnswer),
     (status = 202, description = "People are asked", body = RequestAnswer),
 ))]
@@ -76,9 +77,10 @@ async fn extend(
     State(state): State<ApiState>,
     Asks(caller): Asks,
     Id(id): Id<GrantId>,
+    seen: IfMatch,
     Body(more): Body<Extend>,
 ) -> Answer<impl IntoResponse> {
-    let submitted = state.gate.extend(&caller, id, more.duration, more.reason).await?;
+    let submitted = state.gate.extend(&caller, seen.of(id), more.duration, more.reason).await?;
     let (status, answer) = if submitted.grant.is_some() {
         (StatusCode::CREATED, AnswerCode::Permit)
     } else {
@@ -92,24 +94,25 @@ async fn extend(
 }
 
 /// Takes a grant away and cuts every session that stands on it.
-#[utoipa::path(post, path = "/grants/{id}/revoke", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = Because, responses((status = 200, body = EndedGrant)))]
+#[utoipa::path(post, path = "/grants/{id}/revoke", tag = "grants", params(("id" = schema::GrantId, Path), schema::IfMatch), request_body = Because, responses((status = 200, body = EndedGrant)))]
 async fn revoke(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<GrantId>,
+    seen: IfMatch,
     Body(why): Body<Because>,
-) -> Answer<Json<EndedGrant>> {
-    let ended = state.gate.revoke(&caller, id, why.reason).await?;
+) -> Answer<impl IntoResponse> {
+    let ended = state.gate.revoke(&caller, seen.of(id), why.reason).await?;
     show_ended(&state.gate, ended).await
 }
 
 /// Gives a grant of one's own back.
-#[utoipa::path(post, path = "/grants/{id}/return", tag = "grants", operation_id = "return", params(("id" = schema::GrantId, Path)), responses((status = 200, body = EndedGrant)))]
-async fn give_back(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>) -> Answer<Json<EndedGrant>> {
-    let ended = state.gate.give_back(&caller, id).await?;
+#[utoipa::path(post, path = "/grants/{id}/return", tag = "grants", operation_id = "return", params(("id" = schema::GrantId, Path), schema::IfMatch), responses((status = 200, body = EndedGrant)))]
+async fn give_back(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>, seen: IfMatch) -> Answer<impl IntoResponse> {
+    let ended = state.gate.give_back(&caller, seen.of(id)).await?;
     show_ended(&state.gate, ended).await
 }
 
-async fn show_ended(gate: &Gate, (row, cut): (GrantRow, Cut)) -> Answer<Json<EndedGrant>> {
-    Ok(Json(EndedGrant { grant: Shown::new(gate).grant(row).await?, cut: shown::cut(cut) }))
+async fn show_ended(gate: &Gate, (row, cut): (GrantRow, Cut)) -> Answer<impl IntoResponse + use<>> {
+    Ok((etag(row.version), Json(EndedGrant { grant: Shown::new(gate).grant(row).await?, cut: shown::cut(cut) })))
 }

@@ -6,7 +6,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +16,7 @@ use crate::state::ApiState;
 use crate::types::audit::AuditEntry;
 use crate::types::events::Lagged;
 use crate::types::problem::Problem;
-use crate::{frame, idempotency, problem};
+use crate::{frame, idempotency, portal, problem};
 
 mod audit;
 mod events;
@@ -34,6 +34,7 @@ mod secrets;
 mod sessions;
 mod tokens;
 mod users;
+mod web_sessions;
 
 fn all() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::new()
@@ -52,7 +53,8 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(sessions::routes())
         .merge(recordings::routes())
         .merge(tokens::routes())
-        .merge(users::routes());
+        .merge(users::routes())
+        .merge(web_sessions::routes());
     OpenApiRouter::with_openapi(about()).nest("/api/v1", v1).merge(gate::beside())
 }
 
@@ -60,7 +62,7 @@ fn all() -> OpenApiRouter<ApiState> {
 pub fn router(state: ApiState) -> Router {
     let (routes, _) = all().split_for_parts();
     routes
-        .fallback(problem::no_route)
+        .fallback(portal::serve)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -84,6 +86,8 @@ pub fn openapi() -> OpenApi {
     components.schemas.extend(nested);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("tg_…").build();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+    let cookie = ApiKeyValue::with_description("__Host-tide", "of a browser that is signed in; counts only in calls of the gate's own page");
+    components.security_schemes.insert("cookie".to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into());
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
@@ -108,7 +112,7 @@ fn about() -> OpenApi {
                 .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
                 .build(),
         )
-        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
+        .security(Some(["bearer", "cookie"].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()))))
         .build()
 }
 

@@ -1,42 +1,48 @@
 //! `/policy`: what is in force, what would change, and why it says what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use access::event::Event;
 use access::ids::BundleId;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::AccessRequest;
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use policy::{Act, Ask, Noun, Object, Situation};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::read::{EntryFilter, EntryPage};
 use workflow::{Caller, Gate};
 
 use crate::caller::{Reads, SignedIn};
-use crate::extract::{Asked, Body};
+use crate::extract::{Asked, Body, Id};
 use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
 use crate::routes::requests::meant;
 use crate::shown;
+use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::list::{Page, PageQuery};
-use crate::types::policy::{Activated, Activation, Explain, Explained, Policy, PolicyDiff, PolicyFiles};
+use crate::types::policy::{Activated, Activation, ActivationDetail, ChangedFile, Explain, Explained, Policy, PolicyDiff, PolicyFiles};
 use crate::types::requests::NewRequest;
+use crate::types::schema;
+use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(show)).routes(routes!(history)).routes(routes!(push)).routes(routes!(diff)).routes(routes!(explain))
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(history)).routes(routes!(activation)).routes(routes!(push)).routes(routes!(diff)).routes(routes!(explain))
 }
 
 /// Says which policy is in force.
 #[utoipa::path(get, path = "/policy", tag = "policy", responses((status = 200, body = Policy)))]
-async fn show(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<Json<Policy>> {
+async fn show(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<impl IntoResponse> {
     let digest = state.gate.bundle().digest().to_owned();
     let newest = state.gate.store().newest_bundle().await?;
     let activated_at = newest.filter(|row| row.digest == digest).map(|row| row.activated_at);
-    Ok(Json(Policy { digest, activated_at }))
+    Ok((etag(&digest), Json(Policy { digest, activated_at })))
 }
 
 /// Lists activations, newest first.
@@ -54,10 +60,48 @@ async fn history(State(state): State<ApiState>, Reads(_caller): Reads, Asked(que
     Ok(page(rows.into_iter().map(shown).collect(), next))
 }
 
+/// Shows an activation and what it changed: to who administers the policy or reads the audit log.
+#[utoipa::path(get, path = "/policy/history/{id}", tag = "policy", params(("id" = schema::BundleId, Path)), responses((status = 200, body = ActivationDetail)))]
+async fn activation(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<BundleId>) -> Answer<Json<ActivationDetail>> {
+    // 1. May they? Files of a policy name machines and people.
+    let sight = Sight::of(&state.gate, &caller).await?;
+    if !sight.audits() {
+        state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+    }
+    // 2. What the log says of it.
+    let filter = EntryFilter { mentions: Some(id.to_string()), name: Some("bundle.activated".to_owned()), ..EntryFilter::default() };
+    let found = state.gate.store().entries(&filter, EntryPage { limit: 1, after: None, newest_first: true }).await?;
+    let entry = found.into_iter().next().ok_or_else(Refused::not_found)?.entry;
+    let Event::BundleActivated { bundle, digest, previous } = entry.event else { return Err(Refused::not_found()) };
+    // 3. The files that differ.
+    let after = contents(&state.gate, &digest).await?;
+    let before = match &previous {
+        Some(previous) => contents(&state.gate, previous).await?,
+        None => BTreeMap::new(),
+    };
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    let files = changed.map(|path| ChangedFile { path: path.clone(), before: before.get(path).cloned(), after: after.get(path).cloned() });
+    let files = files.collect();
+    let diff = entry.texts.get("diff").map(|text| text.text.clone());
+    let activation = Activation { id: bundle, digest, previous, activated_at: entry.at };
+    Ok(Json(ActivationDetail { activation, by: entry.actor, diff, files }))
+}
+
+async fn contents(gate: &Gate, digest: &str) -> Answer<BTreeMap<String, String>> {
+    let files = gate.store().bundle_files(digest).await?;
+    Ok(files.into_iter().map(|file| (file.path, file.content)).collect())
+}
+
 /// Puts a policy directory in force, whole or not at all; what no path covers any more is withdrawn and cut.
-#[utoipa::path(post, path = "/policy/push", tag = "policy", request_body = PolicyFiles, responses((status = 200, body = Activated)))]
-async fn push(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(sent): Body<PolicyFiles>) -> Answer<Json<Activated>> {
-    let activated = state.gate.push_bundle(&caller, files(sent)?).await?;
+#[utoipa::path(post, path = "/policy/push", tag = "policy", params(schema::IfMatch), request_body = PolicyFiles, responses((status = 200, body = Activated)))]
+async fn push(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    seen: IfMatch,
+    Body(sent): Body<PolicyFiles>,
+) -> Answer<Json<Activated>> {
+    let activated = state.gate.push_bundle(&caller, seen.of(files(sent)?)).await?;
     Ok(Json(Activated { digest: activated.digest, changed: activated.changed, diff: activated.diff, withdrawn: activated.withdrawn }))
 }
 
@@ -106,7 +150,7 @@ async fn explain(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body
 }
 
 /// Somebody else, as if they asked now without any proof.
-async fn situation_of(gate: &Gate, who: &access::names::Username) -> Answer<Situation> {
+pub(super) async fn situation_of(gate: &Gate, who: &access::names::Username) -> Answer<Situation> {
     let row = gate.store().person_named(who).await?;
     let row = row.ok_or_else(|| Refused::from(Refusal::because(Reason::NotFound, format!("nobody is called `{who}`"))))?;
     let owner = match row.owner {

@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::read::RequestFilter;
+use workflow::seen::AsSeen;
 use workflow::{Caller, Gate};
 
 use crate::caller::{Asks, Reads, SignedIn};
@@ -27,7 +28,7 @@ use crate::types::requests::{
     Voted,
 };
 use crate::types::schema;
-use crate::version::{Seen, etag};
+use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -99,7 +100,7 @@ async fn preview(State(state): State<ApiState>, Asks(caller): Asks, Body(new): B
 async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<RequestsQuery>) -> Answer<Json<Page<Request>>> {
     let gate = &state.gate;
     let sight = Sight::of(gate, &caller).await?;
-    let whose = (query.of == RequestsOf::Mine).then(|| caller.who.id());
+    let whose = if query.of == RequestsOf::Mine { Some(caller.who.id()) } else { query.person };
     let filter = RequestFilter { person: whose, state: query.state, resource: query.resource };
     let mut listing = Listing::new::<RequestId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().requests(&filter, &page), |row| match query.of {
@@ -125,17 +126,16 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<Re
 }
 
 /// Changes a pending request of one's own. Votes given so far no longer count.
-#[utoipa::path(patch, path = "/requests/{id}", tag = "requests", params(("id" = schema::RequestId, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was seen")), request_body = RequestEdit, responses((status = 200, body = Request)))]
+#[utoipa::path(patch, path = "/requests/{id}", tag = "requests", params(("id" = schema::RequestId, Path), schema::IfMatch), request_body = RequestEdit, responses((status = 200, body = Request)))]
 async fn edit(
     State(state): State<ApiState>,
     Asks(caller): Asks,
     Id(id): Id<RequestId>,
-    seen: Seen,
+    seen: IfMatch,
     Body(edit): Body<RequestEdit>,
 ) -> Answer<impl IntoResponse> {
-    // 1. Is it as they saw it?
+    // 1. What it is.
     let row = visible(&state.gate, &caller, id).await?;
-    seen.is(row.version)?;
     // 2. What it becomes; what is not mentioned stays.
     let replaced = |new: Option<String>, old: Option<String>| new.or(old).filter(|text| !text.is_empty());
     let ask = AccessRequest {
@@ -148,47 +148,55 @@ async fn edit(
         break_glass: row.break_glass,
         door: caller.door,
     };
-    let row = state.gate.edit(&caller, id, ask).await?;
+    let row = state.gate.edit(&caller, seen.of(id), ask).await?;
     // 3. Show it.
     let tag = etag(row.version);
     Ok((tag, Json(Shown::new(&state.gate).request(row).await?)))
 }
 
 /// Says yes to a request.
-#[utoipa::path(post, path = "/requests/{id}/approve", tag = "requests", params(("id" = schema::RequestId, Path)), request_body = NewVote, responses((status = 200, body = Voted)))]
+#[utoipa::path(post, path = "/requests/{id}/approve", tag = "requests", params(("id" = schema::RequestId, Path), schema::IfMatch), request_body = NewVote, responses((status = 200, body = Voted)))]
 async fn approve(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<RequestId>,
+    seen: IfMatch,
     Body(vote): Body<NewVote>,
-) -> Answer<Json<Voted>> {
-    decide(&state.gate, &caller, id, Decision::Approve, vote).await
+) -> Answer<impl IntoResponse> {
+    decide(&state.gate, &caller, seen.of(id), Decision::Approve, vote).await
 }
 
 /// Says no to a request.
-#[utoipa::path(post, path = "/requests/{id}/deny", tag = "requests", params(("id" = schema::RequestId, Path)), request_body = NewVote, responses((status = 200, body = Voted)))]
+#[utoipa::path(post, path = "/requests/{id}/deny", tag = "requests", params(("id" = schema::RequestId, Path), schema::IfMatch), request_body = NewVote, responses((status = 200, body = Voted)))]
 async fn deny(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<RequestId>,
+    seen: IfMatch,
     Body(vote): Body<NewVote>,
-) -> Answer<Json<Voted>> {
-    decide(&state.gate, &caller, id, Decision::Deny, vote).await
+) -> Answer<impl IntoResponse> {
+    decide(&state.gate, &caller, seen.of(id), Decision::Deny, vote).await
 }
 
-async fn decide(gate: &Gate, caller: &Caller, id: RequestId, decision: Decision, vote: NewVote) -> Answer<Json<Voted>> {
+async fn decide(
+    gate: &Gate,
+    caller: &Caller,
+    id: AsSeen<RequestId>,
+    decision: Decision,
+    vote: NewVote,
+) -> Answer<impl IntoResponse + use<>> {
     let voted = gate.vote(caller, id, decision, vote.note).await?;
     let mut show = Shown::new(gate);
-    Ok(Json(Voted { request: show.request(voted.request).await?, grant: show.maybe_grant(voted.grant).await? }))
+    let tag = etag(voted.request.version);
+    Ok((tag, Json(Voted { request: show.request(voted.request).await?, grant: show.maybe_grant(voted.grant).await? })))
 }
 
 /// Takes a pending request of one's own back.
-#[utoipa::path(post, path = "/requests/{id}/cancel", tag = "requests", params(("id" = schema::RequestId, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was seen")), responses((status = 200, body = Request)))]
-async fn cancel(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<RequestId>, seen: Seen) -> Answer<Json<Request>> {
-    let row = visible(&state.gate, &caller, id).await?;
-    seen.is(row.version)?;
-    let row = state.gate.cancel(&caller, id).await?;
-    Ok(Json(Shown::new(&state.gate).request(row).await?))
+#[utoipa::path(post, path = "/requests/{id}/cancel", tag = "requests", params(("id" = schema::RequestId, Path), schema::IfMatch), responses((status = 200, body = Request)))]
+async fn cancel(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<RequestId>, seen: IfMatch) -> Answer<impl IntoResponse> {
+    visible(&state.gate, &caller, id).await?;
+    let row = state.gate.cancel(&caller, seen.of(id)).await?;
+    Ok((etag(row.version), Json(Shown::new(&state.gate).request(row).await?)))
 }
 
 /// What a body asks for: the role is found if none is named.

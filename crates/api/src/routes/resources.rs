@@ -17,9 +17,9 @@ use crate::problem::{Answer, Refused};
 use crate::shown;
 use crate::sight::Sight;
 use crate::state::ApiState;
-use crate::types::list::{Page, PageQuery};
+use crate::types::list::Page;
 use crate::types::requests::AnswerCode;
-use crate::types::resources::{Resource, ResourceDetail, RoleDetail, RoleOffer, Setup, SetupFile, TargetCredential};
+use crate::types::resources::{Resource, ResourceDetail, ResourcesQuery, RoleDetail, RoleOffer, Setup, SetupFile, TargetCredential};
 use crate::types::schema;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -27,11 +27,12 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 /// Lists the resources on which a role is open to the caller, by name.
-#[utoipa::path(get, path = "/resources", tag = "resources", params(PageQuery), responses((status = 200, body = Page<Resource>)))]
-async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<PageQuery>) -> Answer<Json<Page<Resource>>> {
+#[utoipa::path(get, path = "/resources", tag = "resources", params(ResourcesQuery), responses((status = 200, body = Page<Resource>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<ResourcesQuery>) -> Answer<Json<Page<Resource>>> {
     let limit = limit(query.limit)? as usize;
     let after: Option<ResourceName> = query.cursor.as_deref().map(key_in).transpose()?;
     let sight = Sight::of(&state.gate, &caller).await?;
+    let all = query.all && administers_some(&sight);
     // Policy is asked about every role of every resource on the way: not on a thread that others wait for.
     let (bundle, situation) = (sight.bundle, sight.situation);
     let found = tokio::task::spawn_blocking(move || {
@@ -39,7 +40,7 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
         names.sort_by(|a, b| a.name.cmp(&b.name));
         let offered = names.into_iter().filter_map(|resource| {
             let roles = offers(&bundle, &situation, resource);
-            (!roles.is_empty()).then(|| outline(resource, roles))
+            (all || !roles.is_empty()).then(|| outline(resource, roles))
         });
         offered.take(limit + 1).collect::<Vec<_>>()
     });
@@ -57,7 +58,7 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
     let sight = Sight::of(&state.gate, &caller).await?;
     let resource = sight.bundle.resource(&name).ok_or_else(Refused::not_found)?;
     let roles = offers(&sight.bundle, &sight.situation, resource);
-    let administers = [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(|noun| sight.administers(noun));
+    let administers = administers_some(&sight);
     if roles.is_empty() && !administers {
         return Err(Refused::not_found());
     }
@@ -80,7 +81,12 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
     Ok(Json(ResourceDetail { resource: outline(resource, roles), rights, setup }))
 }
 
-fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {
+/// Whether somebody sees resources on which nothing is open to them.
+fn administers_some(sight: &Sight<'_>) -> bool {
+    [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(|noun| sight.administers(noun))
+}
+
+pub(super) fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {
     let mut offers = Vec::new();
     for role in bundle.roles_for(&resource.name) {
         let verdict = bundle.decide(situation, &Ask::plain(resource.name.clone(), role.name.clone()));
@@ -181,9 +187,10 @@ const CA_FILE: &str = "/etc/ssh/tidegate_target_ca.pub";
 async fn setup(gate: &Gate, state: &ApiState, resource: &policy::Resource) -> Answer<Setup> {
     let (credential, files) = match &resource.credential {
         Credential::TargetCa => {
-            let ca = state.facts.target_ca.clone().unwrap_or_default();
+            // While one CA takes the place of another, targets trust both.
+            let lines = state.facts_now().target_cas.into_iter().map(|ca| ca.public_key).collect();
             let files = vec![
-                SetupFile { path: CA_FILE.to_owned(), lines: vec![ca] },
+                SetupFile { path: CA_FILE.to_owned(), lines },
                 SetupFile { path: "/etc/ssh/sshd_config.d/tidegate.conf".to_owned(), lines: vec![format!("TrustedUserCAKeys {CA_FILE}")] },
             ];
             (TargetCredential::TargetCa, files)

@@ -3,6 +3,7 @@
 use access::ids::SessionId;
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::read::SessionFilter;
@@ -17,6 +18,7 @@ use crate::types::grants::{Because, Cut};
 use crate::types::list::Page;
 use crate::types::schema;
 use crate::types::sessions::{Session, SessionsQuery};
+use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(kill))
@@ -26,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/sessions", tag = "sessions", params(SessionsQuery), responses((status = 200, body = Page<Session>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<SessionsQuery>) -> Answer<Json<Page<Session>>> {
     let gate = &state.gate;
-    let whose = (!query.all).then(|| caller.who.id());
+    let whose = if query.all { query.person } else { Some(caller.who.id()) };
     let filter = SessionFilter { person: whose, resource: query.resource, state: query.state, ..SessionFilter::default() };
     let mut listing = Listing::new::<SessionId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().sessions(&filter, &page), |row| {
@@ -43,19 +45,20 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
 
 /// Shows a session.
 #[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = schema::SessionId, Path)), responses((status = 200, body = Session)))]
-async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<Json<Session>> {
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<impl IntoResponse> {
     let row = state.gate.store().session(id).await?;
     let row = state.gate.visible_session(&caller, row).await?;
-    Ok(Json(Shown::new(&state.gate).session(row).await?))
+    Ok((etag(row.version), Json(Shown::new(&state.gate).session(row).await?)))
 }
 
 /// Ends a session by hand; its grant stays.
-#[utoipa::path(post, path = "/sessions/{id}/kill", tag = "sessions", params(("id" = schema::SessionId, Path)), request_body = Because, responses((status = 200, body = Cut)))]
+#[utoipa::path(post, path = "/sessions/{id}/kill", tag = "sessions", params(("id" = schema::SessionId, Path), schema::IfMatch), request_body = Because, responses((status = 200, body = Cut)))]
 async fn kill(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<SessionId>,
+    seen: IfMatch,
     Body(why): Body<Because>,
 ) -> Answer<Json<Cut>> {
-    Ok(Json(shown::cut(state.gate.kill(&caller, id, why.reason).await?)))
+    Ok(Json(shown::cut(state.gate.kill(&caller, seen.of(id), why.reason).await?)))
 }

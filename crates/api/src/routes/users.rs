@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use policy::Noun;
+use policy::{Act, Ask, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;
@@ -17,13 +17,16 @@ use crate::extract::{Asked, Body, Id};
 use crate::idempotency::ShownOnce;
 use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
+use crate::routes::policy::situation_of;
+use crate::routes::resources::offers;
 use crate::shown::{self, Shown};
 use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::grants::Because;
 use crate::types::list::Page;
 use crate::types::schema;
-use crate::types::users::{DisabledUser, Invited, Me, NewUser, NewWorkload, User, UsersQuery};
+use crate::types::users::{DisabledUser, Invited, Me, NewUser, NewWorkload, User, UsersQuery, WayIn};
+use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -31,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list, create))
         .routes(routes!(create_workload))
         .routes(routes!(show))
+        .routes(routes!(ways_in))
         .routes(routes!(invite))
         .routes(routes!(disable))
         .routes(routes!(enable))
@@ -80,10 +84,38 @@ fn sees(sight: &Sight<'_>, row: &access::identity::PersonRow) -> bool {
 
 /// Shows somebody.
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = User)))]
-async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<User>> {
+async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<impl IntoResponse> {
     let sight = Sight::of(&state.gate, &caller).await?;
     let row = state.gate.store().person(id).await?.filter(|row| sees(&sight, row)).ok_or_else(Refused::not_found)?;
-    Ok(Json(Shown::new(&state.gate).user(row).await?))
+    Ok((etag(row.version), Json(Shown::new(&state.gate).user(row).await?)))
+}
+
+/// Says where somebody gets in by asking, as what, and by which policies: about oneself, or to who sees them and administers the
+/// policy or reads the audit log.
+#[utoipa::path(get, path = "/users/{id}/ways-in", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<WayIn>)))]
+async fn ways_in(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<WayIn>>> {
+    let sight = Sight::of(&state.gate, &caller).await?;
+    let row = state.gate.store().person(id).await?.filter(|row| sees(&sight, row)).ok_or_else(Refused::not_found)?;
+    let own = id == caller.who.id();
+    if !own && !sight.audits() {
+        state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+    }
+    let situation = if own { sight.situation } else { situation_of(&state.gate, &row.username).await? };
+    let bundle = sight.bundle;
+    // Policy is asked about every role of every resource: not on a thread that others wait for.
+    let found = tokio::task::spawn_blocking(move || {
+        let mut ways = Vec::new();
+        for resource in bundle.resources() {
+            for role in offers(&bundle, &situation, resource) {
+                let verdict = bundle.decide(&situation, &Ask::plain(resource.name.clone(), role.role.clone()));
+                let policies = verdict.policies().to_vec();
+                ways.push(WayIn { resource: resource.name.clone(), tier: resource.tier.clone(), role, policies });
+            }
+        }
+        ways.sort_by(|a, b| (&a.resource, &a.role.role).cmp(&(&b.resource, &b.role.role)));
+        ways
+    });
+    Ok(page(found.await.map_err(|_| Refused::from(access::reason::Reason::Internal))?, None))
 }
 
 /// Makes a person known and invites them. The code is shown once.
@@ -117,20 +149,21 @@ async fn create_workload(
 }
 
 /// Keeps somebody from signing in; all that is open of theirs, and of machines they answer for, is cut.
-#[utoipa::path(post, path = "/users/{id}/disable", tag = "users", params(("id" = schema::PrincipalId, Path)), request_body = Because, responses((status = 200, body = DisabledUser)))]
+#[utoipa::path(post, path = "/users/{id}/disable", tag = "users", params(("id" = schema::PrincipalId, Path), schema::IfMatch), request_body = Because, responses((status = 200, body = DisabledUser)))]
 async fn disable(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<PrincipalId>,
+    seen: IfMatch,
     Body(why): Body<Because>,
 ) -> Answer<Json<DisabledUser>> {
-    let (row, cut) = state.gate.disable(&caller, id, why.reason).await?;
+    let (row, cut) = state.gate.disable(&caller, seen.of(id), why.reason).await?;
     Ok(Json(DisabledUser { user: Shown::new(&state.gate).user(row).await?, cut: shown::cut(cut) }))
 }
 
 /// Lets somebody sign in again. What was withdrawn stays withdrawn.
-#[utoipa::path(post, path = "/users/{id}/enable", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = User)))]
-async fn enable(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>) -> Answer<Json<User>> {
-    let row = state.gate.enable(&caller, id).await?;
+#[utoipa::path(post, path = "/users/{id}/enable", tag = "users", params(("id" = schema::PrincipalId, Path), schema::IfMatch), responses((status = 200, body = User)))]
+async fn enable(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PrincipalId>, seen: IfMatch) -> Answer<Json<User>> {
+    let row = state.gate.enable(&caller, seen.of(id)).await?;
     Ok(Json(Shown::new(&state.gate).user(row).await?))
 }

@@ -1,7 +1,7 @@
 //! Grants: the bounded right.
 
 use access::grant::{GrantEnd, GrantState};
-use access::ids::{GrantId, RequestId, SessionId};
+use access::ids::{GrantId, PrincipalId, RequestId, SessionId};
 use access::names::{ResourceName, RoleName};
 use access::request::Asked;
 use access::time::Span;
@@ -126,6 +126,10 @@ pub struct GrantsQuery {
     /// Everybody's that the caller may see, and not just their own.
     #[serde(default)]
     pub all: bool,
+    /// With `all`: only this person's or machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::PrincipalId>)]
+    pub person: Option<PrincipalId>,
     /// Only in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::GrantState>)]

@@ -17,6 +17,7 @@ pub mod sessions;
 pub mod keys;
 pub mod tokens;
 pub mod users;
+pub mod web_sessions;
 
 pub mod audit;
 pub mod events;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use access::event::Actor;
 use access::ids::{BundleId, GrantId};
 use access::names::Username;
 use jiff::Timestamp;
@@ -34,6 +35,32 @@ pub struct Activation {
     /// When.
     #[schema(value_type = schema::Time)]
     pub activated_at: Timestamp,
+}
+
+/// One activation, and what it changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActivationDetail {
+    /// The activation.
+    #[serde(flatten)]
+    pub activation: Activation,
+    /// Who did it.
+    #[schema(value_type = schema::Actor)]
+    pub by: Actor,
+    /// Who gained and who lost which access, in words; null if there was nothing before it.
+    pub diff: Option<String>,
+    /// The files that were added, changed or removed, by path.
+    pub files: Vec<ChangedFile>,
+}
+
+/// A file of the policy directory, before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedFile {
+    /// Its path inside the directory, with `/`.
+    pub path: String,
+    /// What stood in it; null: it was not there.
+    pub before: Option<String>,
+    /// What stands in it; null: it was removed.
+    pub after: Option<String>,
 }
 
 /// A policy directory.

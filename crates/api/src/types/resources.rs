@@ -4,10 +4,26 @@ use std::collections::BTreeSet;
 
 use access::names::{GroupName, ResourceName, RoleName, SecretName, TierName};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::requests::{AnswerCode, Verdict};
 use super::schema;
+
+/// Which resources to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ResourcesQuery {
+    /// All there are, to who administers the policy or reads the audit log; and not just those on which a role is open to the caller.
+    #[serde(default)]
+    pub all: bool,
+    /// How many at most: 1 to 500; 50 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
 
 /// Something behind the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

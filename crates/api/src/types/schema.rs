@@ -69,6 +69,7 @@ ids! {
     KeyId: "a key";
     LockId: "a lock";
     ReviewId: "a review";
+    WebSessionId: "a web session";
 }
 
 names! {
@@ -140,3 +141,13 @@ described!(LockScope, text("What is locked: `person:usr_…`, `role:NAME` or `re
 #[derive(Debug)]
 pub enum Actor {}
 described!(Actor, text("Who did it: the id of a person or machine, `gate`, or `unknown`."));
+
+/// What the caller has seen of what they change.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct IfMatch {
+    /// The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+    /// is 412.
+    #[param(rename = "If-Match")]
+    pub if_match: Option<String>,
+}

@@ -1,6 +1,6 @@
 //! Sessions: what is and was connected.
 
-use access::ids::{GrantId, RecordingId, SessionId};
+use access::ids::{GrantId, PrincipalId, RecordingId, SessionId};
 use access::names::{ResourceName, RoleName};
 use access::session::{EndReason, Protocol, SessionState};
 use jiff::Timestamp;
@@ -68,6 +68,10 @@ pub struct SessionsQuery {
     /// Everybody's that the caller may see, and not just their own.
     #[serde(default)]
     pub all: bool,
+    /// With `all`: only this person's or machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::PrincipalId>)]
+    pub person: Option<PrincipalId>,
     /// Only those that live, or only those that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::SessionState>)]

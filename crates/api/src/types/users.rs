@@ -2,11 +2,12 @@
 
 use access::identity::{Mfa, PersonState, Scope};
 use access::ids::{PrincipalId, UserId};
-use access::names::{GroupName, Username};
+use access::names::{GroupName, ResourceName, TierName, Username};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::resources::RoleOffer;
 use super::grants::Cut;
 use super::schema;
 use super::tokens::IssuedToken;
@@ -152,6 +153,21 @@ pub struct DisabledUser {
     pub user: User,
     /// What became of their sessions.
     pub cut: Cut,
+}
+
+/// A way in that is open to somebody by asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WayIn {
+    /// Where to.
+    #[schema(value_type = schema::ResourceName)]
+    pub resource: ResourceName,
+    /// The tier of it.
+    #[schema(value_type = Option<schema::TierName>)]
+    pub tier: Option<TierName>,
+    /// As what.
+    pub role: RoleOffer,
+    /// The policies that open it.
+    pub policies: Vec<String>,
 }
 
 /// Which people to list.

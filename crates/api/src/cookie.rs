@@ -1,0 +1,70 @@
+//! The cookie `__Host-tide` by which a browser stays signed in.
+//!
+//! The prefix `__Host-` makes browsers refuse it unless it is `Secure`, for the whole host and for this host alone, so that no
+//! neighbour under the same domain can plant one (RFC 6265bis §4.1.3.2). Browsers count `localhost` and 127.0.0.1 as secure.
+
+use access::reason::{Reason, Refusal};
+use access::secret::Secret;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const NAME: &str = "__Host-tide";
+
+/// Sent by a page with what it fetches by itself, so that an open page that nobody sits at keeps no session from ending.
+pub(crate) const BACKGROUND: HeaderName = HeaderName::from_static("x-tidegate-background");
+
+/// The cookie a request carries.
+///
+/// # Errors
+/// If there are two that differ: one of them was planted.
+pub(crate) fn in_headers(headers: &HeaderMap) -> Result<Option<Secret<String>>, Refusal> {
+    let mut found: Option<&str> = None;
+    for line in headers.get_all(header::COOKIE) {
+        for pair in line.to_str().unwrap_or_default().split(';') {
+            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            if name != NAME {
+                continue;
+            }
+            if found.is_some_and(|first| first != value) {
+                return Err(Refusal::because(Reason::NotSignedIn, format!("there are two cookies `{NAME}`; close the browser and sign in")));
+            }
+            found = Some(value);
+        }
+    }
+    Ok(found.map(|value| Secret::new(value.to_owned())))
+}
+
+/// What gives a browser its cookie. It is gone when the browser closes, or earlier when the session ends.
+pub(crate) fn given(secret: &Secret<String>) -> HeaderValue {
+    let text = format!("{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", secret.expose());
+    HeaderValue::from_str(&text).map_or_else(|_| taken(), |mut value| {
+        value.set_sensitive(true);
+        value
+    })
+}
+
+/// What takes it away.
+pub(crate) fn taken() -> HeaderValue {
+    HeaderValue::from_static("__Host-tide=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&'static str]) -> Result<Option<String>, Refusal> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::COOKIE, HeaderValue::from_static(line));
+        }
+        Ok(in_headers(&headers)?.map(|secret| secret.expose().clone()))
+    }
+
+    #[test]
+    fn one_cookie_is_read_and_two_are_refused() {
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["tide=x; __Host-tide=abc"]), Ok(Some("abc".to_owned())));
+        assert_eq!(read(&["a=b", "__Host-tide=abc; __Host-tide=abc"]), Ok(Some("abc".to_owned())));
+        assert!(read(&["__Host-tide=abc", "__Host-tide=abd"]).is_err());
+        assert_eq!(read(&["__host-tide=abc"]), Ok(None));
+    }
+}

@@ -1,0 +1,47 @@
+// What this browser remembers of how somebody likes the portal. Nothing secret.
+function read(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(key: string, value: string | undefined): void {
+  try {
+    if (value === undefined) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
+  } catch {
+    // A browser that keeps nothing forgets it with the page.
+  }
+}
+
+export type Theme = 'system' | 'light' | 'dark';
+
+class Kept {
+  theme: Theme = $state((read('tide.theme') as Theme | null) ?? 'system');
+  pins: string[] = $state(list(read('tide.pins')));
+
+  setTheme(theme: Theme): void {
+    this.theme = theme;
+    if (theme === 'system') delete document.documentElement.dataset['theme'];
+    else document.documentElement.dataset['theme'] = theme;
+    write('tide.theme', theme === 'system' ? undefined : theme);
+  }
+
+  pin(name: string): void {
+    this.pins = this.pins.includes(name) ? this.pins.filter((pin) => pin !== name) : [...this.pins, name];
+    write('tide.pins', JSON.stringify(this.pins));
+  }
+}
+
+function list(text: string | null): string[] {
+  try {
+    const found: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(found) ? found.filter((one): one is string => typeof one === 'string') : [];
+  } catch {
+    return [];
+  }
+}
+
+export const kept = new Kept();

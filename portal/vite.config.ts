@@ -1,0 +1,47 @@
+// Builds the portal into `dist`, compresses it, and fails when its first load outgrows the budget.
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig, type Plugin } from 'vite';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The first load, compressed, in bytes: the page, and what it loads before it can be used. */
+const BUDGET = 150 * 1024;
+
+/** Writes `.gz` and `.br` beside each file that gets smaller by it, and weighs the first load. */
+function compressed(): Plugin {
+  let out = 'dist';
+  return {
+    name: 'compressed',
+    apply: 'build',
+    configResolved: (config) => {
+      out = config.build.outDir;
+    },
+    closeBundle() {
+      const weight = new Map<string, number>();
+      const files = readdirSync(out, { recursive: true, withFileTypes: true }).filter((f) => f.isFile() && !f.name.startsWith('.'));
+      for (const file of files) {
+        const path = join(file.parentPath, file.name);
+        const content = readFileSync(path);
+        const brotli = brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+        const gzip = gzipSync(content, { level: 9 });
+        if (brotli.length < content.length) writeFileSync(`${path}.br`, brotli);
+        if (gzip.length < content.length) writeFileSync(`${path}.gz`, gzip);
+        weight.set(path.slice(out.length + 1), Math.min(content.length, gzip.length));
+      }
+      const page = readFileSync(join(out, 'index.html'), 'utf8');
+      const first = ['index.html', ...[...page.matchAll(/(?:src|href)="\/([^"]+)"/g)].map((m) => m[1] ?? '')];
+      const bytes = first.reduce((sum, path) => sum + (weight.get(path) ?? 0), 0);
+      console.log(`first load: ${(bytes / 1024).toFixed(1)} KiB gzip of at most ${BUDGET / 1024} KiB (${first.length} files)`);
+      if (bytes > BUDGET) throw new Error(`the first load of the portal weighs ${bytes} bytes, more than ${BUDGET}`);
+    },
+  };
+}
+
+const gate = process.env['TIDEGATE_URL'] ?? 'http://127.0.0.1:8443';
+
+export default defineConfig({
+  plugins: [svelte(), compressed()],
+  build: { outDir: 'dist', emptyOutDir: false, target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
+  server: { proxy: { '/api': { target: gate, changeOrigin: false } } },
+});
