@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::demo::{Demo, Talk, eventually, http};
 
-// covers: A9, B2, G2, E9 (api, ssh)
+// covers: A9 (api), A9 (ssh), B2 (api), B2 (ssh), G2 (api), G2 (ssh), E9 (api), E9 (ssh)
 #[test]
 fn wrong_things_get_a_sentence_and_a_status() {
     let demo = Demo::start();
@@ -65,7 +65,7 @@ impl Drop for SmallDisk {
     }
 }
 
-// covers: SES-3, F1 (ssh)
+// covers: SES-3 (ssh), F1 (ssh)
 #[test]
 fn a_full_disk_ends_the_session_and_opens_no_other() {
     let mut disk = None;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::demo::{Demo, Talk, eventually, lives};
 
-// covers: GRANT-7, D4, D6, F1 (ssh, api)
+// covers: GRANT-7 (ssh), GRANT-7 (api), D4 (ssh), D4 (api), D6 (ssh), D6 (api), F1 (ssh), F1 (api)
 #[test]
 fn a_killed_gate_keeps_what_was_agreed_and_enters_what_was_cut() {
     let demo = Demo::start();

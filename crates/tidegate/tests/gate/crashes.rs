@@ -259,7 +259,7 @@ fn check(gate: &Served, round: Round, opened_before: &BTreeMap<String, Value>, s
     }
     // What was told to be agreed is agreed, once; a vote that nobody heard of counts whole or not at all.
     let request = gate.get("ana", &format!("/api/v1/requests/{}", round.pending));
-    let state = request["request"]["state"].as_str().or(request["state"].as_str()).unwrap().to_owned();
+    let state = request["state"].as_str().unwrap().to_owned();
     assert!(round.votes.iter().filter(|told| did(told)).count() <= 1, "both were told that theirs decided: {:?}", round.votes);
     if round.votes.iter().any(did) {
         assert_eq!(state, "approved", "{request}");

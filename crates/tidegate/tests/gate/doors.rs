@@ -26,7 +26,7 @@ fn gone_within(pid: u32, started: Instant) {
     assert!(started.elapsed() < CUT_WITHIN, "it took {:?}", started.elapsed());
 }
 
-// covers: GRANT-3, D2, SES-1, GRANT-2, D1 (ssh)
+// covers: GRANT-3 (ssh), D2 (ssh), SES-1 (ssh), GRANT-2 (ssh), D1 (ssh)
 #[test]
 fn every_end_cuts_what_runs_at_the_target() {
     let demo = Demo::start();
@@ -107,7 +107,7 @@ fn every_end_cuts_what_runs_at_the_target() {
     }
 }
 
-// covers: GRANT-2, D1 (ssh)
+// covers: GRANT-2 (ssh), D1 (ssh)
 #[test]
 fn at_the_end_of_its_grant_a_session_ends() {
     let demo = Demo::start();
@@ -133,7 +133,7 @@ fn at_the_end_of_its_grant_a_session_ends() {
     }
 }
 
-// covers: B1, MAY-6 (ssh)
+// covers: B1 (ssh), MAY-6 (ssh)
 #[test]
 fn what_a_role_does_not_include_is_refused_and_entered() {
     let demo = Demo::start();
@@ -158,7 +158,7 @@ fn what_a_role_does_not_include_is_refused_and_entered() {
     assert_ne!(exact.status.code(), Some(77), "{}", String::from_utf8_lossy(&exact.stderr));
 }
 
-// covers: SES-1, B5, F4 (api, ssh)
+// covers: SES-1 (api), SES-1 (ssh), B5 (api), B5 (ssh), F4 (api), F4 (ssh)
 #[test]
 fn security_watches_live_and_others_cannot() {
     let demo = Demo::start();
@@ -190,7 +190,7 @@ fn security_watches_live_and_others_cannot() {
     assert_eq!(ana.end(), 0);
 }
 
-// covers: WHO-5, A1 (ssh)
+// covers: WHO-5 (ssh), A1 (ssh)
 #[test]
 fn a_key_nobody_registered_opens_nothing() {
     let demo = Demo::start();

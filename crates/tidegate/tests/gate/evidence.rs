@@ -12,7 +12,7 @@ fn verify(file: &std::path::Path, key: &str) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate")).env_clear().args(["evidence", "verify"]).arg(file).args(["--key", key]).output().unwrap()
 }
 
-// covers: EV-1, EV-2, EV-3, EV-4, F3, F6 (ssh, cli)
+// covers: EV-1 (ssh), EV-1 (cli), EV-2 (ssh), EV-2 (cli), EV-3 (ssh), EV-3 (cli), EV-4 (ssh), EV-4 (cli), F3 (ssh), F3 (cli), F6 (ssh), F6 (cli)
 #[test]
 fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
     let demo = Demo::start();
@@ -48,7 +48,7 @@ fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no such thing"), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
-// covers: EV-2, F3, F7, EV-9 (api, cli)
+// covers: EV-2 (api), EV-2 (cli), F3 (api), F3 (cli), F7 (api), F7 (cli), EV-9 (api), EV-9 (cli)
 #[test]
 fn the_log_verifies_from_a_copy_and_replay_finds_what_was_changed_behind_our_back() {
     let demo = Demo::start();
@@ -91,7 +91,7 @@ fn the_log_verifies_from_a_copy_and_replay_finds_what_was_changed_behind_our_bac
     assert!(did.to_string().contains(&demo.id("ana")), "{did}");
 }
 
-// covers: F5, EV-4 (ssh)
+// covers: F5 (ssh), EV-4 (ssh)
 #[test]
 fn what_was_shown_can_be_replayed_and_what_was_typed_is_sealed_apart() {
     let demo = Demo::start();

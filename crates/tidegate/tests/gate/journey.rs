@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::demo::{Demo, Talk, eventually};
 
-// covers: ASK-3, OK-5, SSH-1, WHO-5 (ssh, api), RUN-1
+// covers: ASK-3 (ssh), ASK-3 (api), OK-5 (ssh), OK-5 (api), SSH-1 (ssh), SSH-1 (api), WHO-5 (ssh), WHO-5 (api), RUN-1
 #[test]
 fn ana_asks_where_she_connects_and_goes_through_when_ben_agrees() {
     let demo = Demo::start();
@@ -62,7 +62,7 @@ fn without_a_terminal_one_line_and_an_exit_status() {
     assert_eq!((build.status.code(), String::from_utf8_lossy(&build.stdout).trim()), (Some(0), "open"));
 }
 
-// covers: ASK-3, OK-5 (ssh)
+// covers: ASK-3 (ssh), OK-5 (ssh)
 #[test]
 fn a_denial_is_told_in_the_terminal() {
     let demo = Demo::start();
@@ -75,7 +75,7 @@ fn a_denial_is_told_in_the_terminal() {
     assert!(ana.heard().contains("not today") && ana.heard().contains("denied"), "{}", ana.heard());
 }
 
-// covers: WHO-5, A9 (cli, ssh)
+// covers: WHO-5 (cli), WHO-5 (ssh), A9 (cli), A9 (ssh)
 #[test]
 fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificate() {
     let demo = Demo::start();

@@ -8,6 +8,7 @@ mod known;
 mod served;
 
 mod bad_input;
+mod by_command;
 mod clients;
 mod clocks;
 mod crash;
@@ -18,3 +19,4 @@ mod journey;
 mod matrix;
 mod security_keys;
 mod stored;
+mod terminal;

@@ -66,7 +66,7 @@ fn by_ssh(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
     }
 }
 
-// covers: B8, ASK-4, WHO-7, MAY-1 (ssh, api, cli)
+// covers: B8 (ssh), B8 (api), B8 (cli), ASK-4 (ssh), ASK-4 (api), ASK-4 (cli), WHO-7 (ssh), WHO-7 (api), WHO-7 (cli), MAY-1 (ssh), MAY-1 (api), MAY-1 (cli)
 #[test]
 fn every_door_gives_the_same_answer_to_everybody() {
     let demo = Demo::start();
