@@ -10,7 +10,7 @@ use crate::approval::Decision;
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, Scope};
-use crate::ids::{BundleId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId};
+use crate::ids::{BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId};
 use crate::limits::Limits;
 use crate::lock::LockScope;
 use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};
@@ -106,6 +106,12 @@ pub enum Event {
         person: PrincipalId,
         /// Keyed digest of the row as it stands now.
         row_digest: String,
+    },
+    /// Somebody at the machine itself invited an administrator, because none could sign in any more. Text: `by`.
+    #[serde(rename = "administrator.recovered")]
+    AdministratorRecovered {
+        /// Who.
+        person: PrincipalId,
     },
     /// A key signs somebody in from now on. Text: `label`.
     #[serde(rename = "key.added")]
@@ -395,6 +401,9 @@ pub enum Event {
         protocol: Protocol,
         /// Its recording.
         recording: RecordingId,
+        /// SHA-256 over the recording's header, hex: where its chain starts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording_header: Option<String>,
         /// What is kept.
         level: RecordLevel,
         /// The node.
@@ -499,7 +508,7 @@ pub enum Event {
         /// SHA-256, hex.
         digest: String,
     },
-    /// A policy bundle is in force. Text: `diff`.
+    /// A policy bundle is in force. Texts: `diff`, and `by` if it was put back at the machine itself.
     #[serde(rename = "bundle.activated")]
     BundleActivated {
         /// The bundle that decided.
@@ -572,7 +581,20 @@ pub enum Event {
         /// Which secret.
         secret: SecretName,
     },
-    /// A key of the gate was replaced; the old one still verifies what it signed.
+    /// A key of the gate that is to take the place of one was made, so that others learn it before it is used.
+    #[serde(rename = "keys.announced")]
+    KeysAnnounced {
+        /// Which key.
+        key: String,
+        /// The id of the one that is in use still.
+        old: String,
+        /// The new id.
+        new: String,
+        /// The half of the new one that may be known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<String>,
+    },
+    /// A key of the gate is replaced; the old one still verifies what it signed.
     #[serde(rename = "keys.rotated")]
     KeysRotated {
         /// Which key.
@@ -581,6 +603,28 @@ pub enum Event {
         old: String,
         /// The new id.
         new: String,
+        /// The half of the new one that may be known; of `audit` the key that verifies checkpoints from here on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<String>,
+        /// Until when targets are to go on trusting the old one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trusted_until: Option<Timestamp>,
+    },
+    /// A free or personal text was erased; its digest stays, and the log verifies. Text: `reason`.
+    #[serde(rename = "text.erased")]
+    TextErased {
+        /// Of which entry.
+        entry: EntryId,
+        /// Which of its texts.
+        name: String,
+    },
+    /// A recording's keys were destroyed: nobody reads it any more, and that it was still verifies. Text: `reason`.
+    #[serde(rename = "recording.destroyed")]
+    RecordingDestroyed {
+        /// Which recording.
+        recording: RecordingId,
+        /// Of which session.
+        session: SessionId,
     },
     /// A target's host key was seen for the first time and is the only one trusted from now on.
     #[serde(rename = "host_key.learned")]
@@ -616,6 +660,7 @@ impl Event {
             Self::PersonEnabled { .. } => "person.enabled",
             Self::InvitationIssued { .. } => "invitation.issued",
             Self::InvitationUsed { .. } => "invitation.used",
+            Self::AdministratorRecovered { .. } => "administrator.recovered",
             Self::KeyAdded { .. } => "key.added",
             Self::KeyRemoved { .. } => "key.removed",
             Self::TokenIssued { .. } => "token.issued",
@@ -657,7 +702,10 @@ impl Event {
             Self::ReviewCompleted { .. } => "review.completed",
             Self::SecretSet { .. } => "secret.set",
             Self::SecretRemoved { .. } => "secret.removed",
+            Self::KeysAnnounced { .. } => "keys.announced",
             Self::KeysRotated { .. } => "keys.rotated",
+            Self::TextErased { .. } => "text.erased",
+            Self::RecordingDestroyed { .. } => "recording.destroyed",
             Self::HostKeyLearned { .. } => "host_key.learned",
             Self::ActionRefused { .. } => "action.refused",
         }

@@ -185,6 +185,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::ClockBehind { .. }
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
+        | E::AdministratorRecovered { .. }
         | E::TokenIssued { .. }
         | E::TokenRevoked { .. }
         | E::SigninRefused { .. }

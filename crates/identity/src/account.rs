@@ -78,19 +78,6 @@ impl Proven {
     }
 }
 
-/// Somebody on the machine itself, at the gate's local socket.
-///
-/// `peer` is the user id the kernel gives for the other end of the socket, `gate` the gate's own.
-///
-/// # Errors
-/// [`Reason::NotSignedIn`] unless the peer is root or runs as the gate itself; [`Reason::Disabled`].
-pub fn verify_local_socket(peer: u32, gate: u32, account: Account<'_>, now: Timestamp) -> Result<VerifiedIdentity, Refusal> {
-    if peer != 0 && peer != gate {
-        return Err(Refusal::because(Reason::NotSignedIn, "the local socket is for root and for the user that the gate runs as"));
-    }
-    account.proven(Proven::in_person(Mfa::None, Via::LocalSocket), None, now)
-}
-
 #[cfg(test)]
 pub(crate) mod people {
     //! Ana, a build workload of hers, and the time it is.
@@ -146,14 +133,5 @@ mod tests {
         assert_eq!(Account::workload(&orphan, &ana).may_sign_in().unwrap_err().reason, Reason::Disabled);
         let stopped = PersonRow { state: PersonState::Disabled, ..build };
         assert_eq!(Account::workload(&stopped, &ana).may_sign_in().unwrap_err().reason, Reason::Disabled);
-    }
-
-    #[test]
-    fn the_local_socket_is_for_root_and_the_gate() {
-        let ana = person("ana");
-        let who = verify_local_socket(990, 990, Account::human(&ana), noon()).unwrap();
-        assert_eq!((who.id(), who.mfa(), who.from()), (ana.id, Mfa::None, None));
-        assert!(verify_local_socket(0, 990, Account::human(&ana), noon()).is_ok());
-        assert_eq!(verify_local_socket(1000, 990, Account::human(&ana), noon()).unwrap_err().reason, Reason::NotSignedIn);
     }
 }

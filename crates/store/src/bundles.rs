@@ -1,6 +1,7 @@
 //! Policy bundles: when each was activated, and their files by digest.
 
 use access::bundle::BundleRow;
+use access::ids::BundleId;
 use access::row::{Column, ColumnError, Field, Row};
 
 use crate::error::StoreError;
@@ -36,6 +37,14 @@ impl Row for BundleFile {
 }
 
 impl Store {
+    /// One activation.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn bundle(&self, id: BundleId) -> Result<Option<BundleRow>, StoreError> {
+        self.first(Select::all().is("id", &id)).await
+    }
+
     /// The activation that is in force.
     ///
     /// # Errors

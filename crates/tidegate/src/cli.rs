@@ -13,6 +13,7 @@ pub mod key;
 pub mod keys;
 pub mod lock;
 pub mod policy;
+pub mod recover;
 pub mod request;
 pub mod resource;
 pub mod review;
@@ -130,6 +131,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Check this machine and the configuration, and say what to do
     Doctor(config::ConfigFile),
+    /// Invite an administrator when none can sign in any more; works at the gate's own machine
+    Recover(recover::Recover),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -229,6 +232,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Doctor(file) => doctor::run(&file, &context.output).await,
+        Command::Recover(command) => command.run(&context.output).await,
         Command::Config(command) => command.run(&context.output),
         Command::Completion(command) => command.run(&context.output),
         Command::Man(command) => command.run(&context.output),

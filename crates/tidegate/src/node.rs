@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use credentials::keyring::Keyring;
-use evidence::log::checkpoint::CheckpointKey;
+use evidence::log::checkpoint::{CheckpointKey, CheckpointVerifier};
 use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
 use proxy::ssh::{DoorLimits, SshDoor};
@@ -25,6 +25,7 @@ use workflow::start::Started;
 
 use crate::config::Config;
 use crate::gatekeeper::Port;
+use crate::local::{Joining, LocalSocket};
 use crate::{policy_dir, tls};
 
 /// How long live sessions have to close when the node stops.
@@ -76,7 +77,8 @@ impl Node {
         let checkpoint_key =
             CheckpointKey::from_seed(&settings.origin(), keyring.audit_seed()?.1.expose()).context("cannot use the audit log's key")?;
         let verifier = checkpoint_key.verifier().to_string();
-        let writer = LogWriter::open(config.data_dir.join("audit"), checkpoint_key, Fsync::AtCheckpoint)
+        let first = first_verifier(&settings.origin(), &keyring)?;
+        let writer = LogWriter::open_since(config.data_dir.join("audit"), &first, checkpoint_key, Fsync::AtCheckpoint)
             .context("cannot open the audit log's directory")?;
         let host_key = keyring.ssh_host()?;
         let certified = if config.listen.plain_http { None } else { Some(tls::certify(config, &keyring)?) };
@@ -87,6 +89,7 @@ impl Node {
             TcpListener::bind(config.listen.ssh).await.with_context(|| format!("cannot listen on {} for SSH", config.listen.ssh))?;
         let (api, ssh) = (api_listener.local_addr()?, ssh_listener.local_addr()?);
 
+        let local = LocalSocket::bind(&config.data_dir)?;
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
             .context("cannot open the journal of closings")?;
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
@@ -97,7 +100,7 @@ impl Node {
             gate,
             api,
             ssh,
-            checkpoint_verifier: verifier.clone(),
+            checkpoint_verifier: verifier,
             started,
             serving: CancellationToken::new(),
             working: CancellationToken::new(),
@@ -108,8 +111,12 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
-        let door = SshDoor::new(Arc::new(Port(Arc::clone(&node.gate))), vec![host_key.clone()], DoorLimits::default());
+        let door = SshDoor::new(Arc::new(Port::new(Arc::clone(&node.gate), node.api_url.clone())), vec![host_key.clone()], DoorLimits::default());
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
+
+        let ca_file = node.root.is_some().then(|| config.data_dir.join("ca.pem"));
+        let joining = Joining { api: node.api_url.clone(), ca_file };
+        node.listeners.spawn(local.serve(Arc::clone(&node.gate), joining, node.serving.clone()));
 
         let (ssh_host, ssh_port) = config.ssh_address(ssh);
         let facts = api::types::GateFacts {
@@ -121,9 +128,7 @@ impl Node {
                 host_keys: vec![without_comment(&host_key.public_key().to_openssh()?)],
                 fingerprints: vec![host_key.public_key().fingerprint(HashAlg::Sha256).to_string()],
             }),
-            login_ca: first_line(&node.gate.keyring().login_cas()),
-            target_ca: first_line(&node.gate.keyring().target_cas()),
-            checkpoint_verifier: Some(verifier),
+            ..api::types::GateFacts::default()
         };
         let mut router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts));
         if let Some(root) = node.root.clone() {
@@ -156,9 +161,10 @@ impl Node {
     }
 }
 
-fn first_line(keys: &[(ssh_key::PublicKey, Option<jiff::Timestamp>)]) -> Option<String> {
-    let current = keys.iter().find(|(_, retired)| retired.is_none())?;
-    current.0.to_openssh().ok().map(|line| without_comment(&line))
+/// The key that signed the log at its beginning: from it the succession leads to the one that signs now.
+pub(crate) fn first_verifier(origin: &str, keyring: &Keyring) -> anyhow::Result<CheckpointVerifier> {
+    let (_, public) = keyring.audit_publics().first().copied().context("the gate has no key for its audit log")?;
+    CheckpointVerifier::from_public(origin, &public).context("cannot use the audit log's first key")
 }
 
 fn without_comment(line: &str) -> String {

@@ -24,11 +24,14 @@ pub mod start;
 pub mod submit;
 pub mod sweep;
 
+pub mod erase;
 pub mod export;
 pub mod history;
+pub mod keys;
 
 pub mod authorize;
 pub mod people;
+pub mod recover;
 pub mod reload;
 pub mod secrets;
 pub mod sequence;

@@ -45,6 +45,14 @@ pub struct Invited {
     pub expires_at: Timestamp,
 }
 
+/// An invitation that is about to be kept.
+pub(crate) struct Invitation {
+    pub(crate) row: InvitationRow,
+    pub(crate) event: Event,
+    pub(crate) code: Secret<String>,
+    pub(crate) expires_at: Timestamp,
+}
+
 /// A token just made.
 #[derive(Debug)]
 pub struct IssuedToken {
@@ -96,20 +104,21 @@ impl Gate {
         let id = PrincipalId::User(UserId::generate(now));
         let created = EntryDraft::new(now, actor, door, Event::PersonCreated { person: id, username, owner: None, groups })
             .text("display_name", display_name);
-        let issued = invitation::generate();
-        let expires_at = valid.after(now);
-        let row = InvitationRow {
-            id: issued.verifier.as_str().to_owned(),
-            verifier: issued.verifier.as_str().to_owned(),
-            person: id,
-            expires_at,
-            used_at: None,
-        };
-        let event = Event::InvitationIssued { person: id, expires_at, row_digest: self.row_digest(&store::digestible(&row))? };
+        let Invitation { row, event, code, expires_at } = self.new_invitation(id, valid)?;
         let change = Change::new(created).and(EntryDraft::new(now, actor, door, event)).put_invitation(&row);
         let committed = self.commit(change).await.map_err(name_taken)?;
         let person = committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;
-        Ok(Invited { person, code: issued.secret, expires_at })
+        Ok(Invited { person, code, expires_at })
+    }
+
+    /// An invitation, before it is kept.
+    pub(crate) fn new_invitation(&self, person: PrincipalId, valid: Span) -> Result<Invitation, Refusal> {
+        let issued = invitation::generate();
+        let expires_at = valid.after(self.now());
+        let verifier = issued.verifier.as_str().to_owned();
+        let row = InvitationRow { id: verifier.clone(), verifier, person, expires_at, used_at: None };
+        let event = Event::InvitationIssued { person, expires_at, row_digest: self.row_digest(&store::digestible(&row))? };
+        Ok(Invitation { row, event, code: issued.secret, expires_at })
     }
 
     /// A new invitation for somebody who lost theirs, or their keys.
@@ -119,18 +128,9 @@ impl Gate {
     pub async fn invite_again(&self, caller: &Caller, person: PrincipalId) -> Result<Invited, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
         let known = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let issued = invitation::generate();
-        let expires_at = INVITATION_VALID.after(self.now());
-        let row = InvitationRow {
-            id: issued.verifier.as_str().to_owned(),
-            verifier: issued.verifier.as_str().to_owned(),
-            person,
-            expires_at,
-            used_at: None,
-        };
-        let event = Event::InvitationIssued { person, expires_at, row_digest: self.row_digest(&store::digestible(&row))? };
+        let Invitation { row, event, code, expires_at } = self.new_invitation(person, INVITATION_VALID)?;
         self.commit(Change::new(self.draft(caller, event)).put_invitation(&row)).await.map_err(refused)?;
-        Ok(Invited { person: known, code: issued.secret, expires_at })
+        Ok(Invited { person: known, code, expires_at })
     }
 
     /// Somebody uses an invitation: it is spent, and they get a first token. Exactly one of two at the same instant succeeds.

@@ -10,6 +10,7 @@ use access::ids::{BundleId, GrantId};
 use access::names::Username;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
+use identity::local::LocalPeer;
 use policy::{Act, Bundle, Noun, Object, Problems};
 use store::{Change, Page};
 
@@ -30,6 +31,14 @@ pub struct Activated {
     pub withdrawn: Vec<GrantId>,
 }
 
+/// By whom, and through which door.
+struct Activator {
+    actor: Actor,
+    door: Door,
+    /// At the machine itself: which of its users.
+    by: Option<String>,
+}
+
 impl Gate {
     /// Somebody pushes a policy directory.
     ///
@@ -39,7 +48,8 @@ impl Gate {
     pub async fn push_bundle(&self, caller: &Caller, files: impl Into<AsSeen<BTreeMap<String, Vec<u8>>>>) -> Result<Activated, Refusal> {
         let AsSeen { id: files, seen } = files.into();
         self.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
-        self.activate_bundle(caller.actor(), caller.door, &seen, Bundle::from_files(files)).await
+        let by = Activator { actor: caller.actor(), door: caller.door, by: None };
+        self.activate_bundle(by, &seen, Bundle::from_files(files)).await
     }
 
     /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.
@@ -49,10 +59,37 @@ impl Gate {
     pub async fn reload_bundle(&self, dir: &Path) -> Result<Activated, Refusal> {
         let dir = dir.to_owned();
         let loaded = tokio::task::spawn_blocking(move || Bundle::load(&dir)).await.map_err(|_| Refusal::of(Reason::Internal))?;
-        self.activate_bundle(Actor::Gate, Door::Gate, &Seen::default(), loaded).await
+        let by = Activator { actor: Actor::Gate, door: Door::Gate, by: None };
+        self.activate_bundle(by, &Seen::default(), loaded).await
     }
 
-    async fn activate_bundle(&self, actor: Actor, door: Door, seen: &Seen, loaded: Result<Bundle, Problems>) -> Result<Activated, Refusal> {
+    /// Somebody at the machine itself puts a policy back that was in force once: the one before, or that of a named activation.
+    ///
+    /// # Errors
+    /// If there is none, or what was kept of it is not what its digest says or does not load any more; the one in force stays.
+    pub async fn roll_back_bundle(&self, peer: &LocalPeer, to: Option<BundleId>) -> Result<Activated, Refusal> {
+        let digest = match to {
+            Some(id) => self.store.bundle(id).await.map_err(unavailable)?.map(|row| row.digest),
+            None => self.store.newest_bundle().await.map_err(unavailable)?.and_then(|row| row.previous),
+        };
+        let digest = digest.ok_or_else(|| Refusal::because(Reason::NotFound, "no such policy was in force before"))?;
+        let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
+        let kept = Bundle::from_files(files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect());
+        if kept.as_ref().is_ok_and(|kept| kept.digest() != digest) {
+            return Err(Refusal::because(Reason::Invalid, format!("what was kept of bundle {digest} is not what its digest says")));
+        }
+        let by = Activator { actor: Actor::Gate, door: Door::Socket, by: Some(peer.to_string()) };
+        let activated = self.activate_bundle(by, &Seen::default(), kept).await?;
+        tracing::error!(digest = activated.digest, by = %peer, "the policy was put back at the machine itself");
+        Ok(activated)
+    }
+
+    async fn activate_bundle(
+        &self,
+        Activator { actor, door, by }: Activator,
+        seen: &Seen,
+        loaded: Result<Bundle, Problems>,
+    ) -> Result<Activated, Refusal> {
         let next = match loaded {
             Ok(next) => next,
             Err(problems) => {
@@ -79,7 +116,7 @@ impl Gate {
                 digest: digest.clone(),
                 previous: Some(in_force.digest().to_owned()),
             };
-            let draft = EntryDraft::new(self.now(), actor, door, event).text("diff", Some(diff.clone()));
+            let draft = EntryDraft::new(self.now(), actor, door, event).text("diff", Some(diff.clone())).text("by", by);
             self.commit(Change::new(draft).put_bundle_files(&files_of(&next))).await.map_err(refused)?;
             self.bundle.store(Arc::new(next));
             diff

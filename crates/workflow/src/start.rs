@@ -11,6 +11,7 @@ use store::Change;
 use crate::close::ended;
 use crate::gate::{Gate, refused, unavailable};
 use crate::people::{BOOTSTRAP_VALID, Invited};
+use crate::recover::ADMINISTRATORS;
 
 /// What starting found.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ impl Gate {
     pub async fn start(&self, release: &str) -> Result<Started, Refusal> {
         let mut started = Started::default();
         self.refuse_rolled_back_store().await?;
+        self.settle_keys().await?;
         let empty = self.store.is_empty().await.map_err(unavailable)?;
         if empty {
             self.enter(Event::LogStarted { node: self.settings.node.clone() }).await?;
@@ -36,6 +38,7 @@ impl Gate {
         self.enter(Event::NodeStarted { node: self.settings.node.clone(), version: release.to_owned() }).await?;
         self.drain_journal().await;
         started.closed_leftovers = self.close_leftovers().await?;
+        self.finish_destructions().await?;
         self.put_bundle_in_force().await?;
         if empty {
             started.first_administrator = Some(self.invite_first_administrator().await?);
@@ -93,7 +96,7 @@ impl Gate {
     async fn invite_first_administrator(&self) -> Result<Invited, Refusal> {
         let fault = |_| Refusal::of(Reason::Internal);
         let username: Username = "admin".parse().map_err(fault)?;
-        let group: GroupName = "administrators".parse().map_err(fault)?;
+        let group: GroupName = ADMINISTRATORS.parse().map_err(fault)?;
         self.create_invited(Actor::Gate, Door::Gate, username, None, vec![group], BOOTSTRAP_VALID).await
     }
 

@@ -1,8 +1,10 @@
 //! `tidegate policy`: who may do what. `check`, `test`, `diff`, and `explain --dir` work on directories alone.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use access::ids::BundleId;
 use access::names::{RoleName, Selector, Username};
 use access::request::Asked;
 use access::time::Span;
@@ -16,9 +18,12 @@ use policy::{Ask, Bundle};
 use serde_json::json;
 
 use crate::client::{Client, Reply};
+use crate::config::Environment;
+use crate::local::{Question, ask};
 use crate::output::time::now;
 use crate::output::{Output, Tone, note};
 
+use super::config::ConfigFile;
 use super::exit::Exit;
 use super::request::Wanted;
 use super::{Context, Shown, note_more};
@@ -52,6 +57,8 @@ pub enum PolicyCommand {
     },
     /// List what was in force when
     History(History),
+    /// Put a policy back that was in force before; works at the gate's own machine
+    Rollback(Rollback),
 }
 
 /// Two directories.
@@ -110,6 +117,19 @@ pub struct History {
     shown: Shown,
 }
 
+/// Which policy to put back.
+#[derive(Debug, Args)]
+#[command(after_help = "It speaks to the running gate through the socket in its data directory, which root and the gate's own user alone \
+                        may use, and leaves an entry in the audit log. It stays in force until the policy directory changes, \
+                        somebody pushes another, or the gate is told to read the directory (SIGHUP).")]
+pub struct Rollback {
+    /// That of this activation (see `policy history`); without it the one before
+    #[arg(long, value_name = "ACTIVATION")]
+    to: Option<BundleId>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
 impl PolicyCommand {
     /// Does it.
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
@@ -130,6 +150,16 @@ impl PolicyCommand {
                 })
             }
             Self::Push { dir } => push(context, &context.client()?, &dir).await,
+            Self::Rollback(rollback) => {
+                let config = rollback.file.load(&Environment::of_process())?;
+                let activated: Activated = ask(&config.data_dir, &Question::RollBackPolicy { to: rollback.to }).await?;
+                if output.is_json() {
+                    output.json(&activated)?;
+                } else {
+                    show_activated(output, &activated)?;
+                }
+                Ok(Exit::Done)
+            }
             Self::History(history) => {
                 let reply = context.client()?.list::<Activation>("/policy/history", &(), history.shown.limit).await?;
                 context.print(&reply, |output, page| {
@@ -250,16 +280,18 @@ async fn push(context: &Context, client: &Client, dir: &Path) -> anyhow::Result<
     let files: BTreeMap<String, String> =
         bundle.files().iter().map(|(path, bytes)| (path.clone(), BASE64_STANDARD.encode(bytes))).collect();
     let reply: Reply<Activated> = client.post("/policy/push", &PolicyFiles { files }).await?;
-    context.print(&reply, |output, activated| {
-        if !activated.changed {
-            return output.line(format!("Bundle {} was in force already.", activated.digest));
-        }
-        if !activated.diff.is_empty() {
-            output.line(&activated.diff)?;
-        }
-        for grant in &activated.withdrawn {
-            output.toned(format!("{grant} is withdrawn; its sessions are cut"), Tone::Waiting)?;
-        }
-        output.toned(format!("Bundle {} is in force.", activated.digest), Tone::Good)
-    })
+    context.print(&reply, show_activated)
+}
+
+fn show_activated(output: &Output, activated: &Activated) -> io::Result<()> {
+    if !activated.changed {
+        return output.line(format!("Bundle {} was in force already.", activated.digest));
+    }
+    if !activated.diff.is_empty() {
+        output.line(&activated.diff)?;
+    }
+    for grant in &activated.withdrawn {
+        output.toned(format!("{grant} is withdrawn; its sessions are cut"), Tone::Waiting)?;
+    }
+    output.toned(format!("Bundle {} is in force.", activated.digest), Tone::Good)
 }

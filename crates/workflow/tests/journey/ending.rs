@@ -214,7 +214,7 @@ async fn what_was_seen_is_compared_when_the_change_is_made() {
         let edit = t.gate.edit(
             t.person("ana"),
             seen(row.version).of(row.id),
-            AccessRequest { reason: Some("more".into()), ..ask("db-1", "debug") },
+            access::request::AccessRequest { reason: Some("more".into()), ..ask("db-1", "debug") },
         );
         let vote = t.gate.vote(t.person("ben"), seen(row.version).of(row.id), Approve, None);
         let (edited, voted) = tokio::join!(edit, vote);
