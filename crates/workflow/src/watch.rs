@@ -122,6 +122,9 @@ impl Gate {
     pub(crate) fn released_keys(&self, recording: RecordingId, input: bool) -> Result<ReleasedKeys, Refusal> {
         let mut file = File::open(self.recording_path(recording)).map_err(gone)?;
         let opening = header::read(&mut file).map_err(gone)?;
+        if opening.key_state() == header::KeyState::Destroyed {
+            return Err(Refusal::because(Reason::NotFound, "its keys were destroyed, so nobody can read the recording any more"));
+        }
         let mut keys = ReleasedKeys::default();
         for identity in self.identities(Stream::Output)? {
             keys.output = keys.output.or(opening.unwrap_keys(&identity).ok().and_then(|k| k.output));

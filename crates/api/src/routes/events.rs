@@ -17,7 +17,7 @@ use crate::caller::Reads;
 use crate::extract::Asked;
 use crate::problem::Answer;
 use crate::sight::Sight;
-use crate::stand::{LOOK_EVERY, still_signed_in};
+use crate::stand::{LOOK_EVERY, shakes, still_signed_in};
 use crate::state::ApiState;
 use crate::types::audit::AuditEntry;
 use crate::types::events::{EventsQuery, Lagged};
@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/events", tag = "events", params(EventsQuery), responses((status = 200, body = AuditEntry, content_type = "text/event-stream")))]
 async fn events(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<EventsQuery>) -> Answer<impl IntoResponse> {
     let news = state.gate.news();
+    state.gate.refuse_if_person_locked(caller.who.id()).await?;
     let listener = Listener { gate: state.gate, caller, query, news };
     Ok(Sse::new(heard(listener)).keep_alive(KeepAlive::default()))
 }
@@ -55,6 +56,7 @@ fn heard(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {
                     continue;
                 }
                 entry = listener.news.recv() => match entry {
+                    Ok(entry) if shakes(&entry.event) && !still_signed_in(&listener.gate, &listener.caller).await => return None,
                     Ok(entry) => listener.shown(&entry).await.map(|shown| event_of(&shown)),
                     Err(RecvError::Lagged(missed)) => {
                         let data = serde_json::to_string(&Lagged { missed }).unwrap_or_default();

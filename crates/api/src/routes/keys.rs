@@ -20,6 +20,7 @@ use crate::state::ApiState;
 use crate::types::keys::{IssuedCertificate, Key, NewCertificate, NewKey};
 use crate::types::list::Page;
 use crate::types::schema;
+use crate::version::IfMatch;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(mine, add_mine)).routes(routes!(of_user, add)).routes(routes!(remove)).routes(routes!(certify))
@@ -70,9 +71,9 @@ async fn add(
 }
 
 /// Takes a key away: it signs nobody in any more.
-#[utoipa::path(delete, path = "/keys/{id}", tag = "keys", params(("id" = schema::KeyId, Path)), responses((status = 200, body = Key)))]
-async fn remove(State(state): State<ApiState>, Administers(caller): Administers, Id(id): Id<KeyId>) -> Answer<Json<Key>> {
-    Ok(Json(shown::key(state.gate.remove_key(&caller, id).await?)))
+#[utoipa::path(delete, path = "/keys/{id}", tag = "keys", params(("id" = schema::KeyId, Path), schema::IfMatch), responses((status = 200, body = Key)))]
+async fn remove(State(state): State<ApiState>, Administers(caller): Administers, Id(id): Id<KeyId>, seen: IfMatch) -> Answer<Json<Key>> {
+    Ok(Json(shown::key(state.gate.remove_key(&caller, seen.of(id)).await?)))
 }
 
 /// Signs a public key for a short time: what `tidegate login` leaves on a laptop.

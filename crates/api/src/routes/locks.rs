@@ -20,6 +20,7 @@ use crate::state::ApiState;
 use crate::types::list::Page;
 use crate::types::locks::{Lock, Locked, LocksQuery, NewLock};
 use crate::types::schema;
+use crate::version::IfMatch;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(lift))
@@ -55,7 +56,7 @@ async fn create(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
 }
 
 /// Lifts a lock.
-#[utoipa::path(post, path = "/locks/{id}/lift", tag = "locks", params(("id" = schema::LockId, Path)), responses((status = 200, body = Lock)))]
-async fn lift(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<LockId>) -> Answer<Json<Lock>> {
-    Ok(Json(shown::lock(state.gate.lift(&caller, id).await?)))
+#[utoipa::path(post, path = "/locks/{id}/lift", tag = "locks", params(("id" = schema::LockId, Path), schema::IfMatch), responses((status = 200, body = Lock)))]
+async fn lift(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<LockId>, seen: IfMatch) -> Answer<Json<Lock>> {
+    Ok(Json(shown::lock(state.gate.lift(&caller, seen.of(id)).await?)))
 }

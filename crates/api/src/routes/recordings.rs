@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use access::event::Entry;
 use access::ids::SessionId;
-use access::session::SessionRow;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -16,8 +16,7 @@ use bytes::Bytes;
 use evidence::recording::{Direction as WentTo, Frame as Passed, FrameKind as Carries};
 use evidence::recording::{LiveEvent, LiveView, RecordingReader, asciicast};
 use futures::stream::{self, Stream};
-use policy::{Act, Object};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::{Caller, Gate};
@@ -25,8 +24,7 @@ use workflow::{Caller, Gate};
 use crate::caller::Reads;
 use crate::extract::{Asked, Id};
 use crate::problem::Answer;
-use crate::sight::Sight;
-use crate::stand::{LOOK_EVERY, still_signed_in};
+use crate::stand::{LOOK_EVERY, shakes, still_signed_in};
 use crate::state::ApiState;
 use crate::types::events::Lagged;
 use crate::types::schema;
@@ -42,28 +40,26 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// `withdrawn` when the watcher may no longer watch.
 #[utoipa::path(get, path = "/sessions/{id}/watch", tag = "sessions", params(("id" = schema::SessionId, Path)), responses((status = 200, body = Frame, content_type = "text/event-stream")))]
 async fn watch(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<impl IntoResponse> {
+    // What happens from here on is heard, so that nothing falls between the watcher's right and the first look at it.
+    let news = state.gate.news();
     let (row, view) = state.gate.watch(&caller, id).await?;
-    let frames = Watching { gate: state.gate, caller, row, view, over: false };
+    let frames = Watching { gate: state.gate, caller, session: row.id, view, news, over: false };
     Ok(Sse::new(watched(frames)).keep_alive(KeepAlive::default()))
 }
 
 struct Watching {
     gate: Arc<Gate>,
     caller: Caller,
-    row: SessionRow,
+    session: SessionId,
     view: LiveView,
+    news: broadcast::Receiver<Arc<Entry>>,
     over: bool,
 }
 
 impl Watching {
     /// A watcher holds their right all the time.
     async fn may_go_on(&self) -> bool {
-        if !still_signed_in(&self.gate, &self.caller).await {
-            return false;
-        }
-        let Ok(sight) = Sight::of(&self.gate, &self.caller).await else { return false };
-        let about = sight.about(self.row.person, &self.row.resource, &self.row.role, false).await;
-        about.is_ok_and(|about| sight.may(Act::Watch, &Object::Session(about)))
+        still_signed_in(&self.gate, &self.caller).await && self.gate.may_still_watch(&self.caller, self.session).await
     }
 }
 
@@ -79,6 +75,14 @@ fn watched(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> 
                 () = tokio::time::sleep_until(look) => {
                     look = tokio::time::Instant::now() + LOOK_EVERY;
                     if watching.may_go_on().await {
+                        continue;
+                    }
+                    watching.over = true;
+                    Event::default().event("withdrawn").data("{}")
+                }
+                news = watching.news.recv() => {
+                    // Who missed some looks as well.
+                    if news.is_ok_and(|entry| !shakes(&entry.event)) || watching.may_go_on().await {
                         continue;
                     }
                     watching.over = true;

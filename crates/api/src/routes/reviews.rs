@@ -19,6 +19,7 @@ use crate::state::ApiState;
 use crate::types::list::Page;
 use crate::types::reviews::{CompleteReview, Review, ReviewsQuery};
 use crate::types::schema;
+use crate::version::IfMatch;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(complete))
@@ -46,13 +47,14 @@ fn concerns(sight: &Sight<'_>, row: &ReviewRow) -> bool {
 }
 
 /// Answers a review.
-#[utoipa::path(post, path = "/reviews/{id}/complete", tag = "reviews", params(("id" = schema::ReviewId, Path)), request_body = CompleteReview, responses((status = 200, body = Review)))]
+#[utoipa::path(post, path = "/reviews/{id}/complete", tag = "reviews", params(("id" = schema::ReviewId, Path), schema::IfMatch), request_body = CompleteReview, responses((status = 200, body = Review)))]
 async fn complete(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<ReviewId>,
+    seen: IfMatch,
     Body(answer): Body<CompleteReview>,
 ) -> Answer<Json<Review>> {
-    let row = state.gate.complete_review(&caller, id, answer.outcome, answer.note).await?;
+    let row = state.gate.complete_review(&caller, seen.of(id), answer.outcome, answer.note).await?;
     Ok(Json(Shown::new(&state.gate).review(row).await?))
 }

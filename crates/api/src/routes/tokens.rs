@@ -23,6 +23,7 @@ use crate::types::list::Page;
 use crate::types::schema;
 use crate::types::tokens::{IssuedToken, NewToken, Token};
 use crate::types::users::{AcceptInvitation, Accepted, AnswerChallenge, Challenge};
+use crate::version::Unversioned;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -100,7 +101,7 @@ async fn create(State(state): State<ApiState>, Administers(caller): Administers,
 
 /// Takes a token away. Any token may take away itself.
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = schema::TokenId, Path)), responses((status = 200, body = Token)))]
-async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<TokenId>) -> Answer<Json<Token>> {
+async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<TokenId>, _: Unversioned) -> Answer<Json<Token>> {
     if *caller.who.via() != Via::Token(id) {
         require(&caller, Scope::Administer)?;
     }

@@ -36,6 +36,8 @@ pub struct Key {
     /// When a certificate stops being valid.
     #[schema(value_type = Option<schema::Time>)]
     pub expires_at: Option<Timestamp>,
+    /// Counts changes.
+    pub version: i64,
 }
 
 /// A public key to register.

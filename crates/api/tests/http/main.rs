@@ -9,6 +9,7 @@ mod serving;
 mod sessions;
 mod signing_in;
 mod streams;
+mod versions;
 
 mod document;
 

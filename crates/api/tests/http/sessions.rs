@@ -87,6 +87,100 @@ async fn carla_watches_ends_reads_and_exports_a_session_and_frank_learns_nothing
     assert_eq!((status, &unclear["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
 }
 
+/// What is heard until the view is over, which may not take long.
+async fn rest(mut view: reqwest::Response) -> String {
+    let mut seen = String::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+        while let Some(chunk) = view.chunk().await.unwrap() {
+            seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    });
+    assert!(ended.await.is_ok(), "the watcher still watches");
+    seen
+}
+
+// covers: B5, D2, F4, WHO-7 (api)
+#[tokio::test]
+async fn a_view_ends_when_its_watcher_is_locked_or_disabled_or_their_token_is_revoked() {
+    let served = Served::start().await;
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+    let watch = async |who: &crate::Person<'_>| {
+        let view = who.call(Method::GET, &format!("/sessions/{session}/watch")).send().await.unwrap();
+        assert_eq!(view.status(), StatusCode::OK);
+        view
+    };
+    let carla = served.person("carla").await;
+    let carla_id = served.test.person("carla").who.id();
+    let dan = served.person("dan").await;
+
+    // Somebody else's end is nothing to her.
+    let mut view = watch(&carla).await;
+    served.test.gate.disable(served.test.person("dan"), served.test.person("frank").who.id(), None).await.unwrap();
+    opened.recording.record(shown("hello\r\n")).await.unwrap();
+    let mut heard = String::new();
+    while !heard.contains("event: frame\n") {
+        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        heard.push_str(&String::from_utf8_lossy(&chunk.expect("the view goes on")));
+    }
+    assert!(!heard.contains("withdrawn"), "{heard}");
+
+    // Her token is revoked; with another she watches again.
+    let who = served.test.gate.identify_token(&carla.token, testkit::gate::HERE).await.unwrap();
+    let access::identity::Via::Token(token) = who.via() else { panic!("signed in with a token") };
+    served.test.gate.revoke_token(served.test.person("carla"), *token).await.unwrap();
+    assert!(rest(view).await.contains("event: withdrawn\n"));
+
+    // She is locked; once it is lifted she watches again.
+    let carla = served.person("carla").await;
+    let (view, mut events) = (watch(&carla).await, carla.call(Method::GET, "/events").send().await.unwrap());
+    assert_eq!(events.status(), StatusCode::OK);
+    let scope = access::lock::LockScope::Person(carla_id);
+    let (lock, _) = served.test.gate.lock(served.test.person("dan"), scope, None, Some("laptop lost".into())).await.unwrap();
+    assert!(rest(view).await.contains("event: withdrawn\n"));
+    let over = tokio::time::timeout(Duration::from_secs(10), async { while events.chunk().await.unwrap().is_some() {} });
+    assert!(over.await.is_ok(), "she still hears what happens");
+    assert_eq!(carla.get(&format!("/sessions/{session}/watch")).await.0, StatusCode::FORBIDDEN);
+    served.test.gate.lift(served.test.person("dan"), lock.id).await.unwrap();
+
+    // She is disabled.
+    let view = watch(&carla).await;
+    let (status, _) = dan.post(&format!("/users/{carla_id}/disable"), json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(rest(view).await.contains("event: withdrawn\n"));
+}
+
+// covers: B5 (api)
+#[tokio::test]
+async fn who_may_watch_emergencies_alone_goes_on_watching_one() {
+    let served = Served::start().await;
+    let mut files = served.test.gate.bundle().files().clone();
+    let rule = r#"
+@id("frank-watches-emergencies")
+permit (principal == Tide::User::"frank", action == Tide::Action::"watch", resource)
+when { resource.break_glass };
+"#;
+    files.insert("frank.cedar".into(), rule.as_bytes().to_vec());
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    let ana = served.test.person("ana");
+    let emergency = access::request::AccessRequest { break_glass: true, ..testkit::gate::ask("db-1", "debug") };
+    served.test.gate.submit(ana, emergency).await.unwrap().grant.expect("opens at once");
+    let opened = served.test.gate.open(ana, &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let frank = served.person("frank").await;
+    let mut view = frank.call(Method::GET, &format!("/sessions/{}/watch", opened.permit.facts().session)).send().await.unwrap();
+    assert_eq!(view.status(), StatusCode::OK);
+    // He is looked at anew, and may go on.
+    let other = served.test.person("ben").who.id();
+    served.test.gate.disable(served.test.person("dan"), other, None).await.unwrap();
+    opened.recording.record(shown("hello\r\n")).await.unwrap();
+    let mut heard = String::new();
+    while !heard.contains("event: frame\n") {
+        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        heard.push_str(&String::from_utf8_lossy(&chunk.expect("the view goes on")));
+    }
+    assert!(!heard.contains("withdrawn"), "{heard}");
+}
+
 // covers: B5, D2 (api)
 #[tokio::test]
 async fn a_watcher_who_loses_the_right_sees_nothing_more() {
