@@ -140,14 +140,20 @@ impl Gate {
                 refused: None,
                 emergency: emergency.map(|(emergency, _)| emergency),
             })),
-            (Answer::StepUp { .. } | Answer::Deny { .. }, Some((emergency, terms))) => {
+            (Answer::StepUp { .. } | Answer::Deny { .. }, Some((emergency, terms))) if emergency.needs.is_none() => {
                 Ok(Knocked::Ask(Question { resource, role, terms, refused: terms_of(&ordinary).err(), emergency: Some(emergency) }))
             }
-            // Asked in earnest, so that the refusal is entered with everything that led to it.
-            (Answer::StepUp { .. } | Answer::Deny { .. }, None) => match self.submit(caller, silent).await {
-                Err(refusal) => Err(refusal),
-                Ok(submitted) => Ok(Knocked::Waiting(submitted.request.id)),
-            },
+            (Answer::StepUp { .. } | Answer::Deny { .. }, emergency) => {
+                let mut refusal = match (self.admit(caller, &situation, &silent).await, terms_of(&ordinary)) {
+                    (Err(refusal), _) | (Ok(_), Err(refusal)) => refusal,
+                    (Ok(_), Ok(_)) => Refusal::of(Reason::NoPath),
+                };
+                if let Some(mfa) = emergency.and_then(|(emergency, _)| emergency.needs) {
+                    let detail = refusal.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
+                    refusal.detail = Some(format!("{detail}in an emergency `{mfa}` would let you in at once"));
+                }
+                Err(self.refuse_request(caller, &silent, refusal).await)
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! *Takes* the proof of who, and a resource and role. *Proves* that one grant of theirs is open now, by policy and locks as they are
 //! now. *Hands to* the proxy a `SessionPermit`, its watch and its recording, once the opening is in the log.
 
+use std::sync::Arc;
+
 use access::event::Event;
 use access::grant::{Grant, GrantRow, GrantState};
 use access::identity::{KeyState, Scope, Via};
@@ -10,9 +12,10 @@ use access::ids::{RecordingId, SessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
-use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit};
+use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
 use evidence::recording::RecordingHandle;
 use store::{Change, CommitError};
+use tokio::sync::watch;
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -23,8 +26,10 @@ use crate::live::Watched;
 pub struct Opened {
     /// The right to dial, once.
     pub permit: SessionPermit,
-    /// When to warn, when to cut, what to say.
-    pub watched: Watched,
+    /// When to warn, when to cut.
+    pub standing: watch::Receiver<Standing>,
+    /// The newest thing its user is to be told.
+    pub told: watch::Receiver<Option<Arc<str>>>,
     /// Whether the grant may be made longer at all: no emergency, and with an end.
     pub may_last_longer: bool,
     /// Where everything goes first.
@@ -120,10 +125,10 @@ impl Gate {
             bundle: bundle.digest().to_owned(),
         };
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
-        let watched = self.live.register(&facts);
+        let Watched { standing, told } = self.live.register(&facts);
         let session = facts.session;
         match self.admit_session(caller, row, activation, facts, resource).await {
-            Ok((permit, recording)) => Ok(Opened { permit, watched, may_last_longer, recording }),
+            Ok((permit, recording)) => Ok(Opened { permit, standing, told, may_last_longer, recording }),
             Err(attempt) => {
                 self.live.remove(session, true);
                 Err(attempt)

@@ -4,6 +4,7 @@
 
 mod agreeing;
 mod asking;
+mod at_the_door;
 mod emergencies;
 mod ending;
 mod policy_changes;

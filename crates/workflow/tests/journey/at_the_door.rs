@@ -1,0 +1,289 @@
+//! What a door answers: limits that never widen, the address one comes from, emergencies with a key that verifies, which role is
+//! meant, and more time where one connects.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use access::approval::Decision::{Approve, Deny};
+use access::identity::Mfa;
+use access::limits::Limits;
+use access::names::Selector;
+use access::reason::Reason;
+use access::request::{Asked, Door, RequestState};
+use access::rights::{ExecRights, Rights, SftpRights, SshRights};
+use access::session::{Protocol, Standing};
+use access::time::Span;
+use identity::ssh_key::{KeyProof, Presence};
+use ssh_key::PublicKey;
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::public::{KeyData, SkEd25519};
+use testkit::gate::{HERE, TestGate, ask};
+use tidegate_workflow::Caller;
+use tidegate_workflow::knock::{Given, Knocked};
+use tidegate_workflow::open::Opened;
+
+/// A gate whose policy has further text in some files.
+async fn with(more: &[(&str, &str)]) -> TestGate {
+    let t = TestGate::start().await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    for (file, text) in more {
+        let before = String::from_utf8(files[*file].clone()).unwrap();
+        files.insert((*file).to_owned(), format!("{before}\n{text}").into_bytes());
+    }
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    t
+}
+
+fn selector(text: &str) -> Selector {
+    text.parse().unwrap()
+}
+
+fn open(knocked: Knocked) -> Opened {
+    match knocked {
+        Knocked::Open(opened) => *opened,
+        other => panic!("not open: {other:?}"),
+    }
+}
+
+fn ssh(opened: &Opened) -> SshRights {
+    match &opened.permit.facts().rights {
+        Rights::Ssh(ssh) => ssh.clone(),
+        other @ Rights::Database(_) => panic!("{other:?}"),
+    }
+}
+
+fn only(command: &str) -> Limits {
+    Limits { command: Some(command.to_owned()), ..Limits::default() }
+}
+
+fn read_only() -> Limits {
+    Limits { read_only: true, ..Limits::default() }
+}
+
+/// Somebody who signs in with a security key of theirs that checked who holds it, from somewhere.
+async fn with_security_key(t: &TestGate, name: &str, from: IpAddr) -> Caller {
+    let seed = [u8::try_from(name.len()).unwrap(); 32];
+    let key = PublicKey::from(KeyData::SkEd25519(SkEd25519::new(Ed25519Keypair::from_seed(&seed).public, "ssh:")));
+    let person = t.person(name);
+    let _ = t.gate.add_key(person, person.who.id(), &key.to_openssh().unwrap(), None).await;
+    let proof = KeyProof::signature_verified(key, Presence::SecurityKey { touched: true, verified: true });
+    Caller { who: t.gate.identify_key(&proof, from, Door::Ssh).await.unwrap(), door: Door::Ssh }
+}
+
+/// The same person, somewhere else.
+async fn elsewhere(t: &TestGate, name: &str, from: &str) -> Caller {
+    let seed = [100 + u8::try_from(name.len()).unwrap(); 32];
+    let key = PublicKey::from(KeyData::Ed25519(Ed25519Keypair::from_seed(&seed).public));
+    let person = t.person(name);
+    let _ = t.gate.add_key(person, person.who.id(), &key.to_openssh().unwrap(), None).await;
+    let proof = KeyProof::signature_verified(key, Presence::Unknown);
+    Caller { who: t.gate.identify_key(&proof, from.parse().unwrap(), Door::Ssh).await.unwrap(), door: Door::Ssh }
+}
+
+// covers: ASK-6, B4 (api, ssh)
+#[tokio::test]
+async fn what_is_renounced_stays_renounced_from_the_request_to_the_session() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let mut wish = ask("db-1", "shell");
+    wish.limits = only("uptime");
+    let request = t.gate.submit(ana, wish.clone()).await.unwrap().request;
+    // Asking for the whole role does not silently join the smaller question, nor replace it.
+    let wider = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap_err();
+    assert_eq!((wider.reason, wider.request), (Reason::AlreadyAsked, Some(request.id)));
+    assert_eq!(t.gate.submit(ana, wish.clone()).await.unwrap().request.id, request.id);
+    let grant = t.gate.vote(ben, request.id, Approve, None).await.unwrap().grant.unwrap();
+    assert_eq!(grant.limits, only("uptime"));
+
+    let opened = open(t.gate.knock(ana, &selector("db-1+shell"), Protocol::Ssh).await.unwrap());
+    let rights = ssh(&opened);
+    assert_eq!(rights.exec, ExecRights::Only(vec!["uptime".into()]));
+    assert!(!rights.shell && rights.sftp == SftpRights::None && !rights.forwards());
+    // What is renounced at the door on top of that has to fit in; another command needs another request.
+    let other = t.gate.knock_within(ana, &selector("db-1+shell"), &only("id"), Protocol::Ssh).await.unwrap();
+    assert!(matches!(other, Knocked::Ask(_)), "{other:?}");
+
+    // Neither an edit of an extension nor an extension widens.
+    let asked = t.gate.extend(ana, grant.id, Span::hours(2), Some("more".into())).await.unwrap().request;
+    assert_eq!(asked.limits, only("uptime"));
+    let mut edit = ask("db-1", "shell");
+    edit.asked = Asked::For(Span::hours(2));
+    assert_eq!(t.gate.edit(ana, asked.id, edit).await.unwrap_err().reason, Reason::Invalid);
+    let longer = t.gate.vote(ben, asked.id, Approve, None).await.unwrap().grant.unwrap();
+    assert_eq!((longer.id, longer.limits), (grant.id, only("uptime")));
+}
+
+// covers: ASK-6 (ssh)
+#[tokio::test]
+async fn a_session_can_be_less_than_its_grant_and_never_more() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let whole = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap().request;
+    t.gate.vote(ben, whole.id, Approve, None).await.unwrap();
+    let reading = open(t.gate.knock_within(ana, &selector("db-1+shell"), &read_only(), Protocol::Ssh).await.unwrap());
+    let rights = ssh(&reading);
+    assert!(!rights.shell && rights.exec == ExecRights::None && rights.sftp == SftpRights::Read);
+    assert_eq!(reading.permit.facts().limits, read_only());
+    let all = open(t.gate.knock(ana, &selector("db-1+shell"), Protocol::Ssh).await.unwrap());
+    assert!(ssh(&all).shell);
+}
+
+// covers: ASK-6 (api, ssh)
+#[tokio::test]
+async fn limits_that_leave_nothing_are_refused_when_asked() {
+    let t = TestGate::start().await.unwrap();
+    let mut wish = ask("db-1", "logs");
+    wish.limits = only("journalctl -u app --no-pager -n 200");
+    assert_eq!(t.gate.submit(t.person("ana"), wish.clone()).await.unwrap().request.state, RequestState::Pending);
+    wish.role = "logs".parse().unwrap();
+    for nothing in [only("rm -rf /"), read_only(), Limits { read_only: true, ..only("journalctl -u app --no-pager -n 200") }] {
+        let mut wish = wish.clone();
+        wish.resource = "web-1".parse().unwrap();
+        wish.limits = nothing;
+        let refusal = t.gate.submit(t.person("ana"), wish).await.unwrap_err();
+        assert!(refusal.reason == Reason::NotInRole && refusal.to_string().contains("nothing is left"), "{refusal}");
+    }
+}
+
+// covers: MAY-3 (api, ssh)
+#[tokio::test]
+async fn the_address_one_asked_from_counts_until_approval_and_the_one_of_then_at_the_door() {
+    let office = "@id(\"logs-from-the-office\")\npermit(principal in Tide::Group::\"auditors\", action == Tide::Action::\"request\", \
+                  resource == Tide::Access::\"db-1+debug\") when { context has network && context.network.isInRange(ip(\"10.1.0.0/16\")) };\n";
+    let t = with(&[("access.cedar", office)]).await;
+    let (here, there) = (elsewhere(&t, "eve", "10.1.2.3").await, elsewhere(&t, "eve", "198.51.100.7").await);
+    assert_eq!(t.gate.submit(&there, ask("db-1", "debug")).await.unwrap_err().reason, Reason::UnknownResource);
+    let request = t.gate.submit(&here, ask("db-1", "debug")).await.unwrap().request;
+    assert_eq!(request.network, Some("10.1.2.3".parse().unwrap()));
+    // Ben approves from somewhere else, and it is still hers from the office that counts.
+    let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.expect("as it was asked");
+    assert_eq!(grant.frozen.network, Some("10.1.2.3".parse().unwrap()));
+    t.gate.activate(&there, grant.id).await.expect("the clock may be started from anywhere");
+    assert!(t.gate.redecide_all().await.is_empty());
+
+    let refusal = t.gate.knock(&there, &selector("db-1+debug"), Protocol::Ssh).await.unwrap_err();
+    assert!(refusal.reason == Reason::Forbidden && refusal.to_string().contains("198.51.100.7"), "{refusal}");
+    open(t.gate.knock(&here, &selector("db-1+debug"), Protocol::Ssh).await.unwrap());
+    // What was asked is rebuilt from the log, address and all.
+    let replayed = t.gate.replay().await.unwrap();
+    assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
+}
+
+const VERIFIED_EMERGENCY: &str = "@id(\"ledger-emergency\")\n@breakglass(\"security, 24h\")\n@mfa(\"verified, 15m\")\n@max_duration(\"1h\")\n\
+    permit(principal in Tide::Group::\"auditors\", action == Tide::Action::\"request\", resource == Tide::Access::\"db-1+debug\");\n";
+
+// covers: GRANT-9, C8 (ssh)
+#[tokio::test]
+async fn an_emergency_that_wants_a_verified_key_is_open_to_who_has_one() {
+    let t = with(&[("access.cedar", VERIFIED_EMERGENCY)]).await;
+    let eve = Caller { door: Door::Ssh, ..t.person("eve").clone() };
+    let given = || Given { reason: Some("the database is down".into()), break_glass: true, ..Given::default() };
+    // With a plain sign-in she is told what would open, and nothing opens.
+    let told = t.gate.knock(&eve, &selector("db-1+debug"), Protocol::Ssh).await.unwrap_err();
+    assert!(told.to_string().contains("in an emergency `verified`"), "{told}");
+    assert_eq!(t.gate.knock_with(&eve, &selector("db-1+debug"), given(), Protocol::Ssh).await.unwrap_err().reason, Reason::MfaRequired);
+
+    let strong = with_security_key(&t, "eve", HERE).await;
+    assert_eq!(strong.who.mfa(), Mfa::Verified);
+    let Knocked::Ask(question) = t.gate.knock(&strong, &selector("db-1+debug"), Protocol::Ssh).await.unwrap() else {
+        panic!("she may declare one")
+    };
+    assert!(question.refused.is_some() && question.emergency.is_some_and(|e| e.needs.is_none()));
+    let opened = open(t.gate.knock_with(&strong, &selector("db-1+debug"), given(), Protocol::Ssh).await.unwrap());
+    assert!(!opened.may_last_longer, "an emergency is not made longer");
+    let reviews = t.gate.store().open_reviews_about(strong.who.id()).await.unwrap();
+    assert_eq!(reviews.len(), 1);
+    // Coming again declares no second emergency.
+    open(t.gate.knock_with(&strong, &selector("db-1+debug"), given(), Protocol::Ssh).await.unwrap());
+    assert_eq!(t.gate.store().open_reviews_about(strong.who.id()).await.unwrap().len(), 1);
+    let longer = t.gate.extend_at(&strong, &selector("db-1"), None, Some("more".into())).await.unwrap_err();
+    assert_eq!(longer.reason, Reason::NotBreakGlass);
+
+    // Unreviewed in time, the next one is blocked at this door as at any other.
+    t.pass(Duration::from_secs(25 * 3600)).await;
+    let strong = with_security_key(&t, "eve", HERE).await;
+    let blocked = t.gate.knock_with(&strong, &selector("db-1+debug"), given(), Protocol::Ssh).await.unwrap_err();
+    assert_eq!(blocked.reason, Reason::BreakGlassBlocked);
+}
+
+// covers: GRANT-9 (ssh)
+#[tokio::test]
+async fn a_pending_question_does_not_stand_before_an_emergency() {
+    let t = TestGate::start().await.unwrap();
+    let ben = t.person("ben");
+    let Knocked::Ask(question) = t.gate.knock(ben, &selector("db-1+shell"), Protocol::Ssh).await.unwrap() else { panic!("he has to ask") };
+    assert!(question.refused.is_none() && question.emergency.is_some(), "he is on call");
+    let Knocked::Ask(question) = t.gate.knock(t.person("ana"), &selector("db-1+shell"), Protocol::Ssh).await.unwrap() else { panic!() };
+    assert!(question.emergency.is_none(), "she is not");
+    let pending = t.gate.submit(ben, ask("db-1", "shell")).await.unwrap().request;
+    let given = Given { reason: Some("checkout is down".into()), break_glass: true, ..Given::default() };
+    open(t.gate.knock_with(ben, &selector("db-1+shell"), given, Protocol::Ssh).await.unwrap());
+    assert_eq!(t.gate.store().request(pending.id).await.unwrap().unwrap().state, RequestState::Cancelled);
+}
+
+// covers: GRANT-5, B4 (ssh)
+#[tokio::test]
+async fn more_time_is_asked_for_by_place_and_told_in_the_session() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let nothing = t.gate.extend_at(ana, &selector("db-1"), None, Some("more".into())).await.unwrap_err();
+    assert!(nothing.to_string().contains("nothing of yours is open on `db-1`"), "{nothing}");
+    let request = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap().request;
+    let grant = t.gate.vote(ben, request.id, Approve, None).await.unwrap().grant.unwrap();
+    let mut opened = open(t.gate.knock(ana, &selector("db-1+shell"), Protocol::Ssh).await.unwrap());
+    let before = opened.permit.facts().ends_at.unwrap();
+    t.pass(Duration::from_secs(56 * 60)).await;
+    assert!(matches!(*opened.standing.borrow_and_update(), Standing::Warned { .. }));
+
+    let told = |opened: &mut Opened| opened.told.borrow_and_update().clone().map(|text| text.to_string()).unwrap_or_default();
+    // No: she is told there, by whom and why, and nothing moves.
+    let asked = t.gate.extend_at(ana, &selector("db-1"), Some(Span::minutes(30)), Some("still looking".into())).await.unwrap().request;
+    assert!(told(&mut opened).contains("waits for approval"));
+    t.gate.vote(ben, asked.id, Deny, Some("come home".into())).await.unwrap();
+    assert_eq!(told(&mut opened), "No more time. ben denied your request: come home");
+    assert!(matches!(&*opened.standing.borrow(), Standing::Warned { ends_at, .. } if *ends_at == before));
+    // Nobody else asks for her, and the role she names counts.
+    assert_eq!(t.gate.extend_at(ben, &selector("db-1"), None, Some("x".into())).await.unwrap_err().reason, Reason::GrantExpired);
+    assert_eq!(t.gate.extend_at(ana, &selector("db-1+debug"), None, Some("x".into())).await.unwrap_err().reason, Reason::GrantExpired);
+    // Too much is refused by the policy as it always is.
+    let much = t.gate.extend_at(ana, &selector("db-1"), Some(Span::hours(9)), Some("x".into())).await.unwrap_err();
+    assert_eq!(much.reason, Reason::TooLong);
+
+    // Yes: the deadline moves, the session lives on.
+    let asked = t.gate.extend_at(ana, &selector("db-1"), Some(Span::minutes(30)), Some("still looking".into())).await.unwrap().request;
+    assert_eq!(asked.extends, Some(grant.id));
+    t.gate.vote(ben, asked.id, Approve, None).await.unwrap();
+    let after = match &*opened.standing.borrow_and_update() {
+        Standing::Open { ends_at: Some(end) } => *end,
+        other => panic!("{other:?}"),
+    };
+    assert!(after > before && after <= Span::minutes(30).after(t.gate.now()));
+    t.pass(Duration::from_secs(5 * 60)).await;
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. } | Standing::Warned { .. }), "past its first end");
+    // Nobody answers: she is told that too.
+    let asked = t.gate.extend_at(ana, &selector("db-1"), None, Some("again".into())).await.unwrap().request;
+    t.gate.cancel(ana, asked.id).await.unwrap();
+    assert!(told(&mut opened).contains("took your request"), "{opened:?}");
+}
+
+// covers: SSH-1 (ssh)
+#[tokio::test]
+async fn without_a_role_the_one_in_use_counts_then_the_granted_then_the_asked_for() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let meant = async || t.gate.resolve(ana, &selector("db-1")).await.map(|(_, role)| role.to_string()).map_err(|refusal| refusal.to_string());
+    let several = meant().await.unwrap_err();
+    assert!(several.contains("`db-1+shell`") && several.contains("`db-1+logs`"), "{several}");
+    let debug = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+    assert_eq!(meant().await.as_deref(), Ok("debug"), "asked for");
+    t.gate.vote(ben, debug.id, Approve, None).await.unwrap();
+    let shell = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap().request;
+    assert_eq!(meant().await.as_deref(), Ok("debug"), "granted, where the other is only asked for");
+    let shell = t.gate.vote(ben, shell.id, Approve, None).await.unwrap().grant.unwrap();
+    let both = meant().await.unwrap_err();
+    assert!(both.contains("`db-1+debug`, `db-1+shell`") && !both.contains("logs"), "{both}");
+    t.gate.activate(ana, shell.id).await.unwrap();
+    assert_eq!(meant().await.as_deref(), Ok("shell"), "in use");
+    t.gate.give_back(ana, shell.id).await.unwrap();
+    assert_eq!(meant().await.as_deref(), Ok("debug"), "given back");
+}
