@@ -1,0 +1,126 @@
+//! PostgreSQL's statements, read by PostgreSQL's own parser.
+//!
+//! [`statement`] says which kinds of statement there are, [`query`] walks what reads and writes tables, [`expression`] what stands
+//! inside, [`names`] finds out what a name means, and [`builtin`] lists what comes with the database and does no harm.
+
+mod builtin;
+mod expression;
+mod from;
+mod names;
+mod query;
+mod scope;
+mod statement;
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use access::rights::{DatabaseRights, QualifiedName, Verb};
+
+use crate::catalog::Catalog;
+use crate::verdict::{Allowed, Refused, Use, Verdict};
+use scope::{Item, Outputs};
+
+/// The longest text that is looked at, in bytes; longer ones are refused.
+pub const LONGEST: usize = 4 * 1024 * 1024;
+
+/// Judges everything in a text: one statement, or several with `;` between.
+///
+/// The session has to be pinned: `search_path` to [`DatabaseRights::pinned_search_path`], `standard_conforming_strings` to `on`,
+/// `client_encoding` to `UTF8`. What comes by the function-call message is no text and has to be refused by the relay.
+pub fn judge(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Verdict {
+    match look(rights, catalog, sql) {
+        Ok(looked) => Verdict::Allowed(looked.into_iter().map(|one| one.allowed).collect()),
+        Err(refused) => Verdict::Refused(refused),
+    }
+}
+
+/// A statement that is allowed, and whether that hangs on the constants in it.
+pub(crate) struct Looked {
+    pub(crate) allowed: Allowed,
+    pub(crate) by_constants: bool,
+}
+
+pub(crate) fn look(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Vec<Looked>, Refused> {
+    if sql.len() > LONGEST {
+        return Err(Refused::not_understood(format!("a statement of {} bytes is longer than the {LONGEST} that are looked at", sql.len())));
+    }
+    if sql.contains('\0') {
+        return Err(Refused::not_understood("a statement holds a zero byte"));
+    }
+    if rights.unrestricted {
+        return Ok(Vec::new());
+    }
+    let parsed = pg_query::parse(sql, 0).map_err(|error| match error {
+        pg_query::Error::Parse(why) => Refused::not_understood(format!("the statement cannot be read: {}", crate::verdict::shown(&why))),
+        _ => Refused::not_understood("the statement is nested too deeply to be looked at"),
+    })?;
+    let mut out = Vec::new();
+    for raw in &parsed.protobuf.stmts {
+        let node = raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()).ok_or_else(|| Refused::not_understood("a statement is empty"))?;
+        if rights.only_statements && !statement::is_control(node) {
+            template::require(rights, sql, raw.stmt_location, raw.stmt_len)?;
+        }
+        let mut walk = Walk { rights, catalog, uses: BTreeMap::new(), ctes: Vec::new(), scopes: Vec::new(), locks: false, merged: false, by_constants: rights.only_statements };
+        let mut allowed = walk.statement(node)?;
+        walk.locks_are_allowed()?;
+        allowed.uses = walk.uses.into_iter().map(|(table, verbs)| Use { table, verbs }).collect();
+        out.push(Looked { allowed, by_constants: walk.by_constants });
+    }
+    Ok(out)
+}
+
+/// One walk through one statement.
+struct Walk<'a> {
+    rights: &'a DatabaseRights,
+    catalog: &'a Catalog,
+    uses: BTreeMap<QualifiedName, BTreeMap<Verb, BTreeSet<String>>>,
+    /// Names that `WITH` gave, innermost last.
+    ctes: Vec<Vec<Item>>,
+    /// What is visible, innermost last. It may hold more than is: whatever a name could mean has to be allowed.
+    scopes: Vec<Vec<Item>>,
+    /// Whether rows are locked, `FOR UPDATE` and the like.
+    locks: bool,
+    /// Whether a join of the query at hand merges columns, so that `*` has another order than its tables.
+    merged: bool,
+    /// Whether the verdict hangs on constants in the text.
+    by_constants: bool,
+}
+
+type Step<T = ()> = Result<T, Refused>;
+
+/// Where a query stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Its rows go to the client: masked columns may be among them.
+    Outermost,
+    /// Its rows go anywhere else.
+    Inside,
+}
+
+impl Walk<'_> {
+    fn used(&mut self, table: &QualifiedName, verb: Verb, column: Option<&str>) {
+        let columns = self.uses.entry(table.clone()).or_default().entry(verb).or_default();
+        columns.extend(column.map(str::to_owned));
+    }
+
+    /// Rows that are locked have to be ones that may be changed.
+    fn locks_are_allowed(&self) -> Step {
+        if !self.locks {
+            return Ok(());
+        }
+        let read = self.uses.iter().filter(|(_, verbs)| verbs.contains_key(&Verb::Select)).map(|(table, _)| table);
+        for table in read {
+            if !self.rights.tables.get(table).is_some_and(|rights| rights.allows(Verb::Update)) {
+                return Err(Refused::not_in_role(
+                    format!("this role may not lock rows of `{table}`, since it may not change them"),
+                    "leave out `FOR UPDATE` and `FOR SHARE`",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_outputs() -> Outputs {
+    Outputs::default()
+}
