@@ -500,6 +500,14 @@ pub enum Event {
         /// Whether what was typed was read too.
         input: bool,
     },
+    /// Somebody looked for a text in recordings that they may read. Text: `text`.
+    #[serde(rename = "recordings.searched")]
+    RecordingsSearched {
+        /// How many were looked into.
+        looked_into: u64,
+        /// The sessions in whose recordings it was found.
+        found: Vec<SessionId>,
+    },
     /// Somebody took evidence away.
     #[serde(rename = "evidence.exported")]
     EvidenceExported {
@@ -693,6 +701,7 @@ impl Event {
             Self::SessionKilled { .. } => "session.killed",
             Self::RecordingProgress { .. } => "recording.progress",
             Self::RecordingRead { .. } => "recording.read",
+            Self::RecordingsSearched { .. } => "recordings.searched",
             Self::EvidenceExported { .. } => "evidence.exported",
             Self::BundleActivated { .. } => "bundle.activated",
             Self::BundleRejected { .. } => "bundle.rejected",

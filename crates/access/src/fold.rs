@@ -197,6 +197,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::SessionKilled { .. }
         | E::RecordingProgress { .. }
         | E::RecordingRead { .. }
+        | E::RecordingsSearched { .. }
         | E::EvidenceExported { .. }
         | E::BundleRejected { .. }
         | E::SecretSet { .. }

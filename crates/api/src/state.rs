@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use workflow::Gate;
 
 use crate::idempotency::Repeats;
-use crate::types::gate::GateFacts;
+use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
 
 /// What the router is made of. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +26,36 @@ impl ApiState {
     #[must_use]
     pub fn new(gate: Arc<Gate>, facts: GateFacts) -> Self {
         Self { gate, facts: Arc::new(facts), failures: Arc::default(), repeats: Arc::default() }
+    }
+
+    /// What everybody may know of the gate, with its keys as they are now.
+    #[must_use]
+    pub fn facts_now(&self) -> GateFacts {
+        let keys = self.gate.public_keys();
+        let mut facts = GateFacts::clone(&self.facts);
+        facts.target_cas = keys
+            .target_cas
+            .into_iter()
+            .filter_map(|key| {
+                let state = match (key.activated_at, key.retired_at) {
+                    (None, _) => TargetCaState::Announced,
+                    (Some(_), None) => TargetCaState::InUse,
+                    (Some(_), Some(_)) => TargetCaState::Replaced,
+                };
+                Some(TargetCaFacts { id: key.id.to_string(), public_key: key.public?, state, trusted_until: key.trusted_until })
+            })
+            .collect();
+        facts.target_ca = facts.target_cas.iter().find(|ca| ca.state == TargetCaState::InUse).map(|ca| ca.public_key.clone());
+        facts.login_ca = keys.login_ca;
+        facts.checkpoint_verifier = keys.checkpoint_verifier;
+        // One that takes another's place at the next start is known beside it already.
+        if let (Some(ssh), Some((next, fingerprint))) = (&mut facts.ssh, keys.ssh_host)
+            && !ssh.host_keys.contains(&next)
+        {
+            ssh.host_keys.push(next);
+            ssh.fingerprints.push(fingerprint);
+        }
+        facts
     }
 
     /// Whether somebody at this address may try to sign in now. To be asked before anything is looked up.

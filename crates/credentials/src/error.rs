@@ -83,6 +83,18 @@ pub enum KeyringError {
     /// The key is needed still.
     #[error("key {0} is in use or still needed for what it signed or sealed; it can't be removed")]
     Needed(KeyId),
+    /// A key of this kind is announced already.
+    #[error("a new {0} key ({1}) is announced already; activate it with `tidegate keys activate {0}` before making another")]
+    Announced(KeyKind, KeyId),
+    /// None is announced.
+    #[error("no new {0} key is announced; make one with `tidegate keys rotate {0}`")]
+    NotAnnounced(KeyKind),
+    /// The gate can't put a new sealing key where the old one came from.
+    #[error(
+        "the sealing key comes from {0}, where the gate cannot put another; start the gate once with the key in a file \
+         (`sealing_key_file`), replace it, and hand the new one over again"
+    )]
+    NotInAFile(String),
     /// The system's cryptography failed.
     #[error("cannot {0}: the system's cryptography failed")]
     Crypto(&'static str),

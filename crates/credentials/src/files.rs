@@ -70,15 +70,51 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), KeyringError> {
         Err(error) => return Err(io_error("remove", &temporary)(error)),
     }
     write_new(&temporary, content)?;
-    std::fs::rename(&temporary, path).map_err(io_error("put in place", path))?;
-    sync_parent(path)
+    put_in_place(&temporary, path)
+}
+
+/// Gives a file another name, in the place of what has it; after a crash one of the two is there.
+pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<(), KeyringError> {
+    std::fs::rename(from, to).map_err(io_error("put in place", to))?;
+    written();
+    sync_parent(to)
+}
+
+/// Removes a file for good; that it is not there is no error.
+pub(crate) fn remove(path: &Path) -> Result<(), KeyringError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {
+            written();
+            sync_parent(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("remove", path)(error)),
+    }
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// What a test does after each step on the disk: as if the power went just there.
+    pub(crate) static AFTER_EACH_STEP: std::cell::RefCell<Option<Box<dyn FnMut()>>> = const { std::cell::RefCell::new(None) };
+}
+
+fn written() {
+    #[cfg(test)]
+    AFTER_EACH_STEP.with_borrow_mut(|step| {
+        if let Some(step) = step {
+            step();
+        }
+    });
 }
 
 /// Writes a file that must not be there yet.
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyringError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error("make", path))?;
+    written();
     file.write_all(content).map_err(io_error("write", path))?;
-    file.sync_all().map_err(io_error("write", path))
+    file.sync_all().map_err(io_error("write", path))?;
+    written();
+    Ok(())
 }
 
 /// Makes sure that a name which was just made, moved or removed stays so.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::keyring::{KeyKind, KeyringError};
+use crate::keyring::{KeyDescription, KeyKind, KeyringError};
 use crate::sealing::SealingKey;
 
 const FORMAT: u32 = 1;
@@ -24,7 +24,11 @@ pub(crate) struct HeldKey {
     pub(crate) kind: KeyKind,
     pub(crate) id: KeyId,
     pub(crate) created_at: Timestamp,
+    /// `None`: announced, not used yet.
+    pub(crate) activated_at: Option<Timestamp>,
     pub(crate) retired_at: Option<Timestamp>,
+    /// Until when others are to go on trusting it once it is retired.
+    pub(crate) trusted_until: Option<Timestamp>,
     pub(crate) public: Option<String>,
     pub(crate) material: Secret<Vec<u8>>,
 }
@@ -36,7 +40,9 @@ struct KeyFile {
     kind: String,
     id: KeyId,
     created_at: Timestamp,
+    activated_at: Option<Timestamp>,
     retired_at: Option<Timestamp>,
+    trusted_until: Option<Timestamp>,
     public: Option<String>,
     sealed: Vec<SealedCopy>,
 }
@@ -60,9 +66,28 @@ impl HeldKey {
         dir.join(format!("{}-{}.key", self.kind, self.id))
     }
 
+    /// Whether it is the one in use.
+    pub(crate) fn is_current(&self) -> bool {
+        self.activated_at.is_some() && self.retired_at.is_none()
+    }
+
+    /// The key without its secret.
+    pub(crate) fn describe(&self) -> KeyDescription {
+        KeyDescription {
+            kind: self.kind.code(),
+            id: self.id,
+            created_at: self.created_at,
+            activated_at: self.activated_at,
+            retired_at: self.retired_at,
+            trusted_until: self.trusted_until,
+            public: self.public.clone(),
+        }
+    }
+
     /// Everything about it that is no secret; sealing binds it to the key.
     fn label(&self) -> Result<Vec<u8>, KeyringError> {
-        let label = ("tidegate key", FORMAT, self.kind.code(), self.id, self.created_at, self.retired_at, &self.public);
+        let times = (self.created_at, self.activated_at, self.retired_at, self.trusted_until);
+        let label = ("tidegate key", FORMAT, self.kind.code(), self.id, times, &self.public);
         serde_json::to_vec(&label).map_err(|_| KeyringError::Crypto("describe a key"))
     }
 
@@ -79,7 +104,9 @@ impl HeldKey {
             kind: self.kind.code().to_owned(),
             id: self.id,
             created_at: self.created_at,
+            activated_at: self.activated_at,
             retired_at: self.retired_at,
+            trusted_until: self.trusted_until,
             public: self.public.clone(),
             sealed,
         };
@@ -106,7 +133,9 @@ impl HeldKey {
             kind,
             id: file.id,
             created_at: file.created_at,
+            activated_at: file.activated_at,
             retired_at: file.retired_at,
+            trusted_until: file.trusted_until,
             public: file.public,
             material: Secret::new(Vec::new()),
         };

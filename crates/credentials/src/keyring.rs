@@ -71,7 +71,7 @@ impl KeyKind {
     }
 
     /// Whether a retired key of this kind can be thrown away and nothing that is kept becomes unreadable or unprovable.
-    const fn can_be_forgotten(self) -> bool {
+    pub(crate) const fn can_be_forgotten(self) -> bool {
         matches!(self, Self::LoginCa | Self::TargetCa | Self::SshHost)
     }
 }
@@ -99,10 +99,14 @@ pub struct KeyDescription {
     pub kind: &'static str,
     /// `key_…`.
     pub id: KeyId,
-    /// Since when.
+    /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it is used; `None`: it is announced, so that others learn it before.
+    pub activated_at: Option<Timestamp>,
     /// Since when another is used in its place.
     pub retired_at: Option<Timestamp>,
+    /// Until when a retired target CA is still to be trusted by targets.
+    pub trusted_until: Option<Timestamp>,
     /// The half that may be known: OpenSSH format, an age recipient, or hex of an Ed25519 key; `None` for symmetric keys.
     pub public: Option<String>,
 }
@@ -139,9 +143,10 @@ impl Stream {
 /// All keys, open.
 #[derive(Debug)]
 pub struct Keyring {
-    dir: PathBuf,
-    sealing: SealingKey,
-    keys: Vec<HeldKey>,
+    pub(crate) dir: PathBuf,
+    pub(crate) source: SealingSource,
+    pub(crate) sealing: SealingKey,
+    pub(crate) keys: Vec<HeldKey>,
 }
 
 /// Which kinds were complete once, so that a missing one is noticed.
@@ -156,7 +161,8 @@ const INVENTORY: &str = "keyring.json";
 impl Keyring {
     /// Opens the keys in a directory; makes what a first start needs, the sealing key's file included.
     ///
-    /// Settles what a crash in [`Self::rotate`] or [`Self::rotate_sealing`] left half done.
+    /// Settles what a crash in [`Self::activate`] or [`Self::activate_sealing`] left half done. A key that was prepared and not
+    /// activated stays as it is: whoever keeps the log knows whether its rotation was entered.
     ///
     /// # Errors
     /// When a file or the directory is open to others, altered, missing, or sealed by another sealing key.
@@ -174,7 +180,7 @@ impl Keyring {
             }
             (None, _) => return Err(KeyringError::NoSealingKey(source.to_string(), dir.to_owned())),
         };
-        let mut ring = Self { dir: dir.to_owned(), sealing, keys: Vec::with_capacity(paths.len()) };
+        let mut ring = Self { dir: dir.to_owned(), source: source.clone(), sealing, keys: Vec::with_capacity(paths.len()) };
         for path in paths {
             let read = HeldKey::read(&path, &ring.sealing)?;
             if read.has_other_copies {
@@ -191,10 +197,10 @@ impl Keyring {
     fn settle(&mut self) -> Result<(), KeyringError> {
         self.keys.sort_by_key(|key| (key.kind, key.created_at, key.id));
         for kind in KeyKind::ALL {
-            let newest = self.keys.iter().rev().find(|k| k.kind == kind && k.retired_at.is_none()).map(|k| (k.id, k.created_at));
+            let newest = self.keys.iter().rev().find(|k| k.kind == kind && k.is_current()).map(|k| (k.id, k.activated_at));
             let Some((newest, since)) = newest else { continue };
-            for key in self.keys.iter_mut().filter(|k| k.kind == kind && k.retired_at.is_none() && k.id != newest) {
-                key.retired_at = Some(since);
+            for key in self.keys.iter_mut().filter(|k| k.kind == kind && k.is_current() && k.id != newest) {
+                key.retired_at = since;
                 key.write(&self.dir, &[&self.sealing])?;
             }
         }
@@ -222,73 +228,6 @@ impl Keyring {
         Ok(())
     }
 
-    /// Puts a new key in the place of the current one of a kind. The old one is kept for what it signed or sealed.
-    ///
-    /// # Errors
-    /// When the new key can't be made or written; then the old one stays.
-    pub fn rotate(&mut self, kind: KeyKind, now: Timestamp) -> Result<Rotated, KeyringError> {
-        let _lock = files::lock(&self.dir)?;
-        let (dir, sealing) = (&self.dir, &self.sealing);
-        let current = self.keys.iter_mut().find(|key| key.kind == kind && key.retired_at.is_none());
-        let current = current.ok_or_else(|| KeyringError::Missing(kind, dir.clone()))?;
-        let old = current.id;
-        let key = make(kind, now)?;
-        let new = key.id;
-        // The new one first: a crash in between leaves two, and `settle` retires the older.
-        key.write(dir, &[sealing])?;
-        current.retired_at = Some(key.created_at);
-        if let Err(error) = current.write(dir, &[sealing]) {
-            current.retired_at = None;
-            let path = key.path(dir);
-            std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?;
-            return Err(error);
-        }
-        self.keys.push(key);
-        Ok(Rotated { kind, old, new })
-    }
-
-    /// Throws a retired CA or host key away: what it signed is not trusted any more.
-    ///
-    /// # Errors
-    /// When it is current, or of a kind that is needed to read or prove what is kept.
-    pub fn forget(&mut self, id: KeyId) -> Result<(), KeyringError> {
-        let at = self.keys.iter().position(|key| key.id == id).ok_or(KeyringError::NoSuchKey(id))?;
-        if self.keys[at].retired_at.is_none() || !self.keys[at].kind.can_be_forgotten() {
-            return Err(KeyringError::Needed(id));
-        }
-        let _lock = files::lock(&self.dir)?;
-        let path = self.keys[at].path(&self.dir);
-        std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?;
-        files::sync_parent(&path)?;
-        self.keys.remove(at);
-        Ok(())
-    }
-
-    /// Seals every key with another sealing key.
-    ///
-    /// First each file holds its key under both; then `hand_over` puts the new sealing key where the gate finds it at its
-    /// next start (for a file: [`SealingKey::replace_file`]); then the copies under the old one go. Whenever it breaks off,
-    /// whichever of the two is found opens everything.
-    ///
-    /// # Errors
-    /// When a file can't be written, or what `hand_over` says.
-    pub fn rotate_sealing(
-        &mut self,
-        new: SealingKey,
-        hand_over: impl FnOnce(&SealingKey) -> Result<(), KeyringError>,
-    ) -> Result<(), KeyringError> {
-        let _lock = files::lock(&self.dir)?;
-        for key in &self.keys {
-            key.write(&self.dir, &[&self.sealing, &new])?;
-        }
-        hand_over(&new)?;
-        self.sealing = new;
-        for key in &self.keys {
-            key.write(&self.dir, &[&self.sealing])?;
-        }
-        Ok(())
-    }
-
     /// Which sealing key is in use: 16 hex digits that reveal nothing of it.
     #[must_use]
     pub fn sealing_id(&self) -> &str {
@@ -300,23 +239,15 @@ impl Keyring {
     pub fn describe(&self) -> Vec<KeyDescription> {
         let mut all: Vec<&HeldKey> = self.keys.iter().collect();
         all.sort_by_key(|key| (key.kind, key.created_at, key.id));
-        all.into_iter()
-            .map(|key| KeyDescription {
-                kind: key.kind.code(),
-                id: key.id,
-                created_at: key.created_at,
-                retired_at: key.retired_at,
-                public: key.public.clone(),
-            })
-            .collect()
+        all.into_iter().map(HeldKey::describe).collect()
     }
 
     /// The key of a kind that is in use.
     pub(crate) fn current(&self, kind: KeyKind) -> Result<&HeldKey, KeyringError> {
-        self.all(kind).find(|key| key.retired_at.is_none()).ok_or_else(|| KeyringError::Missing(kind, self.dir.clone()))
+        self.all(kind).find(|key| key.is_current()).ok_or_else(|| KeyringError::Missing(kind, self.dir.clone()))
     }
 
-    /// Every key of a kind, the retired ones included.
+    /// Every key of a kind, the announced and the retired ones included.
     pub(crate) fn all(&self, kind: KeyKind) -> impl Iterator<Item = &HeldKey> {
         self.keys.iter().filter(move |key| key.kind == kind)
     }
@@ -333,10 +264,13 @@ impl Keyring {
         self.ssh_private(KeyKind::LoginCa)
     }
 
-    /// Every login CA with the time it was retired, for `identity::login_ca::TrustedCa`.
+    /// Every login CA that was ever used, with the time it was retired, for `identity::login_ca::TrustedCa`.
     #[must_use]
     pub fn login_cas(&self) -> Vec<(PublicKey, Option<Timestamp>)> {
-        self.publics(KeyKind::LoginCa)
+        self.all(KeyKind::LoginCa)
+            .filter(|key| key.activated_at.is_some())
+            .filter_map(|key| Some((PublicKey::from_openssh(key.public.as_deref()?).ok()?, key.retired_at)))
+            .collect()
     }
 
     /// The target CA's key in use, for [`crate::target_ca::TargetCa::new`].
@@ -347,10 +281,16 @@ impl Keyring {
         self.ssh_private(KeyKind::TargetCa)
     }
 
-    /// Every target CA with the time it was retired: targets trust all of them until everybody has the new one.
+    /// Every target CA that targets have to trust at a time: the one in use first, then one that is announced, then those whose
+    /// time is not over yet.
     #[must_use]
-    pub fn target_cas(&self) -> Vec<(PublicKey, Option<Timestamp>)> {
-        self.publics(KeyKind::TargetCa)
+    pub fn target_cas(&self, now: Timestamp) -> Vec<KeyDescription> {
+        let mut trusted: Vec<&HeldKey> = self
+            .all(KeyKind::TargetCa)
+            .filter(|key| key.retired_at.is_none() || key.trusted_until.is_some_and(|until| until > now))
+            .collect();
+        trusted.sort_by_key(|key| (key.retired_at.is_some(), key.activated_at.is_none(), key.created_at));
+        trusted.into_iter().map(HeldKey::describe).collect()
     }
 
     /// The gate's own SSH host key.
@@ -359,10 +299,6 @@ impl Keyring {
     /// When it is missing.
     pub fn ssh_host(&self) -> Result<PrivateKey, KeyringError> {
         self.ssh_private(KeyKind::SshHost)
-    }
-
-    fn publics(&self, kind: KeyKind) -> Vec<(PublicKey, Option<Timestamp>)> {
-        self.all(kind).filter_map(|key| Some((PublicKey::from_openssh(key.public.as_deref()?).ok()?, key.retired_at))).collect()
     }
 
     /// The Ed25519 seed (RFC 8032) that signs the audit log's checkpoints now.
@@ -377,7 +313,9 @@ impl Keyring {
     /// Every Ed25519 public key that has signed checkpoints, oldest first.
     #[must_use]
     pub fn audit_publics(&self) -> Vec<(KeyId, [u8; 32])> {
-        self.all(KeyKind::Audit)
+        let mut keys: Vec<&HeldKey> = self.all(KeyKind::Audit).filter(|key| key.activated_at.is_some()).collect();
+        keys.sort_by_key(|key| (key.created_at, key.id));
+        keys.into_iter()
             .filter_map(|key| {
                 let mut bytes = [0u8; 32];
                 hex::decode_to_slice(key.public.as_deref()?, &mut bytes).ok()?;
@@ -405,13 +343,13 @@ impl Keyring {
     }
 }
 
-fn seed(key: &HeldKey) -> Result<Secret<[u8; KEY_LENGTH]>, KeyringError> {
+pub(crate) fn seed(key: &HeldKey) -> Result<Secret<[u8; KEY_LENGTH]>, KeyringError> {
     let bytes = key.material.expose().as_slice().try_into().map_err(|_| KeyringError::Crypto("read a key"))?;
     Ok(Secret::new(bytes))
 }
 
-/// Makes a key of a kind.
-fn make(kind: KeyKind, now: Timestamp) -> Result<HeldKey, KeyringError> {
+/// Makes a key of a kind, in use at once.
+pub(crate) fn make(kind: KeyKind, now: Timestamp) -> Result<HeldKey, KeyringError> {
     let (material, public) = match kind {
         KeyKind::LoginCa | KeyKind::TargetCa | KeyKind::SshHost => {
             let seed = sealing::random()?;
@@ -430,7 +368,17 @@ fn make(kind: KeyKind, now: Timestamp) -> Result<HeldKey, KeyringError> {
         }
         KeyKind::RowDigest | KeyKind::Secrets => (sealing::random()?.expose().to_vec(), None),
     };
-    Ok(HeldKey { kind, id: KeyId::generate(now), created_at: micros(now), retired_at: None, public, material: Secret::new(material) })
+    let now = micros(now);
+    Ok(HeldKey {
+        kind,
+        id: KeyId::generate(now),
+        created_at: now,
+        activated_at: Some(now),
+        retired_at: None,
+        trusted_until: None,
+        public,
+        material: Secret::new(material),
+    })
 }
 
 /// The files of keys; what a crash left unfinished is removed.

@@ -9,6 +9,7 @@ mod files;
 mod key_file;
 pub mod keyring;
 pub mod login;
+pub mod rotation;
 pub mod sealing;
 pub mod secrets;
 pub mod target_ca;

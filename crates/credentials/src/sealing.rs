@@ -112,14 +112,6 @@ impl SealingKey {
         files::sync_parent(path)
     }
 
-    /// Puts it in the place of another one, whole or not at all.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn replace_file(&self, path: &Path) -> Result<(), KeyringError> {
-        files::replace(path, &self.text())
-    }
-
     fn text(&self) -> Zeroizing<Vec<u8>> {
         let mut text = Zeroizing::new(vec![0u8; 2 * KEY_LENGTH + 1]);
         if let Some((digits, end)) = text.split_at_mut_checked(2 * KEY_LENGTH)

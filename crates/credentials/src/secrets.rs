@@ -111,21 +111,26 @@ impl Keyring {
         Ok(Secret::new(text.to_owned()))
     }
 
-    /// The keyed digest (HMAC-SHA-256, hex) of a row that is not in the log itself, by which the log notices when it changes.
+    /// The keyed digest of a row that is not in the log itself, by which the log notices when it changes: `key_….` and the
+    /// HMAC-SHA-256 in hex.
     ///
     /// Keyed, so that whoever reads the log can't try out what the row may hold.
     ///
     /// # Errors
     /// When the keyring has lost its key for this.
     pub fn row_digest(&self, row: &[u8]) -> Result<String, KeyringError> {
-        Ok(digest(self.current(KeyKind::RowDigest)?.material.expose(), row))
+        let key = self.current(KeyKind::RowDigest)?;
+        Ok(format!("{}.{}", key.id, digest(key.material.expose(), row)))
     }
 
-    /// Whether a digest in the log is of this row, under the present key or one before it.
+    /// Whether a digest in the log is of this row, under the key that it names: the present one or one before it.
     #[must_use]
     pub fn is_row_digest(&self, row: &[u8], logged: &str) -> bool {
-        let Ok(tag) = hex::decode(logged) else { return false };
-        self.all(KeyKind::RowDigest).any(|key| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.material.expose()), row, &tag).is_ok())
+        let Some((id, tag)) = logged.split_once('.') else { return false };
+        let (Ok(id), Ok(tag)) = (id.parse::<KeyId>(), hex::decode(tag)) else { return false };
+        self.all(KeyKind::RowDigest)
+            .filter(|key| key.id == id)
+            .any(|key| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.material.expose()), row, &tag).is_ok())
     }
 }
 

@@ -7,6 +7,7 @@
 //! manifest.json       what was exported: entries, parts and their SHA-256
 //! manifest.note       the gate's signature over the manifest, as a C2SP note
 //! checkpoint          the signed checkpoint that the proofs lead to
+//! succession.jsonl    which key signs after which, if one was ever replaced
 //! entries.jsonl       the leaves, byte by byte, one to a line
 //! proofs.jsonl        for each, its audit path
 //! texts.jsonl         side texts that were not erased

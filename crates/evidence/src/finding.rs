@@ -101,6 +101,13 @@ pub enum Finding {
         /// The line, counted from 1.
         line: u64,
     },
+    /// A line that says which key signs after which does not hold.
+    SuccessionBroken {
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A checkpoint from elsewhere commits to more entries than this copy has.
     Truncated {
         /// Where that checkpoint came from.
@@ -204,6 +211,7 @@ impl Finding {
             Self::TextAltered { .. } => "text_altered",
             Self::TextUnbound { .. } => "text_unbound",
             Self::TextUnreadable { .. } => "text_unreadable",
+            Self::SuccessionBroken { .. } => "succession_broken",
             Self::Truncated { .. } => "truncated",
             Self::Forked { .. } => "forked",
             Self::ChunkAltered { .. } => "chunk_altered",
@@ -310,6 +318,9 @@ impl fmt::Display for Finding {
             }
             Self::TextUnbound { entry } => write!(f, "there are texts for `{entry}`, but no such entry"),
             Self::TextUnreadable { line } => write!(f, "line {line} of the side records cannot be read"),
+            Self::SuccessionBroken { line, reason } => {
+                write!(f, "line {line} of the succession of keys does not hold: {reason}")
+            }
             Self::Truncated { source, committed, here } => write!(
                 f,
                 "the checkpoint from {source} commits to {committed} entries and this copy has {here}: \

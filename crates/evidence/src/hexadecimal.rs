@@ -24,6 +24,20 @@ pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(d: D) -> Re
     decode(&text).ok_or_else(|| de::Error::custom(format!("not {N} bytes in lower-case hexadecimal")))
 }
 
+/// For `#[serde(with = …)]` on an `Option<Vec<[u8; N]>>` that is left out when it is `None`.
+pub(crate) mod maybe_list {
+    use serde::{Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<const N: usize, S: Serializer>(list: &Option<Vec<[u8; N]>>, s: S) -> Result<S::Ok, S::Error> {
+        super::list::serialize(list.as_deref().unwrap_or_default(), s)
+    }
+
+    pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<[u8; N]>>, D::Error> {
+        super::list::deserialize(d).map(Some)
+    }
+}
+
 /// For `#[serde(with = …)]` on a `Vec<[u8; N]>`.
 pub(crate) mod list {
     use serde::{Deserialize, Deserializer, Serializer, de};

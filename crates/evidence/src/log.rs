@@ -11,6 +11,7 @@ pub mod checkpoint;
 
 pub mod leaves;
 pub mod publication;
+pub mod succession;
 pub mod texts;
 pub mod tiles;
 pub mod tree;
@@ -18,6 +19,7 @@ pub mod verify;
 pub mod writer;
 
 pub use checkpoint::{CheckpointKey, CheckpointVerifier, SignedCheckpoint};
+pub use succession::{Handover, Succession};
 
 pub use tree::Hash;
 pub use verify::{LogReport, OtherCheckpoint, verify};

@@ -58,6 +58,10 @@ nouns! {
     Audit = "audit",
     /// Evidence: export for periods and people.
     Evidence = "evidence",
+    /// Free and personal texts of entries: erase.
+    Text = "text",
+    /// Recordings: destroy.
+    Recording = "recording",
     /// The gate's own keys: rotate, retire.
     Keys = "keys",
     /// Nodes of the gate: see, drain.

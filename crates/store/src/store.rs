@@ -157,6 +157,8 @@ impl Store {
             // be spilled.
             .pragma("wal_autocheckpoint", "4000")
             .pragma("cache_size", "-32768")
+            // What is erased is overwritten, not only let go.
+            .pragma("secure_delete", "on")
             .disable_statement_logging();
         private(path)?;
         let mut connection = file.connect().await.map_err(failed)?;
@@ -229,6 +231,11 @@ impl Store {
             Err(CommitError::Unavailable(error)) => Err(error),
             Err(other) => Err(StoreError::said(commit::ACT, other.to_string())),
         }
+    }
+
+    /// Whether it is a PostgreSQL server.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::Postgres { .. })
     }
 
     /// Rows of an answer, as columns.

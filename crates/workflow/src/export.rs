@@ -79,6 +79,9 @@ impl Gate {
             return Err(Refusal::because(Reason::NotFound, format!("nothing is logged about {selection}")));
         }
         let export = self.assemble(&selection, &entries, &sessions, &along).await?;
+        // The key that signed the newest checkpoint signs the file too.
+        let signing = self.rotating.read().await;
+        self.checkpoint().await?;
         let key = self.checkpoint_key()?;
         let audit = self.settings.data_dir.join("audit");
         let now = self.now();
@@ -86,6 +89,7 @@ impl Gate {
             .await
             .map_err(|_| Refusal::of(Reason::Internal))?
             .map_err(|error| Refusal::because(Reason::Internal, error.to_string()))?;
+        drop(signing);
         let event = Event::EvidenceExported { sessions: chosen.into_iter().take(500).collect(), digest: hex::encode(written.sha256) };
         self.commit(Change::new(self.draft(caller, event).text("selection", Some(selection.to_string())))).await.map_err(refused)?;
         Ok(written)

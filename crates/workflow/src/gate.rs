@@ -90,6 +90,10 @@ pub struct Gate {
     pub(crate) news: broadcast::Sender<Arc<Entry>>,
     /// Wakes the sequencer.
     pub(crate) appended: Notify,
+    /// Held shared by whoever signs with the audit key for longer than a moment, alone while keys of the gate are replaced.
+    pub(crate) rotating: tokio::sync::RwLock<()>,
+    /// Why entries do not reach the signed log just now.
+    pub(crate) log_trouble: Mutex<Option<String>>,
     /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
     pub(crate) redeciding: tokio::sync::Mutex<()>,
 }
@@ -141,6 +145,8 @@ impl Gate {
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
             appended: Notify::new(),
+            rotating: tokio::sync::RwLock::new(()),
+            log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
         }))
     }

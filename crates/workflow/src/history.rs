@@ -107,7 +107,7 @@ impl Gate {
     /// If the store can't be read.
     pub async fn replay(&self) -> Result<store::Replay, Refusal> {
         // The keyring's lock is not held across the read; rotation keeps old keys for verifying.
-        self.store.replay(|row| self.row_digest(row).unwrap_or_default()).await.map_err(unavailable)
+        self.store.replay(|row, logged| self.keyring().is_row_digest(row, logged)).await.map_err(unavailable)
     }
 
     /// Who was on a resource between two times.

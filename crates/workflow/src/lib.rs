@@ -27,6 +27,7 @@ pub mod sweep;
 pub mod erase;
 pub mod export;
 pub mod history;
+pub mod search;
 pub mod keys;
 
 pub mod authorize;

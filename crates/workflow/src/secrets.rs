@@ -1,6 +1,4 @@
-//! What opens targets: sealed secrets, the credentials of a session, and the gate's own keys.
-
-use std::sync::PoisonError;
+//! What opens targets: sealed secrets and the credentials of a session.
 
 use access::event::Event;
 use access::names::{ResourceName, SecretName};
@@ -9,7 +7,6 @@ use access::rights::Rights;
 use access::secret::Secret;
 use access::session::{DatabaseCredential, Dial, PostgresDial, SessionFacts, SshDial};
 use access::verdict::HostKeyRule;
-use credentials::keyring::{KeyKind, Rotated};
 use credentials::secrets::ssh_credential;
 use credentials::target_ca::{Extensions, TargetCa};
 use policy::{Act, Credential, Noun, Object, Resource};
@@ -54,11 +51,7 @@ impl Gate {
         };
         let credential = match &resource.credential {
             Credential::TargetCa => {
-                let extensions = Extensions {
-                    pty: rights.pty,
-                    port_forwarding: rights.forwards(),
-                    agent_forwarding: rights.agent_forward,
-                };
+                let extensions = Extensions { pty: rights.pty, port_forwarding: rights.forwards(), agent_forwarding: rights.agent_forward };
                 let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;
                 ca.permit_credential(facts.session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
             }
@@ -133,23 +126,6 @@ impl Gate {
         let row = store::HostKeyRow { resource: resource.clone(), public_key, fingerprint: fingerprint.clone(), learned_at: self.now() };
         let event = Event::HostKeyLearned { resource: resource.clone(), fingerprint };
         self.commit(Change::new(self.own_draft(event)).learn_host_key(&row)).await.is_ok()
-    }
-
-    /// Replaces one of the gate's keys; the old one still verifies what it signed.
-    ///
-    /// # Errors
-    /// If the caller may not, or the new key can't be written.
-    pub async fn rotate_key(&self, caller: &Caller, kind: KeyKind) -> Result<Rotated, Refusal> {
-        self.authorize(caller, Act::Administer(Noun::Keys), &Object::Nothing).await?;
-        if matches!(kind, KeyKind::Audit | KeyKind::RowDigest) {
-            let why = format!("`{kind}` cannot be rotated yet: what it signed would no longer be checked against it");
-            return Err(Refusal::because(Reason::Invalid, why));
-        }
-        let now = self.now();
-        let rotated = self.keyring.write().unwrap_or_else(PoisonError::into_inner).rotate(kind, now).map_err(key_trouble)?;
-        let event = Event::KeysRotated { key: kind.to_string(), old: rotated.old.to_string(), new: rotated.new.to_string() };
-        self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
-        Ok(rotated)
     }
 }
 

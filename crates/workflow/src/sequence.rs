@@ -20,6 +20,8 @@ const WITHIN: Duration = Duration::from_millis(200);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// How often the progress of recordings is entered.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How long it waits after a failure before it tries again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How many entries one batch takes.
 const BATCH: u32 = 2_000;
 
@@ -33,7 +35,7 @@ impl Sequencer {
         Self(Arc::new(Mutex::new(writer)))
     }
 
-    async fn with<T: Send + 'static>(&self, f: impl FnOnce(&mut LogWriter) -> T + Send + 'static) -> Result<T, Refusal> {
+    pub(crate) async fn with<T: Send + 'static>(&self, f: impl FnOnce(&mut LogWriter) -> T + Send + 'static) -> Result<T, Refusal> {
         let writer = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || f(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)))
             .await
@@ -60,30 +62,83 @@ impl Gate {
                 told = tokio::time::Instant::now();
                 self.enter_progress().await;
             }
-            match self.sequence().await {
-                Ok(_) => {}
-                Err(refusal) => tracing::error!(%refusal, "entries wait for their place in the log"),
-            }
-            if stopping || signed.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY) {
+            let mut done = self.sequence().await.map(drop);
+            // After a failure a checkpoint is tried with each batch, so that what was missed is made up for at once.
+            let due = self.log_trouble().is_some() || signed.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
+            if done.is_ok() && (stopping || due) {
                 signed = Some(tokio::time::Instant::now());
-                if let Err(refusal) = self.checkpoint().await {
-                    tracing::error!(%refusal, "no checkpoint could be signed");
-                }
+                done = self.checkpoint().await.map(drop);
             }
+            self.note_log_trouble(done.err());
             if stopping {
                 return;
+            }
+            if self.log_trouble().is_some() {
+                tokio::time::sleep(AGAIN_AFTER).await;
             }
         }
     }
 
-    /// Whether the log on disk is no longer than the store: a store that was rolled back is noticed here.
+    /// Why entries are not reaching the signed and published log just now; `None`: they are.
+    #[must_use]
+    pub fn log_trouble(&self) -> Option<String> {
+        self.log_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says when trouble begins, changes and ends, and not each time in between.
+    fn note_log_trouble(&self, trouble: Option<Refusal>) {
+        let now = trouble.map(|refusal| refusal.detail.clone().unwrap_or_else(|| refusal.to_string()));
+        let mut known = self.log_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*known, &now) {
+            (before, Some(why)) if before.as_ref() != Some(why) => {
+                tracing::error!(%why, "entries are kept, but do not reach the signed log; it is tried again until they do");
+            }
+            (Some(_), None) => tracing::warn!("entries reach the signed log again"),
+            _ => {}
+        }
+        *known = now;
+    }
+
+    /// Whether the store continues what the log on disk, and the newest checkpoint published outside, have promised: a store
+    /// that was rolled back or exchanged is noticed here, even if the log's directory was rolled back with it.
     ///
     /// # Errors
-    /// If it is longer.
+    /// If it does not, with what to do.
     pub(crate) async fn refuse_rolled_back_store(&self) -> Result<(), Refusal> {
         while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
         let count = self.store.sequenced().await.map_err(unavailable)?;
-        self.sequencer.with(move |writer| writer.missing(count)).await?.map(drop).map_err(log_trouble)
+        self.sequencer.with(move |writer| writer.missing(count)).await?.map(drop).map_err(log_trouble)?;
+        let path = self.settings.checkpoints.clone();
+        let promised = self.sequencer.with(move |writer| publication::newest(&path, writer.keys())).await?;
+        let shown = self.settings.checkpoints.display();
+        let promised = promised.map_err(|error| {
+            let why = format!(
+                "the checkpoints published at `{shown}` cannot be used: {error}; put this log's file back, or, if it belongs to another \
+                 gate, name another `checkpoints` under `[audit]`"
+            );
+            Refusal::because(Reason::Internal, why)
+        })?;
+        let Some(promised) = promised else { return Ok(()) };
+        let (size, root) = (promised.size(), promised.root());
+        let signed = promised.at().map(|at| format!(" (signed {at})")).unwrap_or_default();
+        if size > count {
+            let why = format!(
+                "the store has {count} entries, and the newest checkpoint published at `{shown}` commits to {size}{signed}: the store was \
+                 rolled back; restore a newer copy of the store and of `audit/`. If there is none, what lies between is lost: keep that \
+                 file for the auditors, and name another `checkpoints` under `[audit]` to go on"
+            );
+            return Err(Refusal::because(Reason::Internal, why));
+        }
+        self.sequence().await?;
+        let here = self.sequencer.with(move |writer| writer.root_at(size)).await?.map_err(log_trouble)?;
+        if here != root {
+            let why = format!(
+                "the first {size} entries of the store are not those that the checkpoint published at `{shown}`{signed} commits to: the store \
+                 was exchanged or rewritten; find out by whom (`tidegate audit verify`), and restore the store and `audit/` from the same moment"
+            );
+            return Err(Refusal::because(Reason::Internal, why));
+        }
+        Ok(())
     }
 
     /// Carries every committed entry into the tree.
@@ -93,7 +148,8 @@ impl Gate {
     pub async fn sequence(&self) -> Result<u64, Refusal> {
         while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
         loop {
-            let size = self.sequencer.with(|writer| writer.size()).await?;
+            // Where a failed write left the tree half-way, it is taken up again at its newest checkpoint.
+            let size = self.sequencer.with(|writer| writer.recover().map(|()| writer.size())).await?.map_err(log_trouble)?;
             let batch = self.store.sequenced_from(size, BATCH).await.map_err(unavailable)?;
             if batch.is_empty() {
                 return Ok(size);
@@ -146,7 +202,13 @@ impl Gate {
     }
 }
 
-fn log_trouble(error: impl std::error::Error + 'static) -> Refusal {
-    tracing::error!(error = &error as &dyn std::error::Error, "the log directory cannot be written");
-    Refusal::because(Reason::Internal, error.to_string())
+/// What is wrong with the log's directory, its causes included.
+pub(crate) fn log_trouble(error: impl std::error::Error + 'static) -> Refusal {
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    Refusal::because(Reason::Internal, why)
 }

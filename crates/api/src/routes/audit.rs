@@ -57,7 +57,7 @@ async fn entries(
 async fn checkpoint(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<Json<Checkpoint>> {
     let path = state.gate.settings().data_dir.join("audit").join("checkpoint");
     let note = tokio::fs::read_to_string(&path).await.map_err(|_| Refused::not_found())?;
-    let verifier = state.facts.checkpoint_verifier.clone().unwrap_or_default();
+    let verifier = state.gate.public_keys().checkpoint_verifier.unwrap_or_default();
     Ok(Json(Checkpoint { note, verifier }))
 }
 

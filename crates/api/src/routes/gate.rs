@@ -22,7 +22,7 @@ pub(super) fn beside() -> OpenApiRouter<ApiState> {
 /// Says where the gate is and by which keys it is known.
 #[utoipa::path(get, path = "/gate", tag = "gate", security(()), responses((status = 200, body = GateFacts)))]
 async fn facts(State(state): State<ApiState>) -> Json<GateFacts> {
-    Json(GateFacts::clone(&state.facts))
+    Json(state.facts_now())
 }
 
 /// Says that the process answers.
@@ -36,9 +36,10 @@ async fn healthz() -> &'static str {
 async fn readyz(State(state): State<ApiState>) -> impl IntoResponse {
     let store = state.gate.store().is_empty().await.is_ok();
     let clock = !state.gate.clock_is_behind();
-    let ready = store && clock;
+    let log = state.gate.log_trouble().is_none();
+    let ready = store && clock && log;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, store, clock }))
+    (status, Json(Readiness { ready, store, clock, log }))
 }
 
 async fn document() -> impl IntoResponse {

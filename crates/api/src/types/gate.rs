@@ -1,7 +1,10 @@
 //! What everybody may know of the gate.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::schema;
 
 /// Public facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -14,10 +17,39 @@ pub struct GateFacts {
     pub ssh: Option<SshFacts>,
     /// The public key of the login CA, OpenSSH's format.
     pub login_ca: Option<String>,
-    /// The public key of the target CA, OpenSSH's format: for `TrustedUserCAKeys` on targets.
+    /// The public key of the target CA in use, OpenSSH's format.
     pub target_ca: Option<String>,
+    /// Every target CA that targets have to trust now: all of them go into the file of `TrustedUserCAKeys`.
+    #[serde(default)]
+    pub target_cas: Vec<TargetCaFacts>,
     /// The key that verifies checkpoints of the audit log, as C2SP signed notes write one.
     pub checkpoint_verifier: Option<String>,
+}
+
+/// A target CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TargetCaFacts {
+    /// Its id: `key_…`.
+    pub id: String,
+    /// OpenSSH's format, without comment.
+    pub public_key: String,
+    /// What it is now.
+    pub state: TargetCaState,
+    /// Until when targets have to trust one that was replaced.
+    #[schema(value_type = Option<schema::Time>)]
+    pub trusted_until: Option<Timestamp>,
+}
+
+/// What a target CA is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetCaState {
+    /// Sessions are opened with it.
+    InUse,
+    /// Sessions will be opened with it; targets should trust it already.
+    Announced,
+    /// Sessions were opened with it; targets need not trust it any more after `trusted_until`.
+    Replaced,
 }
 
 /// Where `ssh` connects to.
@@ -42,4 +74,7 @@ pub struct Readiness {
     pub store: bool,
     /// Whether the wall clock is not behind the log.
     pub clock: bool,
+    /// Whether entries reach the signed log, and its checkpoints the place they are published at.
+    #[serde(default)]
+    pub log: bool,
 }

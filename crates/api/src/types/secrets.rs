@@ -1,6 +1,7 @@
 //! Sealed secrets and the gate's own keys.
 
 use access::names::SecretName;
+use access::time::Span;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,11 +40,23 @@ impl std::fmt::Debug for SecretValue {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
-    /// Which: `login-ca`, `target-ca`, `sealing`, …
+    /// Which: `login_ca`, `target_ca`, `audit`, `ssh_host`, `recording_output`, `recording_input`, `row_digest`, `secrets`, `sealing`.
     pub kind: String,
 }
 
-/// A key that was replaced; the old one still verifies what it signed.
+/// Which announced key to put in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActivateKey {
+    /// Which: `target_ca`.
+    pub kind: String,
+    /// For how long targets go on trusting the old one; absent: seven days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Span>)]
+    pub keep: Option<Span>,
+}
+
+/// A key that was replaced, or is to be; the old one still verifies what it signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RotatedKey {
     /// Which.
@@ -52,4 +65,11 @@ pub struct RotatedKey {
     pub old: String,
     /// The new id.
     pub new: String,
+    /// The half of the new one that may be known.
+    pub public_key: Option<String>,
+    /// Whether the new one is used from now on; else it is announced, and waits to be activated.
+    pub in_use: bool,
+    /// Until when targets are to go on trusting the old one.
+    #[schema(value_type = Option<schema::Time>)]
+    pub trusted_until: Option<Timestamp>,
 }

@@ -14,6 +14,7 @@ use super::manifest::{EntryLine, Manifest, PartLine, ProofLine, RecordingLine, p
 use super::tar;
 use crate::log::checkpoint::{CheckpointError, CheckpointKey, LONGEST_CHECKPOINT, SignedCheckpoint};
 use crate::log::leaves;
+use crate::log::succession::Handover;
 use crate::log::texts::SideRecord;
 use crate::log::tiles::{LogDirectory, read_at_most};
 use crate::log::tree::{self, ProofError};
@@ -154,6 +155,7 @@ impl Export {
         let checkpoint = SignedCheckpoint::verify(&note, key.verifier())?;
 
         let mut packed = vec![pack(parts::CHECKPOINT, note)];
+        pack_succession(log, &checkpoint, &mut packed)?;
         let entries = self.pack_entries(log, &checkpoint, &mut packed)?;
         self.pack_texts(&mut packed)?;
         self.pack_policies(&mut packed)?;
@@ -274,6 +276,22 @@ impl Export {
         }
         Ok(lines)
     }
+}
+
+/// Each key handing over to the next, with the proof that the checkpoint continues what the old one signed last.
+fn pack_succession(log: &LogDirectory, checkpoint: &SignedCheckpoint, packed: &mut Vec<Packed>) -> Result<(), ExportError> {
+    let mut lines = Vec::new();
+    for line in log.succession_lines()?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let mut handover: Handover = serde_json::from_slice(line)?;
+        let last = SignedCheckpoint::claimed(handover.checkpoint.as_bytes())?;
+        handover.consistency = Some(tree::consistency_proof(log, last.size(), checkpoint.size())?);
+        serde_json::to_writer(&mut lines, &handover)?;
+        lines.push(b'\n');
+    }
+    if !lines.is_empty() {
+        packed.push(pack(parts::SUCCESSION, lines));
+    }
+    Ok(())
 }
 
 fn pack(name: &str, bytes: Vec<u8>) -> Packed {

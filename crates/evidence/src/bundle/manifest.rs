@@ -9,6 +9,7 @@ pub(crate) mod parts {
     pub(crate) const MANIFEST: &str = "manifest.json";
     pub(crate) const SIGNATURE: &str = "manifest.note";
     pub(crate) const CHECKPOINT: &str = "checkpoint";
+    pub(crate) const SUCCESSION: &str = crate::log::succession::FILE;
     pub(crate) const ENTRIES: &str = "entries.jsonl";
     pub(crate) const PROOFS: &str = "proofs.jsonl";
     pub(crate) const TEXTS: &str = "texts.jsonl";

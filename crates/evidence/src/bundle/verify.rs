@@ -16,10 +16,12 @@ use crate::finding::Finding;
 use crate::log::alignment::{Alignment, Expected, Present};
 use crate::log::checkpoint::{CheckpointVerifier, SignedCheckpoint};
 use crate::log::leaves;
+use crate::log::succession::{Handover, Succession};
 use crate::log::texts::{self, SideRecord};
 use crate::log::tree;
 use crate::printable;
-use crate::recording::{Anchor, DataKey, RecordingReader, ReleasedKeys, inspect};
+use crate::recording::header::KeyState;
+use crate::recording::{About, Anchor, DataKey, RecordingReader, ReleasedKeys, inspect};
 
 /// The longest part that is read into memory. Recordings are not.
 const LONGEST_PART: u64 = 1 << 30;
@@ -33,6 +35,8 @@ pub struct BundleReport {
     pub selection: String,
     /// When it was exported.
     pub exported: Option<Timestamp>,
+    /// The keys that signed the log one after another, the given one first.
+    pub keys: Vec<String>,
     /// How many entries the checkpoint commits to, and when it was signed.
     pub checkpoint: Option<(u64, Option<Timestamp>)>,
     /// How many entries the bundle has.
@@ -45,6 +49,8 @@ pub struct BundleReport {
     pub policies: Vec<String>,
     /// The recordings.
     pub recordings: Vec<RecordingSummary>,
+    /// Recordings that entries here name and that are not here: of a session that was still live, or whose file is gone.
+    pub recordings_absent: Vec<String>,
     /// Everything that is wrong; empty if the bundle is as it was exported.
     pub findings: Vec<Finding>,
 }
@@ -58,6 +64,8 @@ pub struct RecordingSummary {
     pub chunks: u64,
     /// Whether it was closed.
     pub closed: bool,
+    /// Whether its keys were destroyed, so that nobody reads it any more.
+    pub destroyed: bool,
     /// In how many places the audit log has its digest.
     pub anchors: u64,
     /// How many frames the released keys open; `None` if none was released.
@@ -82,21 +90,32 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         origin: key.origin().into(),
         selection: String::new(),
         exported: None,
+        keys: Vec::new(),
         checkpoint: None,
         entries: 0,
         texts_matching: 0,
         texts_absent: 0,
         policies: Vec::new(),
         recordings: Vec::new(),
+        recordings_absent: Vec::new(),
         findings: Vec::new(),
     };
-    let mut verification =
-        Verification { report, key, anchors: HashMap::new(), ended: HashSet::new(), recorded: HashMap::new(), mentioned: String::new() };
+    let mut verification = Verification {
+        report,
+        keys: Succession::of(key.clone()),
+        anchors: HashMap::new(),
+        ended: HashSet::new(),
+        recorded: HashMap::new(),
+        opened: BTreeMap::new(),
+        mentioned: String::new(),
+    };
+    verification.succession(&mut bundle, key)?;
     let manifest = verification.manifest(&mut bundle)?;
     verification.container(&bundle);
     if let Some(manifest) = manifest {
         verification.parts(&mut bundle, &manifest)?;
         let checkpoint = verification.checkpoint(&mut bundle)?;
+        verification.continues(&mut bundle, checkpoint.as_ref())?;
         let leaves = verification.entries(&mut bundle, &manifest)?;
         verification.proofs(&mut bundle, &manifest, checkpoint.as_ref())?;
         verification.texts(&mut bundle, &leaves)?;
@@ -162,24 +181,51 @@ impl<F: Read + Seek> Bundle<F> {
     }
 }
 
-struct Verification<'a> {
+struct Verification {
     report: BundleReport,
-    key: &'a CheckpointVerifier,
+    keys: Succession,
     /// What the log says about recordings.
     anchors: HashMap<String, Vec<Anchor>>,
     /// Recordings whose session the log says has ended: nothing of them may be missing.
     ended: HashSet<String>,
     /// Which recording a session has.
     recorded: HashMap<SessionId, String>,
+    /// What the log says of each recording's beginning.
+    opened: BTreeMap<String, About>,
     /// All leaves one after another: where digests of policies are looked for.
     mentioned: String,
 }
 
-impl Verification<'_> {
+impl Verification {
     fn altered(&mut self, member: &str, reason: impl Into<String>) {
         self.report
             .findings
             .push(Finding::MemberAltered { member: printable::start_of(member), reason: printable::start_of(&reason.into()) });
+    }
+
+    /// From the key that was given to the one that signed last.
+    fn succession<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, key: &CheckpointVerifier) -> io::Result<()> {
+        let lines = bundle.named(parts::SUCCESSION)?.unwrap_or_default();
+        let (keys, broken) = Succession::follow(key, &lines);
+        self.report.findings.extend(broken);
+        self.report.keys = keys.keys().map(ToString::to_string).collect();
+        self.keys = keys;
+        Ok(())
+    }
+
+    /// Whether the checkpoint continues what each key before signed last.
+    fn continues<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, checkpoint: Option<&SignedCheckpoint>) -> io::Result<()> {
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        let content = bundle.named(parts::SUCCESSION)?.unwrap_or_default();
+        let new = (checkpoint.size(), checkpoint.root());
+        for handover in lines(&content).filter_map(|line| serde_json::from_slice::<Handover>(line).ok()) {
+            let Some(last) = self.keys.last_checkpoints().find(|last| last.note() == handover.checkpoint.as_bytes()) else { continue };
+            let proof = handover.consistency.unwrap_or_default();
+            if !tree::proves_consistency(&proof, (last.size(), last.root()), new) {
+                self.report.findings.push(Finding::Forked { source: format!("`{}`", parts::SUCCESSION), size: last.size() });
+            }
+        }
+        Ok(())
     }
 
     /// The manifest, verified if that is possible; used even if not, to name what else is wrong.
@@ -190,7 +236,7 @@ impl Verification<'_> {
         };
         match bundle.named(parts::SIGNATURE)? {
             None => self.report.findings.push(Finding::MemberMissing { member: parts::SIGNATURE.into() }),
-            Some(note) => match self.key.text_of(&note) {
+            Some(note) => match self.keys.newest().text_of(&note) {
                 Ok(text) if text == signed_text(&bytes).as_bytes() => {}
                 Ok(_) => self.altered(parts::MANIFEST, "it is not the one that was signed"),
                 Err(reason) => self.altered(parts::SIGNATURE, reason.to_string()),
@@ -203,7 +249,7 @@ impl Verification<'_> {
                 return Ok(None);
             }
         };
-        if manifest.origin != self.key.origin() {
+        if manifest.origin != self.keys.newest().origin() {
             self.altered(parts::MANIFEST, "it speaks of another log than the key");
         }
         self.report.selection = printable::start_of(&manifest.selection);
@@ -261,7 +307,7 @@ impl Verification<'_> {
 
     fn checkpoint<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>) -> io::Result<Option<SignedCheckpoint>> {
         let note = bundle.named(parts::CHECKPOINT)?.unwrap_or_default();
-        match SignedCheckpoint::verify(&note, self.key) {
+        match self.keys.verify(&note) {
             Ok(checkpoint) => {
                 self.report.checkpoint = Some((checkpoint.size(), checkpoint.at()));
                 Ok(Some(checkpoint))
@@ -307,8 +353,22 @@ impl Verification<'_> {
                     self.anchor(progress.recording.to_string(), Some(progress.chunks), Some(&progress.digest));
                 }
             }
-            Event::SessionOpened { session, recording, .. } => {
-                self.recorded.insert(session, recording.to_string());
+            Event::SessionOpened { session, grant, person, resource, recording, recording_header, level, bundle, .. } => {
+                let recording = recording.to_string();
+                self.recorded.insert(session, recording.clone());
+                // The header's digest is where the chain starts: after no chunk at all.
+                self.anchor(recording.clone(), Some(0), recording_header.as_deref());
+                let about = About {
+                    recording: recording.clone(),
+                    session: session.to_string(),
+                    grant: grant.to_string(),
+                    person: person.to_string(),
+                    resource: resource.to_string(),
+                    bundle,
+                    started: entry.at,
+                    levels: vec![level.to_string()],
+                };
+                self.opened.insert(recording, about);
             }
             Event::SessionEnded { session, recording_chunks, recording_digest, .. } => {
                 let chunks = recording_chunks.and_then(|n| u64::try_from(n).ok());
@@ -413,7 +473,13 @@ impl Verification<'_> {
             anchors.retain(|anchor| ended || line.closed || anchor.chunks <= line.chunks);
             let known = anchors.len() as u64 - 1;
             let part = recording_part(&line.recording);
-            let Some(content) = bundle.stream(&part)? else { continue };
+            let Some(content) = bundle.stream(&part)? else {
+                // One that is listed as a part has been named as missing already.
+                if !manifest.parts.iter().any(|listed| listed.name == part) {
+                    self.report.findings.push(Finding::MemberMissing { member: printable::start_of(&part) });
+                }
+                continue;
+            };
             let inspection = match inspect(content, &anchors) {
                 Ok(inspection) => inspection,
                 Err(e) => {
@@ -423,6 +489,7 @@ impl Verification<'_> {
                 }
             };
             self.report.findings.extend(inspection.findings);
+            self.belongs(&line.recording, &inspection.about);
             let frames = match keys.get(&line.recording) {
                 Some(keys) => self.open(bundle, &part, keys)?,
                 None => None,
@@ -431,11 +498,54 @@ impl Verification<'_> {
                 recording: printable::name(&line.recording),
                 chunks: inspection.chunks,
                 closed: inspection.closing.is_some(),
+                destroyed: inspection.keys == KeyState::Destroyed,
                 anchors: known,
                 frames,
             });
         }
+        self.only_listed(bundle, manifest, &keys);
         Ok(())
+    }
+
+    /// Whether a recording's header speaks of what the log says it is of.
+    fn belongs(&mut self, recording: &str, about: &About) {
+        let reason = match self.opened.get(recording) {
+            None => Some("no entry here says that such a recording was begun".to_owned()),
+            Some(logged) => {
+                let fields = [
+                    ("recording", &about.recording, &logged.recording),
+                    ("session", &about.session, &logged.session),
+                    ("grant", &about.grant, &logged.grant),
+                    ("person", &about.person, &logged.person),
+                    ("resource", &about.resource, &logged.resource),
+                    ("bundle", &about.bundle, &logged.bundle),
+                ];
+                let wrong = fields.into_iter().find(|(_, header, log)| header != log).map(|(field, header, log)| {
+                    format!("it speaks of {field} `{}`, and the log of `{}`", printable::name(header), printable::name(log))
+                });
+                wrong.or_else(|| (about.levels != logged.levels).then(|| "it keeps another level than the log says".to_owned()))
+            }
+        };
+        if let Some(reason) = reason {
+            self.report.findings.push(Finding::RecordingHeader { recording: printable::name(recording), reason });
+        }
+    }
+
+    /// Recordings and keys that the manifest does not list, and recordings that entries name and that are not here.
+    fn only_listed<F>(&mut self, bundle: &Bundle<F>, manifest: &Manifest, keys: &BTreeMap<String, KeyLine>) {
+        let listed: HashSet<&str> = manifest.recordings.iter().map(|line| line.recording.as_str()).collect();
+        let recording_of = |name: &str| Some(name.strip_prefix("recordings/")?.strip_suffix(".tgr")?.to_owned());
+        for name in bundle.parts.iter().filter_map(|part| part.name.as_deref()).filter(|name| name.starts_with("recordings/")) {
+            if recording_of(name).is_none_or(|recording| !listed.contains(recording.as_str())) {
+                self.report.findings.push(Finding::MemberForeign { member: printable::start_of(name) });
+            }
+        }
+        let unknown: Vec<&String> = keys.keys().filter(|recording| !listed.contains(recording.as_str())).collect();
+        for recording in unknown {
+            self.altered(parts::KEYS, format!("it holds keys of `{}`, which was not exported", printable::name(recording)));
+        }
+        let absent = self.opened.keys().filter(|recording| !listed.contains(recording.as_str())).map(|r| printable::name(r)).collect();
+        self.report.recordings_absent = absent;
     }
 
     /// Opens every chunk with the released keys; how many frames there are.

@@ -48,6 +48,20 @@ pub enum CheckpointError {
         /// The log that was meant.
         wanted: String,
     },
+    /// The key that signed it did not sign for a log of that size.
+    #[error(
+        "it commits to {size} entries and is signed by the key that signed from {from}{} on: whoever holds a key that was \
+         replaced signed it, or the succession of keys was altered",
+        until.map(|until| format!(" to {until}")).unwrap_or_default()
+    )]
+    OutOfSpan {
+        /// How many entries it commits to.
+        size: u64,
+        /// The smallest log that the key signs.
+        from: u64,
+        /// The largest; `None`: it still signs.
+        until: Option<u64>,
+    },
     /// The signature is not of this key over this text.
     #[error("its signature does not verify under the key of `{0}`: it was altered, or another key signed it")]
     Signature(String),
@@ -149,6 +163,13 @@ impl CheckpointKey {
     }
 }
 
+/// The ids of the keys that signed a note, whoever they are.
+pub(crate) fn signers(note: &[u8]) -> Result<Vec<u32>, CheckpointError> {
+    Note::from_bytes(note).map_err(|_| CheckpointError::Malformed("it is not a signed note"))?;
+    let signatures = note.split(|b| *b == b'\n').rev().skip(1).take_while(|line| !line.is_empty());
+    Ok(signatures.filter_map(|line| signed_note::Signature::from_bytes(line).ok()).map(|s| s.id()).collect())
+}
+
 fn tagged(key: &[u8]) -> Vec<u8> {
     [&[ED25519_NOTE], key].concat()
 }
@@ -182,10 +203,27 @@ impl CheckpointVerifier {
         Ok(Self { encoded: encoded.into(), origin: checked.name().into(), id: checked.key_id(), public })
     }
 
+    /// The key for the log named `origin` out of an Ed25519 public key (RFC 8032).
+    ///
+    /// # Errors
+    /// When the name does not fit in a note, or the bytes are no such key.
+    pub fn from_public(origin: &str, public: &[u8; 32]) -> Result<Self, CheckpointError> {
+        if !signed_note::is_key_name_valid(origin) || origin.chars().any(char::is_control) {
+            return Err(CheckpointError::Origin(printable::name(origin)));
+        }
+        let public = tagged(public);
+        Self::parse(&format!("{origin}+{:08x}+{}", signed_note::key_id(origin, &public), BASE64_STANDARD.encode(public)))
+    }
+
     /// The log this key is for.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The key's id, as notes name it.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     /// The text of a note that this key signed.

@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::checkpoint::SignedCheckpoint;
+use super::succession::Succession;
 use super::tiles::read_at_most;
 
 const SEPARATOR: &str = "---\n";
@@ -63,6 +64,30 @@ fn ends_whole(file: &mut std::fs::File) -> io::Result<bool> {
 /// When the file cannot be read.
 pub fn published(path: &Path) -> io::Result<Vec<Vec<u8>>> {
     Ok(split(&read_at_most(path, LONGEST_FILE)?))
+}
+
+/// The newest checkpoint in the file that one of these keys signed; `None` if the file is not there or empty.
+///
+/// # Errors
+/// When the file cannot be read, or holds notes and none that holds.
+pub fn newest(path: &Path, keys: &Succession) -> io::Result<Option<SignedCheckpoint>> {
+    let notes = match published(path) {
+        Ok(notes) => notes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // They only grow, so the last whole one is the newest; a crash may have cut the very last short.
+    let mut refused = None;
+    for note in notes.iter().rev() {
+        match keys.verify(note) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(reason) => refused = refused.or(Some(reason)),
+        }
+    }
+    match refused {
+        None => Ok(None),
+        Some(reason) => Err(io::Error::other(format!("none of its checkpoints holds: {reason}"))),
+    }
 }
 
 /// The notes in the bytes of such a file, or the one note that the bytes are.

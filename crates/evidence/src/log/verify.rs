@@ -13,6 +13,7 @@ use super::alignment::{Alignment, Expected, Present};
 use super::checkpoint::{CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint};
 use super::leaves;
 use super::publication;
+use super::succession::{FILE as SUCCESSION, Succession};
 use super::texts::{self, SideRecord};
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path};
 use super::tree::{self, Edge, Hash, TILE_WIDTH, TileSource, leaf_hash, subtree_hash};
@@ -57,6 +58,8 @@ pub struct LogReport {
     pub size: u64,
     /// When the checkpoint was signed.
     pub signed: Option<Timestamp>,
+    /// The keys that signed one after another, the given one first.
+    pub keys: Vec<String>,
     /// Side texts that match what was logged.
     pub texts_matching: u64,
     /// Side texts that were logged and are no longer there.
@@ -84,14 +87,18 @@ pub fn verify(dir: &LogDirectory, key: &CheckpointVerifier, others: &[OtherCheck
         origin: key.origin().into(),
         size: 0,
         signed: None,
+        keys: Vec::new(),
         texts_matching: 0,
         texts_erased: 0,
         consulted: Vec::new(),
         not_consulted: Vec::new(),
         findings: Vec::new(),
     };
-    let mut history = consult(others, key, &mut report);
-    let Some(reference) = reference(dir, key, &history, &mut report) else { return report };
+    let (keys, broken) = dir.succession(key);
+    report.findings.extend(broken);
+    report.keys = keys.keys().map(ToString::to_string).collect();
+    let mut history = consult(others, &keys, &mut report);
+    let Some(reference) = reference(dir, &keys, &history, &mut report) else { return report };
     report.size = reference.size();
     report.signed = reference.at();
 
@@ -115,7 +122,7 @@ struct History {
     roots: HashMap<u64, Hash>,
 }
 
-fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut LogReport) -> History {
+fn consult(others: &[OtherCheckpoint], keys: &Succession, report: &mut LogReport) -> History {
     let mut checkpoints = Vec::new();
     for other in others {
         let source = printable::start_of(&other.source);
@@ -132,7 +139,7 @@ fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut Lo
             not("it holds no checkpoint".into());
         }
         for note in &notes {
-            match SignedCheckpoint::verify(note, key) {
+            match keys.verify(note) {
                 Ok(checkpoint) => checkpoints.push((source.clone(), checkpoint)),
                 Err(reason) => not(reason.to_string()),
             }
@@ -140,6 +147,8 @@ fn consult(others: &[OtherCheckpoint], key: &CheckpointVerifier, report: &mut Lo
     }
     checkpoints.sort_by_key(|(_, checkpoint)| checkpoint.size());
     report.consulted = checkpoints.iter().map(|(source, c)| Consulted { source: source.clone(), size: c.size(), at: c.at() }).collect();
+    // What the keys before said last is part of the copy itself: the log has to contain that too.
+    checkpoints.extend(keys.last_checkpoints().map(|checkpoint| (format!("`{SUCCESSION}`"), checkpoint.clone())));
     let sizes = checkpoints.iter().map(|(_, checkpoint)| checkpoint.size()).collect();
     History { checkpoints, sizes, roots: HashMap::new() }
 }
@@ -162,16 +171,16 @@ impl History {
 }
 
 /// The checkpoint to verify against: the log's own, or if that cannot be used the newest from elsewhere.
-fn reference(dir: &LogDirectory, key: &CheckpointVerifier, history: &History, report: &mut LogReport) -> Option<SignedCheckpoint> {
+fn reference(dir: &LogDirectory, keys: &Succession, history: &History, report: &mut LogReport) -> Option<SignedCheckpoint> {
     let reason = match read_at_most(&dir.path().join("checkpoint"), LONGEST_CHECKPOINT) {
-        Ok(note) => match SignedCheckpoint::verify(&note, key) {
+        Ok(note) => match keys.verify(&note) {
             Ok(checkpoint) => return Some(checkpoint),
             Err(reason) => reason.to_string(),
         },
         Err(e) => format!("it cannot be read: {e}"),
     };
     report.findings.push(Finding::CheckpointUnusable { reason });
-    history.checkpoints.last().map(|(_, checkpoint)| checkpoint.clone())
+    history.checkpoints.iter().max_by_key(|(_, checkpoint)| checkpoint.size()).map(|(_, checkpoint)| checkpoint.clone())
 }
 
 /// The leaves of one group of up to 256, as the copy has them.

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock, fsync, syncfs};
 
 use super::checkpoint::{CheckpointError, CheckpointKey, CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint};
 use super::leaves;
+use super::succession::{self, Handover, Succession};
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path, write_whole};
 use super::tree::{self, Edge, FullTile, Hash, ProofError, TILE_WIDTH, TileSource};
 
@@ -73,8 +74,22 @@ pub enum LogError {
     #[error(transparent)]
     TooLong(#[from] leaves::LeafTooLong),
     /// An earlier append failed half-way.
-    #[error("the log was left half-way by an earlier failure; open it again")]
+    #[error("the log was left half-way by an earlier failure; take it up again where its checkpoint stands")]
     Interrupted,
+    /// The keys that signed the log do not lead to the one that is to sign now.
+    #[error(
+        "the log in `{}` was signed by other keys than the gate has: {what}; restore `keys/` and `audit/` from the same moment",
+        dir.display()
+    )]
+    OtherKeys {
+        /// The log.
+        dir: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// The entry does not name the key that is to sign from now on.
+    #[error("entry {0} of the log does not name the new key, so nobody could follow from the old one to it")]
+    NotNamed(u64),
     /// The checkpoint could not be signed or read.
     #[error("cannot use the checkpoint")]
     Checkpoint(#[from] CheckpointError),
@@ -105,6 +120,7 @@ pub enum Fsync {
 pub struct LogWriter {
     dir: LogDirectory,
     key: CheckpointKey,
+    keys: Succession,
     sync: Fsync,
     edge: Edge,
     /// The leaves of the bundle at the edge, framed.
@@ -123,13 +139,36 @@ impl LogWriter {
     /// # Errors
     /// When the directory cannot be used, another process writes it, or what is on disk is not what its checkpoint says.
     pub fn open(dir: impl Into<PathBuf>, key: CheckpointKey, sync: Fsync) -> Result<Self, LogError> {
+        let first = key.verifier().clone();
+        Self::open_since(dir, &first, key, sync)
+    }
+
+    /// As [`Self::open`], for a log whose key may have been replaced: `first` signed it at its beginning, `key` signs now, and
+    /// `succession.jsonl` leads from the one to the other.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it does not.
+    pub fn open_since(
+        dir: impl Into<PathBuf>,
+        first: &CheckpointVerifier,
+        key: CheckpointKey,
+        sync: Fsync,
+    ) -> Result<Self, LogError> {
         let path: PathBuf = dir.into();
         fs::create_dir_all(&path).map_err(io_error("make", &path))?;
         let folder = File::open(&path).map_err(io_error("open", &path))?;
         flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|_| LogError::Locked(path.clone()))?;
 
         let dir = LogDirectory::new(&path);
-        let newest = dir.newest_checkpoint(key.verifier())?;
+        let (keys, broken) = dir.succession(first);
+        if let Some(broken) = broken.first() {
+            return Err(LogError::OtherKeys { dir: path, what: broken.to_string() });
+        }
+        // A key that is named already and not yet in use is one whose hand-over was interrupted: `hand_over` brings it to its end.
+        if !keys.keys().any(|known| known == key.verifier()) {
+            return Err(LogError::OtherKeys { dir: path, what: "nothing in it leads to the key that is to sign now".into() });
+        }
+        let newest = dir.newest_checkpoint(&keys)?;
         let (edge, bundle) = match &newest {
             Some(checkpoint) => restore_edge(&dir, checkpoint)?,
             // Only a log that was never signed may begin anew; tiles without a checkpoint are one whose checkpoint was taken away.
@@ -143,7 +182,7 @@ impl LogWriter {
         };
         discard_beyond(&dir, edge.size()).map_err(io_error("clean up", &path))?;
         let checkpointed = newest.map(|c| c.size());
-        Ok(Self { dir, key, sync, edge, bundle, checkpointed, folder, broken: false })
+        Ok(Self { dir, key, keys, sync, edge, bundle, checkpointed, folder, broken: false })
     }
 
     /// How many entries the log has.
@@ -162,6 +201,92 @@ impl LogWriter {
     #[must_use]
     pub fn key(&self) -> &CheckpointKey {
         &self.key
+    }
+
+    /// The keys that signed the log, one after another.
+    #[must_use]
+    pub fn keys(&self) -> &Succession {
+        &self.keys
+    }
+
+    /// Takes the log up again where its newest checkpoint stands, if an earlier append failed half-way; [`Self::size`] then says
+    /// from which entry on leaves must be handed over again. Does nothing otherwise.
+    ///
+    /// # Errors
+    /// When the disk still fails, or what is on it is not what the checkpoint says.
+    pub fn recover(&mut self) -> Result<(), LogError> {
+        if !self.broken {
+            return Ok(());
+        }
+        let newest = self.dir.newest_checkpoint(&self.keys)?;
+        let (edge, bundle) = match &newest {
+            Some(checkpoint) => restore_edge(&self.dir, checkpoint)?,
+            None => (Edge::default(), Vec::new()),
+        };
+        discard_beyond(&self.dir, edge.size()).map_err(io_error("clean up", self.dir.path()))?;
+        (self.edge, self.bundle, self.checkpointed) = (edge, bundle, newest.map(|c| c.size()));
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Lets another key sign from here on: the present one signs once more, over the entry at `index` that names the new one,
+    /// and both stand in `succession.jsonl` before the new key signs. What was interrupted is brought to its end.
+    ///
+    /// Hands back the old key's last checkpoint and the new key's first; both are over the same entries.
+    ///
+    /// # Errors
+    /// When the entry does not name the key, or the disk fails; then the present key goes on signing, unless the line was written.
+    pub fn hand_over(
+        &mut self,
+        to: CheckpointKey,
+        index: u64,
+        now: Timestamp,
+    ) -> Result<(Option<SignedCheckpoint>, SignedCheckpoint), LogError> {
+        if self.keys.newest() == to.verifier() {
+            self.key = to;
+            return Ok((None, self.checkpoint(now)?));
+        }
+        let last = self.checkpoint(now)?;
+        let size = last.size();
+        let leaf = self.leaf(index)?;
+        if succession::named_by(&leaf).as_ref() != Some(to.verifier()) {
+            return Err(LogError::NotNamed(index));
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let handover = Handover {
+            index,
+            leaf: text(&leaf),
+            path: self.inclusion_proof(index, size)?,
+            checkpoint: text(last.note()),
+            consistency: None,
+        };
+        let mut lines = self.dir.succession_lines().map_err(io_error("read", self.dir.path()))?;
+        lines.extend(serde_json::to_vec(&handover).map_err(|e| io_error("describe the hand-over in", self.dir.path())(e.into()))?);
+        lines.push(b'\n');
+        let (keys, broken) = Succession::follow(self.keys.keys().next().unwrap_or(to.verifier()), &lines);
+        if let Some(broken) = broken.first() {
+            return Err(LogError::OtherKeys { dir: self.dir.path().into(), what: broken.to_string() });
+        }
+        let path = self.dir.path().join(succession::FILE);
+        let file = write_whole(&path, &lines).map_err(io_error("write", &path))?;
+        if self.sync == Fsync::AtCheckpoint {
+            let synced = fsync(&file).and_then(|()| fsync(&self.folder));
+            synced.map_err(|e| io_error("sync", &path)(e.into()))?;
+        }
+        // INVARIANT: from the moment the line stands, the old key signs nothing more.
+        (self.key, self.keys) = (to, keys);
+        Ok((Some(last), self.checkpoint(now)?))
+    }
+
+    /// The leaf at a place that a checkpoint covers.
+    fn leaf(&self, index: u64) -> Result<Vec<u8>, LogError> {
+        let size = self.size();
+        let outside = || ProofError::Outside { what: format!("entry {index}"), size };
+        if index >= size {
+            return Err(outside().into());
+        }
+        let group = self.dir.group(index >> 8, size).map_err(io_error("read the entries of", self.dir.path()))?;
+        group.get((index & 255) as usize).cloned().ok_or_else(|| outside().into())
     }
 
     /// Which entries the store must hand over, given how many it has.
@@ -189,7 +314,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// When there is a gap, an entry differs from what the log has, a leaf is too long, or the disk fails. After a
-    /// failure of the disk the log must be opened again.
+    /// failure of the disk the log has to [`Self::recover`].
     pub fn append_at(&mut self, first: u64, leaves: &[Vec<u8>]) -> Result<Range<u64>, LogError> {
         if self.broken {
             return Err(LogError::Interrupted);
@@ -257,6 +382,10 @@ impl LogWriter {
     pub fn checkpoint(&mut self, now: Timestamp) -> Result<SignedCheckpoint, LogError> {
         if self.broken {
             return Err(LogError::Interrupted);
+        }
+        if self.keys.newest() != self.key.verifier() {
+            let what = "its key was replaced, and the new one has not been put in use yet".into();
+            return Err(LogError::OtherKeys { dir: self.dir.path().into(), what });
         }
         let size = self.size();
         if self.checkpointed != Some(size) {
@@ -379,15 +508,16 @@ impl LogDirectory {
     /// The newest checkpoint in the directory; `None` if the log has none yet.
     ///
     /// # Errors
-    /// When it cannot be read, or is not signed by this key for this log.
-    pub fn newest_checkpoint(&self, key: &CheckpointVerifier) -> Result<Option<SignedCheckpoint>, LogError> {
+    /// When it cannot be read, or is not signed by one of these keys for this log.
+    pub fn newest_checkpoint(&self, keys: &Succession) -> Result<Option<SignedCheckpoint>, LogError> {
         let path = self.path().join("checkpoint");
         let note = match read_at_most(&path, LONGEST_CHECKPOINT) {
             Ok(note) => note,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LogError::Io { act: "read", path, source }),
         };
-        let checkpoint = SignedCheckpoint::verify(&note, key)
+        let checkpoint = keys
+            .verify(&note)
             .map_err(|e| LogError::Damaged { dir: self.path().into(), what: format!("about its checkpoint: {e}") })?;
         Ok(Some(checkpoint))
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use serde::Serialize;
 
 use super::chunk::{CHUNK_HEAD, ChunkHead, Closing, LONGEST_SEALED, Stream, WholeChunk};
-use super::header::{self, About, HeaderError, KeyState, Opening};
+use super::header::{self, About, HeaderError, KeyState, Opening, WrappedTo};
 use crate::finding::Finding;
 
 const WINDOW: usize = CHUNK_HEAD + LONGEST_SEALED + 32;
@@ -26,6 +26,8 @@ pub struct Anchor {
 pub struct Inspection {
     /// What the recording is about.
     pub about: About,
+    /// To whom its keys were wrapped.
+    pub recipients: WrappedTo,
     /// How many whole chunks there are, the closing one included.
     pub chunks: u64,
     /// The chain after the last of them.
@@ -146,6 +148,7 @@ pub fn inspect(mut from: impl Read, anchors: &[Anchor]) -> Result<Inspection, He
     seen.judge(&opening, anchors);
     Ok(Inspection {
         about: opening.about().clone(),
+        recipients: opening.recipients().clone(),
         chunks: seen.digests.len() as u64,
         digest: seen.last.unwrap_or_else(|| opening.chain()),
         closing: seen.closing.map(|(_, closing)| closing),

@@ -35,6 +35,7 @@ pub struct ClosedRecording {
 pub struct RecordingHandle {
     shared: Arc<Shared>,
     budget: usize,
+    header: [u8; 32],
     live: Arc<Mutex<HashMap<String, Weak<Shared>>>>,
 }
 
@@ -45,8 +46,14 @@ impl std::fmt::Debug for RecordingHandle {
 }
 
 impl RecordingHandle {
-    pub(crate) fn new(shared: Arc<Shared>, budget: usize, live: Arc<Mutex<HashMap<String, Weak<Shared>>>>) -> Self {
-        Self { shared, budget, live }
+    pub(crate) fn new(shared: Arc<Shared>, budget: usize, header: [u8; 32], live: Arc<Mutex<HashMap<String, Weak<Shared>>>>) -> Self {
+        Self { shared, budget, header, live }
+    }
+
+    /// SHA-256 over the header, where the recording's chain starts: who, what, and to whom its keys are wrapped.
+    #[must_use]
+    pub fn header_digest(&self) -> [u8; 32] {
+        self.header
     }
 
     /// The recording's id.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::keys::{KeyBlock, KeyError, KeyIdentity, ReleasedKeys};
+use super::keys::{KeyBlock, KeyError, KeyIdentity, KeyRecipients, ReleasedKeys};
 use crate::printable;
 
 /// The first bytes of every recording.
@@ -44,6 +44,16 @@ struct Commitments {
     output: [u8; 32],
 }
 
+/// To whom the data keys are wrapped: age recipients (`age1…`), which are public.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrappedTo {
+    /// The key of what was typed.
+    pub input: Vec<String>,
+    /// The key of output and activity.
+    pub output: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyBlockPlace {
@@ -58,6 +68,7 @@ struct Header {
     version: u32,
     about: About,
     commitments: Commitments,
+    recipients: WrappedTo,
     keys: KeyBlockPlace,
 }
 
@@ -100,13 +111,19 @@ pub struct Opening {
 }
 
 /// The bytes before the first chunk, and the digest that the first chunk commits to.
-pub(crate) fn encode(about: &About, commitments: ([u8; 32], [u8; 32]), keys: &KeyBlock) -> Result<(Vec<u8>, [u8; 32]), HeaderError> {
+pub(crate) fn encode(
+    about: &About,
+    commitments: ([u8; 32], [u8; 32]),
+    (output_to, input_to): (&KeyRecipients, &KeyRecipients),
+    keys: &KeyBlock,
+) -> Result<(Vec<u8>, [u8; 32]), HeaderError> {
     let malformed = |e: serde_json::Error| HeaderError::Malformed(e.to_string());
     let block = serde_json::to_vec(keys).map_err(malformed)?;
     let header = Header {
         version: 1,
         about: about.clone(),
         commitments: Commitments { output: commitments.0, input: commitments.1 },
+        recipients: WrappedTo { input: input_to.names(), output: output_to.names() },
         keys: KeyBlockPlace {
             bytes: u32::try_from(block.len()).map_err(|_| HeaderError::TooLong(block.len()))?,
             sha256: Sha256::digest(&block).into(),
@@ -162,7 +179,13 @@ impl Opening {
         &self.header.about
     }
 
-    /// The digest that the first chunk commits to.
+    /// To whom its keys were wrapped.
+    #[must_use]
+    pub fn recipients(&self) -> &WrappedTo {
+        &self.header.recipients
+    }
+
+    /// SHA-256 over everything before the key block: the digest that the first chunk commits to, and that the log has.
     #[must_use]
     pub fn chain(&self) -> [u8; 32] {
         self.chain

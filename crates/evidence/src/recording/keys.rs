@@ -111,6 +111,12 @@ impl KeyRecipients {
         recipients.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
+    /// As their text, `age1…`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

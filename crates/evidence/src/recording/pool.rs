@@ -170,7 +170,7 @@ impl RecorderPool {
             queue: Arc::clone(queue),
         });
         lock(&inner.live).insert(recording, Arc::downgrade(&shared));
-        Ok(RecordingHandle::new(shared, inner.budget, Arc::clone(&inner.live)))
+        Ok(RecordingHandle::new(shared, inner.budget, digest, Arc::clone(&inner.live)))
     }
 
     /// The recordings that have grown since this was last asked, and how far they have come.

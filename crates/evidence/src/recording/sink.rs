@@ -58,7 +58,7 @@ impl Sink {
         let path = dir.join(file_name(&about.recording)?);
         let (output, input) = (DataKey::generate()?, DataKey::generate()?);
         let keys = KeyBlock::wrap((&output, output_to), (&input, input_to))?;
-        let (bytes, chain) = header::encode(about, (output.commitment(), input.commitment()), &keys)?;
+        let (bytes, chain) = header::encode(about, (output.commitment(), input.commitment()), (output_to, input_to), &keys)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         if let Err(e) = file.write_all(&bytes) {
             // An empty or cut file would only be in the way of the next attempt.

@@ -13,6 +13,10 @@ pub(crate) fn keyed(bytes: &[u8]) -> String {
     format!("{:x}", bytes.iter().fold(7u64, |sum, b| sum.wrapping_mul(31).wrapping_add((*b).into())))
 }
 
+pub(crate) fn is_keyed(bytes: &[u8], logged: &str) -> bool {
+    keyed(bytes) == logged
+}
+
 pub(crate) fn invitation(person: access::ids::PrincipalId, used_at: Option<Timestamp>) -> InvitationRow {
     InvitationRow { id: format!("inv-{person}"), person, verifier: format!("v-{person}"), expires_at: at(3600), used_at }
 }

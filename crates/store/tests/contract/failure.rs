@@ -29,7 +29,7 @@ on_both! {
             Place::Server(database) => database.admin(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", database.name())).unwrap(),
         }
         keep(&stage.store, locks("db-1", 51)).await;
-        let replay = stage.store.replay(|_| String::new()).await.unwrap();
+        let replay = stage.store.replay(|_, _| false).await.unwrap();
         assert_eq!((replay.entries, replay.differences), (9, Vec::new()));
     }
 
@@ -58,7 +58,7 @@ on_both! {
             child.wait().unwrap();
         }
         let store = stage.again().await;
-        let replay = store.replay(|_| String::new()).await.unwrap();
+        let replay = store.replay(|_, _| false).await.unwrap();
         assert_eq!(replay.differences, []);
         // Each change made two locks and two entries.
         assert_eq!(replay.tables.locks.len() % 2, 0);
@@ -124,7 +124,7 @@ async fn a_full_disk_is_named_and_the_store_works_again_when_there_is_space() {
     assert!(error.to_string().contains("the disk that holds the store is full; free some space"), "{error}");
     std::fs::remove_file(&ballast).unwrap();
     keep(&store, big(5)).await;
-    let replay = store.replay(|_| String::new()).await.unwrap();
+    let replay = store.replay(|_, _| false).await.unwrap();
     assert_eq!((replay.entries, replay.differences), (2, Vec::new()));
 }
 

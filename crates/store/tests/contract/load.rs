@@ -44,7 +44,7 @@ on_both! {
         }
         assert_eq!(placed, kept);
         assert_eq!(stage.store.sequenced().await.unwrap(), 10_000);
-        let replay = stage.store.replay(|_| String::new()).await.unwrap();
+        let replay = stage.store.replay(|_, _| false).await.unwrap();
         assert_eq!((replay.entries, replay.differences), (10_000, Vec::new()));
     }
 

@@ -4,11 +4,11 @@ use access::event::Event;
 use access::ids::{GrantId, RequestId};
 use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, digestible};
 
-use crate::committed::{comes, host_key, invitation, invites, issues, keyed, learns, seals, secret, token};
+use crate::committed::{comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, seals, secret, token};
 use crate::story::*;
 
 async fn differences(store: &Store) -> Vec<Difference> {
-    store.replay(keyed).await.unwrap().differences
+    store.replay(is_keyed).await.unwrap().differences
 }
 
 on_both! {
@@ -17,7 +17,7 @@ on_both! {
         let journey = journey(&stage.store).await;
         keep(&stage.store, ended(journey.session, 40)).await;
         keep(&stage.store, locks("db-1", 41)).await;
-        let replay = stage.store.replay(keyed).await.unwrap();
+        let replay = stage.store.replay(is_keyed).await.unwrap();
         assert_eq!((replay.entries, &replay.differences), (10, &Vec::new()));
         assert_eq!(replay.tables.grants[&journey.grant.to_string()], stage.store.grant(journey.grant).await.unwrap().unwrap());
     }

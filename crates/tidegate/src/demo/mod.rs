@@ -135,7 +135,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let target_ca = {
         let now = SystemTime.wall();
         let keyring = Keyring::open_or_create(&data_dir.join("keys"), &config.sealing, now)?;
-        keyring.target_cas().iter().filter_map(|(key, _)| key.to_openssh().ok()).collect::<Vec<_>>()
+        keyring.target_cas(now).into_iter().filter_map(|key| key.public).collect::<Vec<_>>()
     };
     let target = target::Target::start(&dir.join("target"), target_port, &target_ca)?;
     if first_time {

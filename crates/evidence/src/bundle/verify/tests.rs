@@ -30,6 +30,11 @@ struct Exported {
 
 /// Ana's session on db-1 with its recording, exported after Ben revoked it.
 async fn export() -> Exported {
+    export_about(|_| {}).await
+}
+
+/// The same, with a recording whose header speaks of something else.
+async fn export_about(change: impl FnOnce(&mut About)) -> Exported {
     let dir = tempfile::tempdir().unwrap();
     let key = || CheckpointKey::generate("gate.example.com/audit").unwrap();
     let secret = key();
@@ -43,7 +48,7 @@ async fn export() -> Exported {
     let identity = KeyIdentity::generate();
     let to = KeyRecipients::parse(&[identity.recipient()]).unwrap();
     let pool = RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap();
-    let about = About {
+    let mut about = About {
         recording: recording.to_string(),
         session: session.to_string(),
         grant: grant.to_string(),
@@ -53,6 +58,7 @@ async fn export() -> Exported {
         started: at(1),
         levels: vec!["content".into()],
     };
+    change(&mut about);
     let handle = pool.start(&about, Durability::Sync, &to, &to).unwrap();
     for (direction, text) in [(Direction::Output, "$ "), (Direction::Input, "uptime\r")] {
         let (kind, bytes) = (FrameKind::Bytes, text.into());
@@ -71,6 +77,7 @@ async fn export() -> Exported {
         role: "shell".parse().unwrap(),
         protocol: Protocol::Ssh,
         recording,
+        recording_header: Some(hex::encode(handle.header_digest())),
         level: RecordLevel::Content,
         node: "gate-1".into(),
         bundle: policy.clone(),
@@ -190,7 +197,7 @@ async fn a_bundle_verifies_with_the_public_key_alone() {
     assert_eq!((report.entries, report.texts_matching, report.texts_absent), (5, 1, 1));
     assert_eq!(report.policies, [exported.policy]);
     let recording = &report.recordings[0];
-    assert_eq!((recording.chunks, recording.closed, recording.anchors, recording.frames), (3, true, 2, Some(2)));
+    assert_eq!((recording.chunks, recording.closed, recording.anchors, recording.frames), (3, true, 3, Some(2)));
     let stranger = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
     let report = verify(Cursor::new(&bytes), stranger.verifier()).unwrap();
     let said: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
@@ -299,5 +306,132 @@ fn no_file_makes_the_verifier_stumble() {
     let key = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
     for bytes in [vec![], vec![0; 1024], vec![7; 5000], Exported::pack(&[("manifest.json".into(), b"{}".to_vec())])] {
         assert!(!verify(Cursor::new(bytes), key.verifier()).unwrap().is_sound());
+    }
+}
+
+// covers: EV-3, EV-4
+#[tokio::test]
+async fn a_recording_of_something_else_than_the_log_says_is_named() {
+    assert_eq!(export().await.verify_itself(), Vec::<String>::new());
+    type Change = fn(&mut About);
+    let changes: [(&str, Change); 5] = [
+        ("session", |about| about.session = SessionId::generate(at(7)).to_string()),
+        ("grant", |about| about.grant = GrantId::generate(at(7)).to_string()),
+        ("person", |about| about.person = UserId::generate(at(7)).to_string()),
+        ("resource", |about| about.resource = "db-2".into()),
+        ("bundle", |about| about.bundle = "00".repeat(32)),
+    ];
+    for (field, change) in changes {
+        let said = export_about(change).await.verify_itself();
+        assert_eq!(said.len(), 1, "{field}: {said:?}");
+        assert!(said[0].contains(&format!("it speaks of {field} `")), "{said:?}");
+    }
+    let said = export_about(|about| about.levels = vec!["events".into()]).await.verify_itself();
+    assert!(said[0].ends_with("it keeps another level than the log says"), "{said:?}");
+}
+
+// covers: EV-3, EV-4
+#[tokio::test]
+async fn to_whom_a_recording_was_wrapped_stands_under_the_log() {
+    let exported = export().await;
+    let mut parts = exported.parts(&exported.bytes);
+    let name = recording_part(&exported.recording.to_string());
+    let content = &mut parts.iter_mut().find(|(n, _)| *n == name).unwrap().1;
+    let text = content.windows(5).position(|w| w == b"age1q").or_else(|| content.windows(4).position(|w| w == b"age1")).unwrap();
+    // Another recipient, as long as the first, everywhere the manifest would notice too: signed anew by the gate itself.
+    let other = KeyIdentity::generate().recipient();
+    content[text..text + other.len()].copy_from_slice(other.as_bytes());
+    let said = exported.sentences(&exported.signed(parts, |_| {}));
+    assert!(said.iter().any(|s| s.contains("the log has another digest for its first 0 chunks")), "{said:?}");
+}
+
+// covers: EV-3
+#[tokio::test]
+async fn recordings_and_keys_that_are_not_listed_or_not_there_are_named() {
+    let exported = export().await;
+    let name = recording_part(&exported.recording.to_string());
+    let parts = exported.parts(&exported.bytes);
+
+    // The list of recordings names it, the list of parts and the file do not.
+    let without: Vec<_> = parts.iter().filter(|(n, _)| *n != name).cloned().collect();
+    let said = exported.sentences(&exported.signed(without.clone(), |manifest| manifest.parts.retain(|line| line.name != name)));
+    assert!(said.contains(&format!("`{name}` is missing")), "{said:?}");
+
+    // The list of parts has it, the list of recordings does not.
+    let said = exported.sentences(&exported.signed(parts, |manifest| manifest.recordings.clear()));
+    assert!(said.contains(&format!("`{name}` was not exported")), "{said:?}");
+    assert!(said.iter().any(|s| s.starts_with("`keys.json` is not the one that was exported: it holds keys of")), "{said:?}");
+
+    // Taken out of everything, as for a session that still lives: nothing is wrong, and it is said that it is not here.
+    let without: Vec<_> = without.into_iter().filter(|(n, _)| n != parts::KEYS).collect();
+    let bytes = exported.signed(without, |manifest| {
+        manifest.recordings.clear();
+        manifest.parts.retain(|line| line.name != name && line.name != parts::KEYS);
+    });
+    let report = exported.verify(&bytes);
+    assert_eq!((report.findings, report.recordings_absent), (vec![], vec![exported.recording.to_string()]));
+}
+
+// covers: CRED-6, EV-3
+#[tokio::test]
+async fn an_export_after_the_key_was_replaced_verifies_with_the_first_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |seed: u8| CheckpointKey::from_seed("gate.example.com/audit", &[seed; 32]).unwrap();
+    let audit = dir.path().join("audit");
+    let mut log = LogWriter::open(&audit, key(1), Fsync::Never).unwrap();
+    let leaf = |event, second| EntryDraft::new(at(second), Actor::Gate, Door::Gate, event).seal().leaf().unwrap();
+    let public = Some(key(2).verifier().to_string());
+    let rotated = Event::KeysRotated { key: "audit".into(), old: "key_1".into(), new: "key_2".into(), public, trusted_until: None };
+    log.append(&[leaf(Event::LogStarted { node: "gate-1".into() }, 0), leaf(rotated, 1)]).unwrap();
+    log.hand_over(key(2), 1, at(2)).unwrap();
+    log.append(&[leaf(Event::NodeStopped { node: "gate-1".into() }, 3)]).unwrap();
+    log.checkpoint(at(4)).unwrap();
+    let to = dir.path().join("proof.tar");
+    let export = Export { selection: "everything".into(), entries: [0, 2].into(), ..Export::default() };
+    export.write(&LogDirectory::new(&audit), &key(2), at(5), &to).unwrap();
+    let bytes = fs::read(&to).unwrap();
+    let check = |bytes: &[u8], seed: u8| verify(Cursor::new(bytes), key(seed).verifier()).unwrap();
+    let report = check(&bytes, 1);
+    assert_eq!((report.findings, report.keys.len()), (vec![], 2));
+    assert_eq!(check(&bytes, 2).findings, []);
+    assert!(!check(&bytes, 3).is_sound());
+
+    let (parts, _) = tar::scan(&mut Cursor::new(&bytes)).unwrap();
+    let parts: Vec<(String, Vec<u8>)> =
+        parts.iter().map(|p| (p.name.clone().unwrap(), bytes[p.offset as usize..(p.offset + p.bytes) as usize].to_vec())).collect();
+    let without: Vec<_> = parts.iter().filter(|(name, _)| name != parts::SUCCESSION).cloned().collect();
+    assert!(!check(&Exported::pack(&without), 1).is_sound(), "without it nobody follows");
+    // Somebody with the second key goes on from another history than the first key signed last.
+    let mut forked = parts;
+    let line = &mut forked.iter_mut().find(|(name, _)| name == parts::SUCCESSION).unwrap().1;
+    let mut handover: Handover = serde_json::from_slice(line.trim_ascii()).unwrap();
+    handover.consistency = Some(vec![[9; 32]]);
+    *line = serde_json::to_vec(&handover).unwrap();
+    let said: Vec<String> = check(&Exported::pack(&forked), 1).findings.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|s| s.contains("another history of the first 2 entries")), "{said:?}");
+}
+
+impl Exported {
+    fn sentences(&self, bytes: &[u8]) -> Vec<String> {
+        self.verify(bytes).findings.iter().map(ToString::to_string).collect()
+    }
+
+    fn verify_itself(&self) -> Vec<String> {
+        self.sentences(&self.bytes)
+    }
+
+    /// The parts with a manifest that fits them again and that the gate's own key signed: a gate that lies.
+    fn signed(&self, mut parts: Vec<(String, Vec<u8>)>, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let mut manifest = self.manifest.clone();
+        for line in &mut manifest.parts {
+            if let Some((_, content)) = parts.iter().find(|(name, _)| *name == line.name) {
+                (line.bytes, line.sha256) = (content.len() as u64, Sha256::digest(content).into());
+            }
+        }
+        change(&mut manifest);
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        parts[1].1 = self.key.sign_text(signed_text(&manifest).as_bytes()).unwrap();
+        parts[0].1 = manifest;
+        Self::pack(&parts)
     }
 }
