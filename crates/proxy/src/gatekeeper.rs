@@ -8,19 +8,26 @@
 //!    knocks again, or a refusal.
 //! 3. From the opening on the proxy holds the [`PermitWatch`]; it has no clock for deadlines of its own. [`Gatekeeper::refused`] for each
 //!    thing the person tried inside that their rights don't cover.
+//!    [`Gatekeeper::extend`] when the person asks for more time where they connect.
 //! 4. [`Gatekeeper::ended`] exactly once for each opening, whatever happened, after both sides are closed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use access::identity::VerifiedIdentity;
 use access::ids::{RequestId, SessionId};
+use access::limits::Limits;
 use access::names::Selector;
 use access::reason::Refusal;
 use access::request::{Asked, RequestState};
+use access::secret::Secret;
 use access::session::{ClosedSession, EndReason, SessionPermit, Standing};
+use access::time::Span;
 #[cfg(doc)]
 use access::verdict::HostKeyRule;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use ssh_key::{Certificate, PublicKey};
 use tokio::sync::watch;
 
@@ -46,6 +53,9 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// Refused. The client learns nothing but that; the refusal is for the log.
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal>;
 
+    /// What somebody is told who proves nothing: how people sign in here, in a few lines of plain text. It reveals nothing but that.
+    async fn how_to_sign_in(&self, from: SocketAddr) -> String;
+
     /// Somebody stands at the door of a resource. Called once when a connection first needs its target, and again after each news of a
     /// request that is waited for.
     ///
@@ -54,6 +64,10 @@ pub trait Gatekeeper: Send + Sync + 'static {
 
     /// The person answered a [`Question`]. Joins a pending request for the same resource and role if there is one.
     async fn submit(&self, knock: &Knock, answer: Answer) -> Knocked;
+
+    /// The person asks for more time on what they have open at `knock.to`; without a time for the usual one. Sessions go on meanwhile,
+    /// and are told through their [`PermitWatch`] how it goes.
+    async fn extend(&self, knock: &Knock, more: Option<Span>, reason: Option<String>) -> Extended;
 
     /// A target showed a host key that its resource doesn't name, and its rule is [`HostKeyRule::FirstUse`]: whether to trust it. The first
     /// key seen for a resource is pinned (and entered in the audit log) by this; any other is not trusted.
@@ -92,6 +106,8 @@ pub enum Proof {
         /// Whether a person was there when its key signed.
         presence: Presence,
     },
+    /// A token, given where the protocol asks for a password.
+    Token(Secret<String>),
 }
 
 /// What a signature says about a person being there (OpenSSH `PROTOCOL.u2f`: the flags byte of a security key's signature).
@@ -119,6 +135,19 @@ pub struct Knock {
     pub from: SocketAddr,
     /// What the client software calls itself; made inert, at most 255 characters.
     pub client: String,
+    /// What they renounce for this session, if anything.
+    pub limits: Limits,
+}
+
+/// The answer to who asks for more time.
+#[derive(Debug)]
+pub enum Extended {
+    /// It is there.
+    Until(Timestamp),
+    /// People have been asked.
+    Waiting(Waiting),
+    /// No, and why.
+    Refused(Refusal),
 }
 
 /// The answer to a knock.
@@ -135,7 +164,7 @@ pub enum Knocked {
 }
 
 /// What a person is told and asked when they have no grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Question {
     /// What is missing, in one or more lines of plain text: `db-1 as debug needs the agreement of 1 of dba.`
     pub missing: String,
@@ -145,6 +174,10 @@ pub struct Question {
     pub ticket: bool,
     /// The time if none is asked, and the longest time, as shown: `30m, at most 2h`.
     pub times: String,
+    /// Why it cannot be asked for in the ordinary way; then there is only the emergency.
+    pub refused: Option<Refusal>,
+    /// What follows if they declare an emergency, in plain text; `None`: they may not.
+    pub emergency: Option<String>,
 }
 
 /// A person's answer to a [`Question`].
@@ -156,6 +189,8 @@ pub struct Answer {
     pub asked: Asked,
     /// The ticket they name.
     pub ticket: Option<String>,
+    /// Whether they declare an emergency.
+    pub break_glass: bool,
 }
 
 /// A request that people are deciding.
@@ -165,6 +200,10 @@ pub struct Waiting {
     pub request: RequestId,
     /// How it goes. Once it is decided, knock again; also when the sender is gone.
     pub news: watch::Receiver<News>,
+    /// What it is limited to, as shown; empty: to nothing less than the role.
+    pub limits: String,
+    /// How long a connection waits at the door.
+    pub patience: Duration,
 }
 
 /// How a request goes.
@@ -193,33 +232,79 @@ pub struct Opening {
 ///
 /// INVARIANT: whoever relays bytes holds one of these and acts on it before it acts on the bytes.
 #[derive(Debug, Clone)]
-pub struct PermitWatch(watch::Receiver<Standing>);
+pub struct PermitWatch {
+    standing: watch::Receiver<Standing>,
+    told: Told,
+    may_last_longer: bool,
+}
 
 impl PermitWatch {
     /// Watches what the gate's scheduler says.
     #[must_use]
     pub fn new(standing: watch::Receiver<Standing>) -> Self {
-        Self(standing)
+        Self { standing, told: Told(None), may_last_longer: true }
+    }
+
+    /// Also hears what the session's user is to be told.
+    #[must_use]
+    pub fn hearing(self, told: watch::Receiver<Option<Arc<str>>>) -> Self {
+        Self { told: Told(Some(told)), ..self }
+    }
+
+    /// The session stands on a grant that cannot be made longer: an emergency, or one without an end.
+    #[must_use]
+    pub fn at_most_this_long(self) -> Self {
+        Self { may_last_longer: false, ..self }
+    }
+
+    /// Whether its user may ask for more time.
+    #[must_use]
+    pub fn may_last_longer(&self) -> bool {
+        self.may_last_longer
+    }
+
+    /// What its user is to be told from now on.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.told.clone()
     }
 
     /// How it stands now. The scheduler gone is a cut: nobody is left who would end the session.
     #[must_use]
     pub fn now(&self) -> Standing {
-        if self.0.has_changed().is_err() && !matches!(*self.0.borrow(), Standing::Cut(_)) {
+        if self.standing.has_changed().is_err() && !matches!(*self.standing.borrow(), Standing::Cut(_)) {
             return Standing::Cut(EndReason::Node);
         }
-        self.0.borrow().clone()
+        self.standing.borrow().clone()
     }
 
     /// Waits until it stands differently than it was last seen, and says how.
     pub async fn changed(&mut self) -> Standing {
-        match self.0.changed().await {
-            Ok(()) => self.0.borrow_and_update().clone(),
-            Err(_) => match &*self.0.borrow() {
+        match self.standing.changed().await {
+            Ok(()) => self.standing.borrow_and_update().clone(),
+            Err(_) => match &*self.standing.borrow() {
                 Standing::Cut(end) => Standing::Cut(*end),
                 Standing::Open { .. } | Standing::Warned { .. } => Standing::Cut(EndReason::Node),
             },
         }
+    }
+}
+
+/// What a session's user is to be told beside warnings: how their request for more time goes.
+#[derive(Debug, Clone)]
+pub struct Told(Option<watch::Receiver<Option<Arc<str>>>>);
+
+impl Told {
+    /// The next thing to say. Text of others may be in it: not yet made inert. Of what follows too fast only the newest is said.
+    pub async fn next(&mut self) -> Arc<str> {
+        if let Some(told) = &mut self.0 {
+            while told.changed().await.is_ok() {
+                if let Some(text) = told.borrow_and_update().clone() {
+                    return text;
+                }
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The proxies' port, answered by the workflow's verbs. Nothing is decided here.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use access::ids::{RequestId, SessionId};
 use access::reason::Refusal;
 use access::request::Door;
 use access::session::{ClosedSession, Protocol};
+use access::time::Span;
 use async_trait::async_trait;
 use identity::login_ca::{self, CertificateProof};
 use identity::ssh_key::KeyProof;
 use proxy::gatekeeper::{
-    Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting,
+    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting,
 };
 use ssh_key::{HashAlg, PublicKey};
 use tokio::sync::watch;
@@ -22,13 +24,25 @@ use workflow::{Caller, Gate};
 
 /// The port as the SSH door sees it.
 #[derive(Debug, Clone)]
-pub struct Port(pub Arc<Gate>);
+pub struct Port {
+    gate: Arc<Gate>,
+    /// Where people sign in over HTTP.
+    api_url: String,
+}
+
+impl Port {
+    /// The port of a gate whose API answers at `api_url`.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, api_url: String) -> Self {
+        Self { gate, api_url }
+    }
+}
 
 #[async_trait]
 impl Gatekeeper for Port {
     async fn is_known(&self, offer: Offer<'_>) -> bool {
         match offer {
-            Offer::Key(key) => self.0.knows_key(&key.fingerprint(HashAlg::Sha256).to_string()).await,
+            Offer::Key(key) => self.gate.knows_key(&key.fingerprint(HashAlg::Sha256).to_string()).await,
             Offer::Certificate(certificate) => login_ca::claims(certificate).is_some(),
         }
     }
@@ -36,38 +50,71 @@ impl Gatekeeper for Port {
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal> {
         let ip = from.ip().to_canonical();
         match proof {
-            Proof::Key { key, presence } => self.0.identify_key(&KeyProof::signature_verified(key, worth(presence)), ip, Door::Ssh).await,
+            Proof::Key { key, presence } => self.gate.identify_key(&KeyProof::signature_verified(key, worth(presence)), ip, Door::Ssh).await,
             Proof::Certificate { certificate, presence } => {
                 let proof = CertificateProof::signature_verified(*certificate, worth(presence));
-                self.0.identify_certificate(&proof, ip, Door::Ssh).await
+                self.gate.identify_certificate(&proof, ip, Door::Ssh).await
             }
         }
     }
 
+    async fn how_to_sign_in(&self, _: SocketAddr) -> String {
+        // Here the link of a sign-in by browser will stand.
+        format!(
+            "Tidegate knows you by an SSH key or a certificate, and you brought neither.\n\
+             Nothing you could type here lets you in. On your own machine:\n\n  \
+             invited?          tidegate join {0} CODE\n  \
+             key registered?   tidegate login --url {0} --key FILE\n  \
+             another key?      tidegate key add FILE.pub\n\n\
+             Then connect again. Without an invitation: ask an administrator for one.",
+            self.api_url
+        )
+    }
+
     async fn knock(&self, knock: &Knock) -> Knocked {
-        let answered = self.0.knock(&caller(knock), &knock.to, Protocol::Ssh).await;
+        let answered = self.gate.knock_within(&caller(knock), &knock.to, &knock.limits, Protocol::Ssh).await;
         self.answered(answered).await
     }
 
     async fn submit(&self, knock: &Knock, answer: Answer) -> Knocked {
-        let given = Given { reason: answer.reason, asked: answer.asked, ticket: answer.ticket };
-        let answered = self.0.knock_with(&caller(knock), &knock.to, given, Protocol::Ssh).await;
+        let given = Given {
+            reason: answer.reason,
+            asked: answer.asked,
+            ticket: answer.ticket,
+            limits: knock.limits.clone(),
+            break_glass: answer.break_glass,
+        };
+        let answered = self.gate.knock_with(&caller(knock), &knock.to, given, Protocol::Ssh).await;
         self.answered(answered).await
     }
 
+    async fn extend(&self, knock: &Knock, more: Option<Span>, reason: Option<String>) -> Extended {
+        let submitted = match self.gate.extend_at(&caller(knock), &knock.to, more, reason).await {
+            Ok(submitted) => submitted,
+            Err(refusal) => return Extended::Refused(refusal),
+        };
+        match submitted.grant.and_then(|grant| grant.ends_at) {
+            Some(end) => Extended::Until(end),
+            None => match self.waiting(submitted.request.id).await {
+                Ok(waiting) => Extended::Waiting(waiting),
+                Err(refusal) => Extended::Refused(refusal),
+            },
+        }
+    }
+
     async fn trust_first_host_key(&self, session: SessionId, key: &PublicKey) -> bool {
-        let Ok(Some(row)) = self.0.store().session(session).await else { return false };
+        let Ok(Some(row)) = self.gate.store().session(session).await else { return false };
         let Ok(text) = key.to_openssh() else { return false };
         let plain: Vec<&str> = text.split(' ').take(2).collect();
-        self.0.trust_first_host_key(&row.resource, plain.join(" "), key.fingerprint(HashAlg::Sha256).to_string()).await
+        self.gate.trust_first_host_key(&row.resource, plain.join(" "), key.fingerprint(HashAlg::Sha256).to_string()).await
     }
 
     async fn refused(&self, session: SessionId, what: Denied) {
-        self.0.denied(session, what.what, what.detail).await;
+        self.gate.denied(session, what.what, what.detail).await;
     }
 
     async fn ended(&self, closed: ClosedSession) {
-        self.0.close(closed).await;
+        self.gate.close(closed).await;
     }
 }
 
@@ -76,17 +123,21 @@ impl Port {
         match answered {
             Ok(workflow::knock::Knocked::Open(opened)) => Knocked::Open(Box::new(opening(*opened))),
             Ok(workflow::knock::Knocked::Ask(question)) => Knocked::Ask(worded(&question)),
-            Ok(workflow::knock::Knocked::Waiting(request)) => self.waiting(request).await,
+            Ok(workflow::knock::Knocked::Waiting(request)) => match self.waiting(request).await {
+                Ok(waiting) => Knocked::Waiting(waiting),
+                Err(refusal) => Knocked::Refused(refusal),
+            },
             Err(refusal) => Knocked::Refused(refusal),
         }
     }
 
-    async fn waiting(&self, request: RequestId) -> Knocked {
-        let mut progress = match self.0.follow(request).await {
-            Ok(progress) => progress,
-            Err(refusal) => return Knocked::Refused(refusal),
+    async fn waiting(&self, request: RequestId) -> Result<Waiting, Refusal> {
+        let mut progress = self.gate.follow(request).await?;
+        let (first, limits, patience) = {
+            let now = progress.borrow_and_update();
+            let limits = if now.limits.is_empty() { String::new() } else { now.limits.to_string() };
+            (news(&now), limits, now.wait_at_connect.as_std())
         };
-        let first = news(&progress.borrow_and_update());
         let (sender, receiver) = watch::channel(first);
         tokio::spawn(async move {
             loop {
@@ -101,7 +152,7 @@ impl Port {
                 }
             }
         });
-        Knocked::Waiting(Waiting { request, news: receiver })
+        Ok(Waiting { request, news: receiver, limits, patience })
     }
 }
 
@@ -132,19 +183,35 @@ fn worded(question: &workflow::knock::Question) -> Question {
             format!("{} of {}", stage.count, seats.join(" or "))
         })
         .collect();
-    let missing = if stages.is_empty() {
-        format!("You have no grant for {place}. It opens at once when you say why.")
+    let mut missing = if let Some(refusal) = &question.refused {
+        format!("{place}: {}", refusal.to_string().trim_end())
+    } else if stages.is_empty() {
+        format!("You have no grant for {place}.\nIt opens at once when you say why.")
     } else {
-        format!("You have no grant for {place}. It needs the agreement of {}.", stages.join(" and "))
+        format!("You have no grant for {place}.\nIt needs the agreement of {}.", stages.join(" and "))
     };
+    let mut emergency = None;
+    if let Some(open) = &question.emergency {
+        let review = format!("{} reviews it within {}", open.review.reviewers, open.review.review_within);
+        match open.needs {
+            None => emergency = Some(format!("In an emergency answer `break glass`: you are in at once, and\n{review}.")),
+            Some(mfa) => {
+                let _ = write!(missing, "\nIn an emergency you may come in at once, but not with this key: `{mfa}` is needed.");
+            }
+        }
+    }
     Question {
         missing,
         reason: question.needs_reason(),
         ticket: question.needs_ticket(),
         times: format!("{}, at most {}", terms.default.min(terms.max), terms.max),
+        refused: question.refused.clone(),
+        emergency,
     }
 }
 
 fn opening(opened: Opened) -> Opening {
-    Opening { permit: opened.permit, watch: PermitWatch::new(opened.standing), tape: Box::new(opened.recording) }
+    let watch = PermitWatch::new(opened.standing).hearing(opened.told);
+    let watch = if opened.may_last_longer { watch } else { watch.at_most_this_long() };
+    Opening { permit: opened.permit, watch, tape: Box::new(opened.recording) }
 }

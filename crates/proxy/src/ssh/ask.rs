@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use access::limits::Limits;
 use access::reason::{Reason, Refusal};
 use access::request::{Asked, RequestState};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::channel::Wishes;
 use super::door::WINDOW;
 use super::line::{Editor, Typed};
 use super::relay::ClientSide;
+use super::rights::Start;
 use super::session::{Live, Step, Visit};
 use super::text;
 use crate::gatekeeper::{Answer, News, Question, Waiting};
@@ -34,6 +36,9 @@ impl From<Refusal> for Left {
     }
 }
 
+/// What one types, in place of a reason, to declare an emergency.
+const BREAK_GLASS: &str = "break glass";
+
 /// Goes through the door: knocks, asks if it must, waits if it may.
 pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &mut Wishes) -> Result<Arc<Live>, Left> {
     if let Some(live) = visit.live() {
@@ -41,11 +46,15 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
     }
     // One channel knocks for all of the connection.
     let _entering = visit.entering.lock().await;
-    let mut answer = None;
+    let mut answer = emergency(wishes)?;
     let mut asked = false;
     loop {
-        match visit.step(answer.take()).await {
+        let emergency = answer.as_ref().is_some_and(|answer| answer.break_glass);
+        match visit.step(&wishes.limits, answer.take()).await {
             Step::In(live) => {
+                if emergency {
+                    show_to(client, wishes.terminal.is_some(), "Emergency access: all of it is recorded, and reviewed afterwards.").await;
+                }
                 if asked && wishes.terminal.is_some() {
                     show(client, &format!("Opening {}.", visit.knock.to)).await;
                 }
@@ -64,16 +73,48 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
     }
 }
 
+/// What the client renounces by `TIDEGATE_LIMIT`: `command` for all but the command it runs here, `read-only` for all but reading files.
+pub(crate) fn renounced(wishes: &Wishes, start: &Start) -> Result<Limits, Refusal> {
+    let invalid = |why: &str| Refusal::because(Reason::Invalid, format!("TIDEGATE_LIMIT: {why}"));
+    let command = match start {
+        Start::Exec(command) => std::str::from_utf8(command).ok(),
+        Start::Shell | Start::Subsystem(_) => None,
+    };
+    match wishes.told("TIDEGATE_LIMIT").map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(Limits::default()),
+        Some("read-only") => Ok(Limits { read_only: true, ..Limits::default() }),
+        Some("command") => match command {
+            Some(command) => Ok(Limits { command: Some(command.to_owned()), ..Limits::default() }),
+            None => Err(invalid("`command` limits to the command that you give `ssh`, and there is none here")),
+        },
+        Some(_) => Err(invalid("it is `command` or `read-only`")),
+    }
+}
+
+/// The emergency that a client declared by `TIDEGATE_BREAK_GLASS`.
+fn emergency(wishes: &Wishes) -> Result<Option<Answer>, Left> {
+    let Some(reason) = wishes.told("TIDEGATE_BREAK_GLASS").map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+    Ok(Some(Answer { reason: Some(reason.to_owned()), break_glass: true, ..sent_along(wishes)? }))
+}
+
 /// The answer of a client without a terminal: what it sent along.
 fn told(wishes: &Wishes, question: &Question) -> Result<Answer, Left> {
     let answer = sent_along(wishes)?;
+    if question.refused.is_some() {
+        // Asked all the same, so that the refusal is the gate's own.
+        return Ok(answer);
+    }
     if question.reason && answer.reason.is_none() {
-        return Err(Refusal::because(Reason::ReasonRequired, question.missing.trim_end_matches('.').to_owned()).into());
+        return Err(Refusal::because(Reason::ReasonRequired, in_one_line(&question.missing)).into());
     }
     if question.ticket && answer.ticket.is_none() {
-        return Err(Refusal::because(Reason::TicketRequired, question.missing.trim_end_matches('.').to_owned()).into());
+        return Err(Refusal::because(Reason::TicketRequired, in_one_line(&question.missing)).into());
     }
     Ok(answer)
+}
+
+fn in_one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }
 
 /// What the client sent in `TIDEGATE_REASON`, `TIDEGATE_TICKET` and `TIDEGATE_FOR`.
@@ -83,20 +124,32 @@ fn sent_along(wishes: &Wishes) -> Result<Answer, Left> {
         Some(span) => span.parse::<Asked>().map_err(|e| Refusal::because(Reason::Invalid, format!("TIDEGATE_FOR: {e}")))?,
         None => Asked::Default,
     };
-    Ok(Answer { reason: some("TIDEGATE_REASON"), asked, ticket: some("TIDEGATE_TICKET") })
+    Ok(Answer { reason: some("TIDEGATE_REASON"), asked, ticket: some("TIDEGATE_TICKET"), break_glass: false })
 }
 
 /// Asks in the terminal for what was not sent along.
 async fn ask(client: &mut ClientSide, wishes: &mut Wishes, question: &Question) -> Result<Answer, Left> {
-    for line in question.missing.lines() {
+    for line in question.missing.lines().chain(question.emergency.iter().flat_map(|text| text.lines())) {
         show(client, line).await;
     }
     let mut answer = sent_along(wishes)?;
+    if question.refused.is_some() {
+        return only_emergency(client, wishes, answer).await;
+    }
+    let declares = |line: &str| question.emergency.is_some() && line.eq_ignore_ascii_case(BREAK_GLASS);
     if question.ticket && answer.ticket.is_none() {
-        answer.ticket = Some(question_line(client, wishes, "Ticket: ").await?);
+        let line = question_line(client, wishes, "Ticket: ").await?;
+        if declares(&line) {
+            return declare(client, wishes, answer).await;
+        }
+        answer.ticket = Some(line);
     }
     if answer.reason.is_none() {
-        answer.reason = Some(question_line(client, wishes, "Reason: ").await?);
+        let line = question_line(client, wishes, "Reason: ").await?;
+        if declares(&line) {
+            return declare(client, wishes, answer).await;
+        }
+        answer.reason = Some(line);
     }
     if answer.asked == Asked::Default && !question.times.is_empty() {
         let prompt = format!("For how long ({}): ", text::inert(&question.times, 80));
@@ -115,8 +168,23 @@ async fn ask(client: &mut ClientSide, wishes: &mut Wishes, question: &Question) 
     Ok(answer)
 }
 
+/// There is no other way in than an emergency: it is declared in so many words, or not at all.
+async fn only_emergency(client: &mut ClientSide, wishes: &mut Wishes, answer: Answer) -> Result<Answer, Left> {
+    loop {
+        let line = question_line(client, wishes, "`break glass`, or Ctrl-C to leave: ").await?;
+        if line.eq_ignore_ascii_case(BREAK_GLASS) {
+            return declare(client, wishes, answer).await;
+        }
+    }
+}
+
+async fn declare(client: &mut ClientSide, wishes: &mut Wishes, answer: Answer) -> Result<Answer, Left> {
+    let reason = question_line(client, wishes, "What is the emergency: ").await?;
+    Ok(Answer { reason: Some(reason), break_glass: true, ..answer })
+}
+
 /// A line that has to be given.
-async fn question_line(client: &mut ClientSide, wishes: &mut Wishes, prompt: &str) -> Result<String, Left> {
+pub(crate) async fn question_line(client: &mut ClientSide, wishes: &mut Wishes, prompt: &str) -> Result<String, Left> {
     loop {
         let line = optional_line(client, wishes, prompt).await?;
         if !line.is_empty() {
@@ -161,26 +229,32 @@ async fn typed(client: &mut ClientSide, wishes: &mut Wishes) -> Result<Bytes, Le
     }
 }
 
-/// Waits until the request is decided, showing how it goes; leaves at once where there is nobody to show it to.
-async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: Waiting) -> Result<(), Left> {
-    let Waiting { request, mut news } = waiting;
+/// Waits until the request is decided, showing how it goes, and says what came of it. Where there is nobody to show it to it leaves at
+/// once, or after the resource's patience if the client said that it waits.
+pub(crate) async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: Waiting) -> Result<RequestState, Left> {
+    let Waiting { request, mut news, limits, patience } = waiting;
     let has_terminal = wishes.terminal.is_some();
     let asked = |news: &News| {
         let who: Vec<String> = news.asked.iter().map(|a| text::inert(a, 80)).collect();
         if who.is_empty() { String::new() } else { format!(" Asked: {}.", who.join(", ")) }
     };
     let first = news.borrow_and_update().clone();
-    if first.state != RequestState::Pending {
-        return Ok(());
+    let pending = || Left::Waiting(Refusal::of(Reason::Pending).about(request).to_string());
+    if first.state == RequestState::Pending && !has_terminal && wishes.told("TIDEGATE_WAIT") != Some("1") {
+        return Err(Left::Waiting(format!("{}.{}", Refusal::of(Reason::Pending).about(request), asked(&first))));
     }
-    if !has_terminal && wishes.told("TIDEGATE_WAIT") != Some("1") {
-        let pending = Refusal::of(Reason::Pending).about(request);
-        return Err(Left::Waiting(format!("{pending}.{}", asked(&first))));
+    if first.state == RequestState::Pending {
+        let limited = if limits.is_empty() { String::new() } else { format!(" Limited to {limits}.") };
+        show_to(client, has_terminal, &format!("Your request waits for approval.{}{limited}", asked(&first))).await;
+        if has_terminal {
+            show(client, "Stay, and the door opens by itself. Ctrl-C leaves; your request stands.").await;
+            show(client, &format!("How it stands: tidegate request show {request}")).await;
+        } else {
+            show_to(client, false, &format!("Waiting for at most {} s ({request}).", patience.as_secs())).await;
+        }
     }
-    show_to(client, has_terminal, &format!("Your request {request} waits for approval.{}", asked(&first))).await;
-    if has_terminal {
-        show(client, "Stay, and the door opens when it is approved. Ctrl-C leaves; the request stands.").await;
-    }
+    let mut patience = Box::pin(tokio::time::sleep(patience));
+    let mut patient = true;
     let mut shown = first;
     let mut known_answers = 0;
     loop {
@@ -189,12 +263,12 @@ async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: Waiting) ->
         }
         known_answers = shown.answers.len().max(known_answers);
         if shown.state != RequestState::Pending {
-            return Ok(());
+            return Ok(shown.state);
         }
         tokio::select! {
             changed = news.changed() => {
                 if changed.is_err() {
-                    return Ok(());
+                    return Ok(shown.state);
                 }
                 let now = news.borrow_and_update().clone();
                 if now.asked != shown.asked {
@@ -202,10 +276,18 @@ async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: Waiting) ->
                 }
                 shown = now;
             }
+            () = &mut patience, if patient => {
+                patient = false;
+                if !has_terminal {
+                    return Err(pending());
+                }
+                show(client, "Nobody has answered yet. You need not stay: leave with Ctrl-C and connect again").await;
+                show(client, "later, your request stands. Whoever was asked can be reached in other ways too.").await;
+            }
             left = leaves(client, wishes, has_terminal) => {
                 if has_terminal && matches!(left, Left::Waiting(_)) {
                     write(client, "\r\n").await;
-                    return Err(Left::Waiting(Refusal::of(Reason::Pending).about(request).to_string()));
+                    return Err(pending());
                 }
                 return Err(left);
             }
@@ -241,7 +323,7 @@ async fn show(client: &ClientSide, line: &str) {
     write(client, &format!("{}\r\n", text::inert(line, 1024))).await;
 }
 
-async fn show_to(client: &ClientSide, has_terminal: bool, line: &str) {
+pub(crate) async fn show_to(client: &ClientSide, has_terminal: bool, line: &str) {
     if has_terminal {
         show(client, line).await;
     } else {

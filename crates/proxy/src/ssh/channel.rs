@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::limits::Limits;
 use access::reason::Refusal;
+use access::rights::Rights;
 use access::session::EndReason;
 use bytes::Bytes;
 use russh::{Channel, ChannelMsg, Pty, server};
@@ -11,21 +13,47 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::ask::{self, Left};
-use super::handler::Place;
+use super::backlog::Backlog;
+use super::extend;
 use super::lane::Lane;
 use super::relay::{self, ClientSide, Ended, TargetSide};
 use super::rights::Start;
-use super::session::{Live, Visit};
+use super::session::{Live, Place, Visit};
 use super::text;
 
-/// Environment variables of one channel, at most; a client that sends more means harm.
+/// Environment variables of one channel, at most.
 const VARIABLES: usize = 64;
+/// Bytes of their names and values, at most.
+const VARIABLE_BYTES: usize = 64 * 1024;
 /// How long each side may take to be told that it is over.
 const FAREWELL: Duration = Duration::from_millis(700);
 
 /// Whether a variable speaks to the gate and goes no further.
 pub(crate) fn is_for_the_gate(name: &str) -> bool {
     name.starts_with("TIDEGATE_")
+}
+
+/// The variables that were sent for one channel; what is beyond the limits is not kept.
+#[derive(Debug, Default)]
+pub(crate) struct Variables {
+    count: usize,
+    bytes: usize,
+}
+
+impl Variables {
+    /// Whether one more may be kept: within the limits, and by a name that names nothing else to whoever reads `NAME=value`.
+    pub(crate) fn take(&mut self, name: &str, value: &str) -> bool {
+        let named = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !value.contains('\0');
+        let bytes = self.bytes.saturating_add(name.len()).saturating_add(value.len());
+        let kept = named && self.count < VARIABLES && bytes <= VARIABLE_BYTES;
+        if kept {
+            (self.count, self.bytes) = (self.count + 1, bytes);
+        }
+        kept
+    }
 }
 
 /// A terminal as the client describes it.
@@ -43,23 +71,18 @@ pub(crate) struct Terminal {
 pub(crate) struct Wishes {
     pub(crate) terminal: Option<Terminal>,
     env: Vec<(String, String)>,
+    variables: Variables,
     agent: bool,
+    /// What the client renounces.
+    pub(crate) limits: Limits,
     /// What arrived while nothing ran yet.
-    pub(crate) early: Vec<ChannelMsg>,
+    early: Backlog,
 }
-
-/// Messages that are kept of a client that sends before its command has started; who sends more is no client of ours.
-const EARLY: usize = 1024;
 
 impl Wishes {
     /// Keeps what the client sent early; `None` if it is too much.
     pub(crate) fn keep(&mut self, message: ChannelMsg) -> Option<()> {
-        match &message {
-            ChannelMsg::Data { data } if data.is_empty() => return Some(()),
-            _ if self.early.len() >= EARLY => return None,
-            _ => self.early.push(message),
-        }
-        Some(())
+        self.early.push(message).ok()
     }
 
     /// What the client told the gate in a variable.
@@ -80,10 +103,27 @@ pub(crate) async fn serve(visit: Arc<Visit>, channel: Channel<server::Msg>, plac
     let (rx, tx) = channel.split();
     let mut client = ClientSide { rx, tx };
     let mut wishes = Wishes::default();
-    let Some(start) = gather(&mut client, &mut wishes).await else {
-        let _ = client.tx.close().await;
-        return;
+    let patience = visit.door.limits.grace;
+    let start = match timeout(patience, gather(&mut client, &mut wishes)).await {
+        Ok(Some(start)) => start,
+        Ok(None) => {
+            let _ = client.tx.close().await;
+            return;
+        }
+        Err(_) => {
+            let line = format!("Nothing was started on this channel for {} s.", patience.as_secs());
+            return leave(&client, wishes.terminal.is_some(), &line, 255).await;
+        }
     };
+    if let Start::Subsystem(name) = &start
+        && let Some(more) = extend::asked(name)
+    {
+        return extend::serve(&visit, client, wishes, more).await;
+    }
+    match ask::renounced(&wishes, &start) {
+        Ok(limits) => wishes.limits = limits,
+        Err(refusal) => return refuse(&client, wishes.terminal.is_some(), &refusal).await,
+    }
     match ask::enter(&visit, &mut client, &mut wishes).await {
         Ok(live) => run(&visit, &live, client, wishes, start).await,
         Err(Left::Refused(refusal)) => refuse(&client, wishes.terminal.is_some(), &refusal).await,
@@ -107,8 +147,10 @@ async fn gather(client: &mut ClientSide, wishes: &mut Wishes) -> Option<Start> {
                     modes: terminal_modes,
                 });
             }
-            ChannelMsg::SetEnv { variable_name, variable_value, .. } if wishes.env.len() < VARIABLES => {
-                wishes.env.push((variable_name, variable_value));
+            ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
+                if wishes.variables.take(&variable_name, &variable_value) {
+                    wishes.env.push((variable_name, variable_value));
+                }
             }
             ChannelMsg::AgentForward { .. } => wishes.agent = true,
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
@@ -126,7 +168,10 @@ async fn gather(client: &mut ClientSide, wishes: &mut Wishes) -> Option<Start> {
 
 /// Starts what was asked for at the target, relays it, and closes.
 async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut wishes: Wishes, start: Start) {
-    if let Err(refusal) = start.allowed_by(&live.rights, &live.facts) {
+    // What this channel renounces is renounced, also where the session stands open for more.
+    let rights = wishes.limits.narrow(Rights::Ssh(live.rights.clone()));
+    let Rights::Ssh(rights) = &rights else { return };
+    if let Err(refusal) = start.allowed_by(rights, &live.facts) {
         visit.report_refused(start.what(), start.detail()).await;
         return refuse(&client, wishes.terminal.is_some(), &refusal).await;
     }
@@ -138,7 +183,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         }
         None => None,
     };
-    let lane = Lane::new(visit.number(), start.cargo(&live.rights, terminal.is_some()), live, visit.client.clone());
+    let lane = Lane::new(visit.number(), start.cargo(rights, terminal.is_some()), live, visit.client.clone());
     let env = sift(visit, live, std::mem::take(&mut wishes.env)).await;
     let agent = wishes.agent && live.rights.agent_forward;
     if wishes.agent && !agent {
@@ -159,19 +204,23 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         return say_cut(live, &lane, &client, EndReason::Recorder).await;
     }
     let mut notices = live.notices();
+    let opening = open(visit, live, &start, terminal.as_ref(), &env, agent);
     let opened = tokio::select! {
         biased;
         end = relay::until_cut(&mut notices) => return say_cut(live, &lane, &client, end).await,
-        opened = open(visit, live, &start, terminal.as_ref(), &env, agent) => opened,
+        opened = relay::while_reading(&mut client.rx, &mut wishes.early, opening) => opened,
     };
-    let mut target = match opened {
-        Ok(target) => target,
+    let mut target = match opened.unwrap_or_else(|much| Err(much.to_string())) {
+        Ok(target) => {
+            live.started();
+            target
+        }
         Err(why) => {
             let _ = live.note(lane.number, json!({"kind": "target.refused", "why": why})).await;
             return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
         }
     };
-    let ended = relay::relay(live, &lane, &mut client, &mut target, std::mem::take(&mut wishes.early)).await;
+    let ended = relay::relay(live, &lane, &mut client, &mut target, wishes.early).await;
     finish(live, &lane, client, target, ended).await;
 }
 
@@ -192,7 +241,7 @@ pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut tar
             let _ = timeout(FAREWELL, target.tx.close()).await;
         }
         Ended::Cut(end) => {
-            let stopped = timeout(FAREWELL, relay::stop(live, &mut target));
+            let stopped = timeout(FAREWELL, relay::stop(live, lane, &mut target));
             let told = timeout(FAREWELL, say_cut(live, lane, &client, end));
             let _ = tokio::join!(stopped, told);
             let _ = lane.closed(live).await;
@@ -202,7 +251,7 @@ pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut tar
 
 /// Tells the client why it was cut, and exits for it.
 async fn say_cut(live: &Live, lane: &Lane, client: &ClientSide, end: EndReason) {
-    let _ = relay::say(live, lane, &client.tx, end.sentence()).await;
+    let _ = relay::say(live, lane, &client.tx, live.farewell(end)).await;
     if lane.has_error_stream() && end.is_cut() {
         let _ = client.tx.exit_status(76).await;
     }
@@ -274,12 +323,12 @@ async fn open(
 }
 
 /// Says no, with the exit status that belongs to the reason.
-async fn refuse(client: &ClientSide, has_terminal: bool, refusal: &Refusal) {
+pub(crate) async fn refuse(client: &ClientSide, has_terminal: bool, refusal: &Refusal) {
     leave(client, has_terminal, &refusal.to_string(), refusal.reason.ssh_exit()).await;
 }
 
 /// One line to the client, an exit status, and the channel is closed. Bounded, since a client may not read.
-async fn leave(client: &ClientSide, has_terminal: bool, line: &str, status: u32) {
+pub(crate) async fn leave(client: &ClientSide, has_terminal: bool, line: &str, status: u32) {
     let line = text::inert(line, 2048);
     let _ = timeout(Duration::from_secs(5), async {
         if has_terminal {
