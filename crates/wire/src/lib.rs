@@ -3,6 +3,7 @@
 //! Everything here reads what strangers sent. A length is checked before anything is taken for it, and "more bytes are needed"
 //! ([`Option::None`]) is never mixed up with "this is wrong" ([`Malformed`]).
 
+pub mod mysql;
 pub mod postgres;
 mod reader;
 

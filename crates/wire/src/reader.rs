@@ -76,6 +76,56 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
+    /// 16 bits, little-endian.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u16_le(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// 32 bits, little-endian.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u32_le(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// 64 bits, little-endian.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn u64_le(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A length-encoded integer, as MySQL has it: below 0xfb itself, else 0xfc, 0xfd, 0xfe and 2, 3, 8 bytes, little-endian.
+    ///
+    /// # Errors
+    /// If it ends too early, or begins with 0xfb or 0xff, which stand for other things.
+    pub fn lenenc(&mut self) -> Result<u64, Malformed> {
+        match self.u8()? {
+            small @ 0..=0xfa => Ok(small.into()),
+            0xfc => Ok(self.u16_le()?.into()),
+            0xfd => {
+                let [a, b, c] = self.array::<3>()?;
+                Ok(u32::from_le_bytes([a, b, c, 0]).into())
+            }
+            0xfe => self.u64_le(),
+            _ => Err(Malformed("a number begins with a byte that none begins with")),
+        }
+    }
+
+    /// Bytes with their length, length-encoded, before them.
+    ///
+    /// # Errors
+    /// If there are fewer than the length says.
+    pub fn lenenc_bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.lenenc()?;
+        self.take(usize::try_from(length).map_err(|_| Malformed("a length is more than there can be"))?)
+    }
+
     /// A count of things that each take at least `least` bytes: never more than what is left could hold.
     ///
     /// # Errors
