@@ -23,6 +23,10 @@ use scope::{Item, Outputs};
 /// The longest text that is looked at, in bytes; longer ones are refused.
 pub const LONGEST: usize = 4 * 1024 * 1024;
 
+/// How much stack there has to be for reading a statement, and how much is taken if there is less, in bytes.
+const STACK_LEFT: usize = 8 * 1024 * 1024;
+const STACK_NEW: usize = 16 * 1024 * 1024;
+
 /// Judges everything in a text: one statement, or several with `;` between.
 ///
 /// The session has to be pinned: `search_path` to [`DatabaseRights::pinned_search_path`], `standard_conforming_strings` to `on`,
@@ -50,6 +54,11 @@ pub(crate) fn look(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Res
     if rights.unrestricted {
         return Ok(Vec::new());
     }
+    // The parser answers with a tree that may be a hundred levels deep, and reading it takes a few MiB of stack.
+    stacker::maybe_grow(STACK_LEFT, STACK_NEW, || look_deep(rights, catalog, sql))
+}
+
+fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Vec<Looked>, Refused> {
     let parsed = pg_query::parse(sql, 0).map_err(|error| match error {
         pg_query::Error::Parse(why) => Refused::not_understood(format!("the statement cannot be read: {}", crate::verdict::shown(&why))),
         _ => Refused::not_understood("the statement is nested too deeply to be looked at"),

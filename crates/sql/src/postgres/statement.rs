@@ -231,10 +231,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether a search path is the one the session is pinned to.
+    /// Whether a search path is the one the session is pinned to. Temporary tables may be named last, where they hide nothing.
     fn is_own_path(&self, values: &[&str]) -> bool {
-        let parts: Vec<String> = values.iter().flat_map(|v| v.split(',')).map(|v| v.trim().trim_matches('"').to_owned()).filter(|v| v != "pg_temp").collect();
-        // Another `search_path` of the same schemas would still let temporary tables come first; there are none to come.
+        let mut parts: Vec<String> = values.iter().flat_map(|v| v.split(',')).map(|v| v.trim().trim_matches('"').to_owned()).collect();
+        if parts.last().is_some_and(|last| last == "pg_temp") {
+            parts.pop();
+        }
+        // Without it they would come first; there are none to come, and a restricted role cannot make any.
         parts == self.rights.schemas()
     }
 }

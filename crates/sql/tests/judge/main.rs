@@ -1,0 +1,8 @@
+//! The judge of statements, by itself and against a real server.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
+
+mod disguises;
+mod masks;
+mod people;
+mod spellings;
