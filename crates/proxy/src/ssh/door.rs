@@ -1,16 +1,14 @@
 //! The listener: admits connections within limits, and keeps each one's faults to itself.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use russh::keys::PrivateKey;
 use russh::{MethodKind, MethodSet, SshId, server};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::algorithms;
@@ -18,12 +16,13 @@ use super::greeting;
 use super::handler::Visitor;
 use super::wire;
 use crate::gatekeeper::Gatekeeper;
+use crate::strangers::{Stranger, Strangers};
 
 /// Bytes a peer may send on a channel before what it sent has been forwarded.
 pub(crate) const WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest data packet.
 pub(crate) const PACKET: u32 = 32 * 1024;
-/// Messages of one channel that wait to be relayed. Their bytes are bounded by [`WINDOW`]; this bounds very small ones.
+/// Messages of one channel that wait for its relay, which takes them out as they come. What it cannot pass on it keeps, see [`super::backlog`].
 pub(crate) const QUEUE: usize = 4096;
 
 /// How much strangers may take of the gate.
@@ -31,9 +30,10 @@ pub(crate) const QUEUE: usize = 4096;
 pub struct DoorLimits {
     /// Connections that have not signed in yet, all together.
     pub strangers: usize,
-    /// The same from one address.
+    /// The same from one IPv4 address or one IPv6 network of 64 bits. Who finds all places taken gets that of somebody who has lingered for
+    /// three seconds, or of one from where most are.
     pub strangers_per_address: usize,
-    /// How long signing in may take.
+    /// How long signing in may take, and then each channel to say what is to run on it.
     pub grace: Duration,
     /// Attempts at signing in on one connection.
     pub attempts: usize,
@@ -63,8 +63,7 @@ pub struct SshDoor {
     config: Arc<server::Config>,
     /// For clients that can speak AES-GCM, where it is fast.
     aes_gcm: Option<Arc<server::Config>>,
-    strangers: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    strangers: Strangers,
 }
 
 impl SshDoor {
@@ -73,6 +72,8 @@ impl SshDoor {
     pub fn new(gate: Arc<dyn Gatekeeper>, host_keys: Vec<PrivateKey>, limits: DoorLimits) -> Arc<Self> {
         let mut methods = MethodSet::empty();
         methods.push(MethodKind::PublicKey);
+        // Never lets anybody in: it tells who has no key how to get one.
+        methods.push(MethodKind::KeyboardInteractive);
         let config = |preferred| server::Config {
             server_id: SshId::Standard(greeting::VERSION.into()),
             methods: methods.clone(),
@@ -94,11 +95,10 @@ impl SshDoor {
         };
         Arc::new(Self {
             gate,
-            strangers: Arc::new(Semaphore::new(limits.strangers)),
+            strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
             config: Arc::new(config(algorithms::preferred())),
             aes_gcm: algorithms::aes_gcm_only().map(|preferred| Arc::new(config(preferred))),
             limits,
-            by_address: Arc::default(),
         })
     }
 
@@ -120,9 +120,9 @@ impl SshDoor {
         }
     }
 
-    /// Starts one connection, or drops it when there are too many strangers already.
+    /// Starts one connection, or drops it when there are too many strangers already and none of them has to go for it.
     fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        let Some(stranger) = self.stranger(from.ip()) else {
+        let Some(stranger) = self.strangers.admit_instead(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
@@ -137,7 +137,11 @@ impl SshDoor {
     async fn attend(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, stranger: Stranger) {
         let _ = stream.set_nodelay(true);
         let deadline = tokio::time::Instant::now() + self.limits.grace;
-        let heard = greeting::listen(&mut stream).await;
+        let shown_out = stranger.shown_out();
+        let heard = tokio::select! {
+            heard = greeting::listen(&mut stream) => heard,
+            () = shown_out.cancelled() => return,
+        };
         let config = self.aes_gcm.as_ref().filter(|_| heard.speaks_aes_gcm).unwrap_or(&self.config).clone();
         let (wire, shears) = wire::severable(stream);
         let wire = wire.after_greeting(heard.bytes, greeting::VERSION.len() + 2);
@@ -145,7 +149,11 @@ impl SshDoor {
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
         let visitor = Visitor::new(self.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
-        let session = match tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)).await {
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)) => greeted,
+            () = shown_out.cancelled() => return shears.sever(),
+        };
+        let session = match greeted {
             Ok(Ok(session)) => session,
             Ok(Err(error)) => return tracing::debug!(%from, %error, "no SSH"),
             Err(_) => return shears.sever(),
@@ -154,6 +162,10 @@ impl SshDoor {
         tokio::select! {
             ended = &mut session => return tracing::debug!(%from, ?ended, "left before signing in"),
             () = known.cancelled() => {}
+            () = shown_out.cancelled() => {
+                tracing::debug!(%from, "had to go for somebody else before signing in");
+                shears.sever();
+            }
             () = tokio::time::sleep_until(deadline) => {
                 tracing::debug!(%from, "took too long to sign in");
                 shears.sever();
@@ -163,35 +175,5 @@ impl SshDoor {
             tracing::debug!(%from, %error, "connection ended");
         }
         shears.sever();
-    }
-
-    fn stranger(&self, address: IpAddr) -> Option<Stranger> {
-        let place = self.strangers.clone().try_acquire_owned().ok()?;
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        if *count >= self.limits.strangers_per_address {
-            return None;
-        }
-        *count += 1;
-        Some(Stranger { address, counts: self.by_address.clone(), _place: place })
-    }
-}
-
-/// A place among the connections that have not signed in; given back when dropped.
-pub(crate) struct Stranger {
-    address: IpAddr,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
     }
 }

@@ -1,31 +1,38 @@
 //! Forwarded connections and the forwarded agent: allowed one by one, counted, recorded as events.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, client, server};
+use access::limits::Limits;
+use russh::{Channel, ChannelOpenFailure, client, server};
 use serde_json::json;
 
+use super::backlog::Backlog;
 use super::channel::finish;
-use super::handler::Place;
 use super::lane::{Cargo, Lane};
+use super::reach::{self, Route};
 use super::relay::{self, ClientSide, TargetSide};
-use super::session::{Live, Step, Visit, lock};
+use super::session::{Live, Place, Step, Visit, lock};
 use super::text;
 use crate::tape::WHOLE_SESSION;
 
 /// How long the target may take to say whether it listens. The client's connection waits for it.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 /// Remote forwards of one connection, at most.
-const LISTENERS: usize = 32;
+pub(crate) const LISTENERS: usize = 32;
 
 /// What a target may open back to this client.
 #[derive(Debug, Default)]
 pub(crate) struct Forwards {
     /// Addresses and ports where the target listens for the client.
     listening: Mutex<HashSet<(String, u32)>>,
+    /// Held while the target is asked to listen: only its answer says at which port.
+    asking: tokio::sync::Mutex<()>,
+    /// Unix sockets where it does.
+    pub(crate) sockets: Mutex<HashSet<String>>,
     agent: AtomicBool,
 }
 
@@ -49,6 +56,12 @@ impl Destination {
     fn shown(&self) -> String {
         text::inert(&format!("{}:{}", self.host, self.port), 300)
     }
+
+    /// Where it comes from, as it may be told to the other side: that writes it into its logs, so it is an address or nothing.
+    fn origin(&self) -> (String, u32) {
+        let address = self.originator.parse::<IpAddr>().map_or_else(|_| "0.0.0.0".to_owned(), |ip| ip.to_string());
+        (address, self.originator_port.min(u32::from(u16::MAX)))
+    }
 }
 
 /// A connection that the client forwards to somewhere behind the target (`ssh -L`, `ssh -W`; RFC 4254 section 7.2).
@@ -63,31 +76,53 @@ pub(crate) async fn local(
     let Some(live) = enter(&visit).await else {
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     };
-    let allowed = u16::try_from(to.port).is_ok_and(|port| live.rights.local_forward.iter().any(|e| e.covers(&to.host, port)));
-    if !allowed {
-        visit.report_refused("local_forward", to.shown()).await;
-        return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-    }
-    let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
-    if live.note(lane.number, json!({"kind": "forward.local", "to": to.shown()})).await.is_err() {
-        return reply.reject(ChannelOpenFailure::ConnectFailed).await;
-    }
-    let opened = live.target.handle().channel_open_direct_tcpip(&to.host, to.port, &to.originator, to.originator_port).await;
-    let Ok(target) = opened else {
-        let _ = live.note(lane.number, json!({"kind": "target.refused", "why": "it could not connect"})).await;
-        return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    let route = match u16::try_from(to.port) {
+        Ok(port) => reach::route(&live.rights.local_forward, &to.host, port, &live.target).await,
+        Err(_) => Route::Closed,
     };
-    reply.accept().await;
-    join(&live, &lane, channel, target).await;
+    let (hosts, resolved) = match route {
+        Route::ByName => (vec![to.host.clone()], None),
+        Route::To(addresses) => {
+            let hosts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            (hosts.clone(), Some(hosts))
+        }
+        Route::Closed => {
+            visit.report_refused("local_forward", to.shown()).await;
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        }
+        Route::Guarded(address) => {
+            visit.report_refused("local_forward", text::inert(&format!("{}, which leads to {address}", to.shown()), 400)).await;
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        }
+        Route::Unknown(why) => {
+            let why = text::inert(&format!("the gate cannot resolve {}: {why}", to.shown()), 400);
+            let _ = live.note(WHOLE_SESSION, json!({"kind": "forward.unresolved", "why": why})).await;
+            return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        }
+    };
+    let lane = Lane::new(visit.number(), Cargo::Forward, &live, visit.client.clone());
+    if live.note(lane.number, json!({"kind": "forward.local", "to": to.shown(), "addresses": resolved})).await.is_err() {
+        return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    }
+    let (originator, originator_port) = to.origin();
+    for host in hosts {
+        let opened = live.target.handle().channel_open_direct_tcpip(host, to.port, originator.clone(), originator_port).await;
+        if let Ok(target) = opened {
+            reply.accept().await;
+            return join(&live, &lane, channel, target).await;
+        }
+    }
+    let _ = live.note(lane.number, json!({"kind": "target.refused", "why": "it could not connect"})).await;
+    reply.reject(ChannelOpenFailure::ConnectFailed).await;
 }
 
 /// The way in for what has no terminal and no error stream to talk through: an open door, or none.
-async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
+pub(crate) async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
     if let Some(live) = visit.live() {
         return Some(live.clone());
     }
     let _entering = visit.entering.lock().await;
-    match visit.step(None).await {
+    match visit.step(&Limits::default(), None).await {
         Step::In(live) => Some(live),
         Step::Ask(_) | Step::Waiting(_) | Step::Refused(_) => None,
     }
@@ -111,12 +146,31 @@ pub(crate) async fn listen(visit: &Arc<Visit>, address: &str, port: u32) -> Opti
         visit.report_refused("remote_forward", shown).await;
         return None;
     }
+    // Entered before the target is asked, so that nothing listens that is not recorded.
+    live.note(WHOLE_SESSION, json!({"kind": "forward.listening", "at": shown, "port": port})).await.ok()?;
+    let _asking = visit.forwards.asking.lock().await;
     let answered = tokio::time::timeout(ANSWER, live.target.handle().tcpip_forward(address, port)).await;
-    let Ok(Ok(bound)) = answered else { return None };
+    let Ok(Ok(bound)) = answered else {
+        let _ = live.note(WHOLE_SESSION, json!({"kind": "target.refused", "why": format!("it does not listen at {shown}")})).await;
+        return None;
+    };
     let bound = if bound == 0 { port } else { bound };
     lock(&visit.forwards.listening).insert((address.to_owned(), bound));
-    live.note(WHOLE_SESSION, json!({"kind": "forward.listening", "at": shown, "port": bound})).await.ok()?;
+    if bound != port {
+        live.note(WHOLE_SESSION, json!({"kind": "forward.bound", "at": shown, "port": bound})).await.ok()?;
+    }
     Some(bound)
+}
+
+/// Whether the target listens there for the client.
+async fn is_known(visit: &Visit, from: &Destination) -> bool {
+    let place = (from.host.clone(), from.port);
+    if lock(&visit.forwards.listening).contains(&place) {
+        return true;
+    }
+    // Its answer that it listens may be under way still.
+    let _asking = visit.forwards.asking.lock().await;
+    lock(&visit.forwards.listening).contains(&place)
 }
 
 /// The target listens no more.
@@ -131,8 +185,15 @@ pub(crate) async fn cancel(visit: &Arc<Visit>, address: &str, port: u32) -> bool
 }
 
 /// A connection that came in where the target listens for the client.
-pub(crate) async fn remote(visit: Arc<Visit>, channel: Channel<client::Msg>, from: Destination, reply: client::ChannelOpenHandle) {
-    let known = lock(&visit.forwards.listening).contains(&(from.host.clone(), from.port));
+pub(crate) async fn remote(
+    visit: Arc<Visit>,
+    channel: Channel<client::Msg>,
+    from: Destination,
+    reply: client::ChannelOpenHandle,
+    place: Place,
+) {
+    let _place = place;
+    let known = is_known(&visit, &from).await;
     let Some(live) = visit.live().cloned().filter(|_| known) else {
         visit.report_refused("forwarded_tcpip", from.shown()).await;
         return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
@@ -142,7 +203,8 @@ pub(crate) async fn remote(visit: Arc<Visit>, channel: Channel<client::Msg>, fro
     if live.note(lane.number, json!({"kind": "forward.remote", "at": from.shown(), "from": originator})).await.is_err() {
         return reply.reject(ChannelOpenFailure::ConnectFailed).await;
     }
-    match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, &from.originator, from.originator_port).await {
+    let (originator, originator_port) = from.origin();
+    match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, originator, originator_port).await {
         Ok(client) => {
             reply.accept().await;
             join(&live, &lane, client, channel).await;
@@ -152,7 +214,8 @@ pub(crate) async fn remote(visit: Arc<Visit>, channel: Channel<client::Msg>, fro
 }
 
 /// Something on the target wants the client's agent.
-pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle) {
+pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle, place: Place) {
+    let _place = place;
     let granted = visit.forwards.agent.load(Ordering::Acquire);
     let Some(live) = visit.live().cloned().filter(|_| granted) else {
         visit.report_refused("agent_forward", String::new()).await;
@@ -172,12 +235,11 @@ pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, repl
 }
 
 /// Relays a forwarded connection until either end closes it.
-async fn join(live: &Live, lane: &Lane, client: Channel<server::Msg>, target: Channel<client::Msg>) {
+pub(crate) async fn join(live: &Live, lane: &Lane, client: Channel<server::Msg>, target: Channel<client::Msg>) {
     let (rx, tx) = client.split();
     let mut client = ClientSide { rx, tx };
     let (rx, tx) = target.split();
     let mut target = TargetSide { rx, tx };
-    let early: Vec<ChannelMsg> = Vec::new();
-    let ended = relay::relay(live, lane, &mut client, &mut target, early).await;
+    let ended = relay::relay(live, lane, &mut client, &mut target, Backlog::default()).await;
     finish(live, lane, client, target, ended).await;
 }

@@ -2,24 +2,26 @@
 //!
 //! Nothing here waits for the client or the target: a callback that waits stops the whole connection.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use access::identity::VerifiedIdentity;
+use access::limits::Limits;
 use access::names::Selector;
 use russh::keys::ssh_key::{Algorithm, Signature};
 use russh::keys::{Certificate, PublicKey};
-use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 
-use super::door::{SshDoor, Stranger};
-use super::session::Visit;
+use super::channel::Variables;
+use super::door::SshDoor;
+use super::session::{Place, Visit};
 use super::wire::Shears;
-use super::{algorithms, channel, forward, text};
+use super::{algorithms, channel, forward, sockets, text};
 use crate::gatekeeper::{Knock, Offer, Presence, Proof};
+use crate::strangers::Stranger;
 
 /// One client connection, from its first byte.
 pub(crate) struct Visitor {
@@ -31,11 +33,14 @@ pub(crate) struct Visitor {
     /// Told (by the door) when the connection is over.
     gone: CancellationToken,
     stranger: Option<Stranger>,
+    /// Whether they were told how to sign in.
+    told: bool,
     proven: Option<(VerifiedIdentity, Selector)>,
     visit: Option<Arc<Visit>>,
     /// Session channels on which something runs already.
     started: HashSet<ChannelId>,
-    open_channels: Arc<AtomicU32>,
+    /// Variables that were sent for session channels.
+    variables: HashMap<ChannelId, Variables>,
 }
 
 impl Visitor {
@@ -54,10 +59,11 @@ impl Visitor {
             known,
             gone,
             stranger: Some(stranger),
+            told: false,
             proven: None,
             visit: None,
             started: HashSet::new(),
-            open_channels: Arc::default(),
+            variables: HashMap::new(),
         }
     }
 
@@ -78,23 +84,13 @@ impl Visitor {
     /// The visit, and a place for one more channel; `None` when there are too many.
     fn admit(&self) -> Option<(Arc<Visit>, Place)> {
         let visit = self.visit.clone()?;
-        let taken = self.open_channels.fetch_add(1, Ordering::AcqRel);
-        let place = Place(self.open_channels.clone());
-        (taken < self.door.limits.channels).then_some((visit, place))
+        let place = visit.place()?;
+        Some((visit, place))
     }
 
     fn start(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         // RFC 4254 section 6.5: only one of shell, exec and subsystem per channel.
         if self.started.insert(id) { session.channel_success(id) } else { session.channel_failure(id) }
-    }
-}
-
-/// One open channel of a connection.
-pub(crate) struct Place(Arc<AtomicU32>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -149,13 +145,24 @@ impl server::Handler for Visitor {
         Ok(self.identify(user, proof).await)
     }
 
+    /// RFC 4256, with instructions and no question: there is nothing anybody could answer here, so it never lets anybody in.
+    async fn auth_keyboard_interactive<'a>(&'a mut self, _: &str, _: &str, _: Option<Response<'a>>) -> Result<Auth, Self::Error> {
+        let only_keys = || Auth::Reject { proceed_with_methods: Some(MethodSet::from([MethodKind::PublicKey].as_slice())), partial_success: false };
+        if std::mem::replace(&mut self.told, true) {
+            return Ok(only_keys());
+        }
+        let help = self.door.gate.how_to_sign_in(self.from).await;
+        let lines: Vec<String> = help.lines().map(|line| text::inert(line, 200)).collect();
+        Ok(Auth::Partial { name: "Tidegate".into(), instructions: lines.join("\n").into(), prompts: Vec::new().into() })
+    }
+
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
         let Some((who, to)) = self.proven.take() else {
             return Err(russh::Error::Inconsistent);
         };
         self.stranger = None;
         let client = text::inert_bytes(session.remote_sshid(), 255);
-        let knock = Knock { who, to, from: self.from, client };
+        let knock = Knock { who, to, from: self.from, client, limits: Limits::default() };
         self.visit = Some(Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone()));
         self.known.cancel();
         Ok(())
@@ -194,13 +201,15 @@ impl server::Handler for Visitor {
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         path: &str,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.refuse("streamlocal", path);
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        match self.admit() {
+            Some((visit, place)) => visit.clone().spawn(sockets::local(visit, channel, path.to_owned(), reply, place)),
+            None => reply.reject(exhausted()).await,
+        }
         Ok(())
     }
 
@@ -233,8 +242,14 @@ impl server::Handler for Visitor {
         Ok(())
     }
 
+    async fn channel_open_refused(&mut self, kind: &str, _: &mut Session) -> Result<(), Self::Error> {
+        self.refuse("channel", kind);
+        Ok(())
+    }
+
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
         self.started.remove(&channel);
+        self.variables.remove(&channel);
         Ok(())
     }
 
@@ -265,8 +280,13 @@ impl server::Handler for Visitor {
         session.channel_failure(channel)
     }
 
-    async fn env_request(&mut self, channel: ChannelId, name: &str, _: &str, session: &mut Session) -> Result<(), Self::Error> {
-        let allowed = !self.started.contains(&channel)
+    async fn env_request(&mut self, channel: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Self::Error> {
+        let kept = self.variables.entry(channel).or_default().take(name, value);
+        if !kept && let Some(visit) = &self.visit {
+            visit.refuse_once("env", "more variables, or longer ones, than one channel may set".to_owned());
+        }
+        let allowed = kept
+            && !self.started.contains(&channel)
             && (channel::is_for_the_gate(name)
                 || self.visit.as_ref().and_then(|v| v.live()).is_none_or(|live| live.rights.allows_env(name)));
         if allowed { session.channel_success(channel) } else { session.channel_failure(channel) }
@@ -310,8 +330,13 @@ impl server::Handler for Visitor {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
-        self.refuse("streamlocal", path);
-        Ok(false)
+        let Some(visit) = &self.visit else { return Ok(false) };
+        Ok(sockets::listen(visit, path).await)
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
+        let Some(visit) = &self.visit else { return Ok(false) };
+        Ok(sockets::cancel(visit, path).await)
     }
 }
 
@@ -319,8 +344,7 @@ impl Visitor {
     /// Reports what is refused whatever the rights say.
     fn refuse(&self, what: &'static str, detail: &str) {
         if let Some(visit) = &self.visit {
-            let (reporter, detail) = (visit.clone(), text::inert(detail, 1024));
-            visit.spawn(async move { reporter.report_refused(what, detail).await });
+            visit.refuse(what, text::inert(detail, 1024));
         }
     }
 }

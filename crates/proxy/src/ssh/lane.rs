@@ -171,7 +171,7 @@ impl Lane {
             }
             Err(nonsense) => {
                 live.note(self.number, json!({"kind": "sftp.unreadable", "why": nonsense.to_string()})).await?;
-                live.end(access::session::EndReason::Error);
+                live.fail(format!("This session was closed, since what passed on a file transfer was not SFTP as it can be recorded: {nonsense}."));
                 Err(Stopped)
             }
         }
@@ -202,9 +202,15 @@ impl Lane {
         Ok(())
     }
 
-    /// How the target's process ended.
-    pub(crate) fn exited(&self, how: Value) {
-        *lock(&self.exit) = how;
+    /// How the target's process ended. A target says so once; what it says later counts for nothing.
+    pub(crate) fn exited(&self, live: &Live, how: Value) {
+        let mut exit = lock(&self.exit);
+        if exit.is_null() {
+            *exit = how;
+            if self.cargo != Cargo::Forward {
+                live.stopped();
+            }
+        }
     }
 
     /// Records that the channel is closed and what passed through it.

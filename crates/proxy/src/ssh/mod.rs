@@ -1,22 +1,28 @@
 //! SSH (RFC 4251 to 4254, and OpenSSH's `PROTOCOL` for its extensions).
 
 mod algorithms;
-mod text;
+pub(crate) mod text;
 mod wire;
 
 mod ask;
+mod backlog;
 mod channel;
 pub mod door;
+mod extend;
+mod flood;
 mod forward;
 mod greeting;
 mod handler;
 mod lane;
 mod line;
+mod reach;
 mod relay;
 mod rights;
 mod session;
 mod sftp;
 mod sftp_files;
+mod sftp_packets;
+mod sockets;
 mod target;
 
 pub use door::{DoorLimits, SshDoor};

@@ -3,6 +3,7 @@
 //! A side may send as much as its window allows, and its window only grows by what was forwarded. So what waits in memory is bounded,
 //! a side that reads nothing stops just the direction towards it, and a full direction never keeps the other from being read.
 
+use std::future::Future;
 use std::time::Duration;
 
 use access::session::EndReason;
@@ -12,6 +13,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::backlog::{Backlog, TooMuch};
 use super::door::WINDOW;
 use super::lane::{Lane, Stopped, Stream};
 use super::session::{Live, Notice};
@@ -54,16 +56,58 @@ impl Allowance {
 }
 
 /// Relays until one side closes or the session is cut. `early` is what the client sent before the target was there.
-pub(crate) async fn relay(live: &Live, lane: &Lane, client: &mut ClientSide, target: &mut TargetSide, early: Vec<ChannelMsg>) -> Ended {
+pub(crate) async fn relay(live: &Live, lane: &Lane, client: &mut ClientSide, target: &mut TargetSide, early: Backlog) -> Ended {
     let mut cut = live.notices();
     let (injector, injected) = mpsc::channel(64);
-    let up = up(live, lane, &mut client.rx, &client.tx, &target.tx, early, injector);
-    let down = down(live, lane, &mut target.rx, &target.tx, &client.tx, injected);
+    let up = Up { live, lane, client: &client.tx, target: &target.tx, injector, allowance: Allowance(0) };
+    let down = Down { live, lane, client: &client.tx, target: &target.tx, allowance: Allowance(0) };
     tokio::select! {
         biased;
         end = until_cut(&mut cut) => Ended::Cut(end),
-        () = up => Ended::Client,
-        () = down => Ended::Target,
+        () = up.run(&mut client.rx, early) => Ended::Client,
+        () = down.run(&mut target.rx, injected) => Ended::Target,
+    }
+}
+
+/// Does something while what a side sends meanwhile is kept, so that the connection it comes over is read on.
+///
+/// # Errors
+/// It sent more than anybody means to.
+pub(crate) async fn while_reading<T>(rx: &mut ChannelReadHalf, backlog: &mut Backlog, work: impl Future<Output = T>) -> Result<T, TooMuch> {
+    let mut work = std::pin::pin!(work);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            message = rx.wait(), if open => match message {
+                Some(message) => backlog.push(message)?,
+                None => open = false,
+            },
+        }
+    }
+}
+
+/// The next message: of those kept, first. Nothing is lost if it is given up.
+async fn next(rx: &mut ChannelReadHalf, backlog: &mut Backlog) -> Option<ChannelMsg> {
+    match backlog.pop() {
+        Some(message) => Some(message),
+        None => rx.wait().await,
+    }
+}
+
+/// What comes after one message was passed on.
+enum Then {
+    Next,
+    /// The side that sent it closed the channel.
+    Closed,
+    /// Nothing more may be passed on; the session, or the other direction, says so.
+    Stop,
+}
+
+impl From<Stopped> for Then {
+    fn from(_: Stopped) -> Self {
+        Self::Stop
     }
 }
 
@@ -79,37 +123,46 @@ pub(crate) async fn until_cut(notices: &mut watch::Receiver<Notice>) -> EndReaso
     }
 }
 
-/// From the client to the target, until the client closes.
-async fn up(
-    live: &Live,
-    lane: &Lane,
-    rx: &mut ChannelReadHalf,
-    client: &ChannelWriteHalf<server::Msg>,
-    target: &ChannelWriteHalf<client::Msg>,
-    early: Vec<ChannelMsg>,
+/// From the client to the target.
+struct Up<'a> {
+    live: &'a Live,
+    lane: &'a Lane,
+    client: &'a ChannelWriteHalf<server::Msg>,
+    target: &'a ChannelWriteHalf<client::Msg>,
+    /// Replies of the gate's own go through the down direction.
     injector: mpsc::Sender<Bytes>,
-) {
-    let mut early = early.into_iter();
-    let mut allowance = Allowance(0);
-    loop {
-        let message = match early.next() {
-            Some(message) => message,
-            None => match rx.wait().await {
-                Some(message) => message,
-                None => return,
-            },
-        };
+    allowance: Allowance,
+}
+
+impl Up<'_> {
+    /// Until the client closes.
+    async fn run(mut self, rx: &mut ChannelReadHalf, mut backlog: Backlog) {
+        while let Some(message) = next(rx, &mut backlog).await {
+            match while_reading(rx, &mut backlog, self.pass(message)).await {
+                Ok(Then::Next) => {}
+                Ok(Then::Closed) => return,
+                Ok(Then::Stop) => return std::future::pending().await,
+                Err(much) => {
+                    self.live.fail(format!("This session was closed: {much}."));
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
+    async fn pass(&mut self, message: ChannelMsg) -> Then {
+        let (live, lane, target) = (self.live, self.lane, self.target);
         let sent = match message {
             ChannelMsg::Data { data } => {
                 let length = data.len();
                 let passed = match lane.take(live, Stream::In, data).await {
                     Ok(passed) => passed,
-                    Err(Stopped) => return std::future::pending().await,
+                    Err(stopped) => return stopped.into(),
                 };
                 for reply in passed.back {
                     // The down direction sends it, between two packets of the target.
-                    if injector.send(reply).await.is_err() {
-                        return;
+                    if self.injector.send(reply).await.is_err() {
+                        return Then::Stop;
                     }
                 }
                 let mut sent = Ok(());
@@ -120,120 +173,142 @@ async fn up(
                     }
                 }
                 live.moved(Direction::Input, length);
-                if let Some(more) = allowance.spend(length) {
-                    let _ = client.grant_window(more).await;
+                if let Some(more) = self.allowance.spend(length) {
+                    let _ = self.client.grant_window(more).await;
                 }
                 sent
             }
             ChannelMsg::Eof => target.eof().await,
-            ChannelMsg::Signal { signal } => target.signal(signal).await,
+            ChannelMsg::Signal { signal } => {
+                let noted = live.note(lane.number, serde_json::json!({"kind": "signal", "signal": text::inert(&format!("{signal:?}"), 64)})).await;
+                if noted.is_err() {
+                    return Then::Stop;
+                }
+                target.signal(signal).await
+            }
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
-                if lane.resized(live, col_width, row_height).await.is_err() {
-                    return std::future::pending().await;
+                if let Err(stopped) = lane.resized(live, col_width, row_height).await {
+                    return stopped.into();
                 }
                 target.window_change(col_width, row_height, pix_width, pix_height).await
             }
-            ChannelMsg::Close => return,
+            ChannelMsg::Close => return Then::Closed,
             // Requests for a channel that runs already were refused where they arrived; extended data has no meaning in this direction.
             _ => Ok(()),
         };
-        if sent.is_err() {
-            // The target's connection is gone; the other direction, or the session, says so.
-            return std::future::pending().await;
-        }
+        // If the target's connection is gone, the other direction or the session says so.
+        if sent.is_err() { Then::Stop } else { Then::Next }
     }
 }
 
-/// From the target to the client, until the target closes. Also the only one that writes to the client, so that nothing stands in the
-/// middle of something else.
-async fn down(
-    live: &Live,
-    lane: &Lane,
-    rx: &mut ChannelReadHalf,
-    target: &ChannelWriteHalf<client::Msg>,
-    client: &ChannelWriteHalf<server::Msg>,
-    mut injected: mpsc::Receiver<Bytes>,
-) {
-    let mut notices = live.notices();
-    let mut allowance = Allowance(0);
-    loop {
-        let message = tokio::select! {
-            message = rx.wait() => match message {
-                Some(message) => message,
-                None => return,
-            },
-            Some(reply) = injected.recv() => {
-                for bytes in lane.inject(reply) {
-                    let _ = client.data_bytes(bytes).await;
+/// From the target to the client. Also the only one that writes to the client, so that nothing stands in the middle of something else.
+struct Down<'a> {
+    live: &'a Live,
+    lane: &'a Lane,
+    client: &'a ChannelWriteHalf<server::Msg>,
+    target: &'a ChannelWriteHalf<client::Msg>,
+    allowance: Allowance,
+}
+
+impl Down<'_> {
+    /// Until the target closes.
+    async fn run(mut self, rx: &mut ChannelReadHalf, mut injected: mpsc::Receiver<Bytes>) {
+        let mut notices = self.live.notices();
+        let mut backlog = Backlog::default();
+        loop {
+            let done = tokio::select! {
+                message = next(rx, &mut backlog) => match message {
+                    Some(message) => while_reading(rx, &mut backlog, self.pass(message)).await,
+                    None => return,
+                },
+                Some(reply) = injected.recv() => while_reading(rx, &mut backlog, self.inject(reply)).await,
+                Ok(()) = notices.changed() => {
+                    let notice = notices.borrow_and_update().clone();
+                    while_reading(rx, &mut backlog, self.notify(notice)).await
                 }
-                continue;
-            }
-            Ok(()) = notices.changed() => {
-                let notice = notices.borrow_and_update().clone();
-                if let Notice::Say(text) = notice && say(live, lane, client, &text).await.is_err() {
+            };
+            match done {
+                Ok(Then::Next) => {}
+                Ok(Then::Closed) => return,
+                Ok(Then::Stop) => return std::future::pending().await,
+                Err(much) => {
+                    self.live.fail(format!("This session was closed: {much}."));
                     return std::future::pending().await;
                 }
-                continue;
             }
-        };
+        }
+    }
+
+    async fn inject(&mut self, reply: Bytes) -> Then {
+        for bytes in self.lane.inject(reply) {
+            let _ = self.client.data_bytes(bytes).await;
+        }
+        Then::Next
+    }
+
+    async fn notify(&mut self, notice: Notice) -> Then {
+        match notice {
+            Notice::Say(text) => say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next),
+            _ => Then::Next,
+        }
+    }
+
+    async fn pass(&mut self, message: ChannelMsg) -> Then {
+        let (live, lane, client) = (self.live, self.lane, self.client);
         match message {
-            ChannelMsg::Data { data } => {
-                let length = data.len();
-                let passed = match lane.take(live, Stream::Out, data).await {
-                    Ok(passed) => passed,
-                    Err(Stopped) => return std::future::pending().await,
-                };
-                for bytes in passed.on {
-                    let _ = client.data_bytes(bytes).await;
-                }
-                live.moved(Direction::Output, length);
-                if let Some(more) = allowance.spend(length) {
-                    let _ = target.grant_window(more).await;
-                }
-            }
-            ChannelMsg::ExtendedData { data, ext } => {
-                let length = data.len();
-                let passed = match lane.take(live, Stream::Err, data).await {
-                    Ok(passed) => passed,
-                    Err(Stopped) => return std::future::pending().await,
-                };
-                for bytes in passed.on {
-                    let _ = client.extended_data_bytes(ext, bytes).await;
-                }
-                live.moved(Direction::Output, length);
-                if let Some(more) = allowance.spend(length) {
-                    let _ = target.grant_window(more).await;
-                }
-            }
+            ChannelMsg::Data { data } => return self.output(Stream::Out, data).await,
+            ChannelMsg::ExtendedData { data, ext: 1 } => return self.output(Stream::Err, data).await,
             ChannelMsg::Eof => {
                 let _ = client.eof().await;
             }
             ChannelMsg::ExitStatus { exit_status } => {
-                lane.exited(serde_json::json!({"status": exit_status}));
+                lane.exited(live, serde_json::json!({"status": exit_status}));
                 let _ = client.exit_status(exit_status).await;
             }
             ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
-                lane.exited(serde_json::json!({"signal": format!("{signal_name:?}")}));
+                lane.exited(live, serde_json::json!({"signal": format!("{signal_name:?}")}));
+                let (error_message, lang_tag) = (text::inert(&error_message, 255), text::inert(&lang_tag, 32));
                 let _ = lane.client.exit_signal_request(client.id(), signal_name, core_dumped, error_message, lang_tag).await;
             }
             ChannelMsg::XonXoff { client_can_do } => {
                 let _ = lane.client.xon_xoff_request(client.id(), client_can_do).await;
             }
-            ChannelMsg::Close => return,
+            ChannelMsg::Close => return Then::Closed,
+            // Extended data other than standard error is not defined (RFC 4254 section 5.2).
             _ => {}
         }
+        Then::Next
+    }
+
+    async fn output(&mut self, stream: Stream, data: Bytes) -> Then {
+        let length = data.len();
+        let passed = match self.lane.take(self.live, stream, data).await {
+            Ok(passed) => passed,
+            Err(stopped) => return stopped.into(),
+        };
+        for bytes in passed.on {
+            let _ = match stream {
+                Stream::Err => self.client.extended_data_bytes(1, bytes).await,
+                Stream::In | Stream::Out => self.client.data_bytes(bytes).await,
+            };
+        }
+        self.live.moved(Direction::Output, length);
+        if let Some(more) = self.allowance.spend(length) {
+            let _ = self.target.grant_window(more).await;
+        }
+        Then::Next
     }
 }
 
-/// Shows a line of the gate's own, recorded like everything else that is shown.
+/// Shows a line (or a few) of the gate's own, recorded like everything else that is shown.
 pub(crate) async fn say(live: &Live, lane: &Lane, client: &ChannelWriteHalf<server::Msg>, line: &str) -> Result<(), Stopped> {
-    let line = text::inert(line, 1024);
+    let lines: Vec<String> = line.lines().map(|line| text::inert(line, 1024)).collect();
     if lane.is_terminal() {
-        let bytes = Bytes::from(format!("\r\n*** {line}\r\n"));
+        let bytes = Bytes::from(format!("\r\n*** {}\r\n", lines.join("\r\n*** ")));
         lane.shown(live, Stream::Out, bytes.clone()).await?;
         let _ = client.data_bytes(bytes).await;
     } else if lane.has_error_stream() {
-        let bytes = Bytes::from(format!("tidegate: {line}\n"));
+        let bytes = Bytes::from(format!("tidegate: {}\n", lines.join("\ntidegate: ")));
         lane.shown(live, Stream::Err, bytes.clone()).await?;
         let _ = client.extended_data_bytes(1, bytes).await;
     }
@@ -241,27 +316,33 @@ pub(crate) async fn say(live: &Live, lane: &Lane, client: &ChannelWriteHalf<serv
 }
 
 /// Tells a target's process to stop, as hard as it takes, and closes its channel.
-pub(crate) async fn stop(live: &Live, target: &mut TargetSide) {
+pub(crate) async fn stop(live: &Live, lane: &Lane, target: &mut TargetSide) {
     const PATIENCE: Duration = Duration::from_millis(150);
     for signal in [Sig::HUP, Sig::TERM] {
         let _ = target.tx.signal(signal).await;
     }
-    if timeout(PATIENCE, closes(&mut target.rx)).await.is_err() {
+    if timeout(PATIENCE, ends(live, lane, &mut target.rx)).await.is_err() {
         let _ = target.tx.signal(Sig::KILL).await;
         // OpenSSH passes no signals on for logins of root, and other servers for none.
-        if timeout(PATIENCE, closes(&mut target.rx)).await.is_err() {
+        if timeout(PATIENCE, ends(live, lane, &mut target.rx)).await.is_err() {
             live.target.kill_processes().await;
-            let _ = timeout(PATIENCE, closes(&mut target.rx)).await;
+            let _ = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
         }
     }
     let _ = target.tx.eof().await;
     let _ = target.tx.close().await;
 }
 
-async fn closes(rx: &mut ChannelReadHalf) {
+/// Resolves when the target says that its process has ended, or closes the channel.
+async fn ends(live: &Live, lane: &Lane, rx: &mut ChannelReadHalf) {
     while let Some(message) = rx.wait().await {
-        if matches!(message, ChannelMsg::Close | ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. }) {
-            return;
+        match message {
+            ChannelMsg::ExitStatus { exit_status } => return lane.exited(live, serde_json::json!({"status": exit_status})),
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                return lane.exited(live, serde_json::json!({"signal": format!("{signal_name:?}")}));
+            }
+            ChannelMsg::Close => return,
+            _ => {}
         }
     }
 }

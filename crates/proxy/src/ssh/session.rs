@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use access::limits::Limits;
 use access::reason::{Reason, Refusal};
 use access::rights::{Rights, SshRights};
 use access::session::{ClosedSession, Dial, EndReason, SessionFacts, Standing};
+use access::time::Span;
 use access::verdict::RecordLevel;
 use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
@@ -23,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::door::SshDoor;
+use super::flood::{self, Manner, Tolerance};
 use super::forward::Forwards;
 use super::target::{self, Target};
+use super::text;
 use super::wire::Shears;
 use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Question, Waiting};
 use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
@@ -54,6 +58,10 @@ pub(crate) struct Visit {
     live: OnceLock<Arc<Live>>,
     /// Held by the one channel that knocks and asks.
     pub(crate) entering: tokio::sync::Mutex<()>,
+    /// Held by the one knock that is under way, also when whoever asked for it waits no more.
+    stepping: tokio::sync::Mutex<()>,
+    open_channels: Arc<AtomicU32>,
+    tolerance: Tolerance,
     next_channel: AtomicU32,
     pub(crate) forwards: Forwards,
     /// What was refused before there was a session to report it for.
@@ -85,6 +93,9 @@ impl Visit {
             tracker: TaskTracker::new(),
             live: OnceLock::new(),
             entering: tokio::sync::Mutex::new(()),
+            stepping: tokio::sync::Mutex::new(()),
+            open_channels: Arc::default(),
+            tolerance: Tolerance::new(Instant::now()),
             next_channel: AtomicU32::new(0),
             forwards: Forwards::default(),
             refused_early: Mutex::default(),
@@ -118,16 +129,25 @@ impl Visit {
     /// Knocks (or submits an answer) and, when the door opens, dials.
     ///
     /// Runs as a task of its own: a client that leaves meanwhile must not leave an opening behind that nobody ends.
-    pub(crate) async fn step(self: &Arc<Self>, answer: Option<Answer>) -> Step {
+    pub(crate) async fn step(self: &Arc<Self>, limits: &Limits, answer: Option<Answer>) -> Step {
         if let Some(live) = self.live() {
             return Step::In(live.clone());
         }
         let visit = self.clone();
+        let knock = Knock { limits: limits.clone(), ..self.knock.clone() };
         let task = tokio::spawn(async move {
+            // INVARIANT: one session per connection. Whoever waited here for another's knock finds what came of it.
+            let _stepping = visit.stepping.lock().await;
+            if let Some(live) = visit.live() {
+                return Step::In(live.clone());
+            }
+            if visit.gone.is_cancelled() {
+                return Step::Refused(Refusal::of(Reason::SessionEnded));
+            }
             let gate = visit.door.gate.clone();
             let knocked = match answer {
-                Some(answer) => gate.submit(&visit.knock, answer).await,
-                None => gate.knock(&visit.knock).await,
+                Some(answer) => gate.submit(&knock, answer).await,
+                None => gate.knock(&knock).await,
             };
             match knocked {
                 Knocked::Open(opening) => match begin(&visit, *opening).await {
@@ -142,9 +162,61 @@ impl Visit {
         task.await.unwrap_or_else(|_| Step::Refused(Refusal::of(Reason::Internal)))
     }
 
+    /// A place for one more channel, whoever opens it; `None` when there are too many.
+    pub(crate) fn place(self: &Arc<Self>) -> Option<Place> {
+        let taken = self.open_channels.fetch_add(1, Ordering::AcqRel);
+        let place = Place(self.open_channels.clone());
+        if taken < self.door.limits.channels {
+            return Some(place);
+        }
+        self.refuse_once("channels", format!("more than {} open at once", self.door.limits.channels));
+        None
+    }
+
     /// Tells the audit log and the recording that something was refused. Before the session is open it is kept until then.
     pub(crate) async fn report_refused(&self, what: &'static str, detail: String) {
-        let denied = Denied { what, detail };
+        if let Some(denied) = self.mark(what, detail, false) {
+            self.tell(denied).await;
+        }
+    }
+
+    /// The same from where nobody may wait.
+    pub(crate) fn refuse(self: &Arc<Self>, what: &'static str, detail: String) {
+        self.refuse_as(what, detail, false);
+    }
+
+    /// The same for what comes in numbers by its nature: told the first time only.
+    pub(crate) fn refuse_once(self: &Arc<Self>, what: &'static str, detail: String) {
+        self.refuse_as(what, detail, true);
+    }
+
+    fn refuse_as(self: &Arc<Self>, what: &'static str, detail: String, once: bool) {
+        if let Some(denied) = self.mark(what, detail, once) {
+            let reporter = self.clone();
+            self.spawn(async move { reporter.tell(denied).await });
+        }
+    }
+
+    /// Counts a refusal; what is to be told of it. A flood of them ends the connection.
+    fn mark(&self, what: &'static str, detail: String, once: bool) -> Option<Denied> {
+        match self.tolerance.mark(what, once, Instant::now()) {
+            Manner::Tell => Some(Denied { what, detail }),
+            Manner::Count => None,
+            Manner::Flood => {
+                let detail = format!("more than {} refused; the last: {what} {detail}", flood::BORNE);
+                match self.live() {
+                    Some(live) => live.fail(format!("This connection was closed: {detail}.")),
+                    None => {
+                        tracing::warn!(from = %self.knock.from, "a connection without a session was refused too often and is closed");
+                        self.client_shears.sever();
+                    }
+                }
+                Some(Denied { what: "flood", detail: text::inert(&detail, 1024) })
+            }
+        }
+    }
+
+    async fn tell(&self, denied: Denied) {
         match self.live() {
             Some(live) => self.report(live, denied).await,
             None => {
@@ -159,6 +231,15 @@ impl Visit {
     async fn report(&self, live: &Live, denied: Denied) {
         let _ = live.note(WHOLE_SESSION, serde_json::json!({"kind": "refused", "what": denied.what, "detail": denied.detail})).await;
         self.door.gate.refused(live.facts.session, denied).await;
+    }
+}
+
+/// One open channel of a connection.
+pub(crate) struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -182,6 +263,10 @@ pub(crate) struct Live {
     started: Instant,
     notices: watch::Sender<Notice>,
     wanted_end: watch::Sender<Option<EndReason>>,
+    /// What its user is told when it ends by a fault that has a sentence of its own.
+    fault: OnceLock<String>,
+    /// Programs at the target that were started and not seen to end.
+    running: AtomicU32,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
     /// Milliseconds since `started` at which something last moved.
@@ -233,6 +318,30 @@ impl Live {
         });
     }
 
+    /// Ends the session for a fault that its user is told of.
+    pub(crate) fn fail(&self, sentence: String) {
+        let _ = self.fault.set(text::inert(&sentence, 512));
+        self.end(EndReason::Error);
+    }
+
+    /// What its user is told when it ends like this.
+    pub(crate) fn farewell(&self, end: EndReason) -> &str {
+        match (end, self.fault.get()) {
+            (EndReason::Error, Some(fault)) => fault,
+            _ => end.sentence(),
+        }
+    }
+
+    /// Something was started at the target.
+    pub(crate) fn started(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Something that was started was seen to end.
+    pub(crate) fn stopped(&self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn notices(&self) -> watch::Receiver<Notice> {
         self.notices.subscribe()
     }
@@ -278,19 +387,21 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
         return Err(Refusal::of(Reason::Internal));
     };
     let link = target::Link::default();
-    let dialled = tokio::select! {
-        biased;
-        end = cut(&mut watch) => Err((end, Refusal::because(ended_reason(end), end.sentence().trim_end_matches('.')))),
-        () = tape.failed() => Err((EndReason::Recorder, Refusal::of(Reason::RecorderFailed))),
-        () = visit.gone.cancelled() => Err((EndReason::Client, Refusal::of(Reason::SessionEnded))),
-        dialled = target::dial(dial, &facts, &visit.door, link.clone()) => dialled.map_err(|refusal| (EndReason::Target, refusal)),
+    let dialling = async {
+        tokio::select! {
+            biased;
+            end = cut(&mut watch) => Err((end, Refusal::because(ended_reason(end), end.sentence().trim_end_matches('.')))),
+            () = tape.failed() => Err((EndReason::Recorder, Refusal::of(Reason::RecorderFailed))),
+            () = visit.gone.cancelled() => Err((EndReason::Client, Refusal::of(Reason::SessionEnded))),
+            dialled = target::dial(dial, &facts, &visit.door, link.clone()) => dialled.map_err(|refusal| (EndReason::Target, refusal)),
+        }
     };
+    let dialled = caught(dialling).await.unwrap_or_else(|| Err((EndReason::Error, Refusal::of(Reason::Internal))));
     let target = match dialled {
         Ok(target) => target,
         Err((end, refusal)) => {
-            let recording = tape.close(end, 0).await;
-            let closed = ClosedSession { session: facts.session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording };
-            visit.door.gate.ended(closed).await;
+            let closed = ClosedSession { session: facts.session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
+            conclude(visit, &*tape, 0, closed).await;
             return Err(refusal);
         }
     };
@@ -302,6 +413,8 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
         started: Instant::now(),
         notices: watch::Sender::new(Notice::Quiet),
         wanted_end: watch::Sender::new(None),
+        fault: OnceLock::new(),
+        running: AtomicU32::new(0),
         bytes_up: AtomicU64::new(0),
         bytes_down: AtomicU64::new(0),
         moved_at: AtomicU64::new(0),
@@ -346,44 +459,64 @@ fn ended_reason(end: EndReason) -> Reason {
     }
 }
 
+/// Runs a part of a session; `None` if it ended by a fault of the gate. Whatever is left to do for the session is done all the same.
+async fn caught<T>(part: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(part).catch_unwind().await.map_err(|_| tracing::error!("a session ended by a fault of the gate")).ok()
+}
+
 /// Watches a live session until it ends, closes both sides, and reports.
 async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
-    let end = AssertUnwindSafe(watch_over(visit, live, watch)).catch_unwind().await.unwrap_or(EndReason::Error);
-    let confirmed = close(visit, live, end).await;
-    let recording = live.tape.close(end, live.micros()).await;
-    visit
-        .door
-        .gate
-        .ended(ClosedSession {
-            session: live.facts.session,
-            end,
-            confirmed,
-            bytes_up: live.bytes_up.load(Ordering::Relaxed),
-            bytes_down: live.bytes_down.load(Ordering::Relaxed),
-            recording,
-        })
-        .await;
+    let mut end = caught(watch_over(visit, live, watch)).await.unwrap_or(EndReason::Error);
+    let confirmed = caught(close(visit, live, end)).await.unwrap_or_else(|| {
+        end = EndReason::Error;
+        live.target.sever();
+        visit.client_shears.sever();
+        false
+    });
+    let untold = visit.tolerance.untold();
+    if untold > 0 {
+        let denied = Denied { what: "refusals", detail: format!("{untold} more were refused and not entered one by one") };
+        let _ = caught(visit.report(live, denied)).await;
+    }
+    let closed = ClosedSession {
+        session: live.facts.session,
+        end,
+        confirmed,
+        bytes_up: live.bytes_up.load(Ordering::Relaxed),
+        bytes_down: live.bytes_down.load(Ordering::Relaxed),
+        recording: None,
+    };
+    conclude(visit, &*live.tape, live.micros(), closed).await;
+}
+
+/// Closes the recording and reports the end, whatever fails on the way.
+async fn conclude(visit: &Visit, tape: &dyn Tape, at_us: u64, closed: ClosedSession) {
+    let end = closed.end;
+    let closed = match caught(async { tape.close(end, at_us).await }).await {
+        Some(recording) => ClosedSession { recording, ..closed },
+        None => ClosedSession { end: EndReason::Error, ..closed },
+    };
+    let _ = caught(async { visit.door.gate.ended(closed).await }).await;
 }
 
 /// Waits for whatever ends the session first, and passes on warnings meanwhile.
 async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch) -> EndReason {
     let mut wanted_end = live.wanted_end.subscribe();
+    let mut told = watch.told();
     let mut standing = watch.now();
-    let mut warned = false;
+    let mut end = live.facts.ends_at;
+    let say = |text: Arc<str>| live.notices.send_replace(Notice::Say(text));
     loop {
         match standing {
             Standing::Cut(end) => return end,
             Standing::Warned { ends_at, left } => {
-                warned = true;
-                let grant = live.facts.grant;
-                let text =
-                    format!("This session ends in {left}, at {}. To ask for more time: tidegate grant extend {grant}", clock(ends_at));
-                live.notices.send_replace(Notice::Say(text.into()));
+                end = Some(ends_at);
+                say(warning(&live.facts, ends_at, left, watch.may_last_longer()).into());
             }
-            Standing::Open { ends_at } if warned => {
-                warned = false;
+            Standing::Open { ends_at } if ends_at != end => {
+                end = ends_at;
                 let until = ends_at.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", clock(at)));
-                live.notices.send_replace(Notice::Say(format!("This session has been extended; it is open {until}.").into()));
+                say(format!("This session has been extended; it is open {until}.").into());
             }
             Standing::Open { .. } => {}
         }
@@ -395,7 +528,21 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
             () = visit.gone.cancelled() => return EndReason::Client,
             () = live.target.gone() => return EndReason::Target,
             () = live.idle() => return EndReason::Idle,
+            text = told.next() => {
+                say(text);
+                Standing::Open { ends_at: end }
+            }
         };
+    }
+}
+
+/// What is said when the end is near: when, and exactly what to type, where, for more time.
+fn warning(facts: &SessionFacts, ends_at: jiff::Timestamp, left: Span, may_last_longer: bool) -> String {
+    let ends = format!("This session ends in {left}, at {}.", clock(ends_at));
+    if may_last_longer {
+        format!("{ends} For more time type, in another window:\n  ssh -s {}+{}.tide extend 30m 'why'", facts.resource, facts.role)
+    } else {
+        format!("{ends} It cannot be made longer; ask again before or after.")
     }
 }
 
@@ -406,7 +553,7 @@ async fn wanted(end: &mut watch::Receiver<Option<EndReason>>) {
 }
 
 /// A time of day as people read it in a terminal.
-fn clock(at: jiff::Timestamp) -> String {
+pub(crate) fn clock(at: jiff::Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
 }
 
@@ -415,13 +562,13 @@ async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
     live.notices.send_replace(Notice::Cut(end));
     visit.tracker.close();
     let _ = timeout(FAREWELL, visit.tracker.wait()).await;
-    if end.is_cut() {
-        // Also what runs on there although its channel is closed.
-        let _ = timeout(KILLS, live.target.kill_processes()).await;
-    }
-    let confirmed = live.target.hang_up(end, TARGET_CLOSES).await;
+    // Also what runs on there although its channel is closed. A closed connection alone does not say that it is gone.
+    let stopped = !end.is_cut()
+        || timeout(KILLS, live.target.kill_processes()).await.unwrap_or(false)
+        || live.running.load(Ordering::Acquire) == 0;
+    let confirmed = live.target.hang_up(end, TARGET_CLOSES).await && stopped;
     if !visit.gone.is_cancelled() {
-        let bye = visit.client.disconnect(russh::Disconnect::ByApplication, end.sentence().to_owned(), "en".to_owned());
+        let bye = visit.client.disconnect(russh::Disconnect::ByApplication, live.farewell(end).to_owned(), "en".to_owned());
         let _ = timeout(CLIENT_READS, bye).await;
         let _ = timeout(CLIENT_READS, visit.gone.cancelled()).await;
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::sftp_packets::Nonsense;
 use crate::hex;
 
 /// Files open at once, at most.
@@ -13,27 +14,48 @@ const FILES: usize = 4096;
 /// Ranges that are told apart in one file; beyond that they are counted.
 const RANGES: usize = 64;
 
+/// Bytes of their paths, at most.
+const PATHS: usize = 1 << 20;
+
 /// Open files by handle.
 #[derive(Debug, Default)]
-pub(crate) struct Files(HashMap<Bytes, OpenFile>);
+pub(crate) struct Files {
+    by_handle: HashMap<Bytes, OpenFile>,
+    paths: usize,
+}
 
 impl Files {
-    /// Remembers a file; `false` when there are too many.
-    #[must_use]
-    pub(crate) fn insert(&mut self, handle: Bytes, file: OpenFile) -> bool {
-        self.0.len() < FILES && {
-            self.0.insert(handle, file);
-            true
+    /// Remembers a file.
+    ///
+    /// # Errors
+    /// There are too many, or the handle is that of a file that was not closed.
+    pub(crate) fn insert(&mut self, handle: Bytes, file: OpenFile) -> Result<(), Nonsense> {
+        self.paths += file.path.len();
+        if self.by_handle.len() >= FILES || self.paths > PATHS {
+            return Err(Nonsense::TooManyFiles);
+        }
+        match self.by_handle.insert(handle, file) {
+            None => Ok(()),
+            Some(_) => Err(Nonsense::HandleInUse),
         }
     }
     pub(crate) fn get(&mut self, handle: &Bytes) -> Option<&mut OpenFile> {
-        self.0.get_mut(handle)
+        self.by_handle.get_mut(handle)
+    }
+    /// The same, but for a file that is being closed.
+    pub(crate) fn open(&mut self, handle: &Bytes) -> Option<&mut OpenFile> {
+        self.get(handle).filter(|file| !file.closing)
+    }
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut OpenFile> {
+        self.by_handle.values_mut()
     }
     pub(crate) fn remove(&mut self, handle: &Bytes) -> Option<OpenFile> {
-        self.0.remove(handle)
+        let file = self.by_handle.remove(handle)?;
+        self.paths = self.paths.saturating_sub(file.path.len());
+        Some(file)
     }
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = OpenFile> + '_ {
-        self.0.drain().map(|(_, file)| file)
+        self.by_handle.drain().map(|(_, file)| file)
     }
 }
 
@@ -42,13 +64,22 @@ impl Files {
 pub(crate) struct OpenFile {
     pub(crate) path: String,
     for_writing: bool,
+    /// Whether it holds nothing but what is written now.
+    anew: bool,
+    /// Its closing has been asked for.
+    pub(crate) closing: bool,
     pub(crate) read: Content,
     pub(crate) written: Content,
 }
 
 impl OpenFile {
-    pub(crate) fn new(path: String, for_writing: bool) -> Self {
-        Self { path, for_writing, read: Content::default(), written: Content::default() }
+    pub(crate) fn new(path: String, for_writing: bool, anew: bool) -> Self {
+        Self { path, for_writing, anew, closing: false, read: Content::default(), written: Content::default() }
+    }
+
+    /// The file ends at `size` now; if that is where what was written in order ends, there is nothing else in it.
+    pub(crate) fn holds_only_what_is_written(&mut self, size: u64) {
+        self.anew |= self.written.ends_at(size);
     }
 
     /// The event of its closing.
@@ -56,8 +87,8 @@ impl OpenFile {
         let mut event = json!({"kind": "sftp", "act": "file", "path": self.path, "outcome": outcome});
         if let Some(object) = event.as_object_mut() {
             if self.for_writing {
-                // Written is written: there is no end of file to be seen.
-                object.insert("written".to_owned(), self.written.report(true));
+                // There is no end of file to be seen: what was written in order into an empty file is all of it.
+                object.insert("written".to_owned(), self.written.report(self.anew));
             }
             if self.read.bytes > 0 || !self.for_writing {
                 let reached_end = self.read.reached_end;
@@ -106,6 +137,16 @@ impl Content {
     /// The end of the file was seen at `offset`.
     pub(crate) fn ended(&mut self, offset: u64) {
         self.reached_end |= offset == self.next;
+    }
+
+    /// Whether it is all in order from the beginning to here.
+    pub(crate) fn ends_at(&self, size: u64) -> bool {
+        !self.out_of_order && self.next == size
+    }
+
+    /// Something else may have changed it.
+    pub(crate) fn disturbed(&mut self, by_something: bool) {
+        self.out_of_order |= by_something;
     }
 
     /// Part of it did not arrive.

@@ -21,6 +21,30 @@ fn id(n: u32) -> [u8; 4] {
 
 const OK: [u8; 4] = [0; 4];
 
+/// An observer of two sides that have agreed on the version.
+fn greeted(writable: bool) -> Observer {
+    let mut observer = Observer::new(writable);
+    observer.up(packet(INIT, &[&3u32.to_be_bytes()]).into()).unwrap();
+    observer.down(packet(VERSION, &[&3u32.to_be_bytes()]).into()).unwrap();
+    observer
+}
+
+/// The same with a file open for writing, anew, under the handle `h`.
+fn writing(path: &[u8]) -> Observer {
+    let mut observer = greeted(true);
+    observer.up(packet(OPEN, &[&id(1), &string(path), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+    observer.down(packet(HANDLE, &[&id(1), &string(b"h")]).into()).unwrap();
+    observer
+}
+
+fn write(n: u32, handle: &[u8], offset: u64, content: &[u8]) -> Bytes {
+    packet(WRITE, &[&id(n), &string(handle), &offset.to_be_bytes(), &string(content)]).into()
+}
+
+fn answered(n: u32, code: u32) -> Bytes {
+    packet(STATUS, &[&id(n), &code.to_be_bytes(), &string(b""), &string(b"")]).into()
+}
+
 /// A client that writes `hello world` in two pieces, and the target's answers.
 fn an_upload() -> (Vec<u8>, Vec<u8>) {
     let up = [
@@ -118,7 +142,7 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
     let close = packet(CLOSE, &[&id(4), &string(b"h")]);
     let closed = packet(STATUS, &[&id(4), &OK, &string(b""), &string(b"")]);
     let (_, _, operations) = play(
-        &mut Observer::new(false),
+        &mut greeted(false),
         &[open.clone(), read(2, 0), read(3, 5), close.clone()].concat(),
         &[handle.clone(), data.clone(), eof, closed.clone()].concat(),
         3,
@@ -127,7 +151,7 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
         operations,
         [json!({"kind": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]
     );
-    let (_, _, operations) = play(&mut Observer::new(false), &[open, read(2, 100), close].concat(), &[handle, data, closed].concat(), 3);
+    let (_, _, operations) = play(&mut greeted(false), &[open, read(2, 100), close].concat(), &[handle, data, closed].concat(), 3);
     assert_eq!(operations[0]["read"]["partial"], true);
     assert_eq!(operations[0]["read"]["ranges"], json!([[100, 105]]));
 }
@@ -136,18 +160,20 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
 #[test]
 fn absurd_lengths_are_refused_before_memory_is_taken() {
     for length in [0u32, 0x8000_0000, 0xffff_ffff, 400_000] {
-        let mut observer = Observer::new(true);
+        let mut observer = greeted(true);
         let bytes = Bytes::from([&length.to_be_bytes()[..], &[OPEN, 0, 0]].concat());
         assert!(observer.up(bytes).is_err(), "{length}");
     }
-    let mut observer = Observer::new(true);
+    let mut observer = greeted(true);
     let handle_beyond_packet = packet(WRITE, &[&id(1), &u32::MAX.to_be_bytes(), &[0; 20]]);
     assert!(observer.up(handle_beyond_packet.into()).is_err());
 }
 
 #[test]
 fn a_reply_of_our_own_waits_for_the_end_of_a_packet() {
-    let mut observer = Observer::new(false);
+    let mut observer = greeted(false);
+    observer.up(packet(OPEN, &[&id(1), &string(b"f"), &1u32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+    observer.down(packet(HANDLE, &[&id(1), &string(b"h")]).into()).unwrap();
     observer.up(packet(READ, &[&id(9), &string(b"h"), &0u64.to_be_bytes(), &5u32.to_be_bytes()]).into()).unwrap();
     let data = packet(DATA, &[&id(9), &string(b"hello")]);
     let (first, second) = data.split_at(15);
@@ -160,8 +186,14 @@ fn a_reply_of_our_own_waits_for_the_end_of_a_packet() {
 proptest! {
     #[test]
     fn what_is_allowed_passes_unchanged_however_it_is_cut(pieces in prop::collection::vec(1usize..40, 1..60)) {
-        let (up, _) = an_upload();
-        let mut observer = Observer::new(true);
+        let up = [
+            packet(OPEN, &[&id(1), &string(b"/tmp/b"), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()]),
+            write(2, b"h", 0, b"hello ").to_vec(),
+            write(3, b"h", 6, b"world").to_vec(),
+            packet(CLOSE, &[&id(4), &string(b"h")]),
+            packet(REMOVE, &[&id(5), &string(b"/tmp/b")]),
+        ].concat();
+        let mut observer = writing(b"/tmp/a");
         let (mut rest, mut sent) = (&up[..], Vec::new());
         for piece in pieces.iter().cycle() {
             if rest.is_empty() { break; }
@@ -174,8 +206,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic_or_pass_more_than_came(bytes in prop::collection::vec(any::<u8>(), 0..400), piece in 1usize..50) {
-        for writable in [true, false] {
-            let mut observer = Observer::new(writable);
+        for mut observer in [writing(b"f"), greeted(false), Observer::new(true)] {
             let mut passed = 0;
             for chunk in bytes.chunks(piece) {
                 match observer.up(Bytes::copy_from_slice(chunk)) {
@@ -192,14 +223,9 @@ proptest! {
 // covers: F6, E1 (ssh)
 #[test]
 fn a_request_id_is_answered_once_and_for_what_it_asked() {
-    let start = |observer: &mut Observer| {
-        observer.up(packet(INIT, &[&3u32.to_be_bytes()]).into()).unwrap();
-        observer.down(packet(2, &[&3u32.to_be_bytes()]).into()).unwrap();
-    };
     let remove = |id_of: u32, path: &[u8]| Bytes::from(packet(REMOVE, &[&id(id_of), &string(path)]));
     // In order, first.
-    let mut observer = Observer::new(true);
-    start(&mut observer);
+    let mut observer = greeted(true);
     observer.up(remove(7, b"/important")).unwrap();
     let done = observer.down(packet(STATUS, &[&id(7), &OK, &string(b""), &string(b"")]).into()).unwrap();
     assert_eq!(done.operations, [json!({"kind": "sftp", "act": "remove", "path": "/important", "outcome": "ok"})]);
@@ -207,20 +233,156 @@ fn a_request_id_is_answered_once_and_for_what_it_asked() {
     observer.up(remove(7, b"/important")).unwrap();
     assert_eq!(observer.up(remove(7, b"/tmp/x")), Err(Nonsense::IdInUse(7)));
     // An answer to looking is not an answer to anything else.
-    let mut observer = Observer::new(true);
-    start(&mut observer);
+    let mut observer = greeted(true);
     observer.up(packet(17, &[&id(9), &string(b"/nonexistent")]).into()).unwrap();
     assert_eq!(observer.down(packet(HANDLE, &[&id(9), &string(b"h0")]).into()), Err(Nonsense::Unasked(9)));
-    let mut observer = Observer::new(true);
-    start(&mut observer);
+    let mut observer = greeted(true);
     assert_eq!(observer.down(packet(STATUS, &[&id(8), &OK, &string(b""), &string(b"")]).into()), Err(Nonsense::Unasked(8)));
     // What was asked and never seen answered is said when the channel closes.
-    let mut observer = Observer::new(true);
-    start(&mut observer);
+    let mut observer = greeted(true);
     observer.up(remove(1, b"/gone")).unwrap();
     assert_eq!(observer.finish(), [json!({"kind": "sftp", "act": "remove", "path": "/gone", "outcome": "unanswered"})]);
     // Other versions are not read, so they do not pass.
     let mut observer = Observer::new(false);
     observer.up(packet(INIT, &[&6u32.to_be_bytes()]).into()).unwrap();
     assert_eq!(observer.down(packet(2, &[&6u32.to_be_bytes()]).into()), Err(Nonsense::Version(6)));
+}
+
+// covers: E1, F6 (ssh)
+#[test]
+fn content_is_as_long_as_its_packet_says() {
+    // As it should be, first.
+    let mut observer = writing(b"/tmp/a");
+    observer.up(write(2, b"h", 0, b"hello")).unwrap();
+    observer.down(answered(2, 0)).unwrap();
+    observer.up(packet(CLOSE, &[&id(3), &string(b"h")]).into()).unwrap();
+    let closed = observer.down(answered(3, 0)).unwrap();
+    assert_eq!(closed.operations[0]["written"], json!({"bytes": 5, "sha256": digest(b"hello")}));
+    // A length that is too short would leave bytes in the digest that the target never writes; one that is too long lends the next packet.
+    for said in [0u32, 4, 6, 0x7fff_ffff, u32::MAX] {
+        let lying = packet(WRITE, &[&id(2), &string(b"h"), &0u64.to_be_bytes(), &said.to_be_bytes(), b"hello"]);
+        for piece in [1, 7, 1000] {
+            let mut observer = writing(b"/tmp/a");
+            let told = lying.chunks(piece).find_map(|bytes| observer.up(Bytes::copy_from_slice(bytes)).err());
+            assert_eq!(told, Some(Nonsense::Content { said: said as usize, there: 5 }));
+        }
+    }
+    // A packet that ends before its content begins.
+    let cut = packet(WRITE, &[&id(2), &string(b"h"), &0u64.to_be_bytes()]);
+    assert_eq!(writing(b"/tmp/a").up(cut.into()), Err(Nonsense::Short));
+    // The same from a target, and more than was asked for.
+    let reading = || {
+        let mut observer = writing(b"/tmp/a");
+        observer.up(packet(READ, &[&id(2), &string(b"h"), &0u64.to_be_bytes(), &5u32.to_be_bytes()]).into()).unwrap();
+        observer
+    };
+    assert!(reading().down(packet(DATA, &[&id(2), &string(b"hello")]).into()).is_ok());
+    let lying = packet(DATA, &[&id(2), &4u32.to_be_bytes(), b"hello"]);
+    assert_eq!(reading().down(lying.into()), Err(Nonsense::Content { said: 4, there: 5 }));
+    assert_eq!(reading().down(packet(DATA, &[&id(2), &string(b"hello!")]).into()), Err(Nonsense::Unasked(2)));
+    assert_eq!(reading().down(packet(DATA, &[&id(2)]).into()), Err(Nonsense::Short));
+}
+
+// covers: E1 (ssh)
+#[test]
+fn every_string_is_within_its_packet() {
+    let beyond = [&5u32.to_be_bytes()[..], b"abcd"].concat();
+    let zero = 0u32.to_be_bytes();
+    for kind in [OPEN, CLOSE, READ, LSTAT, FSTAT, SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, READLINK, EXTENDED] {
+        assert_eq!(writing(b"f").up(packet(kind, &[&id(9), &beyond]).into()), Err(Nonsense::Short), "{kind}");
+    }
+    for kind in [RENAME, SYMLINK] {
+        assert_eq!(writing(b"f").up(packet(kind, &[&id(9), &string(b"a"), &beyond]).into()), Err(Nonsense::Short), "{kind}");
+    }
+    let attributes = [&0x8000_0000u32.to_be_bytes()[..], &u32::MAX.to_be_bytes()].concat();
+    assert_eq!(writing(b"f").up(packet(MKDIR, &[&id(9), &string(b"a"), &attributes]).into()), Err(Nonsense::Short));
+    // Handles are short, or a few thousand requests would hold gigabytes.
+    for kind in [CLOSE, READ, FSTAT, READDIR, WRITE] {
+        let long = packet(kind, &[&id(9), &string(&[7; 257]), &[0; 16]]);
+        assert_eq!(writing(b"f").up(long.into()), Err(Nonsense::Handle(257)), "{kind}");
+    }
+    let mut observer = greeted(true);
+    observer.up(packet(STAT, &[&id(9), &string(b"a")]).into()).unwrap();
+    assert_eq!(observer.down(packet(NAME, &[&id(9), &1u32.to_be_bytes(), &string(b"a"), &beyond, &zero]).into()), Err(Nonsense::Short));
+    // What is no packet of this version does not pass, whatever the role allows.
+    for writable in [true, false] {
+        assert_eq!(greeted(writable).up(packet(22, &[&id(9), &string(b"a")]).into()), Err(Nonsense::Kind(22)));
+    }
+}
+
+// covers: F6 (ssh)
+#[test]
+fn what_is_kept_for_requests_is_bounded() {
+    let mut observer = greeted(true);
+    let path = string(&[b'a'; 4000]);
+    let refused = (0..8192).find_map(|n| observer.up(packet(REMOVE, &[&id(n), &path]).into()).err());
+    assert_eq!(refused, Some(Nonsense::TooMany));
+    assert!(observer.held < 2 * HELD);
+}
+
+// covers: F6 (ssh)
+#[test]
+fn content_belongs_to_a_file_that_was_seen_to_be_open() {
+    let close = |n| Bytes::from(packet(CLOSE, &[&id(n), &string(b"h")]));
+    // A handle that is only guessed: the target would take it, and nothing here would know whose content it is.
+    let mut observer = greeted(true);
+    observer.up(packet(OPEN, &[&id(1), &string(b"f"), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+    let early = observer.up(write(2, b"h", 0, b"hello")).unwrap();
+    assert!(early.on.is_empty() && early.back.len() == 1, "{early:?}");
+    observer.down(packet(HANDLE, &[&id(1), &string(b"h")]).into()).unwrap();
+    assert_eq!(observer.up(write(2, b"h", 0, b"hello")).unwrap().on.len(), 1);
+    observer.down(answered(2, 0)).unwrap();
+    // Content after the closing would be in the digest and not in the file.
+    observer.up(close(3)).unwrap();
+    assert!(observer.up(write(4, b"h", 5, b" world")).unwrap().on.is_empty());
+    let closed = observer.down(answered(3, 0)).unwrap();
+    assert_eq!(closed.operations[0]["written"], json!({"bytes": 5, "sha256": digest(b"hello")}));
+    // A handle given out twice.
+    let mut observer = writing(b"f");
+    observer.up(packet(OPEN, &[&id(2), &string(b"g"), &1u32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+    assert_eq!(observer.down(packet(HANDLE, &[&id(2), &string(b"h")]).into()), Err(Nonsense::HandleInUse));
+}
+
+// covers: SSH-2 (ssh)
+#[test]
+fn a_digest_is_only_given_for_what_the_file_holds() {
+    let size = |n: u64| [&1u32.to_be_bytes()[..], &n.to_be_bytes()].concat();
+    let written = |flags: u32, disturbing: &[Vec<u8>]| {
+        let mut observer = greeted(true);
+        observer.up(packet(OPEN, &[&id(1), &string(b"f"), &flags.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+        observer.down(packet(HANDLE, &[&id(1), &string(b"h")]).into()).unwrap();
+        observer.up(write(2, b"h", 0, b"hello")).unwrap();
+        observer.down(answered(2, 0)).unwrap();
+        for request in disturbing {
+            assert_eq!(observer.up(request.clone().into()).unwrap().on.len(), 1);
+            observer.down(answered(3, 0)).unwrap();
+        }
+        observer.up(packet(CLOSE, &[&id(4), &string(b"h")]).into()).unwrap();
+        observer.down(answered(4, 0)).unwrap().operations[0]["written"].clone()
+    };
+    assert_eq!(written(0x1a, &[])["sha256"], digest(b"hello"));
+    assert_eq!(written(0x2a, &[])["sha256"], digest(b"hello"));
+    assert_eq!(written(0x0a, &[])["partial"], true, "what was there before may be there still");
+    assert_eq!(written(0x1a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &4u32.to_be_bytes(), &0o600u32.to_be_bytes()])])["sha256"], digest(b"hello"));
+    assert_eq!(written(0x1a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &size(2)])])["partial"], true);
+    // As `scp` does it: over what is there, and what is left of that is cut off.
+    assert_eq!(written(0x0a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &size(5)])])["sha256"], digest(b"hello"));
+    assert_eq!(written(0x0a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &size(6)])])["partial"], true);
+    assert_eq!(written(0x1a, &[packet(SETSTAT, &[&id(3), &string(b"./f"), &size(2)])])["partial"], true);
+    let copy = [&string(b"copy-data")[..], &string(b"h"), &[0; 16], &string(b"h"), &[0; 8]].concat();
+    assert_eq!(written(0x1a, &[packet(EXTENDED, &[&id(3), &copy])])["partial"], true);
+}
+
+// covers: B1 (ssh)
+#[test]
+fn nothing_passes_before_the_version_is_agreed_on() {
+    let open = || Bytes::from(packet(OPEN, &[&id(1), &string(b"f"), &1u32.to_be_bytes(), &0u32.to_be_bytes()]));
+    assert!(greeted(false).up(open()).is_ok());
+    // A request of version 6 reads differently in version 3: opening with truncation looks like opening for reading.
+    let mut observer = Observer::new(false);
+    observer.up(packet(INIT, &[&6u32.to_be_bytes()]).into()).unwrap();
+    assert_eq!(observer.up(open()), Err(Nonsense::Order));
+    assert_eq!(Observer::new(false).up(open()), Err(Nonsense::Order));
+    assert_eq!(greeted(false).up(packet(INIT, &[&6u32.to_be_bytes()]).into()), Err(Nonsense::Order));
+    assert_eq!(greeted(false).down(packet(VERSION, &[&3u32.to_be_bytes()]).into()), Err(Nonsense::Order));
 }

@@ -1,7 +1,6 @@
 //! The other side: dialling a target with what a permit gives, and knowing that it is the right one.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -12,15 +11,16 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::ssh_key::HashAlg;
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Disconnect, SshId};
+use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
-use super::session::{Visit, lock};
+use super::session::{Place, Visit, lock};
 use super::wire::{self, Shears};
-use super::{algorithms, forward, text};
+use super::{algorithms, forward, sockets, text};
 
 /// How long reaching and convincing a target may take.
 const DIAL: Duration = Duration::from_secs(15);
@@ -30,7 +30,9 @@ pub(crate) struct Target {
     handle: client::Handle<Guest>,
     shears: Shears,
     gone: CancellationToken,
-    killing: AtomicBool,
+    killed: OnceCell<bool>,
+    /// The addresses of both ends of the connection.
+    ends: Vec<IpAddr>,
 }
 
 impl Target {
@@ -44,22 +46,46 @@ impl Target {
         self.gone.cancelled().await;
     }
 
-    /// Kills what this connection still runs at the target, by a command of the gate's own. Once.
+    /// Kills what this connection still runs at the target, by a command of the gate's own, once; whether the target said that nothing is
+    /// left of it.
     ///
-    /// What a server starts for a channel is a child of its process for the connection and leads a process group.
-    pub(crate) async fn kill_processes(&self) {
-        const KILL: &str = "exec sh -c 'for p in $(cat /proc/$PPID/task/$PPID/children 2>/dev/null || ps -o pid= --ppid $PPID); \
-                            do [ $p = $$ ] || kill -9 -$p; done' 2>/dev/null";
-        if self.killing.load(Ordering::Acquire) {
-            return;
-        }
-        if let Ok(mut channel) = self.handle.channel_open_session().await
-            && channel.exec(false, KILL).await.is_ok()
-        {
-            // Only now: a try that never got so far must not bar the next.
-            self.killing.store(true, Ordering::Release);
-            while channel.wait().await.is_some() {}
-        }
+    /// What a server starts for a channel is a child of its process for the connection and leads a process group. The command finds itself
+    /// among those children, or it could not see them and says nothing.
+    pub(crate) async fn kill_processes(&self) -> bool {
+        // INVARIANT: it touches no other connection's processes. Its parent is the server's process for this one, unless that died just
+        // now: then it is some init, whose children are everything.
+        const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 2; \
+                            case $(cat /proc/$s/comm || ps -o comm= -p $s) in sshd|sshd-session|dropbear) ;; *) exit 2;; esac; \
+                            n=0; while [ $n -lt 8 ]; do n=$((n+1)); \
+                            c=$(cat /proc/$s/task/$s/children || ps -o pid= --ppid $s); \
+                            case \" \"$(echo $c)\" \" in *\" $$ \"*) ;; *) exit 2;; esac; l=; \
+                            for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
+                            [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
+        let killing = self.killed.get_or_try_init(|| async {
+            // A try that never got so far must not bar the next.
+            let mut channel = self.handle.channel_open_session().await?;
+            channel.exec(false, KILL).await?;
+            let mut said = Vec::new();
+            while let Some(message) = channel.wait().await {
+                match message {
+                    ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
+                    ChannelMsg::Close => break,
+                    _ => {}
+                }
+            }
+            Ok::<bool, russh::Error>(said.ends_with(b"tidegate: none left\n"))
+        });
+        killing.await.is_ok_and(|none_left| *none_left)
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn sever(&self) {
+        self.shears.sever();
+    }
+
+    /// Whether an address is that of the target, or of the gate itself on the way to it.
+    pub(crate) fn is_at(&self, address: IpAddr) -> bool {
+        self.ends.contains(&address)
     }
 
     /// Says goodbye and closes; whether the target was seen to close its end within `patience`.
@@ -175,6 +201,22 @@ impl Trust {
     }
 }
 
+impl Guest {
+    /// The session, and a place for one more channel that the target opens. Dropping the reply to it refuses.
+    fn place(&self) -> Option<(Arc<Visit>, Place)> {
+        let visit = self.link.visit()?;
+        let place = visit.place()?;
+        Some((visit, place))
+    }
+
+    /// The target opened something that no target may.
+    fn refuse(&self, kind: &str) {
+        if let Some(visit) = self.link.visit() {
+            visit.refuse("target_channel", text::inert(kind, 64));
+        }
+    }
+}
+
 impl client::Handler for Guest {
     type Error = russh::Error;
 
@@ -198,9 +240,9 @@ impl client::Handler for Guest {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        if let Some(visit) = self.link.visit() {
+        if let Some((visit, place)) = self.place() {
             let from = forward::Destination { host: address.to_owned(), port, originator: originator.to_owned(), originator_port };
-            visit.clone().spawn(forward::remote(visit, channel, from, reply));
+            visit.clone().spawn(forward::remote(visit, channel, from, reply, place));
         }
         Ok(())
     }
@@ -211,25 +253,29 @@ impl client::Handler for Guest {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        if let Some(visit) = self.link.visit() {
-            visit.clone().spawn(forward::agent(visit, channel, reply));
+        if let Some((visit, place)) = self.place() {
+            visit.clone().spawn(forward::agent(visit, channel, reply, place));
+        }
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some((visit, place)) = self.place() {
+            visit.clone().spawn(sockets::remote(visit, channel, path.to_owned(), reply, place));
         }
         Ok(())
     }
 
     // A target opens nothing else: dropping the reply refuses.
 
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
     async fn server_channel_open_session(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        self.refuse("session");
         Ok(())
     }
 
@@ -243,6 +289,7 @@ impl client::Handler for Guest {
         _: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.refuse("direct-tcpip");
         Ok(())
     }
 
@@ -253,6 +300,7 @@ impl client::Handler for Guest {
         _: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.refuse("direct-streamlocal");
         Ok(())
     }
 
@@ -264,7 +312,13 @@ impl client::Handler for Guest {
         _: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.refuse("x11");
         Ok(())
+    }
+
+    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, kind: &str) -> bool {
+        self.refuse(kind);
+        false
     }
 
     async fn disconnected(&mut self, _: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
@@ -293,7 +347,9 @@ pub(crate) async fn dial(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor
 async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link: Link) -> Result<Target, Refusal> {
     let trust = Trust::of(&dial, facts, door)?;
     let config = Arc::new(config(&trust, door));
-    let (wire, shears) = wire::severable(reach(&dial).await?);
+    let stream = reach(&dial).await?;
+    let ends = [stream.peer_addr(), stream.local_addr()].into_iter().flatten().map(|end| end.ip().to_canonical()).collect();
+    let (wire, shears) = wire::severable(stream);
     let gone = CancellationToken::new();
     let complaint = Arc::new(Mutex::new(None));
     let guest = Guest { trust, complaint: complaint.clone(), link, gone: gone.clone() };
@@ -303,7 +359,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
             .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle, shears, gone, killing: AtomicBool::new(false) })
+    Ok(Target { handle, shears, gone, killed: OnceCell::new(), ends })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {
