@@ -1,9 +1,11 @@
 //! What opens a target, and the keys everything else rests on.
 //!
 //! One sealing key, held outside the data directory if its owner wishes, wraps all others ([`keyring`]). Targets are
-//! opened by a key pair and certificate made for one session ([`target_ca`]) or by a sealed secret ([`secrets`]);
+//! opened by a key pair and certificate made for one session ([`target_ca`]), by a sealed secret ([`secrets`]), or by a database
+//! account made for one grant ([`database`]);
 //! nobody but the gate sees either. Nothing here reads a clock.
 
+pub mod database;
 mod error;
 mod files;
 mod key_file;

@@ -34,7 +34,10 @@ impl Keyring {
         }
         self.current(kind)?;
         let _lock = files::lock(&self.dir)?;
-        let mut key = make(kind, now)?;
+        // Later than every key of its kind, so that their order is their history even if the clock stands still.
+        let latest = self.all(kind).map(|key| key.created_at).max();
+        let after = latest.and_then(|latest| latest.checked_add(jiff::SignedDuration::from_micros(1)).ok());
+        let mut key = make(kind, after.map_or(now, |after| after.max(now)))?;
         key.activated_at = None;
         key.write(&self.dir, &[&self.sealing])?;
         let description = key.describe();

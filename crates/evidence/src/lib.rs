@@ -7,9 +7,11 @@
 //! - [`log`]: the audit log as an RFC 6962 Merkle tree in C2SP tiles, with signed checkpoints.
 //! - [`recording`]: the file a session leaves behind, and the workers that write it.
 //! - [`bundle`]: one self-contained file that an auditor verifies offline.
+//! - [`lines`]: entries and activities as JSON lines and CSV.
 
 pub mod bundle;
 pub mod finding;
+pub mod lines;
 pub mod log;
 pub mod recording;
 

@@ -7,8 +7,12 @@ pub(crate) fn name(text: &str) -> String {
 
 /// Running text: control characters and those that change the direction of text are written out.
 pub(crate) fn text(text: &str) -> String {
-    let steers = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}');
-    text.chars().flat_map(|c| if c.is_control() || steers(c) { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if steers(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Whether a character is no part of a text but steers whoever shows it.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
 }
 
 /// The start of a longer text.

@@ -16,7 +16,6 @@
 //! Deleting a recording is destroying its key block ([`keys::destroy`]): the chain still verifies, and nothing can be
 //! read any more.
 
-pub mod activity;
 pub mod asciicast;
 pub mod chain;
 pub mod chunk;

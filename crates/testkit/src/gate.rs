@@ -106,10 +106,19 @@ impl TestGate {
     /// # Errors
     /// If it can't be started again.
     pub async fn restart(self) -> anyhow::Result<Self> {
+        self.restart_after(|| ()).await
+    }
+
+    /// As [`Self::restart`], and between the two something happens to what the first left.
+    ///
+    /// # Errors
+    /// If it can't be started again.
+    pub async fn restart_after(self, meanwhile: impl FnOnce()) -> anyhow::Result<Self> {
         let Self { gate, time, dir, people } = self;
         gate.store().close().await;
         let bundle = Bundle::from_files(gate.bundle().files().clone()).map_err(|p| anyhow::anyhow!("{p}"))?;
         drop(gate);
+        meanwhile();
         let url = format!("sqlite:{}", dir.path().join("store.db").display());
         let again = Self::start_in(dir, &url, bundle, time).await?;
         Ok(Self { people, ..again })

@@ -3,6 +3,7 @@
 //! *Takes* a selection and the proof of who asks. *Proves* that they may take it away. *Hands to* them a file that verifies without the gate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use access::event::{Entry, Event};
@@ -11,12 +12,14 @@ use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::session::{SessionRow, SessionState};
 use evidence::bundle::export::{Export, PolicyText, RecordingPart, Release, Written};
+use evidence::lines::{Form, LineWriter};
 use evidence::log::checkpoint::CheckpointKey;
 use evidence::log::texts::SideRecord;
 use evidence::log::tiles::LogDirectory;
-use evidence::recording::KeyRecipients;
+use evidence::recording::{KeyRecipients, RecordingReader};
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
+use sha2::{Digest as _, Sha256};
 use store::{Change, EntryFilter, EntryPage, LoggedEntry, Page, SessionFilter};
 
 use crate::Caller;
@@ -93,6 +96,54 @@ impl Gate {
         let event = Event::EvidenceExported { sessions: chosen.into_iter().take(500).collect(), digest: hex::encode(written.sha256) };
         self.commit(Change::new(self.draft(caller, event).text("selection", Some(selection.to_string())))).await.map_err(refused)?;
         Ok(written)
+    }
+
+    /// Writes entries and what was done in the sessions to `to`, a line each: for a table or a log collector, not as proof.
+    ///
+    /// # Errors
+    /// If the caller may not, the selection is empty or too large, or the file can't be written.
+    pub async fn export_lines(&self, caller: &Caller, selection: Selection, form: Form, to: PathBuf) -> Result<(), Refusal> {
+        let sessions = self.selected(caller, &selection, false).await?;
+        self.sequence().await?;
+        let entries = self.entries_of(&selection, &sessions).await?;
+        if entries.is_empty() {
+            return Err(Refusal::because(Reason::NotFound, format!("nothing is logged about {selection}")));
+        }
+        let mut readable = Vec::with_capacity(sessions.len());
+        for session in &sessions {
+            let keys = match session.state {
+                SessionState::Live => Err("the session is live; its recording is exported when it has ended".to_owned()),
+                _ => self.released_keys(session.recording, false).map_err(|why| why.detail.unwrap_or_else(|| "it cannot be read".into())),
+            };
+            readable.push((session.id, session.person, session.opened_at, self.recording_path(session.recording), keys));
+        }
+        let digest = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+            let mut out = LineWriter::new(form, BufWriter::new(std::fs::File::create(&to)?))?;
+            for logged in entries.values() {
+                out.entry(&logged.entry)?;
+            }
+            for (session, person, at, path, keys) in readable {
+                let opened = keys.and_then(|keys| {
+                    let file = std::fs::File::open(&path).map_err(|error| format!("its file cannot be read: {error}"))?;
+                    RecordingReader::with_keys(std::io::BufReader::new(file), keys).map_err(|error| error.to_string())
+                });
+                match opened {
+                    Ok(mut reader) => out.recording(&mut reader)?,
+                    Err(why) => out.absent(&session.to_string(), &person.to_string(), at, &why)?,
+                }
+            }
+            out.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+            let mut digest = Sha256::new();
+            std::io::copy(&mut std::fs::File::open(&to)?, &mut digest)?;
+            Ok(hex::encode(digest.finalize()))
+        })
+        .await
+        .map_err(|_| Refusal::of(Reason::Internal))?
+        .map_err(|error| Refusal::because(Reason::Internal, format!("the export cannot be written: {error}")))?;
+        let chosen: Vec<SessionId> = sessions.iter().map(|s| s.id).take(500).collect();
+        let event = Event::EvidenceExported { sessions: chosen, digest };
+        self.commit(Change::new(self.draft(caller, event).text("selection", Some(selection.to_string())))).await.map_err(refused)?;
+        Ok(())
     }
 
     /// The key that signs checkpoints and exports now.

@@ -1,8 +1,17 @@
 //! `/audit`: the log, and the questions it answers. All of it takes the right to read the audit log.
 
 use access::reason::Reason;
+use std::sync::Arc;
+
+use access::ids::EntryId;
 use axum::Json;
+use axum::body::Body as Stream;
 use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use evidence::lines::{Form, LineWriter};
+use futures::stream;
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,19 +20,24 @@ use workflow::history::ReachBy as By;
 use workflow::read::{EntryFilter, EntryPage};
 
 use crate::caller::{Reads, SignedIn};
-use crate::extract::Asked;
+use crate::extract::{Asked, Body, Id};
 use crate::listing::{cursor_of, key_in, limit, page};
 use crate::problem::{Answer, Refused};
 use crate::shown::Shown;
 use crate::state::ApiState;
 use crate::types::audit::{
-    Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, Difference, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
+    AuditExportQuery, LinesFormat, Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, Difference, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
 };
+use crate::types::evidence::TextErasure;
 use crate::types::list::Page;
+use crate::types::schema;
+use crate::version::Unversioned;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(entries))
+        .routes(routes!(erase))
+        .routes(routes!(export))
         .routes(routes!(checkpoint))
         .routes(routes!(replay))
         .routes(routes!(who_could))
@@ -50,6 +64,73 @@ async fn entries(
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|last| cursor_of(last.seq));
     Ok(page(found.iter().map(|logged| AuditEntry::from(&logged.entry)).collect(), next))
+}
+
+/// How many entries are read at once for an export.
+const AT_ONCE: u32 = 500;
+
+/// Gives every entry, oldest first, as JSON lines or as a table: whole, however many there are.
+#[utoipa::path(get, path = "/audit/export", tag = "audit", params(AuditExportQuery), responses(
+    (status = 200, content((String = "application/x-ndjson"), (String = "text/csv"))),
+))]
+async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<AuditExportQuery>) -> Answer<Response> {
+    state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
+    let (form, kind) = match query.format {
+        LinesFormat::Jsonl => (Form::JsonLines, "application/x-ndjson"),
+        LinesFormat::Csv => (Form::Csv, "text/csv; charset=utf-8; header=present"),
+    };
+    let filter = EntryFilter { mentions: query.about, actor: query.actor, name: query.event, from: query.since, until: query.until };
+    let begun = Lines { gate: Arc::clone(&state.gate), filter, form, after: None, header: form == Form::Csv, done: false };
+    // The stream breaks off where the store does, so that nobody takes a part for the whole.
+    let mut response = Stream::from_stream(stream::try_unfold(begun, Lines::next)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
+}
+
+/// An export on its way.
+struct Lines {
+    gate: Arc<workflow::Gate>,
+    filter: EntryFilter,
+    form: Form,
+    after: Option<i64>,
+    header: bool,
+    done: bool,
+}
+
+impl Lines {
+    async fn next(mut self) -> std::io::Result<Option<(Bytes, Self)>> {
+        if self.done {
+            return Ok(None);
+        }
+        let page = EntryPage { limit: AT_ONCE, after: self.after, newest_first: false };
+        let found = self.gate.store().entries(&self.filter, page).await.map_err(std::io::Error::other)?;
+        self.done = found.len() < AT_ONCE as usize;
+        self.after = found.last().map(|logged| logged.seq).or(self.after);
+        let mut lines = LineWriter::new(self.form, Vec::new())?;
+        for logged in &found {
+            lines.entry(&logged.entry)?;
+        }
+        let mut bytes = lines.finish()?;
+        if self.form == Form::Csv && !std::mem::take(&mut self.header) {
+            // Each part begins as a table of its own; only the first keeps its header.
+            let end = bytes.iter().position(|b| *b == b'\n').map_or(0, |end| end + 1);
+            bytes.drain(..end);
+        }
+        Ok(Some((bytes.into(), self)))
+    }
+}
+
+/// Erases one text of an entry for good. Its digest stays, and the log verifies.
+#[utoipa::path(post, path = "/audit/entries/{id}/erase", tag = "audit", params(("id" = schema::EntryId, Path)), request_body = TextErasure, responses((status = 204)))]
+async fn erase(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<EntryId>,
+    _: Unversioned,
+    Body(body): Body<TextErasure>,
+) -> Answer<StatusCode> {
+    state.gate.erase_text(&caller, id, &body.text, &body.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Gives the newest signed checkpoint. It says how long the log is and nothing of what is in it.

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use access::ids::SessionId;
+use axum::Json;
 use axum::body::Body as Stream;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
+use evidence::lines::Form;
 use futures::stream;
 use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
@@ -15,13 +18,15 @@ use utoipa_axum::routes;
 use workflow::export::{Along, Selection};
 
 use crate::caller::SignedIn;
-use crate::extract::Body;
+use crate::extract::{Body, Id};
 use crate::problem::{Answer, Refused};
 use crate::state::ApiState;
-use crate::types::evidence::ExportQuery;
+use crate::types::evidence::{DestroyedRecording, Erasure, ExportFormat, ExportQuery};
+use crate::types::schema;
+use crate::version::Unversioned;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(export))
+    OpenApiRouter::new().routes(routes!(export)).routes(routes!(destroy))
 }
 
 /// Exports evidence of a session, a person, a resource or a period as one file.
@@ -29,10 +34,27 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(query): Body<ExportQuery>) -> Answer<Response> {
     // 1. What is wanted?
     let along = Along { input: query.input, wrapped_to: query.recipient.clone() };
+    let format = query.format;
     let selection = selected(query, state.gate.now())?;
     // 2. Write it beside the data, where there is room for recordings.
     let file = Leftover(state.gate.settings().data_dir.join(format!("export-{:032x}", rand::random::<u128>())));
-    state.gate.export(&caller, selection, along, file.0.clone()).await?;
+    let kind = match format {
+        ExportFormat::Bundle => {
+            state.gate.export(&caller, selection, along, file.0.clone()).await?;
+            "application/octet-stream"
+        }
+        _ if along.input || along.wrapped_to.is_some() => {
+            return Err(Refused::invalid("`input` and `recipient` belong to a bundle; lines hold what was done, not what was typed"));
+        }
+        ExportFormat::Jsonl => {
+            state.gate.export_lines(&caller, selection, Form::JsonLines, file.0.clone()).await?;
+            "application/x-ndjson"
+        }
+        ExportFormat::Csv => {
+            state.gate.export_lines(&caller, selection, Form::Csv, file.0.clone()).await?;
+            "text/csv; charset=utf-8; header=present"
+        }
+    };
     // 3. Send it; it is gone afterwards.
     let opened = tokio::fs::File::open(&file.0).await.map_err(|error| {
         tracing::error!(%error, "an export that was written cannot be read");
@@ -45,8 +67,21 @@ async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
         Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), opened)))
     });
     let mut response = Stream::from_stream(pieces).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// Destroys the keys of a session's recording: nobody reads it any more, and that it was still verifies.
+#[utoipa::path(post, path = "/sessions/{id}/recording/destroy", tag = "evidence", params(("id" = schema::SessionId, Path)), request_body = Erasure, responses((status = 200, body = DestroyedRecording)))]
+async fn destroy(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<SessionId>,
+    _: Unversioned,
+    Body(body): Body<Erasure>,
+) -> Answer<Json<DestroyedRecording>> {
+    let recording = state.gate.destroy_recording(&caller, id, &body.reason).await?;
+    Ok(Json(DestroyedRecording { recording }))
 }
 
 /// A file whose name goes when this does; who has it open reads on.
@@ -60,7 +95,7 @@ impl Drop for Leftover {
 
 /// What is meant; a period without its end lasts until `now`.
 fn selected(query: ExportQuery, now: Timestamp) -> Answer<Selection> {
-    let ExportQuery { session, person, resource, since, until, input: _, recipient: _ } = query;
+    let ExportQuery { session, person, resource, since, until, input: _, recipient: _, format: _ } = query;
     match (session, person, resource, since, until) {
         (Some(session), None, None, None, None) => Ok(Selection::Session(session)),
         (None, Some(person), None, None, None) => Ok(Selection::Person(person)),

@@ -66,7 +66,12 @@ async fn rotate(
 
 /// Puts the announced target CA in use; targets go on trusting the old one for a while.
 #[utoipa::path(post, path = "/keys/activate", tag = "secrets", request_body = ActivateKey, responses((status = 200, body = RotatedKey)))]
-async fn activate(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(which): Body<ActivateKey>) -> Answer<Json<RotatedKey>> {
+async fn activate(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    _: Unversioned,
+    Body(which): Body<ActivateKey>,
+) -> Answer<Json<RotatedKey>> {
     let key: GateKey = which.kind.parse().map_err(|error| Refused::invalid(problem(&error)))?;
     let GateKey::Of(kind) = key else {
         return Err(Refused::invalid("the sealing key is used from its rotation on; only `target_ca` is announced first"));

@@ -79,6 +79,43 @@ pub struct AuditQuery {
     pub cursor: Option<String>,
 }
 
+/// Which entries, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditExportQuery {
+    /// In which form.
+    #[param(inline)]
+    pub format: LinesFormat,
+    /// Only by this person or machine, or `gate`, or `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Actor>)]
+    pub actor: Option<Actor>,
+    /// Only events whose name is this or begins with it: `session` or `session.opened`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Only entries that mention this id or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Only from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Time>)]
+    pub since: Option<Timestamp>,
+    /// Only before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Time>)]
+    pub until: Option<Timestamp>,
+}
+
+/// In which form lines are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinesFormat {
+    /// One JSON object to a line.
+    Jsonl,
+    /// A table (RFC 4180).
+    Csv,
+}
+
 /// How long the log was and what its root was, signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checkpoint {

@@ -1,6 +1,6 @@
 //! Evidence that can be taken away and verified offline.
 
-use access::ids::{PrincipalId, SessionId};
+use access::ids::{PrincipalId, RecordingId, SessionId};
 use access::names::ResourceName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,51 @@ pub struct ExportQuery {
     /// Whether what was typed goes with it; that takes a right of its own.
     #[serde(default)]
     pub input: bool,
+    /// In which form: a bundle that proves itself, or lines for a table or a log collector.
+    #[serde(default)]
+    pub format: ExportFormat,
     /// An age recipient: the keys to the recordings are wrapped to it instead of given openly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
+}
+
+/// In which form evidence is taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// One file that verifies without the gate.
+    #[default]
+    Bundle,
+    /// Entries and activities, one JSON object to a line.
+    Jsonl,
+    /// Entries and activities as a table (RFC 4180).
+    Csv,
+}
+
+/// Why something is erased for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// Why; it stands in the log.
+    #[schema(min_length = 1, max_length = 2000)]
+    pub reason: String,
+}
+
+/// A text that is to be erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TextErasure {
+    /// Which of the entry's texts: `reason`, `note`, `from`, …
+    pub text: String,
+    /// Why; it stands in the log.
+    #[schema(min_length = 1, max_length = 2000)]
+    pub reason: String,
+}
+
+/// A recording that nobody reads any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DestroyedRecording {
+    /// Which.
+    #[schema(value_type = schema::RecordingId)]
+    pub recording: RecordingId,
 }

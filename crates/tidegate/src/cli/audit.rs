@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use access::event::Actor;
 use access::names::ResourceName;
 use anyhow::{Context as _, bail};
-use api::types::audit::{Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery};
+use access::ids::EntryId;
+use api::types::audit::{Answers, AuditEntry, AuditExportQuery, AuditQuery, LinesFormat, Checkpoint, Could, Did, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery};
+use api::types::evidence::TextErasure;
 use clap::{Args, Subcommand};
 use evidence::log::tiles::LogDirectory;
 use evidence::log::{CheckpointVerifier, LogReport, OtherCheckpoint, verify};
-use evidence::recording::activity::cell;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -54,8 +55,20 @@ pub enum AuditCommand {
         #[arg(long, value_name = "TIME")]
         until: Option<Timestamp>,
     },
-    /// Print entries as JSON lines or CSV
+    /// Print entries as JSON lines or CSV, oldest first
     Export(Export),
+    /// Erase a text of an entry for good; its digest stays, and the log verifies
+    Erase {
+        /// Which entry
+        #[arg(value_name = "ENTRY")]
+        entry: EntryId,
+        /// Which of its texts: `reason`, `note`, `from`, …
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// Why; it stands in the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// Which entries.
@@ -192,6 +205,11 @@ impl AuditCommand {
                 })
             }
             Self::Export(export) => export.run(context, &client).await,
+            Self::Erase { entry, text, reason } => {
+                let body = TextErasure { text: text.clone(), reason };
+                let reply: Reply<Value> = client.post(&format!("/audit/entries/{entry}/erase"), &body).await?;
+                context.print(&reply, |output, _| output.toned(format!("The text `{text}` of {entry} is erased."), Tone::Good))
+            }
         }
     }
 }
@@ -211,39 +229,16 @@ impl Which {
 
 impl Export {
     async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
-        let mut query = self.which.query(client).await?;
-        if self.csv {
-            context.output.raw(b"at,entry,actor,door,event,data,texts\r\n")?;
+        let AuditQuery { actor, event, about, since, until, .. } = self.which.query(client).await?;
+        let format = if self.csv { LinesFormat::Csv } else { LinesFormat::Jsonl };
+        let query = AuditExportQuery { format, actor, event, about, since, until };
+        let mut response = client.download("/audit/export", &query).await?;
+        // As it comes, so that a log of any length needs little memory; one that breaks off is an error.
+        while let Some(piece) = response.chunk().await.context("the export broke off; what was printed is not all of it")? {
+            context.output.raw(&piece)?;
         }
-        loop {
-            // A page at a time, so that a log of any length needs little memory.
-            let page: Reply<api::types::list::Page<AuditEntry>> =
-                client.get("/audit/entries", &AuditQuery { limit: Some(500), ..query.clone() }).await?;
-            let raw = page.json.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-            for (entry, raw) in page.value.items.iter().zip(&raw) {
-                let line = if self.csv { row(entry, raw) } else { format!("{raw}\n") };
-                context.output.raw(line.as_bytes())?;
-            }
-            query.cursor = page.value.next_cursor;
-            if query.cursor.is_none() {
-                return Ok(Exit::Done);
-            }
-        }
+        Ok(Exit::Done)
     }
-}
-
-fn row(entry: &AuditEntry, raw: &Value) -> String {
-    let part = |name: &str| raw.get(name).map(Value::to_string).unwrap_or_default();
-    let cells = [
-        entry.at.to_string(),
-        entry.id.to_string(),
-        entry.actor.to_string(),
-        entry.door.to_string(),
-        entry.data.name().to_owned(),
-        part("data"),
-        part("texts"),
-    ];
-    cells.map(|text| cell(&text)).join(",") + "\r\n"
 }
 
 /// What an entry is about, on one line.
@@ -295,6 +290,9 @@ impl Verify {
 fn print(output: &Output, found: &LogReport) -> io::Result<()> {
     let signed = found.signed.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
     output.line(format!("{}: {} entries{signed}", found.origin, found.size))?;
+    if found.keys.len() > 1 {
+        output.line(format!("Keys: {} signed one after another, the one you gave first; the newest is {}", found.keys.len(), found.keys[found.keys.len() - 1]))?;
+    }
     output.line(format!("Texts: {} match, {} erased", found.texts_matching, found.texts_erased))?;
     for other in &found.consulted {
         let at = other.at.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use access::ids::SessionId;
 use access::names::ResourceName;
 use anyhow::Context as _;
-use api::types::evidence::ExportQuery;
+use api::types::evidence::{DestroyedRecording, Erasure, ExportFormat, ExportQuery};
 use clap::{Args, Subcommand};
 use evidence::log::CheckpointVerifier;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::output::{Output, Tone};
+use crate::client::Reply;
+use crate::output::{Output, Tone, note};
 
 use super::Context;
 use super::audit::read_key;
@@ -26,6 +27,15 @@ use super::user::find;
 pub enum EvidenceCommand {
     /// Write one file with requests, approvals, grants, sessions, recordings, policy and proofs
     Export(Export),
+    /// Destroy a session's recording: its keys go, nobody reads it any more, and that it was still verifies
+    Destroy {
+        /// Which session
+        #[arg(value_name = "SESSION")]
+        session: SessionId,
+        /// Why; it stands in the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Verify an export with the public key alone
     Verify {
         /// The export
@@ -65,6 +75,12 @@ pub struct Export {
     /// With what was typed; that takes a right of its own
     #[arg(long)]
     input: bool,
+    /// Entries and activities as JSON lines instead, without proofs
+    #[arg(long, conflicts_with_all = ["csv", "input", "recipient"])]
+    jsonl: bool,
+    /// Entries and activities as CSV (RFC 4180) instead, without proofs
+    #[arg(long, conflicts_with_all = ["input", "recipient"])]
+    csv: bool,
 }
 
 impl EvidenceCommand {
@@ -78,9 +94,23 @@ impl EvidenceCommand {
                     None => None,
                 };
                 let Export { session, resource, since, until, input, recipient, .. } = export;
-                let query = ExportQuery { session, person, resource, since, until, input, recipient };
+                let format = match (export.jsonl, export.csv) {
+                    (true, _) => ExportFormat::Jsonl,
+                    (_, true) => ExportFormat::Csv,
+                    _ => ExportFormat::Bundle,
+                };
+                let query = ExportQuery { session, person, resource, since, until, input, recipient, format };
                 let response = client.download_with("/evidence/export", &query).await?;
                 save(context, response, &export.file).await
+            }
+            Self::Destroy { session, reason } => {
+                let path = format!("/sessions/{session}/recording/destroy");
+                let reply: Reply<DestroyedRecording> = context.client()?.post(&path, &Erasure { reason }).await?;
+                context.print(&reply, |output, destroyed| {
+                    output.toned(format!("{} is destroyed: nobody reads it any more.", destroyed.recording), Tone::Good)?;
+                    note("Exports that were taken before hold their own keys, and backups theirs.");
+                    Ok(())
+                })
             }
             Self::Verify { file, key } => {
                 let key = read_key(&key)?;
@@ -105,6 +135,9 @@ pub(crate) fn report(output: &Output, file: impl Read + Seek, key: &CheckpointVe
     }
     let exported = found.exported.map(|at| format!(", exported {}", output.at(at))).unwrap_or_default();
     output.line(format!("{}: {}{exported}", found.origin, found.selection))?;
+    if found.keys.len() > 1 {
+        output.line(format!("Keys: {} signed one after another, the one you gave first", found.keys.len()))?;
+    }
     if let Some((size, at)) = found.checkpoint {
         let at = at.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
         output.line(format!("Entries: {} of the log's {size}{at}", found.entries))?;
@@ -115,11 +148,18 @@ pub(crate) fn report(output: &Output, file: impl Read + Seek, key: &CheckpointVe
     }
     for recording in &found.recordings {
         let closed = if recording.closed { "closed" } else { "not closed" };
-        let readable = recording.frames.map_or_else(|| "no key released".to_owned(), |n| format!("{n} frames readable"));
+        let readable = match recording.frames {
+            Some(n) => format!("{n} frames readable"),
+            None if recording.destroyed => "its keys were destroyed".to_owned(),
+            None => "no key released".to_owned(),
+        };
         output.line(format!(
             "Recording: {}, {} chunks, {closed}, in the log {} times, {readable}",
             recording.recording, recording.chunks, recording.anchors
         ))?;
+    }
+    for recording in &found.recordings_absent {
+        output.line(format!("Recording: {recording} is not in this export; its session was live, or its file is gone"))?;
     }
     for finding in &found.findings {
         output.toned(format!("WRONG: {finding}"), Tone::Bad)?;

@@ -1,0 +1,171 @@
+//! Accounts in PostgreSQL.
+
+use access::rights::{Columns, DatabaseRights, QualifiedName, Verb};
+use access::session::TargetTls;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+
+use super::{AccountError, Act, NewAccount, Server, verifier};
+
+fn name(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn table(name_: &QualifiedName) -> String {
+    format!("{}.{}", name(&name_.schema), name(&name_.name))
+}
+
+async fn connect(server: &Server, database: Option<&str>, act: Act, account: &str) -> Result<PgConnection, AccountError> {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&server.host)
+        .port(server.port)
+        .username(&server.user)
+        .password(server.password.expose())
+        .application_name("tidegate accounts")
+        .database(database.or(server.database.as_deref()).unwrap_or("postgres"));
+    let options = match &server.tls {
+        TargetTls::Plain => options.ssl_mode(PgSslMode::Disable),
+        TargetTls::Public => options.ssl_mode(PgSslMode::VerifyFull),
+        TargetTls::Authority(pem) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(pem.clone().into_bytes()),
+        TargetTls::Pinned(_) => return Err(AccountError::Pinned),
+    };
+    let options = options.options([("standard_conforming_strings", "on"), ("search_path", "pg_catalog")]).disable_statement_logging();
+    PgConnection::connect_with(&options).await.map_err(server.failed(act, account))
+}
+
+/// The `GRANT`s that make just these rights of an account; its name stands quoted already.
+fn grants(account: &str, rights: &DatabaseRights) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut schemas: Vec<&str> = rights.tables.keys().chain(&rights.functions).map(|n| n.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    out.extend(schemas.into_iter().map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {account}", name(schema))));
+    for (on, what) in &rights.tables {
+        for verb in Verb::ALL {
+            let verb_word = verb.code().to_ascii_uppercase();
+            match what.columns(*verb) {
+                Columns::None => {}
+                Columns::All => out.push(format!("GRANT {verb_word} ON {} TO {account}", table(on))),
+                Columns::Only(columns) => {
+                    let list = columns.iter().map(|c| name(c)).collect::<Vec<_>>().join(", ");
+                    out.push(format!("GRANT {verb_word} ({list}) ON {} TO {account}", table(on)));
+                }
+            }
+        }
+    }
+    out
+}
+
+pub(super) async fn make(server: &Server, account: &NewAccount, rights: &DatabaseRights) -> Result<(), AccountError> {
+    let failed = server.failed(Act::Make, &account.name);
+    let mut db = connect(server, None, Act::Make, &account.name).await?;
+    let role = name(&account.name);
+    let until = account.until.map_or_else(|| "infinity".to_owned(), |until| until.to_string());
+    let mut work = db.begin().await.map_err(&failed)?;
+    let mut statements = vec![format!(
+        "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {} VALID UNTIL {} CONNECTION LIMIT {}",
+        literal(&verifier::scram_sha_256(&account.password)?),
+        literal(&until),
+        account.connections,
+    )];
+    // What the judge pins, the account starts with; and what it can be wrong about is bounded here.
+    for (setting, value) in [("search_path", rights.pinned_search_path()), ("standard_conforming_strings", "on".to_owned())] {
+        let value = if setting == "search_path" { value } else { literal(&value) };
+        statements.push(format!("ALTER ROLE {role} SET {setting} = {value}"));
+    }
+    if let Some(limit) = rights.statement_timeout {
+        statements.push(format!("ALTER ROLE {role} SET statement_timeout = '{}s'", limit.as_seconds()));
+    }
+    let database: String = sqlx::query("SELECT current_database()::text").fetch_one(&mut *work).await.map_err(&failed)?.get(0);
+    statements.push(format!("GRANT CONNECT ON DATABASE {} TO {role}", name(&database)));
+    statements.extend(grants(&role, rights));
+    for function in &rights.functions {
+        let found = sqlx::query(
+            "SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || p.oid::regprocedure::text \
+             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2",
+        )
+        .bind(&function.schema)
+        .bind(&function.name)
+        .fetch_all(&mut *work)
+        .await
+        .map_err(&failed)?;
+        if found.is_empty() {
+            return Err(AccountError::NoSuchThing(format!("the function `{function}`")));
+        }
+        statements.extend(found.into_iter().map(|row| format!("GRANT EXECUTE ON {} TO {role}", row.get::<String, _>(0))));
+    }
+    for on in rights.tables.iter().filter(|(_, what)| what.allows(Verb::Insert)).map(|(on, _)| on) {
+        // A column with a sequence behind it is given its next number by whoever inserts.
+        let sequences = sqlx::query(
+            "SELECT DISTINCT quote_ident(sn.nspname) || '.' || quote_ident(s.relname) FROM pg_depend d \
+             JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace \
+             JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace \
+             WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') \
+             AND tn.nspname = $1 AND t.relname = $2",
+        )
+        .bind(&on.schema)
+        .bind(&on.name)
+        .fetch_all(&mut *work)
+        .await
+        .map_err(&failed)?;
+        statements.extend(sequences.into_iter().map(|row| format!("GRANT USAGE ON SEQUENCE {} TO {role}", row.get::<String, _>(0))));
+    }
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *work).await.map_err(&failed)?;
+    }
+    work.commit().await.map_err(&failed)?;
+    let _said_goodbye = db.close().await;
+    Ok(())
+}
+
+pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountError> {
+    let failed = server.failed(Act::Drop, account);
+    let mut db = connect(server, None, Act::Drop, account).await?;
+    let role = name(account);
+    let there = sqlx::query("SELECT 1 FROM pg_roles WHERE rolname = $1").bind(account).fetch_optional(&mut db).await.map_err(&failed)?;
+    if there.is_none() {
+        return Ok(());
+    }
+    run(&mut db, format!("ALTER ROLE {role} NOLOGIN"), &failed).await?;
+    // A superuser is everything already; any other has to be a member to end sessions and take over what is owned.
+    run(&mut db, format!("DO $x$ BEGIN IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN GRANT {role} TO CURRENT_USER; END IF; END $x$"), &failed)
+        .await?;
+    // Waits up to five seconds for each to be gone.
+    sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
+        .bind(account)
+        .fetch_all(&mut db)
+        .await
+        .map_err(&failed)?;
+    let elsewhere = sqlx::query(
+        "SELECT DISTINCT d.datname::text FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid \
+         WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1) \
+         AND d.datname <> current_database()",
+    )
+    .bind(account)
+    .fetch_all(&mut db)
+    .await
+    .map_err(&failed)?;
+    for database in elsewhere.into_iter().map(|row| row.get::<String, _>(0)) {
+        let mut other = connect(server, Some(&database), Act::Drop, account).await?;
+        hand_over(&mut other, &role, &failed).await?;
+        let _said_goodbye = other.close().await;
+    }
+    hand_over(&mut db, &role, &failed).await?;
+    run(&mut db, format!("DROP ROLE IF EXISTS {role}"), &failed).await?;
+    let _said_goodbye = db.close().await;
+    Ok(())
+}
+
+/// What it owns becomes the administrative account's, so that nothing is lost; what it was granted is revoked.
+async fn hand_over(db: &mut PgConnection, role: &str, failed: &impl Fn(sqlx::Error) -> AccountError) -> Result<(), AccountError> {
+    run(db, format!("REASSIGN OWNED BY {role} TO CURRENT_USER"), failed).await?;
+    run(db, format!("DROP OWNED BY {role}"), failed).await
+}
+
+async fn run(db: &mut PgConnection, sql: String, failed: &impl Fn(sqlx::Error) -> AccountError) -> Result<(), AccountError> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await.map(|_| ()).map_err(failed)
+}
