@@ -1,6 +1,7 @@
 //! What a request says: bodies, ids and questions, each unreadable one a problem.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
@@ -40,9 +41,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(bytes).map_err(|error| Refused::invalid(format!("the body: {error}")))
 }
 
-/// All of a body, if it is not too large.
+/// How long a body may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
+
+/// All of a body, if it is not too large and comes in time.
 pub(crate) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refused> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+    let late = |_| Refused::invalid("the body did not come in time").with_status(StatusCode::REQUEST_TIMEOUT);
+    let came = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, state)).await.map_err(late)?;
+    came.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             Refused::invalid(format!("the body is larger than {LARGEST_BODY} bytes")).with_status(StatusCode::PAYLOAD_TOO_LARGE)
         }

@@ -1,8 +1,8 @@
 //! Sessions.
 
 use access::ids::{GrantId, PrincipalId, RecordingId, SessionId};
-use access::names::ResourceName;
-use access::session::{SessionRow, SessionState};
+use access::names::{ResourceName, RoleName};
+use access::session::{EndReason, Protocol, SessionRow, SessionState};
 use jiff::Timestamp;
 
 use crate::error::StoreError;
@@ -18,6 +18,12 @@ pub struct SessionFilter {
     pub resource: Option<ResourceName>,
     /// On this grant.
     pub grant: Option<GrantId>,
+    /// As this role.
+    pub role: Option<RoleName>,
+    /// In this protocol.
+    pub protocol: Option<Protocol>,
+    /// That ended so.
+    pub end: Option<EndReason>,
     /// In this state.
     pub state: Option<SessionState>,
     /// Opened not before.
@@ -53,6 +59,9 @@ impl Store {
         let mut select = Select::all()
             .maybe("person", filter.person.as_ref())
             .maybe("resource", filter.resource.as_ref())
+            .maybe("role", filter.role.as_ref())
+            .maybe("protocol", filter.protocol.as_ref())
+            .maybe("end", filter.end.as_ref())
             .maybe("grant", filter.grant.as_ref())
             .maybe("state", filter.state.as_ref());
         if let Some(from) = &filter.from {

@@ -10,18 +10,18 @@ use workflow::read::SessionFilter;
 
 use crate::caller::{Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
-use crate::listing::{Listing, listed, page};
+use crate::listing::{self, Listing, cursor_of, key_in, listed, page};
 use crate::problem::Answer;
 use crate::shown::{self, Shown};
 use crate::state::ApiState;
 use crate::types::grants::{Because, Cut};
 use crate::types::list::Page;
 use crate::types::schema;
-use crate::types::sessions::{Session, SessionsQuery};
+use crate::types::sessions::{FoundSession, Passage, SearchQuery, Session, SessionsQuery};
 use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(kill))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(search)).routes(routes!(show)).routes(routes!(kill))
 }
 
 /// Lists sessions, newest first.
@@ -41,6 +41,26 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
         items.push(show.session(row).await?);
     }
     Ok(page(items, next))
+}
+
+/// Looks for sessions: among those that the caller may see, and by text only in recordings that they may read.
+///
+/// A search by text leaves an entry in the audit log.
+#[utoipa::path(get, path = "/sessions/search", tag = "sessions", params(SearchQuery), responses((status = 200, body = Page<FoundSession>)))]
+async fn search(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<SearchQuery>) -> Answer<Json<Page<FoundSession>>> {
+    let SearchQuery { person, resource, role, protocol, state: in_state, end, since, until, text, limit, cursor } = query;
+    let filter = SessionFilter { person, resource, role, protocol, state: in_state, end, from: since, until, grant: None };
+    let after = cursor.as_deref().map(key_in::<SessionId>).transpose()?.map(|id| id.to_string());
+    let wanted = workflow::read::Page { limit: listing::limit(limit)?, after };
+    let searched = state.gate.search_sessions(&caller, &filter, text.as_deref(), &wanted).await?;
+    let mut show = Shown::new(&state.gate);
+    let mut items = Vec::with_capacity(searched.found.len());
+    for found in searched.found {
+        let passages = found.passages.into_iter();
+        let passages = passages.map(|p| Passage { at_us: p.at_us, channel: p.channel, activity: p.activity }).collect();
+        items.push(FoundSession { session: show.session(found.session).await?, passages, whole: found.whole });
+    }
+    Ok(page(items, searched.last.map(cursor_of)))
 }
 
 /// Shows a session.

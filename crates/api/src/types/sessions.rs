@@ -89,6 +89,80 @@ pub struct SessionsQuery {
     pub cursor: Option<String>,
 }
 
+/// Which sessions to look for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SearchQuery {
+    /// Of this person or machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::PrincipalId>)]
+    pub person: Option<PrincipalId>,
+    /// To this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::ResourceName>)]
+    pub resource: Option<ResourceName>,
+    /// As this role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::RoleName>)]
+    pub role: Option<RoleName>,
+    /// Through this door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Protocol>)]
+    pub protocol: Option<Protocol>,
+    /// That live, or that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::SessionState>)]
+    pub state: Option<SessionState>,
+    /// That ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::EndReason>)]
+    pub end: Option<EndReason>,
+    /// That began at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Time>)]
+    pub since: Option<Timestamp>,
+    /// That began before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Time>)]
+    pub until: Option<Timestamp>,
+    /// In which something was done that names this: a command as the gate was given it, the path of a file, the place of a forward.
+    /// What was typed into a shell, and what a terminal showed, is not searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 200)]
+    pub text: Option<String>,
+    /// How many at most: 1 to 500; 50 if nothing is said. There may be fewer, and yet more behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A session that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FoundSession {
+    /// Which.
+    pub session: Session,
+    /// What was done that names the text; the first twenty.
+    pub passages: Vec<Passage>,
+    /// Whether its recording could be looked through to its end. If not, what was looked for may stand further on.
+    pub whole: bool,
+}
+
+/// One thing that was done in a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Passage {
+    /// Microseconds since the session's recording began.
+    pub at_us: u64,
+    /// The channel within the session.
+    pub channel: u32,
+    /// What was done: a command, a file, a forward.
+    #[schema(value_type = Object)]
+    pub activity: serde_json::Value,
+}
+
 /// Which way something went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

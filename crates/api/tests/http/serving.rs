@@ -61,6 +61,89 @@ async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
     serving.await.unwrap().unwrap();
 }
 
+/// One frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+// covers: E7 (api)
+#[tokio::test]
+async fn who_opens_streams_only_to_reset_them_is_shown_out() {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    let served = Served::start().await;
+    let address = served.url.strip_prefix("http://").unwrap();
+    let mut rapid = TcpStream::connect(address).await.unwrap();
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(SETTINGS, 0, 0, &[]));
+    // `GET http://x/healthz`, each cancelled at once (CVE-2023-44487).
+    let head = [&[0x82, 0x86, 0x04, 8][..], b"/healthz", &[0x01, 1], b"x"].concat();
+    for n in 0..5_000 {
+        flood.extend(frame(HEADERS, 0x5, 2 * n + 1, &head));
+        flood.extend(frame(RST_STREAM, 0, 2 * n + 1, &8_u32.to_be_bytes()));
+    }
+    let (mut from, mut to) = rapid.split();
+    let mut said = Vec::new();
+    let shown_out = tokio::time::timeout(Duration::from_secs(10), async {
+        let _cut_off = tokio::join!(to.write_all(&flood), from.read_to_end(&mut said));
+    });
+    assert!(shown_out.await.is_ok(), "the connection stays open");
+    let mut rest = &said[..];
+    let mut kinds = Vec::new();
+    while rest.len() >= 9 {
+        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        kinds.push((rest[3], rest.get(13..17).map(|code| u32::from_be_bytes(code.try_into().unwrap()))));
+        rest = rest.get(9 + length..).unwrap_or_default();
+    }
+    assert!(kinds.contains(&(GOAWAY, Some(11))), "no ENHANCE_YOUR_CALM among {} frames", kinds.len());
+    let healthy = served.call(Method::GET, "/healthz").send().await.unwrap();
+    assert_eq!(healthy.status(), reqwest::StatusCode::OK);
+}
+
+// covers: E7 (api)
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let served = Served::start().await;
+    let address: std::net::SocketAddr = served.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..512 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut one_more = TcpStream::connect(address).await.unwrap();
+    let mut nothing = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(5), one_more.read_to_end(&mut nothing)).await;
+    assert!(closed.is_ok() && nothing.is_empty(), "it got a place");
+    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = elsewhere.connect(address).await.unwrap();
+    other.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+// covers: E7 (api)
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_waited_for() {
+    let served = Served::start().await;
+    let token = served.person("ana").await.token;
+    let mut slow = TcpStream::connect(served.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "POST /api/v1/requests HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let answered = tokio::time::timeout(Duration::from_secs(40), slow.read_exact(&mut answer)).await;
+    answered.expect("it waits for ever").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
 #[tokio::test]
 async fn a_stop_ends_streams_and_lets_the_server_go() {
     let served = Served::start().await;

@@ -87,6 +87,71 @@ async fn carla_watches_ends_reads_and_exports_a_session_and_frank_learns_nothing
     assert_eq!((status, &unclear["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
 }
 
+fn done(activity: Value) -> Frame {
+    Frame { at_us: 1, channel: 0, direction: Direction::Gate, kind: FrameKind::Activity, bytes: activity.to_string().into() }
+}
+
+// covers: EV-5, F4, B2 (api)
+#[tokio::test]
+async fn a_search_finds_what_one_may_see_and_looks_only_into_what_one_may_read() {
+    let served = Served::start().await;
+    let (ana, carla, frank) = (served.person("ana").await, served.person("carla").await, served.person("frank").await);
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+    opened.recording.record(done(json!({"kind": "exec", "command": "pg_dump Orders > /tmp/out"}))).await.unwrap();
+    opened.recording.record(done(json!({"kind": "sftp", "act": "file", "path": "/srv/invoices/march.csv"}))).await.unwrap();
+    opened.recording.record(shown("orders: 17 rows\r\n")).await.unwrap();
+    opened.recording.close("client", 2).await.unwrap();
+    let closed = ClosedSession { session, end: EndReason::Client, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
+    served.test.gate.close(closed).await;
+    let search = async |who: &crate::Person<'_>, query: &str| {
+        let (status, found) = who.get(&format!("/sessions/search?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{query}: {found}");
+        found["items"].as_array().unwrap().clone()
+    };
+
+    // By what stands in its row.
+    let ana_id = served.test.person("ana").who.id();
+    for hit in [
+        "",
+        "resource=build-1",
+        "role=shell&end=client",
+        "protocol=ssh&state=ended",
+        "since=2020-01-01T00:00:00Z",
+        &format!("person={ana_id}"),
+    ] {
+        let found = search(&carla, hit).await;
+        assert_eq!((found.len(), &found[0]["session"]["id"], &found[0]["whole"]), (1, &json!(session.to_string()), &json!(true)), "{hit}");
+    }
+    let carla_id = served.test.person("carla").who.id();
+    for miss in ["resource=db-1", "role=debug", "end=killed", "state=live", "until=2020-01-01T00:00:00Z", &format!("person={carla_id}")] {
+        assert!(search(&carla, miss).await.is_empty(), "{miss}");
+    }
+    assert!(search(&frank, "").await.is_empty(), "what he may not see is not found");
+    assert_eq!(search(&ana, "").await.len(), 1, "her own is hers to see");
+
+    // By what was done; not by what a terminal showed.
+    let found = search(&carla, "text=ORDERS").await;
+    assert_eq!(found[0]["passages"][0]["activity"]["command"], "pg_dump Orders > /tmp/out", "{found:?}");
+    assert_eq!(found[0]["passages"].as_array().unwrap().len(), 1);
+    assert_eq!(search(&carla, "text=invoices/march").await.len(), 1);
+    assert!(search(&carla, "text=17%20rows").await.is_empty());
+    assert!(search(&ana, "text=orders").await.is_empty(), "to see a session is not to read its recording");
+    assert!(search(&frank, "text=orders").await.is_empty());
+    let (status, problem) = carla.get("/sessions/search?text=").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+
+    // What was looked for, and what was found, is entered.
+    let (_, log) = served.person("eve").await.get("/audit/entries?event=recordings.searched").await;
+    let log = log["items"].as_array().unwrap();
+    assert_eq!(log.len(), 3, "one for each search that looked into a recording");
+    assert!(log.iter().all(|entry| entry["actor"] == json!(carla_id.to_string())));
+    assert!(
+        log.iter().any(|entry| entry["data"]["found"] == json!([session.to_string()]) && entry["texts"]["text"] == json!("orders")),
+        "{log:?}"
+    );
+}
+
 /// What is heard until the view is over, which may not take long.
 async fn rest(mut view: reqwest::Response) -> String {
     let mut seen = String::new();

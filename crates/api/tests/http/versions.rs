@@ -83,7 +83,8 @@ async fn every_change_can_say_what_it_was_decided_on() {
     let (_, locked) = carla.post("/locks", json!({ "scope": "resource:db-1", "reason": "drill" })).await;
     let path = format!("/locks/{}/lift", id(&locked["lock"]));
     guarded(&carla, Method::POST, &path, &version(&locked["lock"]), json!({})).await;
-    let (status, broken) = ana.post("/requests", json!({ "resource": "db-1", "role": "debug", "reason": "it burns", "break_glass": true })).await;
+    let (status, broken) =
+        ana.post("/requests", json!({ "resource": "db-1", "role": "debug", "reason": "it burns", "break_glass": true })).await;
     assert_eq!(status, StatusCode::CREATED, "{broken}");
     let (_, reviews) = carla.get("/reviews").await;
     let review = reviews["items"][0].clone();

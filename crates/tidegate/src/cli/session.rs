@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use access::ids::SessionId;
-use access::names::ResourceName;
-use access::session::SessionState;
+use access::names::{ResourceName, RoleName};
+use access::session::{EndReason, Protocol, SessionState};
 use anyhow::Context as _;
 use api::types::grants::{Because, Cut};
-use api::types::sessions::{Direction, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery, Session, SessionsQuery};
+use api::types::sessions::{
+    Direction, FoundSession, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery, SearchQuery, Session, SessionsQuery,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::client::lines::Lines;
@@ -21,7 +24,7 @@ use crate::output::player::{Player, RESET};
 use crate::output::{Field, Output, note};
 
 use super::exit::Exit;
-use super::{Context, Shown, grant, note_more};
+use super::{Context, Shown, grant, note_more, user};
 
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
@@ -34,6 +37,8 @@ pub enum SessionCommand {
         #[arg(value_name = "SESSION")]
         id: SessionId,
     },
+    /// Look for sessions, by whose, where and when, and by what was done in them
+    Search(Box<Search>),
     /// Watch a live session in this terminal
     Watch {
         /// Which
@@ -65,6 +70,45 @@ pub struct List {
     /// Only to this resource
     #[arg(long, value_name = "NAME")]
     resource: Option<ResourceName>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What to look for.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Only sessions that you may see are found, and TEXT is looked for only in recordings that you may read; that leaves an \
+                        entry in the audit log. It finds commands as they were given to ssh, paths of files that went by SFTP, and places of \
+                        forwards. It does not find what was typed into a shell, nor what a terminal showed: watch those with `session replay`."
+)]
+pub struct Search {
+    /// What was done: part of a command, a path or the place of a forward, in whatever case
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// Whose: a user name or an id
+    #[arg(long, value_name = "USER")]
+    who: Option<String>,
+    /// To this resource
+    #[arg(long, value_name = "NAME")]
+    resource: Option<ResourceName>,
+    /// As this role
+    #[arg(long, value_name = "NAME")]
+    role: Option<RoleName>,
+    /// Through this door
+    #[arg(long, value_name = "PROTOCOL")]
+    door: Option<Protocol>,
+    /// That ended so: client, target, expired, revoked, locked, withdrawn, idle, recorder, killed, lease, node, error
+    #[arg(long, value_name = "END")]
+    end: Option<EndReason>,
+    /// Only those that live
+    #[arg(long, conflicts_with = "end")]
+    live: bool,
+    /// That began at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// That began before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -106,6 +150,7 @@ impl SessionCommand {
         let client = context.client()?;
         match self {
             Self::List(list) => list.run(context, &client).await,
+            Self::Search(search) => search.run(context, &client).await,
             Self::Show { id } => {
                 let reply: Reply<Session> = client.get(&format!("/sessions/{id}"), &()).await?;
                 context.print(&reply, show)
@@ -144,6 +189,60 @@ impl List {
             Ok(())
         })
     }
+}
+
+impl Search {
+    async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
+        let person = match &self.who {
+            Some(who) => Some(user::find(client, who).await?),
+            None => None,
+        };
+        let by_text = self.text.is_some();
+        let query = SearchQuery {
+            person,
+            resource: self.resource,
+            role: self.role,
+            protocol: self.door,
+            state: self.live.then_some(SessionState::Live),
+            end: self.end,
+            since: self.since,
+            until: self.until,
+            text: self.text,
+            limit: None,
+            cursor: None,
+        };
+        let reply = client.list::<FoundSession>("/sessions/search", &query, self.shown.limit).await?;
+        context.print(&reply, |output, page| {
+            let rows = page.items.iter().map(|FoundSession { session, passages, whole }| {
+                let mut row: Vec<Field> = vec![
+                    session.id.into(),
+                    format!("{}+{}", session.resource, session.role).into(),
+                    session.person.to_string().into(),
+                    output.at(session.opened_at).into(),
+                    ended(output, session).into(),
+                ];
+                if by_text {
+                    let first = passages.first().map(|passage| act(&passage.activity));
+                    let more = passages.len().saturating_sub(1);
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    let unread = if *whole { "" } else { " (not looked through to its end)" };
+                    row.push(format!("{}{more}{unread}", first.unwrap_or_default()).into());
+                }
+                row
+            });
+            let head = ["session", "for", "who", "opened", "ended", "done"];
+            output.table(if by_text { &head } else { &head[..5] }, rows.collect(), "Nothing that you may see was found.")?;
+            note_more(page.next_cursor.is_some());
+            Ok(())
+        })
+    }
+}
+
+/// What was done, on one line: its kind and the texts that say what with.
+fn act(activity: &serde_json::Value) -> String {
+    let text = |name: &str| activity.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let words = ["kind", "act", "command", "path", "to", "host", "what", "detail", "why"].map(text);
+    words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
 
 fn ended(output: &Output, session: &Session) -> String {

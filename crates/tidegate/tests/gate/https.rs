@@ -1,0 +1,116 @@
+//! A gate as it is installed: TLS by its own CA, whose root clients are given, and nothing in plain text.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::demo::PATIENCE;
+use crate::known::program;
+
+struct Gate {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Gate {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("https-").tempdir().unwrap();
+        assert!(
+            Command::new("cp").arg("-r").arg(testkit::gate::example_policy()).arg(dir.path().join("policy")).status().unwrap().success()
+        );
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config =
+            format!("node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n[listen]\napi = \"{}\"\nssh = \"{}\"\n", free(), free());
+        fs::write(dir.path().join("tidegate.toml"), config).unwrap();
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new(program())
+            .args(["serve", "--config"])
+            .arg(dir.path().join("tidegate.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let gate = Self { child, dir };
+        let deadline = Instant::now() + PATIENCE;
+        while !gate.said().contains("The gate serves") {
+            assert!(Instant::now() < deadline, "the gate does not start:\n{}", gate.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        gate
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn url(&self) -> String {
+        self.said().lines().find_map(|line| line.strip_prefix("API  ")).unwrap().to_owned()
+    }
+
+    /// The line that the gate printed for its first administrator, as it stands there.
+    fn join(&self) -> Vec<String> {
+        let said = self.said();
+        let line = said.lines().find(|line| line.contains("tidegate join")).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect()
+    }
+
+    fn tidegate(&self, args: &[&str]) -> Output {
+        Command::new(program()).env_clear().env("HOME", self.dir.path()).args(args).output().unwrap()
+    }
+}
+
+fn curl(ca: &Path, args: &[&str]) -> Output {
+    Command::new("curl").args(["--silent", "--show-error", "--cacert"]).arg(ca).args(args).output().unwrap()
+}
+
+// covers: G3, WHO-1
+#[test]
+fn the_first_administrator_joins_over_tls_by_the_line_that_was_printed() {
+    let gate = Gate::start();
+    let url = gate.url();
+    assert!(url.starts_with("https://"), "{url}");
+
+    // The root is served, and is the one that the certificate stands on.
+    let root = gate.dir.path().join("data/ca.pem");
+    let served = curl(&root, &[&format!("{url}/ca.pem")]);
+    assert_eq!(served.stdout, fs::read(&root).unwrap(), "{}", String::from_utf8_lossy(&served.stderr));
+    let version = curl(&root, &["--http2", "--output", "/dev/null", "--write-out", "%{http_version}", &format!("{url}/healthz")]);
+    assert_eq!(version.stdout, b"2");
+    let old = curl(&root, &["--tls-max", "1.1", &format!("{url}/healthz")]);
+    assert!(!old.status.success(), "TLS 1.1 is spoken");
+
+    // Who does not trust the root is told so and sends nothing.
+    let join = gate.join();
+    let code = join.last().unwrap();
+    let untrusted = gate.tidegate(&["join", &url, code]);
+    let why = String::from_utf8_lossy(&untrusted.stderr).into_owned();
+    assert!(!untrusted.status.success() && why.contains("--ca-file"), "{why}");
+    // In plain text nobody answers.
+    let address = url.strip_prefix("https://").unwrap();
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut nothing = Vec::new();
+    let _reset = plain.read_to_end(&mut nothing);
+    assert!(!nothing.starts_with(b"HTTP"), "{nothing:?}");
+
+    let joined = gate.tidegate(&join.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+    // From now on the gate and its root are known.
+    let me = gate.tidegate(&["user", "show", "--json"]);
+    let me: Value = serde_json::from_slice(&me.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&me.stderr)));
+    assert_eq!(me["user"]["username"].as_str().or(me["username"].as_str()), Some("admin"), "{me}");
+}
