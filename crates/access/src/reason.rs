@@ -114,7 +114,7 @@ reasons! {
     /// The target's host key is unknown.
     HostKeyUnknown = "host_key_unknown", 502, 77, "The target's host key is not one the policy names.", "Compare it with the machine's own, then add it to `host_keys` in `resources.toml`.";
     /// The target did not take the gate's credential.
-    TargetRefused = "target_refused", 502, 77, "The target did not accept the gate's credential.", "Check that it trusts the target CA for this login; `tidegate resource show` prints the line for `sshd_config`.";
+    TargetRefused = "target_refused", 502, 77, "The target did not accept the gate's credential.", "Check that it trusts the target CA for this login, or that the sealed secret is right; `tidegate resource show` says how it is opened.";
     /// Recording is impossible.
     RecorderFailed = "recorder_failed", 503, 76, "The session cannot be recorded, so it may not run.", "Check disk space and permissions of the gate's data directory; `tidegate doctor` says which.";
     /// The session was ended by hand.
@@ -151,6 +151,27 @@ reasons! {
     Stopping = "stopping", 503, 75, "The gate is stopping.", "Try again shortly.";
     /// A fault.
     Internal = "internal", 500, 77, "The gate had a fault.", "Its administrator finds it in the gate's log under the id given here.";
+}
+
+impl Reason {
+    /// The SQLSTATE a database's client gets (PostgreSQL documentation, appendix "Error Codes"): 28000 not let in, 42501 not allowed,
+    /// 57P01 cut, 57P03 not now, 3D000 no such database, 08004 the target did not take the connection.
+    #[must_use]
+    pub const fn sqlstate(self) -> &'static str {
+        match self {
+            Self::NotInRole | Self::OutsideLimits => "42501",
+            Self::UnknownResource | Self::UnknownRole | Self::RoleRequired => "3D000",
+            Self::TargetUnreachable | Self::TargetForbidden | Self::TargetRefused | Self::HostKeyUnknown => "08004",
+            Self::Invalid => "22023",
+            Self::TooMany => "53300",
+            Self::Internal => "XX000",
+            _ => match self.ssh_exit() {
+                75 => "57P03",
+                76 => "57P01",
+                _ => "28000",
+            },
+        }
+    }
 }
 
 /// A no, with everything its receiver needs to act on it.
@@ -216,8 +237,8 @@ mod tests {
     fn the_table_of_reasons() {
         let mut table = String::new();
         for reason in Reason::ALL {
-            writeln!(table, "{} | {} | {} | {} | {}", reason.code(), reason.http(), reason.ssh_exit(), reason.sentence(), reason.hint())
-                .unwrap();
+            let (http, exit, sqlstate) = (reason.http(), reason.ssh_exit(), reason.sqlstate());
+            writeln!(table, "{} | {http} | {exit} | {sqlstate} | {} | {}", reason.code(), reason.sentence(), reason.hint()).unwrap();
         }
         insta::assert_snapshot!("reasons", table);
     }

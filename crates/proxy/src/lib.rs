@@ -5,8 +5,11 @@
 //!
 //! Who should not import this: everything but the binary, which wires it. It knows nothing of policy, store or workflow.
 
+pub mod fuzzing;
 pub mod gatekeeper;
+pub mod postgres;
 pub mod ssh;
+mod strangers;
 pub mod tape;
 
 /// Bytes in lower-case hexadecimal.

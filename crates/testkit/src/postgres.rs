@@ -5,15 +5,16 @@
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 const ROLE: &str = "tide";
@@ -56,6 +57,50 @@ impl Database {
         &self.name
     }
 
+    /// The port its server listens on, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The authority that signed the server's certificate, PEM.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn authority() -> Result<String> {
+        fs::read_to_string(home(&Owner::find()?).join("ca.pem")).context("the server has no authority")
+    }
+
+    /// Makes an account that may do everything here and proves itself in this way; it goes with the database.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub fn account(&self, name: &str, password: &str, proof: Proof) -> Result<String> {
+        let user = format!("{name}_{}", self.name);
+        let encryption = if proof == Proof::Md5 { "md5" } else { "scram-sha-256" };
+        self.admin(&format!("DROP ROLE IF EXISTS {user}"))?;
+        self.admin(&format!("SET password_encryption = '{encryption}'; CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{password}'"))?;
+        if let Some(group) = proof.group() {
+            self.admin(&format!("GRANT {group} TO {user}"))?;
+        }
+        Ok(user)
+    }
+
+    /// What one statement gives, one line a row, columns apart by `|`.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub fn query(&self, sql: &str) -> Result<String> {
+        let out = Command::new(format!("{BIN}/psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", ROLE, "-d", &self.name, "-c", sql])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run psql")?;
+        ensure!(out.status.success(), "`{sql}` failed: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    }
+
     /// Runs SQL as the server's owner, from outside this database: to lock it, to end its connections.
     ///
     /// # Errors
@@ -71,6 +116,34 @@ impl Database {
         Ok(())
     }
 }
+
+/// How an account proves itself to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Not at all.
+    Trust,
+    /// By SCRAM-SHA-256, with or without channel binding.
+    Scram,
+    /// By an MD5 hash.
+    Md5,
+    /// By the password as it is.
+    Password,
+}
+
+impl Proof {
+    fn group(self) -> Option<&'static str> {
+        match self {
+            Self::Trust => None,
+            Self::Scram => Some("needs_scram"),
+            Self::Md5 => Some("needs_md5"),
+            Self::Password => Some("needs_password"),
+        }
+    }
+}
+
+/// Accounts that have to prove themselves are members of a group. Superusers are no members of what they were not granted.
+const HBA: &str =
+    "host all +needs_scram all scram-sha-256\nhost all +needs_md5 all md5\nhost all +needs_password all password\nhost all all all trust\n";
 
 impl Drop for Database {
     fn drop(&mut self) {
@@ -120,7 +193,7 @@ impl Owner {
 /// Joins the running server or starts it. The file is the shared lock that keeps it.
 fn join() -> Result<(File, u16)> {
     let owner = Owner::find()?;
-    let home = std::env::temp_dir().join(format!("tidegate-tests-postgres-{}", owner.uid));
+    let home = home(&owner);
     if fs::create_dir(&home).is_ok() {
         chown(&home, Some(owner.uid), Some(owner.gid))?;
     }
@@ -134,6 +207,30 @@ fn join() -> Result<(File, u16)> {
         None => start(&home, &owner)?,
     };
     Ok((users, port))
+}
+
+fn home(owner: &Owner) -> PathBuf {
+    std::env::temp_dir().join(format!("tidegate-tests-postgres-tls-{}", owner.uid))
+}
+
+/// A certificate for the server, and the authority that signed it.
+fn certify(home: &Path, data: &Path, owner: &Owner) -> Result<()> {
+    let ca_key = KeyPair::generate()?;
+    let mut ca = CertificateParams::new(Vec::<String>::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key)?.pem();
+    let issuer = Issuer::from_params(&ca, &ca_key);
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &issuer)?;
+    fs::write(home.join("ca.pem"), ca_pem)?;
+    fs::write(data.join("server.crt"), certificate.pem())?;
+    fs::write(data.join("server.key"), key.serialize_pem())?;
+    fs::set_permissions(data.join("server.key"), fs::Permissions::from_mode(0o600))?;
+    fs::write(data.join("pg_hba.conf"), HBA)?;
+    for file in ["server.crt", "server.key", "pg_hba.conf"] {
+        chown(data.join(file), Some(owner.uid), Some(owner.gid))?;
+    }
+    Ok(())
 }
 
 fn lock_file(path: &Path) -> Result<File> {
@@ -164,17 +261,25 @@ fn start(home: &Path, owner: &Owner) -> Result<u16> {
         .output()
         .context("cannot run initdb")?;
     ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+    certify(home, &data, owner)?;
     let log = home.join("log");
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut server = owner.command(&format!("{BIN}/postgres"));
         server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-F", "-N", "300"]);
+        server.args(["-c", "ssl=on"]);
         server.args(["-c", "unix_socket_directories=", "-c", "autovacuum=off", "-c", "max_wal_size=256MB"]);
         let output = File::create(&log)?;
         let mut child = server.stdout(output.try_clone()?).stderr(output).process_group(0).spawn()?;
         while child.try_wait()?.is_none() {
             if ready(port) {
                 fs::write(home.join("port"), port.to_string())?;
+                for group in ["needs_scram", "needs_md5", "needs_password"] {
+                    let made = Command::new(format!("{BIN}/createuser"))
+                        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", ROLE, "--no-login", group])
+                        .output()?;
+                    ensure!(made.status.success(), "createuser failed: {}", String::from_utf8_lossy(&made.stderr));
+                }
                 supervise(home, child.id())?;
                 return Ok(port);
             }

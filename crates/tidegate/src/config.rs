@@ -83,6 +83,8 @@ pub struct Listen {
     pub api: SocketAddr,
     /// SSH.
     pub ssh: SocketAddr,
+    /// PostgreSQL, over TLS; `None`: nowhere.
+    pub postgres: Option<SocketAddr>,
     /// HTTP without TLS; loopback alone may have it.
     pub plain_http: bool,
 }
@@ -234,6 +236,14 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     {
         document.reject(at, format!("`listen.ssh`: {ssh} is taken by `listen.api`"));
     }
+    let postgres = raw.postgres.as_ref().map(|a| a.value);
+    if let (Some(at), Some(address)) = (&raw.postgres, postgres)
+        && address.port() != 0
+        && (address == api || address == ssh)
+    {
+        let taken = if address == api { "listen.api" } else { "listen.ssh" };
+        document.reject(at, format!("`listen.postgres`: {address} is taken by `{taken}`"));
+    }
     let plain_http = raw.plain_http.as_ref().is_some_and(|p| p.value);
     if let Some(at) = &raw.plain_http
         && plain_http
@@ -270,7 +280,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         node: node?,
         store: store?,
         sealing: sealing?,
-        listen: Listen { api, ssh, plain_http },
+        listen: Listen { api, ssh, postgres, plain_http },
         public: Public { api_url, ssh_host, ssh_port: raw.ssh_port.map(|p| p.value) },
         tls,
         checkpoints: checkpoints?,

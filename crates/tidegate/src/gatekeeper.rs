@@ -22,19 +22,32 @@ use workflow::knock::{Given, RequestProgress};
 use workflow::open::Opened;
 use workflow::{Caller, Gate};
 
-/// The port as the SSH door sees it.
+/// The port as one of the doors sees it.
 #[derive(Debug, Clone)]
 pub struct Port {
     gate: Arc<Gate>,
     /// Where people sign in over HTTP.
     api_url: String,
+    /// What is spoken at the door.
+    protocol: Protocol,
 }
 
 impl Port {
-    /// The port of a gate whose API answers at `api_url`.
+    /// The port of a gate whose API answers at `api_url`, for the door where this is spoken.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, api_url: String) -> Self {
-        Self { gate, api_url }
+    pub fn new(gate: Arc<Gate>, api_url: String, protocol: Protocol) -> Self {
+        Self { gate, api_url, protocol }
+    }
+
+    fn door(&self) -> Door {
+        match self.protocol {
+            Protocol::Ssh => Door::Ssh,
+            Protocol::Postgres => Door::Postgres,
+        }
+    }
+
+    fn caller(&self, knock: &Knock) -> Caller {
+        Caller { who: knock.who.clone(), door: self.door() }
     }
 }
 
@@ -50,11 +63,14 @@ impl Gatekeeper for Port {
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal> {
         let ip = from.ip().to_canonical();
         match proof {
-            Proof::Key { key, presence } => self.gate.identify_key(&KeyProof::signature_verified(key, worth(presence)), ip, Door::Ssh).await,
+            Proof::Key { key, presence } => {
+                self.gate.identify_key(&KeyProof::signature_verified(key, worth(presence)), ip, Door::Ssh).await
+            }
             Proof::Certificate { certificate, presence } => {
                 let proof = CertificateProof::signature_verified(*certificate, worth(presence));
                 self.gate.identify_certificate(&proof, ip, Door::Ssh).await
             }
+            Proof::Token(token) => self.gate.identify_token_at(token.expose(), ip, self.door()).await,
         }
     }
 
@@ -72,7 +88,7 @@ impl Gatekeeper for Port {
     }
 
     async fn knock(&self, knock: &Knock) -> Knocked {
-        let answered = self.gate.knock_within(&caller(knock), &knock.to, &knock.limits, Protocol::Ssh).await;
+        let answered = self.gate.knock_within(&self.caller(knock), &knock.to, &knock.limits, self.protocol).await;
         self.answered(answered).await
     }
 
@@ -84,12 +100,12 @@ impl Gatekeeper for Port {
             limits: knock.limits.clone(),
             break_glass: answer.break_glass,
         };
-        let answered = self.gate.knock_with(&caller(knock), &knock.to, given, Protocol::Ssh).await;
+        let answered = self.gate.knock_with(&self.caller(knock), &knock.to, given, self.protocol).await;
         self.answered(answered).await
     }
 
     async fn extend(&self, knock: &Knock, more: Option<Span>, reason: Option<String>) -> Extended {
-        let submitted = match self.gate.extend_at(&caller(knock), &knock.to, more, reason).await {
+        let submitted = match self.gate.extend_at(&self.caller(knock), &knock.to, more, reason).await {
             Ok(submitted) => submitted,
             Err(refusal) => return Extended::Refused(refusal),
         };
@@ -154,10 +170,6 @@ impl Port {
         });
         Ok(Waiting { request, news: receiver, limits, patience })
     }
-}
-
-fn caller(knock: &Knock) -> Caller {
-    Caller { who: knock.who.clone(), door: Door::Ssh }
 }
 
 fn worth(presence: Presence) -> identity::ssh_key::Presence {

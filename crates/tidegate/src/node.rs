@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::session::EndReason;
+use access::session::{EndReason, Protocol};
 use anyhow::Context as _;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -12,6 +12,8 @@ use credentials::keyring::Keyring;
 use evidence::log::checkpoint::{CheckpointKey, CheckpointVerifier};
 use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
+use proxy::postgres::PostgresDoor;
+use proxy::postgres::judge::unrestricted_only;
 use proxy::ssh::{DoorLimits, SshDoor};
 use ssh_key::HashAlg;
 use store::{Store, StoreOptions};
@@ -39,6 +41,8 @@ pub struct Node {
     pub api: SocketAddr,
     /// Where SSH really listens.
     pub ssh: SocketAddr,
+    /// Where PostgreSQL really listens, if it does.
+    pub postgres: Option<SocketAddr>,
     /// The API as clients reach it.
     pub api_url: String,
     /// The root that clients of the API have to trust; `None`: a public CA's, or none is needed.
@@ -81,13 +85,19 @@ impl Node {
         let writer = LogWriter::open_since(config.data_dir.join("audit"), &first, checkpoint_key, Fsync::AtCheckpoint)
             .context("cannot open the audit log's directory")?;
         let host_key = keyring.ssh_host()?;
-        let certified = if config.listen.plain_http { None } else { Some(tls::certify(config, &keyring)?) };
+        let plain_everywhere = config.listen.plain_http && config.listen.postgres.is_none();
+        let certified = if plain_everywhere { None } else { Some(tls::certify(config, &keyring)?) };
 
         let api_listener =
             TcpListener::bind(config.listen.api).await.with_context(|| format!("cannot listen on {} for the API", config.listen.api))?;
         let ssh_listener =
             TcpListener::bind(config.listen.ssh).await.with_context(|| format!("cannot listen on {} for SSH", config.listen.ssh))?;
         let (api, ssh) = (api_listener.local_addr()?, ssh_listener.local_addr()?);
+        let postgres_listener = match config.listen.postgres {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for PostgreSQL"))?),
+            None => None,
+        };
+        let postgres = postgres_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
         let local = LocalSocket::bind(&config.data_dir)?;
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
@@ -96,10 +106,11 @@ impl Node {
 
         let node = Self {
             api_url: config.api_url(api),
-            root: certified.as_ref().and_then(|c| c.root.clone()),
+            root: certified.as_ref().filter(|_| !config.listen.plain_http).and_then(|c| c.root.clone()),
             gate,
             api,
             ssh,
+            postgres,
             checkpoint_verifier: verifier,
             started,
             serving: CancellationToken::new(),
@@ -111,8 +122,14 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
-        let door = SshDoor::new(Arc::new(Port::new(Arc::clone(&node.gate), node.api_url.clone())), vec![host_key.clone()], DoorLimits::default());
+        let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), vec![host_key.clone()], DoorLimits::default());
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
+        if let (Some(listener), Some(certified)) = (postgres_listener, &certified) {
+            let port = Arc::new(node.port(Protocol::Postgres));
+            let limits = proxy::postgres::DoorLimits::default();
+            let door = PostgresDoor::new(port, certified.server.clone(), unrestricted_only, limits);
+            node.listeners.spawn(door.serve(listener, node.serving.clone()));
+        }
 
         let ca_file = node.root.is_some().then(|| config.data_dir.join("ca.pem"));
         let joining = Joining { api: node.api_url.clone(), ca_file };
@@ -134,9 +151,14 @@ impl Node {
         if let Some(root) = node.root.clone() {
             router = router.route("/ca.pem", get(move || async move { ([(CONTENT_TYPE, "application/x-pem-file")], root) }));
         }
-        let server = certified.map(|c| c.server);
+        let server = certified.filter(|_| !config.listen.plain_http).map(|c| c.server);
         node.listeners.spawn(api::serve(api_listener, server, router, node.serving.clone()));
         Ok(node)
+    }
+
+    /// The port for the door where this is spoken.
+    fn port(&self, protocol: Protocol) -> Port {
+        Port::new(Arc::clone(&self.gate), self.api_url.clone(), protocol)
     }
 
     /// Stops in order: no new connections, sessions ended and entered, the log carried over and signed.

@@ -77,6 +77,14 @@ impl Gate {
     /// # Errors
     /// The refusal; it does not say what is wrong with the token.
     pub async fn identify_token(&self, bearer: &str, from: IpAddr) -> Result<VerifiedIdentity, Refusal> {
+        self.identify_token_at(bearer, from, Door::Api).await
+    }
+
+    /// Who presents a token at a door that asks for a password.
+    ///
+    /// # Errors
+    /// The refusal; it does not say what is wrong with the token.
+    pub async fn identify_token_at(&self, bearer: &str, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
         let found = async {
             let presented = PresentedToken::parse(bearer)?;
             let row = self.store.token_by_verifier(presented.verifier().as_str()).await.map_err(unavailable)?;
@@ -94,7 +102,7 @@ impl Gate {
             };
             token::verify_token(&presented, &facts, known.account(), from, self.now())
         };
-        self.entered(found.await, from, Door::Api).await
+        self.entered(found.await, from, door).await
     }
 
     /// A challenge that a registered key answers by signing, once and soon.

@@ -18,6 +18,7 @@ pub(crate) struct RawConfig {
     pub(crate) sealing_key_file: Option<At<String>>,
     pub(crate) api: Option<At<SocketAddr>>,
     pub(crate) ssh: Option<At<SocketAddr>>,
+    pub(crate) postgres: Option<At<SocketAddr>>,
     pub(crate) plain_http: Option<At<bool>>,
     pub(crate) api_url: Option<At<String>>,
     pub(crate) ssh_host: Option<At<String>>,
@@ -58,6 +59,7 @@ impl RawConfig {
         let listen = root.table("listen");
         raw.api = listen.parse("api", ADDRESS);
         raw.ssh = listen.parse("ssh", ADDRESS);
+        raw.postgres = listen.parse("postgres", ADDRESS);
         raw.plain_http = listen.flag("plain_http");
         listen.finish();
 

@@ -131,7 +131,6 @@ pub fn named(body: &[u8]) -> Result<Named<'_>, Malformed> {
 ///
 /// # Errors
 /// If the message is malformed.
-#[expect(clippy::type_complexity, reason = "an OID and the values of a `Bind`")]
 pub fn function_call(body: &[u8]) -> Result<(u32, Vec<(Option<&[u8]>, bool)>), Malformed> {
     let mut reader = Reader::new(body);
     let oid = reader.u32()?;

@@ -1,0 +1,309 @@
+//! Asking where one connects: who has no grant is told what is missing, gives the reason, and goes through when it is agreed.
+//!
+//! The reason comes with the connection (`options=-c tide.reason=…`). A person at `psql` who gave none comes into a lobby, where
+//! only `request '<reason>' [for 1h]` and `status` are understood. Notices say what changes meanwhile.
+
+use std::sync::Arc;
+
+use access::reason::{Reason, Refusal};
+use access::request::{Asked, RequestState};
+use tokio::time::Instant;
+use wire::postgres::back::Severity;
+use wire::postgres::front;
+
+use super::client::{Client, sentence};
+use super::door::PostgresDoor;
+use super::parameters::Wanted;
+use crate::gatekeeper::{Answer, Knock, Knocked, News, Opening, Question, Waiting};
+use crate::ssh::text::inert;
+
+/// How it came out.
+pub(crate) enum Way {
+    /// The door is open.
+    In {
+        opening: Box<Opening>,
+        /// Whether the client has been told already that it is connected, and waits for an answer.
+        in_lobby: bool,
+    },
+    /// Refused.
+    Refused(Refusal),
+    /// The client left.
+    Gone,
+}
+
+/// Goes through the door: knocks, asks if it must, waits if it may.
+pub(crate) async fn enter(door: &Arc<PostgresDoor>, client: &mut Client, knock: &Knock, wanted: &Wanted) -> Way {
+    let mut in_lobby = false;
+    let mut deadline = None;
+    let mut knocked = door.gate.knock(knock).await;
+    loop {
+        knocked = match knocked {
+            Knocked::Open(opening) => return Way::In { opening, in_lobby },
+            Knocked::Refused(refusal) => return Way::Refused(refusal),
+            // An emergency is declared elsewhere.
+            Knocked::Ask(Question { refused: Some(refusal), .. }) => return Way::Refused(refusal),
+            Knocked::Ask(question) => {
+                let answer = if in_lobby || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
+                    match lobby(client, &question, &wanted.told, &mut in_lobby).await {
+                        Some(answer) => answer,
+                        None => return Way::Gone,
+                    }
+                } else if let Some(refusal) = lacks(&question, &wanted.told) {
+                    return Way::Refused(refusal);
+                } else {
+                    wanted.told.clone()
+                };
+                door.gate.submit(knock, answer).await
+            }
+            Knocked::Waiting(waiting) => {
+                let until = *deadline.get_or_insert_with(|| Instant::now() + waiting.patience);
+                let pending = Refusal::of(Reason::Pending).about(waiting.request);
+                match wait(client, waiting, until).await {
+                    Waited::Decided => {}
+                    Waited::Gone => return Way::Gone,
+                    Waited::TooLong if in_lobby => {
+                        // The person stays; each `status` knocks again.
+                        if !stay(client, &pending).await {
+                            return Way::Gone;
+                        }
+                        deadline = None;
+                    }
+                    Waited::TooLong => return Way::Refused(pending),
+                }
+                door.gate.knock(knock).await
+            }
+        };
+    }
+}
+
+/// What has to be said and was not.
+fn lacks(question: &Question, told: &Answer) -> Option<Refusal> {
+    let missing = question.missing.trim_end_matches('.');
+    if question.reason && told.reason.is_none() {
+        return Some(Refusal::because(Reason::ReasonRequired, format!("{missing}. Connect with options='-c tide.reason=…' to say why")));
+    }
+    (question.ticket && told.ticket.is_none())
+        .then(|| Refusal::because(Reason::TicketRequired, format!("{missing}. Connect with options='-c tide.ticket=…' to name it")))
+}
+
+enum Waited {
+    Decided,
+    TooLong,
+    Gone,
+}
+
+/// Waits until the request is decided, with a notice at each change.
+async fn wait(client: &mut Client, waiting: Waiting, until: Instant) -> Waited {
+    let Waiting { request, mut news, .. } = waiting;
+    let mut shown = news.borrow_and_update().clone();
+    if shown.state != RequestState::Pending {
+        return Waited::Decided;
+    }
+    if client.notice(&format!("your request {request} waits for approval.{}", asked(&shown))).await.is_err() {
+        return Waited::Gone;
+    }
+    let mut answers = 0;
+    loop {
+        for answer in shown.answers.iter().skip(answers) {
+            if client.notice(&inert(answer, 1024)).await.is_err() {
+                return Waited::Gone;
+            }
+        }
+        answers = shown.answers.len();
+        if shown.state != RequestState::Pending {
+            return Waited::Decided;
+        }
+        tokio::select! {
+            changed = news.changed() => {
+                if changed.is_err() {
+                    return Waited::Decided;
+                }
+                let now = news.borrow_and_update().clone();
+                if now.asked != shown.asked && client.notice(asked(&now).trim_start()).await.is_err() {
+                    return Waited::Gone;
+                }
+                shown = now;
+            }
+            () = tokio::time::sleep_until(until) => return Waited::TooLong,
+            () = client.leaves() => return Waited::Gone,
+        }
+    }
+}
+
+fn asked(news: &News) -> String {
+    let who: Vec<String> = news.asked.iter().map(|a| inert(a, 80)).collect();
+    if who.is_empty() { String::new() } else { format!(" Asked: {}.", who.join(", ")) }
+}
+
+const HOW: &str = "Type  request '<reason>' for 1h;  to ask (the time may be left out), or  status;";
+
+/// Lets a person in who has not said why, no further than here; `None` if they leave.
+async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby: &mut bool) -> Option<Answer> {
+    let what = format!("{} {HOW}{}", inert(&question.missing, 1024), times(question));
+    if *in_lobby {
+        // An answer to `status`, or to a request that came to nothing.
+        client.write(|w| w.say(Severity::Notice, "00000", &what, None).command_complete("STATUS").ready()).await.ok()?;
+    } else {
+        *in_lobby = true;
+        let greeting = |w: &mut wire::postgres::back::Writer| -> () {
+            for (name, value) in PARAMETERS {
+                w.parameter(name.as_bytes(), value.as_bytes());
+            }
+            w.say(Severity::Notice, "00000", &what, None).ready();
+        };
+        client
+            .write(|w| {
+                greeting(w);
+                w
+            })
+            .await
+            .ok()?;
+    }
+    loop {
+        let said = match next_line(client).await? {
+            Line::Request { reason, asked } => {
+                if question.ticket && told.ticket.is_none() {
+                    "this needs a ticket; connect with options='-c tide.ticket=…'".to_owned()
+                } else {
+                    return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(told.asked), ..told.clone() });
+                }
+            }
+            Line::Status => {
+                client.write(|w| w.say(Severity::Notice, "00000", &what, None).command_complete("STATUS").ready()).await.ok()?;
+                continue;
+            }
+            Line::Wrong(why) => why,
+        };
+        client.write(|w| w.say(Severity::Error, "28000", &said, Some(HOW)).ready()).await.ok()?;
+    }
+}
+
+/// Somebody in the lobby whose request is still undecided: says so, and waits for `status`. `false` if they leave.
+async fn stay(client: &mut Client, pending: &Refusal) -> bool {
+    let text = sentence(pending);
+    let say = "Type  status;  to look again: the door opens as soon as it is approved.";
+    if client.write(|w| w.say(Severity::Error, pending.reason.sqlstate(), &text, Some(say)).ready()).await.is_err() {
+        return false;
+    }
+    loop {
+        let why = match next_line(client).await {
+            None => return false,
+            Some(Line::Status) => return true,
+            Some(Line::Request { .. }) => text.clone(),
+            Some(Line::Wrong(why)) => why,
+        };
+        if client.write(|w| w.say(Severity::Error, "28000", &why, Some(say)).ready()).await.is_err() {
+            return false;
+        }
+    }
+}
+
+/// What a client is told about the server while there is none.
+const PARAMETERS: &[(&str, &str)] =
+    &[("server_version", "15.0"), ("server_encoding", "UTF8"), ("client_encoding", "UTF8"), ("standard_conforming_strings", "on")];
+
+fn times(question: &Question) -> String {
+    if question.times.is_empty() { String::new() } else { format!(" ({})", inert(&question.times, 80)) }
+}
+
+/// What somebody in the lobby typed.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Request { reason: String, asked: Option<Asked> },
+    Status,
+    Wrong(String),
+}
+
+/// The next thing typed; `None` if they leave. Anything but a `Query` is answered here.
+async fn next_line(client: &mut Client) -> Option<Line> {
+    let mut skipping = false;
+    loop {
+        let (kind, body) = client.message().await.ok()?;
+        match kind {
+            b'Q' => return Some(read(&String::from_utf8_lossy(front::query(&body).ok()?))),
+            b'X' => return None,
+            b'S' => {
+                skipping = false;
+                client.write(|w| w.ready()).await.ok()?;
+            }
+            b'H' => {}
+            _ if skipping => {}
+            _ => {
+                skipping = true;
+                client.write(|w| w.say(Severity::Error, "28000", "there is no session yet, and no grant for one", Some(HOW))).await.ok()?;
+            }
+        }
+    }
+}
+
+/// Reads `request '<reason>' [for <time>]` or `status`, with or without a semicolon.
+fn read(text: &str) -> Line {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let wrong = || Line::Wrong("you have no grant for this yet, so only `request` and `status` are understood".to_owned());
+    if text.eq_ignore_ascii_case("status") {
+        return Line::Status;
+    }
+    let Some((word, rest)) = text.split_once(|c: char| c.is_whitespace() || c == '\'') else { return wrong() };
+    if !word.eq_ignore_ascii_case("request") {
+        return wrong();
+    }
+    let rest = text.get(word.len()..).unwrap_or(rest).trim_start();
+    let Some(quoted) = rest.strip_prefix('\'') else {
+        return Line::Wrong("the reason stands in single quotes".to_owned());
+    };
+    let (mut reason, mut chars, mut closed) = (String::new(), quoted.char_indices().peekable(), None);
+    while let Some((at, c)) = chars.next() {
+        match (c, chars.peek()) {
+            ('\'', Some((_, '\''))) => {
+                chars.next();
+                reason.push('\'');
+            }
+            ('\'', _) => {
+                closed = Some(at + 1);
+                break;
+            }
+            (c, _) => reason.push(c),
+        }
+    }
+    let Some(after) = closed.and_then(|at| quoted.get(at..)) else { return Line::Wrong("the reason has no closing quote".to_owned()) };
+    if reason.trim().is_empty() {
+        return Line::Wrong("the reason is empty".to_owned());
+    }
+    let mut words = after.split_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (None, ..) => Line::Request { reason, asked: None },
+        (Some(word), Some(time), None) if word.eq_ignore_ascii_case("for") => match time.trim_matches('\'').parse::<Asked>() {
+            Ok(asked) => Line::Request { reason, asked: Some(asked) },
+            Err(error) => Line::Wrong(error.to_string()),
+        },
+        _ => Line::Wrong("after the reason there may only stand a time, as in `for 1h`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lobby_understands_two_things() {
+        assert_eq!(read(" STATUS ;"), Line::Status);
+        assert_eq!(read("request 'disk full';"), Line::Request { reason: "disk full".into(), asked: None });
+        assert_eq!(
+            read("Request 'Ana''s order' FOR 1h"),
+            Line::Request { reason: "Ana's order".into(), asked: Some("1h".parse().unwrap()) }
+        );
+        for wrong in [
+            "select 1",
+            "request",
+            "request disk",
+            "request 'disk",
+            "request ''",
+            "request 'x' for",
+            "request 'x' for 1h now",
+            "request 'x' for soon",
+            "",
+        ] {
+            assert!(matches!(read(wrong), Line::Wrong(_)), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The client's side while the gate itself talks to it: signing in, asking, and being told no.
+
+use std::io;
+use std::time::Duration;
+
+use access::reason::Refusal;
+use access::secret::Secret;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use wire::Malformed;
+use wire::postgres::back::{Severity, Writer};
+use wire::postgres::startup::VERSION_3_0;
+use wire::postgres::{Side, front, head};
+
+use super::Stream;
+
+/// The largest message that is read before there is a session.
+const LARGEST: usize = 64 * 1024;
+/// How long a client may take to read why it is turned away.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A client.
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    /// What it sent and nobody has read yet.
+    pub(crate) unread: BytesMut,
+    version: u32,
+}
+
+impl Client {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, unread: BytesMut::new(), version: VERSION_3_0 }
+    }
+
+    /// Which version of the protocol it speaks.
+    pub(crate) fn speaks(&mut self, version: u32) {
+        self.version = version;
+    }
+
+    /// Bytes in the secret of its cancel key.
+    pub(crate) fn secret_length(&self) -> usize {
+        if self.version > VERSION_3_0 { 32 } else { 4 }
+    }
+
+    /// Sends what is written.
+    pub(crate) async fn write(&mut self, fill: impl FnOnce(&mut Writer) -> &mut Writer) -> io::Result<()> {
+        let mut writer = Writer::default();
+        fill(&mut writer);
+        self.stream.write_all(&writer.into_bytes()).await?;
+        self.stream.flush().await
+    }
+
+    /// Its next message: letter and body. Cancelling this loses nothing.
+    pub(crate) async fn message(&mut self) -> io::Result<(u8, BytesMut)> {
+        loop {
+            if let Some(head) = head(&self.unread, Side::Front).map_err(wrong)? {
+                if head.total > LARGEST {
+                    return Err(wrong(Malformed("it is too large before there is a session")));
+                }
+                if self.unread.len() >= head.total {
+                    let mut message = self.unread.split_to(head.total);
+                    message.advance(5);
+                    return Ok((head.kind, message));
+                }
+            }
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The password that was asked for.
+    pub(crate) async fn password(&mut self) -> io::Result<Secret<String>> {
+        let (kind, body) = self.message().await?;
+        if kind != b'p' {
+            return Err(wrong(Malformed("a password was asked for, and this is none")));
+        }
+        let password = Secret::new(front::password(&body).map_err(wrong)?.to_owned());
+        zeroized(body);
+        Ok(password)
+    }
+
+    /// Resolves when it leaves. What it sends meanwhile is kept, up to a limit.
+    pub(crate) async fn leaves(&mut self) {
+        while self.unread.len() < LARGEST {
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Tells it no and closes.
+    pub(crate) async fn refuse(&mut self, refusal: &Refusal) {
+        let said = async {
+            let text = sentence(refusal);
+            self.write(|w| w.say(Severity::Fatal, refusal.reason.sqlstate(), &text, Some(refusal.reason.hint()))).await?;
+            self.stream.shutdown().await
+        };
+        let _ = timeout(FAREWELL, said).await;
+    }
+
+    /// Shows it something.
+    pub(crate) async fn notice(&mut self, text: &str) -> io::Result<()> {
+        self.write(|w| w.say(Severity::Notice, "00000", text, None)).await
+    }
+}
+
+/// A refusal without its hint, which has a field of its own.
+pub(crate) fn sentence(refusal: &Refusal) -> String {
+    let mut text = refusal.reason.sentence().trim_end_matches('.').to_owned();
+    if let Some(detail) = &refusal.detail {
+        text.push_str(": ");
+        text.push_str(&crate::ssh::text::inert(detail, 2048));
+    }
+    if let Some(request) = &refusal.request {
+        text.push_str(&format!(" ({request})"));
+    }
+    text
+}
+
+/// Overwrites what held a secret.
+fn zeroized(mut bytes: BytesMut) {
+    bytes.fill(0);
+    std::hint::black_box(&bytes);
+}
+
+fn wrong(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

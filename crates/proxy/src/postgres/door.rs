@@ -1,0 +1,203 @@
+//! The listener: admits connections within limits, and keeps each one's faults to itself.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::secret::Secret;
+use futures::FutureExt;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use wire::postgres::startup::Startup;
+
+use super::ask::{self, Way};
+use super::cancel::Cancels;
+use super::client::Client;
+use super::greeting::{self, Greeted};
+use super::judge::MakeJudge;
+use super::parameters::Wanted;
+use super::{Stream, session};
+use crate::gatekeeper::{Gatekeeper, Knock, Proof};
+use crate::strangers::{Stranger, Strangers};
+
+/// How long a wrong password is answered with silence.
+const REJECTION: Duration = Duration::from_millis(300);
+
+/// How much strangers may take of the gate.
+#[derive(Debug, Clone)]
+pub struct DoorLimits {
+    /// Connections that have not signed in yet, all together.
+    pub strangers: usize,
+    /// The same from one address.
+    pub strangers_per_address: usize,
+    /// How long signing in may take.
+    pub grace: Duration,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self { strangers: 512, strangers_per_address: 128, grace: Duration::from_secs(30) }
+    }
+}
+
+/// The PostgreSQL door of the gate.
+pub struct PostgresDoor {
+    pub(crate) gate: Arc<dyn Gatekeeper>,
+    pub(crate) judge: MakeJudge,
+    pub(crate) cancels: Cancels,
+    limits: DoorLimits,
+    tls: TlsAcceptor,
+    strangers: Strangers,
+}
+
+impl PostgresDoor {
+    /// A door that shows this certificate, and has statements judged by what `judge` makes for each session.
+    #[must_use]
+    pub fn new(gate: Arc<dyn Gatekeeper>, mut tls: ServerConfig, judge: MakeJudge, limits: DoorLimits) -> Arc<Self> {
+        tls.alpn_protocols = vec![greeting::ALPN.to_vec()];
+        // Nothing is taken up again: each connection is signed in by itself.
+        tls.send_tls13_tickets = 0;
+        Arc::new(Self {
+            gate,
+            judge,
+            cancels: Cancels::default(),
+            strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
+            tls: TlsAcceptor::from(Arc::new(tls)),
+            limits,
+        })
+    }
+
+    /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => self.clone().admit(stream, from),
+                Err(error) => {
+                    // Out of descriptors, most likely: those that are open must get the chance to close.
+                    tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        let Some(stranger) = self.strangers.admit(from.ip()) else {
+            tracing::debug!(%from, "too many connections that have not signed in");
+            return;
+        };
+        tokio::spawn(async move {
+            // A fault in one session ends that session.
+            if AssertUnwindSafe(Box::pin(self.attend(stream, from, stranger))).catch_unwind().await.is_err() {
+                tracing::error!(%from, "a connection ended by a fault of the gate");
+            }
+        });
+    }
+
+    async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
+        let _ = stream.set_nodelay(true);
+        let signed_in = tokio::time::timeout(self.limits.grace, self.sign_in(stream, from)).await;
+        drop(stranger);
+        let Ok(Some((client, knock, wanted))) = signed_in else { return };
+        self.receive(client, knock, wanted).await;
+    }
+
+    /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
+    async fn sign_in(&self, stream: TcpStream, from: SocketAddr) -> Option<(Client, Knock, Wanted)> {
+        let (stream, startup) = match greeting::greet(stream, &self.tls).await {
+            Ok(Greeted::Starts(stream, startup)) => (stream, startup),
+            Ok(Greeted::Cancels(key)) => {
+                self.cancels.cancel(&key).await;
+                return None;
+            }
+            Err(error) => {
+                tracing::debug!(%from, %error, "no PostgreSQL");
+                return None;
+            }
+        };
+        let mut client = Client::new(stream);
+        match self.identify(&mut client, &startup, from).await {
+            Ok((knock, wanted)) => Some((client, knock, wanted)),
+            Err(NotIn::Gone) => None,
+            Err(NotIn::Refused(refusal)) => {
+                client.refuse(&refusal).await;
+                None
+            }
+        }
+    }
+
+    async fn identify(&self, client: &mut Client, startup: &Startup, from: SocketAddr) -> Result<(Knock, Wanted), NotIn> {
+        client.speaks(startup.spoken());
+        if let Some((version, unknown)) = startup.negotiate() {
+            client.write(|w| w.negotiate(version, &unknown)).await?;
+        }
+        let wanted = Wanted::of(startup)?;
+        client.write(|w| w.ask_password()).await?;
+        let password: Secret<String> = client.password().await?;
+        match self.gate.identify(Proof::Token(password), from).await {
+            Ok(who) => {
+                let knock = Knock {
+                    who,
+                    to: wanted.to.clone(),
+                    from,
+                    client: wanted.application.clone(),
+                    limits: access::limits::Limits::default(),
+                };
+                client.write(|w| w.authentication_ok()).await?;
+                Ok((knock, wanted))
+            }
+            Err(refusal) => {
+                tracing::debug!(%from, %refusal, "not signed in");
+                tokio::time::sleep(REJECTION).await;
+                // Why exactly is for the log; what to do about it is for everybody.
+                let told = match refusal.reason {
+                    Reason::StoreUnavailable | Reason::Disabled => refusal,
+                    _ => Refusal::because(Reason::NotSignedIn, "the password is a token of yours, and this is none that is valid"),
+                };
+                Err(NotIn::Refused(told))
+            }
+        }
+    }
+
+    /// Somebody who is known: knocks, asks, waits, and runs the session.
+    async fn receive(self: Arc<Self>, mut client: Client, knock: Knock, wanted: Wanted) {
+        match ask::enter(&self, &mut client, &knock, &wanted).await {
+            Way::In { opening, in_lobby } => session::run(&self, client, *opening, wanted, in_lobby).await,
+            Way::Refused(refusal) => client.refuse(&refusal).await,
+            Way::Gone => {}
+        }
+    }
+}
+
+/// Why somebody did not get in.
+pub(crate) enum NotIn {
+    /// They left, or spoke nonsense.
+    Gone,
+    /// Refused; to be told.
+    Refused(Refusal),
+}
+
+impl From<std::io::Error> for NotIn {
+    fn from(_: std::io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Refusal> for NotIn {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Boxed, so that a connection's task is small.
+pub(crate) fn boxed(stream: impl super::Duplex + 'static) -> Stream {
+    Box::new(stream)
+}

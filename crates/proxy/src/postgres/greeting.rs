@@ -1,0 +1,102 @@
+//! The first bytes of a connection: encryption, and what the client wants.
+//!
+//! Nothing is read beyond a first packet before TLS has begun, so no byte sent in clear can count as one that was encrypted.
+
+use std::io;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use wire::postgres::startup::{CancelKey, First, Startup, first};
+
+use super::Stream;
+use super::client::Client;
+use super::door::boxed;
+
+/// The protocol's name in TLS (PostgreSQL documentation, "SSL Session Encryption").
+pub(crate) const ALPN: &[u8] = b"postgresql";
+
+/// First packets before a start-up; a client asks for GSSAPI, then for TLS.
+const ROUNDS: usize = 3;
+/// The first byte of a TLS handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 0x16;
+/// How long somebody who is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a client wants.
+pub(crate) enum Greeted {
+    /// A session, over this stream.
+    Starts(Stream, Startup),
+    /// That what a session does is cancelled.
+    Cancels(CancelKey),
+}
+
+/// Meets a client: TLS first, then what it wants.
+pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Greeted> {
+    let mut byte = [0];
+    if stream.peek(&mut byte).await? == 1 && byte == [HANDSHAKE] {
+        let accepted = tls.accept(stream).await?;
+        if accepted.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(wrong("a direct TLS connection has to negotiate `postgresql`"));
+        }
+        return inside(boxed(accepted)).await;
+    }
+    for _ in 0..ROUNDS {
+        match packet(&mut stream).await? {
+            First::Ssl => {
+                if rustix::io::ioctl_fionread(&stream)? > 0 {
+                    return Err(wrong("bytes were sent in clear after TLS was asked for"));
+                }
+                stream.write_all(b"S").await?;
+                return inside(boxed(tls.accept(stream).await?)).await;
+            }
+            First::Gss => stream.write_all(b"N").await?,
+            // Stock clients before version 17 send it in clear, whatever their session speaks. It holds nothing but the key.
+            First::Cancel(key) => return Ok(Greeted::Cancels(key)),
+            First::Startup(_) | First::OtherVersion(_) => {
+                let refusal = Refusal::because(
+                    Reason::NotSignedIn,
+                    "this gate speaks PostgreSQL over TLS only; connect with `sslmode=require`, or better `verify-full`",
+                );
+                let _ = tokio::time::timeout(FAREWELL, Client::new(boxed(stream)).refuse(&refusal)).await;
+                return Err(wrong("no TLS was asked for"));
+            }
+        }
+    }
+    Err(wrong("the client asks for encryption over and over"))
+}
+
+/// What is wanted inside TLS.
+async fn inside(mut stream: Stream) -> io::Result<Greeted> {
+    match packet(&mut stream).await? {
+        First::Startup(startup) => Ok(Greeted::Starts(stream, startup)),
+        First::Cancel(key) => Ok(Greeted::Cancels(key)),
+        First::OtherVersion(version) => {
+            let why = format!("version {}.{} of the protocol is not spoken here; 3.0 and 3.2 are", version >> 16, version & 0xffff);
+            let _ = tokio::time::timeout(FAREWELL, Client::new(stream).refuse(&Refusal::because(Reason::Invalid, why))).await;
+            Err(wrong("another version of the protocol"))
+        }
+        First::Ssl | First::Gss => Err(wrong("encryption within encryption was asked for")),
+    }
+}
+
+/// Reads one first packet, and not a byte more.
+async fn packet<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> io::Result<First> {
+    let mut bytes = vec![0; 4];
+    stream.read_exact(&mut bytes).await?;
+    // A length that is none is refused here, before anything is taken for it.
+    first(&bytes).map_err(|e| wrong(e.0))?;
+    let length = bytes.first_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b)) as usize;
+    bytes.resize(length, 0);
+    stream.read_exact(bytes.get_mut(4..).unwrap_or_default()).await?;
+    match first(&bytes).map_err(|e| wrong(e.0))? {
+        Some((first, _)) => Ok(first),
+        None => Err(wrong("a first packet is not whole")),
+    }
+}
+
+fn wrong(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}

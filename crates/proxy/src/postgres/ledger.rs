@@ -1,0 +1,318 @@
+//! What the client asked for and the server has not answered yet, in order: so that each answer is known for what it answers.
+//!
+//! The server answers in the order it was asked. After an error in the extended protocol it skips to the next `Sync`, and so does this.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use super::statement::{self, Outcome, Text};
+
+/// Questions without answer, at most; the client is not read beyond that.
+pub(crate) const OUTSTANDING: usize = 65_536;
+
+/// Something the server has been asked.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// `Query`: ends at `ReadyForQuery`.
+    Simple(Running),
+    /// `Execute`: ends at its `CommandComplete`.
+    Execute(Running),
+    /// `FunctionCall`: ends at `ReadyForQuery`.
+    Function(Running),
+    /// `Parse` or `Bind` of this text; `answer` is the letter that says it went well.
+    Prepare { text: Option<Text>, answer: u8 },
+    /// `Describe` or `Close`.
+    Small,
+    /// `Sync`.
+    Sync,
+    /// The client has ended its copying in.
+    CopyEnd,
+    /// Something that makes the server fail, in the place of what was refused.
+    Refused { instead: Vec<u8>, simple: bool },
+}
+
+/// A statement that runs, or waits to.
+#[derive(Debug)]
+pub(crate) struct Running {
+    number: u64,
+    since: Instant,
+    outcome: Outcome,
+}
+
+impl Running {
+    pub(crate) fn new(number: u64, since: Instant) -> Self {
+        Self { number, since, outcome: Outcome::default() }
+    }
+
+    /// The activity that says what came of it; what follows under the same number counts anew.
+    fn settle(&mut self, now: Instant) -> String {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.micros = u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
+        statement::came_of(self.number, &outcome)
+    }
+}
+
+/// The questions, and what there is to record of the answers.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    asked: VecDeque<Asked>,
+    last: u64,
+    /// What is to be recorded before the answers are passed on.
+    pub(crate) due: Vec<String>,
+}
+
+/// What to do with an error of the server's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// Pass it on.
+    Genuine,
+    /// It was provoked: this is passed on in its place.
+    Provoked(Vec<u8>),
+}
+
+impl Ledger {
+    /// The next statement's number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(crate) fn push(&mut self, asked: Asked) {
+        self.asked.push_back(asked);
+    }
+
+    /// Whether the server owes nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.asked.len() >= OUTSTANDING
+    }
+
+    fn running(&mut self) -> Option<&mut Running> {
+        match self.asked.front_mut()? {
+            Asked::Simple(running) | Asked::Execute(running) | Asked::Function(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// A row, or copied data, of this many bytes came back.
+    pub(crate) fn row(&mut self, bytes: usize, is_row: bool) {
+        if let Some(running) = self.running() {
+            running.outcome.rows += u64::from(is_row);
+            running.outcome.bytes += bytes as u64;
+        }
+    }
+
+    /// Copied data went there.
+    pub(crate) fn copied_in(&mut self, bytes: usize) {
+        if let Some(running) = self.running() {
+            running.outcome.copied_in += bytes as u64;
+        }
+    }
+
+    /// The server began to copy.
+    pub(crate) fn copies(&mut self, how: &'static str) {
+        if let Some(running) = self.running() {
+            running.outcome.copy = Some(how);
+        }
+    }
+
+    /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
+    pub(crate) fn small(&mut self, answer: u8) {
+        let done = match self.asked.front() {
+            Some(Asked::Prepare { answer: wanted, .. }) => *wanted == answer,
+            // A `Describe` of a statement is answered by `t` and then `T` or `n`.
+            Some(Asked::Small) => matches!(answer, b'3' | b'n' | b'T'),
+            _ => false,
+        };
+        if done {
+            self.asked.pop_front();
+        }
+    }
+
+    /// `CommandComplete`, `EmptyQueryResponse`, `PortalSuspended`.
+    pub(crate) fn complete(&mut self, tag: Option<&[u8]>, suspended: bool, now: Instant) {
+        let Some(running) = self.running() else { return };
+        running.outcome.tag = tag.map(<[u8]>::to_vec);
+        running.outcome.suspended = suspended;
+        let copied_in = matches!(running.outcome.copy, Some("copy_in" | "copy_both"));
+        let said = running.settle(now);
+        running.since = now;
+        self.due.push(said);
+        if matches!(self.asked.front(), Some(Asked::Execute(_))) {
+            self.asked.pop_front();
+            if copied_in {
+                // What was asked while it copied was ignored by the server, a `Sync` too.
+                if let Some(end) = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)) {
+                    self.asked.drain(..=end);
+                }
+            }
+        } else if copied_in {
+            self.asked.retain(|a| !matches!(a, Asked::CopyEnd));
+        }
+    }
+
+    /// `ErrorResponse`.
+    pub(crate) fn failed(&mut self, sqlstate: Option<&[u8]>, now: Instant) -> Failing {
+        let sqlstate = sqlstate.map(<[u8]>::to_vec);
+        let mut failing = Failing::Genuine;
+        let mut skips = true;
+        match self.asked.front_mut() {
+            Some(Asked::Simple(running) | Asked::Function(running)) => {
+                running.outcome.sqlstate = sqlstate;
+                let said = running.settle(now);
+                self.due.push(said);
+                skips = false;
+            }
+            Some(Asked::Execute(running)) => {
+                running.outcome.sqlstate = sqlstate;
+                let copied_in = matches!(running.outcome.copy, Some("copy_in" | "copy_both"));
+                let said = running.settle(now);
+                self.due.push(said);
+                if copied_in && let Some(end) = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)) {
+                    self.asked.drain(..=end);
+                }
+            }
+            Some(Asked::Prepare { text: Some(text), .. }) => {
+                let text = text.clone();
+                let number = self.number();
+                self.due.push(statement::going_out(number, statement::Via::Extended, &text, None, None));
+                self.due.push(statement::came_of(number, &Outcome { sqlstate, ..Outcome::default() }));
+            }
+            Some(Asked::Refused { instead, simple }) => {
+                failing = Failing::Provoked(std::mem::take(instead));
+                skips = !*simple;
+            }
+            _ => {}
+        }
+        if skips {
+            while self.asked.front().is_some_and(|a| !matches!(a, Asked::Sync)) {
+                self.asked.pop_front();
+            }
+        }
+        failing
+    }
+
+    /// `ReadyForQuery`.
+    pub(crate) fn ready(&mut self) {
+        while let Some(asked) = self.asked.pop_front() {
+            if matches!(asked, Asked::Simple(_) | Asked::Function(_) | Asked::Sync | Asked::Refused { simple: true, .. }) {
+                return;
+            }
+        }
+    }
+}
+
+/// A prepared statement.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) text: Text,
+    /// The number under which its text was recorded first.
+    pub(crate) recorded: Option<u64>,
+}
+
+/// A portal: what it runs, with which values.
+#[derive(Debug, Clone)]
+pub(crate) struct Portal {
+    pub(crate) statement: Box<[u8]>,
+    pub(crate) text: Option<Text>,
+    pub(crate) values: std::sync::Arc<str>,
+}
+
+/// Statements and portals by name, as the client has named them.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) statements: HashMap<Box<[u8]>, Prepared>,
+    pub(crate) portals: HashMap<Box<[u8]>, Portal>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execute(ledger: &mut Ledger, at: Instant) {
+        let number = ledger.number();
+        ledger.push(Asked::Execute(Running::new(number, at)));
+    }
+
+    fn numbers(ledger: &mut Ledger) -> Vec<(u64, String)> {
+        ledger
+            .due
+            .drain(..)
+            .map(|said| serde_json::from_str::<serde_json::Value>(&said).unwrap())
+            .map(|v| (v["n"].as_u64().unwrap(), v["tag"].as_str().or(v["sqlstate"].as_str()).unwrap_or_default().to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn answers_find_their_questions_in_a_pipeline_with_an_error() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        for _ in 0..3 {
+            ledger.push(Asked::Prepare { text: None, answer: b'1' });
+            ledger.push(Asked::Prepare { text: None, answer: b'2' });
+            execute(&mut ledger, at);
+        }
+        ledger.push(Asked::Sync);
+        execute(&mut ledger, at);
+        ledger.push(Asked::Sync);
+        for answer in [b'1', b'2'] {
+            ledger.small(answer);
+        }
+        ledger.row(10, true);
+        ledger.complete(Some(b"SELECT 1"), false, at);
+        for answer in [b'1', b'2'] {
+            ledger.small(answer);
+        }
+        assert_eq!(ledger.failed(Some(b"23505"), at), Failing::Genuine);
+        ledger.ready();
+        ledger.complete(Some(b"SELECT 4"), false, at);
+        ledger.ready();
+        assert!(ledger.is_quiet());
+        assert_eq!(numbers(&mut ledger), [(1, "SELECT 1".into()), (2, "23505".into()), (4, "SELECT 4".into())]);
+    }
+
+    #[test]
+    fn a_batch_of_statements_is_one_question_with_several_answers() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        let number = ledger.number();
+        ledger.push(Asked::Simple(Running::new(number, at)));
+        ledger.complete(Some(b"INSERT 0 1"), false, at);
+        ledger.failed(Some(b"42601"), at);
+        assert!(!ledger.is_quiet());
+        ledger.ready();
+        assert!(ledger.is_quiet());
+        assert_eq!(numbers(&mut ledger), [(1, "INSERT 0 1".into()), (1, "42601".into())]);
+    }
+
+    #[test]
+    fn a_sync_sent_into_a_copy_is_not_waited_for() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        execute(&mut ledger, at);
+        ledger.push(Asked::Sync);
+        ledger.copies("copy_in");
+        ledger.copied_in(100);
+        ledger.push(Asked::CopyEnd);
+        ledger.push(Asked::Sync);
+        ledger.complete(Some(b"COPY 5"), false, at);
+        ledger.ready();
+        assert!(ledger.is_quiet());
+    }
+
+    // covers: D10 (psql)
+    #[test]
+    fn what_was_refused_is_answered_in_its_place() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        ledger.push(Asked::Refused { instead: b"no".to_vec(), simple: false });
+        ledger.push(Asked::Prepare { text: None, answer: b'2' });
+        execute(&mut ledger, at);
+        ledger.push(Asked::Sync);
+        ledger.push(Asked::Refused { instead: b"no again".to_vec(), simple: true });
+        assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no".to_vec()));
+        ledger.ready();
+        assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no again".to_vec()));
+        ledger.ready();
+        assert!(ledger.is_quiet() && ledger.due.is_empty());
+    }
+}

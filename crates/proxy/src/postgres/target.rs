@@ -1,0 +1,361 @@
+//! The other side: dialling a server with what a permit gives, knowing that it is the right one, and making it stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::secret::Secret;
+use access::session::{DatabaseCredential, PostgresDial, TargetTls};
+use bytes::BytesMut;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use wire::postgres::auth::{end_point, md5};
+use wire::postgres::back::{self, Authentication};
+use wire::postgres::scram::{Binding, PLAIN, PLUS, Proven, Started};
+use wire::postgres::startup::{CancelKey, ssl_request, startup_packet};
+use wire::postgres::{Side, front, head};
+
+use super::Stream;
+use super::door::boxed;
+use super::greeting::ALPN;
+use super::target_tls;
+use crate::ssh::text::{inert, inert_bytes};
+
+/// How long reaching and convincing a server may take.
+const DIAL: Duration = Duration::from_secs(15);
+/// How long a cancel, or a termination, may take.
+const STOP: Duration = Duration::from_secs(2);
+/// The largest message before the session has begun.
+const LARGEST: usize = 256 * 1024;
+
+/// A server that the gate has signed in to.
+pub(crate) struct Target {
+    pub(crate) stream: Stream,
+    pub(crate) unread: BytesMut,
+    pub(crate) hold: Arc<Hold>,
+    /// What it said about itself.
+    pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What it takes to stop a session at its server: it is asked over connections of their own.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    place: Place,
+    account: Account,
+    key: Option<CancelKey>,
+}
+
+/// Where a server is, and how it proves to be the right one.
+#[derive(Clone)]
+struct Place {
+    address: SocketAddr,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("address", &self.address).field("tls", &self.tls.is_some()).finish()
+    }
+}
+
+#[derive(Debug)]
+struct Account {
+    user: String,
+    password: Secret<String>,
+    database: String,
+}
+
+/// Dials, and signs in.
+pub(crate) async fn dial(dial: PostgresDial, database: Option<&str>, settings: &[(&str, &str)]) -> Result<Target, Refusal> {
+    match timeout(DIAL, Box::pin(dial_slowly(dial, database, settings))).await {
+        Ok(dialled) => dialled,
+        Err(_) => Err(unreachable("it did not answer in time")),
+    }
+}
+
+async fn dial_slowly(dial: PostgresDial, database: Option<&str>, settings: &[(&str, &str)]) -> Result<Target, Refusal> {
+    let database = match (&dial.database, database) {
+        (Some(only), Some(other)) if only != other => {
+            let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
+            return Err(Refusal::because(Reason::UnknownResource, why));
+        }
+        (Some(only), _) => only.clone(),
+        (None, Some(named)) => named.to_owned(),
+        (None, None) => return Err(Refusal::because(Reason::Invalid, "name the database, as in `dbname=orders`")),
+    };
+    let tls = match &dial.tls {
+        TargetTls::Plain => None,
+        trusted => {
+            let name =
+                ServerName::try_from(dial.host.clone()).map_err(|_| unreachable("its address is no name that a certificate can have"))?;
+            Some((target_tls::config(trusted)?, name))
+        }
+    };
+    let (place, stream) = reach(&dial, tls).await?;
+    let DatabaseCredential::Account { user, password } = dial.credential;
+    let account = Account { user, password, database };
+    let (stream, binding) = stream;
+    let mut login = Login { stream, unread: BytesMut::new(), binding, encrypted: place.tls.is_some(), parameters: Vec::new(), key: None };
+    login.sign_in(&account, settings).await?;
+    let Login { stream, unread, parameters, key, .. } = login;
+    Ok(Target { stream, unread, parameters, hold: Arc::new(Hold { place, account, key }) })
+}
+
+/// Connects to the first address that may be dialled and answers.
+async fn reach(
+    dial: &PostgresDial,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+) -> Result<(Place, (Stream, Option<Vec<u8>>)), Refusal> {
+    let host = dial.host.trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::net::lookup_host((host, dial.port)).await.map_err(|e| unreachable(format!("its name does not resolve: {e}")))?;
+    let (mut last, mut forbidden) = (None, false);
+    for address in found {
+        if !dial.allows_address(address.ip()) {
+            forbidden = true;
+            continue;
+        }
+        let place = Place { address, tls: tls.clone() };
+        match place.connect().await {
+            Ok(stream) => return Ok((place, stream)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) => unreachable(inert(&error.to_string(), 512)),
+        None if forbidden => Refusal::of(Reason::TargetForbidden),
+        None => unreachable("its name has no address"),
+    })
+}
+
+impl Place {
+    /// A connection, and what its certificate can be bound by.
+    async fn connect(&self) -> io::Result<(Stream, Option<Vec<u8>>)> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let Some((config, name)) = &self.tls else { return Ok((boxed(stream), None)) };
+        stream.write_all(&ssl_request()).await?;
+        // One byte and no more: what follows is encrypted or a lie.
+        let mut answer = [0];
+        stream.read_exact(&mut answer).await?;
+        if &answer != b"S" {
+            return Err(io::Error::other("it does not speak TLS; turn on `ssl` there, or write `tls = \"plain\"` in its resource"));
+        }
+        let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let binding = certificate.and_then(|certificate| end_point(certificate));
+        Ok((boxed(stream), binding))
+    }
+}
+
+impl Hold {
+    /// Has the server cancel what the session does.
+    pub(crate) async fn cancel(&self) {
+        let Some(key) = &self.key else { return };
+        let asked = async {
+            let (mut stream, _) = self.place.connect().await?;
+            stream.write_all(&key.request()).await?;
+            stream.flush().await?;
+            // The server closes when it has passed it on.
+            stream.read_to_end(&mut Vec::new()).await
+        };
+        if let Ok(Err(error)) = timeout(STOP, asked).await {
+            tracing::debug!(%error, "a cancel request did not reach its server");
+        }
+    }
+
+    /// Has the server end the session's process, whatever it does; by the same account, over another connection.
+    pub(crate) async fn terminate(&self) {
+        let Some(key) = &self.key else { return };
+        let asked = async {
+            let (stream, binding) = self.place.connect().await.map_err(|e| unreachable(e.to_string()))?;
+            let encrypted = self.place.tls.is_some();
+            let mut login = Login { stream, unread: BytesMut::new(), binding, encrypted, parameters: Vec::new(), key: None };
+            login.sign_in(&self.account, &[("application_name", "tidegate: ending a session")]).await?;
+            login.send(&front::query_message(&format!("SELECT pg_catalog.pg_terminate_backend({})", key.pid.cast_signed()))).await?;
+            loop {
+                match login.message().await? {
+                    (b'Z', _) => return login.send(&front::message(b'X', &[])).await,
+                    (b'E', body) => return Err(said(&body)),
+                    _ => {}
+                }
+            }
+        };
+        match timeout(STOP, Box::pin(asked)).await {
+            Ok(Err(refusal)) => tracing::warn!(%refusal, "a session's process could not be ended at its server"),
+            Err(_) => tracing::warn!("a session's process could not be ended at its server in time"),
+            Ok(Ok(())) => {}
+        }
+    }
+}
+
+/// A connection on which the gate signs in.
+struct Login {
+    stream: Stream,
+    unread: BytesMut,
+    binding: Option<Vec<u8>>,
+    encrypted: bool,
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    key: Option<CancelKey>,
+}
+
+impl Login {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|e| unreachable(e.to_string()))
+    }
+
+    async fn message(&mut self) -> Result<(u8, BytesMut), Refusal> {
+        loop {
+            let head = head(&self.unread, Side::Back).map_err(|e| unreachable(format!("it does not speak PostgreSQL: {e}")))?;
+            if let Some(head) = head {
+                if head.total > LARGEST {
+                    return Err(unreachable("it does not speak PostgreSQL: a message at the start is too large"));
+                }
+                if self.unread.len() >= head.total {
+                    let mut message = self.unread.split_to(head.total);
+                    return Ok((head.kind, message.split_off(5)));
+                }
+            }
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) => return Err(unreachable("it closed the connection")),
+                Ok(_) => {}
+                Err(error) => return Err(unreachable(error.to_string())),
+            }
+        }
+    }
+
+    /// Signs in and waits until the server is ready.
+    async fn sign_in(&mut self, account: &Account, settings: &[(&str, &str)]) -> Result<(), Refusal> {
+        let who = [("user", account.user.as_str()), ("database", account.database.as_str())];
+        self.send(&startup_packet(who.into_iter().chain(settings.iter().copied()))).await?;
+        self.authenticate(account).await?;
+        loop {
+            let (kind, body) = self.message().await?;
+            match kind {
+                b'S' => {
+                    let (name, value) = back::parameter(&body).map_err(broken)?;
+                    self.parameters.push((name.to_vec(), value.to_vec()));
+                }
+                b'K' => self.key = Some(back::key_data(&body).map_err(broken)?),
+                b'N' => {}
+                b'Z' => return Ok(()),
+                b'E' => return Err(said(&body)),
+                _ => return Err(unreachable("it does not speak PostgreSQL: an unexpected message at the start")),
+            }
+        }
+    }
+
+    async fn authenticate(&mut self, account: &Account) -> Result<(), Refusal> {
+        let mut proven: Option<Proven> = None;
+        let mut owes_proof = false;
+        loop {
+            let (kind, body) = self.message().await?;
+            match kind {
+                b'E' => return Err(said(&body)),
+                b'N' => continue,
+                b'R' => {}
+                _ => return Err(unreachable("it does not speak PostgreSQL: an unexpected message at sign-in")),
+            }
+            match back::authentication(&body).map_err(broken)? {
+                Authentication::Ok if owes_proof => return Err(refused("it did not prove that it knows the password")),
+                Authentication::Ok => return Ok(()),
+                Authentication::Cleartext if !self.encrypted => return Err(refused("it wants the password in clear, without TLS")),
+                Authentication::Cleartext => self.answer(account.password.expose()).await?,
+                Authentication::Md5(salt) => self.answer(&md5(&account.user, account.password.expose(), salt)).await?,
+                Authentication::Sasl(offered) => {
+                    if owes_proof {
+                        return Err(refused("it starts SCRAM twice"));
+                    }
+                    owes_proof = true;
+                    proven = Some(self.scram(&offered.iter().map(|m| (*m).to_owned()).collect::<Vec<_>>(), account).await?);
+                }
+                Authentication::SaslFinal(last) => {
+                    let proven = proven.take().ok_or_else(|| refused("it ends SCRAM before it began"))?;
+                    proven.check(last).map_err(|e| refused(e.to_string()))?;
+                    owes_proof = false;
+                }
+                Authentication::SaslContinue(_) | Authentication::Other(_) => {
+                    return Err(refused("it wants a way of signing in that the gate does not speak; set `scram-sha-256` in `pg_hba.conf`"));
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, password: &str) -> Result<(), Refusal> {
+        let mut body = password.as_bytes().to_vec();
+        body.push(0);
+        self.send(&front::message(b'p', &body)).await
+    }
+
+    /// SCRAM, bound to the server's certificate where both sides can.
+    async fn scram(&mut self, offered: &[String], account: &Account) -> Result<Proven, Refusal> {
+        let offers = |mechanism: &str| offered.iter().any(|o| o == mechanism);
+        let binding = match self.binding.take() {
+            Some(data) if offers(PLUS) => Binding::EndPoint(data),
+            Some(_) => Binding::NotOffered,
+            None => Binding::None,
+        };
+        if !offers(binding.mechanism()) {
+            return Err(refused(format!("it offers no `{PLAIN}`")));
+        }
+        let mechanism = binding.mechanism();
+        let started = Started::new(binding, nonce());
+        let first = started.first();
+        let mut body = mechanism.as_bytes().to_vec();
+        body.push(0);
+        body.extend_from_slice(&(first.len() as u32).to_be_bytes());
+        body.extend_from_slice(first.as_bytes());
+        self.send(&front::message(b'p', &body)).await?;
+        let (kind, body) = self.message().await?;
+        if kind == b'E' {
+            return Err(said(&body));
+        }
+        let Authentication::SaslContinue(server_first) = back::authentication(&body).map_err(broken)? else {
+            return Err(refused("it does not go on with SCRAM"));
+        };
+        let (server_first, password) = (server_first.to_vec(), account.password.clone());
+        // It computes for milliseconds, or as long as the server likes up to a bound.
+        let computed = tokio::task::spawn_blocking(move || started.answer(&server_first, password.expose())).await;
+        let (proven, answer) = computed.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|e| refused(e.to_string()))?;
+        self.send(&front::message(b'p', answer.as_bytes())).await?;
+        Ok(proven)
+    }
+}
+
+/// 24 printable characters out of 144 random bits.
+fn nonce() -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    rand::random::<[u8; 24]>().iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
+}
+
+fn unreachable(why: impl Into<String>) -> Refusal {
+    Refusal::because(Reason::TargetUnreachable, why)
+}
+
+fn refused(why: impl Into<String>) -> Refusal {
+    Refusal::because(Reason::TargetRefused, why)
+}
+
+fn broken(error: wire::Malformed) -> Refusal {
+    unreachable(format!("it does not speak PostgreSQL: {error}"))
+}
+
+/// A server's own no.
+fn said(body: &[u8]) -> Refusal {
+    let field = |code| back::error_field(body, code).ok().flatten().map(|text| inert_bytes(text, 512)).unwrap_or_default();
+    refused(format!("the server says: {} ({})", field(b'M'), field(b'C')))
+}
+
+/// What TLS with a server is made with.
+pub(crate) fn alpn() -> Vec<Vec<u8>> {
+    vec![ALPN.to_vec()]
+}
