@@ -31,13 +31,14 @@ fn metadata() -> Value {
 const BORDERS: &[(&str, &[&str])] = &[
     ("access", &[]),
     ("wire", &[]),
+    ("sql", &["access"]),
     ("policy", &["access"]),
     ("store", &["access"]),
     ("evidence", &["access"]),
     ("identity", &["access"]),
     ("credentials", &["access"]),
     ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials"]),
-    ("proxy", &["access", "wire", "evidence"]),
+    ("proxy", &["access", "wire", "sql", "evidence"]),
     ("api", &["access", "workflow", "evidence", "policy", "identity"]),
     ("tidegate", &["access", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
 ];
@@ -46,6 +47,7 @@ const BORDERS: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     ("access", &["tokio", "sqlx", "cedar-policy"]),
     ("wire", &["tokio", "bytes"]),
+    ("sql", &["tokio", "sqlx"]),
     ("policy", &["tokio", "sqlx"]),
     ("store", &["cedar-policy"]),
     ("evidence", &["sqlx"]),
