@@ -77,7 +77,7 @@ fn curl(ca: &Path, args: &[&str]) -> Output {
     Command::new("curl").args(["--silent", "--show-error", "--cacert"]).arg(ca).args(args).output().unwrap()
 }
 
-// covers: G3, WHO-1
+// covers: G3 (api, cli)
 #[test]
 fn the_first_administrator_joins_over_tls_by_the_line_that_was_printed() {
     let gate = Gate::start();

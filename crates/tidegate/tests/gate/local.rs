@@ -23,7 +23,7 @@ fn entries(served: &Served, event: &str) -> Vec<Value> {
     served.get("eve", &format!("/api/v1/audit/entries?event={event}"))["items"].as_array().unwrap().clone()
 }
 
-// covers: MAY-6
+// covers: MAY-8 (cli)
 #[test]
 fn a_policy_is_put_back_and_stays_so() {
     let mut served = Served::start();
@@ -53,7 +53,7 @@ fn a_policy_is_put_back_and_stays_so() {
     served.assert_provable();
 }
 
-// covers: WHO-8
+// covers: WHO-4 (cli), G2 (cli)
 #[test]
 fn a_lost_administrator_is_invited_anew_and_everybody_can_see_it() {
     let served = Served::start();
@@ -83,7 +83,7 @@ fn a_lost_administrator_is_invited_anew_and_everybody_can_see_it() {
     assert_eq!(entries(&served, "administrator.recovered").len(), 2);
 }
 
-// covers: G2
+// covers: G2 (cli)
 #[test]
 fn the_socket_is_the_owner_s_alone_and_answers_nothing_else() {
     let served = Served::start();
