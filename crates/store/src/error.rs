@@ -163,7 +163,7 @@ fn advice(error: &sqlx::Error) -> String {
             Some(code) if code.len() < 5 => match code.parse::<i32>().unwrap_or(0) & 0xff {
                 5 | 6 => "another process holds the store's file; stop it and try again".into(),
                 8 => "the store's file can't be written; check its owner, its mode and its file system".into(),
-                10 => "the disk that holds the store fails; check the system's log".into(),
+                10 => "the disk that holds the store is full or fails; `df` and the system's log say which".into(),
                 11 | 26 => "the store's file is damaged; restore it from a backup and run `tidegate audit verify`".into(),
                 13 => "the disk that holds the store is full; free some space and try again".into(),
                 14 => "the store's file can't be opened; check that its directory exists and can be written".into(),

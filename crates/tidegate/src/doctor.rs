@@ -2,6 +2,7 @@
 //!
 //! It works on files and needs no running gate. It changes nothing that a start of the gate would not.
 
+mod log;
 mod machine;
 mod state;
 
@@ -97,7 +98,9 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.push(state::keys(&config));
     let bundle = state::policy(&config, &mut findings);
     findings.extend(state::store(&config, bundle.as_deref()).await);
+    findings.push(machine::recordings(&config));
     findings.push(machine::checkpoints(&config));
+    findings.extend(log::signed(&config).await);
     findings.extend(machine::tls(&config));
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));

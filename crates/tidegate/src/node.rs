@@ -64,14 +64,15 @@ impl Node {
     /// Says which part can't be started, and why.
     pub async fn start(config: &Config, time: Arc<dyn TimeSource>) -> anyhow::Result<Self> {
         make_private_dir(&config.data_dir)?;
-        let store = Store::open(&config.store, StoreOptions::default()).await.context("cannot open the store")?;
+        let store = Store::open(&config.store, StoreOptions::default()).await?;
         let clock = Clock::new(time, store.high_water().await?);
         let now = clock.now();
         let keyring =
             Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
         let bundle = policy_dir::bundle_to_start_with(&config.policy_dir, &store).await?;
         let recorder = RecorderPool::open(config.data_dir.join("recordings"), &PoolOptions::default())
-            .context("cannot open the recordings directory")?;
+            .with_context(|| no_recordings(&config.data_dir))?;
+        probe_recordings(&config.data_dir)?;
         let settings = Settings {
             node: config.node.clone(),
             data_dir: config.data_dir.clone(),
@@ -83,7 +84,13 @@ impl Node {
         let verifier = checkpoint_key.verifier().to_string();
         let first = first_verifier(&settings.origin(), &keyring)?;
         let writer = LogWriter::open_since(config.data_dir.join("audit"), &first, checkpoint_key, Fsync::AtCheckpoint)
-            .context("cannot open the audit log's directory")?;
+            .with_context(|| {
+                let dir = config.data_dir.join("audit");
+                format!(
+                    "cannot take up the audit log; the gate's user has to be able to write `{}`, or, if it is damaged, restore it",
+                    dir.display()
+                )
+            })?;
         let host_key = keyring.ssh_host()?;
         let plain_everywhere = config.listen.plain_http && config.listen.postgres.is_none();
         let certified = if plain_everywhere { None } else { Some(tls::certify(config, &keyring)?) };
@@ -180,6 +187,26 @@ impl Node {
         self.workers.close();
         self.workers.wait().await;
         self.gate.store().close().await;
+    }
+}
+
+fn no_recordings(data_dir: &std::path::Path) -> String {
+    let dir = data_dir.join("recordings");
+    format!(
+        "recordings cannot be written to `{}`, so nothing that is to be recorded could open; it has to be a directory that the gate's \
+         user can write, on a file system that is not mounted read-only",
+        dir.display()
+    )
+}
+
+/// Whether a recording could be begun. A disk that is full just now is no reason not to start: nothing opens until there is room.
+fn probe_recordings(data_dir: &std::path::Path) -> anyhow::Result<()> {
+    let probe = data_dir.join("recordings").join(".probe");
+    let made = std::fs::write(&probe, b"");
+    let _gone = std::fs::remove_file(&probe);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::StorageFull => Err(error).with_context(|| no_recordings(data_dir)),
+        _ => Ok(()),
     }
 }
 

@@ -27,6 +27,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if node.started.closed_leftovers > 0 {
         note(format!("{} sessions that the last run left open are entered as ended.", node.started.closed_leftovers));
     }
+    if node.gate.clock_is_behind() {
+        note(
+            "This machine's clock is behind the gate's own log, so nothing opens until it is right (`timedatectl`); \
+             `tidegate doctor` says by how much.",
+        );
+    }
     note(format!("API  {}\nSSH  {}\nThe gate serves. Ctrl-C stops it.", node.api_url, node.ssh));
     stop_asked_for().await?;
     note("Stopping: sessions are ended and entered.");

@@ -19,7 +19,7 @@ mod reach;
 mod relay;
 mod rights;
 mod session;
-mod sftp;
+pub(crate) mod sftp;
 mod sftp_files;
 mod sftp_packets;
 mod sockets;

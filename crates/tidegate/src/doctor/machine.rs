@@ -51,6 +51,23 @@ pub(super) fn data_dir(config: &Config) -> Finding {
     Finding::ok(CHECK, format!("{shown} is the gate's alone"))
 }
 
+pub(super) fn recordings(config: &Config) -> Finding {
+    const CHECK: &str = "recordings";
+    let dir = config.data_dir.join("recordings");
+    let shown = dir.display();
+    if !dir.exists() {
+        return Finding::ok(CHECK, format!("{shown} is not there yet; the first start makes it"));
+    }
+    if !dir.is_dir() {
+        return Finding::fail(CHECK, format!("{shown} is no directory"), "move the file away; the next start makes the directory");
+    }
+    if !is_writable(&dir) {
+        let advice = "nothing opens that is to be recorded: correct its permissions, or whether it is mounted read-only";
+        return Finding::fail(CHECK, format!("{shown} cannot be written"), advice);
+    }
+    Finding::ok(CHECK, format!("{shown} can be written"))
+}
+
 pub(super) fn disk(config: &Config) -> Option<Finding> {
     const CHECK: &str = "disk space";
     let place = nearest_existing(&config.data_dir);
