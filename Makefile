@@ -3,16 +3,18 @@
 # make check   formatting and lints
 # make bench   side-by-side measurements, as ratios
 # make soak    the same at full scale
-# make setup   what all of these need first: packages of Debian, and the patched SSH library
+# make screenshots    a picture of every page of the portal, light, dark and on a phone, into portal/screenshots
+# make setup   what all of these need first: packages of Debian, the patched SSH library and the portal
 
 CARGO ?= cargo
 PATCHED = .patched/russh/Cargo.toml
 
-.PHONY: demo test check bench soak setup
+.PHONY: demo test check bench soak screenshots setup
 .DEFAULT_GOAL := test
 
 setup: $(PATCHED)
 	@scripts/packages
+	@scripts/portal build
 
 $(PATCHED): patches/russh.patch patches/russh/Cargo.toml scripts/patched-russh
 	@scripts/patched-russh
@@ -35,3 +37,7 @@ bench: setup
 
 soak: setup
 	@scripts/soak
+
+screenshots: setup
+	$(CARGO) build --locked -p tidegate
+	@scripts/portal screenshots

@@ -42,6 +42,6 @@ const gate = process.env['TIDEGATE_URL'] ?? 'http://127.0.0.1:8443';
 
 export default defineConfig({
   plugins: [svelte(), compressed()],
-  build: { outDir: 'dist', emptyOutDir: false, target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
+  build: { outDir: 'dist', emptyOutDir: true, target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
   server: { proxy: { '/api': { target: gate, changeOrigin: false } } },
 });

@@ -1,0 +1,96 @@
+// Every page, in both themes and on a phone: nothing that axe-core objects to, nothing that scrolls sideways, no fault.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, test } from 'node:test';
+import { pagesOf, prepare } from './pages.mjs';
+import { eventually, settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+let gate;
+let browser;
+let scene;
+before(async () => {
+  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
+  scene = await prepare(gate);
+});
+after(async () => {
+  scene?.end();
+  await browser?.close();
+  await gate?.stop();
+});
+
+async function objections(page) {
+  // The page lets no script in but its own; a test may put one beside it.
+  const session = await page.context().newCDPSession(page);
+  await session.send('Page.setBypassCSP', { enabled: false });
+  const { frameTree } = await session.send('Page.getFrameTree');
+  const { executionContextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'axe' });
+  await session.send('Runtime.evaluate', { expression: axe, contextId: executionContextId });
+  const { result, exceptionDetails } = await session.send('Runtime.evaluate', {
+    expression: `axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
+      .then((found) => JSON.stringify(found.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target.join(' ') + ' ' + (n.failureSummary ?? '').split('\\n')[1]).join(' | '))))`,
+    contextId: executionContextId,
+    awaitPromise: true,
+    returnByValue: true,
+  });
+  await session.detach();
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+  return JSON.parse(result.value);
+}
+
+for (const theme of ['light', 'dark']) {
+  test(`nobody is kept out by how a page is made (${theme})`, async () => {
+    const found = [];
+    for (const [name, paths] of Object.entries(pagesOf(scene))) {
+      const visit = await signIn(browser, gate, name, { colorScheme: theme });
+      for (const { path, show } of paths) {
+        await visit.page.goto(path);
+        await settled(visit.page);
+        await show?.(visit.page);
+        for (const objection of await objections(visit.page)) found.push(`${name} ${path}: ${objection}`);
+      }
+      for (const fault of visit.faults) found.push(`${name}: ${fault}`);
+      await visit.context.close();
+    }
+    const stranger = await visitor(browser, gate, { colorScheme: theme });
+    await stranger.page.goto('/');
+    await stranger.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+    for (const objection of await objections(stranger.page)) found.push(`sign-in: ${objection}`);
+    assert.deepEqual([...found, ...stranger.faults], []);
+  });
+}
+
+test('on a phone of 360 pixels nothing scrolls sideways', async () => {
+  const found = [];
+  for (const [name, paths] of Object.entries(pagesOf(scene))) {
+    const visit = await signIn(browser, gate, name, { viewport: { width: 360, height: 740 } });
+    for (const { path } of paths) {
+      await visit.page.goto(path);
+      await settled(visit.page);
+      const width = await visit.page.evaluate(() => document.documentElement.scrollWidth);
+      if (width > 360) found.push(`${name} ${path}: ${width}`);
+    }
+    await visit.context.close();
+  }
+  assert.deepEqual(found, []);
+});
+
+test('the keyboard alone goes everywhere', async () => {
+  const ana = await signIn(browser, gate, 'ana');
+  await settled(ana.page);
+  await ana.page.keyboard.press('Control+k');
+  await ana.page.getByRole('combobox', { name: 'Go to' }).fill('ledger');
+  await ana.page.getByRole('option', { name: /ledger-1 as/ }).first().waitFor();
+  await ana.page.keyboard.press('Enter');
+  await ana.page.getByRole('heading', { name: 'Ask for access' }).waitFor();
+  // After a move, reading and tabbing begin at the title.
+  await eventually('the title has the focus', () => ana.page.evaluate(() => document.activeElement?.tagName === 'H1'));
+  await ana.page.keyboard.press('Tab');
+  const outline = await ana.page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.equal(outline, 'solid', 'the focus is seen');
+  await ana.page.keyboard.press('Control+k');
+  await ana.page.keyboard.press('Escape');
+  assert.equal(await ana.page.getByRole('dialog').count(), 0);
+  assert.deepEqual(ana.faults, []);
+});

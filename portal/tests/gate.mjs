@@ -1,0 +1,132 @@
+// A real gate with the people of the example, and browsers for them.
+import { chromium } from 'playwright-core';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const root = new URL('../../', import.meta.url).pathname;
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** Waits until something holds; looks often, and gives up after a while. */
+export async function eventually(what, look, patience = 20_000) {
+  const end = Date.now() + patience;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`never: ${what}`);
+    await new Promise((done) => setTimeout(done, 25));
+  }
+}
+
+/** Starts `tidegate demo` in a directory of its own. */
+export async function startGate() {
+  const dir = mkdtempSync(join(tmpdir(), 'tidegate-portal-'));
+  const ready = join(dir, 'ready.json');
+  const binary = process.env.TIDEGATE_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'tidegate');
+  const child = spawn(binary, ['demo', '--dir', join(dir, 'demo'), '--ready-file', ready], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (piece) => (said += piece));
+  const ended = new Promise((done) => child.on('exit', done));
+  await eventually('the demo is ready', () => {
+    if (child.exitCode !== null) throw new Error(`the demo ended:\n${said}`);
+    return existsSync(ready);
+  }, 60_000);
+  const facts = JSON.parse(readFileSync(ready, 'utf8'));
+  const portal = process.env.TIDEGATE_PORTAL ?? facts.api;
+  return {
+    facts,
+    dir,
+    portal,
+    child,
+    person: (name) => facts.people.find((person) => person.username === name),
+    /** One call of the API with somebody's token. */
+    async api(name, method, path, body) {
+      const headers = { authorization: `Bearer ${this.person(name).token}` };
+      if (body !== undefined) headers['content-type'] = 'application/json';
+      const response = await fetch(facts.api + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${method} ${path} as ${name}: ${response.status} ${text}`);
+      return text === '' ? undefined : JSON.parse(text);
+    },
+    /** Asks, has whoever must agree do so, and gives the grant's id. */
+    async grant(name, resource, role, duration, approver = 'ben') {
+      const asked = await this.api(name, 'POST', '/api/v1/requests', { resource, role, duration, reason: 'checking a slow query', ticket: 'INC-7' });
+      if (asked.grant) return asked.grant.id;
+      const voted = await this.api(approver, 'POST', `/api/v1/requests/${asked.request.id}/approve`, { note: 'go ahead' });
+      return voted.grant.id;
+    },
+    /** Stock `ssh` as somebody, running one command; gives what it printed. */
+    async ssh(name, selector, ...command) {
+      const args = ['-F', this.person(name).ssh_config, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20', `${selector}.tide`, ...command];
+      return (await promisify(execFile)('ssh', args)).stdout;
+    },
+    /** Stock `ssh` with a terminal that stays open. */
+    shell(name, selector) {
+      const args = ['-tt', '-F', this.person(name).ssh_config, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20', `${selector}.tide`];
+      const ssh = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+      let heard = '';
+      ssh.stdout.on('data', (piece) => (heard += piece));
+      ssh.stderr.on('data', (piece) => (heard += piece));
+      return {
+        say: (text) => ssh.stdin.write(text),
+        heard: () => heard,
+        until: (text) => eventually(`ssh says ${text}, but said ${heard}`, () => heard.includes(text)),
+        ended: new Promise((done) => ssh.on('exit', done)),
+        end: () => ssh.kill(),
+      };
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      await ended;
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export function startBrowser() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: false, args: FLAGS });
+}
+
+/** A browser of somebody's own, that keeps what went wrong in it. */
+export async function visitor(browser, gate, options = {}) {
+  const context = await browser.newContext({ baseURL: gate.portal, viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(`fault: ${error.message}`));
+  page.on('console', (message) => {
+    // The browser says of each refusal that it failed to load; whether a refusal is right is for the test to say.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) faults.push(`console: ${message.text()}`);
+  });
+  page.on('request', (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol !== 'blob:' && protocol !== 'data:' && origin !== new URL(gate.portal).origin) faults.push(`loads from elsewhere: ${request.url()}`);
+  });
+  return { context, page, faults };
+}
+
+/** Somebody signs in with their token, as the page asks for it. */
+export async function signIn(browser, gate, name, options = {}) {
+  const visit = await visitor(browser, gate, options);
+  await visit.page.goto(options.path ?? '/');
+  await visit.page.getByLabel('Token').fill(gate.person(name).token);
+  await visit.page.getByRole('button', { name: 'Sign in' }).click();
+  await visit.page.getByRole('navigation', { name: 'Portal' }).waitFor();
+  return visit;
+}
+
+/** Waits until a page shows what it was asked for, and nothing is on its way. */
+export async function settled(page) {
+  await page.locator('main h1').first().waitFor();
+  await eventually('the page is settled', async () => (await page.locator('.bone').count()) === 0);
+}
