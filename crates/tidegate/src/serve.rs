@@ -23,6 +23,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let ca = if node.root.is_some() { format!(" --ca-file {}", config.data_dir.join("ca.pem").display()) } else { String::new() };
         note(format!("This gate is new. Its first administrator signs in with this, once, until {}:\n", invited.expires_at));
         note(format!("    tidegate join {}{ca} {}\n", node.api_url, invited.code.expose()));
+        note(format!("or in a browser:\n\n    {}/join#{}\n", node.api_url, invited.code.expose()));
     }
     if node.started.closed_leftovers > 0 {
         note(format!("{} sessions that the last run left open are entered as ended.", node.started.closed_leftovers));
