@@ -6,7 +6,7 @@ use access::approval::VoteRow;
 use access::grant::GrantRow;
 use access::identity::{KeyRow, PersonRow};
 use access::ids::PrincipalId;
-use access::lock::LockRow;
+use access::lock::{LockRow, LockScope};
 use access::request::{Asked, RequestRow};
 use access::review::ReviewRow;
 use access::session::SessionRow;
@@ -225,6 +225,15 @@ impl<'g> Shown<'g> {
         })
     }
 
+    pub(crate) async fn lock(&mut self, row: LockRow) -> Answer<locks::Lock> {
+        let LockRow { id, scope, reason, state, set_at, until, lifted_at, version } = row;
+        let person = match &scope {
+            LockScope::Person(id) => Some(self.who(*id).await?),
+            LockScope::Role(_) | LockScope::Resource(_) => None,
+        };
+        Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, version })
+    }
+
     pub(crate) async fn review(&mut self, row: ReviewRow) -> Answer<reviews::Review> {
         let person = self.who(row.person).await?;
         let done_by = match row.done_by {
@@ -268,12 +277,6 @@ pub(crate) fn token(row: TokenRow) -> tokens::Token {
 /// A token just made, with its secret.
 pub(crate) fn issued(issued: workflow::people::IssuedToken) -> tokens::IssuedToken {
     tokens::IssuedToken { token: token(issued.row), secret: issued.token.expose().clone() }
-}
-
-/// A lock, as it is shown.
-pub(crate) fn lock(row: LockRow) -> locks::Lock {
-    let LockRow { id, scope, reason, state, set_at, until, lifted_at, version } = row;
-    locks::Lock { id, scope, reason, state, set_at, until, lifted_at, version }
 }
 
 /// What a cut did, as it is shown.

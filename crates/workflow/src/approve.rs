@@ -62,6 +62,11 @@ impl Gate {
                             .text("note", note);
                         self.commit(Change::new(draft)).await.map_err(refused)?;
                     }
+                    if matches!(refusal.reason, Reason::NotApprover | Reason::Locked | Reason::ScopeMissing) {
+                        // Who may not even see it is told the same as if it did not exist.
+                        let row = self.store.request(request).await.map_err(unavailable)?;
+                        self.visible_request(caller, row).await.map_err(|unseen| unseen.about(request))?;
+                    }
                     return Err(refusal.about(request));
                 }
             }

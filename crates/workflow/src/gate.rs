@@ -22,6 +22,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::close::Journal;
+use crate::counts::Counts;
 use crate::live::LiveSessions;
 use crate::sequence::Sequencer;
 
@@ -88,6 +89,7 @@ pub struct Gate {
     pub(crate) published: AtomicU64,
     pub(crate) settings: Settings,
     pub(crate) news: broadcast::Sender<Arc<Entry>>,
+    pub(crate) counts: Counts,
     /// Wakes the sequencer.
     pub(crate) appended: Notify,
     /// Held shared by whoever signs with the audit key for longer than a moment, alone while keys of the gate are replaced.
@@ -144,6 +146,7 @@ impl Gate {
             published: AtomicU64::new(u64::MAX),
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
+            counts: Counts::default(),
             appended: Notify::new(),
             rotating: tokio::sync::RwLock::new(()),
             log_trouble: Mutex::new(None),
@@ -186,6 +189,12 @@ impl Gate {
         &self.live
     }
 
+    /// What happened since this process began, in numbers.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// What the gate was told when it was put together.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -203,6 +212,7 @@ impl Gate {
         let committed = self.store.commit(change).await?;
         self.appended.notify_one();
         for entry in &committed.entries {
+            self.counts.count(&entry.event);
             // Nobody listening is no fault.
             let _ = self.news.send(Arc::new(entry.clone()));
         }

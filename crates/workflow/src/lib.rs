@@ -4,6 +4,7 @@
 //! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
 
 pub mod clock;
+pub mod counts;
 pub mod gate;
 pub mod live;
 pub mod seen;

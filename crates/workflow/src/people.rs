@@ -442,7 +442,10 @@ impl Gate {
 
 /// Who may not administer what is another's is told the same as if it did not exist. The log knows better.
 fn unseen(refusal: Refusal) -> Refusal {
-    if refusal.reason == Reason::NotAllowed { Refusal::of(Reason::NotFound) } else { refusal }
+    match refusal.reason {
+        Reason::NotAllowed | Reason::ScopeMissing | Reason::Locked | Reason::PolicyError => Refusal::of(Reason::NotFound),
+        _ => refusal,
+    }
 }
 
 fn name_taken(error: store::CommitError) -> Refusal {

@@ -14,7 +14,7 @@ use crate::caller::{Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
 use crate::listing::{Listing, listed, page};
 use crate::problem::Answer;
-use crate::shown;
+use crate::shown::{self, Shown};
 use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::list::Page;
@@ -36,7 +36,12 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     let mut listing = Listing::new::<LockId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().locks(wanted, &page), |row| (all || concerns(&sight, &row)).then_some(row));
     let (rows, next) = listing.done();
-    Ok(page(rows.into_iter().map(shown::lock).collect(), next))
+    let mut show = Shown::new(gate);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        items.push(show.lock(row).await?);
+    }
+    Ok(page(items, next))
 }
 
 fn concerns(sight: &Sight<'_>, row: &LockRow) -> bool {
@@ -52,11 +57,12 @@ fn concerns(sight: &Sight<'_>, row: &LockRow) -> bool {
 #[utoipa::path(post, path = "/locks", tag = "locks", request_body = NewLock, responses((status = 201, body = Locked)))]
 async fn create(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewLock>) -> Answer<impl IntoResponse> {
     let (row, cut) = state.gate.lock(&caller, new.scope, new.duration, new.reason).await?;
-    Ok((StatusCode::CREATED, Json(Locked { lock: shown::lock(row), cut: shown::cut(cut) })))
+    Ok((StatusCode::CREATED, Json(Locked { lock: Shown::new(&state.gate).lock(row).await?, cut: shown::cut(cut) })))
 }
 
 /// Lifts a lock.
 #[utoipa::path(post, path = "/locks/{id}/lift", tag = "locks", params(("id" = schema::LockId, Path), schema::IfMatch), responses((status = 200, body = Lock)))]
 async fn lift(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<LockId>, seen: IfMatch) -> Answer<Json<Lock>> {
-    Ok(Json(shown::lock(state.gate.lift(&caller, seen.of(id)).await?)))
+    let row = state.gate.lift(&caller, seen.of(id)).await?;
+    Ok(Json(Shown::new(&state.gate).lock(row).await?))
 }

@@ -25,6 +25,7 @@ mod gate;
 mod grants;
 mod keys;
 mod locks;
+mod metrics;
 mod policy;
 mod recordings;
 mod requests;
@@ -45,6 +46,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(grants::routes())
         .merge(keys::routes())
         .merge(locks::routes())
+        .merge(metrics::routes())
         .merge(policy::routes())
         .merge(requests::routes())
         .merge(resources::routes())

@@ -33,7 +33,13 @@ use crate::types::schema;
 use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(show)).routes(routes!(history)).routes(routes!(activation)).routes(routes!(push)).routes(routes!(diff)).routes(routes!(explain))
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(history))
+        .routes(routes!(activation))
+        .routes(routes!(push))
+        .routes(routes!(diff))
+        .routes(routes!(explain))
 }
 
 /// Says which policy is in force.

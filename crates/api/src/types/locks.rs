@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::grants::Cut;
 use super::schema;
+use super::who::Who;
 
 /// A lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +20,9 @@ pub struct Lock {
     /// What it keeps shut.
     #[schema(value_type = schema::LockScope)]
     pub scope: LockScope,
+    /// Who that is, if it is somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Who>,
     /// Why.
     pub reason: Option<String>,
     /// Whether it holds.

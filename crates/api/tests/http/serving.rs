@@ -144,6 +144,31 @@ async fn a_body_that_never_comes_is_not_waited_for() {
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
+// covers: G2 (api)
+#[tokio::test]
+async fn the_gate_in_numbers_is_for_who_may_read_the_log() {
+    let served = Served::start().await;
+    let (ana, eve) = (served.person("ana").await, served.person("eve").await);
+    ana.post("/requests", crate::wish()).await;
+    let (status, _) = ana.get("/metrics").await;
+    assert_eq!(status, reqwest::StatusCode::FORBIDDEN);
+    let answer = eve.call(Method::GET, "/metrics").send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    for line in [
+        "tidegate_sessions_live 0",
+        "tidegate_requests_pending 1",
+        "tidegate_clock_behind 0",
+        "tidegate_events_total{event=\"request.submitted\",reason=\"\"} 1",
+        "tidegate_events_total{event=\"action.refused\",reason=\"not_allowed\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+    }
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()) {
+        assert!(name.starts_with("tidegate_") && text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_stop_ends_streams_and_lets_the_server_go() {
     let served = Served::start().await;

@@ -84,7 +84,7 @@ async fn every_change_can_say_what_it_was_decided_on() {
     let path = format!("/locks/{}/lift", id(&locked["lock"]));
     guarded(&carla, Method::POST, &path, &version(&locked["lock"]), json!({})).await;
     let (status, broken) =
-        ana.post("/requests", json!({ "resource": "db-1", "role": "debug", "reason": "it burns", "break_glass": true })).await;
+        ben.post("/requests", json!({ "resource": "db-1", "role": "shell", "reason": "it burns", "break_glass": true })).await;
     assert_eq!(status, StatusCode::CREATED, "{broken}");
     let (_, reviews) = carla.get("/reviews").await;
     let review = reviews["items"][0].clone();
@@ -118,7 +118,7 @@ async fn every_change_can_say_what_it_was_decided_on() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for operation in item.as_object().unwrap().values() {
             let takes = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == "If-Match"));
-            told.extend(takes.then_some(path.strip_prefix("/api/v1").unwrap()));
+            told.extend(takes.then(|| path.strip_prefix("/api/v1").unwrap()));
         }
     }
     told.sort_unstable();

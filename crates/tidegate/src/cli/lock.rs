@@ -80,7 +80,7 @@ impl LockCommand {
                 let reply: Reply<Locked> = client.post("/locks", &wanted).await?;
                 context.print(&reply, |output, locked| {
                     let until = locked.lock.until.map_or_else(|| "until it is lifted".to_owned(), |at| format!("until {}", output.at(at)));
-                    output.toned(format!("{} is locked {until}: {}", locked.lock.scope, locked.lock.id), Tone::Good)?;
+                    output.toned(format!("{} is locked {until}: {}", what(&locked.lock), locked.lock.id), Tone::Good)?;
                     grant::show_cut(output, &locked.cut)
                 })
             }
@@ -92,7 +92,7 @@ impl LockCommand {
                         vec![
                             lock.id.into(),
                             Field::state(lock.state),
-                            lock.scope.to_string().into(),
+                            what(lock).into(),
                             output.at(lock.set_at).into(),
                             output.maybe_at(lock.until).into(),
                             lock.reason.clone().unwrap_or_default().into(),
@@ -105,10 +105,15 @@ impl LockCommand {
             }
             Self::Lift { id } => {
                 let reply: Reply<Lock> = client.post(&format!("/locks/{id}/lift"), &json!({})).await?;
-                context.print(&reply, |output, lock| output.line(format!("{} is open again.", lock.scope)))
+                context.print(&reply, |output, lock| output.line(format!("{} is open again.", what(lock))))
             }
         }
     }
+}
+
+/// What it keeps shut; people by name.
+fn what(lock: &Lock) -> String {
+    lock.person.as_ref().map_or_else(|| lock.scope.to_string(), ToString::to_string)
 }
 
 async fn scope(client: &Client, noun: Noun, name: &str) -> anyhow::Result<LockScope> {

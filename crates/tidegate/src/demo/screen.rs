@@ -29,7 +29,7 @@ fn text(ready: &Ready) -> String {
          \n\
          3. Carla, from security, watches and can end it:\n\
          \n\
-         \x20    {people}/carla/tidegate session list --live\n\
+         \x20    {people}/carla/tidegate session list --live --all\n\
          \x20    {people}/carla/tidegate session watch ses_…\n\
          \x20    {people}/carla/tidegate session kill ses_… --reason 'drill'\n\
          \n\
