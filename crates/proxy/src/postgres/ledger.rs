@@ -37,15 +37,17 @@ pub(crate) struct Running {
     number: u64,
     since: Instant,
     outcome: Outcome,
+    settled: bool,
 }
 
 impl Running {
     pub(crate) fn new(number: u64, since: Instant) -> Self {
-        Self { number, since, outcome: Outcome::default() }
+        Self { number, since, outcome: Outcome::default(), settled: false }
     }
 
     /// The activity that says what came of it; what follows under the same number counts anew.
     fn settle(&mut self, now: Instant) -> String {
+        self.settled = true;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.micros = u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
         statement::came_of(self.number, &outcome)
@@ -90,8 +92,16 @@ impl Ledger {
         self.asked.len() >= OUTSTANDING
     }
 
+    /// The question that is being answered. The end of a copy that has failed already is none.
+    fn front(&mut self) -> Option<&mut Asked> {
+        while matches!(self.asked.front(), Some(Asked::CopyEnd)) {
+            self.asked.pop_front();
+        }
+        self.asked.front_mut()
+    }
+
     fn running(&mut self) -> Option<&mut Running> {
-        match self.asked.front_mut()? {
+        match self.front()? {
             Asked::Simple(running) | Asked::Execute(running) | Asked::Function(running) => Some(running),
             _ => None,
         }
@@ -121,7 +131,7 @@ impl Ledger {
 
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
     pub(crate) fn small(&mut self, answer: u8) {
-        let done = match self.asked.front() {
+        let done = match self.front() {
             Some(Asked::Prepare { answer: wanted, .. }) => *wanted == answer,
             // A `Describe` of a statement is answered by `t` and then `T` or `n`.
             Some(Asked::Small) => matches!(answer, b'3' | b'n' | b'T'),
@@ -159,11 +169,12 @@ impl Ledger {
         let sqlstate = sqlstate.map(<[u8]>::to_vec);
         let mut failing = Failing::Genuine;
         let mut skips = true;
-        match self.asked.front_mut() {
+        match self.front() {
             Some(Asked::Simple(running) | Asked::Function(running)) => {
                 running.outcome.sqlstate = sqlstate;
                 let said = running.settle(now);
                 self.due.push(said);
+                self.asked.retain(|a| !matches!(a, Asked::CopyEnd));
                 skips = false;
             }
             Some(Asked::Execute(running)) => {
@@ -171,8 +182,10 @@ impl Ledger {
                 let copied_in = matches!(running.outcome.copy, Some("copy_in" | "copy_both"));
                 let said = running.settle(now);
                 self.due.push(said);
-                if copied_in && let Some(end) = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)) {
-                    self.asked.drain(..=end);
+                if copied_in {
+                    // Whatever was asked while it copied was ignored, a `Sync` too.
+                    let end = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)).map_or(self.asked.len(), |end| end + 1);
+                    self.asked.drain(..end);
                 }
             }
             Some(Asked::Prepare { text: Some(text), .. }) => {
@@ -196,8 +209,14 @@ impl Ledger {
     }
 
     /// `ReadyForQuery`.
-    pub(crate) fn ready(&mut self) {
-        while let Some(asked) = self.asked.pop_front() {
+    pub(crate) fn ready(&mut self, now: Instant) {
+        while let Some(mut asked) = self.asked.pop_front() {
+            if let Asked::Function(running) = &mut asked
+                && !running.settled
+            {
+                let said = running.settle(now);
+                self.due.push(said);
+            }
             if matches!(asked, Asked::Simple(_) | Asked::Function(_) | Asked::Sync | Asked::Refused { simple: true, .. }) {
                 return;
             }
@@ -266,9 +285,9 @@ mod tests {
             ledger.small(answer);
         }
         assert_eq!(ledger.failed(Some(b"23505"), at), Failing::Genuine);
-        ledger.ready();
+        ledger.ready(at);
         ledger.complete(Some(b"SELECT 4"), false, at);
-        ledger.ready();
+        ledger.ready(at);
         assert!(ledger.is_quiet());
         assert_eq!(numbers(&mut ledger), [(1, "SELECT 1".into()), (2, "23505".into()), (4, "SELECT 4".into())]);
     }
@@ -281,7 +300,7 @@ mod tests {
         ledger.complete(Some(b"INSERT 0 1"), false, at);
         ledger.failed(Some(b"42601"), at);
         assert!(!ledger.is_quiet());
-        ledger.ready();
+        ledger.ready(at);
         assert!(ledger.is_quiet());
         assert_eq!(numbers(&mut ledger), [(1, "INSERT 0 1".into()), (1, "42601".into())]);
     }
@@ -296,7 +315,7 @@ mod tests {
         ledger.push(Asked::CopyEnd);
         ledger.push(Asked::Sync);
         ledger.complete(Some(b"COPY 5"), false, at);
-        ledger.ready();
+        ledger.ready(at);
         assert!(ledger.is_quiet());
     }
 
@@ -310,9 +329,9 @@ mod tests {
         ledger.push(Asked::Sync);
         ledger.push(Asked::Refused { instead: b"no again".to_vec(), simple: true });
         assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no".to_vec()));
-        ledger.ready();
+        ledger.ready(at);
         assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no again".to_vec()));
-        ledger.ready();
+        ledger.ready(at);
         assert!(ledger.is_quiet() && ledger.due.is_empty());
     }
 }

@@ -439,7 +439,7 @@ impl Down {
                 b'1' | b'2' | b'3' | b'n' | b't' => ledger.small(head.kind),
                 b'Z' => {
                     back::ready(body).map_err(|e| Stopped::liar(e.0))?;
-                    ledger.ready();
+                    ledger.ready(Instant::now());
                 }
                 b'S' | b'c' => {}
                 b'E' => {
