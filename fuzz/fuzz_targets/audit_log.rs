@@ -6,9 +6,8 @@ use std::sync::LazyLock;
 use evidence::log::{CheckpointKey, CheckpointVerifier, SignedCheckpoint, Succession, leaves, publication, texts};
 use libfuzzer_sys::fuzz_target;
 
-static KEY: LazyLock<CheckpointVerifier> = LazyLock::new(|| {
-    CheckpointKey::from_seed("gate.example.com/audit", &[1; 32]).expect("a name that fits").verifier().clone()
-});
+static KEY: LazyLock<CheckpointVerifier> =
+    LazyLock::new(|| CheckpointKey::from_seed("gate.example.com/audit", &[1; 32]).expect("a name that fits").verifier().clone());
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(checkpoint) = SignedCheckpoint::verify(bytes, &KEY) {

@@ -8,9 +8,8 @@ use evidence::bundle::{tar, verify};
 use evidence::log::{CheckpointKey, CheckpointVerifier};
 use libfuzzer_sys::fuzz_target;
 
-static KEY: LazyLock<CheckpointVerifier> = LazyLock::new(|| {
-    CheckpointKey::from_seed("gate.example.com/audit", &[1; 32]).expect("a name that fits").verifier().clone()
-});
+static KEY: LazyLock<CheckpointVerifier> =
+    LazyLock::new(|| CheckpointKey::from_seed("gate.example.com/audit", &[1; 32]).expect("a name that fits").verifier().clone());
 
 fuzz_target!(|bytes: &[u8]| {
     let (parts, flaws) = tar::scan(&mut Cursor::new(bytes)).expect("memory can be read");

@@ -12,8 +12,7 @@ static EXAMPLE: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let bundle = Bundle::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/policy"))).expect("the example is sound");
     bundle.files().clone()
 });
-const FILES: [&str; 7] =
-    ["tiers.toml", "resources.toml", "roles.toml", "approvals.toml", "windows.toml", "people.toml", "access.cedar"];
+const FILES: [&str; 7] = ["tiers.toml", "resources.toml", "roles.toml", "approvals.toml", "windows.toml", "people.toml", "access.cedar"];
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((which, content)) = bytes.split_first() else { return };

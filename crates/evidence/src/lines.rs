@@ -102,7 +102,16 @@ impl<W: Write> LineWriter<W> {
                 }
             };
             let at = last.to_string();
-            self.line(&Line { kind, at: &at, id: &about.session, actor: &about.person, door: "", event: &event, data, texts: Value::Null })?;
+            self.line(&Line {
+                kind,
+                at: &at,
+                id: &about.session,
+                actor: &about.person,
+                door: "",
+                event: &event,
+                data,
+                texts: Value::Null,
+            })?;
         }
         Ok(())
     }
@@ -208,7 +217,8 @@ mod tests {
     fn an_entry_is_a_line_with_all_its_texts() {
         let at = jiff::Timestamp::from_second(1_772_366_400).unwrap();
         let long = "=cmd|' /C calc'!A0 ".repeat(20_000);
-        let entry = EntryDraft::new(at, Actor::Gate, Door::Gate, Event::LogStarted { node: "gate-1".into() }).text("reason", Some(&long)).seal();
+        let entry =
+            EntryDraft::new(at, Actor::Gate, Door::Gate, Event::LogStarted { node: "gate-1".into() }).text("reason", Some(&long)).seal();
         let mut writer = LineWriter::new(Form::Csv, Vec::new()).unwrap();
         writer.entry(&entry).unwrap();
         let table = String::from_utf8(writer.finish().unwrap()).unwrap();

@@ -118,11 +118,14 @@ impl Store {
         self.ephemeral(vec![(sql, args)]).await.map(drop)
     }
 
-    /// Brings what was erased off the disk for good: a SQLite store's journal of writes still holds it until then.
+    /// Brings what was erased off the disk for good: answers that are kept for repeated calls may hold it, and a SQLite store's
+    /// journal of writes does until then.
     ///
     /// # Errors
     /// If the store can't be reached.
     pub async fn scrub(&self) -> Result<(), StoreError> {
+        let answers = "UPDATE idempotency_keys SET body = '{}' WHERE status IS NOT NULL AND body <> '{}'";
+        self.ephemeral(vec![(answers, Vec::new())]).await?;
         if self.is_postgres() {
             // Vacuum does it in its own time; the server's own journal is the business of who runs it.
             return Ok(());

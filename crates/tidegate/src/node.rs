@@ -83,8 +83,8 @@ impl Node {
             CheckpointKey::from_seed(&settings.origin(), keyring.audit_seed()?.1.expose()).context("cannot use the audit log's key")?;
         let verifier = checkpoint_key.verifier().to_string();
         let first = first_verifier(&settings.origin(), &keyring)?;
-        let writer = LogWriter::open_since(config.data_dir.join("audit"), &first, checkpoint_key, Fsync::AtCheckpoint)
-            .with_context(|| {
+        let writer =
+            LogWriter::open_since(config.data_dir.join("audit"), &first, checkpoint_key, Fsync::AtCheckpoint).with_context(|| {
                 let dir = config.data_dir.join("audit");
                 format!(
                     "cannot take up the audit log; the gate's user has to be able to write `{}`, or, if it is damaged, restore it",

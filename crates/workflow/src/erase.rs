@@ -59,7 +59,8 @@ impl Gate {
         self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason)))).await.map_err(refused)?;
         blocking(move || keys::destroy(&path)).await?.map_err(|error| {
             tracing::error!(%error, recording = %row.recording, "a recording's keys could not be destroyed; the next start does it");
-            let why = format!("it is entered as destroyed, but its file cannot be written ({error}); the next start of the gate destroys it");
+            let why =
+                format!("it is entered as destroyed, but its file cannot be written ({error}); the next start of the gate destroys it");
             Refusal::because(Reason::Internal, why)
         })?;
         Ok(row.recording)

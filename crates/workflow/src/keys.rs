@@ -240,9 +240,11 @@ impl Gate {
     }
 
     fn key_in_use(&self, kind: KeyKind) -> Result<String, Refusal> {
-        let in_use = self.keyring().describe().into_iter().find(|key| {
-            key.kind == kind.code() && key.activated_at.is_some() && key.retired_at.is_none()
-        });
+        let in_use = self
+            .keyring()
+            .describe()
+            .into_iter()
+            .find(|key| key.kind == kind.code() && key.activated_at.is_some() && key.retired_at.is_none());
         in_use.map(|key| key.id.to_string()).ok_or_else(|| Refusal::because(Reason::Internal, format!("there is no {kind} key in use")))
     }
 
@@ -267,9 +269,10 @@ impl Gate {
         PublicKeys {
             login_ca: keyring.login_ca().ok().and_then(|key| plain(key.public_key())),
             target_cas: keyring.target_cas(now),
-            ssh_host: keyring.ssh_host().ok().and_then(|key| {
-                Some((plain(key.public_key())?, key.fingerprint(ssh_key::HashAlg::Sha256).to_string()))
-            }),
+            ssh_host: keyring
+                .ssh_host()
+                .ok()
+                .and_then(|key| Some((plain(key.public_key())?, key.fingerprint(ssh_key::HashAlg::Sha256).to_string()))),
             checkpoint_verifier: verifier.map(|verifier| verifier.to_string()),
         }
     }

@@ -20,7 +20,7 @@ async fn main() {
         fs::create_dir_all(corpus.join(target)).expect("the corpus can be made");
         fs::write(corpus.join(target).join(name), bytes).expect("a seed can be written");
     };
-    let at = |second| Timestamp::from_second(1_772_366_400 + second).expect("a time");
+    let at = |second: i64| Timestamp::from_second(1_772_366_400 + second).expect("a time");
     let key = |seed: u8| CheckpointKey::from_seed("gate.example.com/audit", &[seed; 32]).expect("a name that fits");
     let dir = tempfile::tempdir().expect("a directory");
 

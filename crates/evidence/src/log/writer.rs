@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock, fsync, syncfs};
 
 use super::checkpoint::{CheckpointError, CheckpointKey, CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint};
 use super::leaves;
-use super::succession::{self, Handover, Succession};
+use super::succession::Succession;
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path, write_whole};
 use super::tree::{self, Edge, FullTile, Hash, ProofError, TILE_WIDTH, TileSource};
 
@@ -148,12 +148,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// As [`Self::open`], and when it does not.
-    pub fn open_since(
-        dir: impl Into<PathBuf>,
-        first: &CheckpointVerifier,
-        key: CheckpointKey,
-        sync: Fsync,
-    ) -> Result<Self, LogError> {
+    pub fn open_since(dir: impl Into<PathBuf>, first: &CheckpointVerifier, key: CheckpointKey, sync: Fsync) -> Result<Self, LogError> {
         let path: PathBuf = dir.into();
         fs::create_dir_all(&path).map_err(io_error("make", &path))?;
         let folder = File::open(&path).map_err(io_error("open", &path))?;
@@ -207,86 +202,6 @@ impl LogWriter {
     #[must_use]
     pub fn keys(&self) -> &Succession {
         &self.keys
-    }
-
-    /// Takes the log up again where its newest checkpoint stands, if an earlier append failed half-way; [`Self::size`] then says
-    /// from which entry on leaves must be handed over again. Does nothing otherwise.
-    ///
-    /// # Errors
-    /// When the disk still fails, or what is on it is not what the checkpoint says.
-    pub fn recover(&mut self) -> Result<(), LogError> {
-        if !self.broken {
-            return Ok(());
-        }
-        let newest = self.dir.newest_checkpoint(&self.keys)?;
-        let (edge, bundle) = match &newest {
-            Some(checkpoint) => restore_edge(&self.dir, checkpoint)?,
-            None => (Edge::default(), Vec::new()),
-        };
-        discard_beyond(&self.dir, edge.size()).map_err(io_error("clean up", self.dir.path()))?;
-        (self.edge, self.bundle, self.checkpointed) = (edge, bundle, newest.map(|c| c.size()));
-        self.broken = false;
-        Ok(())
-    }
-
-    /// Lets another key sign from here on: the present one signs once more, over the entry at `index` that names the new one,
-    /// and both stand in `succession.jsonl` before the new key signs. What was interrupted is brought to its end.
-    ///
-    /// Hands back the old key's last checkpoint and the new key's first; both are over the same entries.
-    ///
-    /// # Errors
-    /// When the entry does not name the key, or the disk fails; then the present key goes on signing, unless the line was written.
-    pub fn hand_over(
-        &mut self,
-        to: CheckpointKey,
-        index: u64,
-        now: Timestamp,
-    ) -> Result<(Option<SignedCheckpoint>, SignedCheckpoint), LogError> {
-        if self.keys.newest() == to.verifier() {
-            self.key = to;
-            return Ok((None, self.checkpoint(now)?));
-        }
-        let last = self.checkpoint(now)?;
-        let size = last.size();
-        let leaf = self.leaf(index)?;
-        if succession::named_by(&leaf).as_ref() != Some(to.verifier()) {
-            return Err(LogError::NotNamed(index));
-        }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let handover = Handover {
-            index,
-            leaf: text(&leaf),
-            path: self.inclusion_proof(index, size)?,
-            checkpoint: text(last.note()),
-            consistency: None,
-        };
-        let mut lines = self.dir.succession_lines().map_err(io_error("read", self.dir.path()))?;
-        lines.extend(serde_json::to_vec(&handover).map_err(|e| io_error("describe the hand-over in", self.dir.path())(e.into()))?);
-        lines.push(b'\n');
-        let (keys, broken) = Succession::follow(self.keys.keys().next().unwrap_or(to.verifier()), &lines);
-        if let Some(broken) = broken.first() {
-            return Err(LogError::OtherKeys { dir: self.dir.path().into(), what: broken.to_string() });
-        }
-        let path = self.dir.path().join(succession::FILE);
-        let file = write_whole(&path, &lines).map_err(io_error("write", &path))?;
-        if self.sync == Fsync::AtCheckpoint {
-            let synced = fsync(&file).and_then(|()| fsync(&self.folder));
-            synced.map_err(|e| io_error("sync", &path)(e.into()))?;
-        }
-        // INVARIANT: from the moment the line stands, the old key signs nothing more.
-        (self.key, self.keys) = (to, keys);
-        Ok((Some(last), self.checkpoint(now)?))
-    }
-
-    /// The leaf at a place that a checkpoint covers.
-    fn leaf(&self, index: u64) -> Result<Vec<u8>, LogError> {
-        let size = self.size();
-        let outside = || ProofError::Outside { what: format!("entry {index}"), size };
-        if index >= size {
-            return Err(outside().into());
-        }
-        let group = self.dir.group(index >> 8, size).map_err(io_error("read the entries of", self.dir.path()))?;
-        group.get((index & 255) as usize).cloned().ok_or_else(|| outside().into())
     }
 
     /// Which entries the store must hand over, given how many it has.
@@ -516,9 +431,8 @@ impl LogDirectory {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LogError::Io { act: "read", path, source }),
         };
-        let checkpoint = keys
-            .verify(&note)
-            .map_err(|e| LogError::Damaged { dir: self.path().into(), what: format!("about its checkpoint: {e}") })?;
+        let checkpoint =
+            keys.verify(&note).map_err(|e| LogError::Damaged { dir: self.path().into(), what: format!("about its checkpoint: {e}") })?;
         Ok(Some(checkpoint))
     }
 }
@@ -586,6 +500,8 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
         Err(e) => Err(e),
     }
 }
+
+mod handover;
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,12 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use access::event::Actor;
+use access::ids::EntryId;
 use access::names::ResourceName;
 use anyhow::{Context as _, bail};
-use access::ids::EntryId;
-use api::types::audit::{Answers, AuditEntry, AuditExportQuery, AuditQuery, LinesFormat, Checkpoint, Could, Did, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery};
+use api::types::audit::{
+    Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, LinesFormat, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
+};
 use api::types::evidence::TextErasure;
 use clap::{Args, Subcommand};
 use evidence::log::tiles::LogDirectory;
@@ -291,7 +293,11 @@ fn print(output: &Output, found: &LogReport) -> io::Result<()> {
     let signed = found.signed.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
     output.line(format!("{}: {} entries{signed}", found.origin, found.size))?;
     if found.keys.len() > 1 {
-        output.line(format!("Keys: {} signed one after another, the one you gave first; the newest is {}", found.keys.len(), found.keys[found.keys.len() - 1]))?;
+        output.line(format!(
+            "Keys: {} signed one after another, the one you gave first; the newest is {}",
+            found.keys.len(),
+            found.keys[found.keys.len() - 1]
+        ))?;
     }
     output.line(format!("Texts: {} match, {} erased", found.texts_matching, found.texts_erased))?;
     for other in &found.consulted {

@@ -71,9 +71,9 @@ impl KeysCommand {
                         GateKey::Of(KeyKind::SshHost) => note(
                             "The gate shows the new one from its next start on; people learn it before: `tidegate ssh-config --write`.",
                         ),
-                        GateKey::Of(KeyKind::Audit) => note(
-                            "Whoever holds an earlier public key follows from it to the new one; nobody has to be given anything.",
-                        ),
+                        GateKey::Of(KeyKind::Audit) => {
+                            note("Whoever holds an earlier public key follows from it to the new one; nobody has to be given anything.")
+                        }
                         GateKey::Sealing => note("Keep a copy of the new sealing key where you kept the old one, and destroy that."),
                         GateKey::Of(_) => {}
                     }

@@ -41,7 +41,8 @@ fn a_target_ca_is_replaced_in_two_steps_and_nobody_is_locked_out() {
     let said = text(&announced.stdout);
     assert!(announced.status.success() && said.contains("is announced") && said.contains("keys activate target_ca"), "{said}");
     let facts = demo.get("ana", "/api/v1/gate");
-    let published: Vec<String> = facts["target_cas"].as_array().unwrap().iter().map(|ca| ca["public_key"].as_str().unwrap().to_owned()).collect();
+    let published: Vec<String> =
+        facts["target_cas"].as_array().unwrap().iter().map(|ca| ca["public_key"].as_str().unwrap().to_owned()).collect();
     assert_eq!((published.len(), &facts["target_cas"][1]["state"]), (2, &json!("announced")), "{facts}");
     assert!(published.iter().all(|key| said.contains(key.as_str())), "{said}");
     assert_eq!(published[0], without_comment(&old[0]), "the one in use comes first");
@@ -176,7 +177,12 @@ fn everything_leaves_as_json_lines_and_as_a_table_and_nothing_is_trimmed() {
         assert!(done.status.success(), "{}", text(&done.stderr));
         let written = fs::read_to_string(&file).unwrap();
         let activities: Vec<Value> = match flag {
-            "--jsonl" => written.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).filter(|l| l["kind"] == "activity").map(|l| l["data"].clone()).collect(),
+            "--jsonl" => written
+                .lines()
+                .map(|l| serde_json::from_str::<Value>(l).unwrap())
+                .filter(|l| l["kind"] == "activity")
+                .map(|l| l["data"].clone())
+                .collect(),
             _ => table(&written).into_iter().filter(|row| row[1] == "activity").map(|row| serde_json::from_str(&row[6]).unwrap()).collect(),
         };
         let exec = activities.iter().find(|data| data["activity"]["kind"] == "exec").unwrap_or_else(|| panic!("{flag}: {activities:?}"));

@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::bundle::export::{Export, PolicyText, RecordingPart, Release};
+use crate::bundle::manifest::recording_part;
 use crate::log::checkpoint::CheckpointKey;
 use crate::log::tiles::LogDirectory;
 use crate::log::writer::{Fsync, LogWriter};
-use crate::recording::{About, Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool};
+use crate::recording::{
+    Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool, RecordingReader,
+};
 use access::event::{Actor, EntryDraft, Progress};
 use access::ids::{GrantId, PrincipalId, RecordingId, UserId};
 use access::request::Door;

@@ -103,7 +103,8 @@ fn a_succession_that_was_altered_is_named() {
         fs::write(&path, &bad).unwrap();
         let report = log.verify(&key(1));
         let line = good[..byte].iter().filter(|b| **b == b'\n').count() as u64 + 1;
-        let named = |f: &Finding| matches!(f, Finding::SuccessionBroken { line: l, .. } if *l == line || (good[byte] == b'\n' && *l <= line + 1));
+        let named =
+            |f: &Finding| matches!(f, Finding::SuccessionBroken { line: l, .. } if *l == line || (good[byte] == b'\n' && *l <= line + 1));
         // A line that names another signer altogether is of somebody else's key; then nothing leads to the checkpoint.
         let unusable = matches!(report.findings[..], [Finding::CheckpointUnusable { .. }]);
         assert!(unusable || report.findings.iter().any(named), "byte {byte}: {:?}", said(&report));
@@ -129,7 +130,9 @@ fn a_key_counts_for_nothing_outside_its_span() {
     let root = [7; 32];
     let sign = |number: u8, size| key(number).sign(size, root, at(0)).unwrap();
     // Ben took the first key with him when it was replaced at 302 entries.
-    for (number, size, holds) in [(1, 302, true), (1, 303, false), (2, 301, false), (2, 302, true), (2, 304, true), (2, 305, false), (3, 304, true)] {
+    for (number, size, holds) in
+        [(1, 302, true), (1, 303, false), (2, 301, false), (2, 302, true), (2, 304, true), (2, 305, false), (3, 304, true)]
+    {
         let verified = keys.verify(sign(number, size).note());
         assert_eq!(verified.is_ok(), holds, "key {number} for {size} entries: {verified:?}");
     }
@@ -141,10 +144,12 @@ fn a_key_counts_for_nothing_outside_its_span() {
 #[test]
 fn a_hand_over_that_broke_off_is_brought_to_its_end_and_the_old_key_signs_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
-    let open = |with: &CheckpointKey, number: u8| LogWriter::open_since(dir.path(), key(1).verifier(), key(number), Fsync::Never).map(|w| {
-        assert_eq!(w.key().verifier(), with.verifier());
-        w
-    });
+    let open = |with: &CheckpointKey, number: u8| {
+        LogWriter::open_since(dir.path(), key(1).verifier(), key(number), Fsync::Never).map(|w| {
+            assert_eq!(w.key().verifier(), with.verifier());
+            w
+        })
+    };
     let mut writer = open(&key(1), 1).unwrap();
     writer.append(&[started(0), names(&key(2), 1)]).unwrap();
     assert!(matches!(writer.hand_over(key(3), 1, at(2)), Err(LogError::NotNamed(1))), "nobody could follow to it");
