@@ -335,8 +335,8 @@ fn a_policy_is_checked_tested_compared_and_put_in_force() {
         "tags = [\"shop\", \"database\"]\nowner = \"payments\"",
         "tags = [\"shop\", \"database\"]\nowner = \"platform\"",
     );
-    let since = Instant::now();
     let pushed = gate.cli("dan", &["policy", "push", new_dir]);
+    let since = Instant::now();
     cut(&mut talk, pid, since);
     assert_eq!(pushed["withdrawn"].as_array().map(Vec::len), Some(1), "{pushed}");
     assert!(lives(stays));

@@ -13,6 +13,7 @@ mod clients;
 mod clocks;
 mod crash;
 mod crashes;
+mod disks;
 mod doors;
 mod evidence;
 mod https;

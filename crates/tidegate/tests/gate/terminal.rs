@@ -202,8 +202,8 @@ fn locks_policies_and_keys_change_while_sessions_live() {
     // A right that policy takes away is taken from who uses it, and from nobody else.
     let (mut ana, pid) = runs(&gate, "ana", "db-1+shell");
     let (ben, stays) = runs(&gate, "ben", "build-1+shell");
-    let since = Instant::now();
     gate.change_policy("people.toml", |people| people.replace("members = [\"ana\", \"ben\"]", "members = [\"ben\"]"));
+    let since = Instant::now();
     cut(&mut ana, pid, since);
     outside(&gate, "ana", "db-1+shell", "TIDEGATE_REASON=x", 77, "");
     assert!(lives(stays));

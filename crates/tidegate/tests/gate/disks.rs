@@ -1,0 +1,140 @@
+//! Disks that are slow, full or not to be written: what is not recorded is not delivered, what is not entered does not open.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::preload::SlowDisk;
+
+use crate::demo::{Talk, eventually};
+use crate::served::{Plan, Served};
+
+/// Something mounted over a directory of the gate's; taken away when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: &Path, arguments: &[&str]) -> Self {
+        let mounted = Command::new("mount").args(arguments).arg(at).status().unwrap();
+        assert!(mounted.success(), "a file system is mounted for this test, which takes root");
+        Self(at.to_owned())
+    }
+
+    /// Nothing can be written here any more.
+    fn read_only(at: &Path) -> Self {
+        let bound = Self::new(at, &["--bind", at.to_str().unwrap()]);
+        assert!(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(at).status().unwrap().success());
+        bound
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+// covers: F1 (ssh), SES-3 (ssh), SSH-3 (ssh), E7 (ssh)
+#[test]
+fn a_slow_disk_slows_the_session_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::build(dir.path(), "/recordings/", 150).unwrap();
+    let gate = Served::with(Plan { environment: disk.environment(), ..Plan::default() });
+    gate.grant("ana", "db-1", "shell", "1h");
+    gate.grant("ben", "build-1", "shell", "1h");
+    let size = 1 << 20;
+    let random = format!("exec head -c {size} /dev/urandom | base64 -w 0");
+    let take = |what: &str| {
+        let started = Instant::now();
+        let out = gate.ssh("ana", "db-1+shell", &[], &[&random]).output().unwrap();
+        assert!(out.status.success(), "{what}: {}", String::from_utf8_lossy(&out.stderr));
+        (started.elapsed(), out.stdout)
+    };
+    let (fast, _) = take("fast");
+    disk.slow(true).unwrap();
+    let (slow, received) = take("slow");
+    assert!(slow > fast + Duration::from_millis(800), "the disk was slow: {fast:?}, {slow:?}");
+    disk.slow(false).unwrap();
+    // All that was received is recorded, though the disk could not keep up.
+    let session = eventually("the session's end", || {
+        let rows = gate.get("eve", "/api/v1/sessions?all=true&resource=db-1");
+        rows["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|s| s["bytes_down"].as_u64() >= Some(received.len() as u64) && s["state"] == "ended")
+            .cloned()
+    });
+    let (status, recording) =
+        gate.api("eve", "GET", &format!("/api/v1/sessions/{}/recording?format=asciicast", session["id"].as_str().unwrap()), None);
+    assert_eq!(status, 200);
+    let shown = recording.to_string();
+    let tail = String::from_utf8_lossy(&received[received.len() - 64..]).into_owned();
+    assert!(shown.contains(&tail) || shown.replace("\\\"]\\n", "").len() >= received.len(), "the end of what was received is not recorded");
+    gate.assert_provable();
+}
+
+// covers: F1 (ssh), F1 (api), F1 (cli), EV-1 (api), SES-3 (api)
+#[test]
+fn what_cannot_be_entered_does_not_happen_and_is_told() {
+    let mut gate = Served::start();
+    gate.grant("ana", "db-1", "shell", "1h");
+    let echo = |gate: &Served, text: &str| gate.ssh("ana", "db-1+shell", &[], &[&format!("echo {text}")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&echo(&gate, "first").stdout).trim(), "first");
+    let mut live = Talk::start(gate.ssh("ana", "db-1+shell", &[], &["i=0; while :; do i=$((i+1)); echo line-$i; sleep 0.1; done"]));
+    live.until("line-3");
+
+    // Recordings can't be written: what runs ends, nothing opens, and the sentence says what to check.
+    let recordings = gate.dir().join("data/recordings");
+    let filled = Mounted::read_only(&recordings);
+    let refused = echo(&gate, "must-not-open");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.stdout.is_empty() && refused.status.code() == Some(76) && said.contains("cannot be recorded"), "{said}");
+    drop(filled);
+    assert_eq!(String::from_utf8_lossy(&echo(&gate, "again").stdout).trim(), "again");
+    let _ = live.child.kill();
+
+    // The audit log's directory can't be written: that is an alarm, and everything stays in the store until it can.
+    let audit = gate.dir().join("data/audit");
+    let shut = Mounted::read_only(&audit);
+    let asked = json!({"resource": "web-1", "role": "debug", "reason": "looking", "duration": "1h"});
+    gate.post("ana", "/api/v1/requests", asked);
+    eventually("readiness says that the log is stuck", || {
+        let (status, ready) = gate.api("dan", "GET", "/readyz", None);
+        (status == 503 && ready["log"] == false).then_some(())
+    });
+    drop(shut);
+    eventually("and when it is not any more", || (gate.api("dan", "GET", "/readyz", None).0 == 200).then_some(()));
+    gate.assert_provable();
+
+    // A store that is full: nothing is granted, nothing opens, nothing is half done; and when there is room, all is as it was.
+    gate.stop();
+    let data = gate.dir().join("data");
+    let copy = gate.dir().join("data.kept");
+    std::fs::rename(&data, &copy).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    let small = Mounted::new(&data, &["-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs"]);
+    assert!(Command::new("cp").arg("-a").arg(format!("{}/.", copy.display())).arg(&data).status().unwrap().success());
+    gate.run_again();
+    let again = echo(&gate, "on-a-small-disk");
+    assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), "on-a-small-disk", "{}", String::from_utf8_lossy(&again.stderr));
+    let _ = Command::new("dd").args(["if=/dev/zero", "bs=512"]).arg(format!("of={}", data.join("fill").display())).output().unwrap();
+    let wish = json!({"resource": "build-1", "role": "shell", "reason": "x", "duration": "1h"});
+    let fate = eventually("the store has no room left", || {
+        let (status, answer) = gate.api("ben", "POST", "/api/v1/requests", Some(wish.clone()));
+        (status >= 500).then_some((status, answer))
+    });
+    assert_eq!((fate.0, &fate.1["code"]), (503, &json!("store_unavailable")), "{fate:?}");
+    let refused = gate.ssh("ben", "build-1+shell", &[], &["echo must-not-open"]).output().unwrap();
+    assert!(refused.stdout.is_empty() && !refused.status.success(), "{}", String::from_utf8_lossy(&refused.stderr));
+    let by_command = gate.tidegate("ben", &["request", "create", "build-1", "shell", "--reason", "x"]);
+    assert!(!by_command.status.success(), "{}", String::from_utf8_lossy(&by_command.stdout));
+    std::fs::remove_file(data.join("fill")).unwrap();
+    eventually("it grants again", || {
+        let (status, _) = gate.api("ben", "POST", "/api/v1/requests", Some(wish.clone()));
+        (status < 300).then_some(())
+    });
+    gate.assert_provable();
+    gate.stop();
+    drop(small);
+}
