@@ -39,12 +39,14 @@ struct Count {
     since: Instant,
     untold: u64,
     told_once: HashSet<&'static str>,
+    /// Between the first refusal that was not entered and the time when half of them are forgiven.
+    hushed: bool,
     over: bool,
 }
 
 impl Tolerance {
     pub(crate) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Count { marks: 0, since: now, untold: 0, told_once: HashSet::new(), over: false }))
+        Self(Mutex::new(Count { marks: 0, since: now, untold: 0, told_once: HashSet::new(), hushed: false, over: false }))
     }
 
     /// One more refusal. What comes in numbers by its nature is to be `once`: told the first time only.
@@ -55,8 +57,9 @@ impl Tolerance {
         count.marks = count.marks.saturating_sub(forgiven);
         count.since = if count.marks == 0 { now } else { count.since + FORGIVEN * forgiven };
         count.marks = count.marks.saturating_add(1);
+        count.hushed = count.marks > if count.hushed { TOLD / 2 } else { TOLD };
         let first = !once || count.told_once.insert(what);
-        if !count.over && count.marks <= TOLD && first {
+        if !count.over && !count.hushed && first {
             return Manner::Tell;
         }
         count.untold += 1;
@@ -91,6 +94,11 @@ mod tests {
         for n in 0..5000 {
             assert_eq!(tolerance.mark("x11", false, start + FORGIVEN * n), Manner::Tell);
         }
+        // A flood that takes its time, at twice the speed at which it is forgiven: no more is entered while it lasts.
+        let tolerance = Tolerance::new(start);
+        let manners: Vec<Manner> = (0..5000).map(|n| tolerance.mark("x11", false, start + FORGIVEN * n / 2)).collect();
+        let times = |manner| manners.iter().filter(|m| **m == manner).count();
+        assert!(times(Manner::Tell) <= 130 && times(Manner::Flood) == 1, "{}", times(Manner::Tell));
         let tolerance = Tolerance::new(start);
         assert_eq!(tolerance.mark("channels", true, start), Manner::Tell);
         assert_eq!(tolerance.mark("channels", true, start), Manner::Count);

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 
 use crate::gate::{Setup, Town, everything};
+use crate::hostile_clients::ana;
 
 /// Starts something at the target that tells its process id first.
 async fn start(town: &Town, options: &[&str], command: &str) -> (Child, u32, BufReader<tokio::process::ChildStdout>) {
@@ -89,7 +90,7 @@ async fn warnings_appear_in_the_terminal() {
     let ends_at = jiff::Timestamp::from_second(1_790_000_300).unwrap();
     town.gate.stand(&Standing::Warned { ends_at, left: Span::minutes(5) });
     let mut shown = String::new();
-    while !shown.contains("tidegate grant extend grt_") {
+    while !shown.contains("db-1+debug.tide extend 30m") {
         assert_ne!(output.read_line(&mut shown).await.unwrap(), 0);
     }
     assert!(shown.contains("This session ends in 5m"), "{shown}");
@@ -175,4 +176,36 @@ async fn a_client_that_never_asks_for_anything_is_cut_too() {
     dies(pid).await;
     assert_eq!(town.gate.ended().await.end, EndReason::Locked);
     drop(first);
+}
+
+// covers: GRANT-3 (ssh), D2 (ssh)
+#[tokio::test]
+async fn what_runs_on_behind_a_closed_channel_is_gone_too_and_if_nobody_can_tell_that_is_said() {
+    // A target that takes one session at a time has no place for the gate's own command.
+    for (options, confirmed) in [(vec![], true), (vec!["MaxSessions 1".to_owned()], false)] {
+        let town = Town::new(Setup { sshd: options, ..Setup::default() }).await;
+        let ana = ana(&town).await;
+        let mut channel = ana.channel_open_session().await.unwrap();
+        channel.exec(true, "echo $$; trap '' HUP TERM PIPE; while :; do sleep 0.1; done").await.unwrap();
+        let pid: u32 = loop {
+            if let Some(russh::ChannelMsg::Data { data }) = channel.wait().await {
+                break String::from_utf8_lossy(&data).trim().parse().unwrap();
+            }
+        };
+        channel.close().await.unwrap();
+        // The gate has closed it at the target as well by then.
+        while town.gate.activities("channel.closed").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(lives(pid));
+        town.gate.cut(EndReason::Revoked);
+        let closed = town.gate.ended().await;
+        assert_eq!((closed.end, closed.confirmed), (EndReason::Revoked, confirmed));
+        if confirmed {
+            dies(pid).await;
+        } else {
+            assert!(lives(pid), "it was not confirmed, and rightly so");
+            std::process::Command::new("kill").args(["-9", &format!("-{pid}")]).status().unwrap();
+        }
+    }
 }

@@ -157,3 +157,35 @@ async fn the_agent_is_reached_only_by_a_role_that_says_so() {
         let _ = (ssh.kill_on_drop(true), agent.start_kill());
     }
 }
+
+// covers: B6 (ssh)
+#[tokio::test]
+async fn a_wildcard_covers_no_name_that_leads_to_the_gate_or_the_target_itself() {
+    // A name of this machine that does not look like one: here it is the gate's, and the target's.
+    let out = tokio::process::Command::new("hostname").output().await.unwrap();
+    let name = String::from_utf8(out.stdout).unwrap().trim().to_lowercase();
+    assert!(!access::rights::is_guarded(&name), "the host name {name} says by itself where it leads");
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let reached = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = reached.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+            let _ = stream.write_all(b"here").await;
+        }
+    });
+    for (right, reaches) in [(format!("{name}:{port}"), true), (format!("*:{port}"), false)] {
+        let town = Town::open(SshRights { local_forward: vec![right.parse().unwrap()], ..everything() }).await;
+        let out = town.ssh_with(&["-W", &format!("{name}:{port}")], &[]).output().await.unwrap();
+        assert_eq!(out.stdout, if reaches { &b"here"[..] } else { b"" }, "{right}: {out:?}");
+        if reaches {
+            // What is named goes to the target as it is.
+            assert_eq!(town.gate.activities("forward.local")[0]["addresses"], serde_json::Value::Null);
+        } else {
+            let refused = town.gate.refused.borrow().clone();
+            assert!(refused[0].what == "local_forward" && refused[0].detail.contains(&format!("{name}:{port}, which leads to ")), "{refused:?}");
+        }
+    }
+    assert_eq!(reached.load(std::sync::atomic::Ordering::Acquire), 1);
+}

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use evidence::recording::{About, Direction, Frame, FrameKind, KeyIdentity, KeyRe
 use jiff::Timestamp;
 use russh::keys::{PrivateKey, PublicKey};
 use testkit::sshd::{self, Sshd, SshdOptions};
-use tidegate_proxy::gatekeeper::{Answer, Denied, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
+use tidegate_proxy::gatekeeper::{Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
 use tidegate_proxy::ssh::{DoorLimits, SshDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
 use tokio::net::TcpListener;
@@ -43,12 +43,28 @@ pub(crate) enum Policy {
     Closed,
 }
 
+/// Where a recorder panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TapeFault {
+    Nowhere,
+    /// When it is given a frame that holds the word `fault`.
+    Record,
+    /// When it is broken.
+    Failed,
+    /// When it is closed.
+    Close,
+}
+
 pub(crate) struct Setup {
     pub(crate) rights: SshRights,
     pub(crate) policy: Policy,
     pub(crate) level: RecordLevel,
     pub(crate) limits: Limits,
     pub(crate) idle: Option<Span>,
+    /// How long a connection waits at the door.
+    pub(crate) patience: Duration,
+    /// Whether she may come in without being asked.
+    pub(crate) emergency: bool,
     pub(crate) host_keys: Option<Vec<String>>,
     pub(crate) guarded_allowed: bool,
     pub(crate) certificate_only: bool,
@@ -57,6 +73,10 @@ pub(crate) struct Setup {
     pub(crate) real_recorder: bool,
     /// Panics where a refusal is reported.
     pub(crate) faulty: bool,
+    /// Where the recorder panics.
+    pub(crate) tape: TapeFault,
+    /// Another target than the real one: its port and host key.
+    pub(crate) instead: Option<(u16, String)>,
     pub(crate) door: DoorLimits,
     pub(crate) sshd: Vec<String>,
 }
@@ -69,12 +89,16 @@ impl Default for Setup {
             level: RecordLevel::Content,
             limits: Limits::default(),
             idle: None,
+            patience: Duration::from_secs(120),
+            emergency: false,
             host_keys: None,
             guarded_allowed: true,
             certificate_only: false,
             keep_frames: true,
             real_recorder: false,
             faulty: false,
+            tape: TapeFault::Nowhere,
+            instead: None,
             door: DoorLimits::default(),
             sshd: Vec::new(),
         }
@@ -89,6 +113,8 @@ pub(crate) fn everything() -> SshRights {
         sftp: SftpRights::Write,
         local_forward: vec!["127.0.0.1:*".parse().unwrap(), "localhost:*".parse().unwrap()],
         remote_forward: vec!["127.0.0.1:*".parse().unwrap(), "localhost:*".parse().unwrap()],
+        local_socket: Vec::new(),
+        remote_socket: Vec::new(),
         agent_forward: true,
         env: vec!["LANG".into(), "LC_*".into(), "GREETING".into()],
         subsystems: Vec::new(),
@@ -112,12 +138,18 @@ pub(crate) struct TestGate {
     known: PublicKey,
     pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
     pub(crate) recorder_broken: Arc<AtomicBool>,
-    recorder_failed: Arc<Notify>,
+    recorders_failed: Mutex<Vec<Arc<Notify>>>,
+    pub(crate) tapes_closed: Arc<AtomicUsize>,
     pub(crate) standings: Mutex<Vec<watch::Sender<Standing>>>,
     pub(crate) ended: watch::Sender<Vec<ClosedSession>>,
     pub(crate) refused: watch::Sender<Vec<Denied>>,
     pub(crate) asked: watch::Sender<Vec<Answer>>,
-    news: watch::Sender<News>,
+    /// What was renounced with each answer.
+    pub(crate) renounced: Mutex<Vec<Limits>>,
+    /// Who asked for how much more time, and why.
+    pub(crate) more: watch::Sender<Vec<(Option<Span>, Option<String>)>>,
+    told: watch::Sender<Option<Arc<str>>>,
+    pub(crate) news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
     pub(crate) auditor: KeyIdentity,
@@ -130,11 +162,15 @@ struct MemoryTape {
     keep: bool,
     broken: Arc<AtomicBool>,
     failed: Arc<Notify>,
+    fault: TapeFault,
+    closed: Arc<AtomicUsize>,
 }
 
 #[async_trait]
 impl Tape for MemoryTape {
     async fn record(&self, frame: Frame) -> Result<(), TapeFailed> {
+        let faulty = self.fault == TapeFault::Record && frame.bytes.windows(5).any(|word| word == b"fault");
+        assert!(!faulty, "a fault, put here by a test");
         if self.broken.load(Ordering::Acquire) {
             return Err(TapeFailed);
         }
@@ -145,8 +181,11 @@ impl Tape for MemoryTape {
     }
     async fn failed(&self) {
         self.failed.notified().await;
+        assert!(self.fault != TapeFault::Failed, "a fault, put here by a test");
     }
     async fn close(&self, _: EndReason, _: u64) -> Option<(u64, String)> {
+        assert!(self.fault != TapeFault::Close, "a fault, put here by a test");
+        self.closed.fetch_add(1, Ordering::AcqRel);
         Some((1, "digest".into()))
     }
 }
@@ -166,9 +205,21 @@ impl TestGate {
         self.news.send_modify(|n| n.state = RequestState::Denied);
     }
 
+    /// Tells the session that was opened last, and no other, that its recorder has failed.
+    pub(crate) fn break_recorder_of_the_last(&self) {
+        self.recorders_failed.lock().unwrap().last().unwrap().notify_waiters();
+    }
+
     pub(crate) fn break_recorder(&self) {
         self.recorder_broken.store(true, Ordering::Release);
-        self.recorder_failed.notify_waiters();
+        for recorder in self.recorders_failed.lock().unwrap().iter() {
+            recorder.notify_waiters();
+        }
+    }
+
+    /// Says something to the user of every live session.
+    pub(crate) fn tell(&self, text: &str) {
+        self.told.send_replace(Some(text.into()));
     }
 
     /// Says to every live session how it stands.
@@ -222,7 +273,7 @@ impl TestGate {
     fn open(&self) -> Knocked {
         let setup = self.setup.lock().unwrap();
         let standing = watch::Sender::new(Standing::Open { ends_at: None });
-        let watch = PermitWatch::new(standing.subscribe());
+        let watch = PermitWatch::new(standing.subscribe()).hearing(self.told.subscribe());
         self.standings.lock().unwrap().push(standing);
         let facts = SessionFacts {
             session: SessionId::generate(now()),
@@ -259,11 +310,15 @@ impl TestGate {
             let tape = self.recorders.start(&about, evidence::recording::Durability::Flush, &to, &to).unwrap();
             return Knocked::Open(Box::new(Opening { permit, watch, tape: Box::new(tape) }));
         }
+        let failed = Arc::new(Notify::new());
+        self.recorders_failed.lock().unwrap().push(failed.clone());
         let tape = MemoryTape {
             frames: self.frames.clone(),
             keep: setup.keep_frames,
             broken: self.recorder_broken.clone(),
-            failed: self.recorder_failed.clone(),
+            failed,
+            fault: setup.tape,
+            closed: self.tapes_closed.clone(),
         };
         Knocked::Open(Box::new(Opening { permit, watch, tape: Box::new(tape) }))
     }
@@ -309,15 +364,32 @@ impl Gatekeeper for TestGate {
             Policy::NeedsBen => Knocked::Ask(Question {
                 missing: "db-1 as debug needs the agreement of 1 of dba.".into(),
                 reason: true,
-                ticket: false,
-                times: String::new(),
+                emergency: self.setup.lock().unwrap().emergency.then(|| "In an emergency answer `break glass`.".into()),
+                ..Question::default()
             }),
         }
     }
 
-    async fn submit(&self, _: &Knock, answer: Answer) -> Knocked {
+    async fn how_to_sign_in(&self, _: SocketAddr) -> String {
+        "Nobody is known by a key here.\nJoin first: tidegate join".to_owned()
+    }
+
+    async fn submit(&self, knock: &Knock, answer: Answer) -> Knocked {
+        let emergency = answer.break_glass;
         self.asked.send_modify(|a| a.push(answer));
-        self.waiting()
+        self.renounced.lock().unwrap().push(knock.limits.clone());
+        if emergency { self.open() } else { self.waiting() }
+    }
+
+    async fn extend(&self, knock: &Knock, more: Option<Span>, reason: Option<String>) -> Extended {
+        assert_eq!(knock.to.resource.as_str(), "db-1");
+        let answered = match &reason {
+            None => return Extended::Refused(Refusal::of(Reason::ReasonRequired)),
+            Some(reason) if reason == "ask Ben" => Extended::Waiting(self.waits()),
+            Some(_) => Extended::Until(Span::minutes(30).after(now())),
+        };
+        self.more.send_modify(|all| all.push((more, reason)));
+        answered
     }
 
     async fn trust_first_host_key(&self, _: SessionId, _: &PublicKey) -> bool {
@@ -337,7 +409,12 @@ impl Gatekeeper for TestGate {
 
 impl TestGate {
     fn waiting(&self) -> Knocked {
-        Knocked::Waiting(Waiting { request: RequestId::generate(now()), news: self.news.subscribe() })
+        Knocked::Waiting(self.waits())
+    }
+
+    fn waits(&self) -> Waiting {
+        let patience = self.setup.lock().unwrap().patience;
+        Waiting { request: RequestId::generate(now()), news: self.news.subscribe(), limits: String::new(), patience }
     }
 }
 
@@ -369,9 +446,13 @@ impl Town {
         let private = std::fs::read_to_string(&gate_key).unwrap();
         let dial = move |setup: &Setup| SshDial {
             host: "127.0.0.1".into(),
-            port,
+            port: setup.instead.as_ref().map_or(port, |(port, _)| *port),
             login: login(),
-            host_keys: setup.host_keys.clone().unwrap_or_else(|| vec![host_key.clone()]),
+            host_keys: match (&setup.host_keys, &setup.instead) {
+                (Some(keys), _) => keys.clone(),
+                (None, Some((_, key))) => vec![key.clone()],
+                (None, None) => vec![host_key.clone()],
+            },
             host_key_rule: HostKeyRule::Pinned,
             credential: match &certificate {
                 Some(certificate) => SshCredential::Certificate { private_key: private.clone().into(), certificate: certificate.clone() },
@@ -386,11 +467,15 @@ impl Town {
             known: PublicKey::from_openssh(&sshd::public_half(&ana).unwrap()).unwrap(),
             frames: Arc::default(),
             recorder_broken: Arc::default(),
-            recorder_failed: Arc::default(),
+            recorders_failed: Mutex::default(),
+            tapes_closed: Arc::default(),
             standings: Mutex::default(),
             ended: watch::Sender::default(),
             refused: watch::Sender::default(),
             asked: watch::Sender::default(),
+            renounced: Mutex::default(),
+            more: watch::Sender::default(),
+            told: watch::Sender::default(),
             news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
             approved: AtomicBool::default(),
             proofs: Mutex::default(),

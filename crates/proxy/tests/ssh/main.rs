@@ -7,6 +7,8 @@ mod clients;
 mod cuts;
 mod forwards;
 mod gate;
+mod hostile_clients;
+mod hostile_targets;
 mod refusals;
 mod signing_in;
 mod strain;

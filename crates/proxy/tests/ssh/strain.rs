@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use access::rights::SshRights;
 use access::session::EndReason;
 
-use crate::gate::{Setup, Town, everything};
+use crate::gate::{Setup, TapeFault, Town, everything};
 
 /// Resident memory of this process, in KiB.
 fn memory() -> u64 {
@@ -68,4 +68,36 @@ async fn a_fault_in_one_session_ends_that_session_only() {
     assert_eq!(town.gate.ended().await.end, EndReason::Error);
     other.stdin.take().unwrap().write_all(b"still here\n").await.unwrap();
     assert_eq!(other.wait_with_output().await.unwrap().stdout, b"still here\n");
+}
+
+// covers: E8 (ssh)
+#[tokio::test]
+async fn a_recorder_that_panics_ends_its_session_and_the_end_is_entered() {
+    for (fault, closes, end) in [
+        (TapeFault::Nowhere, 1, EndReason::Client),
+        (TapeFault::Record, 1, EndReason::Error),
+        (TapeFault::Failed, 1, EndReason::Error),
+        (TapeFault::Close, 0, EndReason::Error),
+    ] {
+        let town = Town::open(everything()).await;
+        let mut other = town.ssh(&["read line; echo $line"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        while town.gate.activities("exec").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        town.gate.setup.lock().unwrap().tape = fault;
+        let mut faulty = town.ssh(&["cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        while town.gate.activities("exec").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        match fault {
+            TapeFault::Failed => town.gate.break_recorder_of_the_last(),
+            _ => faulty.stdin.take().unwrap().write_all(b"no fault here\n").await.unwrap(),
+        }
+        let closed = town.gate.ended().await;
+        assert_eq!((closed.end, town.gate.ended.borrow().len()), (end, 1), "{fault:?}");
+        assert_eq!(town.gate.tapes_closed.load(std::sync::atomic::Ordering::Acquire), closes, "{fault:?}");
+        assert_eq!(closed.recording.is_some(), closes == 1, "{fault:?}");
+        other.stdin.take().unwrap().write_all(b"still here\n").await.unwrap();
+        assert_eq!(other.wait_with_output().await.unwrap().stdout, b"still here\n", "{fault:?}");
+    }
 }

@@ -1,0 +1,141 @@
+//! Targets that mean harm: servers made for these tests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use access::session::EndReason;
+use russh::keys::PrivateKey;
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId};
+use tokio::net::TcpListener;
+
+use crate::gate::{Setup, Town};
+use crate::hostile_clients::{ana, run};
+
+/// What a target does when a command is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// Says `in` and ends it.
+    Serve,
+    /// Opens connections nobody asked for, without end.
+    Forwards,
+    /// Asks for the client's agent without end.
+    Agents,
+    /// Opens what no target may.
+    Oddities,
+}
+
+#[derive(Clone)]
+struct Target {
+    deed: Deed,
+    asked_to_listen: Arc<AtomicUsize>,
+    /// The recorder of the gate, as it was when the target was asked.
+    sessions: Arc<Mutex<Vec<ChannelId>>>,
+}
+
+impl server::Handler for Target {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, _: &str, _: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        self.sessions.lock().unwrap().push(channel.id());
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_success(channel)?;
+        let (handle, deed) = (session.handle(), self.deed);
+        let serves = command == b"echo in" || deed == Deed::Serve;
+        tokio::spawn(async move {
+            if serves {
+                let _ = handle.data(channel, bytes::Bytes::from_static(b"in\n")).await;
+                let _ = handle.exit_status_request(channel, 0).await;
+                let _ = handle.close(channel).await;
+                return;
+            }
+            for _ in 0..20_000 {
+                let opened = match deed {
+                    Deed::Forwards => handle.channel_open_forwarded_tcpip("127.0.0.1", 9, "\x1b[2J", 9).await,
+                    Deed::Agents => handle.channel_open_agent().await,
+                    Deed::Serve | Deed::Oddities => handle.channel_open_session().await,
+                };
+                if matches!(opened, Err(russh::Error::SendError)) {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
+        self.asked_to_listen.fetch_add(1, Ordering::AcqRel);
+        Ok(true)
+    }
+}
+
+/// A gate in front of such a target; the count of remote forwards it was asked for.
+async fn town(deed: Deed) -> (Town, Arc<AtomicUsize>) {
+    let town = Town::new(Setup::default()).await;
+    let host = testkit::sshd::keypair(town.dir.path(), "hostile").unwrap();
+    let key = testkit::sshd::public_half(&host).unwrap();
+    let config = Arc::new(server::Config {
+        keys: vec![PrivateKey::read_openssh_file(&host).unwrap()],
+        auth_rejection_time: Duration::ZERO,
+        ..server::Config::default()
+    });
+    let target = Target { deed, asked_to_listen: Arc::default(), sessions: Arc::default() };
+    let asked = target.asked_to_listen.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    town.gate.setup.lock().unwrap().instead = Some((listener.local_addr().unwrap().port(), key));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (config, target) = (config.clone(), target.clone());
+            tokio::spawn(async move {
+                if let Ok(session) = server::run_stream(config, stream, target).await {
+                    let _ = session.await;
+                }
+            });
+        }
+    });
+    (town, asked)
+}
+
+// covers: E6 (ssh), E7 (ssh), B1 (ssh)
+#[tokio::test]
+async fn a_target_that_floods_is_cut_off_with_one_entry() {
+    let (good, _) = town(Deed::Serve).await;
+    assert_eq!(run(&ana(&good).await, "anything").await, "in\n");
+    for (deed, what) in [(Deed::Forwards, "forwarded_tcpip"), (Deed::Agents, "agent_forward"), (Deed::Oddities, "target_channel")] {
+        let (town, _) = town(deed).await;
+        let mut ana = ana(&town).await;
+        let held = ana.channel_open_session().await.unwrap();
+        held.exec(true, "do harm").await.unwrap();
+        let mut ended = town.gate.ended.subscribe();
+        let closed = tokio::time::timeout(Duration::from_secs(30), ended.wait_for(|e| !e.is_empty())).await;
+        assert_eq!(closed.expect("the flood goes on").unwrap()[0].end, EndReason::Error, "{deed:?}");
+        let refused = town.gate.refused.borrow().clone();
+        let times = |what: &str| refused.iter().filter(|r| r.what == what).count();
+        assert!((1..=64).contains(&times(what)), "{deed:?}: {}", times(what));
+        assert_eq!((times("flood"), times("refusals")), (1, 1), "{deed:?}");
+        let _ = &mut ana;
+    }
+}
+
+// covers: SES-3 (ssh), F6 (ssh)
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_asked_of_the_target() {
+    let (good, asked) = town(Deed::Serve).await;
+    let ana_ = ana(&good).await;
+    assert!(ana_.tcpip_forward("127.0.0.1", 4000).await.is_ok());
+    assert_eq!(asked.load(Ordering::Acquire), 1);
+    // The recorder takes nothing more, and nobody has noticed yet.
+    good.gate.recorder_broken.store(true, Ordering::Release);
+    assert!(ana_.tcpip_forward("127.0.0.1", 4001).await.is_err());
+    assert_eq!(asked.load(Ordering::Acquire), 1, "the target was asked to listen, and nothing says so");
+    assert_eq!(good.gate.ended().await.end, EndReason::Recorder);
+}
