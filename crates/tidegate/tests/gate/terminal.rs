@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use testkit::postgres::Database;
 
 use crate::demo::{Talk, eventually, lives};
 use crate::served::{Plan, Served};
@@ -119,6 +120,17 @@ fn asking_in_the_terminal_has_the_same_bounds() {
 // covers: GRANT-1 (ssh), GRANT-4 (ssh), GRANT-5 (ssh), GRANT-6 (ssh), GRANT-8 (ssh), GRANT-9 (ssh), C8 (ssh), D3 (ssh), B4 (ssh), WHO-7 (ssh)
 #[test]
 fn a_session_lives_as_its_grants_do() {
+    lives_as_its_grants_do(None);
+}
+
+// covers: GRANT-1 (ssh), GRANT-4 (ssh), GRANT-5 (ssh), GRANT-6 (ssh), EV-1 (ssh), F7 (ssh)
+#[test]
+fn a_session_lives_as_its_grants_do_on_postgresql() {
+    let database = tokio::runtime::Runtime::new().unwrap().block_on(Database::fresh()).unwrap();
+    lives_as_its_grants_do(Some(database.url()));
+}
+
+fn lives_as_its_grants_do(store: Option<String>) {
     let quiet = "[[tier]]\nname = \"quiet\"\nmax = \"1h\"\ndefault = \"10m\"\napprovals = []\nreason = false\nidle = \"2s\"\n";
     let resource = "[[resource]]\nname = \"extra-1\"\nkind = \"ssh\"\naddress = \"127.0.0.1:{port}\"\nlogin = \"{login}\"\n\
                     tier = \"quiet\"\nowner = \"payments\"\nhost_keys = [\"{host_key}\"]\n";
@@ -126,6 +138,7 @@ fn a_session_lives_as_its_grants_do() {
                 Tide::Tier::\"quiet\");\n";
     let gate = Served::with(Plan {
         policy: vec![("tiers.toml", quiet.to_owned()), ("resources.toml", resource.to_owned()), ("access.cedar", path.to_owned())],
+        store,
         ..Plan::default()
     });
     // The clock starts at the first connection.
