@@ -106,6 +106,7 @@ impl Gate {
         let rights = bundle.rights(&situation, &row.role, &row.resource).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
         // INVARIANT: what the grant renounces stays renounced, whatever is asked for this session.
         let limits = row.limits.and(limits).ok_or_else(|| Refusal::because(Reason::OutsideLimits, format!("`{}`", row.limits)))?;
+        let whole = rights.clone();
         let may_last_longer = !row.break_glass && row.length.is_some();
         let facts = SessionFacts {
             session: SessionId::generate(now),
@@ -127,10 +128,11 @@ impl Gate {
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
         let Watched { standing, told } = self.live.register(&facts);
         let session = facts.session;
-        match self.admit_session(caller, row, activation, facts, resource).await {
+        match self.admit_session(caller, row, activation, facts, (resource, &whole)).await {
             Ok((permit, recording)) => Ok(Opened { permit, standing, told, may_last_longer, recording }),
             Err(attempt) => {
                 self.live.remove(session, true);
+                self.accounts.release(session);
                 Err(attempt)
             }
         }
@@ -142,7 +144,7 @@ impl Gate {
         row: GrantRow,
         activation: Option<access::event::EntryDraft>,
         facts: SessionFacts,
-        resource: &policy::Resource,
+        (resource, whole): (&policy::Resource, &access::rights::Rights),
     ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
         self.still_paid_for(&row).await?;
         self.may_be_used_from_here(caller, &row).await?;
@@ -150,7 +152,7 @@ impl Gate {
         if self.bundle.load().digest() != facts.bundle {
             return Err(Attempt::Raced);
         }
-        let dial = self.dial(resource, &facts).await?;
+        let dial = self.dial(resource, &facts, &row, whole).await?;
         let recording = self.start_recording(&facts).await?;
         let opening = self
             .draft(
@@ -170,7 +172,8 @@ impl Gate {
                     ends_at: facts.ends_at,
                 },
             )
-            .text("from", caller.from());
+            .text("from", caller.from())
+            .text("limits", (!facts.limits.is_empty()).then(|| facts.limits.to_string()));
         let change = match activation {
             Some(activation) => Change::new(activation).and(opening),
             None => Change::new(opening),

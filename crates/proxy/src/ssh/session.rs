@@ -540,9 +540,9 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
 fn warning(facts: &SessionFacts, ends_at: jiff::Timestamp, left: Span, may_last_longer: bool) -> String {
     let ends = format!("This session ends in {left}, at {}.", clock(ends_at));
     if may_last_longer {
-        format!("{ends} For more time type, in another window:\n  ssh -s {}+{}.tide extend 30m 'why'", facts.resource, facts.role)
+        format!("{ends}\nFor more time type in another window:\n  ssh -s {}+{}.tide extend 30m 'why'", facts.resource, facts.role)
     } else {
-        format!("{ends} It cannot be made longer; ask again before or after.")
+        format!("{ends}\nIt cannot be made longer; ask again if you need it.")
     }
 }
 
@@ -563,9 +563,8 @@ async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
     visit.tracker.close();
     let _ = timeout(FAREWELL, visit.tracker.wait()).await;
     // Also what runs on there although its channel is closed. A closed connection alone does not say that it is gone.
-    let stopped = !end.is_cut()
-        || timeout(KILLS, live.target.kill_processes()).await.unwrap_or(false)
-        || live.running.load(Ordering::Acquire) == 0;
+    let stopped =
+        !end.is_cut() || timeout(KILLS, live.target.kill_processes()).await.unwrap_or(false) || live.running.load(Ordering::Acquire) == 0;
     let confirmed = live.target.hang_up(end, TARGET_CLOSES).await && stopped;
     if !visit.gone.is_cancelled() {
         let bye = visit.client.disconnect(russh::Disconnect::ByApplication, live.farewell(end).to_owned(), "en".to_owned());

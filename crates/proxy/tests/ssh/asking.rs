@@ -13,7 +13,7 @@ async fn town() -> Town {
 }
 
 /// Reads what is shown until `text` appears in it.
-async fn until(output: &mut ChildStdout, shown: &mut String, text: &str) {
+pub(crate) async fn until(output: &mut ChildStdout, shown: &mut String, text: &str) {
     let reading = async {
         let mut block = [0; 1024];
         while !shown.contains(text) {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests that fails is a test that fails")]
 
 mod asking;
+mod asking_further;
 mod clients;
 mod cuts;
 mod forwards;

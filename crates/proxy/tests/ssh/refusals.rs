@@ -20,7 +20,7 @@ async fn reported(town: &Town) -> Vec<(&'static str, String)> {
     town.gate.refused.borrow().iter().map(|r| (r.what, r.detail.clone())).collect()
 }
 
-async fn sftp(town: &Town, batch: &str) -> Output {
+pub(crate) async fn sftp(town: &Town, batch: &str) -> Output {
     let port = town.port.to_string();
     let mut sftp = town
         .tool("sftp", &["-b", "-", "-P", &port, "db-1@127.0.0.1"])

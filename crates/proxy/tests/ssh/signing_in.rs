@@ -109,7 +109,7 @@ async fn there_are_no_passwords() {
         .await
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(said.contains("Authentications that can continue: publickey\r\n"), "{said}");
+    assert!(said.contains("Authentications that can continue: publickey,keyboard-interactive\r\n"), "{said}");
 }
 
 // covers: E7 (ssh), A9 (ssh)

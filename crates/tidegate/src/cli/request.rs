@@ -300,7 +300,7 @@ impl List {
                 vec![
                     request.id.into(),
                     Field::state(request.state),
-                    format!("{}+{}", request.resource, request.role).into(),
+                    place(request).into(),
                     request.person.to_string().into(),
                     length(request.duration, request.terms.default).into(),
                     output.at(request.submitted_at).into(),
@@ -357,6 +357,15 @@ impl Edit {
     }
 }
 
+/// What is asked for, and what is renounced of it: who decides must not overlook either.
+fn place(request: &Request) -> String {
+    let limits = access::limits::Limits::from(request.limits.clone());
+    let emergency = if request.break_glass { ", emergency" } else { "" };
+    let longer = if request.extends.is_some() { ", longer" } else { "" };
+    let limited = if limits.is_empty() { String::new() } else { format!(", {limits}") };
+    format!("{}+{}{longer}{emergency}{limited}", request.resource, request.role)
+}
+
 fn asked(length: Option<Span>, standing: bool) -> Option<Asked> {
     match (length, standing) {
         (Some(length), _) => Some(Asked::For(length)),
@@ -401,6 +410,8 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("only tables", listed(request.limits.tables.as_ref())),
         ("only statements", listed(request.limits.statements.as_ref())),
         ("emergency", if request.break_glass { "yes".to_owned() } else { String::new() }),
+        ("from", request.network.clone().unwrap_or_default()),
+        ("proved by", request.mfa.to_string()),
         ("extends", request.extends.map(|g| g.to_string()).unwrap_or_default()),
         ("tier", request.terms.tier.to_string()),
         ("policy", format!("{} (bundle {})", request.policy, request.bundle.get(..12).unwrap_or(&request.bundle))),

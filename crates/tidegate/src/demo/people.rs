@@ -105,7 +105,7 @@ fn ssh_config_of(node: &Node, dir: &Path, key: &Path) -> String {
     }
     text.push_str(&format!(
         "Host *.tide\n  HostName {}\n  Port {}\n  HostKeyAlias tidegate-demo\n  UserKnownHostsFile {}\n  StrictHostKeyChecking yes\n  \
-         IdentityFile {}\n  IdentitiesOnly yes\n  IdentityAgent none\n  SendEnv TIDEGATE_*\n",
+         IdentityFile {}\n  IdentitiesOnly yes\n  IdentityAgent none\n  SendEnv TIDEGATE_REASON TIDEGATE_TICKET TIDEGATE_FOR TIDEGATE_WAIT TIDEGATE_LIMIT TIDEGATE_BREAK_GLASS\n",
         node.ssh.ip(),
         node.ssh.port(),
         dir.join("known_hosts").display(),
