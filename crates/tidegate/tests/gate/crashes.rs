@@ -349,6 +349,7 @@ impl Sums {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a round that fails is drawn again by its number, and what the rounds saw is their result")]
 fn die_often(rounds: u64, report: &str, fresh: impl Fn() -> Served + Sync) {
     let seed = number("TIDEGATE_CRASH_SEED", 20_260_301);
     let begun = Instant::now();
