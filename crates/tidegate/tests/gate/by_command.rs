@@ -163,7 +163,7 @@ fn cut(talk: &mut Talk, pid: u32, since: Instant) {
     assert_eq!(talk.end(), 76, "{}", talk.heard());
 }
 
-// covers: GRANT-1 (cli), GRANT-2 (cli), GRANT-3 (cli), GRANT-4 (cli), GRANT-5 (cli), GRANT-6 (cli), D1 (cli), D2 (cli), D3 (cli), B4 (cli), B5 (cli), SES-1 (cli), F4 (cli)
+// covers: GRANT-1 (cli), GRANT-2 (cli), GRANT-3 (cli), GRANT-4 (cli), GRANT-5 (cli), GRANT-6 (cli), D1 (cli), D2 (cli), D3 (cli), B4 (cli), B5 (cli), SES-1 (cli)
 #[test]
 fn the_life_of_a_grant() {
     let gate = Served::start();

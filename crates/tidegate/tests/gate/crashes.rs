@@ -392,7 +392,7 @@ fn die_often(rounds: u64, report: &str, fresh: impl Fn() -> Served + Sync) {
     assert!(shown["lines that must be recorded"] != json!(0) && shown["shells"] != json!(0), "nothing was seen: {shown}");
 }
 
-// covers: GRANT-7 (ssh), GRANT-7 (api), D4 (ssh), D6 (ssh), OK-8 (api), C5 (api), EV-1 (ssh), EV-4 (ssh), SES-3 (ssh)
+// covers: GRANT-7 (ssh), GRANT-7 (api), D4 (ssh), D6 (ssh), OK-8 (api), C5 (api), EV-1 (ssh)
 #[test]
 fn killed_at_random_the_gate_lengthens_nothing_and_loses_nothing() {
     die_often(number("TIDEGATE_CRASHES", 6), "crashes.json", Served::start);

@@ -34,7 +34,7 @@ impl Drop for Mounted {
     }
 }
 
-// covers: F1 (ssh), SES-3 (ssh), SSH-3 (ssh), E7 (ssh)
+// covers: F1 (ssh), SES-3 (ssh), SSH-3 (ssh)
 #[test]
 fn a_slow_disk_slows_the_session_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -74,7 +74,7 @@ fn a_slow_disk_slows_the_session_and_loses_nothing() {
     gate.assert_provable();
 }
 
-// covers: F1 (ssh), F1 (api), F1 (cli), EV-1 (api), SES-3 (api)
+// covers: F1 (ssh), F1 (api), F1 (cli), EV-1 (api)
 #[test]
 fn what_cannot_be_entered_does_not_happen_and_is_told() {
     let mut gate = Served::start();

@@ -190,7 +190,7 @@ fn security_watches_live_and_others_cannot() {
     assert_eq!(ana.end(), 0);
 }
 
-// covers: WHO-5 (ssh), A1 (ssh)
+// covers: WHO-5 (ssh), A1 (ssh), D9 (ssh)
 #[test]
 fn a_key_nobody_registered_opens_nothing() {
     let demo = Demo::start();

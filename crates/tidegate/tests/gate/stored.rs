@@ -59,7 +59,7 @@ fn by_password(dir: &std::path::Path, password: &str) -> Sshd {
     Sshd::start(&SshdOptions { through, extra, ..SshdOptions::default() }).unwrap()
 }
 
-// covers: CRED-1 (ssh), CRED-1 (cli), G1 (cli), SSH-1 (ssh)
+// covers: CRED-1 (ssh), CRED-1 (cli), G1 (cli)
 #[test]
 fn what_opens_a_target_is_sealed_and_nobody_sees_it() {
     let dir = tempfile::tempdir().unwrap();

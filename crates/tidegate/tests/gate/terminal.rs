@@ -186,7 +186,7 @@ fn lives_as_its_grants_do(store: Option<String>) {
     gate.assert_provable();
 }
 
-// covers: WHO-8 (ssh), MAY-8 (ssh), MAY-3 (ssh), GRANT-3 (ssh), OK-4 (ssh), C2 (ssh), CRED-6 (ssh), CRED-6 (api), D9 (ssh)
+// covers: WHO-8 (ssh), MAY-8 (ssh), MAY-3 (ssh), GRANT-3 (ssh), OK-4 (ssh), C2 (ssh), CRED-6 (ssh), CRED-6 (api)
 #[test]
 fn locks_policies_and_keys_change_while_sessions_live() {
     let gate = Served::start();
