@@ -27,7 +27,10 @@ pub(crate) struct TooMuch;
 enum Kept {
     Message(ChannelMsg),
     /// Small pieces of the channel's own stream, or of standard error.
-    Pieces { error: bool, data: BytesMut },
+    Pieces {
+        error: bool,
+        data: BytesMut,
+    },
 }
 
 /// A queue of messages.
@@ -115,7 +118,7 @@ impl Backlog {
             }));
             return;
         }
-        let last = std::mem::replace(pieces, Some(position));
+        let last = pieces.replace(position);
         if let Some(last) = last
             && let Some(Kept::Pieces { data, .. }) = self.at(last)
             && data.len() + more.len() <= PACKET as usize
@@ -155,7 +158,9 @@ mod tests {
         for n in 0..total {
             let byte = Bytes::from(vec![n.to_le_bytes()[0]]);
             // Two streams in turn: the worst there is.
-            backlog.push(if n % 2 == 0 { ChannelMsg::Data { data: byte } } else { ChannelMsg::ExtendedData { data: byte, ext: 1 } }).unwrap();
+            backlog
+                .push(if n % 2 == 0 { ChannelMsg::Data { data: byte } } else { ChannelMsg::ExtendedData { data: byte, ext: 1 } })
+                .unwrap();
             backlog.push(ChannelMsg::WindowChange { col_width: n, row_height: 1, pix_width: 0, pix_height: 0 }).unwrap();
         }
         assert!(backlog.kept.len() < 400, "{} messages", backlog.kept.len());

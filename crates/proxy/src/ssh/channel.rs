@@ -147,10 +147,8 @@ async fn gather(client: &mut ClientSide, wishes: &mut Wishes) -> Option<Start> {
                     modes: terminal_modes,
                 });
             }
-            ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
-                if wishes.variables.take(&variable_name, &variable_value) {
-                    wishes.env.push((variable_name, variable_value));
-                }
+            ChannelMsg::SetEnv { variable_name, variable_value, .. } if wishes.variables.take(&variable_name, &variable_value) => {
+                wishes.env.push((variable_name, variable_value));
             }
             ChannelMsg::AgentForward { .. } => wishes.agent = true,
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {

@@ -171,7 +171,9 @@ impl Lane {
             }
             Err(nonsense) => {
                 live.note(self.number, json!({"kind": "sftp.unreadable", "why": nonsense.to_string()})).await?;
-                live.fail(format!("This session was closed, since what passed on a file transfer was not SFTP as it can be recorded: {nonsense}."));
+                live.fail(format!(
+                    "This session was closed, since what passed on a file transfer was not SFTP as it can be recorded: {nonsense}."
+                ));
                 Err(Stopped)
             }
         }

@@ -180,7 +180,8 @@ impl Up<'_> {
             }
             ChannelMsg::Eof => target.eof().await,
             ChannelMsg::Signal { signal } => {
-                let noted = live.note(lane.number, serde_json::json!({"kind": "signal", "signal": text::inert(&format!("{signal:?}"), 64)})).await;
+                let noted =
+                    live.note(lane.number, serde_json::json!({"kind": "signal", "signal": text::inert(&format!("{signal:?}"), 64)})).await;
                 if noted.is_err() {
                     return Then::Stop;
                 }

@@ -288,7 +288,9 @@ fn content_is_as_long_as_its_packet_says() {
 fn every_string_is_within_its_packet() {
     let beyond = [&5u32.to_be_bytes()[..], b"abcd"].concat();
     let zero = 0u32.to_be_bytes();
-    for kind in [OPEN, CLOSE, READ, LSTAT, FSTAT, SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, READLINK, EXTENDED] {
+    for kind in
+        [OPEN, CLOSE, READ, LSTAT, FSTAT, SETSTAT, FSETSTAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, READLINK, EXTENDED]
+    {
         assert_eq!(writing(b"f").up(packet(kind, &[&id(9), &beyond]).into()), Err(Nonsense::Short), "{kind}");
     }
     for kind in [RENAME, SYMLINK] {
@@ -363,7 +365,10 @@ fn a_digest_is_only_given_for_what_the_file_holds() {
     assert_eq!(written(0x1a, &[])["sha256"], digest(b"hello"));
     assert_eq!(written(0x2a, &[])["sha256"], digest(b"hello"));
     assert_eq!(written(0x0a, &[])["partial"], true, "what was there before may be there still");
-    assert_eq!(written(0x1a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &4u32.to_be_bytes(), &0o600u32.to_be_bytes()])])["sha256"], digest(b"hello"));
+    assert_eq!(
+        written(0x1a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &4u32.to_be_bytes(), &0o600u32.to_be_bytes()])])["sha256"],
+        digest(b"hello")
+    );
     assert_eq!(written(0x1a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &size(2)])])["partial"], true);
     // As `scp` does it: over what is there, and what is left of that is cut off.
     assert_eq!(written(0x0a, &[packet(FSETSTAT, &[&id(3), &string(b"h"), &size(5)])])["sha256"], digest(b"hello"));

@@ -25,6 +25,18 @@ use super::{algorithms, forward, sockets, text};
 /// How long reaching and convincing a target may take.
 const DIAL: Duration = Duration::from_secs(15);
 
+/// Kills what the server's process for this connection still runs, and says when nothing is left.
+///
+/// INVARIANT: it touches no other connection's processes. Its parent is the server's process for this one, unless that died just now: then
+/// the parent is some init, whose children are everything.
+const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 2; \
+                    case $(cat /proc/$s/comm || ps -o comm= -p $s) in sshd|sshd-session|dropbear) ;; *) exit 2;; esac; \
+                    n=0; while [ $n -lt 8 ]; do n=$((n+1)); \
+                    c=$(cat /proc/$s/task/$s/children || ps -o pid= --ppid $s); \
+                    case \" \"$(echo $c)\" \" in *\" $$ \"*) ;; *) exit 2;; esac; l=; \
+                    for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
+                    [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
+
 /// An open connection to a target.
 pub(crate) struct Target {
     handle: client::Handle<Guest>,
@@ -52,15 +64,6 @@ impl Target {
     /// What a server starts for a channel is a child of its process for the connection and leads a process group. The command finds itself
     /// among those children, or it could not see them and says nothing.
     pub(crate) async fn kill_processes(&self) -> bool {
-        // INVARIANT: it touches no other connection's processes. Its parent is the server's process for this one, unless that died just
-        // now: then it is some init, whose children are everything.
-        const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 2; \
-                            case $(cat /proc/$s/comm || ps -o comm= -p $s) in sshd|sshd-session|dropbear) ;; *) exit 2;; esac; \
-                            n=0; while [ $n -lt 8 ]; do n=$((n+1)); \
-                            c=$(cat /proc/$s/task/$s/children || ps -o pid= --ppid $s); \
-                            case \" \"$(echo $c)\" \" in *\" $$ \"*) ;; *) exit 2;; esac; l=; \
-                            for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
-                            [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
         let killing = self.killed.get_or_try_init(|| async {
             // A try that never got so far must not bar the next.
             let mut channel = self.handle.channel_open_session().await?;
@@ -438,5 +441,24 @@ async fn sign_in(handle: &mut client::Handle<Guest>, dial: &SshDial) -> Result<(
         Ok(answer) if answer.success() => Ok(()),
         Ok(_) => Err(Refusal::because(Reason::TargetRefused, format!("{}@{}", dial.login, dial.host))),
         Err(error) => Err(Refusal::because(Reason::TargetUnreachable, format!("{} hung up while signing in: {error}", dial.host))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    // covers: E8 (ssh)
+    #[test]
+    fn the_command_that_kills_touches_nothing_but_the_children_of_an_ssh_server() {
+        // Here its parent is this test: a stranger's process, as an init is when the server has died.
+        let mut bystander = Command::new("sleep").arg("100").spawn().unwrap();
+        let out = Command::new("sh").args(["-c", KILL]).output().unwrap();
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(2), &b""[..]));
+        assert!(bystander.try_wait().unwrap().is_none(), "it killed what is not its own");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 }

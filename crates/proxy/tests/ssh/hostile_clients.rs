@@ -187,7 +187,10 @@ t.close()
     assert_eq!(write(5).await, "written\n");
     assert_eq!(town.gate.ended().await.end, EndReason::Client);
     let told = write(3).await;
-    assert!(told.starts_with("closed: tidegate: This session was closed") && told.contains("says that 3 bytes of a file follow, and 5 do"), "{told}");
+    assert!(
+        told.starts_with("closed: tidegate: This session was closed") && told.contains("says that 3 bytes of a file follow, and 5 do"),
+        "{told}"
+    );
     let mut ended = town.gate.ended.subscribe();
     let ended = tokio::time::timeout(Duration::from_secs(5), ended.wait_for(|e| e.len() == 2)).await.unwrap().unwrap().clone();
     assert_eq!(ended[1].end, EndReason::Error);
@@ -329,7 +332,8 @@ async fn hundreds_of_half_open_connections_disturb_nobody() {
         open
     });
     for _ in 0..5 {
-        let out = tokio::time::timeout(Duration::from_secs(10), town.ssh(&["echo in"]).output()).await.expect("the door is blocked").unwrap();
+        let out =
+            tokio::time::timeout(Duration::from_secs(10), town.ssh(&["echo in"]).output()).await.expect("the door is blocked").unwrap();
         assert_eq!(out.stdout, b"in\n", "{out:?}");
     }
     input.write_all(b"after\n").await.unwrap();
