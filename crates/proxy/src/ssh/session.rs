@@ -250,6 +250,8 @@ pub(crate) enum Notice {
     Quiet,
     /// To be shown.
     Say(Arc<str>),
+    /// To be shown, also where a channel begins only now: the end is near.
+    Warn(Arc<str>),
     /// It is over.
     Cut(EndReason),
 }
@@ -511,7 +513,8 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
             Standing::Cut(end) => return end,
             Standing::Warned { ends_at, left } => {
                 end = Some(ends_at);
-                say(warning(&live.facts, ends_at, left, watch.may_last_longer()).into());
+                let text = warning(&live.facts, ends_at, left, watch.may_last_longer());
+                live.notices.send_replace(Notice::Warn(text.into()));
             }
             Standing::Open { ends_at } if ends_at != end => {
                 end = ends_at;
