@@ -101,6 +101,7 @@ export function startBrowser() {
 /** A browser of somebody's own, that keeps what went wrong in it. */
 export async function visitor(browser, gate, options = {}) {
   const context = await browser.newContext({ baseURL: gate.portal, viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(`fault: ${error.message}`));

@@ -29,7 +29,7 @@ test('Ana asks, Ben approves, she connects, Carla watches and ends it, and it ca
   await ana.page.getByText(/whoever is on call for payments/i).first().waitFor();
   assert.equal(await ana.page.getByRole('button', { name: 'Ask', exact: true }).isDisabled(), true, 'a reason is missing');
   await ana.page.getByLabel('Reason').fill(reason);
-  await ana.page.getByText('30m', { exact: true }).click();
+  await ana.page.getByRole('radio', { name: '30m' }).check();
   await ana.page.getByRole('button', { name: 'Ask', exact: true }).click();
   await ana.page.getByText('Who was asked').waitFor();
 

@@ -28,18 +28,12 @@ export async function prepare(gate) {
 const replay = async (page) => {
   await page.getByRole('button', { name: /^Replay/ }).click();
   const seek = page.getByLabel('Position');
-  await Promise.race([seek.waitFor(), page.getByText('What was done').waitFor()]);
+  await Promise.race([seek.waitFor(), page.getByRole('heading', { name: 'What was done' }).waitFor()]);
   if (await seek.count()) await seek.fill(await seek.getAttribute('max'));
 };
 const button = (name) => async (page) => {
   await page.getByRole('button', { name, exact: true }).first().click();
 };
-const answer = (name) => async (page) => {
-  await page.getByRole('button', { name, exact: true }).click();
-  await page.getByRole('status').first().waitFor();
-  await page.waitForLoadState('networkidle').catch(() => {});
-};
-
 /** The pages each person looks at; `show` does what has to be done to see all of it. */
 export function pagesOf(scene) {
   const { gate } = scene;
@@ -47,7 +41,7 @@ export function pagesOf(scene) {
   return {
     ana: [
       { name: 'home', path: '/' },
-      { name: 'ask', path: '/ask?resource=ledger-1&role=debug', show: (page) => page.getByText('Somebody has to agree').waitFor() },
+      { name: 'ask', path: '/ask?resource=ledger-1&role=debug', show: async (page) => (await page.getByLabel(/^Ticket/).fill('FIN-88'), await page.getByLabel(/^Reason/).fill('one booking is missing'), page.getByText('Somebody has to agree').waitFor()) },
       { name: 'requests', path: '/requests' },
       { name: 'request-pending', path: `/requests/${scene.pending}` },
       { name: 'request-denied', path: `/requests/${scene.denied}` },
@@ -78,7 +72,7 @@ export function pagesOf(scene) {
       { name: 'person', path: `/people/${id('ana')}` },
       { name: 'resources', path: '/resources' },
       { name: 'resource', path: '/resources/db-1' },
-      { name: 'policy', path: '/policy', show: async (page) => (await page.getByLabel('reach').fill('ledger-1'), await page.getByLabel('as').fill('debug'), await answer('Explain')(page), page.getByText('Step by step').waitFor()) },
+      { name: 'policy', path: '/policy', show: async (page) => (await page.getByLabel('reach').fill('ledger-1'), await page.getByLabel('as').fill('debug'), await button('Explain')(page), page.getByText('Step by step').waitFor()) },
       { name: 'change', path: `/policy/${scene.change}` },
       { name: 'home-admin', path: '/' },
     ],

@@ -38,6 +38,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/entries/{id}/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Erases one text of an entry for good. Its digest stays, and the log verifies. */
+        post: operations["audit_erase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Gives every entry, oldest first, as JSON lines or as a table: whole, however many there are. */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/replay": {
         parameters: {
             query?: never;
@@ -276,6 +310,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/keys/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Puts the announced target CA in use; targets go on trusting the old one for a while. */
+        post: operations["secrets_activate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys/rotate": {
         parameters: {
             query?: never;
@@ -285,7 +336,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Replaces one of the gate's own keys; the old one still verifies what it signed. */
+        /** Replaces one of the gate's own keys; the old one still verifies what it signed. A target CA is only announced by this. */
         post: operations["secrets_rotate"];
         delete?: never;
         options?: never;
@@ -383,6 +434,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Says how the gate is doing, in numbers.
+         * @description Counters begin at zero when the process does.
+         */
+        get: operations["gate_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/policy": {
         parameters: {
             query?: never;
@@ -443,6 +514,23 @@ export interface paths {
         };
         /** Lists activations, newest first. */
         get: operations["policy_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/history/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows an activation and what it changed: to who administers the policy or reads the audit log. */
+        get: operations["policy_activation"];
         put?: never;
         post?: never;
         delete?: never;
@@ -695,6 +783,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sessions/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Looks for sessions: among those that the caller may see, and by text only in recordings that they may read.
+         * @description A search by text leaves an entry in the audit log.
+         */
+        get: operations["sessions_search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions/{id}": {
         parameters: {
             query?: never;
@@ -740,6 +848,23 @@ export interface paths {
         get: operations["sessions_recording"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/recording/destroy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Destroys the keys of a session's recording: nobody reads it any more, and that it was still verifies. */
+        post: operations["evidence_destroy"];
         delete?: never;
         options?: never;
         head?: never;
@@ -795,6 +920,23 @@ export interface paths {
         put?: never;
         /** Gives a challenge for signing in with a registered SSH key. */
         post: operations["tokens_challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Signs this browser out: its session ends and its cookie is taken away. Without a session it is no error. */
+        post: operations["web-sessions_sign_out"];
         delete?: never;
         options?: never;
         head?: never;
@@ -943,6 +1085,61 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/ways-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Says where somebody gets in by asking, as what, and by which policies: about oneself, or to who sees them and administers the
+         *     policy or reads the audit log.
+         */
+        get: operations["users_ways_in"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/web-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the browsers the caller is signed in with, newest first. */
+        get: operations["web-sessions_list"];
+        put?: never;
+        /** Signs a browser in with an invitation or a token; the answer gives it its cookie. */
+        post: operations["web-sessions_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/web-sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Signs out another browser of the caller's, or this one. */
+        delete: operations["web-sessions_end"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workloads": {
         parameters: {
             query?: never;
@@ -1010,6 +1207,12 @@ export interface components {
             /** @description Who. */
             user: components["schemas"]["User"];
         };
+        /** @description Which announced key to put in use. */
+        ActivateKey: {
+            keep?: components["schemas"]["Span"] | null;
+            /** @description Which: `target_ca`. */
+            kind: string;
+        };
         /** @description What an activation did. */
         Activated: {
             /** @description Whether anything changed. */
@@ -1031,6 +1234,15 @@ export interface components {
             id: components["schemas"]["BundleId"];
             /** @description The one it replaced. */
             previous?: string | null;
+        };
+        /** @description One activation, and what it changed. */
+        ActivationDetail: components["schemas"]["Activation"] & {
+            /** @description Who did it. */
+            by: components["schemas"]["Actor"];
+            /** @description Who gained and who lost which access, in words; null if there was nothing before it. */
+            diff?: string | null;
+            /** @description The files that were added, changed or removed, by path. */
+            files: components["schemas"]["ChangedFile"][];
         };
         /** @description Who did it: the id of a person or machine, `gate`, or `unknown`. */
         Actor: string;
@@ -1115,6 +1327,15 @@ export interface components {
             /** @description What to sign: `ssh-keygen -Y sign -n NAMESPACE -f KEY`. */
             text: string;
         };
+        /** @description A file of the policy directory, before and after. */
+        ChangedFile: {
+            /** @description What stands in it; null: it was removed. */
+            after?: string | null;
+            /** @description What stood in it; null: it was not there. */
+            before?: string | null;
+            /** @description Its path inside the directory, with `/`. */
+            path: string;
+        };
         /** @description How long the log was and what its root was, signed. */
         Checkpoint: {
             /** @description The signed note (C2SP tlog-checkpoint). */
@@ -1154,6 +1375,11 @@ export interface components {
          * @enum {string}
          */
         Decision: "approve" | "deny";
+        /** @description A recording that nobody reads any more. */
+        DestroyedRecording: {
+            /** @description Which. */
+            recording: components["schemas"]["RecordingId"];
+        };
         /** @description Somebody who did reach a resource. */
         Did: {
             /** @description From when. */
@@ -1191,7 +1417,7 @@ export interface components {
          * @description Through which door somebody came.
          * @enum {string}
          */
-        Door: "ssh" | "api" | "socket" | "gate";
+        Door: "ssh" | "postgres" | "api" | "socket" | "gate";
         /**
          * @description When recorded bytes are safe before they are forwarded.
          * @enum {string}
@@ -1211,6 +1437,11 @@ export interface components {
         };
         /** @description The id of an audit entry. */
         EntryId: string;
+        /** @description Why something is erased for good. */
+        Erasure: {
+            /** @description Why; it stands in the log. */
+            reason: string;
+        };
         /** @description A question to policy. */
         Explain: {
             /** @description What they would ask. */
@@ -1224,8 +1455,15 @@ export interface components {
             /** @description What it says. */
             verdict: components["schemas"]["Verdict"];
         };
+        /**
+         * @description In which form evidence is taken away.
+         * @enum {string}
+         */
+        ExportFormat: "bundle" | "jsonl" | "csv";
         /** @description What to export: one session, everything of a person or at a resource, or everything from `since` to `until`; exactly one of these. */
         ExportQuery: {
+            /** @description In which form: a bundle that proves itself, or lines for a table or a log collector. */
+            format?: components["schemas"]["ExportFormat"];
             /** @description Whether what was typed goes with it; that takes a right of its own. */
             input?: boolean;
             person?: components["schemas"]["PrincipalId"] | null;
@@ -1242,6 +1480,15 @@ export interface components {
             duration: components["schemas"]["Span"];
             /** @description Why. */
             reason?: string | null;
+        };
+        /** @description A session that was found. */
+        FoundSession: {
+            /** @description What was done that names the text; the first twenty. */
+            passages: components["schemas"]["Passage"][];
+            /** @description Which. */
+            session: components["schemas"]["Session"];
+            /** @description Whether its recording could be looked through to its end. If not, what was looked for may stand further on. */
+            whole: boolean;
         };
         /** @description One thing that passed in a session. A recording is one of these per line. */
         Frame: {
@@ -1283,8 +1530,10 @@ export interface components {
             /** @description The public key of the login CA, OpenSSH's format. */
             login_ca?: string | null;
             ssh?: components["schemas"]["SshFacts"] | null;
-            /** @description The public key of the target CA, OpenSSH's format: for `TrustedUserCAKeys` on targets. */
+            /** @description The public key of the target CA in use, OpenSSH's format. */
             target_ca?: string | null;
+            /** @description Every target CA that targets have to trust now: all of them go into the file of `TrustedUserCAKeys`. */
+            target_cas?: components["schemas"]["TargetCaFacts"][];
             /** @description The release. */
             version: string;
         };
@@ -1391,6 +1640,11 @@ export interface components {
             public_key: string;
             /** @description Whether it still signs in. */
             state: components["schemas"]["KeyState"];
+            /**
+             * Format: int64
+             * @description Counts changes.
+             */
+            version: number;
         };
         /** @description The id of a key. */
         KeyId: string;
@@ -1418,12 +1672,22 @@ export interface components {
             command?: string | null;
             /** @description Nothing that writes. */
             read_only?: boolean;
+            /** @description Only these of the role's named statements. */
+            statements?: string[] | null;
+            /**
+             * @description Only these tables of a database, each with its schema.
+             * @example [
+             *       "public.orders"
+             *     ]
+             */
+            tables?: string[] | null;
         };
         /** @description A lock. */
         Lock: {
             /** @description Its id. */
             id: components["schemas"]["LockId"];
             lifted_at?: components["schemas"]["Time"] | null;
+            person?: components["schemas"]["Who"] | null;
             /** @description Why. */
             reason?: string | null;
             /** @description What it keeps shut. */
@@ -1531,6 +1795,13 @@ export interface components {
             /** @description Why. */
             note?: string | null;
         };
+        /** @description What signs a browser in; exactly one of these. */
+        NewWebSession: {
+            /** @description The single-use code of an invitation. */
+            code?: string | null;
+            /** @description A token of a person's own. The session may do what the token may, and ends with it. */
+            token?: string | null;
+        };
         /** @description A machine to make known. */
         NewWorkload: {
             /** @description How it is called. */
@@ -1574,6 +1845,20 @@ export interface components {
                 texts: {
                     [key: string]: string;
                 };
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_FoundSession: {
+            /** @description What is on it. */
+            items: {
+                /** @description What was done that names the text; the first twenty. */
+                passages: components["schemas"]["Passage"][];
+                /** @description Which. */
+                session: components["schemas"]["Session"];
+                /** @description Whether its recording could be looked through to its end. If not, what was looked for may stand further on. */
+                whole: boolean;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -1646,6 +1931,11 @@ export interface components {
                 public_key: string;
                 /** @description Whether it still signs in. */
                 state: components["schemas"]["KeyState"];
+                /**
+                 * Format: int64
+                 * @description Counts changes.
+                 */
+                version: number;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -1657,6 +1947,7 @@ export interface components {
                 /** @description Its id. */
                 id: components["schemas"]["LockId"];
                 lifted_at?: components["schemas"]["Time"] | null;
+                person?: components["schemas"]["Who"] | null;
                 /** @description Why. */
                 reason?: string | null;
                 /** @description What it keeps shut. */
@@ -1697,6 +1988,8 @@ export interface components {
                 limits: components["schemas"]["Limits"];
                 /** @description How strongly the asker had proved who they are. */
                 mfa: components["schemas"]["Mfa"];
+                /** @description From which network address; nothing once erased. */
+                network?: string | null;
                 /** @description Who asks. */
                 person: components["schemas"]["Who"];
                 /** @description The policy whose path was chosen. */
@@ -1867,6 +2160,8 @@ export interface components {
                 id: components["schemas"]["TokenId"];
                 /** @description What its owner calls it. */
                 label?: string | null;
+                /** @description How strongly whoever got it had proved who they are, at `created_at`. */
+                mfa: components["schemas"]["Mfa"];
                 /** @description Whose. */
                 person: components["schemas"]["PrincipalId"];
                 revoked_at?: components["schemas"]["Time"] | null;
@@ -1901,6 +2196,65 @@ export interface components {
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_WayIn: {
+            /** @description What is on it. */
+            items: {
+                /** @description The policies that open it. */
+                policies: string[];
+                /** @description Where to. */
+                resource: components["schemas"]["ResourceName"];
+                /** @description As what. */
+                role: components["schemas"]["RoleOffer"];
+                tier?: components["schemas"]["TierName"] | null;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_WebSession: {
+            /** @description What is on it. */
+            items: {
+                /** @description The address it was made from. */
+                address?: string | null;
+                /** @description What the browser calls itself. */
+                agent?: string | null;
+                /** @description Since when. */
+                created_at: components["schemas"]["Time"];
+                /** @description Whether it is the one that asks. */
+                current: boolean;
+                /** @description When it ends in any case. */
+                ends_at: components["schemas"]["Time"];
+                /** @description Its id. */
+                id: components["schemas"]["WebSessionId"];
+                /** @description When it ends if it is not used. */
+                idle_ends_at: components["schemas"]["Time"];
+                /** @description How strongly the sign-in proved who it was. */
+                mfa: components["schemas"]["Mfa"];
+                /** @description What it may be used for. */
+                scopes: components["schemas"]["Scope"][];
+                /** @description When it was last used, to the minute. */
+                seen_at: components["schemas"]["Time"];
+                token?: components["schemas"]["TokenId"] | null;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description One thing that was done in a session. */
+        Passage: {
+            /** @description What was done: a command, a file, a forward. */
+            activity: Record<string, never>;
+            /**
+             * Format: int64
+             * @description Microseconds since the session's recording began.
+             */
+            at_us: number;
+            /**
+             * Format: int32
+             * @description The channel within the session.
+             */
+            channel: number;
         };
         /** @description One path in, and what became of it. */
         PathReport: {
@@ -1975,7 +2329,7 @@ export interface components {
          * @description What a session speaks.
          * @enum {string}
          */
-        Protocol: "ssh";
+        Protocol: "ssh" | "postgres";
         /** @description How somebody could get in. */
         ReachBy: {
             /** @description Which. */
@@ -1998,6 +2352,8 @@ export interface components {
         Readiness: {
             /** @description Whether the wall clock is not behind the log. */
             clock: boolean;
+            /** @description Whether entries reach the signed log, and its checkpoints the place they are published at. */
+            log?: boolean;
             /** @description Whether everything below is well. */
             ready: boolean;
             /** @description Whether the store answers. */
@@ -2007,7 +2363,7 @@ export interface components {
          * @description Why something was refused, ended or held.
          * @enum {string}
          */
-        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
+        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
         /**
          * @description What of a session's content is kept.
          * @enum {string}
@@ -2050,6 +2406,8 @@ export interface components {
             limits: components["schemas"]["Limits"];
             /** @description How strongly the asker had proved who they are. */
             mfa: components["schemas"]["Mfa"];
+            /** @description From which network address; nothing once erased. */
+            network?: string | null;
             /** @description Who asks. */
             person: components["schemas"]["Who"];
             /** @description The policy whose path was chosen. */
@@ -2220,17 +2578,22 @@ export interface components {
         };
         /** @description Which of the gate's keys to replace. */
         RotateKey: {
-            /** @description Which: `login-ca`, `target-ca`, `sealing`, … */
+            /** @description Which: `login_ca`, `target_ca`, `audit`, `ssh_host`, `recording_output`, `recording_input`, `row_digest`, `secrets`, `sealing`. */
             kind: string;
         };
-        /** @description A key that was replaced; the old one still verifies what it signed. */
+        /** @description A key that was replaced, or is to be; the old one still verifies what it signed. */
         RotatedKey: {
+            /** @description Whether the new one is used from now on; else it is announced, and waits to be activated. */
+            in_use: boolean;
             /** @description Which. */
             kind: string;
             /** @description The new id. */
             new: string;
             /** @description The old id. */
             old: string;
+            /** @description The half of the new one that may be known. */
+            public_key?: string | null;
+            trusted_until?: components["schemas"]["Time"] | null;
         };
         /**
          * @description What a token may be used for.
@@ -2329,6 +2692,13 @@ export interface components {
             /** @description Where. */
             path: string;
         };
+        /** @description Who is signed in now, and by which web session. */
+        SignedInBrowser: {
+            /** @description The session; its cookie came with the answer. */
+            session: components["schemas"]["WebSession"];
+            /** @description Who. */
+            user: components["schemas"]["User"];
+        };
         /** @description A length of time: `90s`, `15m`, `8h`, `7d`, or several of these (`1h30m`). */
         Span: string;
         /** @description Where `ssh` connects to. */
@@ -2382,6 +2752,21 @@ export interface components {
             /** @description An open ticket. */
             ticket: boolean;
         };
+        /** @description A target CA. */
+        TargetCaFacts: {
+            /** @description Its id: `key_…`. */
+            id: string;
+            /** @description OpenSSH's format, without comment. */
+            public_key: string;
+            /** @description What it is now. */
+            state: components["schemas"]["TargetCaState"];
+            trusted_until?: components["schemas"]["Time"] | null;
+        };
+        /**
+         * @description What a target CA is now.
+         * @enum {string}
+         */
+        TargetCaState: "in_use" | "announced" | "replaced";
         /** @description What opens a target. */
         TargetCredential: {
             /** @enum {string} */
@@ -2429,6 +2814,13 @@ export interface components {
             /** @description How long a connection waits at the door for people. */
             wait_at_connect: components["schemas"]["Span"];
         };
+        /** @description A text that is to be erased. */
+        TextErasure: {
+            /** @description Why; it stands in the log. */
+            reason: string;
+            /** @description Which of the entry's texts: `reason`, `note`, `from`, … */
+            text: string;
+        };
         /**
          * @description What is asked of a ticket.
          * @enum {string}
@@ -2451,6 +2843,8 @@ export interface components {
             id: components["schemas"]["TokenId"];
             /** @description What its owner calls it. */
             label?: string | null;
+            /** @description How strongly whoever got it had proved who they are, at `created_at`. */
+            mfa: components["schemas"]["Mfa"];
             /** @description Whose. */
             person: components["schemas"]["PrincipalId"];
             revoked_at?: components["schemas"]["Time"] | null;
@@ -2532,6 +2926,42 @@ export interface components {
             /** @description The request as it stands now. */
             request: components["schemas"]["Request"];
         };
+        /** @description A way in that is open to somebody by asking. */
+        WayIn: {
+            /** @description The policies that open it. */
+            policies: string[];
+            /** @description Where to. */
+            resource: components["schemas"]["ResourceName"];
+            /** @description As what. */
+            role: components["schemas"]["RoleOffer"];
+            tier?: components["schemas"]["TierName"] | null;
+        };
+        /** @description A browser that is signed in. Its cookie, `__Host-tide`, is never shown. */
+        WebSession: {
+            /** @description The address it was made from. */
+            address?: string | null;
+            /** @description What the browser calls itself. */
+            agent?: string | null;
+            /** @description Since when. */
+            created_at: components["schemas"]["Time"];
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /** @description When it ends in any case. */
+            ends_at: components["schemas"]["Time"];
+            /** @description Its id. */
+            id: components["schemas"]["WebSessionId"];
+            /** @description When it ends if it is not used. */
+            idle_ends_at: components["schemas"]["Time"];
+            /** @description How strongly the sign-in proved who it was. */
+            mfa: components["schemas"]["Mfa"];
+            /** @description What it may be used for. */
+            scopes: components["schemas"]["Scope"][];
+            /** @description When it was last used, to the minute. */
+            seen_at: components["schemas"]["Time"];
+            token?: components["schemas"]["TokenId"] | null;
+        };
+        /** @description The id of a web session. */
+        WebSessionId: string;
         /** @description Somebody. */
         Who: {
             /** @description How they are called; null if they said nothing or it was erased. */
@@ -2607,6 +3037,83 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditEntry"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_erase: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["EntryId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TextErasure"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query: {
+                /** @description In which form. */
+                format: "jsonl" | "csv";
+                /** @description Only by this person or machine, or `gate`, or `unknown`. */
+                actor?: components["schemas"]["Actor"];
+                /** @description Only events whose name is this or begins with it: `session` or `session.opened`. */
+                event?: string;
+                /** @description Only entries that mention this id or name. */
+                about?: string;
+                /** @description Only from then on. */
+                since?: components["schemas"]["Time"];
+                /** @description Only before then. */
+                until?: components["schemas"]["Time"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             /** @description A refusal */
@@ -2853,6 +3360,8 @@ export interface operations {
             query?: {
                 /** @description Everybody's that the caller may see, and not just their own. */
                 all?: boolean;
+                /** @description With `all`: only this person's or machine's. */
+                person?: components["schemas"]["PrincipalId"];
                 /** @description Only in this state. */
                 state?: components["schemas"]["GrantState"];
                 /** @description Only on this resource. */
@@ -2921,6 +3430,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -2954,6 +3468,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3001,6 +3520,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3034,6 +3558,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3102,6 +3631,41 @@ export interface operations {
             };
         };
     };
+    secrets_activate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActivateKey"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedKey"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     secrets_rotate: {
         parameters: {
             query?: never;
@@ -3140,7 +3704,13 @@ export interface operations {
     keys_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+            };
             path: {
                 id: components["schemas"]["KeyId"];
             };
@@ -3241,6 +3811,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3348,6 +3923,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gate_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
             /** @description A refusal */
@@ -3492,10 +4095,45 @@ export interface operations {
             };
         };
     };
+    policy_activation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["BundleId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivationDetail"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     policy_push: {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3536,6 +4174,8 @@ export interface operations {
                 state?: components["schemas"]["RequestState"];
                 /** @description Only to this resource. */
                 resource?: components["schemas"]["ResourceName"];
+                /** @description With `of` other than `mine`: only this person's or machine's. */
+                person?: components["schemas"]["PrincipalId"];
                 /** @description How many at most: 1 to 500; 50 if nothing is said. */
                 limit?: number;
                 /** @description `next_cursor` of the part before. */
@@ -3680,7 +4320,10 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `ETag` that was seen */
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
                 "If-Match"?: string | null;
             };
             path: {
@@ -3717,6 +4360,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3754,7 +4402,10 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `ETag` that was seen */
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
                 "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
@@ -3789,6 +4440,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -3825,6 +4481,8 @@ export interface operations {
     resources_list: {
         parameters: {
             query?: {
+                /** @description All there are, to who administers the policy or reads the audit log; and not just those on which a role is open to the caller. */
+                all?: boolean;
                 /** @description How many at most: 1 to 500; 50 if nothing is said. */
                 limit?: number;
                 /** @description `next_cursor` of the part before. */
@@ -3924,6 +4582,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -4050,6 +4713,8 @@ export interface operations {
             query?: {
                 /** @description Everybody's that the caller may see, and not just their own. */
                 all?: boolean;
+                /** @description With `all`: only this person's or machine's. */
+                person?: components["schemas"]["PrincipalId"];
                 /** @description Only those that live, or only those that ended. */
                 state?: components["schemas"]["SessionState"];
                 /** @description Only to this resource. */
@@ -4071,6 +4736,60 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Session"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sessions_search: {
+        parameters: {
+            query?: {
+                /** @description Of this person or machine. */
+                person?: components["schemas"]["PrincipalId"];
+                /** @description To this resource. */
+                resource?: components["schemas"]["ResourceName"];
+                /** @description As this role. */
+                role?: components["schemas"]["RoleName"];
+                /** @description Through this door. */
+                protocol?: components["schemas"]["Protocol"];
+                /** @description That live, or that ended. */
+                state?: components["schemas"]["SessionState"];
+                /** @description That ended so. */
+                end?: components["schemas"]["EndReason"];
+                /** @description That began at this time or later. */
+                since?: components["schemas"]["Time"];
+                /** @description That began before this time. */
+                until?: components["schemas"]["Time"];
+                /**
+                 * @description In which something was done that names this: a command as the gate was given it, the path of a file, the place of a forward.
+                 *     What was typed into a shell, and what a terminal showed, is not searched.
+                 */
+                text?: string;
+                /** @description How many at most: 1 to 500; 50 if nothing is said. There may be fewer, and yet more behind them. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_FoundSession"];
                 };
             };
             /** @description A refusal */
@@ -4118,6 +4837,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -4176,6 +4900,43 @@ export interface operations {
                 content: {
                     "application/x-ndjson": components["schemas"]["RecordingLine"];
                     "application/x-asciicast": string;
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    evidence_destroy: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DestroyedRecording"];
                 };
             };
             /** @description A refusal */
@@ -4273,6 +5034,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Challenge"];
                 };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "web-sessions_sign_out": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A refusal */
             default: {
@@ -4482,6 +5272,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -4519,6 +5314,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
                 /** @description 1 to 200 printable characters; the same call under the same key is done once */
                 "Idempotency-Key"?: string;
             };
@@ -4635,6 +5435,129 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    users_ways_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "web-sessions_list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WebSession"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "web-sessions_create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebSession"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedInBrowser"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "web-sessions_end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["WebSessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebSession"];
                 };
             };
             /** @description A refusal */

@@ -37,18 +37,29 @@ export function decoded(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** An activity, in words: whatever it says of itself, its kind first. */
+const KINDS = ['kind', 'activity', 'type', 'what'];
+
+/** A value in words; nothing of what is empty. */
+function worded(value: unknown): string {
+  if (value === null || value === undefined || value === '' || value === false || value === 0) return '';
+  if (Array.isArray(value)) return value.map(worded).filter(Boolean).join(' ');
+  if (typeof value !== 'object') return String(value);
+  return Object.entries(value)
+    .map(([key, one]) => [key, worded(one)] as const)
+    .filter(([, one]) => one !== '')
+    .map(([key, one]) => `${key.replaceAll('_', ' ')} ${one}`)
+    .join(', ');
+}
+
+/** An activity, in words: its kind first, then whatever it says of itself. */
 export function told(activity: unknown): { what: string; detail: string } {
   if (typeof activity !== 'object' || activity === null) return { what: 'activity', detail: String(activity) };
   const fields = Object.entries(activity as Record<string, unknown>);
-  const kind = fields.find(([key]) => ['kind', 'activity', 'type', 'what'].includes(key));
-  const rest = fields.filter(([key, value]) => key !== kind?.[0] && value !== null && value !== undefined);
-  const show = (value: unknown): string => (typeof value === 'object' ? JSON.stringify(value) : String(value));
-  if (!kind && rest.length === 1 && rest[0] && typeof rest[0][1] === 'object' && rest[0][1] !== null) {
-    const inner = Object.entries(rest[0][1] as Record<string, unknown>);
-    return { what: rest[0][0], detail: inner.map(([key, value]) => `${key} ${show(value)}`).join(', ') };
-  }
-  return { what: kind ? String(kind[1]) : 'activity', detail: rest.map(([key, value]) => `${key} ${show(value)}`).join(', ') };
+  const kind = fields.find(([key]) => KINDS.includes(key));
+  if (kind) return { what: String(kind[1]).replaceAll('_', ' '), detail: worded(Object.fromEntries(fields.filter((field) => field !== kind))) };
+  const [only] = fields;
+  if (fields.length === 1 && only) return { what: only[0].replaceAll('_', ' '), detail: worded(only[1]) };
+  return { what: 'activity', detail: worded(activity) };
 }
 
 /** Reads a recording and lays it out for one channel. */

@@ -39,11 +39,19 @@ export function until(at: string | number, now: number): string {
   return span((new Date(at).getTime() - now) / 1000);
 }
 
-/** The day and time, where the reader is. */
+/** The time to the minute, and the day if it is not today, where the reader is. */
+export function about(at: string | number): string {
+  const date = new Date(at);
+  const time = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  if (new Date().toDateString() === date.toDateString()) return time;
+  return `${time} on ${date.toLocaleDateString(undefined, { day: 'numeric', month: 'short' })}`;
+}
+
+/** The day and time to the second, where the reader is. */
 export function when(at: string | number): string {
   const date = new Date(at);
   const today = new Date().toDateString() === date.toDateString();
-  const time = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const time = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   if (today) return time;
   return `${date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year: 'numeric' })}, ${time}`;
 }
@@ -108,4 +116,28 @@ export function tone(state: string): Tone {
     default:
       return '';
   }
+}
+
+/** What a browser calls itself, as people call it. */
+export function browser(agent: string | null | undefined): string {
+  if (!agent) return 'An unnamed browser';
+  const named = [
+    ['Edge', /Edg\/(\d+)/],
+    ['Opera', /OPR\/(\d+)/],
+    ['Firefox', /Firefox\/(\d+)/],
+    ['Chrome', /Chrome\/(\d+)/],
+    ['Safari', /Version\/(\d+).*Safari/],
+  ] as const;
+  const system = [
+    ['Android', /Android/],
+    ['iPhone', /iPhone/],
+    ['iPad', /iPad/],
+    ['Windows', /Windows/],
+    ['macOS', /Mac OS X/],
+    ['Linux', /Linux/],
+  ] as const;
+  const found = named.map(([label, look]) => [label, look.exec(agent)?.[1]] as const).find(([, version]) => version);
+  const on = system.find(([, look]) => look.test(agent))?.[0];
+  if (!found) return inert(agent);
+  return `${found[0]} ${found[1]}${on ? ` on ${on}` : ''}`;
 }
