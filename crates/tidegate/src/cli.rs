@@ -131,7 +131,7 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Check this machine and the configuration, and say what to do
     Doctor(config::ConfigFile),
-    /// Invite an administrator when none can sign in any more; works at the gate's own machine
+    /// Invite an administrator when none can sign in any more; at the gate's own machine
     Recover(recover::Recover),
     /// The configuration file
     #[command(subcommand)]
