@@ -9,6 +9,7 @@ mod emergencies;
 mod ending;
 mod erasing;
 mod keys;
+mod host_keys;
 mod policy_changes;
 mod promised;
 mod standing;
