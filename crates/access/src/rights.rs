@@ -41,7 +41,8 @@ pub struct SshRights {
     pub remote_socket: Vec<SocketPath>,
     /// Whether the client's key agent may be reached from the target.
     pub agent_forward: bool,
-    /// Environment variables that may be set; a trailing `*` stands for any ending. `LD_*` never passes.
+    /// Environment variables that may be set; a trailing `*` stands for any ending. What [`changes_loading`] never passes, what
+    /// [`changes_programs`] only if it is named whole.
     pub env: Vec<String>,
     /// Subsystems other than `sftp`.
     pub subsystems: Vec<String>,
@@ -72,12 +73,49 @@ impl SshRights {
     /// Whether this variable may reach the target.
     #[must_use]
     pub fn allows_env(&self, name: &str) -> bool {
-        !name.starts_with("LD_")
+        !changes_loading(name)
             && self.env.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(stem) => name.starts_with(stem),
+                Some(stem) => name.starts_with(stem) && !changes_programs(name),
                 None => name == pattern,
             })
     }
+}
+
+/// Variables that the loader and the C library of the target heed before any program does (ld.so(8)).
+#[must_use]
+pub fn changes_loading(name: &str) -> bool {
+    name.starts_with("LD_") || name.starts_with("GLIBC_") || name == "GCONV_PATH"
+}
+
+/// Variables by which shells, interpreters and tools are made to run something else than they were called for.
+#[must_use]
+pub fn changes_programs(name: &str) -> bool {
+    const FAMILIES: [&str; 7] = ["BASH_", "GIT_", "PERL", "PYTHON", "RUBY", "NODE_", "JAVA_"];
+    const SINGLE: [&str; 22] = [
+        "CDPATH",
+        "EDITOR",
+        "ENV",
+        "GLOBIGNORE",
+        "HOME",
+        "HOSTALIASES",
+        "IFS",
+        "JDK_JAVA_OPTIONS",
+        "LESSOPEN",
+        "LOCPATH",
+        "MANPAGER",
+        "NLSPATH",
+        "PAGER",
+        "PATH",
+        "PROMPT_COMMAND",
+        "PS4",
+        "SHELL",
+        "SHELLOPTS",
+        "TERMCAP",
+        "TERMINFO",
+        "VISUAL",
+        "_JAVA_OPTIONS",
+    ];
+    FAMILIES.iter().any(|family| name.starts_with(family)) || SINGLE.contains(&name)
 }
 
 /// Which commands may be run.
@@ -356,7 +394,9 @@ mod tests {
         for other in ["/run/app/", "/run/app/..", "/run/app/.", "/run/app/a/b", "/run/app", "/run/other/x.sock", "/run/app/a\0b"] {
             assert!(!any.covers(other), "{other}");
         }
-        for wrong in ["", "/", "/*", "*", "run/x", "/run/*/x", "/run/../x", "/run/./x", "/run//x", "/run/x*", &format!("/{}", "x".repeat(107))] {
+        for wrong in
+            ["", "/", "/*", "*", "run/x", "/run/*/x", "/run/../x", "/run/./x", "/run//x", "/run/x*", &format!("/{}", "x".repeat(107))]
+        {
             assert!(wrong.parse::<SocketPath>().is_err(), "{wrong}");
         }
     }
@@ -375,7 +415,12 @@ mod tests {
     fn loader_variables_never_pass() {
         let rights = SshRights { env: vec!["*".into()], ..SshRights::default() };
         assert!(rights.allows_env("LANG"));
-        assert!(!rights.allows_env("LD_PRELOAD"));
+        for loader in ["LD_PRELOAD", "GLIBC_TUNABLES", "BASH_ENV", "PATH", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "IFS"] {
+            assert!(!rights.allows_env(loader), "{loader}");
+        }
+        let named = ["GIT_PROTOCOL", "LD_PRELOAD", "GLIBC_TUNABLES"].map(str::to_owned).to_vec();
+        let rights = SshRights { env: named, ..SshRights::default() };
+        assert!(rights.allows_env("GIT_PROTOCOL") && !rights.allows_env("LD_PRELOAD") && !rights.allows_env("GLIBC_TUNABLES"));
         let rights = SshRights { env: vec!["LC_*".into()], ..SshRights::default() };
         assert!(rights.allows_env("LC_ALL") && !rights.allows_env("PATH"));
     }

@@ -57,7 +57,7 @@ impl std::str::FromStr for Variable {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let stem = text.strip_suffix('*').unwrap_or(text);
-        if text.starts_with("LD_") {
+        if access::rights::changes_loading(text) {
             return Err(format!("`{}` never passes: it changes how programs on the target are loaded", shown(text)));
         }
         if !text.is_empty() && stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
