@@ -245,7 +245,10 @@ pub(crate) async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: 
     }
     if first.state == RequestState::Pending {
         let limited = if limits.is_empty() { String::new() } else { format!(" Limited to {limits}.") };
-        show_to(client, has_terminal, &format!("Your request waits for approval.{}{limited}", asked(&first))).await;
+        show_to(client, has_terminal, &format!("Your request waits for approval.{limited}")).await;
+        if !first.asked.is_empty() {
+            show_to(client, has_terminal, asked(&first).trim_start()).await;
+        }
         if has_terminal {
             show(client, "Stay, and the door opens by itself. Ctrl-C leaves; your request stands.").await;
             show(client, &format!("How it stands: tidegate request show {request}")).await;

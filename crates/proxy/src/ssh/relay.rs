@@ -215,6 +215,10 @@ impl Down<'_> {
     /// Until the target closes.
     async fn run(mut self, rx: &mut ChannelReadHalf, mut injected: mpsc::Receiver<Bytes>) {
         let mut notices = self.live.notices();
+        // What begins when the end is near is told so as well.
+        if matches!(*notices.borrow(), Notice::Warn(_)) {
+            notices.mark_changed();
+        }
         let mut backlog = Backlog::default();
         loop {
             let done = tokio::select! {
@@ -249,7 +253,7 @@ impl Down<'_> {
 
     async fn notify(&mut self, notice: Notice) -> Then {
         match notice {
-            Notice::Say(text) => say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next),
+            Notice::Say(text) | Notice::Warn(text) => say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next),
             _ => Then::Next,
         }
     }

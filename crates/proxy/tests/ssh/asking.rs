@@ -36,7 +36,7 @@ async fn ana_asks_in_her_terminal_ben_approves_and_the_shell_opens() {
     until(&mut output, &mut shown, "needs the agreement of 1 of dba").await;
     until(&mut output, &mut shown, "Reason: ").await;
     input.write_all(b"disk fulk\x7fl\r").await.unwrap();
-    until(&mut output, &mut shown, "waits for approval. Asked: dba.").await;
+    until(&mut output, &mut shown, "waits for approval.\r\nAsked: dba.").await;
     assert_eq!(town.gate.asked.borrow()[0].reason.as_deref(), Some("disk full"));
     town.gate.ben_approves();
     until(&mut output, &mut shown, "Ben approved: go ahead").await;
