@@ -70,19 +70,55 @@ impl From<crate::tape::TapeFailed> for Stopped {
 pub(crate) struct Outgoing {
     pub(crate) writer: WriteHalf<Stream>,
     queue: VecDeque<Bytes>,
+    /// What may go once it is recorded.
+    staged: Vec<Bytes>,
+    /// Whether what was released ends in the middle of a message.
+    midway: bool,
     /// Bytes still to come of a message whose beginning is out already.
     pub(crate) left: usize,
 }
 
 impl Outgoing {
     pub(crate) fn new(writer: WriteHalf<Stream>) -> Self {
-        Self { writer, queue: VecDeque::new(), left: 0 }
+        Self { writer, queue: VecDeque::new(), staged: Vec::new(), midway: false, left: 0 }
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.queue.push_back(bytes);
         }
+    }
+
+    /// What goes only once it is recorded.
+    fn stage(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.staged.push(bytes);
+        }
+    }
+
+    /// It is recorded.
+    fn release(&mut self) {
+        self.queue.extend(self.staged.drain(..));
+        self.midway = self.left > 0;
+    }
+
+    /// Nothing more goes out of what waited; says whether what is out ends with a whole message.
+    pub(crate) fn abandon(&mut self) -> bool {
+        let nothing_waited = self.queue.is_empty() && self.staged.is_empty();
+        self.queue.clear();
+        self.staged.clear();
+        nothing_waited && self.left == 0
+    }
+
+    /// Drops what was not recorded; says whether that leaves a message without its end.
+    pub(crate) fn forget_unrecorded(&mut self) -> bool {
+        let forgotten = !self.staged.is_empty();
+        self.staged.clear();
+        let cut_off = forgotten && self.midway;
+        if forgotten && !cut_off {
+            self.left = 0;
+        }
+        cut_off
     }
 
     /// Writes everything and flushes once.
@@ -184,6 +220,7 @@ impl Up {
         for said in std::mem::take(&mut self.due) {
             live.note(said).await?;
         }
+        self.to.release();
         if leaves {
             let _ = self.to.flush().await;
             return Err(Stopped::by(EndReason::Client));
@@ -220,18 +257,18 @@ impl Up {
             match passed? {
                 Passing::On => pass += head.total,
                 Passing::Instead(bytes) => {
-                    self.to.push(self.from.unread.split_to(pass).freeze());
+                    self.to.stage(self.from.unread.split_to(pass).freeze());
                     self.from.unread.advance(head.total);
-                    self.to.push(bytes);
+                    self.to.stage(bytes);
                     pass = 0;
                 }
                 Passing::Leaves => {
-                    self.to.push(self.from.unread.split_to(pass).freeze());
+                    self.to.stage(self.from.unread.split_to(pass).freeze());
                     return Ok((true, true));
                 }
             }
         }
-        self.to.push(self.from.unread.split_to(pass).freeze());
+        self.to.stage(self.from.unread.split_to(pass).freeze());
         Ok((anything, false))
     }
 
@@ -392,15 +429,21 @@ impl Down {
 
     /// Records what arrived whole, and hands it on.
     async fn pass(&mut self, live: &Live) -> Result<(), Stopped> {
-        let (before, scanned) = (self.to.queue.len(), self.scan(live));
+        let left = self.to.left;
+        let scanned = self.scan(live);
+        if scanned.is_err() {
+            // What was scanned last goes nowhere.
+            self.to.left = left;
+        }
         for said in live.take_due() {
             live.note(said).await?;
         }
         if live.keeps_results() {
-            for bytes in self.to.queue.iter().skip(before) {
+            for bytes in &self.to.staged {
                 live.result(bytes.clone()).await?;
             }
         }
+        self.to.release();
         scanned
     }
 
@@ -445,9 +488,9 @@ impl Down {
                 b'E' => {
                     let sqlstate = back::error_field(body, b'C').map_err(|e| Stopped::liar(e.0))?;
                     if let Failing::Provoked(instead) = ledger.failed(sqlstate, Instant::now()) {
-                        self.to.push(self.from.unread.split_to(pass).freeze());
+                        self.to.stage(self.from.unread.split_to(pass).freeze());
                         self.from.unread.advance(head.total);
-                        self.to.push(instead.into());
+                        self.to.stage(instead.into());
                         pass = 0;
                         continue;
                     }
@@ -458,7 +501,7 @@ impl Down {
         }
         drop(ledger);
         live.has_room();
-        self.to.push(self.from.unread.split_to(pass).freeze());
+        self.to.stage(self.from.unread.split_to(pass).freeze());
         Ok(())
     }
 

@@ -306,12 +306,15 @@ fn clock(at: jiff::Timestamp) -> String {
 /// Closes both sides; says whether the server was seen to have ended the session. Never waits for a peer longer than a moment.
 async fn close(live: &Live, hold: &Arc<target::Hold>, mut up: Up, mut down: Down, stopped: Stopped) -> (EndReason, bool) {
     let Stopped { end, say } = stopped;
-    let busy = !live.ledger().is_quiet() || up.to.left > 0;
+    // Whatever has not gone to the server does not go any more; nor what was not recorded to the client.
+    let whole = up.to.abandon();
+    let unrecorded = down.to.forget_unrecorded();
+    let busy = !live.ledger().is_quiet() || !whole;
     let farewell = async {
         // What is out already is only added to between two messages.
         let told = async {
             down.to.flush().await?;
-            if down.to.left == 0 && (end.is_cut() || say.is_some()) {
+            if !unrecorded && down.to.left == 0 && (end.is_cut() || say.is_some()) {
                 let mut writer = Writer::default();
                 match &say {
                     Some(refusal) => {
@@ -331,7 +334,7 @@ async fn close(live: &Live, hold: &Arc<target::Hold>, mut up: Up, mut down: Down
     };
     let goodbye = async {
         let leave = async {
-            if up.to.left == 0 {
+            if whole {
                 up.to.push(front::message(b'X', &[]).into());
                 up.to.flush().await?;
             }

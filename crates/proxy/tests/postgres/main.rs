@@ -1,0 +1,11 @@
+//! Sessions through the PostgreSQL door with a real server behind it and stock clients in front. Only the gatekeeper is the tests' own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests that fails is a test that fails")]
+
+mod asking;
+mod clients;
+mod cuts;
+mod gate;
+mod judged;
+mod signing_in;
+mod target;
