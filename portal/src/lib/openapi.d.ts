@@ -1687,7 +1687,6 @@ export interface components {
             /** @description Its id. */
             id: components["schemas"]["LockId"];
             lifted_at?: components["schemas"]["Time"] | null;
-            person?: components["schemas"]["Who"] | null;
             /** @description Why. */
             reason?: string | null;
             /** @description What it keeps shut. */
@@ -1947,7 +1946,6 @@ export interface components {
                 /** @description Its id. */
                 id: components["schemas"]["LockId"];
                 lifted_at?: components["schemas"]["Time"] | null;
-                person?: components["schemas"]["Who"] | null;
                 /** @description Why. */
                 reason?: string | null;
                 /** @description What it keeps shut. */
