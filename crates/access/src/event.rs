@@ -10,7 +10,7 @@ use crate::approval::Decision;
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, Scope};
-use crate::ids::{BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId};
+use crate::ids::{AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId};
 use crate::limits::Limits;
 use crate::lock::LockScope;
 use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};
@@ -106,6 +106,34 @@ pub enum Event {
         person: PrincipalId,
         /// Keyed digest of the row as it stands now.
         row_digest: String,
+    },
+    /// Whoever is this at an identity provider is this person here from now on. Text: `subject`.
+    #[serde(rename = "identity.linked")]
+    IdentityLinked {
+        /// SHA-256 over issuer and subject, hex.
+        identity: String,
+        /// Who.
+        person: PrincipalId,
+        /// The provider's issuer.
+        issuer: String,
+    },
+    /// They signed in at the provider. Text: `from`.
+    #[serde(rename = "identity.proved")]
+    IdentityProved {
+        /// SHA-256 over issuer and subject, hex.
+        identity: String,
+        /// Who.
+        person: PrincipalId,
+        /// The local groups that what it said of them means.
+        groups: Vec<GroupName>,
+    },
+    /// An identity provider signed them out: what was opened by that sign-in is over.
+    #[serde(rename = "identity.signed_out")]
+    IdentitySignedOut {
+        /// SHA-256 over issuer and subject, hex.
+        identity: String,
+        /// Who.
+        person: PrincipalId,
     },
     /// Somebody at the machine itself invited an administrator, because none could sign in any more. Text: `by`.
     #[serde(rename = "administrator.recovered")]
@@ -551,6 +579,24 @@ pub enum Event {
         /// Which lock.
         lock: LockId,
     },
+    /// An account is about to be made in a database.
+    #[serde(rename = "account.created")]
+    AccountCreated {
+        /// Which account.
+        account: AccountId,
+        /// For which grant.
+        grant: GrantId,
+        /// Where.
+        resource: ResourceName,
+        /// By which node.
+        node: String,
+    },
+    /// It is gone from there.
+    #[serde(rename = "account.dropped")]
+    AccountDropped {
+        /// Which account.
+        account: AccountId,
+    },
     /// Somebody owes an answer.
     #[serde(rename = "review.opened")]
     ReviewOpened {
@@ -668,6 +714,9 @@ impl Event {
             Self::PersonEnabled { .. } => "person.enabled",
             Self::InvitationIssued { .. } => "invitation.issued",
             Self::InvitationUsed { .. } => "invitation.used",
+            Self::IdentityLinked { .. } => "identity.linked",
+            Self::IdentityProved { .. } => "identity.proved",
+            Self::IdentitySignedOut { .. } => "identity.signed_out",
             Self::AdministratorRecovered { .. } => "administrator.recovered",
             Self::KeyAdded { .. } => "key.added",
             Self::KeyRemoved { .. } => "key.removed",
@@ -707,6 +756,8 @@ impl Event {
             Self::BundleRejected { .. } => "bundle.rejected",
             Self::LockSet { .. } => "lock.set",
             Self::LockLifted { .. } => "lock.lifted",
+            Self::AccountCreated { .. } => "account.created",
+            Self::AccountDropped { .. } => "account.dropped",
             Self::ReviewOpened { .. } => "review.opened",
             Self::ReviewCompleted { .. } => "review.completed",
             Self::SecretSet { .. } => "secret.set",

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::account::{AccountRow, AccountState};
 use crate::approval::{StageIndexes, VoteRow};
 use crate::bundle::BundleRow;
 use crate::event::{Entry, Event};
 use crate::grant::{Approvers, GrantEnd, GrantRow, GrantState};
-use crate::identity::{Groups, KeyRow, KeyState, PersonRow, PersonState};
+use crate::identity::{Groups, IdentityRow, KeyRow, KeyState, PersonRow, PersonState};
 use crate::ids::GrantId;
 use crate::lock::{LockRow, LockState};
 use crate::request::{RequestRow, RequestState};
@@ -118,6 +119,7 @@ trait Slot: Row {
 tables! {
     people: PersonRow,
     keys: KeyRow,
+    identities: IdentityRow,
     requests: RequestRow,
     votes: VoteRow,
     grants: GrantRow,
@@ -125,6 +127,7 @@ tables! {
     locks: LockRow,
     reviews: ReviewRow,
     bundles: BundleRow,
+    accounts: AccountRow,
 }
 
 fn get<R: Slot>(tables: &mut Tables, key: impl ToString) -> Result<&mut R, FoldError> {
@@ -155,6 +158,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
     use Event as E;
     match event {
         E::PersonCreated { person, .. } | E::PersonDisabled { person } | E::PersonEnabled { person } => vec![key_of::<PersonRow>(person)],
+        E::IdentityLinked { identity, .. } | E::IdentityProved { identity, .. } => vec![key_of::<IdentityRow>(identity)],
         E::KeyAdded { key, .. } | E::KeyRemoved { key } => vec![key_of::<KeyRow>(key)],
         E::RequestSubmitted { request, .. }
         | E::RequestEdited { request, .. }
@@ -175,6 +179,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         E::SessionOpened { session, .. } | E::SessionEnded { session, .. } | E::SessionRehomed { session, .. } => {
             vec![key_of::<SessionRow>(session)]
         }
+        E::AccountCreated { account, .. } | E::AccountDropped { account } => vec![key_of::<AccountRow>(account)],
         E::LockSet { lock, .. } | E::LockLifted { lock } => vec![key_of::<LockRow>(lock)],
         E::ReviewOpened { review, .. } | E::ReviewCompleted { review, .. } => vec![key_of::<ReviewRow>(review)],
         E::BundleActivated { bundle, .. } => vec![key_of::<BundleRow>(bundle)],
@@ -185,6 +190,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::ClockBehind { .. }
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
+        | E::IdentitySignedOut { .. }
         | E::AdministratorRecovered { .. }
         | E::TokenIssued { .. }
         | E::TokenRevoked { .. }
@@ -237,6 +243,27 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
         ),
         E::PersonDisabled { person } => person_state(tables, person, PersonState::Disabled),
         E::PersonEnabled { person } => person_state(tables, person, PersonState::Active),
+        E::IdentityLinked { identity, person, issuer } => {
+            // Linked before to somebody else: whoever they are now, the provider has not said anything of them as that.
+            if let Ok(row) = get::<IdentityRow>(tables, &identity) {
+                row.person = person;
+                row.groups = Groups::default();
+                row.proved_at = None;
+                row.linked_at = at;
+                row.version += 1;
+                return Ok(());
+            }
+            let subject = text("subject");
+            let groups = Groups::default();
+            add(tables, IdentityRow { id: identity, person, issuer, subject, groups, proved_at: None, linked_at: at, version: 1 })
+        }
+        E::IdentityProved { identity, groups, .. } => {
+            let row: &mut IdentityRow = get(tables, identity)?;
+            row.groups = Groups(groups);
+            row.proved_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
         E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at } => add(
             tables,
             KeyRow {
@@ -449,6 +476,18 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 });
             }
             row.grant = to_grant;
+            row.version += 1;
+            Ok(())
+        }
+        E::AccountCreated { account, grant, resource, node } => add(
+            tables,
+            AccountRow { id: account, grant, resource, node, state: AccountState::Made, created_at: at, dropped_at: None, version: 1 },
+        ),
+        E::AccountDropped { account } => {
+            let row: &mut AccountRow = get(tables, account)?;
+            step(AccountRow::TABLE, &account, row.state.code(), AccountState::Dropped.code())?;
+            row.state = AccountState::Dropped;
+            row.dropped_at = Some(at);
             row.version += 1;
             Ok(())
         }

@@ -132,6 +132,8 @@ ids! {
     ReviewId = "rvw", "review";
     /// A message to the outside.
     DeliveryId = "dlv", "delivery";
+    /// An account made in a database.
+    AccountId = "acc", "account";
     /// A browser that is signed in.
     WebSessionId = "web", "web session";
 }

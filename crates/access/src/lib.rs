@@ -11,6 +11,7 @@ pub mod names;
 pub mod secret;
 pub mod time;
 
+pub mod account;
 pub mod approval;
 pub mod bundle;
 pub mod grant;

@@ -296,6 +296,7 @@ text_fields!(
     crate::ids::LockId,
     crate::ids::ReviewId,
     crate::ids::WebSessionId,
+    crate::ids::AccountId,
     crate::names::ResourceName,
     crate::names::RoleName,
     crate::names::Username,

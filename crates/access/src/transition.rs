@@ -1,5 +1,6 @@
 //! Which state may follow which: one table, held here by the fold and in the database by a trigger.
 
+use crate::account::AccountState;
 use crate::grant::GrantState;
 use crate::identity::{KeyState, PersonState};
 use crate::lock::LockState;
@@ -29,6 +30,8 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("locks", LockState::Set.code(), LockState::Lifted.code()),
     ("reviews", "", ReviewState::Open.code()),
     ("reviews", ReviewState::Open.code(), ReviewState::Done.code()),
+    ("accounts", "", AccountState::Made.code()),
+    ("accounts", AccountState::Made.code(), AccountState::Dropped.code()),
 ];
 
 /// Whether one state may follow another.

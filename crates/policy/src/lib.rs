@@ -24,7 +24,7 @@ pub mod matrix;
 
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Group, People, Schedule};
-pub use facts::resources::{Address, Credential, Kind, Resource};
+pub use facts::resources::{AccountMaker, Address, Credential, Kind, Resource};
 pub use facts::roles::Role;
 pub use facts::tiers::Tier;
 pub use facts::windows::Window;

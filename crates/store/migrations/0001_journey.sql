@@ -39,6 +39,18 @@ CREATE TABLE keys (
 CREATE UNIQUE INDEX keys_active_fingerprint ON keys (fingerprint) WHERE state = 'active';
 CREATE INDEX keys_of_person ON keys (person);
 
+CREATE TABLE identities (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    issuer TEXT NOT NULL,
+    subject TEXT,
+    groups TEXT NOT NULL,
+    proved_at BIGINT,
+    linked_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE INDEX identities_of_person ON identities (person);
+
 CREATE TABLE requests (
     id {key} PRIMARY KEY,
     person {key} NOT NULL,
@@ -161,6 +173,18 @@ CREATE TABLE reviews (
 );
 CREATE INDEX reviews_open ON reviews (person) WHERE state = 'open';
 
+CREATE TABLE accounts (
+    id {key} PRIMARY KEY,
+    "grant" {key} NOT NULL,
+    resource {key} NOT NULL,
+    node TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    dropped_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX accounts_made ON accounts (id) WHERE state = 'made';
+
 CREATE TABLE bundles (
     id {key} PRIMARY KEY,
     digest {key} NOT NULL,
@@ -232,6 +256,8 @@ CREATE TABLE web_sessions (
     person {key} NOT NULL,
     verifier {key} NOT NULL,
     token {key},
+    identity {key},
+    sid TEXT,
     scopes TEXT NOT NULL,
     mfa TEXT NOT NULL,
     proved_at BIGINT NOT NULL,

@@ -84,6 +84,18 @@ BEGIN
     SELECT RAISE(ABORT, 'tidegate: this step does not exist in reviews');
 END;
 
+CREATE TRIGGER accounts_first BEFORE INSERT ON accounts
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'accounts' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in accounts');
+END;
+CREATE TRIGGER accounts_step BEFORE UPDATE OF state ON accounts
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'accounts' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in accounts');
+END;
+
 CREATE TRIGGER entries_append_only BEFORE UPDATE ON entries
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.at <> OLD.at OR NEW.actor <> OLD.actor OR NEW.door <> OLD.door
     OR NEW.name <> OLD.name OR NEW.leaf <> OLD.leaf

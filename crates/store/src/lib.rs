@@ -21,10 +21,12 @@ mod table;
 mod url;
 mod writer;
 
+mod accounts;
 mod bundles;
 mod entries;
 mod grants;
 mod idempotency;
+mod identities;
 mod invitations;
 mod keys;
 mod locks;

@@ -1,6 +1,7 @@
 //! What tests stand on: a gate in this process, real servers from Debian, named people, and a clock that moves by hand. For tests alone.
 
 pub mod gate;
+pub mod mariadb;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;

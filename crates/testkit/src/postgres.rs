@@ -233,7 +233,7 @@ fn certify(home: &Path, data: &Path, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
-fn lock_file(path: &Path) -> Result<File> {
+pub(crate) fn lock_file(path: &Path) -> Result<File> {
     File::options().create(true).truncate(false).write(true).open(path).with_context(|| format!("cannot open {}", path.display()))
 }
 
@@ -292,7 +292,7 @@ fn start(home: &Path, owner: &Owner) -> Result<u16> {
 }
 
 /// Ends the server when nobody holds the lock any more, and holds the lock alone until it is gone.
-fn supervise(home: &Path, server: u32) -> Result<()> {
+pub(crate) fn supervise(home: &Path, server: u32) -> Result<()> {
     let status = Command::new("setsid")
         .args(["--fork", "flock", "-x"])
         .arg(home.join("users"))

@@ -71,6 +71,7 @@ impl Gate {
     pub async fn close(&self, closed: ClosedSession) {
         let event = ended(&closed);
         self.live.remove(closed.session, closed.confirmed);
+        self.accounts.release(closed.session);
         let at = self.now();
         let draft = EntryDraft::new(at, Actor::Gate, Door::Gate, event.clone());
         match self.commit(Change::new(draft)).await {

@@ -20,6 +20,7 @@ use policy::{Bundle, Situation};
 use store::{Change, CommitError, Committed, Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
+use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
@@ -78,6 +79,7 @@ pub struct Gate {
     pub(crate) bundle: ArcSwap<Bundle>,
     pub(crate) clock: Clock,
     pub(crate) live: LiveSessions,
+    pub(crate) accounts: Accounts,
     pub(crate) keyring: RwLock<Keyring>,
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
@@ -137,6 +139,7 @@ impl Gate {
             bundle: ArcSwap::from_pointee(parts.bundle),
             clock: parts.clock,
             live: LiveSessions::default(),
+            accounts: Accounts::default(),
             keyring: RwLock::new(parts.keyring),
             recorder: parts.recorder,
             journal,

@@ -3,6 +3,7 @@
 //! Every door (ssh, HTTP, the local socket) calls these same verbs, so a rule holds on all of them or on none.
 //! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
 
+mod accounts;
 pub mod clock;
 pub mod counts;
 pub mod gate;

@@ -1,6 +1,7 @@
 //! What opens targets: sealed secrets and the credentials of a session.
 
 use access::event::Event;
+use access::grant::GrantRow;
 use access::names::{ResourceName, SecretName};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
@@ -42,12 +43,16 @@ impl Gate {
     }
 
     /// How to reach a resource for one session, with the credential that opens it.
-    pub(crate) async fn dial(&self, resource: &Resource, facts: &SessionFacts) -> Result<Dial, Refusal> {
+    pub(crate) async fn dial(&self, resource: &Resource, facts: &SessionFacts, row: &GrantRow, whole: &Rights) -> Result<Dial, Refusal> {
         let login =
             self.bundle.load().login(&facts.role, &resource.name).map(str::to_owned).ok_or_else(|| Refusal::of(Reason::UnknownRole))?;
         let rights = match &facts.rights {
             Rights::Ssh(rights) => rights,
-            Rights::Database(_) => return self.database_dial(resource, login).await.map(Dial::Postgres),
+            Rights::Database(_) => {
+                let stored = self.stored_account(resource, login);
+                let credential = self.database_credential(resource, facts, row, whole, stored).await?;
+                return Ok(Dial::Postgres(database_dial(resource, credential)));
+            }
         };
         let credential = match &resource.credential {
             Credential::TargetCa => {
@@ -79,23 +84,16 @@ impl Gate {
         }))
     }
 
-    /// How to reach a database with the account that is there already.
-    async fn database_dial(&self, resource: &Resource, user: String) -> Result<PostgresDial, Refusal> {
+    /// The account of a database that is there already.
+    async fn stored_account(&self, resource: &Resource, user: String) -> Result<DatabaseCredential, Refusal> {
         let Credential::Secret(name) = &resource.credential else {
             return Err(Refusal::because(Reason::TargetRefused, "a database is opened by a sealed password, and its resource names none"));
         };
-        Ok(PostgresDial {
-            host: resource.address.host.clone(),
-            port: resource.address.port,
-            database: resource.database.clone(),
-            tls: resource.tls.clone(),
-            credential: DatabaseCredential::Account { user, password: self.unsealed(name).await? },
-            guarded_allowed: access::rights::is_guarded(&resource.address.host),
-        })
+        Ok(DatabaseCredential::Account { user, password: self.unsealed(name).await? })
     }
 
     /// A sealed secret, for a target.
-    async fn unsealed(&self, name: &SecretName) -> Result<Secret<String>, Refusal> {
+    pub(crate) async fn unsealed(&self, name: &SecretName) -> Result<Secret<String>, Refusal> {
         let row = self.store.secret(name).await.map_err(unavailable)?;
         let row = row.ok_or_else(|| Refusal::because(Reason::TargetRefused, format!("the secret `{name}` is not set")))?;
         let sealed = row.sealed.parse().map_err(key_trouble)?;
@@ -125,7 +123,23 @@ impl Gate {
         }
         let row = store::HostKeyRow { resource: resource.clone(), public_key, fingerprint: fingerprint.clone(), learned_at: self.now() };
         let event = Event::HostKeyLearned { resource: resource.clone(), fingerprint };
-        self.commit(Change::new(self.own_draft(event)).learn_host_key(&row)).await.is_ok()
+        if self.commit(Change::new(self.own_draft(event)).learn_host_key(&row)).await.is_ok() {
+            return true;
+        }
+        // Two first connections at the same moment: one of them learned it, and the other compares.
+        matches!(self.store.host_key(resource).await, Ok(Some(learned)) if learned.public_key == row.public_key)
+    }
+}
+
+/// How to reach a database.
+fn database_dial(resource: &Resource, credential: DatabaseCredential) -> PostgresDial {
+    PostgresDial {
+        host: resource.address.host.clone(),
+        port: resource.address.port,
+        database: resource.database.clone(),
+        tls: resource.tls.clone(),
+        credential,
+        guarded_allowed: access::rights::is_guarded(&resource.address.host),
     }
 }
 

@@ -51,10 +51,18 @@ impl Gate {
                 }
             }
         };
+        // Apart from both, so that a target that doesn't answer delays nothing else.
+        let accounts = async {
+            loop {
+                tokio::time::sleep(STORE_EVERY).await;
+                self.drop_unused_accounts().await;
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = sessions => {}
             () = store => {}
+            () = accounts => {}
         }
     }
 

@@ -9,12 +9,15 @@
 
 mod mariadb;
 mod postgres;
+#[cfg(test)]
+mod server_tests;
 mod verifier;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use access::account::PREFIX;
 use access::rights::DatabaseRights;
 use access::secret::Secret;
 use access::session::TargetTls;
@@ -59,7 +62,7 @@ pub struct Server {
 /// An account that is to be made.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
-    /// Its name, see [`random_name`].
+    /// Its name, see [`access::account::login_of`].
     pub name: String,
     /// Its password, see [`random_password`].
     pub password: Secret<String>,
@@ -131,18 +134,8 @@ impl fmt::Display for Act {
     }
 }
 
-/// What names of accounts start with.
-pub const PREFIX: &str = "tg_";
-/// How long they are: MySQL takes at most 32.
-const NAME: usize = 29;
-
-/// A fresh name: `tg_` and 26 random letters and digits.
-///
-/// # Errors
-/// If the system gives no random bytes.
-pub fn random_name() -> Result<String, AccountError> {
-    Ok(format!("{PREFIX}{}", random_letters(NAME - PREFIX.len())?))
-}
+/// How long names are.
+const NAME: usize = PREFIX.len() + 26;
 
 /// A fresh password of over 200 bits.
 ///
@@ -236,11 +229,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_random_and_known_again() {
-        let (one, other) = (random_name().unwrap(), random_name().unwrap());
-        assert!(is_ours(&one) && is_ours(&other) && one != other && one.len() == NAME);
-        for foreign in ["postgres", "tg_admin", "tg_", "root", "tg_ABCDEFGHIJKLMNOPQRSTUVWXYZ", &one[1..]] {
+    fn only_names_of_accounts_are_ours() {
+        let id = access::ids::AccountId::generate(jiff::Timestamp::UNIX_EPOCH);
+        let name = access::account::login_of(id);
+        assert!(is_ours(&name) && name.len() <= 32, "{name}");
+        for foreign in ["postgres", "tg_admin", "tg_", "root", "tg_ABCDEFGHIJKLMNOPQRSTUVWXYZ", &name[1..]] {
             assert!(!is_ours(foreign), "{foreign}");
         }
+        assert_ne!(random_password().unwrap(), random_password().unwrap());
     }
 }

@@ -143,10 +143,21 @@ pub struct Resource {
     pub default_role: Option<RoleName>,
     /// The account to use here instead of the role's.
     pub login: Option<String>,
+    /// Who makes the accounts that restricted roles have for each grant, if it is a database.
+    pub accounts: Option<AccountMaker>,
     /// The database, if it is one of them; else the client names it.
     pub database: Option<String>,
     /// How a database server proves to be the right one.
     pub tls: TargetTls,
+}
+
+/// The administrative account of a database, that makes and drops others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountMaker {
+    /// Its name.
+    pub login: String,
+    /// The sealed secret that holds its password.
+    pub secret: SecretName,
 }
 
 /// A resource and the places of the names it uses.
@@ -296,6 +307,22 @@ fn read_tls(table: &Table<'_>) -> TargetTls {
     }
 }
 
+/// `accounts = { login = "…", credential = "secret:NAME" }`
+fn read_accounts(table: Table<'_>) -> Option<AccountMaker> {
+    let login: Option<At<Login>> = table.required("login");
+    let credential: Option<At<Credential>> = table.required("credential");
+    let maker = match (login, credential.as_ref().map(|c| &c.value)) {
+        (Some(login), Some(Credential::Secret(secret))) => Some(AccountMaker { login: login.value.0, secret: secret.clone() }),
+        (_, Some(Credential::TargetCa)) => {
+            table.sink().error(table.place(), "the account that makes others is opened by a sealed password; write `credential = \"secret:NAME\"`");
+            None
+        }
+        _ => None,
+    };
+    table.finish();
+    maker
+}
+
 pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<ResourceName, (ResourceSource, Place)> {
     named(files, "resource", sink, read)
 }
@@ -316,8 +343,12 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     let database = table.parse::<Database>("database").map(|d| d.value.0);
     let tls = read_tls(table);
     let login = table.parse::<Login>("login").map(|l| l.value.0);
+    let accounts = table.table("accounts").and_then(read_accounts);
     let name = name?;
     let kind = kind?.value;
+    if kind == Kind::Ssh && table.has("accounts") {
+        table.sink().error(table.place(), "`accounts` says who makes accounts in a database; a machine has none");
+    }
     if kind == Kind::Postgres && credential == Credential::TargetCa {
         let place = credential_place.unwrap_or_else(|| table.place());
         table.sink().error(place, "a database is opened by a sealed password; write `credential = \"secret:NAME\"`");
@@ -335,6 +366,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         credential,
         default_role: default_role.as_ref().map(|r| r.value.clone()),
         login,
+        accounts,
         database,
         tls,
     };

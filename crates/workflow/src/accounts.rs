@@ -1,0 +1,239 @@
+//! Accounts made in databases for restricted roles.
+//!
+//! *Takes* a session that is about to open under a restricted role. *Proves* that an account with just the grant's rights is at the
+//! target, entered in the log before it was made. *Hands to* the permit its name and password; once its last session has left, or
+//! after a crash, to the sweep, which drops it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use access::account::{AccountRow, login_of};
+use access::event::Event;
+use access::grant::GrantRow;
+use access::ids::{AccountId, GrantId, SessionId};
+use access::reason::{Reason, Refusal};
+use access::rights::{DatabaseRights, Rights};
+use access::secret::Secret;
+use access::session::{DatabaseCredential, SessionFacts};
+use access::time::Span;
+use credentials::database::{AccountError, Engine, NewAccount, Server, random_password};
+use jiff::Timestamp;
+use policy::{AccountMaker, Kind, Resource};
+use store::Change;
+use tokio::sync::OnceCell;
+
+use crate::gate::{Gate, refused, unavailable};
+
+/// How many connections one account may have at once.
+const CONNECTIONS: u32 = 64;
+/// How much longer than its grant an account opens, for sessions that were about to.
+const SLACK: Span = Span::minutes(1);
+/// The longest pause between tries to drop an account whose server does not answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// An account that is in use, or being made.
+#[derive(Debug)]
+struct Held {
+    grant: GrantId,
+    rights: DatabaseRights,
+    until: Option<Timestamp>,
+    password: Secret<String>,
+    sessions: BTreeSet<SessionId>,
+    /// Set once it is at the target.
+    made: Arc<OnceCell<()>>,
+}
+
+/// The accounts that sessions of this node use. Its lock is held for a few loads and stores, never across input or output.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    held: Mutex<HashMap<AccountId, Held>>,
+    /// Accounts whose dropping failed: when to try again, and how long to wait after that.
+    failing: Mutex<HashMap<AccountId, (std::time::Instant, Duration)>>,
+}
+
+/// What an opening session needs of an account.
+struct Joined {
+    id: AccountId,
+    password: Secret<String>,
+    made: Arc<OnceCell<()>>,
+    until: Option<Timestamp>,
+}
+
+impl Accounts {
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<AccountId, Held>) -> T) -> T {
+        f(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Joins an account of the grant with the same rights that lasts as long, or begins one.
+    fn join(&self, facts: &SessionFacts, rights: &DatabaseRights, now: Timestamp) -> Result<Joined, AccountError> {
+        let fresh = random_password()?;
+        Ok(self.with(|all| {
+            let lasts = |held: &Held| match (held.until, facts.ends_at) {
+                (None, _) => true,
+                (Some(until), Some(end)) => end <= until,
+                (Some(_), None) => false,
+            };
+            let found = all.iter_mut().find(|(_, held)| held.grant == facts.grant && held.rights == *rights && lasts(held));
+            if let Some((id, held)) = found {
+                held.sessions.insert(facts.session);
+                return Joined { id: *id, password: held.password.clone(), made: Arc::clone(&held.made), until: held.until };
+            }
+            let (id, until, made) = (AccountId::generate(now), facts.ends_at.map(|end| SLACK.after(end)), Arc::new(OnceCell::new()));
+            let sessions = BTreeSet::from([facts.session]);
+            let held = Held { grant: facts.grant, rights: rights.clone(), until, password: fresh.clone(), sessions, made: Arc::clone(&made) };
+            all.insert(id, held);
+            Joined { id, password: fresh, made, until }
+        }))
+    }
+
+    /// A session is over, or never opened.
+    pub(crate) fn release(&self, session: SessionId) {
+        self.with(|all| {
+            for held in all.values_mut() {
+                held.sessions.remove(&session);
+            }
+        });
+    }
+
+    /// Whether some session uses the account; if none does, nobody will from now on.
+    fn is_used(&self, id: AccountId) -> bool {
+        self.with(|all| match all.get(&id) {
+            Some(held) if !held.sessions.is_empty() => true,
+            Some(_) => {
+                all.remove(&id);
+                false
+            }
+            None => false,
+        })
+    }
+
+    fn is_due(&self, id: AccountId) -> bool {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.get(&id).is_none_or(|(next, _)| *next <= std::time::Instant::now())
+    }
+
+    fn failed(&self, id: AccountId) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = failing.get(&id).map_or(Duration::from_secs(1), |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+        failing.insert(id, (std::time::Instant::now() + pause, pause));
+    }
+
+    fn succeeded(&self, id: AccountId) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl Gate {
+    /// What opens a database for a session: the account that is there already, or one of the grant's own if the role is restricted.
+    pub(crate) async fn database_credential(
+        &self,
+        resource: &Resource,
+        facts: &SessionFacts,
+        row: &GrantRow,
+        whole: &Rights,
+        stored: impl Future<Output = Result<DatabaseCredential, Refusal>>,
+    ) -> Result<DatabaseCredential, Refusal> {
+        match row.limits.narrow(whole.clone()) {
+            Rights::Database(rights) if rights.is_restricted() => self.own_account(resource, facts, &rights).await,
+            _ => stored.await,
+        }
+    }
+
+    async fn own_account(&self, resource: &Resource, facts: &SessionFacts, rights: &DatabaseRights) -> Result<DatabaseCredential, Refusal> {
+        let joined = self.accounts.join(facts, rights, self.now()).map_err(account_trouble)?;
+        let made = joined.made.get_or_try_init(|| self.make_account(resource, facts, rights, &joined)).await;
+        match made {
+            Ok(()) => Ok(DatabaseCredential::Account { user: login_of(joined.id), password: joined.password }),
+            Err(refusal) => {
+                self.accounts.release(facts.session);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn make_account(&self, resource: &Resource, facts: &SessionFacts, rights: &DatabaseRights, joined: &Joined) -> Result<(), Refusal> {
+        let server = self.account_server(resource).await?;
+        // INVARIANT: entered before it is made, so that whatever a crash leaves behind is found and dropped.
+        let created =
+            Event::AccountCreated { account: joined.id, grant: facts.grant, resource: resource.name.clone(), node: self.settings.node.clone() };
+        self.commit(Change::new(self.own_draft(created))).await.map_err(refused)?;
+        let account =
+            NewAccount { name: login_of(joined.id), password: joined.password.clone(), until: joined.until, connections: CONNECTIONS };
+        server.make(&account, rights).await.map_err(account_trouble)
+    }
+
+    /// The server of a resource, with the account that makes others there.
+    async fn account_server(&self, resource: &Resource) -> Result<Server, Refusal> {
+        let engine = match resource.kind {
+            Kind::Postgres => Engine::Postgres,
+            other => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
+        };
+        let Some(AccountMaker { login, secret }) = &resource.accounts else {
+            let why = format!("`{}` has no `accounts` in its policy, so nobody can make the account that a restricted role needs", resource.name);
+            return Err(Refusal::because(Reason::TargetRefused, why));
+        };
+        if engine == Engine::Postgres && resource.database.is_none() {
+            let why = format!("`{}` names no `database`, and the rights of a restricted role are in one", resource.name);
+            return Err(Refusal::because(Reason::TargetRefused, why));
+        }
+        Ok(Server {
+            engine,
+            host: resource.address.host.clone(),
+            port: resource.address.port,
+            database: resource.database.clone(),
+            tls: resource.tls.clone(),
+            guarded_allowed: access::rights::is_guarded(&resource.address.host),
+            user: login.clone(),
+            password: self.unsealed(secret).await?,
+        })
+    }
+
+    /// Drops every account that no session of this node uses: those whose last session has left, and those a crash left behind.
+    pub async fn drop_unused_accounts(&self) {
+        let made = match self.store.made_accounts(&self.settings.node).await {
+            Ok(made) => made,
+            Err(error) => return tracing::debug!(%error, "the accounts cannot be read; the next sweep looks again"),
+        };
+        let unused = made.into_iter().filter(|row| !self.accounts.is_used(row.id) && self.accounts.is_due(row.id));
+        futures::future::join_all(unused.map(|row| self.drop_account(row))).await;
+    }
+
+    async fn drop_account(&self, row: AccountRow) {
+        match self.try_drop(&row).await {
+            Ok(()) => {
+                self.accounts.succeeded(row.id);
+                let dropped = self.own_draft(Event::AccountDropped { account: row.id });
+                if let Err(error) = self.commit(Change::new(dropped).expect(&row)).await {
+                    tracing::debug!(%error, "an account is gone and that could not be entered; the next sweep does");
+                }
+            }
+            Err(error) => {
+                self.accounts.failed(row.id);
+                tracing::warn!(%error, account = %row.id, resource = %row.resource, "an account could not be dropped; it is tried again");
+            }
+        }
+    }
+
+    async fn try_drop(&self, row: &AccountRow) -> Result<(), Refusal> {
+        let bundle = self.bundle();
+        let resource = bundle
+            .resource(&row.resource)
+            .ok_or_else(|| Refusal::because(Reason::UnknownResource, format!("`{}` is no longer in the policy, and nobody can reach it", row.resource)))?;
+        let server = self.account_server(resource).await?;
+        server.drop(&login_of(row.id)).await.map_err(account_trouble)
+    }
+
+    /// Every account that may still be at a target.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn open_accounts(&self) -> Result<Vec<AccountRow>, Refusal> {
+        self.store.made_accounts(&self.settings.node).await.map_err(unavailable)
+    }
+}
+
+fn account_trouble(error: AccountError) -> Refusal {
+    tracing::error!(error = &error as &dyn std::error::Error, "an account in a database");
+    Refusal::because(Reason::TargetRefused, error.to_string())
+}
