@@ -16,8 +16,8 @@ use axum::http::request::Parts;
 use workflow::{Caller, Gate};
 
 use crate::problem::Refused;
-use crate::{cookie, own_page};
 use crate::state::ApiState;
+use crate::{cookie, own_page};
 
 /// What somebody presents to say who they are.
 enum Presented {

@@ -25,7 +25,10 @@ pub(crate) fn in_headers(headers: &HeaderMap) -> Result<Option<Secret<String>>, 
                 continue;
             }
             if found.is_some_and(|first| first != value) {
-                return Err(Refusal::because(Reason::NotSignedIn, format!("there are two cookies `{NAME}`; close the browser and sign in")));
+                return Err(Refusal::because(
+                    Reason::NotSignedIn,
+                    format!("there are two cookies `{NAME}`; close the browser and sign in"),
+                ));
             }
             found = Some(value);
         }
@@ -36,10 +39,13 @@ pub(crate) fn in_headers(headers: &HeaderMap) -> Result<Option<Secret<String>>, 
 /// What gives a browser its cookie. It is gone when the browser closes, or earlier when the session ends.
 pub(crate) fn given(secret: &Secret<String>) -> HeaderValue {
     let text = format!("{NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", secret.expose());
-    HeaderValue::from_str(&text).map_or_else(|_| taken(), |mut value| {
-        value.set_sensitive(true);
-        value
-    })
+    HeaderValue::from_str(&text).map_or_else(
+        |_| taken(),
+        |mut value| {
+            value.set_sensitive(true);
+            value
+        },
+    )
 }
 
 /// What takes it away.

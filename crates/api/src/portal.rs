@@ -61,7 +61,8 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     }
 }
 
-const NOT_BUILT: &str = "This gate was built without its portal. Run `scripts/portal build` and build it again; the API and SSH work without.\n";
+const NOT_BUILT: &str =
+    "This gate was built without its portal. Run `scripts/portal build` and build it again; the API and SSH work without.\n";
 
 fn sent(file: &'static File, headers: &HeaderMap) -> Response {
     let takes = |coding: &str| {

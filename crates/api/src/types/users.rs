@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::resources::RoleOffer;
 use super::grants::Cut;
+use super::resources::RoleOffer;
 use super::schema;
 use super::tokens::IssuedToken;
 use super::who::Who;

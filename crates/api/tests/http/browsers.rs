@@ -259,7 +259,10 @@ async fn the_page_wears_its_headers_and_every_path_of_it_is_the_page() {
             assert_eq!(file.headers()["cache-control"], "public, max-age=31536000, immutable");
             assert_eq!(file.headers()["content-type"], "text/javascript; charset=utf-8");
             let packed = served.call(Method::GET, &format!("/assets/{script}")).header("accept-encoding", "gzip, br").send().await.unwrap();
-            assert_eq!((&packed.headers()["content-encoding"], &packed.headers()["vary"]), (&"br".parse().unwrap(), &"Accept-Encoding".parse().unwrap()));
+            assert_eq!(
+                (&packed.headers()["content-encoding"], &packed.headers()["vary"]),
+                (&"br".parse().unwrap(), &"Accept-Encoding".parse().unwrap())
+            );
         } else {
             assert!(text.contains("scripts/portal build"), "{text}");
         }
