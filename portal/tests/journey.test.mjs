@@ -15,6 +15,7 @@ after(async () => {
   await gate?.stop();
 });
 
+// covers: E9, F4 (portal)
 test('Ana asks, Ben approves, she connects, Carla watches and ends it, and it can be replayed and proved', async () => {
   const [ana, ben, carla] = await Promise.all(['ana', 'ben', 'carla'].map((name) => signIn(browser, gate, name)));
   await ben.page.goto('/inbox');
@@ -93,6 +94,7 @@ test('Ana asks, Ben approves, she connects, Carla watches and ends it, and it ca
   for (const [name, { faults }] of Object.entries({ ana, ben, carla })) assert.deepEqual(faults, [], name);
 });
 
+// covers: A9, G4 (portal)
 test('a link signs in once, and leads to what is to be done first', async () => {
   const invited = await gate.api('dan', 'POST', '/api/v1/users', { username: 'gina', display_name: 'Gina' });
   const first = await visitor(browser, gate);
@@ -120,6 +122,7 @@ test('a lock ends the pages that are open, and what comes next is the sign-in', 
   await gate.api('carla', 'POST', `/api/v1/locks/${lock.lock.id}/lift`);
 });
 
+// covers: G4 (portal)
 test('a page of another site can do nothing with the cookie', async () => {
   const ana = await signIn(browser, gate, 'ana');
   const other = await ana.context.newPage();
