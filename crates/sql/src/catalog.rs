@@ -162,7 +162,9 @@ impl Catalog {
         let mut out = BTreeSet::new();
         for (name, table) in &rights.tables {
             let Some(relation) = self.relation(name) else { continue };
-            out.extend(relation.columns.iter().filter(|column| table.masked.contains(&column.name)).map(|column| (relation.oid, column.number)));
+            out.extend(
+                relation.columns.iter().filter(|column| table.masked.contains(&column.name)).map(|column| (relation.oid, column.number)),
+            );
         }
         out
     }

@@ -10,6 +10,7 @@
 
 pub mod catalog;
 pub mod judge;
+pub mod mysql;
 pub mod postgres;
 pub mod verdict;
 

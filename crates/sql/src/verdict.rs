@@ -115,7 +115,11 @@ impl Refused {
 
     /// Nobody can say.
     pub(crate) fn not_understood(message: impl Into<String>) -> Self {
-        Self { cause: Cause::NotUnderstood, message: message.into(), hint: "under a restricted role only what is understood goes on; write it more plainly".to_owned() }
+        Self {
+            cause: Cause::NotUnderstood,
+            message: message.into(),
+            hint: "under a restricted role only what is understood goes on; write it more plainly".to_owned(),
+        }
     }
 }
 

@@ -120,7 +120,18 @@ fn join() -> Result<(File, u16)> {
 
 fn ready(port: u16) -> bool {
     Command::new("mariadb-admin")
-        .args(["--no-defaults", "-h", "127.0.0.1", "-P", &port.to_string(), "-u", ADMIN.0, &format!("-p{}", ADMIN.1), "--connect-timeout=1", "ping"])
+        .args([
+            "--no-defaults",
+            "-h",
+            "127.0.0.1",
+            "-P",
+            &port.to_string(),
+            "-u",
+            ADMIN.0,
+            &format!("-p{}", ADMIN.1),
+            "--connect-timeout=1",
+            "ping",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -160,13 +171,22 @@ fn start(home: &Path) -> Result<u16> {
     ensure!(made.status.success(), "mariadb-install-db failed: {}", String::from_utf8_lossy(&made.stderr));
     certify(home)?;
     let init = home.join("init.sql");
-    fs::write(&init, format!("CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';\nGRANT ALL ON *.* TO '{0}'@'%' WITH GRANT OPTION;\n", ADMIN.0, ADMIN.1))?;
+    fs::write(
+        &init,
+        format!("CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';\nGRANT ALL ON *.* TO '{0}'@'%' WITH GRANT OPTION;\n", ADMIN.0, ADMIN.1),
+    )?;
     let log = home.join("log");
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let output = File::create(&log)?;
         let mut child = Command::new("/usr/sbin/mariadbd")
-            .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--max-connections=300", "--innodb-flush-log-at-trx-commit=0"])
+            .args([
+                "--no-defaults",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+                "--max-connections=300",
+                "--innodb-flush-log-at-trx-commit=0",
+            ])
             .args(["--innodb-buffer-pool-size=64M", "--local-infile=1"])
             .args(user)
             .arg(format!("--port={port}"))

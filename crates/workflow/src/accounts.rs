@@ -81,7 +81,8 @@ impl Accounts {
             }
             let (id, until, made) = (AccountId::generate(now), facts.ends_at.map(|end| SLACK.after(end)), Arc::new(OnceCell::new()));
             let sessions = BTreeSet::from([facts.session]);
-            let held = Held { grant: facts.grant, rights: rights.clone(), until, password: fresh.clone(), sessions, made: Arc::clone(&made) };
+            let held =
+                Held { grant: facts.grant, rights: rights.clone(), until, password: fresh.clone(), sessions, made: Arc::clone(&made) };
             all.insert(id, held);
             Joined { id, password: fresh, made, until }
         }))
@@ -152,11 +153,21 @@ impl Gate {
         }
     }
 
-    async fn make_account(&self, resource: &Resource, facts: &SessionFacts, rights: &DatabaseRights, joined: &Joined) -> Result<(), Refusal> {
+    async fn make_account(
+        &self,
+        resource: &Resource,
+        facts: &SessionFacts,
+        rights: &DatabaseRights,
+        joined: &Joined,
+    ) -> Result<(), Refusal> {
         let server = self.account_server(resource).await?;
         // INVARIANT: entered before it is made, so that whatever a crash leaves behind is found and dropped.
-        let created =
-            Event::AccountCreated { account: joined.id, grant: facts.grant, resource: resource.name.clone(), node: self.settings.node.clone() };
+        let created = Event::AccountCreated {
+            account: joined.id,
+            grant: facts.grant,
+            resource: resource.name.clone(),
+            node: self.settings.node.clone(),
+        };
         self.commit(Change::new(self.own_draft(created))).await.map_err(refused)?;
         let account =
             NewAccount { name: login_of(joined.id), password: joined.password.clone(), until: joined.until, connections: CONNECTIONS };
@@ -170,7 +181,8 @@ impl Gate {
             other => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
         };
         let Some(AccountMaker { login, secret }) = &resource.accounts else {
-            let why = format!("`{}` has no `accounts` in its policy, so nobody can make the account that a restricted role needs", resource.name);
+            let why =
+                format!("`{}` has no `accounts` in its policy, so nobody can make the account that a restricted role needs", resource.name);
             return Err(Refusal::because(Reason::TargetRefused, why));
         };
         if engine == Engine::Postgres && resource.database.is_none() {
@@ -217,9 +229,9 @@ impl Gate {
 
     async fn try_drop(&self, row: &AccountRow) -> Result<(), Refusal> {
         let bundle = self.bundle();
-        let resource = bundle
-            .resource(&row.resource)
-            .ok_or_else(|| Refusal::because(Reason::UnknownResource, format!("`{}` is no longer in the policy, and nobody can reach it", row.resource)))?;
+        let resource = bundle.resource(&row.resource).ok_or_else(|| {
+            Refusal::because(Reason::UnknownResource, format!("`{}` is no longer in the policy, and nobody can reach it", row.resource))
+        })?;
         let server = self.account_server(resource).await?;
         server.drop(&login_of(row.id)).await.map_err(account_trouble)
     }

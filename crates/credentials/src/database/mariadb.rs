@@ -58,16 +58,18 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
     let user = format!("{}@'%'", name(&account.name));
     let mut statements = Vec::new();
     for function in &rights.functions {
-        let found = sqlx::query("SELECT CAST(routine_type AS CHAR) FROM information_schema.routines WHERE routine_schema = ? AND routine_name = ?")
-            .bind(&function.schema)
-            .bind(&function.name)
-            .fetch_all(&mut db)
-            .await
-            .map_err(&failed)?;
+        let found =
+            sqlx::query("SELECT CAST(routine_type AS CHAR) FROM information_schema.routines WHERE routine_schema = ? AND routine_name = ?")
+                .bind(&function.schema)
+                .bind(&function.name)
+                .fetch_all(&mut db)
+                .await
+                .map_err(&failed)?;
         if found.is_empty() {
             return Err(AccountError::NoSuchThing(format!("the function `{function}`")));
         }
-        statements.extend(found.into_iter().map(|row| format!("GRANT EXECUTE ON {} {} TO {user}", row.get::<String, _>(0), table(function))));
+        statements
+            .extend(found.into_iter().map(|row| format!("GRANT EXECUTE ON {} {} TO {user}", row.get::<String, _>(0), table(function))));
     }
     statements.extend(grants(&user, rights));
     let limit = rights.statement_timeout.map(|span| format!(" MAX_STATEMENT_TIME {}", span.as_seconds())).unwrap_or_default();

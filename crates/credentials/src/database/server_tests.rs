@@ -24,7 +24,12 @@ fn rights(schema: &str) -> DatabaseRights {
 }
 
 fn account() -> NewAccount {
-    NewAccount { name: access::account::login_of(access::ids::AccountId::generate(jiff::Timestamp::now())), password: random_password().unwrap(), until: None, connections: 4 }
+    NewAccount {
+        name: access::account::login_of(access::ids::AccountId::generate(jiff::Timestamp::now())),
+        password: random_password().unwrap(),
+        until: None,
+        connections: 4,
+    }
 }
 
 mod postgres {
@@ -231,8 +236,10 @@ mod mariadb {
         let (database, server) = shop().await;
         let account = account();
         server.make(&account, &rights(database.name())).await.unwrap();
-        let mut sleeper = client(&database, &account).args(["-e", "SELECT SLEEP(600)"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let sleeping = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' AND state = 'User sleep'", account.name);
+        let mut sleeper =
+            client(&database, &account).args(["-e", "SELECT SLEEP(600)"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sleeping =
+            format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' AND state = 'User sleep'", account.name);
         while database.query(&sleeping).unwrap() != "1" {
             tokio::task::yield_now().await;
         }
@@ -241,7 +248,9 @@ mod mariadb {
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
         server.drop(&account.name).await.unwrap();
         let mut wrong = rights(database.name());
-        wrong.tables.insert(format!("{}.gone", database.name()).parse().unwrap(), TableRights { select: Columns::All, ..TableRights::default() });
+        wrong
+            .tables
+            .insert(format!("{}.gone", database.name()).parse().unwrap(), TableRights { select: Columns::All, ..TableRights::default() });
         assert!(server.make(&account, &wrong).await.is_err());
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
     }

@@ -47,12 +47,19 @@ pub(super) fn read(table: &Table<'_>) -> DatabaseRights {
     };
     let error = |says: &str| table.sink().error(table.place(), says);
     if rights.unrestricted {
-        let held = DatabaseRights { row_limit: rights.row_limit, statement_timeout: rights.statement_timeout, unrestricted: true, ..DatabaseRights::default() };
+        let held = DatabaseRights {
+            row_limit: rights.row_limit,
+            statement_timeout: rights.statement_timeout,
+            unrestricted: true,
+            ..DatabaseRights::default()
+        };
         if rights != held {
             error("`unrestricted` means that no statement is judged; only `row_limit` and `statement_timeout` can stand beside it");
         }
     } else if rights.tables.is_empty() && rights.functions.is_empty() {
-        error("the role may do nothing; name `tables`, as in `tables = [{ name = \"public.orders\", select = true }]`, or write `unrestricted = true`");
+        error(
+            "the role may do nothing; name `tables`, as in `tables = [{ name = \"public.orders\", select = true }]`, or write `unrestricted = true`",
+        );
     }
     if rights.only_statements && rights.statements.is_empty() {
         error("`only_statements` without any `statements` leaves nothing to run");

@@ -43,7 +43,9 @@ impl Walk<'_> {
         let Some(inner) = node.node.as_ref() else { return Ok(()) };
         match inner {
             N::ColumnRef(column) => self.column(column, false).map(|_| ()),
-            N::AConst(_) | N::ParamRef(_) | N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => Ok(()),
+            N::AConst(_) | N::ParamRef(_) | N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => {
+                Ok(())
+            }
             N::AExpr(e) => {
                 self.operator(&e.name)?;
                 self.maybe(e.lexpr.as_deref())?;

@@ -58,7 +58,8 @@ impl Walk<'_> {
             Some(query) => self.rows(query, Place::Inside)?,
             None => return Err(Refused::not_understood("a `WITH` clause without a query")),
         };
-        let mut item = outputs.into_item(cte.ctename.clone()).renamed(&texts(&cte.aliascolnames)?.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let mut item =
+            outputs.into_item(cte.ctename.clone()).renamed(&texts(&cte.aliascolnames)?.into_iter().map(str::to_owned).collect::<Vec<_>>());
         if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
             item.source = Source::Unknown;
         }
@@ -86,7 +87,9 @@ impl Walk<'_> {
                 let query = sub.subquery.as_ref().and_then(|query| query.node.as_ref());
                 let Some(N::SelectStmt(select)) = query else { return Err(Refused::not_understood("a sub-select of an unknown kind")) };
                 let outputs = self.select(select, Place::Inside)?;
-                let item = outputs.into_item(name_of(sub.alias.as_ref()).unwrap_or_default().to_owned()).renamed(&column_names(sub.alias.as_ref())?);
+                let item = outputs
+                    .into_item(name_of(sub.alias.as_ref()).unwrap_or_default().to_owned())
+                    .renamed(&column_names(sub.alias.as_ref())?);
                 self.visible().push(item);
                 Ok(())
             }
@@ -154,7 +157,9 @@ impl Walk<'_> {
         match node.node.as_ref() {
             None => Ok(()),
             Some(N::List(list)) => list.items.iter().try_for_each(|node| self.definition(node)),
-            Some(N::ColumnDef(column)) if column.raw_default.is_none() && column.constraints.is_empty() => self.type_name(column.type_name.as_ref()),
+            Some(N::ColumnDef(column)) if column.raw_default.is_none() && column.constraints.is_empty() => {
+                self.type_name(column.type_name.as_ref())
+            }
             _ => Err(Refused::not_understood("a column definition of an unknown kind")),
         }
     }
@@ -171,13 +176,21 @@ impl Walk<'_> {
         }
         let merged = texts(&join.using_clause)?;
         for column in &merged {
-            let bases: Vec<_> =
-                self.visible()[start..].iter().flat_map(|item| &item.columns).filter(|field| field.name == *column).filter_map(|field| field.base.clone()).collect();
+            let bases: Vec<_> = self.visible()[start..]
+                .iter()
+                .flat_map(|item| &item.columns)
+                .filter(|field| field.name == *column)
+                .filter_map(|field| field.base.clone())
+                .collect();
             self.may_compare(&bases)?;
         }
         self.maybe(join.quals.as_deref())?;
         if let Some(alias) = name_of(join.join_using_alias.as_ref()) {
-            let columns = self.visible()[start..].iter().flat_map(|item| item.columns.clone()).filter(|field| merged.contains(&field.name.as_str())).collect();
+            let columns = self.visible()[start..]
+                .iter()
+                .flat_map(|item| item.columns.clone())
+                .filter(|field| merged.contains(&field.name.as_str()))
+                .collect();
             let item = Item { alias: alias.to_owned(), table: None, columns, source: Source::Derived };
             self.merged = true;
             self.visible().push(item);
@@ -210,7 +223,9 @@ impl Walk<'_> {
             return Err(Refused::not_understood("a natural join with something whose columns are not known"));
         }
         let (left, right) = items.split_at(middle - start);
-        let names = |side: &[Item]| side.iter().flat_map(|item| item.columns.iter().map(|field| field.name.clone())).collect::<std::collections::BTreeSet<_>>();
+        let names = |side: &[Item]| {
+            side.iter().flat_map(|item| item.columns.iter().map(|field| field.name.clone())).collect::<std::collections::BTreeSet<_>>()
+        };
         let common: Vec<String> = names(left).intersection(&names(right)).cloned().collect();
         let bases: Vec<_> = items
             .iter()

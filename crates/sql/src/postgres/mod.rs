@@ -69,7 +69,16 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
         if rights.only_statements && !statement::is_control(node) {
             template::require(rights, sql, raw.stmt_location, raw.stmt_len)?;
         }
-        let mut walk = Walk { rights, catalog, uses: BTreeMap::new(), ctes: Vec::new(), scopes: Vec::new(), locks: false, merged: false, by_constants: rights.only_statements };
+        let mut walk = Walk {
+            rights,
+            catalog,
+            uses: BTreeMap::new(),
+            ctes: Vec::new(),
+            scopes: Vec::new(),
+            locks: false,
+            merged: false,
+            by_constants: rights.only_statements,
+        };
         let mut allowed = walk.statement(node)?;
         walk.locks_are_allowed()?;
         allowed.uses = walk.uses.into_iter().map(|(table, verbs)| Use { table, verbs }).collect();

@@ -62,10 +62,7 @@ impl Walk<'_> {
         let places = self.rights.schemas().into_iter().map(|schema| QualifiedName::new(schema, name));
         match places.into_iter().find(|place| self.catalog.relation(place).is_some()) {
             Some(found) => self.listed(&found),
-            None => Err(Refused::not_in_role(
-                format!("`{}` is not among the tables of this role", shown(name)),
-                self.tables_hint(name),
-            )),
+            None => Err(Refused::not_in_role(format!("`{}` is not among the tables of this role", shown(name)), self.tables_hint(name))),
         }
     }
 
@@ -120,8 +117,12 @@ impl Walk<'_> {
 
     /// A table as something to select from.
     pub(super) fn item_of(&self, table: &QualifiedName, alias: Option<&str>) -> Step<Item> {
-        let relation = self.catalog.relation(table).ok_or_else(|| Refused::not_in_role(format!("there is no `{table}` at the target"), "look at the name"))?;
-        let columns = relation.columns.iter().map(|c| Field { name: c.name.clone(), base: Some((table.clone(), c.name.clone())) }).collect();
+        let relation = self
+            .catalog
+            .relation(table)
+            .ok_or_else(|| Refused::not_in_role(format!("there is no `{table}` at the target"), "look at the name"))?;
+        let columns =
+            relation.columns.iter().map(|c| Field { name: c.name.clone(), base: Some((table.clone(), c.name.clone())) }).collect();
         Ok(Item {
             alias: alias.unwrap_or(&table.name).to_owned(),
             table: alias.is_none().then(|| table.clone()),
@@ -235,7 +236,9 @@ impl Walk<'_> {
                 masked = true;
                 if !bare {
                     return Err(Refused::not_in_role(
-                        format!("`{column}` of `{table}` is masked for this role: it may stand alone as an output column, and nowhere else"),
+                        format!(
+                            "`{column}` of `{table}` is masked for this role: it may stand alone as an output column, and nowhere else"
+                        ),
                         format!("leave `{column}` out of conditions, computations, sub-selects and ordering"),
                     ));
                 }
@@ -250,13 +253,17 @@ impl Walk<'_> {
         let found = match qualifier {
             [alias] => hits(&|item| item.alias == *alias),
             [schema, table] => hits(&|item| {
-                item.is_table(schema, table) || (item.source == Source::Catalog && item.alias == *table && matches!(*schema, "pg_catalog" | "information_schema"))
+                item.is_table(schema, table)
+                    || (item.source == Source::Catalog && item.alias == *table && matches!(*schema, "pg_catalog" | "information_schema"))
             }),
             _ => return Err(Refused::not_in_role("a name with a database in it", "leave the database out of the name")),
         };
         if found.is_empty() {
             let shown: Vec<String> = qualifier.iter().map(|part| shown(part)).collect();
-            return Err(Refused::not_in_role(format!("there is no table `{}` in this statement that this role could mean", shown.join(".")), "look at the name"));
+            return Err(Refused::not_in_role(
+                format!("there is no table `{}` in this statement that this role could mean", shown.join(".")),
+                "look at the name",
+            ));
         }
         Ok(found)
     }
@@ -287,7 +294,10 @@ impl Walk<'_> {
         if let Some((table, _)) = item.columns.iter().find_map(|field| field.base.as_ref()) {
             let all = self.rights.tables.get(table).is_some_and(|rights| rights.select == access::rights::Columns::All);
             if item.source == Source::Table && !all {
-                return Err(Refused::not_in_role(format!("this role may read only some columns of `{table}`"), "name the columns you need"));
+                return Err(Refused::not_in_role(
+                    format!("this role may read only some columns of `{table}`"),
+                    "name the columns you need",
+                ));
             }
         }
         Ok(())
@@ -295,8 +305,15 @@ impl Walk<'_> {
 
     /// A field of a value: `(value).name` may be the call of a function, so it is held to what a call is.
     pub(super) fn field(&self, name: &str, of_row: bool) -> Step {
-        let own = self.catalog.functions(name).iter().any(|function| !self.rights.functions.contains(&QualifiedName::new(&function.schema, name)));
-        let known = of_row || builtin::is_known_field(name) || builtin::is_harmless(name) || (self.catalog.has_column_named(name) && !name.starts_with("pg_"));
+        let own = self
+            .catalog
+            .functions(name)
+            .iter()
+            .any(|function| !self.rights.functions.contains(&QualifiedName::new(&function.schema, name)));
+        let known = of_row
+            || builtin::is_known_field(name)
+            || builtin::is_harmless(name)
+            || (self.catalog.has_column_named(name) && !name.starts_with("pg_"));
         if known && !own {
             return Ok(());
         }
@@ -321,7 +338,16 @@ impl Walk<'_> {
         match names {
             ["pg_catalog", name] if builtin::is_harmless(name) => Ok(()),
             // What JDBC's driver asks for keys with.
-            ["information_schema", "_pg_expandarray" | "_pg_char_max_length" | "_pg_numeric_precision" | "_pg_numeric_scale" | "_pg_truetypid" | "_pg_truetypmod" | "_pg_datetime_precision"] => Ok(()),
+            [
+                "information_schema",
+                "_pg_expandarray"
+                | "_pg_char_max_length"
+                | "_pg_numeric_precision"
+                | "_pg_numeric_scale"
+                | "_pg_truetypid"
+                | "_pg_truetypmod"
+                | "_pg_datetime_precision",
+            ] => Ok(()),
             [schema, name] if self.rights.functions.contains(&QualifiedName::new(*schema, *name)) => Ok(()),
             [name] => self.plain_function(name).then_some(()).map_or_else(|| refused(name), Ok),
             other => refused(&other.join(".")),
@@ -348,7 +374,10 @@ impl Walk<'_> {
                 format!("`{}` could be an operator that was made here and runs a function", shown(name)),
                 format!("write `OPERATOR(pg_catalog.{})` for the built-in one", shown(name)),
             )),
-            other => Err(Refused::not_in_role(format!("this role may not use the operator `{}`", shown(&other.join("."))), "built-in operators are allowed")),
+            other => Err(Refused::not_in_role(
+                format!("this role may not use the operator `{}`", shown(&other.join("."))),
+                "built-in operators are allowed",
+            )),
         }
     }
 }

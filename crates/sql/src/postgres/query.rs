@@ -3,7 +3,8 @@
 use access::rights::{QualifiedName, Verb};
 use pg_query::NodeEnum as N;
 use pg_query::protobuf::{
-    CmdType, DeleteStmt, InsertStmt, MergeStmt, Node, OnConflictClause, RangeVar, ResTarget, ReturningClause, SelectStmt, SetOperation, UpdateStmt,
+    CmdType, DeleteStmt, InsertStmt, MergeStmt, Node, OnConflictClause, RangeVar, ResTarget, ReturningClause, SelectStmt, SetOperation,
+    UpdateStmt,
 };
 
 use super::expression::constant_number;
@@ -93,7 +94,9 @@ impl Walk<'_> {
         let mut outputs = no_outputs();
         let bare = place == Place::Outermost;
         for node in list {
-            let Some(N::ResTarget(target)) = node.node.as_ref() else { return Err(Refused::not_understood("an output of an unknown kind")) };
+            let Some(N::ResTarget(target)) = node.node.as_ref() else {
+                return Err(Refused::not_understood("an output of an unknown kind"));
+            };
             let Some(value) = target.val.as_deref() else { return Err(Refused::not_understood("an output without a value")) };
             match value.node.as_ref() {
                 Some(N::ColumnRef(column)) => match column.fields.split_last() {
@@ -177,7 +180,8 @@ impl Walk<'_> {
                 return Err(compared(outputs));
             }
             // An order means the output; a group means a column of that name first.
-            let is_input = self.scopes.last().is_some_and(|items| items.iter().any(|item| item.columns.iter().any(|field| field.name == name)));
+            let is_input =
+                self.scopes.last().is_some_and(|items| items.iter().any(|item| item.columns.iter().any(|field| field.name == name)));
             return if group && is_input { self.column(column, false).map(|_| ()) } else { Ok(()) };
         }
         self.expression(inner)
@@ -188,7 +192,10 @@ impl Walk<'_> {
         for (table, column) in bases {
             self.may_column(table, Verb::Select, column)?;
             if self.is_masked(table, column) {
-                return Err(Refused::not_in_role(format!("`{column}` of `{table}` is masked for this role and cannot be compared"), "join by another column"));
+                return Err(Refused::not_in_role(
+                    format!("`{column}` of `{table}` is masked for this role and cannot be compared"),
+                    "join by another column",
+                ));
             }
         }
         Ok(())
@@ -203,7 +210,10 @@ impl Walk<'_> {
                 self.view_is_open(&table)?;
                 Ok(table)
             }
-            Table::Catalog(name) => Err(Refused::not_in_role(format!("`{}` belongs to the database itself and can only be read", shown(&name)), "leave it alone")),
+            Table::Catalog(name) => Err(Refused::not_in_role(
+                format!("`{}` belongs to the database itself and can only be read", shown(&name)),
+                "leave it alone",
+            )),
             Table::Given(_) => Err(Refused::not_understood("a change of something that is no table")),
         }
     }
@@ -236,7 +246,8 @@ impl Walk<'_> {
     }
 
     pub(super) fn every_column(&mut self, table: &QualifiedName, verb: Verb) -> Step {
-        let columns: Vec<String> = self.catalog.relation(table).map(|r| r.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default();
+        let columns: Vec<String> =
+            self.catalog.relation(table).map(|r| r.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default();
         columns.iter().try_for_each(|column| self.may_column(table, verb, column))
     }
 
@@ -280,7 +291,9 @@ impl Walk<'_> {
     fn conflict(&mut self, conflict: &OnConflictClause, table: &QualifiedName) -> Step {
         if let Some(infer) = conflict.infer.as_deref() {
             for element in &infer.index_elems {
-                let Some(N::IndexElem(element)) = element.node.as_ref() else { return Err(Refused::not_understood("a conflict of an unknown kind")) };
+                let Some(N::IndexElem(element)) = element.node.as_ref() else {
+                    return Err(Refused::not_understood("a conflict of an unknown kind"));
+                };
                 if !element.name.is_empty() {
                     self.may_compare(&[(table.clone(), element.name.clone())])?;
                 }
@@ -349,7 +362,9 @@ impl Walk<'_> {
     fn merge(&mut self, merge: &MergeStmt, place: Place) -> Step<Outputs> {
         self.with(merge.with_clause.as_ref())?;
         let range = merge.relation.as_ref().ok_or_else(|| Refused::not_understood("a merge into nothing"))?;
-        let Table::Listed(table) = self.table(range, false)? else { return Err(Refused::not_understood("a merge into something that is no table")) };
+        let Table::Listed(table) = self.table(range, false)? else {
+            return Err(Refused::not_understood("a merge into something that is no table"));
+        };
         self.may(&table, Verb::Select)?;
         self.view_is_open(&table)?;
         let item = self.target_item(&table, Some(range))?;
@@ -360,7 +375,9 @@ impl Walk<'_> {
         }
         self.maybe(merge.join_condition.as_deref())?;
         for node in &merge.merge_when_clauses {
-            let Some(N::MergeWhenClause(when)) = node.node.as_ref() else { return Err(Refused::not_understood("a merge of an unknown kind")) };
+            let Some(N::MergeWhenClause(when)) = node.node.as_ref() else {
+                return Err(Refused::not_understood("a merge of an unknown kind"));
+            };
             self.maybe(when.condition.as_deref())?;
             match when.command_type() {
                 CmdType::CmdInsert => {
@@ -397,7 +414,8 @@ impl Walk<'_> {
 }
 
 fn compared(outputs: &Outputs) -> Refused {
-    let names: Vec<String> = outputs.columns.iter().filter(|output| output.masked).map(|output| format!("`{}`", shown(&output.name))).collect();
+    let names: Vec<String> =
+        outputs.columns.iter().filter(|output| output.masked).map(|output| format!("`{}`", shown(&output.name))).collect();
     Refused::not_in_role(
         format!("rows cannot be ordered, grouped or made distinct by {}, which is masked for this role", names.join(", ")),
         "use another column, or leave the masked one out of the output",
@@ -409,15 +427,15 @@ fn usual_name(node: &Node) -> String {
     let name = match node.node.as_ref() {
         Some(N::ColumnRef(column)) => column.fields.last().and_then(text),
         Some(N::FuncCall(call)) => call.funcname.last().and_then(text),
-        Some(N::AIndirection(indirection)) => {
-            match indirection.indirection.iter().rev().find_map(text) {
-                Some(name) => Some(name),
-                None => return indirection.arg.as_deref().map(usual_name).unwrap_or_default(),
-            }
-        }
+        Some(N::AIndirection(indirection)) => match indirection.indirection.iter().rev().find_map(text) {
+            Some(name) => Some(name),
+            None => return indirection.arg.as_deref().map(usual_name).unwrap_or_default(),
+        },
         Some(N::TypeCast(cast)) => {
             let inner = cast.arg.as_deref().map(usual_name).filter(|name| name != "?column?");
-            return inner.or_else(|| cast.type_name.as_ref().and_then(|t| t.names.last()).and_then(text).map(str::to_owned)).unwrap_or_else(|| "?column?".to_owned());
+            return inner
+                .or_else(|| cast.type_name.as_ref().and_then(|t| t.names.last()).and_then(text).map(str::to_owned))
+                .unwrap_or_else(|| "?column?".to_owned());
         }
         Some(N::CollateClause(collate)) => return collate.arg.as_deref().map(usual_name).unwrap_or_default(),
         Some(N::CaseExpr(case)) => {

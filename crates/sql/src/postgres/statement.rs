@@ -15,7 +15,13 @@ use crate::verdict::{Allowed, Outcome, Refused, shown};
 pub(super) fn is_control(node: &N) -> bool {
     matches!(
         node,
-        N::TransactionStmt(_) | N::VariableSetStmt(_) | N::VariableShowStmt(_) | N::DiscardStmt(_) | N::DeallocateStmt(_) | N::ClosePortalStmt(_) | N::UnlistenStmt(_)
+        N::TransactionStmt(_)
+            | N::VariableSetStmt(_)
+            | N::VariableShowStmt(_)
+            | N::DiscardStmt(_)
+            | N::DeallocateStmt(_)
+            | N::ClosePortalStmt(_)
+            | N::UnlistenStmt(_)
     )
 }
 
@@ -57,7 +63,9 @@ impl Walk<'_> {
             N::ClosePortalStmt(_) => Ok(plain("close")),
             N::DeallocateStmt(_) => Ok(plain("deallocate")),
             N::TransactionStmt(transaction) => match transaction.kind() {
-                TransactionStmtKind::TransStmtPrepare | TransactionStmtKind::TransStmtCommitPrepared | TransactionStmtKind::TransStmtRollbackPrepared => {
+                TransactionStmtKind::TransStmtPrepare
+                | TransactionStmtKind::TransStmtCommitPrepared
+                | TransactionStmtKind::TransStmtRollbackPrepared => {
                     Err(Refused::not_in_role("this role may not keep a transaction past its session", "use plain `COMMIT`"))
                 }
                 _ => Ok(plain("transaction")),
@@ -90,9 +98,23 @@ impl Walk<'_> {
 
     fn explain(&mut self, explain: &ExplainStmt) -> Step<Allowed> {
         for option in &explain.options {
-            let Some(N::DefElem(option)) = option.node.as_ref() else { return Err(Refused::not_understood("an option of an unknown kind")) };
-            let known =
-                ["analyze", "verbose", "costs", "settings", "generic_plan", "buffers", "wal", "timing", "summary", "format", "memory", "serialize"];
+            let Some(N::DefElem(option)) = option.node.as_ref() else {
+                return Err(Refused::not_understood("an option of an unknown kind"));
+            };
+            let known = [
+                "analyze",
+                "verbose",
+                "costs",
+                "settings",
+                "generic_plan",
+                "buffers",
+                "wal",
+                "timing",
+                "summary",
+                "format",
+                "memory",
+                "serialize",
+            ];
             if !known.contains(&option.defname.as_str()) {
                 return Err(Refused::not_understood(format!("the option `{}` of `EXPLAIN`", shown(&option.defname))));
             }
@@ -106,7 +128,10 @@ impl Walk<'_> {
 
     fn truncate(&mut self, truncate: &TruncateStmt) -> Step<Allowed> {
         if truncate.behavior() == DropBehavior::DropCascade || truncate.restart_seqs {
-            return Err(Refused::not_in_role("`TRUNCATE` with `CASCADE` or `RESTART IDENTITY` reaches further than the tables it names", "leave that out"));
+            return Err(Refused::not_in_role(
+                "`TRUNCATE` with `CASCADE` or `RESTART IDENTITY` reaches further than the tables it names",
+                "leave that out",
+            ));
         }
         for node in &truncate.relations {
             let Some(N::RangeVar(range)) = node.node.as_ref() else { return Err(Refused::not_understood("a table of an unknown kind")) };
@@ -127,13 +152,30 @@ impl Walk<'_> {
 
     fn copy(&mut self, copy: &CopyStmt) -> Step<Allowed> {
         if copy.is_program || !copy.filename.is_empty() {
-            return Err(Refused::not_in_role("`COPY` with a file or program runs on the server's machine", "use `STDIN` or `STDOUT`, in psql `\\copy`"));
+            return Err(Refused::not_in_role(
+                "`COPY` with a file or program runs on the server's machine",
+                "use `STDIN` or `STDOUT`, in psql `\\copy`",
+            ));
         }
         for option in &copy.options {
-            let Some(N::DefElem(option)) = option.node.as_ref() else { return Err(Refused::not_understood("an option of an unknown kind")) };
+            let Some(N::DefElem(option)) = option.node.as_ref() else {
+                return Err(Refused::not_understood("an option of an unknown kind"));
+            };
             let known = [
-                "format", "header", "delimiter", "null", "default", "quote", "escape", "force_quote", "force_not_null", "force_null", "encoding", "on_error",
-                "log_verbosity", "reject_limit",
+                "format",
+                "header",
+                "delimiter",
+                "null",
+                "default",
+                "quote",
+                "escape",
+                "force_quote",
+                "force_not_null",
+                "force_null",
+                "encoding",
+                "on_error",
+                "log_verbosity",
+                "reject_limit",
             ];
             if !known.contains(&option.defname.as_str()) {
                 return Err(Refused::not_understood(format!("the option `{}` of `COPY`", shown(&option.defname))));
@@ -247,7 +289,10 @@ fn is_pinned(name: &str) -> bool {
 }
 
 fn not_settable(name: &str) -> Refused {
-    Refused::not_in_role(format!("this role may not change the setting `{}`", shown(name)), "settings that change how results look may be changed")
+    Refused::not_in_role(
+        format!("this role may not change the setting `{}`", shown(name)),
+        "settings that change how results look may be changed",
+    )
 }
 
 /// A statement's kind in the words of SQL, for messages: `CreateTableAsStmt` is `CREATE TABLE AS`.

@@ -68,6 +68,10 @@ pub(super) fn require(rights: &DatabaseRights, sql: &str, start: i32, length: i3
         return Ok(());
     }
     let names: Vec<String> = rights.statements.keys().map(|name| format!("`{name}`")).collect();
-    let hint = if names.is_empty() { "ask for a role that may".to_owned() } else { format!("it has {}, each to be sent as its text stands, with values in the places of `$1`, `$2` …", names.join(", ")) };
+    let hint = if names.is_empty() {
+        "ask for a role that may".to_owned()
+    } else {
+        format!("it has {}, each to be sent as its text stands, with values in the places of `$1`, `$2` …", names.join(", "))
+    };
     Err(Refused::not_in_role("this role may run its named statements and no other", hint))
 }

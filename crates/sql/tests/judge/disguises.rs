@@ -22,13 +22,22 @@ fn verbs_tables_and_columns() {
         ("UPDATE orders SET (status, note) = (SELECT 'a', 'b')", "UPDATE orders SET (status, note) = (SELECT iban, iban FROM payments)"),
         ("UPDATE orders SET note = i.name FROM items i WHERE i.order_id = orders.id", "UPDATE orders SET note = p.iban FROM payments p"),
         ("DELETE FROM orders WHERE id = 1", "DELETE FROM items WHERE id = 1"),
-        ("DELETE FROM orders USING items WHERE items.order_id = orders.id", "DELETE FROM orders USING payments WHERE payments.id = orders.id"),
+        (
+            "DELETE FROM orders USING items WHERE items.order_id = orders.id",
+            "DELETE FROM orders USING payments WHERE payments.id = orders.id",
+        ),
         ("DELETE FROM orders RETURNING id", "DELETE FROM orders RETURNING (SELECT iban FROM payments)"),
         ("SELECT id FROM orders FOR UPDATE", "SELECT id FROM items FOR UPDATE"),
         ("SELECT id FROM orders FOR KEY SHARE", "SELECT s.id FROM (SELECT id FROM items) s FOR SHARE"),
         ("LOCK TABLE orders", "LOCK TABLE items"),
-        ("MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET status = 'x'", "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET total = 1"),
-        ("MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN DELETE", "MERGE INTO customers o USING items i ON i.order_id = o.id WHEN MATCHED THEN DELETE"),
+        (
+            "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET status = 'x'",
+            "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET total = 1",
+        ),
+        (
+            "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN DELETE",
+            "MERGE INTO customers o USING items i ON i.order_id = o.id WHEN MATCHED THEN DELETE",
+        ),
         (
             "INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET status = excluded.status",
             "INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET total = excluded.total",
@@ -57,26 +66,50 @@ fn statements_in_disguise() {
         // CTE, also with a change of data.
         ("WITH x AS (SELECT id FROM orders) SELECT * FROM x", "WITH x AS (SELECT iban FROM payments) SELECT * FROM x"),
         ("WITH x AS (DELETE FROM orders RETURNING id) SELECT * FROM x", "WITH x AS (DELETE FROM items RETURNING id) SELECT * FROM x"),
-        ("WITH x AS (UPDATE orders SET status = 'x' RETURNING id) SELECT 1", "WITH x AS (UPDATE orders SET total = 0 RETURNING id) SELECT 1"),
-        ("WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t", "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT p.id FROM payments p, t) SELECT n FROM t"),
+        (
+            "WITH x AS (UPDATE orders SET status = 'x' RETURNING id) SELECT 1",
+            "WITH x AS (UPDATE orders SET total = 0 RETURNING id) SELECT 1",
+        ),
+        (
+            "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t",
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT p.id FROM payments p, t) SELECT n FROM t",
+        ),
         // A name that WITH gives hides a table only where it is visible.
-        ("WITH payments AS (SELECT 1 AS iban) SELECT iban FROM payments", "WITH payments AS (SELECT iban FROM payments) SELECT iban FROM payments"),
-        ("SELECT * FROM (WITH payments AS (SELECT 1 AS n) SELECT n FROM payments) s", "SELECT * FROM (WITH payments AS (SELECT 1 AS n) SELECT n FROM payments) s, payments"),
+        (
+            "WITH payments AS (SELECT 1 AS iban) SELECT iban FROM payments",
+            "WITH payments AS (SELECT iban FROM payments) SELECT iban FROM payments",
+        ),
+        (
+            "SELECT * FROM (WITH payments AS (SELECT 1 AS n) SELECT n FROM payments) s",
+            "SELECT * FROM (WITH payments AS (SELECT 1 AS n) SELECT n FROM payments) s, payments",
+        ),
         ("WITH payments AS (SELECT 1 AS n) SELECT n FROM payments", "WITH payments AS (SELECT 1 AS n) SELECT n FROM public.payments"),
         ("WITH payments AS (SELECT 1 AS n) SELECT n FROM payments", "WITH payments AS (SELECT 1) INSERT INTO payments (id) SELECT 1"),
         // Sub-selects in every corner.
         ("SELECT (SELECT max(id) FROM orders)", "SELECT (SELECT max(iban) FROM payments)"),
         ("SELECT 1 WHERE EXISTS (SELECT FROM orders)", "SELECT 1 WHERE EXISTS (SELECT FROM payments)"),
         ("SELECT id FROM orders WHERE id IN (SELECT order_id FROM items)", "SELECT id FROM orders WHERE id IN (SELECT id FROM payments)"),
-        ("SELECT id FROM orders WHERE id = ANY (ARRAY(SELECT order_id FROM items))", "SELECT id FROM orders WHERE id = ANY (ARRAY(SELECT id FROM payments))"),
+        (
+            "SELECT id FROM orders WHERE id = ANY (ARRAY(SELECT order_id FROM items))",
+            "SELECT id FROM orders WHERE id = ANY (ARRAY(SELECT id FROM payments))",
+        ),
         ("SELECT id FROM orders ORDER BY (SELECT 1)", "SELECT id FROM orders ORDER BY (SELECT iban FROM payments LIMIT 1)"),
-        ("SELECT id FROM orders GROUP BY id HAVING count(*) > 1", "SELECT id FROM orders GROUP BY id HAVING count(*) > (SELECT min(id) FROM payments)"),
+        (
+            "SELECT id FROM orders GROUP BY id HAVING count(*) > 1",
+            "SELECT id FROM orders GROUP BY id HAVING count(*) > (SELECT min(id) FROM payments)",
+        ),
         ("SELECT id FROM orders LIMIT (SELECT 1)", "SELECT id FROM orders LIMIT (SELECT max(id) FROM payments)"),
         ("SELECT sum(id) OVER (ORDER BY id) FROM orders", "SELECT sum(id) OVER (ORDER BY (SELECT iban FROM payments)) FROM orders"),
-        ("SELECT count(*) FILTER (WHERE id > 1) FROM orders", "SELECT count(*) FILTER (WHERE id > (SELECT max(id) FROM payments)) FROM orders"),
+        (
+            "SELECT count(*) FILTER (WHERE id > 1) FROM orders",
+            "SELECT count(*) FILTER (WHERE id > (SELECT max(id) FROM payments)) FROM orders",
+        ),
         ("SELECT id FROM orders UNION SELECT order_id FROM items", "SELECT id FROM orders UNION SELECT id FROM payments"),
         ("SELECT o.id FROM orders o JOIN items i ON i.order_id = o.id", "SELECT o.id FROM orders o JOIN payments i ON i.id = o.id"),
-        ("SELECT o.id FROM orders o, LATERAL (SELECT name FROM items i WHERE i.order_id = o.id) x", "SELECT o.id FROM orders o, LATERAL (SELECT iban FROM payments i WHERE i.id = o.id) x"),
+        (
+            "SELECT o.id FROM orders o, LATERAL (SELECT name FROM items i WHERE i.order_id = o.id) x",
+            "SELECT o.id FROM orders o, LATERAL (SELECT iban FROM payments i WHERE i.id = o.id) x",
+        ),
         ("SELECT CASE WHEN true THEN 1 ELSE (SELECT 2) END", "SELECT CASE WHEN true THEN 1 ELSE (SELECT id FROM payments) END"),
         ("SELECT COALESCE(NULL, (SELECT 1))", "SELECT COALESCE(NULL, (SELECT iban FROM payments))"),
         ("SELECT id FROM orders TABLESAMPLE system (10)", "SELECT iban FROM payments TABLESAMPLE system (10)"),

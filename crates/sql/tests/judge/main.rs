@@ -4,5 +4,6 @@
 
 mod disguises;
 mod masks;
+mod mysql;
 mod people;
 mod spellings;

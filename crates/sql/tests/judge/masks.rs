@@ -48,7 +48,10 @@ fn a_masked_column_stands_nowhere_else() {
         ("SELECT a.id FROM customers a JOIN customers b USING (name)", "SELECT a.id FROM customers a JOIN customers b USING (card)"),
         ("SELECT o.id FROM orders o NATURAL JOIN items i", "SELECT a.id FROM customers a NATURAL JOIN customers b"),
         ("SELECT rank() OVER (ORDER BY name) FROM customers", "SELECT rank() OVER (ORDER BY card) FROM customers"),
-        ("SELECT rank() OVER w FROM customers WINDOW w AS (PARTITION BY name)", "SELECT rank() OVER w FROM customers WINDOW w AS (PARTITION BY card)"),
+        (
+            "SELECT rank() OVER w FROM customers WINDOW w AS (PARTITION BY name)",
+            "SELECT rank() OVER w FROM customers WINDOW w AS (PARTITION BY card)",
+        ),
         // Aliases, casts, computations.
         ("SELECT card FROM customers", "SELECT card::text FROM customers"),
         ("SELECT card FROM customers", "SELECT card || '' FROM customers"),
@@ -82,18 +85,30 @@ fn a_masked_column_stands_nowhere_else() {
         ("UPDATE orders SET note = (SELECT name FROM customers LIMIT 1)", "UPDATE orders SET note = (SELECT card FROM customers LIMIT 1)"),
         ("UPDATE customers SET name = name", "UPDATE customers SET name = card"),
         ("UPDATE customers SET name = 'x' RETURNING name", "UPDATE customers SET name = 'x' RETURNING card || ''"),
-        ("WITH x AS (UPDATE customers SET name = 'x' RETURNING id) SELECT * FROM x", "WITH x AS (UPDATE customers SET name = 'x' RETURNING card) SELECT * FROM x"),
+        (
+            "WITH x AS (UPDATE customers SET name = 'x' RETURNING id) SELECT * FROM x",
+            "WITH x AS (UPDATE customers SET name = 'x' RETURNING card) SELECT * FROM x",
+        ),
         // COPY has no names for its columns.
         ("COPY customers (id, name) TO STDOUT", "COPY customers (id, card) TO STDOUT"),
         ("COPY (SELECT id, name FROM customers) TO STDOUT", "COPY (SELECT id, card FROM customers) TO STDOUT"),
-        ("COPY (SELECT id, name FROM customers) TO STDOUT (FORMAT binary)", "COPY (SELECT id, card FROM customers) TO STDOUT (FORMAT binary)"),
+        (
+            "COPY (SELECT id, name FROM customers) TO STDOUT (FORMAT binary)",
+            "COPY (SELECT id, card FROM customers) TO STDOUT (FORMAT binary)",
+        ),
         // EXPLAIN, cursors, prepared.
         ("EXPLAIN SELECT card FROM customers", "EXPLAIN SELECT id FROM customers WHERE card = 'x'"),
         ("DECLARE c CURSOR FOR SELECT card FROM customers", "DECLARE c CURSOR FOR SELECT card FROM customers ORDER BY 1"),
         ("PREPARE p AS SELECT card FROM customers", "PREPARE p AS SELECT id FROM customers WHERE card = $1"),
         // An outer column inside an inner query, and a name that could be either.
-        ("SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE i.name = c.name)", "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE i.name = c.card)"),
-        ("SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE c.name = 'x')", "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE card = 'x')"),
+        (
+            "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE i.name = c.name)",
+            "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE i.name = c.card)",
+        ),
+        (
+            "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE c.name = 'x')",
+            "SELECT id FROM customers c WHERE EXISTS (SELECT FROM items i WHERE card = 'x')",
+        ),
     ]);
     refused("SELECT id FROM open_cards");
     allowed("SELECT id, card, card, born FROM customers LIMIT 10 OFFSET 5");

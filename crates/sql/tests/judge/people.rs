@@ -9,7 +9,13 @@ pub(crate) fn some(names: &[&str]) -> Columns {
 
 /// Reads and changes orders, reads items, sees customers with their card masked and without their password, and calls one function.
 pub(crate) fn clerk() -> DatabaseRights {
-    let orders = TableRights { select: Columns::All, insert: Columns::All, update: some(&["status", "note"]), delete: true, ..TableRights::default() };
+    let orders = TableRights {
+        select: Columns::All,
+        insert: Columns::All,
+        update: some(&["status", "note"]),
+        delete: true,
+        ..TableRights::default()
+    };
     let items = TableRights { select: Columns::All, ..TableRights::default() };
     let customers = TableRights {
         select: some(&["id", "name", "card", "born"]),
@@ -34,7 +40,11 @@ pub(crate) fn clerk() -> DatabaseRights {
 pub(crate) fn shop() -> Catalog {
     let column = |table: &'static str, oid: &'static str, columns: &[(&'static str, &'static str)]| -> Vec<[Option<&'static str>; 7]> {
         let numbers = ["1", "2", "3", "4", "5", "6"];
-        numbers.iter().zip(columns).map(|(n, (name, kind))| [Some("column"), Some("public"), Some(table), Some(oid), Some(*n), Some(*name), Some(*kind)]).collect()
+        numbers
+            .iter()
+            .zip(columns)
+            .map(|(n, (name, kind))| [Some("column"), Some("public"), Some(table), Some(oid), Some(*n), Some(*name), Some(*kind)])
+            .collect()
     };
     let mut rows = column("orders", "16001", &[("id", "23"), ("customer_id", "23"), ("status", "25"), ("note", "25"), ("total", "1700")]);
     rows.extend(column("items", "16002", &[("id", "23"), ("order_id", "23"), ("name", "25"), ("price", "1700")]));
@@ -42,7 +52,9 @@ pub(crate) fn shop() -> Catalog {
     rows.extend(column("payments", "16004", &[("id", "23"), ("iban", "25")]));
     rows.extend(column("open_cards", "16005", &[("id", "23"), ("card", "25")]));
     rows.push([Some("reads"), Some("public"), Some("open_cards"), Some("public"), Some("customers"), Some("card"), Some("")]);
-    for (name, shadows, compiled) in [("ship", "false", "false"), ("leak", "false", "false"), ("dblink", "false", "true"), ("query_to_xml", "true", "false")] {
+    for (name, shadows, compiled) in
+        [("ship", "false", "false"), ("leak", "false", "false"), ("dblink", "false", "true"), ("query_to_xml", "true", "false")]
+    {
         rows.push([Some("function"), Some("public"), Some(name), Some(shadows), Some(compiled), Some(""), Some("")]);
     }
     rows.push([Some("operator"), Some("public"), Some("<~>"), Some(""), Some(""), Some(""), Some("")]);

@@ -18,7 +18,8 @@ enum Respell {
     Cursor,
 }
 
-const ALLOWED: &[&str] = &["select o.id from orders o where o.id = 1", "select count(*) from items i", "select c.name from customers c", "select now()"];
+const ALLOWED: &[&str] =
+    &["select o.id from orders o where o.id = 1", "select count(*) from items i", "select c.name from customers c", "select now()"];
 const REFUSED: &[&str] = &[
     "select p.iban from payments p where p.id = 1",
     "select c.password from customers c",
@@ -32,7 +33,9 @@ const REFUSED: &[&str] = &[
 fn respell(sql: &str, how: Respell) -> String {
     match how {
         // Words outside quotes alone: there is none inside here that a change of case would change.
-        Respell::Upper => sql.split('\'').enumerate().map(|(n, part)| if n % 2 == 0 { part.to_uppercase() } else { format!("'{part}'") }).collect(),
+        Respell::Upper => {
+            sql.split('\'').enumerate().map(|(n, part)| if n % 2 == 0 { part.to_uppercase() } else { format!("'{part}'") }).collect()
+        }
         Respell::Comments => sql.replace(' ', "/* '; drop -- */ "),
         Respell::Lines => sql.replace(' ', " -- '\n\t"),
         Respell::Spaces => sql.replace(' ', " \u{c} \r\n ").replace(',', " , "),
