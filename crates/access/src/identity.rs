@@ -118,6 +118,28 @@ row! {
     }
 }
 
+row! {
+    /// Who somebody is at an identity provider.
+    IdentityRow in "identities" {
+        /// SHA-256 over issuer and subject, hex.
+        id: String,
+        /// Whose it is here.
+        person: PrincipalId,
+        /// The provider's issuer.
+        issuer: String,
+        /// Their subject there; `None` once erased.
+        subject: Option<String>,
+        /// The local groups that the provider's last word about them means …
+        groups: Groups,
+        /// … and when it said so: when they last signed in there.
+        proved_at: Option<Timestamp>,
+        /// Since when it is theirs.
+        linked_at: Timestamp,
+        /// Counts changes.
+        version: i64,
+    }
+}
+
 /// By what means somebody proved to be who they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,6 +154,8 @@ pub enum Via {
     WebSession(WebSessionId),
     /// The single-use link of the first administrator, or an invitation.
     Invitation,
+    /// A sign-in at an identity provider.
+    Provider,
     /// The local socket of the machine the gate runs on.
     LocalSocket,
 }

@@ -12,6 +12,28 @@ const NAME: &str = "__Host-tide";
 /// Sent by a page with what it fetches by itself, so that an open page that nobody sits at keeps no session from ending.
 pub(crate) const BACKGROUND: HeaderName = HeaderName::from_static("x-tidegate-background");
 
+/// The cookie that binds a sign-in at an identity provider to the browser where it began. `Lax`, since the provider sends it back.
+const SIGN_IN: &str = "__Host-tide-sign-in";
+
+/// The cookie that binds sign-ins to a browser, if there is exactly one.
+pub(crate) fn sign_in(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == SIGN_IN);
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// What gives a browser that cookie.
+pub(crate) fn sign_in_given(value: &str) -> HeaderValue {
+    let text = format!("{SIGN_IN}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
+    HeaderValue::from_str(&text).map_or_else(|_| taken(), |mut value| {
+        value.set_sensitive(true);
+        value
+    })
+}
+
 /// The cookie a request carries.
 ///
 /// # Errors

@@ -95,6 +95,10 @@ committed! {
         verifier: String,
         /// The token it was made from; it ends with that.
         token: Option<TokenId>,
+        /// Who they are at the identity provider it was made from; it ends with their session there.
+        identity: Option<String>,
+        /// That session, as the provider calls it.
+        sid: Option<String>,
         /// For what.
         scopes: Scopes,
         /// How strongly the sign-in proved who it was …

@@ -2,6 +2,7 @@
 
 pub mod gate;
 pub mod mariadb;
+pub mod oidc;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;

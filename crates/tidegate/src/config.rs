@@ -5,6 +5,7 @@
 
 mod document;
 pub mod mistake;
+pub mod providers;
 mod raw;
 
 use std::net::{IpAddr, SocketAddr};
@@ -74,6 +75,8 @@ pub struct Config {
     pub checkpoints: PathBuf,
     /// The gate's own addresses as targets see them; session certificates are valid from these alone. Empty: from anywhere.
     pub gate_addresses: Vec<IpAddr>,
+    /// Where people sign in.
+    pub identity_providers: Vec<providers::ProviderConfig>,
 }
 
 /// Where the gate listens. Port 0 is any free one.
@@ -273,6 +276,8 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     };
     let checkpoints = raw.checkpoints.as_ref().map(&below).or_else(|| data_dir.as_ref().map(|dir| dir.join("checkpoints.published")));
 
+    let identity_providers = providers::check(raw.identity_providers, document, &base);
+
     Some(Config {
         file: file.to_path_buf(),
         data_dir: data_dir?,
@@ -285,6 +290,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         tls,
         checkpoints: checkpoints?,
         gate_addresses: raw.addresses.into_iter().map(|a| a.value).collect(),
+        identity_providers,
     })
 }
 

@@ -12,6 +12,7 @@ use credentials::keyring::Keyring;
 use evidence::log::checkpoint::{CheckpointKey, CheckpointVerifier};
 use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
+use identity::oidc::{Provider, ProviderClient};
 use proxy::postgres::PostgresDoor;
 use proxy::postgres::judge::unrestricted_only;
 use proxy::ssh::{DoorLimits, SshDoor};
@@ -26,6 +27,7 @@ use workflow::gate::{Parts, Settings};
 use workflow::start::Started;
 
 use crate::config::Config;
+use crate::config::providers::ProviderConfig;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::{policy_dir, tls};
@@ -109,6 +111,7 @@ impl Node {
         let local = LocalSocket::bind(&config.data_dir)?;
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
             .context("cannot open the journal of closings")?;
+        gate.serve_providers(clients(config)?);
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
 
         let node = Self {
@@ -188,6 +191,20 @@ impl Node {
         self.workers.wait().await;
         self.gate.store().close().await;
     }
+}
+
+/// The identity providers, each with what talks to it. Whether they answer is found out when somebody signs in.
+fn clients(config: &Config) -> anyhow::Result<Vec<(Provider, ProviderClient)>> {
+    let client = |of: &ProviderConfig| -> anyhow::Result<(Provider, ProviderClient)> {
+        let name = &of.provider.name;
+        let roots = match &of.ca_file {
+            Some(file) => Some(std::fs::read(file).with_context(|| format!("cannot read `{}` for `{name}`", file.display()))?),
+            None => None,
+        };
+        let client = ProviderClient::new(roots.as_deref()).with_context(|| format!("cannot set up sign-in at `{name}`"))?;
+        Ok((of.provider.clone(), client))
+    };
+    config.identity_providers.iter().map(client).collect()
 }
 
 fn no_recordings(data_dir: &std::path::Path) -> String {

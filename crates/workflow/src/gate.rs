@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
 use crate::live::LiveSessions;
+use crate::providers::Providers;
 use crate::sequence::Sequencer;
 
 /// How many committed entries a slow listener may lag behind before it has to look at the state afresh.
@@ -84,6 +85,7 @@ pub struct Gate {
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
     pub(crate) challenges: Mutex<Challenges>,
+    pub(crate) providers: Providers,
     pub(crate) sequencer: Sequencer,
     /// Set when grants could not be decided anew as they should have been; the sweep does it then.
     pub(crate) redecide_due: AtomicBool,
@@ -144,6 +146,7 @@ impl Gate {
             recorder: parts.recorder,
             journal,
             challenges: Mutex::default(),
+            providers: Providers::default(),
             sequencer: Sequencer::new(parts.log),
             redecide_due: AtomicBool::new(false),
             published: AtomicU64::new(u64::MAX),
@@ -258,11 +261,12 @@ impl Gate {
             }
         };
         let now = self.now();
+        let store_groups = self.stored_groups(&person).await?;
         Ok(Situation {
             id,
             username: person.username,
             owner,
-            store_groups: person.groups.0,
+            store_groups,
             mfa: access::identity::Mfa::None,
             mfa_at: now,
             network: None,

@@ -34,6 +34,7 @@ pub mod keys;
 
 pub mod authorize;
 pub mod people;
+pub mod providers;
 pub mod recover;
 pub mod reload;
 pub mod secrets;

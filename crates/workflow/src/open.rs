@@ -239,7 +239,7 @@ impl Gate {
                 token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > now)
             }
             Via::WebSession(id) => self.web_session_stands(*id).await?,
-            Via::Invitation | Via::LocalSocket => true,
+            Via::Invitation | Via::Provider | Via::LocalSocket => true,
         };
         if good {
             Ok(())

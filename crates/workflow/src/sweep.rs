@@ -85,6 +85,9 @@ impl Gate {
     /// One look at everything in the store whose time is up.
     pub async fn sweep_store(&self) {
         self.drain_journal().await;
+        if self.groups_ran_out(self.now()).await {
+            self.redecide_due.store(true, Ordering::Relaxed);
+        }
         if self.redecide_due.swap(false, Ordering::Relaxed) {
             self.redecide_all().await;
         }

@@ -27,6 +27,7 @@ mod keys;
 mod locks;
 mod metrics;
 mod policy;
+mod providers;
 mod recordings;
 mod requests;
 mod resources;
@@ -48,6 +49,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(locks::routes())
         .merge(metrics::routes())
         .merge(policy::routes())
+        .merge(providers::routes())
         .merge(requests::routes())
         .merge(resources::routes())
         .merge(reviews::routes())

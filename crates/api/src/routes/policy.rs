@@ -163,9 +163,10 @@ pub(super) async fn situation_of(gate: &Gate, who: &access::names::Username) -> 
         Some(owner) => gate.store().person(owner.into()).await?.map(|owner| owner.username),
         None => None,
     };
+    let groups = gate.stored_groups(&row).await?;
     let mut situation = Situation::new(row.id, row.username, gate.now());
     situation.owner = owner;
-    situation.store_groups = row.groups.0;
+    situation.store_groups = groups;
     Ok(situation)
 }
 

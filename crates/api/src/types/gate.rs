@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::providers::ProviderFacts;
 use super::schema;
 
 /// Public facts.
@@ -22,6 +23,9 @@ pub struct GateFacts {
     /// Every target CA that targets have to trust now: all of them go into the file of `TrustedUserCAKeys`.
     #[serde(default)]
     pub target_cas: Vec<TargetCaFacts>,
+    /// Where people sign in.
+    #[serde(default)]
+    pub providers: Vec<ProviderFacts>,
     /// The key that verifies checkpoints of the audit log, as C2SP signed notes write one.
     pub checkpoint_verifier: Option<String>,
 }

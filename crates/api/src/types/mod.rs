@@ -15,6 +15,7 @@ pub mod resources;
 pub mod sessions;
 
 pub mod keys;
+pub mod providers;
 pub mod tokens;
 pub mod users;
 pub mod web_sessions;

@@ -212,6 +212,45 @@ impl<'d> Table<'d> {
         Table { document: self.document, table, path: key, offset: value.map_or(0, |v| v.span().start), asked: RefCell::default() }
     }
 
+    /// Each table of a list of them, written `[[key]]`; a missing list is empty.
+    pub(crate) fn tables(&self, key: &'static str) -> Vec<Table<'d>> {
+        let Some(value) = self.raw(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.wanted(value, key, &format!("a list of tables, each written `[[{key}]]`"));
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        for item in items.iter() {
+            match item.get_ref().as_table() {
+                Some(table) => out.push(Table {
+                    document: self.document,
+                    table: Some(table),
+                    path: key,
+                    offset: item.span().start,
+                    asked: RefCell::default(),
+                }),
+                None => self.wanted(item, key, &format!("a list of tables, each written `[[{key}]]`")),
+            }
+        }
+        out
+    }
+
+    /// Every key of a table whose keys are anybody's, each with its text read as `T`.
+    pub(crate) fn pairs<T: FromStr>(self, wanted: &str) -> Vec<(String, At<T>)> {
+        let mut out = Vec::new();
+        for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name: &str = key.get_ref();
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    let at = At { value: text.to_owned(), offset: value.span().start };
+                    out.extend(self.read(&shown(name), &at, wanted).map(|read| (name.to_owned(), read)));
+                }
+                None => self.wanted(value, &shown(name), "a text in quotes"),
+            }
+        }
+        out
+    }
+
     /// Reports the keys that nobody asked for.
     pub(crate) fn finish(self) {
         let asked = self.asked.into_inner();

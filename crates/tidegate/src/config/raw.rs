@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use store::StoreUrl;
 
 use super::document::{At, Document};
+use super::providers::RawProvider;
 
 const ADDRESS: &str = "an address and port like `127.0.0.1:3143`";
 
@@ -27,6 +28,7 @@ pub(crate) struct RawConfig {
     pub(crate) key: Option<At<String>>,
     pub(crate) checkpoints: Option<At<String>>,
     pub(crate) addresses: Vec<At<IpAddr>>,
+    pub(crate) identity_providers: Vec<RawProvider>,
 }
 
 /// `sqlite`, or a URL.
@@ -89,6 +91,8 @@ impl RawConfig {
         let gate = root.table("gate");
         raw.addresses = gate.list("addresses", "an IP address");
         gate.finish();
+
+        raw.identity_providers = root.tables("identity_provider").into_iter().map(RawProvider::read).collect();
 
         root.finish();
         raw

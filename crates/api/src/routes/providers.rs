@@ -1,0 +1,143 @@
+//! `/sign-in/oidc/…` and `/users/{id}/identities`: sign-in at identity providers.
+
+use access::ids::PrincipalId;
+use access::reason::{Reason, Refusal};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workflow::providers::CameBack;
+
+use crate::caller::{Administers, Peer};
+use crate::cookie;
+use crate::extract::{Asked, Body, Id};
+use crate::idempotency::ShownOnce;
+use crate::problem::{Answer, Refused};
+use crate::state::ApiState;
+use crate::types::providers::{BackFromProvider, Identity, LogoutForm, NewIdentity, ToProvider};
+use crate::types::schema;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(finish)).routes(routes!(log_out)).routes(routes!(link))
+}
+
+/// Where a browser comes back from a provider, exactly as it is registered there.
+fn redirect(state: &ApiState, provider: &str) -> String {
+    format!("{}/api/v1/sign-in/oidc/{provider}/callback", state.facts.api)
+}
+
+/// Sends a browser to an identity provider to sign in.
+#[utoipa::path(get, path = "/sign-in/oidc/{provider}", tag = "sign-in", security(()), params(("provider" = String, Path), ToProvider), responses((status = 303, description = "To the provider")))]
+async fn begin(
+    State(state): State<ApiState>,
+    Peer(from): Peer,
+    Id(provider): Id<String>,
+    Asked(to): Asked<ToProvider>,
+    headers: HeaderMap,
+) -> Response {
+    let began = async {
+        state.may_try(from, state.gate.now())?;
+        // One cookie for all sign-ins of a browser, so that two tabs do not spoil each other's.
+        let kept = cookie::sign_in(&headers).and_then(|cookie| identity::oidc::flow::read_browser(cookie).map(|it| (cookie.to_owned(), it)));
+        let (text, browser) = kept.unwrap_or_else(|| {
+            let fresh = identity::oidc::flow::browser();
+            (fresh.secret.expose().clone(), fresh.verifier)
+        });
+        let then = to.then.as_deref().unwrap_or("/");
+        let url = state.gate.begin_sign_in(&provider, &redirect(&state, &provider), &browser, then).await?;
+        Ok::<_, Refusal>((cookie::sign_in_given(&text), url))
+    };
+    match began.await {
+        Ok((set, url)) => seen_other(&url, vec![set]),
+        Err(refusal) => page(&refusal),
+    }
+}
+
+/// A browser comes back from an identity provider: it is signed in, or told why not.
+#[utoipa::path(get, path = "/sign-in/oidc/{provider}/callback", tag = "sign-in", security(()), params(("provider" = String, Path), BackFromProvider), responses((status = 303, description = "To the portal, with the cookie of a web session")))]
+async fn finish(
+    State(state): State<ApiState>,
+    Peer(from): Peer,
+    Id(provider): Id<String>,
+    Asked(back): Asked<BackFromProvider>,
+    headers: HeaderMap,
+) -> Response {
+    let now = state.gate.now();
+    if let Err(refusal) = state.may_try(from, now) {
+        return page(&refusal);
+    }
+    let browser = cookie::sign_in(&headers).and_then(identity::oidc::flow::read_browser);
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
+    let back = CameBack { state: back.state.unwrap_or_default(), code: back.code, error: back.error, iss: back.iss };
+    let uri = redirect(&state, &provider);
+    let done = Box::pin(state.gate.finish_sign_in(&provider, back, &uri, browser.as_ref(), from, agent));
+    match done.await {
+        Ok((opened, then)) => {
+            let mut response = seen_other(&then, vec![cookie::given(&opened.cookie)]);
+            response.extensions_mut().insert(ShownOnce);
+            response
+        }
+        Err(refusal) => {
+            if matches!(refusal.reason, Reason::CodeInvalid | Reason::NotSignedIn) {
+                state.failed(from, now);
+            }
+            page(&refusal)
+        }
+    }
+}
+
+/// An identity provider signs somebody out (OpenID Connect Back-Channel Logout 1.0).
+#[utoipa::path(post, path = "/sign-in/oidc/{provider}/logout", tag = "sign-in", security(()), params(("provider" = String, Path)), request_body(content = LogoutForm, content_type = "application/x-www-form-urlencoded"), responses((status = 200, description = "They are signed out")))]
+async fn log_out(
+    State(state): State<ApiState>,
+    Peer(from): Peer,
+    Id(provider): Id<String>,
+    form: Result<Form<LogoutForm>, FormRejection>,
+) -> Answer<impl IntoResponse> {
+    state.may_try(from, state.gate.now())?;
+    let Form(form) = form.map_err(|_| Refused::invalid("a form with a `logout_token` is wanted"))?;
+    state.gate.signed_out_by_provider(&provider, &form.logout_token, from).await.inspect_err(|refusal| {
+        if refusal.reason == Reason::Invalid {
+            state.failed(from, state.gate.now());
+        }
+    })?;
+    Ok((StatusCode::OK, Extension(ShownOnce)))
+}
+
+/// Says who somebody at an identity provider is here. Takes that account from whoever it was before.
+#[utoipa::path(post, path = "/users/{id}/identities", tag = "users", params(("id" = schema::PrincipalId, Path)), request_body = NewIdentity, responses((status = 201, body = Identity)))]
+async fn link(
+    State(state): State<ApiState>,
+    Administers(caller): Administers,
+    Id(id): Id<PrincipalId>,
+    Body(new): Body<NewIdentity>,
+) -> Answer<impl IntoResponse> {
+    let row = state.gate.link_identity(&caller, id, &new.provider, &new.subject).await?;
+    Ok((StatusCode::CREATED, Json(Identity { person: row.person, issuer: row.issuer, subject: row.subject, linked_at: row.linked_at })))
+}
+
+fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/")));
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// A refusal as a page, since it is a person in a browser who reads it.
+fn page(refusal: &Refusal) -> Response {
+    let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let detail = refusal.detail.as_deref().map(|detail| format!("<p>{}.</p>", text(detail))).unwrap_or_default();
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not signed in · Tidegate</title><h1>You are not signed in</h1>\
+         <p>{}</p>{detail}<p><a href=\"/\">Sign in again</a></p></html>",
+        text(refusal.reason.sentence())
+    );
+    let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::UNAUTHORIZED);
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
+}

@@ -1,0 +1,331 @@
+//! Sign-in at identity providers: npm's `oidc-provider` for real, and one that lies.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use access::identity::PersonRow;
+use access::time::Span;
+use axum::Json;
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signer as _, SigningKey};
+use identity::oidc::{ClientSecret, Provider, ProviderClient};
+use jiff::Timestamp;
+use reqwest::header::COOKIE;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::oidc::{Browser, CLIENT, OidcProvider};
+
+use crate::{Served, read};
+
+const BEGIN: &str = "/api/v1/sign-in/oidc/corp";
+const WEB: &str = "__Host-tide";
+
+/// A gate where people sign in at `issuer`. Its clock is the provider's.
+fn serve(served: &Served, issuer: &str, provision: bool) {
+    let provider = Provider {
+        name: "corp".into(),
+        title: "Corp".into(),
+        issuer: issuer.into(),
+        client_id: CLIENT.0.into(),
+        client_secret: ClientSecret::File(served.test.dir().join("corp.secret")),
+        scopes: vec!["profile".into(), "groups".into()],
+        groups_claim: "groups".into(),
+        groups: [("Platform Team".to_owned(), "engineers".parse().unwrap())].into(),
+        groups_last: Span::minutes(30),
+        provision,
+    };
+    std::fs::write(served.test.dir().join("corp.secret"), format!("{}\n", CLIENT.1)).unwrap();
+    served.test.gate.serve_providers(vec![(provider, ProviderClient::new(None).unwrap())]);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a provider that runs for real has no other clock than the machine's")]
+fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The gate's clock is moved to the provider's.
+fn in_time(served: &Served) {
+    let behind = wall().duration_since(served.test.gate.now());
+    served.test.time.advance(Duration::try_from(behind).unwrap_or_default());
+}
+
+async fn link(served: &Served, name: &str, subject: &str) -> StatusCode {
+    let person = served.test.person(name).who.id();
+    let dan = served.person("dan").await;
+    dan.post(&format!("/users/{person}/identities"), json!({ "provider": "corp", "subject": subject })).await.0
+}
+
+/// Who sits at a browser.
+async fn me(served: &Served, cookie: &str) -> (StatusCode, Value) {
+    let call = served.call(Method::GET, "/api/v1/me").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+    read(call.send().await.unwrap()).await
+}
+
+async fn row(served: &Served, name: &str) -> PersonRow {
+    served.test.gate.store().person_named(&name.parse().unwrap()).await.unwrap().unwrap()
+}
+
+// covers: WHO-1 (api), A7
+#[tokio::test]
+async fn somebody_signs_in_at_a_certified_provider_by_issuer_and_subject() {
+    let served = Served::start().await;
+    let provider = OidcProvider::start(&served.url, "corp").await.unwrap();
+    serve(&served, &provider.issuer, false);
+    in_time(&served);
+    let begin = format!("{}{BEGIN}?then=/requests", served.url);
+
+    // Nobody is known by this account, whatever name and address it carries.
+    let mut browser = Browser::new().unwrap();
+    let at = browser.go(&begin, None).await.unwrap();
+    assert_eq!(at.status, 401, "{}", at.text);
+    assert!(at.text.contains("nobody here is known by this account"), "{}", at.text);
+    assert_eq!(browser.cookie(&served.url, WEB), None);
+
+    // An administrator says whose it is, and then it is theirs, though its address is Ben's.
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    in_time(&served);
+    let at = browser.go(&begin, Some("/requests")).await.unwrap();
+    assert_eq!(at.url, format!("{}/requests", served.url), "{}", at.text);
+    let (status, body) = me(&served, browser.cookie(&served.url, WEB).unwrap()).await;
+    assert_eq!((status, &body["user"]["username"]), (StatusCode::OK, &json!("ana")), "{body}");
+    let entries = served.test.entries().await.unwrap();
+    for name in ["identity.linked", "identity.proved", "signin.refused"] {
+        assert!(entries.iter().any(|entry| entry == name), "{name}");
+    }
+
+    // One who is turned away there is told so here.
+    provider.sign_in_as("nobody", None).await.unwrap();
+    let mut other = Browser::new().unwrap();
+    let at = other.go(&begin, None).await.unwrap();
+    assert!(at.status == 401 && at.text.contains("access_denied"), "{} {}", at.status, at.text);
+}
+
+// covers: A7, A9
+#[tokio::test]
+async fn a_code_is_good_once_and_in_the_browser_where_it_was_asked_for() {
+    let served = Served::start().await;
+    let provider = OidcProvider::start(&served.url, "corp").await.unwrap();
+    serve(&served, &provider.issuer, false);
+    in_time(&served);
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    let begin = format!("{}{BEGIN}", served.url);
+    let (mut hers, mut foreign) = (Browser::new().unwrap(), Browser::new().unwrap());
+    // The other browser has a sign-in of its own under way.
+    foreign.go(&begin, Some("/interaction/")).await.unwrap();
+    let back = hers.go(&begin, Some("/callback?")).await.unwrap().url;
+    assert_eq!(foreign.go(&back, None).await.unwrap().status, 401, "another's browser");
+    assert_eq!(foreign.cookie(&served.url, WEB), None);
+
+    in_time(&served);
+    let back = hers.go(&begin, Some("/callback?")).await.unwrap().url;
+    hers.go(&back, Some("127.0.0.1")).await.unwrap();
+    let cookie = hers.cookie(&served.url, WEB).unwrap().to_owned();
+    assert_eq!(me(&served, &cookie).await.0, StatusCode::OK);
+    assert_eq!(hers.go(&back, None).await.unwrap().status, 401, "a second time");
+    // Another state in the same browser does not make an old code good.
+    let waiting = hers.go(&begin, Some("/callback?")).await.unwrap().url;
+    let of = |url: &str, name: &str| reqwest::Url::parse(url).unwrap().query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
+    let mixed = waiting.replace(&of(&waiting, "code"), &of(&back, "code"));
+    assert_ne!(mixed, waiting);
+    let at = hers.go(&mixed, None).await.unwrap();
+    assert!(at.status == 401 && at.text.contains("did not take the code"), "{}", at.text);
+}
+
+// covers: WHO-1 (api), A11
+#[tokio::test]
+async fn groups_count_as_the_provider_said_last_and_not_for_ever() {
+    let served = Served::start().await;
+    let provider = OidcProvider::start(&served.url, "corp").await.unwrap();
+    serve(&served, &provider.issuer, true);
+    in_time(&served);
+    let engineer = json!({ "name": "Gina", "preferred_username": "gina", "groups": ["Platform Team", "administrators"] });
+    provider.sign_in_as("gina-1", Some(engineer.clone())).await.unwrap();
+    let begin = format!("{}{BEGIN}", served.url);
+    let sign_in = async || {
+        in_time(&served);
+        let mut browser = Browser::new().unwrap();
+        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
+        browser.go(&back, Some("127.0.0.1")).await.unwrap();
+        browser.cookie(&served.url, WEB).unwrap().to_owned()
+    };
+    let ask = async |cookie: &str| {
+        let call = served.call(Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+        let wish = json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true });
+        read(call.json(&wish).send().await.unwrap()).await
+    };
+    // Known from now on, with the one group that means something here.
+    let cookie = sign_in().await;
+    assert_eq!(served.test.gate.stored_groups(&row(&served, "gina").await).await.unwrap(), ["engineers".parse().unwrap()]);
+    let (status, body) = ask(&cookie).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let open = served.test.gate.store().open_grants().await.unwrap().len();
+    assert_eq!(open, 1);
+
+    // Taken away there: with the next sign-in nothing of it is left here.
+    provider.sign_in_as("gina-1", Some(json!({ "name": "Gina", "preferred_username": "gina", "groups": [] }))).await.unwrap();
+    let cookie = sign_in().await;
+    assert!(served.test.gate.stored_groups(&row(&served, "gina").await).await.unwrap().is_empty());
+    assert!(served.test.gate.store().open_grants().await.unwrap().is_empty(), "the grant went with the group");
+    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+
+    // Given again, and never refreshed: it runs out by itself.
+    provider.sign_in_as("gina-1", Some(engineer)).await.unwrap();
+    let cookie = sign_in().await;
+    assert_eq!(ask(&cookie).await.0, StatusCode::CREATED);
+    served.test.pass(Duration::from_secs(10)).await;
+    assert_eq!(served.test.gate.store().open_grants().await.unwrap().len(), 1);
+    served.test.pass(Duration::from_secs(1800)).await;
+    assert!(served.test.gate.stored_groups(&row(&served, "gina").await).await.unwrap().is_empty());
+    assert!(served.test.gate.store().open_grants().await.unwrap().is_empty());
+}
+
+// covers: WHO-1 (api)
+#[tokio::test]
+async fn who_signs_out_at_the_provider_is_signed_out_here() {
+    let served = Served::start().await;
+    let provider = OidcProvider::start(&served.url, "corp").await.unwrap();
+    serve(&served, &provider.issuer, false);
+    in_time(&served);
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    let begin = format!("{}{BEGIN}", served.url);
+    let mut cookies = Vec::new();
+    for _ in 0..2 {
+        in_time(&served);
+        let mut browser = Browser::new().unwrap();
+        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
+        browser.go(&back, Some("127.0.0.1")).await.unwrap();
+        cookies.push(browser.cookie(&served.url, WEB).unwrap().to_owned());
+    }
+    let ana = served.test.person("ana").who.id();
+    let sessions = served.test.gate.store().web_sessions_of(ana).await.unwrap();
+    let sid_of = |cookie: &str| {
+        let verifier = identity::opaque::Verifier::of(cookie);
+        sessions.iter().find(|row| row.verifier == verifier.as_str()).unwrap().sid.clone().unwrap()
+    };
+    // One session there: one browser here.
+    in_time(&served);
+    provider.log_out("ana-1", &sid_of(&cookies[0])).await.unwrap();
+    assert_eq!(me(&served, &cookies[0]).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
+    // What nobody signed ends nothing.
+    let forged = format!("logout_token={}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode("{}"));
+    let form = served.call(Method::POST, &format!("{BEGIN}/logout")).header("content-type", "application/x-www-form-urlencoded").body(forged);
+    assert_eq!(form.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
+}
+
+/// A provider that says whatever it is told to.
+struct Liar {
+    issuer: String,
+    key: SigningKey,
+    says: Arc<Mutex<String>>,
+}
+
+impl Liar {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let metadata = json!({
+            "issuer": issuer, "authorization_endpoint": format!("{issuer}/auth"), "token_endpoint": format!("{issuer}/token"),
+            "jwks_uri": format!("{issuer}/keys"), "authorization_response_iss_parameter_supported": true,
+        });
+        let keys = json!({ "keys": [{
+            "kty": "OKP", "crv": "Ed25519", "kid": "one", "use": "sig", "x": URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
+        }]});
+        let says = Arc::new(Mutex::new(String::new()));
+        let said = Arc::clone(&says);
+        let router = axum::Router::new()
+            .route("/.well-known/openid-configuration", get(async move || Json(metadata)))
+            .route("/keys", get(async move || Json(keys)))
+            .route(
+                "/token",
+                post(async move || {
+                    Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": said.lock().unwrap().clone() }))
+                }),
+            );
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { issuer, key, says }
+    }
+
+    fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes()).to_bytes()))
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+fn hmac(secret: &[u8], message: &[u8]) -> Vec<u8> {
+    use sha2::{Digest as _, Sha256};
+    let mut block = [0u8; 64];
+    block[..secret.len()].copy_from_slice(secret);
+    let inner = Sha256::digest([&block.map(|b| b ^ 0x36), message].concat());
+    Sha256::digest([block.map(|b| b ^ 0x5c).as_slice(), inner.as_slice()].concat()).to_vec()
+}
+
+// covers: A7
+#[tokio::test]
+async fn a_provider_that_lies_signs_nobody_in() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    let honest = json!({ "alg": "EdDSA", "kid": "one" });
+    // Signs in with what `forge` makes of header, claims and the issuer that comes back with the browser.
+    let tried = async |forge: &dyn Fn(&Liar, Value, Value) -> (String, Option<String>)| {
+        // So that none of these is refused for those before it.
+        served.test.time.advance(Duration::from_secs(10));
+        let mut browser = Browser::new().unwrap();
+        let sent = browser.go(&format!("{}{BEGIN}", served.url), Some("/auth?")).await.unwrap().url;
+        let sent = reqwest::Url::parse(&sent).unwrap();
+        let of = |name: &str| sent.query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
+        let now = served.test.gate.now().as_second();
+        let claims = json!({ "iss": liar.issuer, "aud": CLIENT.0, "sub": "ana-1", "nonce": of("nonce"), "iat": now, "exp": now + 300 });
+        let (token, iss) = forge(&liar, honest.clone(), claims);
+        *liar.says.lock().unwrap() = token;
+        let iss = iss.map(|iss| format!("&iss={iss}")).unwrap_or_default();
+        let back = format!("{}?code=c&state={}{iss}", of("redirect_uri"), of("state"));
+        browser.go(&back, Some("127.0.0.1")).await.unwrap();
+        browser.cookie(&served.url, WEB).is_some()
+    };
+    let with = |mut claims: Value, name: &str, value: Value| {
+        claims[name] = value;
+        claims
+    };
+    let here = Some(liar.issuer.clone());
+    assert!(tried(&|liar, header, claims| (liar.sign(&header, &claims), here.clone())).await, "an honest token signs in");
+    for (name, value) in [
+        ("aud", json!("other")),
+        ("aud", json!([CLIENT.0, "other"])),
+        ("iss", json!("https://login.example")),
+        ("nonce", json!("tg_non_00000000000000000000000000000000")),
+        ("nonce", Value::Null),
+        ("exp", json!(1)),
+        ("sub", json!("ben-1")),
+    ] {
+        let let_in = tried(&|liar, header, claims| (liar.sign(&header, &with(claims, name, value.clone())), here.clone())).await;
+        assert!(!let_in, "{name} {value}");
+    }
+    let missing = tried(&|liar, header, mut claims| {
+        claims.as_object_mut().unwrap().remove("nonce");
+        (liar.sign(&header, &claims), here.clone())
+    });
+    assert!(!missing.await, "no nonce");
+    // Unsigned, and signed with what everybody knows.
+    for alg in ["none", "HS256"] {
+        let let_in = tried(&|liar, _, claims| {
+            let header = json!({ "alg": alg, "kid": "one" });
+            let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+            let signature = if alg == "none" { Vec::new() } else { hmac(liar.key.verifying_key().as_bytes(), message.as_bytes()) };
+            (format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)), here.clone())
+        });
+        assert!(!let_in.await, "{alg}");
+    }
+    // Mixed up: another issuer answers the browser, or none though it always names itself (RFC 9207).
+    for iss in [Some("https://evil.example".to_owned()), None] {
+        assert!(!tried(&|liar, header, claims| (liar.sign(&header, &claims), iss.clone())).await, "{iss:?}");
+    }
+    assert!(tried(&|liar, header, claims| (liar.sign(&header, &claims), here.clone())).await, "an honest one still does");
+}

@@ -1,0 +1,184 @@
+//! The calls the gate makes to a provider: its metadata, its keys, and the code for a token. Bounded in time and size, and nothing
+//! is followed elsewhere.
+
+use std::time::Duration;
+
+use access::secret::Secret;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde::Deserialize;
+
+use super::jws::Keys;
+use super::provider::{Provider, is_private_url};
+use super::{OidcError, printable};
+
+/// How long a provider may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer that is read.
+const LARGEST: usize = 1024 * 1024;
+
+/// What a provider publishes of itself (OpenID Connect Discovery 1.0 §3), as far as it matters here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Metadata {
+    /// Who it is; the same as configured.
+    pub issuer: String,
+    /// Where browsers are sent.
+    pub authorization_endpoint: String,
+    /// Where codes are redeemed.
+    pub token_endpoint: String,
+    /// Where its keys are.
+    pub jwks_uri: String,
+    /// Whether each answer to a browser names the issuer (RFC 9207 §3).
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+    /// How clients prove themselves; `client_secret_basic` if it does not say.
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// Refuses what came back to a browser from another issuer than the one it was sent to (RFC 9207 §2.4).
+    ///
+    /// # Errors
+    /// [`OidcError::Answer`].
+    pub fn refuse_other_issuer(&self, iss: Option<&str>) -> Result<(), OidcError> {
+        match iss {
+            Some(iss) if iss == self.issuer => Ok(()),
+            None if !self.authorization_response_iss_parameter_supported => Ok(()),
+            Some(_) => Err(OidcError::Answer("another issuer answered than the one that was asked".into())),
+            None => Err(OidcError::Answer("it does not name its issuer, though it says that it always does".into())),
+        }
+    }
+}
+
+/// Talks to one provider.
+#[derive(Debug, Clone)]
+pub struct ProviderClient {
+    http: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    id_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Denied {
+    error: String,
+}
+
+impl ProviderClient {
+    /// A client that trusts the machine's roots, or only the PEM certificates given.
+    ///
+    /// # Errors
+    /// If the certificates can't be read or TLS can't be set up.
+    pub fn new(roots: Option<&[u8]>) -> Result<Self, OidcError> {
+        let set_up = |error: reqwest::Error| OidcError::Unreachable(format!("TLS cannot be set up: {error}"));
+        // Somebody in this process may have done so already.
+        let _once = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+        if let Some(pem) = roots {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem).map_err(set_up)?);
+        }
+        Ok(Self { http: builder.build().map_err(set_up)? })
+    }
+
+    /// Asks a provider what it is.
+    ///
+    /// # Errors
+    /// If it does not answer, or answers as another issuer or with addresses that a token must not travel to.
+    pub async fn metadata(&self, issuer: &str) -> Result<Metadata, OidcError> {
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let text = self.fetch(self.http.get(url).header(ACCEPT, "application/json")).await?.1;
+        let metadata: Metadata =
+            serde_json::from_str(&text).map_err(|error| OidcError::Answer(format!("its metadata cannot be read: {error}")))?;
+        if metadata.issuer != issuer {
+            return Err(OidcError::Answer(format!(
+                "it calls itself `{}`, and `tidegate.toml` calls it `{issuer}`; they have to be the same",
+                printable(&metadata.issuer)
+            )));
+        }
+        for url in [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri] {
+            if !is_private_url(url) {
+                return Err(OidcError::Answer(format!("`{}` is no address that a token may travel to", printable(url))));
+            }
+        }
+        Ok(metadata)
+    }
+
+    /// Fetches a provider's keys.
+    ///
+    /// # Errors
+    /// If it does not answer, or not with keys.
+    pub async fn keys(&self, metadata: &Metadata) -> Result<Keys, OidcError> {
+        Keys::parse(&self.fetch(self.http.get(&metadata.jwks_uri).header(ACCEPT, "application/json")).await?.1)
+    }
+
+    /// Redeems a code for an ID token (OpenID Connect Core 1.0 §3.1.3), still to be verified.
+    ///
+    /// # Errors
+    /// [`OidcError::Code`] when the provider does not take it.
+    pub async fn redeem(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        secret: Option<&Secret<String>>,
+        code: &str,
+        pkce: &Secret<String>,
+        redirect: &str,
+    ) -> Result<String, OidcError> {
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect),
+            ("code_verifier", pkce.expose()),
+        ];
+        let methods = metadata.token_endpoint_auth_methods_supported.as_deref();
+        let takes = |name: &str| methods.is_some_and(|all| all.iter().any(|method| method == name));
+        let mut request = self.http.post(&metadata.token_endpoint).header(ACCEPT, "application/json");
+        match secret {
+            Some(secret) if methods.is_some() && !takes("client_secret_basic") && takes("client_secret_post") => {
+                form.extend([("client_id", provider.client_id.as_str()), ("client_secret", secret.expose())]);
+            }
+            // RFC 6749 §2.3.1: both are form-encoded before they are joined.
+            Some(secret) => request = request.basic_auth(encoded(&provider.client_id), Some(encoded(secret.expose()))),
+            None => form.push(("client_id", &provider.client_id)),
+        }
+        let mut body = reqwest::Url::parse("form:").map_err(|_| OidcError::Answer("a form cannot be written".into()))?;
+        body.query_pairs_mut().extend_pairs(form);
+        let body = body.query().unwrap_or_default().to_owned();
+        let (good, text) = self.answered(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)).await?;
+        if !good {
+            let said = serde_json::from_str::<Denied>(&text).map_or_else(|_| "it does not say why".to_owned(), |no| printable(&no.error));
+            return Err(OidcError::Code(said));
+        }
+        let tokens: Tokens = serde_json::from_str(&text).map_err(|_| OidcError::Answer("its tokens cannot be read".into()))?;
+        tokens.id_token.ok_or_else(|| OidcError::Answer("there is no ID token in it; the client there has to allow `openid`".into()))
+    }
+
+    async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<(bool, String), OidcError> {
+        match self.answered(request).await? {
+            (true, text) => Ok((true, text)),
+            (false, _) => Err(OidcError::Unreachable("it answered with an error".into())),
+        }
+    }
+
+    async fn answered(&self, request: reqwest::RequestBuilder) -> Result<(bool, String), OidcError> {
+        let away = |error: reqwest::Error| OidcError::Unreachable(printable(&error.without_url().to_string()));
+        let mut response = request.send().await.map_err(away)?;
+        let good = response.status().is_success();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(away)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(OidcError::Answer("it is too large".into()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        String::from_utf8(body).map(|text| (good, text)).map_err(|_| OidcError::Answer("it is no text".into()))
+    }
+}
+
+/// `application/x-www-form-urlencoded`, of one value.
+fn encoded(text: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse("form:") else { return String::new() };
+    url.query_pairs_mut().append_pair("", text);
+    url.query().unwrap_or_default().trim_start_matches('=').to_owned()
+}
