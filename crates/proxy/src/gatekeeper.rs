@@ -137,6 +137,8 @@ pub struct Knock {
     pub client: String,
     /// What they renounce for this session, if anything.
     pub limits: Limits,
+    /// What they said beforehand: why, for how long, by which ticket. Never an emergency.
+    pub sent: Answer,
 }
 
 /// The answer to who asks for more time.

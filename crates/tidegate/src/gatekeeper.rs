@@ -88,18 +88,13 @@ impl Gatekeeper for Port {
     }
 
     async fn knock(&self, knock: &Knock) -> Knocked {
-        let answered = self.gate.knock_within(&self.caller(knock), &knock.to, &knock.limits, self.protocol).await;
+        let given = given(knock, knock.sent.clone());
+        let answered = self.gate.knock_saying(&self.caller(knock), &knock.to, given, self.protocol).await;
         self.answered(answered).await
     }
 
     async fn submit(&self, knock: &Knock, answer: Answer) -> Knocked {
-        let given = Given {
-            reason: answer.reason,
-            asked: answer.asked,
-            ticket: answer.ticket,
-            limits: knock.limits.clone(),
-            break_glass: answer.break_glass,
-        };
+        let given = given(knock, answer);
         let answered = self.gate.knock_with(&self.caller(knock), &knock.to, given, self.protocol).await;
         self.answered(answered).await
     }
@@ -170,6 +165,11 @@ impl Port {
         });
         Ok(Waiting { request, news: receiver, limits, patience })
     }
+}
+
+fn given(knock: &Knock, answer: Answer) -> Given {
+    let Answer { reason, asked, ticket, break_glass } = answer;
+    Given { reason, asked, ticket, limits: knock.limits.clone(), break_glass }
 }
 
 fn worth(presence: Presence) -> identity::ssh_key::Presence {

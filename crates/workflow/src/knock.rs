@@ -97,14 +97,14 @@ impl Gate {
     /// # Errors
     /// Refused; the refusal is in the log.
     pub async fn knock(&self, caller: &Caller, to: &Selector, protocol: Protocol) -> Result<Knocked, Refusal> {
-        self.knock_within(caller, to, &Limits::default(), protocol).await
+        self.knock_saying(caller, to, Given::default(), protocol).await
     }
 
-    /// The same for who renounces something beforehand: they come in with that much less, and ask for that much less.
+    /// The same for who says something beforehand: why, for how long, or what they renounce. An emergency is not declared like this.
     ///
     /// # Errors
     /// As [`Gate::knock`].
-    pub async fn knock_within(&self, caller: &Caller, to: &Selector, limits: &Limits, protocol: Protocol) -> Result<Knocked, Refusal> {
+    pub async fn knock_saying(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
         let (resource, role) = match self.resolve(caller, to).await {
             Ok(found) => found,
             Err(refusal) => {
@@ -112,7 +112,7 @@ impl Gate {
                 return Err(refusal);
             }
         };
-        match self.open_within(caller, &resource, &role, limits, protocol).await {
+        match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
             Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
             Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
             Err(refusal) => return Err(refusal),
@@ -121,14 +121,15 @@ impl Gate {
             return Ok(Knocked::Waiting(pending.id));
         }
         self.refuse_if_just_denied(caller, &resource, &role).await?;
-        // Without a grant: what would it cost? A path that asks nothing of anybody opens at once.
-        let given = Given { limits: limits.clone(), ..Given::default() };
+        // Without a grant: what would it cost? A path that asks nothing of anybody, or no more than was said, opens at once.
+        let given = Given { break_glass: false, ..given };
         let silent = ask(caller, &resource, &role, given.clone());
         let situation = self.situation(&caller.who).await?;
         if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
             return self.submit_and_open(caller, silent, protocol).await;
         }
-        let supposed = Given { reason: Some("to be given".to_owned()), ticket: Some("to be given".to_owned()), ..given };
+        let supposed = || Some("to be given".to_owned());
+        let supposed = Given { reason: given.reason.or_else(supposed), ticket: given.ticket.or_else(supposed), ..given };
         let ordinary = self.judge_request(&situation, &ask(caller, &resource, &role, supposed.clone()));
         let emergency = self.judge_request(&situation, &ask(caller, &resource, &role, Given { break_glass: true, ..supposed }));
         let emergency = emergency_of(emergency.answer());

@@ -150,6 +150,7 @@ impl PostgresDoor {
                     from,
                     client: wanted.application.clone(),
                     limits: access::limits::Limits::default(),
+                    sent: crate::gatekeeper::Answer::default(),
                 };
                 client.write(|w| w.authentication_ok()).await?;
                 Ok((knock, wanted))

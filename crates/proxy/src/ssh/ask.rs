@@ -46,11 +46,12 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
     }
     // One channel knocks for all of the connection.
     let _entering = visit.entering.lock().await;
+    let sent = sent_along(wishes)?;
     let mut answer = emergency(wishes)?;
     let mut asked = false;
     loop {
         let emergency = answer.as_ref().is_some_and(|answer| answer.break_glass);
-        match visit.step(&wishes.limits, answer.take()).await {
+        match visit.step(&wishes.limits, &sent, answer.take()).await {
             Step::In(live) => {
                 if emergency {
                     show_to(client, wishes.terminal.is_some(), "Emergency access: all of it is recorded, and reviewed afterwards.").await;

@@ -17,6 +17,7 @@ use super::reach::{self, Route};
 use super::relay::{self, ClientSide, TargetSide};
 use super::session::{Live, Place, Step, Visit, lock};
 use super::text;
+use crate::gatekeeper::Answer;
 use crate::tape::WHOLE_SESSION;
 
 /// How long the target may take to say whether it listens. The client's connection waits for it.
@@ -122,7 +123,7 @@ pub(crate) async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
         return Some(live.clone());
     }
     let _entering = visit.entering.lock().await;
-    match visit.step(&Limits::default(), None).await {
+    match visit.step(&Limits::default(), &Answer::default(), None).await {
         Step::In(live) => Some(live),
         Step::Ask(_) | Step::Waiting(_) | Step::Refused(_) => None,
     }

@@ -20,7 +20,7 @@ use super::door::SshDoor;
 use super::session::{Place, Visit};
 use super::wire::Shears;
 use super::{algorithms, channel, forward, sockets, text};
-use crate::gatekeeper::{Knock, Offer, Presence, Proof};
+use crate::gatekeeper::{Answer, Knock, Offer, Presence, Proof};
 use crate::strangers::Stranger;
 
 /// One client connection, from its first byte.
@@ -162,7 +162,7 @@ impl server::Handler for Visitor {
         };
         self.stranger = None;
         let client = text::inert_bytes(session.remote_sshid(), 255);
-        let knock = Knock { who, to, from: self.from, client, limits: Limits::default() };
+        let knock = Knock { who, to, from: self.from, client, limits: Limits::default(), sent: Answer::default() };
         self.visit = Some(Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone()));
         self.known.cancel();
         Ok(())

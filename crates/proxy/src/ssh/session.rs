@@ -129,12 +129,12 @@ impl Visit {
     /// Knocks (or submits an answer) and, when the door opens, dials.
     ///
     /// Runs as a task of its own: a client that leaves meanwhile must not leave an opening behind that nobody ends.
-    pub(crate) async fn step(self: &Arc<Self>, limits: &Limits, answer: Option<Answer>) -> Step {
+    pub(crate) async fn step(self: &Arc<Self>, limits: &Limits, sent: &Answer, answer: Option<Answer>) -> Step {
         if let Some(live) = self.live() {
             return Step::In(live.clone());
         }
         let visit = self.clone();
-        let knock = Knock { limits: limits.clone(), ..self.knock.clone() };
+        let knock = Knock { limits: limits.clone(), sent: sent.clone(), ..self.knock.clone() };
         let task = tokio::spawn(async move {
             // INVARIANT: one session per connection. Whoever waited here for another's knock finds what came of it.
             let _stepping = visit.stepping.lock().await;

@@ -100,7 +100,7 @@ async fn what_is_renounced_stays_renounced_from_the_request_to_the_session() {
     assert_eq!(rights.exec, ExecRights::Only(vec!["uptime".into()]));
     assert!(!rights.shell && rights.sftp == SftpRights::None && !rights.forwards());
     // What is renounced at the door on top of that has to fit in; another command needs another request.
-    let other = t.gate.knock_within(ana, &selector("db-1+shell"), &only("id"), Protocol::Ssh).await.unwrap();
+    let other = t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: only("id"), ..Given::default() }, Protocol::Ssh).await.unwrap();
     assert!(matches!(other, Knocked::Ask(_)), "{other:?}");
 
     // Neither an edit of an extension nor an extension widens.
@@ -120,7 +120,7 @@ async fn a_session_can_be_less_than_its_grant_and_never_more() {
     let (ana, ben) = (t.person("ana"), t.person("ben"));
     let whole = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap().request;
     t.gate.vote(ben, whole.id, Approve, None).await.unwrap();
-    let reading = open(t.gate.knock_within(ana, &selector("db-1+shell"), &read_only(), Protocol::Ssh).await.unwrap());
+    let reading = open(t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: read_only(), ..Given::default() }, Protocol::Ssh).await.unwrap());
     let rights = ssh(&reading);
     assert!(!rights.shell && rights.exec == ExecRights::None && rights.sftp == SftpRights::Read);
     assert_eq!(reading.permit.facts().limits, read_only());
@@ -286,4 +286,16 @@ async fn without_a_role_the_one_in_use_counts_then_the_granted_then_the_asked_fo
     assert_eq!(meant().await.as_deref(), Ok("shell"), "in use");
     t.gate.give_back(ana, shell.id).await.unwrap();
     assert_eq!(meant().await.as_deref(), Ok("debug"), "given back");
+}
+
+// covers: ASK-2 (ssh)
+#[tokio::test]
+async fn what_is_said_beforehand_counts_where_nobody_has_to_be_asked() {
+    let t = TestGate::start().await.unwrap();
+    let frank = t.person("frank");
+    let said = |time| Given { asked: Asked::For(time), ..Given::default() };
+    let longer = t.gate.knock_saying(frank, &selector("build-1+shell"), said(Span::hours(9)), Protocol::Ssh).await.unwrap_err();
+    assert_eq!(longer.reason, Reason::TooLong);
+    let opened = open(t.gate.knock_saying(frank, &selector("build-1+shell"), said(Span::minutes(5)), Protocol::Ssh).await.unwrap());
+    assert_eq!(opened.permit.facts().ends_at, Some(Span::minutes(5).after(t.gate.now())));
 }
