@@ -10,7 +10,9 @@ use crate::approval::Decision;
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, Scope};
-use crate::ids::{AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId};
+use crate::ids::{
+    AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId,
+};
 use crate::limits::Limits;
 use crate::lock::LockScope;
 use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};

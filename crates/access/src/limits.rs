@@ -133,8 +133,11 @@ mod tests {
     use super::*;
 
     fn limits() -> impl Strategy<Value = Limits> {
-        (prop::option::of(prop::sample::select(vec!["id", "uptime"])), any::<bool>())
-            .prop_map(|(command, read_only)| Limits { command: command.map(str::to_owned), read_only, ..Limits::default() })
+        (prop::option::of(prop::sample::select(vec!["id", "uptime"])), any::<bool>()).prop_map(|(command, read_only)| Limits {
+            command: command.map(str::to_owned),
+            read_only,
+            ..Limits::default()
+        })
     }
 
     fn rights() -> impl Strategy<Value = Rights> {

@@ -18,7 +18,8 @@ const SIGN_IN: &str = "__Host-tide-sign-in";
 /// The cookie that binds sign-ins to a browser, if there is exactly one.
 pub(crate) fn sign_in(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == SIGN_IN);
+    let mut found =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == SIGN_IN);
     match (found.next(), found.next()) {
         (Some((_, value)), None) => Some(value),
         _ => None,
@@ -28,10 +29,13 @@ pub(crate) fn sign_in(headers: &HeaderMap) -> Option<&str> {
 /// What gives a browser that cookie.
 pub(crate) fn sign_in_given(value: &str) -> HeaderValue {
     let text = format!("{SIGN_IN}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
-    HeaderValue::from_str(&text).map_or_else(|_| taken(), |mut value| {
-        value.set_sensitive(true);
-        value
-    })
+    HeaderValue::from_str(&text).map_or_else(
+        |_| taken(),
+        |mut value| {
+            value.set_sensitive(true);
+            value
+        },
+    )
 }
 
 /// The cookie a request carries.

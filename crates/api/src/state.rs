@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use workflow::Gate;
 
 use crate::idempotency::Repeats;
-use crate::types::providers::ProviderFacts;
 use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
+use crate::types::providers::ProviderFacts;
 
 /// What the router is made of. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,8 +47,7 @@ impl ApiState {
             })
             .collect();
         facts.target_ca = facts.target_cas.iter().find(|ca| ca.state == TargetCaState::InUse).map(|ca| ca.public_key.clone());
-        facts.providers =
-            self.gate.providers().map(|p| ProviderFacts { name: p.name.clone(), title: p.title.clone() }).collect();
+        facts.providers = self.gate.providers().map(|p| ProviderFacts { name: p.name.clone(), title: p.title.clone() }).collect();
         facts.login_ca = keys.login_ca;
         facts.checkpoint_verifier = keys.checkpoint_verifier;
         // One that takes another's place at the next start is known beside it already.

@@ -37,11 +37,7 @@ pub struct Extensions {
 
 impl From<&SshRights> for Extensions {
     fn from(rights: &SshRights) -> Self {
-        Self {
-            pty: rights.pty,
-            port_forwarding: rights.forwards(),
-            agent_forwarding: rights.agent_forward,
-        }
+        Self { pty: rights.pty, port_forwarding: rights.forwards(), agent_forwarding: rights.agent_forward }
     }
 }
 

@@ -85,9 +85,8 @@ impl Gate {
         }
         if roles.len() != 1 {
             let open = bundle.open_roles(&situation, &to.resource);
-            let default = resource.default_role.as_ref().filter(|role| {
-                if roles.is_empty() { open.contains(role) } else { roles.contains(role) }
-            });
+            let default =
+                resource.default_role.as_ref().filter(|role| if roles.is_empty() { open.contains(role) } else { roles.contains(role) });
             if let Some(default) = default {
                 return Ok((to.resource.clone(), default.clone()));
             }

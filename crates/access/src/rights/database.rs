@@ -100,7 +100,11 @@ impl DatabaseRights {
             return Self::default();
         }
         for table in self.tables.values_mut() {
-            *table = TableRights { select: std::mem::take(&mut table.select), masked: std::mem::take(&mut table.masked), ..TableRights::default() };
+            *table = TableRights {
+                select: std::mem::take(&mut table.select),
+                masked: std::mem::take(&mut table.masked),
+                ..TableRights::default()
+            };
         }
         self.tables.retain(|_, table| !table.select.is_none());
         // A function may write; nobody here can tell.
@@ -297,7 +301,11 @@ mod tests {
 
     fn clerk() -> DatabaseRights {
         let orders = TableRights { select: Columns::All, update: Columns::Only(["status".to_owned()].into()), ..TableRights::default() };
-        let customers = TableRights { select: Columns::Only(["id".to_owned(), "email".to_owned()].into()), masked: ["email".to_owned()].into(), ..TableRights::default() };
+        let customers = TableRights {
+            select: Columns::Only(["id".to_owned(), "email".to_owned()].into()),
+            masked: ["email".to_owned()].into(),
+            ..TableRights::default()
+        };
         DatabaseRights {
             tables: [(name("public.orders"), orders), (name("public.customers"), customers)].into(),
             functions: [name("app.ship")].into(),

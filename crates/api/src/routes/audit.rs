@@ -26,7 +26,8 @@ use crate::problem::{Answer, Refused};
 use crate::shown::Shown;
 use crate::state::ApiState;
 use crate::types::audit::{
-    AuditExportQuery, LinesFormat, Answers, AuditEntry, AuditQuery, Checkpoint, Could, Did, Difference, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
+    Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, Difference, LinesFormat, ReachBy, Replayed, WhoCouldQuery,
+    WhoDidQuery,
 };
 use crate::types::evidence::TextErasure;
 use crate::types::list::Page;

@@ -19,6 +19,7 @@ use crate::types::problem::Problem;
 use crate::{frame, idempotency, portal, problem};
 
 mod audit;
+mod device;
 mod events;
 mod evidence;
 mod gate;
@@ -41,6 +42,7 @@ mod web_sessions;
 fn all() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(device::routes())
         .merge(events::routes())
         .merge(evidence::routes())
         .merge(gate::routes())
@@ -90,7 +92,8 @@ pub fn openapi() -> OpenApi {
     components.schemas.extend(nested);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("tg_…").build();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
-    let cookie = ApiKeyValue::with_description("__Host-tide", "of a browser that is signed in; counts only in calls of the gate's own page");
+    let cookie =
+        ApiKeyValue::with_description("__Host-tide", "of a browser that is signed in; counts only in calls of the gate's own page");
     components.security_schemes.insert("cookie".to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into());
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];

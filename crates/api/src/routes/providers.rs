@@ -41,7 +41,8 @@ async fn begin(
     let began = async {
         state.may_try(from, state.gate.now())?;
         // One cookie for all sign-ins of a browser, so that two tabs do not spoil each other's.
-        let kept = cookie::sign_in(&headers).and_then(|cookie| identity::oidc::flow::read_browser(cookie).map(|it| (cookie.to_owned(), it)));
+        let kept =
+            cookie::sign_in(&headers).and_then(|cookie| identity::oidc::flow::read_browser(cookie).map(|it| (cookie.to_owned(), it)));
         let (text, browser) = kept.unwrap_or_else(|| {
             let fresh = identity::oidc::flow::browser();
             (fresh.secret.expose().clone(), fresh.verifier)

@@ -155,7 +155,8 @@ fn in_words(rights: &Rights) -> Vec<String> {
         Rights::Ssh(ssh) => ssh,
         Rights::Database(_) => return policy::rights_added(&Rights::Database(access::rights::DatabaseRights::default()), rights),
     };
-    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } = ssh;
+    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } =
+        ssh;
     let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
     let places = |items: &[access::rights::Endpoint]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
     let mut words = Vec::new();

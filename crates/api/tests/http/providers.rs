@@ -211,7 +211,8 @@ async fn who_signs_out_at_the_provider_is_signed_out_here() {
     assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
     // What nobody signed ends nothing.
     let forged = format!("logout_token={}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode("{}"));
-    let form = served.call(Method::POST, &format!("{BEGIN}/logout")).header("content-type", "application/x-www-form-urlencoded").body(forged);
+    let form =
+        served.call(Method::POST, &format!("{BEGIN}/logout")).header("content-type", "application/x-www-form-urlencoded").body(forged);
     assert_eq!(form.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
     assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
 }
@@ -242,9 +243,7 @@ impl Liar {
             .route("/keys", get(async move || Json(keys)))
             .route(
                 "/token",
-                post(async move || {
-                    Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": said.lock().unwrap().clone() }))
-                }),
+                post(async move || Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": said.lock().unwrap().clone() }))),
             );
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { issuer, key, says }

@@ -76,7 +76,9 @@ pub struct NewAccount {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The server does not answer, or not in time.
-    #[error("cannot reach `{host}:{port}` to {act} the account `{name}`; look whether it runs and whether its administrative account still opens it")]
+    #[error(
+        "cannot reach `{host}:{port}` to {act} the account `{name}`; look whether it runs and whether its administrative account still opens it"
+    )]
     Unreachable {
         /// What was to be done.
         act: Act,
@@ -90,7 +92,9 @@ pub enum AccountError {
         source: Option<sqlx::Error>,
     },
     /// The server refused.
-    #[error("the server refused to {act} the account `{name}`: {message}; its administrative account has to own what the role names, or be a superuser")]
+    #[error(
+        "the server refused to {act} the account `{name}`: {message}; its administrative account has to own what the role names, or be a superuser"
+    )]
     Refused {
         /// What was to be done.
         act: Act,
@@ -103,7 +107,9 @@ pub enum AccountError {
     #[error("the role names {0}, which the server does not have; correct `roles.toml`, or make it there")]
     NoSuchThing(String),
     /// The server's certificate is pinned, which this client cannot check.
-    #[error("accounts cannot be made behind a pinned certificate; give the resource `tls_ca` with the authority's certificate instead of `tls_pins`")]
+    #[error(
+        "accounts cannot be made behind a pinned certificate; give the resource `tls_ca` with the authority's certificate instead of `tls_pins`"
+    )]
     Pinned,
     /// The address leads where no target may be.
     #[error("`{0}` leads to the gate's own machine or a metadata service; name the address itself in the resource if that is meant")]
@@ -216,7 +222,8 @@ impl Server {
             return Ok(());
         }
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found: Vec<IpAddr> = found.map_err(|error| self.unreachable(Act::Make, name, Some(sqlx::Error::Io(error))))?.map(|a| a.ip()).collect();
+        let found: Vec<IpAddr> =
+            found.map_err(|error| self.unreachable(Act::Make, name, Some(sqlx::Error::Io(error))))?.map(|a| a.ip()).collect();
         if found.is_empty() || found.into_iter().any(access::rights::is_guarded_address) {
             return Err(AccountError::Guarded(self.host.clone()));
         }

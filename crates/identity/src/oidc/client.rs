@@ -125,12 +125,8 @@ impl ProviderClient {
         pkce: &Secret<String>,
         redirect: &str,
     ) -> Result<String, OidcError> {
-        let mut form = vec![
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", redirect),
-            ("code_verifier", pkce.expose()),
-        ];
+        let mut form =
+            vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect), ("code_verifier", pkce.expose())];
         let methods = metadata.token_endpoint_auth_methods_supported.as_deref();
         let takes = |name: &str| methods.is_some_and(|all| all.iter().any(|method| method == name));
         let mut request = self.http.post(&metadata.token_endpoint).header(ACCEPT, "application/json");

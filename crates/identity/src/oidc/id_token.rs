@@ -5,12 +5,8 @@ use std::str::FromStr as _;
 use access::time::Span;
 use chrono::{DateTime, Utc};
 use jiff::Timestamp;
-use openidconnect::core::{
-    CoreGenderClaim, CoreIdTokenVerifier, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
-};
-use openidconnect::{
-    AdditionalClaims, ClaimsVerificationError, ClientId, IdToken, IssuerUrl, Nonce, SignatureVerificationError,
-};
+use openidconnect::core::{CoreGenderClaim, CoreIdTokenVerifier, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm};
+use openidconnect::{AdditionalClaims, ClaimsVerificationError, ClientId, IdToken, IssuerUrl, Nonce, SignatureVerificationError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

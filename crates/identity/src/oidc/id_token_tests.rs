@@ -146,7 +146,9 @@ fn only_the_providers_own_key_signs_and_only_asymmetrically() {
     let public = key(1).verifying_key();
     let hs = json!({ "alg": "HS256", "kid": "one" });
     let message = format!("{}.{}", part(&hs), part(&good()));
-    for secret in [public.as_bytes().to_vec(), URL_SAFE_NO_PAD.encode(public.as_bytes()).into_bytes(), jwk(1, "one").to_string().into_bytes()] {
+    for secret in
+        [public.as_bytes().to_vec(), URL_SAFE_NO_PAD.encode(public.as_bytes()).into_bytes(), jwk(1, "one").to_string().into_bytes()]
+    {
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac(&secret, message.as_bytes())));
         assert!(judged(&token).is_err());
     }
@@ -157,14 +159,19 @@ fn only_the_providers_own_key_signs_and_only_asymmetrically() {
     parts[1] = &changed;
     assert!(judged(&parts.join(".")).is_err());
     // A header that has to be understood and is not; a token of another kind.
-    for odd in [json!({ "alg": "EdDSA", "kid": "one", "crit": ["b64"], "b64": false }), json!({ "alg": "EdDSA", "kid": "one", "typ": "logout+jwt" })] {
+    for odd in [
+        json!({ "alg": "EdDSA", "kid": "one", "crit": ["b64"], "b64": false }),
+        json!({ "alg": "EdDSA", "kid": "one", "typ": "logout+jwt" }),
+    ] {
         assert!(judged(&signed_by(1, &odd, &good())).is_err(), "{odd}");
     }
 }
 
 #[test]
 fn groups_are_a_list_of_texts() {
-    for (claim, wanted) in [(json!("Platform Team"), 1), (json!(["Platform Team", 7, null]), 1), (json!({ "a": 1 }), 0), (json!(null), 0), (json!([]), 0)] {
+    for (claim, wanted) in
+        [(json!("Platform Team"), 1), (json!(["Platform Team", 7, null]), 1), (json!({ "a": 1 }), 0), (json!(null), 0), (json!([]), 0)]
+    {
         let claims = judged(&signed_by(1, &header(), &with(&json!({ "groups": claim })))).unwrap();
         assert_eq!(provider().local_groups(&claims.groups).len(), wanted, "{claim}");
     }

@@ -314,7 +314,9 @@ fn read_accounts(table: Table<'_>) -> Option<AccountMaker> {
     let maker = match (login, credential.as_ref().map(|c| &c.value)) {
         (Some(login), Some(Credential::Secret(secret))) => Some(AccountMaker { login: login.value.0, secret: secret.clone() }),
         (_, Some(Credential::TargetCa)) => {
-            table.sink().error(table.place(), "the account that makes others is opened by a sealed password; write `credential = \"secret:NAME\"`");
+            table
+                .sink()
+                .error(table.place(), "the account that makes others is opened by a sealed password; write `credential = \"secret:NAME\"`");
             None
         }
         _ => None,

@@ -58,12 +58,7 @@ pub(crate) async fn serve(visit: &Arc<Visit>, mut client: ClientSide, mut wishes
     }
 }
 
-async fn more_time(
-    visit: &Arc<Visit>,
-    client: &mut ClientSide,
-    wishes: &mut Wishes,
-    more: Result<More, Refusal>,
-) -> Result<String, Left> {
+async fn more_time(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &mut Wishes, more: Result<More, Refusal>) -> Result<String, Left> {
     let More { time, reason } = more?;
     let mut reason = reason.or_else(|| wishes.told("TIDEGATE_REASON").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()));
     loop {
@@ -102,7 +97,8 @@ mod tests {
     // covers: GRANT-5 (ssh)
     #[test]
     fn more_time_is_asked_for_in_one_line() {
-        let more = |time: Option<u64>, reason: Option<&str>| Some(Ok(More { time: time.map(Span::minutes), reason: reason.map(str::to_owned) }));
+        let more =
+            |time: Option<u64>, reason: Option<&str>| Some(Ok(More { time: time.map(Span::minutes), reason: reason.map(str::to_owned) }));
         assert_eq!(asked("extend"), more(None, None));
         assert_eq!(asked("extend 30m"), more(Some(30), None));
         assert_eq!(asked("extend 1h still restoring"), more(Some(60), Some("still restoring")));

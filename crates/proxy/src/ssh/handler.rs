@@ -147,7 +147,8 @@ impl server::Handler for Visitor {
 
     /// RFC 4256, with instructions and no question: there is nothing anybody could answer here, so it never lets anybody in.
     async fn auth_keyboard_interactive<'a>(&'a mut self, _: &str, _: &str, _: Option<Response<'a>>) -> Result<Auth, Self::Error> {
-        let only_keys = || Auth::Reject { proceed_with_methods: Some(MethodSet::from([MethodKind::PublicKey].as_slice())), partial_success: false };
+        let only_keys =
+            || Auth::Reject { proceed_with_methods: Some(MethodSet::from([MethodKind::PublicKey].as_slice())), partial_success: false };
         if std::mem::replace(&mut self.told, true) {
             return Ok(only_keys());
         }

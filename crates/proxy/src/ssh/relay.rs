@@ -253,7 +253,9 @@ impl Down<'_> {
 
     async fn notify(&mut self, notice: Notice) -> Then {
         match notice {
-            Notice::Say(text) | Notice::Warn(text) => say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next),
+            Notice::Say(text) | Notice::Warn(text) => {
+                say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next)
+            }
             _ => Then::Next,
         }
     }

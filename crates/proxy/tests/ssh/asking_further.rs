@@ -35,7 +35,10 @@ async fn more_time_is_asked_for_beside_the_shell_and_told_in_it() {
     until(&mut output, &mut shown, "  ssh -s db-1+debug.tide extend 30m 'why'").await;
     let warning: Vec<&str> = shown.lines().filter(|line| line.starts_with("*** ")).collect();
     assert_eq!(warning.len(), 3, "{shown}");
-    assert!(warning[0].starts_with("*** This session ends in 5m, at ") && warning.iter().all(|line| line.trim_end().len() <= 80), "{shown}");
+    assert!(
+        warning[0].starts_with("*** This session ends in 5m, at ") && warning.iter().all(|line| line.trim_end().len() <= 80),
+        "{shown}"
+    );
 
     // Whatever is typed into the shell, or printed by the target, asks for nothing.
     input.write_all(b"extend 30m why; printf 'ssh -s db-1+debug.tide extend 30m why\\n'; echo still$((40+2))\n").await.unwrap();
@@ -129,9 +132,8 @@ async fn one_command_or_only_reading_is_asked_for_at_the_door_and_is_all_there_i
     while !socket.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let through = |limit: &str, command: &str| {
-        town.ssh_with(&[&path, "-oSendEnv=TIDEGATE_LIMIT"], &[command]).env("TIDEGATE_LIMIT", limit).output()
-    };
+    let through =
+        |limit: &str, command: &str| town.ssh_with(&[&path, "-oSendEnv=TIDEGATE_LIMIT"], &[command]).env("TIDEGATE_LIMIT", limit).output();
     assert_eq!(through("", "echo two").await.unwrap().stdout, b"two\n");
     assert_eq!(through("command", "echo one").await.unwrap().stdout, b"one\n");
     let refused = through("read-only", "echo one").await.unwrap();
@@ -287,8 +289,11 @@ async fn a_unix_socket_is_made_on_the_target_where_the_role_names_it() {
     });
     let rights = SshRights { remote_socket: vec![named.to_str().unwrap().parse().unwrap()], ..everything() };
     let town = Town::open(rights).await;
-    let refused =
-        town.ssh_with(&["-oExitOnForwardFailure=yes", &format!("-R{}:{}", other.display(), mine.display())], &["true"]).output().await.unwrap();
+    let refused = town
+        .ssh_with(&["-oExitOnForwardFailure=yes", &format!("-R{}:{}", other.display(), mine.display())], &["true"])
+        .output()
+        .await
+        .unwrap();
     assert!(!refused.status.success() && !other.exists(), "{refused:?}");
     let mut ssh = town.ssh_with(&["-N", &format!("-R{}:{}", named.display(), mine.display())], &[]).spawn().unwrap();
     assert_eq!(ask(&named).await, b"answer");

@@ -184,7 +184,10 @@ async fn a_wildcard_covers_no_name_that_leads_to_the_gate_or_the_target_itself()
             assert_eq!(town.gate.activities("forward.local")[0]["addresses"], serde_json::Value::Null);
         } else {
             let refused = town.gate.refused.borrow().clone();
-            assert!(refused[0].what == "local_forward" && refused[0].detail.contains(&format!("{name}:{port}, which leads to ")), "{refused:?}");
+            assert!(
+                refused[0].what == "local_forward" && refused[0].detail.contains(&format!("{name}:{port}, which leads to ")),
+                "{refused:?}"
+            );
         }
     }
     assert_eq!(reached.load(std::sync::atomic::Ordering::Acquire), 1);

@@ -20,7 +20,9 @@ use evidence::recording::{About, Direction, Frame, FrameKind, KeyIdentity, KeyRe
 use jiff::Timestamp;
 use russh::keys::{PrivateKey, PublicKey};
 use testkit::sshd::{self, Sshd, SshdOptions};
-use tidegate_proxy::gatekeeper::{Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting};
+use tidegate_proxy::gatekeeper::{
+    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
+};
 use tidegate_proxy::ssh::{DoorLimits, SshDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
 use tokio::net::TcpListener;

@@ -58,7 +58,8 @@ impl OidcProvider {
         let mut open = child.stdin.take().context("no standard input")?;
         open.write_all(format!("{settings}\n").as_bytes()).await?;
         let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        let issuer = tokio::time::timeout(Duration::from_secs(120), lines.next_line()).await.context("`oidc-provider` does not start")??;
+        let issuer =
+            tokio::time::timeout(Duration::from_secs(120), lines.next_line()).await.context("`oidc-provider` does not start")??;
         let issuer = issuer.context("`oidc-provider` ended at once")?;
         Ok(Self { issuer, http: reqwest::Client::new(), _open: open, _child: child })
     }

@@ -14,7 +14,8 @@ use crate::served::{Plan, Served};
 
 /// The line that a warning says to type, as the words after `ssh`.
 fn line_to_type(heard: &str) -> Vec<String> {
-    let line = heard.lines().find_map(|line| line.trim_end().strip_prefix("***   ssh ")).unwrap_or_else(|| panic!("no line to type in:\n{heard}"));
+    let line =
+        heard.lines().find_map(|line| line.trim_end().strip_prefix("***   ssh ")).unwrap_or_else(|| panic!("no line to type in:\n{heard}"));
     line.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect()
 }
 
@@ -83,7 +84,10 @@ fn ben_on_call_breaks_the_glass_in_his_terminal() {
     let reviews = demo.get("carla", "/api/v1/reviews?state=open");
     assert_eq!(reviews["items"].as_array().map(Vec::len), Some(1), "{reviews}");
     let longer = demo.ssh("ben", "db-1+shell", &["-s"], &["extend", "30m", "why"]).output().unwrap();
-    assert!(longer.status.code() == Some(77) && String::from_utf8_lossy(&longer.stderr).contains("emergency is not made longer"), "{longer:?}");
+    assert!(
+        longer.status.code() == Some(77) && String::from_utf8_lossy(&longer.stderr).contains("emergency is not made longer"),
+        "{longer:?}"
+    );
     // Ana is not on call: she is offered none, and the variable opens none.
     let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
     ana.until("Reason: ");

@@ -100,7 +100,8 @@ async fn what_is_renounced_stays_renounced_from_the_request_to_the_session() {
     assert_eq!(rights.exec, ExecRights::Only(vec!["uptime".into()]));
     assert!(!rights.shell && rights.sftp == SftpRights::None && !rights.forwards());
     // What is renounced at the door on top of that has to fit in; another command needs another request.
-    let other = t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: only("id"), ..Given::default() }, Protocol::Ssh).await.unwrap();
+    let other =
+        t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: only("id"), ..Given::default() }, Protocol::Ssh).await.unwrap();
     assert!(matches!(other, Knocked::Ask(_)), "{other:?}");
 
     // Neither an edit of an extension nor an extension widens.
@@ -120,7 +121,9 @@ async fn a_session_can_be_less_than_its_grant_and_never_more() {
     let (ana, ben) = (t.person("ana"), t.person("ben"));
     let whole = t.gate.submit(ana, ask("db-1", "shell")).await.unwrap().request;
     t.gate.vote(ben, whole.id, Approve, None).await.unwrap();
-    let reading = open(t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: read_only(), ..Given::default() }, Protocol::Ssh).await.unwrap());
+    let reading = open(
+        t.gate.knock_saying(ana, &selector("db-1+shell"), Given { limits: read_only(), ..Given::default() }, Protocol::Ssh).await.unwrap(),
+    );
     let rights = ssh(&reading);
     assert!(!rights.shell && rights.exec == ExecRights::None && rights.sftp == SftpRights::Read);
     assert_eq!(reading.permit.facts().limits, read_only());
@@ -271,7 +274,8 @@ async fn more_time_is_asked_for_by_place_and_told_in_the_session() {
 async fn without_a_role_the_one_in_use_counts_then_the_granted_then_the_asked_for() {
     let t = TestGate::start().await.unwrap();
     let (ana, ben) = (t.person("ana"), t.person("ben"));
-    let meant = async || t.gate.resolve(ana, &selector("db-1")).await.map(|(_, role)| role.to_string()).map_err(|refusal| refusal.to_string());
+    let meant =
+        async || t.gate.resolve(ana, &selector("db-1")).await.map(|(_, role)| role.to_string()).map_err(|refusal| refusal.to_string());
     let several = meant().await.unwrap_err();
     assert!(several.contains("`db-1+shell`") && several.contains("`db-1+logs`"), "{several}");
     let debug = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;

@@ -6,9 +6,7 @@ use crate::bundle::manifest::recording_part;
 use crate::log::checkpoint::CheckpointKey;
 use crate::log::tiles::LogDirectory;
 use crate::log::writer::{Fsync, LogWriter};
-use crate::recording::{
-    Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool, RecordingReader,
-};
+use crate::recording::{Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool, RecordingReader};
 use access::event::{Actor, EntryDraft, Progress};
 use access::ids::{GrantId, PrincipalId, RecordingId, UserId};
 use access::request::Door;
