@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod challenge;
+pub mod device;
 pub mod invitation;
 pub mod local;
 pub mod login_ca;

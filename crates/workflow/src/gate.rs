@@ -15,6 +15,7 @@ use credentials::keyring::Keyring;
 use evidence::log::writer::LogWriter;
 use evidence::recording::RecorderPool;
 use identity::challenge::Challenges;
+use identity::device::Devices;
 use jiff::Timestamp;
 use policy::{Bundle, Situation};
 use store::{Change, CommitError, Committed, Store, StoreError};
@@ -86,6 +87,7 @@ pub struct Gate {
     pub(crate) journal: Journal,
     pub(crate) challenges: Mutex<Challenges>,
     pub(crate) providers: Providers,
+    pub(crate) devices: Mutex<Devices>,
     pub(crate) sequencer: Sequencer,
     /// Set when grants could not be decided anew as they should have been; the sweep does it then.
     pub(crate) redecide_due: AtomicBool,
@@ -147,6 +149,7 @@ impl Gate {
             journal,
             challenges: Mutex::default(),
             providers: Providers::default(),
+            devices: Mutex::default(),
             sequencer: Sequencer::new(parts.log),
             redecide_due: AtomicBool::new(false),
             published: AtomicU64::new(u64::MAX),

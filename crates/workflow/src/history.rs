@@ -84,6 +84,8 @@ impl Gate {
         for person in then.rows.people.values().filter(|p| p.state == access::identity::PersonState::Active) {
             let mut situation = Situation::new(person.id, person.username.clone(), at);
             situation.store_groups.clone_from(&person.groups.0);
+            let identities = then.rows.identities.values().filter(|row| row.person == person.id);
+            situation.store_groups.extend(self.groups_meant(identities, at));
             situation.owner = person.owner.map(|owner| name_of(&then.rows, owner.into())).and_then(|name| name.parse().ok());
             for role in bundle.roles_for(resource) {
                 let mut ask = Ask::plain(resource.clone(), role.name.clone());

@@ -33,6 +33,7 @@ pub mod search;
 pub mod keys;
 
 pub mod authorize;
+pub mod device;
 pub mod people;
 pub mod providers;
 pub mod recover;

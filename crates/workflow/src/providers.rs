@@ -320,16 +320,20 @@ impl Gate {
         if self.providers.all.get().is_none_or(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let now = self.now();
         let rows = self.store.identities_of(person).await.map_err(unavailable)?;
+        Ok(self.groups_meant(&rows, self.now()))
+    }
+
+    /// The groups that these identities gave at a time, by the providers as they are configured now.
+    pub(crate) fn groups_meant<'a>(&self, rows: impl IntoIterator<Item = &'a IdentityRow>, then: Timestamp) -> Vec<GroupName> {
         let mut groups = Vec::new();
         for row in rows {
             let Some(provider) = self.providers().find(|provider| provider.issuer == row.issuer) else { continue };
-            if row.proved_at.is_some_and(|at| now < provider.groups_last.after(at)) {
-                groups.extend(row.groups.0.into_iter().filter(|group| provider.gives(group)));
+            if row.proved_at.is_some_and(|at| then < provider.groups_last.after(at)) {
+                groups.extend(row.groups.0.iter().filter(|group| provider.gives(group)).cloned());
             }
         }
-        Ok(groups)
+        groups
     }
 
     /// The groups that the store knows of somebody: its own, and those from providers.

@@ -14,6 +14,7 @@ pub mod requests;
 pub mod resources;
 pub mod sessions;
 
+pub mod device;
 pub mod keys;
 pub mod providers;
 pub mod tokens;

@@ -4,6 +4,7 @@
 
 mod asking;
 mod browsers;
+mod devices;
 mod providers;
 mod refusals;
 mod repeating;

@@ -1,0 +1,239 @@
+//! Signing in a program or a machine from a browser elsewhere: the device flow (RFC 8628), seen from its server.
+//!
+//! Who asks gets a long code, which it keeps and polls with, and a short one, which a person types or follows into a browser that is
+//! signed in. There they see who asks, from where and for what, before they agree. In memory and bounded; both codes are kept as
+//! their SHA-256, end after ten minutes and are good for one answer.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use access::identity::VerifiedIdentity;
+use access::reason::{Reason, Refusal};
+use access::secret::Secret;
+use access::time::Span;
+use jiff::Timestamp;
+
+use crate::opaque::{self, Verifier};
+
+/// For so long a device waits.
+pub const VALID_FOR: Span = Span::minutes(10);
+/// How long it leaves between two polls, at least.
+pub const INTERVAL: Span = Span::seconds(2);
+/// At most so many wait; the oldest gives way.
+const ROOM: usize = 4096;
+/// At most so many wait from one address.
+const PER_ADDRESS: usize = 32;
+const PREFIX: &str = "tg_dev_";
+/// RFC 8628 §6.1: no vowels, so that no code is a word, and nothing that is read as something else.
+const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+
+/// Who asks to be signed in, as the person sees it before they agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// From where.
+    pub from: IpAddr,
+    /// With what program, in its own words.
+    pub client: String,
+    /// For what, in its own words.
+    pub purpose: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// What a device gets.
+#[derive(Debug)]
+pub struct Begun {
+    /// What it polls with.
+    pub device_code: Secret<String>,
+    /// What the person types: `BCDF-GHJK`.
+    pub user_code: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// Somebody who agreed, and to what.
+#[derive(Debug, Clone)]
+pub struct Agreed {
+    /// Who.
+    pub who: VerifiedIdentity,
+    /// Until when what the device gets may last at the latest.
+    pub until: Timestamp,
+}
+
+#[derive(Debug)]
+enum Answer {
+    None,
+    Yes(Box<Agreed>),
+    No,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    device: Verifier,
+    user: Verifier,
+    asker: Asker,
+    end: Timestamp,
+    polled: Option<Timestamp>,
+    answer: Answer,
+}
+
+/// The devices that wait.
+#[derive(Debug, Default)]
+pub struct Devices(VecDeque<Waiting>);
+
+impl Devices {
+    /// Somebody asks for a device to be signed in.
+    ///
+    /// # Errors
+    /// [`Reason::TooMany`] when too many wait from this address.
+    pub fn begin(&mut self, asker: Asker, now: Timestamp) -> Result<Begun, Refusal> {
+        self.0.retain(|waiting| now < waiting.end);
+        if self.0.iter().filter(|waiting| waiting.asker.from == asker.from).count() >= PER_ADDRESS {
+            return Err(Refusal::because(Reason::TooMany, "too many wait for somebody to sign them in from this address"));
+        }
+        while self.0.len() >= ROOM {
+            self.0.pop_front();
+        }
+        let issued = opaque::issue(PREFIX);
+        let user_code = self.fresh_user_code();
+        let end = VALID_FOR.after(now);
+        let user = Verifier::of(&user_code);
+        self.0.push_back(Waiting { device: issued.verifier, user, asker, end, polled: None, answer: Answer::None });
+        Ok(Begun { device_code: issued.secret, user_code, expires_at: end })
+    }
+
+    fn fresh_user_code(&self) -> String {
+        loop {
+            let letters: String = (0..8).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect();
+            let code = format!("{}-{}", &letters[..4], &letters[4..]);
+            let verifier = Verifier::of(&code);
+            if self.0.iter().all(|waiting| !verifier.matches(waiting.user.as_str())) {
+                return code;
+            }
+        }
+    }
+
+    fn asked(&mut self, user_code: &str, now: Timestamp) -> Result<&mut Waiting, Refusal> {
+        let presented = Verifier::of(&normal(user_code));
+        let found = self.0.iter_mut().find(|waiting| presented.matches(waiting.user.as_str()));
+        found.filter(|waiting| now < waiting.end && matches!(waiting.answer, Answer::None)).ok_or_else(|| Reason::CodeInvalid.into())
+    }
+
+    /// Who asks under a code that nobody answered yet.
+    ///
+    /// # Errors
+    /// [`Reason::CodeInvalid`].
+    pub fn asker(&mut self, user_code: &str, now: Timestamp) -> Result<Asker, Refusal> {
+        self.asked(user_code, now).map(|waiting| waiting.asker.clone())
+    }
+
+    /// A person answers, once: with who they are, or with no.
+    ///
+    /// # Errors
+    /// [`Reason::CodeInvalid`].
+    pub fn answer(&mut self, user_code: &str, agreed: Option<Agreed>, now: Timestamp) -> Result<Asker, Refusal> {
+        let waiting = self.asked(user_code, now)?;
+        waiting.answer = agreed.map_or(Answer::No, |agreed| Answer::Yes(Box::new(agreed)));
+        Ok(waiting.asker.clone())
+    }
+
+    /// A device asks whether somebody agreed. A yes and a no are given once.
+    ///
+    /// # Errors
+    /// [`Reason::Pending`], [`Reason::TooMany`] when it asks faster than [`INTERVAL`], [`Reason::Denied`], [`Reason::CodeInvalid`].
+    pub fn poll(&mut self, device_code: &str, now: Timestamp) -> Result<Agreed, Refusal> {
+        let presented = Verifier::of(device_code);
+        let at = self.0.iter().position(|waiting| presented.matches(waiting.device.as_str()));
+        let at = at.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
+        let Some(waiting) = self.0.get_mut(at) else { return Err(Reason::CodeInvalid.into()) };
+        if now >= waiting.end {
+            self.0.remove(at);
+            return Err(Reason::CodeInvalid.into());
+        }
+        let hurried = waiting.polled.is_some_and(|before| now < INTERVAL.after(before));
+        waiting.polled = Some(now);
+        if hurried {
+            return Err(Refusal::because(Reason::TooMany, format!("ask again after {INTERVAL}, not sooner")));
+        }
+        if matches!(waiting.answer, Answer::None) {
+            return Err(Refusal::because(Reason::Pending, "nobody has answered at the link yet"));
+        }
+        match self.0.remove(at).map(|waiting| waiting.answer) {
+            Some(Answer::Yes(agreed)) => Ok(*agreed),
+            _ => Err(Refusal::because(Reason::Denied, "somebody said no at the link")),
+        }
+    }
+}
+
+/// As people type it: small letters, no dash, spaces.
+fn normal(user_code: &str) -> String {
+    let letters: String = user_code.chars().filter(char::is_ascii_alphabetic).take(9).map(|c| c.to_ascii_uppercase()).collect();
+    if letters.len() == 8 { format!("{}-{}", &letters[..4], &letters[4..]) } else { letters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::people::*;
+    use crate::account::{Account, Proven};
+    use access::identity::{Mfa, Via};
+
+    fn asker() -> Asker {
+        Asker { from: desk(), client: "tidegate 0.1 on laptop".into(), purpose: "the command line".into(), at: noon() }
+    }
+
+    fn agreed() -> Agreed {
+        let ana = person("ana");
+        let who = Account::human(&ana).proven(Proven::in_person(Mfa::None, Via::Provider), Some(desk()), noon()).unwrap();
+        Agreed { who, until: VALID_FOR.after(noon()) }
+    }
+
+    fn reason<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Reason {
+        result.unwrap_err().reason
+    }
+
+    // covers: A8, A9
+    #[test]
+    fn a_device_is_signed_in_once_by_who_saw_what_asks() {
+        let mut devices = Devices::default();
+        let begun = devices.begin(asker(), noon()).unwrap();
+        let code = begun.device_code.expose();
+        let after = |seconds| Span::seconds(seconds).after(noon());
+        assert_eq!(reason(devices.poll(code, noon())), Reason::Pending);
+        assert_eq!(reason(devices.poll(code, after(1))), Reason::TooMany);
+        assert_eq!(devices.asker(&begun.user_code.to_lowercase().replace('-', " "), noon()).unwrap(), asker());
+        assert_eq!(devices.answer(&begun.user_code, Some(agreed()), noon()).unwrap(), asker());
+        assert_eq!(reason(devices.answer(&begun.user_code, None, noon())), Reason::CodeInvalid, "answered");
+        assert_eq!(devices.poll(code, after(4)).unwrap().who.username().as_str(), "ana");
+        assert_eq!(reason(devices.poll(code, after(8))), Reason::CodeInvalid, "given");
+    }
+
+    // covers: A9
+    #[test]
+    fn codes_end_and_a_no_is_a_no() {
+        let mut devices = Devices::default();
+        let (late, no) = (devices.begin(asker(), noon()).unwrap(), devices.begin(asker(), noon()).unwrap());
+        devices.answer(&no.user_code, None, noon()).unwrap();
+        assert_eq!(reason(devices.poll(no.device_code.expose(), noon())), Reason::Denied);
+        assert_eq!(reason(devices.poll(no.device_code.expose(), noon())), Reason::CodeInvalid);
+        assert!(devices.asker(&late.user_code, noon()).is_ok());
+        assert_eq!(reason(devices.asker(&late.user_code, late.expires_at)), Reason::CodeInvalid);
+        assert_eq!(reason(devices.answer(&late.user_code, Some(agreed()), late.expires_at)), Reason::CodeInvalid);
+        assert_eq!(reason(devices.poll(late.device_code.expose(), late.expires_at)), Reason::CodeInvalid);
+        // The code that people see is not the one that polls.
+        let begun = devices.begin(asker(), noon()).unwrap();
+        assert_eq!(reason(devices.poll(&begun.user_code, noon())), Reason::CodeInvalid);
+        assert_eq!(reason(devices.asker(begun.device_code.expose(), noon())), Reason::CodeInvalid);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut devices = Devices::default();
+        for _ in 0..PER_ADDRESS {
+            devices.begin(asker(), noon()).unwrap();
+        }
+        assert_eq!(reason(devices.begin(asker(), noon())), Reason::TooMany);
+        devices.begin(Asker { from: "192.0.2.99".parse().unwrap(), ..asker() }, noon()).unwrap();
+        devices.begin(asker(), VALID_FOR.after(noon())).unwrap();
+    }
+}
