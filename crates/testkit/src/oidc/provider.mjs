@@ -5,6 +5,10 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
+// Standard output is for the one line that says where this is; nobody reads on after it.
+console.info = console.log = console.error;
+process.stdout.on('error', () => {});
+
 const { Provider } = await import(pathToFileURL(path.join(process.argv[2], 'node_modules/oidc-provider/lib/index.js')));
 const lines = readline.createInterface({ input: process.stdin });
 const settings = JSON.parse(await new Promise((resolve) => lines.once('line', resolve)));
@@ -63,7 +67,7 @@ server.on('request', async (request, response) => {
     return answer(request, response);
   } catch (error) {
     response.statusCode = 500;
-    response.end(String(error));
+    response.end(`${error}: ${error.cause ?? ""}`);
   }
 });
-console.log(issuer);
+process.stdout.write(`${issuer}\n`);
