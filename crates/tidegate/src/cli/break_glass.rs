@@ -43,6 +43,8 @@ impl BreakGlass {
             ticket: self.ticket,
             command: None,
             read_only: false,
+            table: Vec::new(),
+            statement: Vec::new(),
         };
         let request = NewRequest { break_glass: true, activate: true, ..wanted.into_request()? };
         let exit = submit(context, &context.client()?, &request, false).await?;

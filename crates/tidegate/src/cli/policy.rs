@@ -267,6 +267,8 @@ impl ExplainArgs {
             ticket: self.ticket,
             command: None,
             read_only: false,
+            table: Vec::new(),
+            statement: Vec::new(),
         };
         let request = api::types::requests::NewRequest { break_glass: self.break_glass, ..wanted.into_request()? };
         let reply: Reply<Explained> = client.post("/policy/explain", &Explain { who: self.who, request }).await?;
