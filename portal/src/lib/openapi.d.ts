@@ -140,6 +140,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A device asks to be signed in: somebody has to agree at the link. */
+        post: operations["device_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/device/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A device asks whether somebody agreed: then it gets a token, shown once. Before that it is `pending`. */
+        post: operations["device_poll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/device/{code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows who asks under a code: from where, with what, for what. */
+        get: operations["device_show"];
+        put?: never;
+        /** Somebody in a browser lets the device work for them, or does not. */
+        post: operations["device_answer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -926,6 +978,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sign-in/oidc/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sends a browser to an identity provider to sign in. */
+        get: operations["sign-in_begin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in/oidc/{provider}/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A browser comes back from an identity provider: it is signed in, or told why not. */
+        get: operations["sign-in_finish"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in/oidc/{provider}/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** An identity provider signs somebody out (OpenID Connect Back-Channel Logout 1.0). */
+        post: operations["sign-in_log_out"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sign-out": {
         parameters: {
             query?: never;
@@ -1044,6 +1147,23 @@ export interface paths {
         put?: never;
         /** Lets somebody sign in again. What was withdrawn stays withdrawn. */
         post: operations["users_enable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says who somebody at an identity provider is here. Takes that account from whoever it was before. */
+        post: operations["users_link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1258,6 +1378,11 @@ export interface components {
          * @enum {string}
          */
         AnswerCode: "permit" | "needs_approval" | "step_up" | "deny";
+        /** @description Whether the person lets the device work for them. */
+        AnswerDevice: {
+            /** @description Yes or no. */
+            agree: boolean;
+        };
         /** @description An answer from the log. */
         Answers_Could: {
             /** @description Everybody it names. */
@@ -1287,6 +1412,17 @@ export interface components {
         };
         /** @description A length of time (`1h30m`), `standing` for access without an end, or `default` for what the tier gives. */
         Asked: string;
+        /** @description Who asks. */
+        AskingDevice: {
+            /** @description From which address: what the gate sees itself. */
+            address: string;
+            /** @description Since when. */
+            asked_at: components["schemas"]["Time"];
+            /** @description With what program, in its own words. */
+            client: string;
+            /** @description For what, in its own words. */
+            purpose: string;
+        };
         /** @description One line of the audit log, with the texts that belong to it. */
         AuditEntry: {
             /** @description By whom. */
@@ -1308,6 +1444,24 @@ export interface components {
         Because: {
             /** @description Why. */
             reason?: string | null;
+        };
+        /** @description What the device polls with, and what the person needs. */
+        BegunDevice: {
+            /** @description What it polls with; nobody else is to see it. */
+            device_code: string;
+            /** @description Until when. */
+            expires_at: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description Seconds to leave between two polls.
+             */
+            interval: number;
+            /** @description What the person types at the link. */
+            user_code: string;
+            /** @description Where. */
+            verification_uri: string;
+            /** @description Where, with the code. */
+            verification_uri_complete: string;
         };
         /** @description What an emergency owes afterwards. */
         BreakGlassTerms: {
@@ -1529,6 +1683,8 @@ export interface components {
             checkpoint_verifier?: string | null;
             /** @description The public key of the login CA, OpenSSH's format. */
             login_ca?: string | null;
+            /** @description Where people sign in. */
+            providers?: components["schemas"]["ProviderFacts"][];
             ssh?: components["schemas"]["SshFacts"] | null;
             /** @description The public key of the target CA in use, OpenSSH's format. */
             target_ca?: string | null;
@@ -1598,6 +1754,17 @@ export interface components {
          * @enum {string}
          */
         HostKeyRule: "pinned" | "first-use";
+        /** @description Who somebody is at an identity provider. */
+        Identity: {
+            /** @description The provider's issuer. */
+            issuer: string;
+            /** @description Since when. */
+            linked_at: components["schemas"]["Time"];
+            /** @description Who they are here. */
+            person: components["schemas"]["PrincipalId"];
+            /** @description Their subject there; null once erased. */
+            subject?: string | null;
+        };
         /** @description A person and the single-use code by which they sign in for the first time. */
         Invited: {
             /** @description The code; shown once. */
@@ -1687,6 +1854,7 @@ export interface components {
             /** @description Its id. */
             id: components["schemas"]["LockId"];
             lifted_at?: components["schemas"]["Time"] | null;
+            person?: components["schemas"]["Who"] | null;
             /** @description Why. */
             reason?: string | null;
             /** @description What it keeps shut. */
@@ -1718,6 +1886,11 @@ export interface components {
             /** @description The lock. */
             lock: components["schemas"]["Lock"];
         };
+        /** @description What a provider sends to sign somebody out. */
+        LogoutForm: {
+            /** @description A JWT. */
+            logout_token: string;
+        };
         /** @description The caller. */
         Me: {
             /** @description What they may administer by policy, such as `lock` or `audit`. */
@@ -1739,6 +1912,20 @@ export interface components {
             duration?: components["schemas"]["Span"] | null;
             /** @description One line of an OpenSSH `.pub` file. */
             public_key: string;
+        };
+        /** @description A device that asks, in its own words. */
+        NewDevice: {
+            /** @description The program and machine. */
+            client: string;
+            /** @description For what. */
+            purpose: string;
+        };
+        /** @description Who somebody is at an identity provider, for an administrator to say. */
+        NewIdentity: {
+            /** @description The provider's name. */
+            provider: string;
+            /** @description Their subject there: the claim `sub`, never an e-mail address. */
+            subject: string;
         };
         /** @description A public key to register. */
         NewKey: {
@@ -1946,6 +2133,7 @@ export interface components {
                 /** @description Its id. */
                 id: components["schemas"]["LockId"];
                 lifted_at?: components["schemas"]["Time"] | null;
+                person?: components["schemas"]["Who"] | null;
                 /** @description Why. */
                 reason?: string | null;
                 /** @description What it keeps shut. */
@@ -2297,6 +2485,11 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description A device asks whether somebody agreed. */
+        PollDevice: {
+            /** @description The code it was given. */
+            device_code: string;
+        };
         /** @description The id of a human or a machine. */
         PrincipalId: string;
         /** @description A problem in the sense of RFC 9457, sent as `application/problem+json`. */
@@ -2328,6 +2521,13 @@ export interface components {
          * @enum {string}
          */
         Protocol: "ssh" | "postgres";
+        /** @description An identity provider where people sign in: `/api/v1/sign-in/oidc/{name}`. */
+        ProviderFacts: {
+            /** @description Its name in URLs. */
+            name: string;
+            /** @description What people call it. */
+            title: string;
+        };
         /** @description How somebody could get in. */
         ReachBy: {
             /** @description Which. */
@@ -3246,6 +3446,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssuedCertificate"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    device_begin: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDevice"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BegunDevice"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    device_poll: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PollDevice"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    device_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskingDevice"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    device_answer: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerDevice"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskingDevice"];
                 };
             };
             /** @description A refusal */
@@ -5044,6 +5381,112 @@ export interface operations {
             };
         };
     };
+    "sign-in_begin": {
+        parameters: {
+            query?: {
+                /** @description A path of the portal; anything else is its first page. */
+                then?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the provider */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "sign-in_finish": {
+        parameters: {
+            query?: {
+                /** @description Which sign-in it is. */
+                state?: string;
+                /** @description The code. */
+                code?: string;
+                /** @description Why there is none. */
+                error?: string;
+                /** @description Who answers. */
+                iss?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the portal, with the cookie of a web session */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "sign-in_log_out": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["LogoutForm"];
+            };
+        };
+        responses: {
+            /** @description They are signed out */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "web-sessions_sign_out": {
         parameters: {
             query?: never;
@@ -5333,6 +5776,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    users_link: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewIdentity"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
                 };
             };
             /** @description A refusal */
