@@ -43,12 +43,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
-    pub async fn accept_invitation_in_browser(
-        &self,
-        code: &str,
-        from: IpAddr,
-        agent: Option<String>,
-    ) -> Result<OpenedWebSession, Refusal> {
+    pub async fn accept_invitation_in_browser(&self, code: &str, from: IpAddr, agent: Option<String>) -> Result<OpenedWebSession, Refusal> {
         let (caller, spent) = self.spend_invitation(code, from).await?;
         let (row, cookie) = self.new_web_session(&caller.who, None, LONGEST.after(self.now()), agent)?;
         self.commit(spent.put_web_session(&row)).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
@@ -88,7 +83,7 @@ impl Gate {
         Ok(OpenedWebSession { who, row, cookie })
     }
 
-    fn new_web_session(
+    pub(crate) fn new_web_session(
         &self,
         who: &VerifiedIdentity,
         token: Option<access::ids::TokenId>,
@@ -105,6 +100,8 @@ impl Gate {
             person: who.id(),
             verifier: issued.verifier.as_str().to_owned(),
             token,
+            identity: None,
+            sid: None,
             scopes: Scopes(Scope::ALL.iter().copied().filter(|scope| who.may(*scope)).collect()),
             mfa: who.mfa(),
             proved_at: if who.mfa() == Mfa::None { now } else { who.at() },
