@@ -169,6 +169,11 @@ impl Catalog {
         out
     }
 
+    /// Every column there is, as a `RowDescription` names it: table object identifier and attribute number.
+    pub fn attributes(&self) -> impl Iterator<Item = (u32, i16)> + '_ {
+        self.relations.values().flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column.number)))
+    }
+
     pub(crate) fn functions(&self, name: &str) -> &[Function] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }

@@ -14,7 +14,7 @@ use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
 use identity::oidc::{Provider, ProviderClient};
 use proxy::postgres::PostgresDoor;
-use proxy::postgres::judge::unrestricted_only;
+use proxy::postgres::by_rights::by_rights;
 use proxy::ssh::{DoorLimits, SshDoor};
 use ssh_key::HashAlg;
 use store::{Store, StoreOptions};
@@ -137,7 +137,7 @@ impl Node {
         if let (Some(listener), Some(certified)) = (postgres_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Postgres));
             let limits = proxy::postgres::DoorLimits::default();
-            let door = PostgresDoor::new(port, certified.server.clone(), unrestricted_only, limits);
+            let door = PostgresDoor::new(port, certified.server.clone(), by_rights, limits);
             node.listeners.spawn(door.serve(listener, node.serving.clone()));
         }
 

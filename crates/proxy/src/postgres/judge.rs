@@ -1,9 +1,13 @@
 //! Where statements are judged before a byte of them is sent. Who judges is handed to the door; here are only the questions and answers.
 
-use access::reason::{Reason, Refusal};
+use std::collections::BTreeSet;
+
+use access::reason::Refusal;
 use access::rights::DatabaseRights;
 use access::session::SessionFacts;
 use wire::postgres::front::Bind;
+
+use super::veil::Withheld;
 
 /// Something that a client wants done.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +32,15 @@ pub enum Act<'a> {
     FunctionCall(u32),
 }
 
+/// For each statement of a text the places in its output, from 0 on, whose values are masked; those left out have none.
+pub type Places = Vec<BTreeSet<usize>>;
+
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// It may be done.
-    Allow,
+    /// It may be done, and these places of its output are masked, besides what [`Withheld`] names.
+    Allow(Places),
     /// It may not, and why.
     Refuse(Refusal),
 }
@@ -42,29 +49,40 @@ pub enum Verdict {
 pub trait Judge: Send {
     /// Whether this may be done.
     fn judge(&mut self, act: Act<'_>) -> Verdict;
-}
 
-/// Makes the judge of a session, or refuses the session.
-pub type MakeJudge = fn(&SessionFacts, &DatabaseRights) -> Result<Box<dyn Judge>, Refusal>;
-
-/// Lets everything pass.
-#[derive(Debug)]
-struct NoJudge;
-
-impl Judge for NoJudge {
-    fn judge(&mut self, _: Act<'_>) -> Verdict {
-        Verdict::Allow
+    /// What the client does not get of the answers; asked once, when the session begins.
+    fn withheld(&self) -> Withheld {
+        Withheld::default()
     }
 }
 
-/// Opens for roles that may do anything their account may, and for no other.
-///
-/// # Errors
-/// If the role is restricted: what it may do cannot be told apart from what it may not.
-pub fn unrestricted_only(_: &SessionFacts, rights: &DatabaseRights) -> Result<Box<dyn Judge>, Refusal> {
-    if rights.unrestricted {
-        Ok(Box::new(NoJudge))
-    } else {
-        Err(Refusal::because(Reason::NotInRole, "the role is restricted, and this gate cannot judge statements yet"))
+/// A row as text; `None` is NULL.
+pub type Row = Vec<Option<String>>;
+
+/// What makes a judge out of rows, or refuses the session.
+pub type FromRows = Box<dyn FnOnce(&[Row]) -> Result<Box<dyn Judge>, Refusal> + Send>;
+
+/// How a session comes to its judge.
+pub enum Judging {
+    /// It is here already.
+    Now(Box<dyn Judge>),
+    /// It has to know the target: `query` is run there as the session's first statement, on the session's own account.
+    AfterReading {
+        /// One statement that gives rows.
+        query: String,
+        /// Makes the judge of them.
+        then: FromRows,
+    },
+}
+
+impl std::fmt::Debug for Judging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Now(_) => "Now",
+            Self::AfterReading { .. } => "AfterReading",
+        })
     }
 }
+
+/// Says how a session is judged.
+pub type MakeJudge = fn(&SessionFacts, &DatabaseRights) -> Judging;

@@ -2,9 +2,11 @@
 //!
 //! The server answers in the order it was asked. After an error in the extended protocol it skips to the next `Sync`, and so does this.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::judge::Places;
 use super::statement::{self, Outcome, Text};
 
 /// Questions without answer, at most; the client is not read beyond that.
@@ -23,6 +25,8 @@ pub(crate) enum Asked {
     Prepare { text: Option<Text>, answer: u8 },
     /// `Describe` or `Close`.
     Small,
+    /// The gate's own `Describe` of a portal that is about to run; these places of its rows are masked.
+    OwnDescribe(Arc<BTreeSet<usize>>),
     /// `Sync`.
     Sync,
     /// The client has ended its copying in.
@@ -38,16 +42,24 @@ pub(crate) struct Running {
     since: Instant,
     outcome: Outcome,
     settled: bool,
+    /// What is masked in the answers of its statements, and how many have been answered.
+    masked: Places,
+    answered: usize,
 }
 
 impl Running {
     pub(crate) fn new(number: u64, since: Instant) -> Self {
-        Self { number, since, outcome: Outcome::default(), settled: false }
+        Self::masking(number, since, Places::new())
+    }
+
+    pub(crate) fn masking(number: u64, since: Instant, masked: Places) -> Self {
+        Self { number, since, outcome: Outcome::default(), settled: false, masked, answered: 0 }
     }
 
     /// The activity that says what came of it; what follows under the same number counts anew.
     fn settle(&mut self, now: Instant) -> String {
         self.settled = true;
+        self.answered += 1;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.micros = u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
         statement::came_of(self.number, &outcome)
@@ -107,11 +119,41 @@ impl Ledger {
         }
     }
 
-    /// A row, or copied data, of this many bytes came back.
-    pub(crate) fn row(&mut self, bytes: usize, is_row: bool) {
+    /// A row, or copied data, of this many bytes came back. Says how many rows that makes.
+    pub(crate) fn row(&mut self, bytes: usize, is_row: bool) -> u64 {
+        let Some(running) = self.running() else { return 0 };
+        running.outcome.rows += u64::from(is_row);
+        running.outcome.bytes += bytes as u64;
+        running.outcome.rows
+    }
+
+    /// The row that was counted last is not whole yet: it is counted when it is.
+    pub(crate) fn row_was_not_whole(&mut self, bytes: usize) {
         if let Some(running) = self.running() {
-            running.outcome.rows += u64::from(is_row);
-            running.outcome.bytes += bytes as u64;
+            running.outcome.rows = running.outcome.rows.saturating_sub(1);
+            running.outcome.bytes = running.outcome.bytes.saturating_sub(bytes as u64);
+        }
+    }
+
+    /// The number of what runs.
+    pub(crate) fn runs(&mut self) -> Option<u64> {
+        self.running().map(|running| running.number)
+    }
+
+    /// If the server answers the gate's own `Describe`: what is masked besides. That is answered then.
+    pub(crate) fn describes_for_the_gate(&mut self) -> Option<Arc<BTreeSet<usize>>> {
+        let Some(Asked::OwnDescribe(places)) = self.front() else { return None };
+        let places = places.clone();
+        self.asked.pop_front();
+        Some(places)
+    }
+
+    /// If a `RowDescription` announces rows of a `Query`: what is masked in them besides.
+    pub(crate) fn announces(&mut self) -> Option<&BTreeSet<usize>> {
+        static NOTHING: BTreeSet<usize> = BTreeSet::new();
+        match self.front()? {
+            Asked::Simple(running) => Some(running.masked.get(running.answered).unwrap_or(&NOTHING)),
+            _ => None,
         }
     }
 
@@ -169,6 +211,10 @@ impl Ledger {
         let sqlstate = sqlstate.map(<[u8]>::to_vec);
         let mut failing = Failing::Genuine;
         let mut skips = true;
+        if matches!(self.front(), Some(Asked::OwnDescribe(_))) {
+            // It is what was to run that failed.
+            self.asked.pop_front();
+        }
         match self.front() {
             Some(Asked::Simple(running) | Asked::Function(running)) => {
                 running.outcome.sqlstate = sqlstate;
@@ -230,6 +276,8 @@ pub(crate) struct Prepared {
     pub(crate) text: Text,
     /// The number under which its text was recorded first.
     pub(crate) recorded: Option<u64>,
+    /// The places of its output that are masked.
+    pub(crate) masked: Arc<BTreeSet<usize>>,
 }
 
 /// A portal: what it runs, with which values.
@@ -237,7 +285,9 @@ pub(crate) struct Prepared {
 pub(crate) struct Portal {
     pub(crate) statement: Box<[u8]>,
     pub(crate) text: Option<Text>,
-    pub(crate) values: std::sync::Arc<str>,
+    pub(crate) values: Arc<str>,
+    /// The places of its output that are masked.
+    pub(crate) masked: Arc<BTreeSet<usize>>,
 }
 
 /// Statements and portals by name, as the client has named them.
@@ -279,7 +329,7 @@ mod tests {
         for answer in [b'1', b'2'] {
             ledger.small(answer);
         }
-        ledger.row(10, true);
+        assert_eq!(ledger.row(10, true), 1);
         ledger.complete(Some(b"SELECT 1"), false, at);
         for answer in [b'1', b'2'] {
             ledger.small(answer);

@@ -1,9 +1,11 @@
 //! PostgreSQL (documentation, chapter "Frontend/Backend Protocol"): the door, the way in, and the relay.
 
 mod ask;
+pub mod by_rights;
 mod cancel;
 mod client;
 pub mod door;
+mod down;
 mod greeting;
 pub mod judge;
 mod ledger;
@@ -13,6 +15,8 @@ mod session;
 mod statement;
 mod target;
 mod target_tls;
+mod up;
+pub mod veil;
 
 pub use door::{DoorLimits, PostgresDoor};
 

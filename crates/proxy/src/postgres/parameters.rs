@@ -3,6 +3,7 @@
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
+use access::rights::DatabaseRights;
 use wire::postgres::startup::{Startup, options};
 
 use crate::gatekeeper::Answer;
@@ -130,13 +131,37 @@ impl Wanted {
         Ok(())
     }
 
-    /// The settings to start the session at the target with.
-    pub(crate) fn settings(&self, restricted: bool) -> Result<Vec<(&str, &str)>, Refusal> {
-        if restricted && let Some((name, _)) = self.free.first() {
-            return Err(Refusal::because(Reason::NotInRole, format!("the setting `{name}` is fixed under this role; leave it out")));
+    /// The settings to start the session at the target with. Under a restricted role they pin what a statement means.
+    pub(crate) fn settings(&self, rights: &DatabaseRights) -> Result<Vec<(&str, String)>, Refusal> {
+        let given = self.settings.iter().chain(&self.free).map(|(name, value)| (name.as_str(), value.clone()));
+        if rights.unrestricted {
+            return Ok(given.collect());
         }
-        let both = self.settings.iter().chain(&self.free);
-        Ok(both.map(|(name, value)| (name.as_str(), value.as_str())).collect())
+        let fixed =
+            |name: &str| Refusal::because(Reason::NotInRole, format!("the setting `{name}` is fixed under this role; leave it out"));
+        if let Some((name, _)) = self.free.first() {
+            return Err(fixed(name));
+        }
+        let mut pinned = vec![
+            ("search_path", rights.pinned_search_path()),
+            ("standard_conforming_strings", "on".to_owned()),
+            ("client_encoding", "UTF8".to_owned()),
+        ];
+        if let Some(limit) = rights.statement_timeout {
+            // Nought would be without end.
+            pinned.push(("statement_timeout", format!("{}ms", limit.as_std().as_millis().max(1))));
+        }
+        for (name, value) in given {
+            let is_utf8 = || matches!(value.trim_matches(['\'', '"']).to_ascii_lowercase().as_str(), "utf8" | "utf-8" | "unicode");
+            if name == "client_encoding" && is_utf8() {
+                continue;
+            }
+            if pinned.iter().any(|(pinned, _)| *pinned == name) {
+                return Err(fixed(name));
+            }
+            pinned.push((name, value));
+        }
+        Ok(pinned)
     }
 
     /// Whether somebody sits before it who can type a reason: `psql`, and nothing that runs by itself.
@@ -169,8 +194,9 @@ mod tests {
         let good = wanted(&[("TimeZone", "UTC"), ("options", "-c tide.reason=disk\\ full -c tide.for=1h -c search_path=a")]).unwrap();
         assert_eq!((good.told.reason.as_deref(), good.database), (Some("disk full"), None));
         let good = wanted(&[("TimeZone", "UTC"), ("options", "-c search_path=a")]).unwrap();
-        assert_eq!(good.settings(false).unwrap(), [("timezone", "UTC"), ("search_path", "a")]);
-        assert_eq!(good.settings(true).unwrap_err().reason, Reason::NotInRole);
+        let free = DatabaseRights { unrestricted: true, ..DatabaseRights::default() };
+        assert_eq!(good.settings(&free).unwrap(), [("timezone", "UTC".to_owned()), ("search_path", "a".to_owned())]);
+        assert_eq!(good.settings(&DatabaseRights::default()).unwrap_err().reason, Reason::NotInRole);
         for (wrong, reason) in [
             (("role", "admin"), Reason::Invalid),
             (("session_authorization", "admin"), Reason::Invalid),
@@ -185,6 +211,24 @@ mod tests {
             assert_eq!(wanted(&[wrong]).unwrap_err().reason, reason, "{wrong:?}");
         }
         assert!(wanted(&[("replication", "false")]).is_ok());
+    }
+
+    // covers: MAY-6 (postgres)
+    #[test]
+    fn a_restricted_session_starts_with_what_its_judge_relies_on() {
+        let timed = DatabaseRights { statement_timeout: Some("90s".parse().unwrap()), ..DatabaseRights::default() };
+        let wanted_utf8 = wanted(&[("client_encoding", "'utf-8'"), ("TimeZone", "UTC"), ("lock_timeout", "5s")]).unwrap();
+        let set = wanted_utf8.settings(&timed).unwrap();
+        let of = |name: &str| set.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        assert_eq!((of("client_encoding"), of("standard_conforming_strings")), (vec!["UTF8"], vec!["on"]));
+        assert_eq!((of("search_path"), of("statement_timeout")), (vec!["\"public\", pg_temp"], vec!["90000ms"]));
+        assert_eq!((of("timezone"), of("lock_timeout")), (vec!["UTC"], vec!["5s"]));
+        let timeout = wanted(&[("statement_timeout", "0")]).unwrap();
+        assert!(timeout.settings(&DatabaseRights::default()).is_ok());
+        assert_eq!(timeout.settings(&timed).unwrap_err().reason, Reason::NotInRole);
+        for encoding in ["latin1", "SJIS", "BIG5"] {
+            assert!(wanted(&[("client_encoding", encoding)]).unwrap().settings(&timed).is_err(), "{encoding}");
+        }
     }
 
     #[test]

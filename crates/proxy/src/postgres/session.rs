@@ -21,11 +21,13 @@ use wire::postgres::front;
 
 use super::client::Client;
 use super::door::PostgresDoor;
-use super::judge::Judge;
+use super::down::Down;
+use super::judge::{Judge, Judging};
 use super::ledger::Ledger;
 use super::parameters::Wanted;
-use super::relay::{Down, Stopped, Up};
-use super::target::{self, Target};
+use super::relay::Stopped;
+use super::target::{self, Call, Target};
+use super::up::Up;
 use crate::gatekeeper::{Denied, Gatekeeper, Opening, PermitWatch};
 use crate::ssh::text::{inert, inert_bytes};
 use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
@@ -198,8 +200,9 @@ async fn live_through(
     let (client_reader, client_writer) = tokio::io::split(stream);
     let (target_reader, target_writer) = tokio::io::split(target.stream);
     let (say, notices) = mpsc::channel(NOTICES);
-    let mut up = Up::new(client_reader, unread, target_writer, judge);
-    let mut down = Down::new(target_reader, target.unread, client_writer, notices);
+    let withheld = judge.withheld();
+    let mut up = Up::new(client_reader, unread, target_writer, judge, withheld.shown.is_some());
+    let mut down = Down::new(target_reader, target.unread, client_writer, notices, withheld);
     let stopped = if announced.is_err() {
         Stopped::by(EndReason::Client)
     } else {
@@ -219,15 +222,21 @@ async fn begin(door: &Arc<PostgresDoor>, live: &Live, dial: Dial, wanted: &Wante
         tracing::error!(session = %live.facts.session, "a permit for something else came to the PostgreSQL door");
         return Err(Refusal::of(Reason::Internal));
     };
-    let judge = (door.judge)(&live.facts, rights)?;
-    Ok((reach(live, dial, rights, wanted).await?, judge))
+    let (query, then) = match (door.judge)(&live.facts, rights) {
+        Judging::Now(judge) => return Ok((reach(live, dial, rights, wanted, None).await?, judge)),
+        Judging::AfterReading { query, then } => (query, then),
+    };
+    let mut target = reach(live, dial, rights, wanted, Some(&query)).await?;
+    let judge = then(&std::mem::take(&mut target.rows))?;
+    Ok((target, judge))
 }
 
-async fn reach(live: &Live, dial: PostgresDial, rights: &DatabaseRights, wanted: &Wanted) -> Result<Target, Refusal> {
-    let mut settings = wanted.settings(!rights.unrestricted)?;
+async fn reach(live: &Live, dial: PostgresDial, rights: &DatabaseRights, wanted: &Wanted, query: Option<&str>) -> Result<Target, Refusal> {
+    let given = wanted.settings(rights)?;
     let application = application_name(&wanted.application, &live.facts.session.to_string());
+    let mut settings: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
     settings.push(("application_name", &application));
-    target::dial(dial, wanted.database.as_deref(), &settings).await
+    target::dial(dial, Call { database: wanted.database.as_deref(), settings: &settings, query }).await
 }
 
 /// What the server is told: the client's own name as far as it fits, and the session's id. PostgreSQL keeps 63 bytes of printable ASCII.

@@ -24,6 +24,7 @@ use wire::postgres::{Side, front, head};
 use super::Stream;
 use super::door::boxed;
 use super::greeting::ALPN;
+use super::judge::Row;
 use super::target_tls;
 use crate::ssh::text::{inert, inert_bytes};
 
@@ -33,6 +34,8 @@ const DIAL: Duration = Duration::from_secs(15);
 const STOP: Duration = Duration::from_secs(2);
 /// The largest message before the session has begun.
 const LARGEST: usize = 256 * 1024;
+/// The largest catalog that is read for a judge.
+const LARGEST_CATALOG: usize = 64 * 1024 * 1024;
 
 /// A server that the gate has signed in to.
 pub(crate) struct Target {
@@ -41,6 +44,19 @@ pub(crate) struct Target {
     pub(crate) hold: Arc<Hold>,
     /// What it said about itself.
     pub(crate) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What it answered to the gate's own question.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What is wanted of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// The database, if the client names one.
+    pub(crate) database: Option<&'a str>,
+    /// What the session starts with.
+    pub(crate) settings: &'a [(&'a str, &'a str)],
+    /// A statement that the gate asks first.
+    pub(crate) query: Option<&'a str>,
 }
 
 /// What it takes to stop a session at its server: it is asked over connections of their own.
@@ -72,15 +88,15 @@ struct Account {
 }
 
 /// Dials, and signs in.
-pub(crate) async fn dial(dial: PostgresDial, database: Option<&str>, settings: &[(&str, &str)]) -> Result<Target, Refusal> {
-    match timeout(DIAL, Box::pin(dial_slowly(dial, database, settings))).await {
+pub(crate) async fn dial(dial: PostgresDial, call: Call<'_>) -> Result<Target, Refusal> {
+    match timeout(DIAL, Box::pin(dial_slowly(dial, call))).await {
         Ok(dialled) => dialled,
         Err(_) => Err(unreachable("it did not answer in time")),
     }
 }
 
-async fn dial_slowly(dial: PostgresDial, database: Option<&str>, settings: &[(&str, &str)]) -> Result<Target, Refusal> {
-    let database = match (&dial.database, database) {
+async fn dial_slowly(dial: PostgresDial, call: Call<'_>) -> Result<Target, Refusal> {
+    let database = match (&dial.database, call.database) {
         (Some(only), Some(other)) if only != other => {
             let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
             return Err(Refusal::because(Reason::UnknownResource, why));
@@ -102,9 +118,13 @@ async fn dial_slowly(dial: PostgresDial, database: Option<&str>, settings: &[(&s
     let account = Account { user, password, database };
     let (stream, binding) = stream;
     let mut login = Login { stream, unread: BytesMut::new(), binding, encrypted: place.tls.is_some(), parameters: Vec::new(), key: None };
-    login.sign_in(&account, settings).await?;
+    login.sign_in(&account, call.settings).await?;
+    let rows = match call.query {
+        Some(query) => login.read(query).await?,
+        None => Vec::new(),
+    };
     let Login { stream, unread, parameters, key, .. } = login;
-    Ok(Target { stream, unread, parameters, hold: Arc::new(Hold { place, account, key }) })
+    Ok(Target { stream, unread, parameters, rows, hold: Arc::new(Hold { place, account, key }) })
 }
 
 /// Connects to the first address that may be dialled and answers.
@@ -250,6 +270,30 @@ impl Login {
                 b'Z' => return Ok(()),
                 b'E' => return Err(said(&body)),
                 _ => return Err(unreachable("it does not speak PostgreSQL: an unexpected message at the start")),
+            }
+        }
+    }
+
+    /// What one statement of the gate's gives.
+    async fn read(&mut self, query: &str) -> Result<Vec<Row>, Refusal> {
+        self.send(&front::query_message(query)).await?;
+        let (mut rows, mut columns, mut bytes) = (Vec::new(), 0, 0);
+        loop {
+            let (kind, body) = self.message().await?;
+            match kind {
+                b'T' => columns = back::row_description(&body).map_err(broken)?.len(),
+                b'D' => {
+                    bytes += body.len();
+                    if bytes > LARGEST_CATALOG {
+                        return Err(unreachable("its catalog is larger than 64 MiB; name fewer schemas in the role"));
+                    }
+                    let values = back::data_row(&body, columns).map_err(broken)?;
+                    rows.push(values.into_iter().map(|value| value.map(|text| String::from_utf8_lossy(text).into_owned())).collect());
+                }
+                b'E' => return Err(said(&body)),
+                b'Z' => return Ok(rows),
+                b'C' | b'N' | b'S' | b'A' => {}
+                _ => return Err(unreachable("it does not speak PostgreSQL: an unexpected answer to the gate's own question")),
             }
         }
     }

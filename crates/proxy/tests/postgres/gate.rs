@@ -28,7 +28,8 @@ use testkit::postgres::{Database, Proof as Proves};
 use tidegate_proxy::gatekeeper::{
     Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
 };
-use tidegate_proxy::postgres::judge::{MakeJudge, unrestricted_only};
+use tidegate_proxy::postgres::by_rights::by_rights;
+use tidegate_proxy::postgres::judge::MakeJudge;
 use tidegate_proxy::postgres::{DoorLimits, PostgresDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
 use tokio::net::TcpListener;
@@ -87,7 +88,7 @@ impl Default for Setup {
             host: "127.0.0.1",
             guarded_allowed: true,
             one_database: true,
-            judge: unrestricted_only,
+            judge: by_rights,
             door: DoorLimits::default(),
             port: None,
         }

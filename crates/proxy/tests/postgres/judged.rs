@@ -3,7 +3,7 @@
 use access::reason::{Reason, Refusal};
 use access::rights::DatabaseRights;
 use access::session::SessionFacts;
-use tidegate_proxy::postgres::judge::{Act, Judge, Verdict};
+use tidegate_proxy::postgres::judge::{Act, Judge, Judging, MakeJudge, Verdict};
 
 use super::gate::{Setup, Town, errors_of, out_of};
 
@@ -20,14 +20,13 @@ impl Judge for NoSecrets {
         if text.windows(6).any(|w| w == b"secret") {
             Verdict::Refuse(Refusal::because(Reason::NotInRole, "secrets are not part of the role"))
         } else {
-            Verdict::Allow
+            Verdict::Allow(Vec::new())
         }
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a judge's maker")]
-fn no_secrets(_: &SessionFacts, _: &DatabaseRights) -> Result<Box<dyn Judge>, Refusal> {
-    Ok(Box::new(NoSecrets))
+fn no_secrets(_: &SessionFacts, _: &DatabaseRights) -> Judging {
+    Judging::Now(Box::new(NoSecrets))
 }
 
 fn judged() -> Setup {
@@ -92,10 +91,27 @@ with psycopg.connect(dsn, autocommit=True) as c:
 
 // covers: MAY-6 (psql)
 #[tokio::test]
-async fn a_restricted_role_opens_nothing_where_nobody_can_judge() {
-    let town = Town::with(Setup { rights: DatabaseRights::default(), ..Setup::default() }).await;
-    let out = town.run("select 1").await;
-    assert!(errors_of(&out).contains("the role is restricted"), "{}", errors_of(&out));
-    let town = Town::open().await;
+async fn a_session_without_a_judge_does_not_open() {
+    fn unreadable(_: &SessionFacts, _: &DatabaseRights) -> Judging {
+        Judging::AfterReading { query: "select * from gone".into(), then: Box::new(|_| Ok(Box::new(NoSecrets))) }
+    }
+    fn unwilling(_: &SessionFacts, _: &DatabaseRights) -> Judging {
+        let why = "this catalog makes no sense";
+        Judging::AfterReading { query: "select 1".into(), then: Box::new(move |_| Err(Refusal::because(Reason::TargetRefused, why))) }
+    }
+    fn reads(_: &SessionFacts, _: &DatabaseRights) -> Judging {
+        let then = |rows: &[Vec<Option<String>>]| {
+            assert_eq!(rows, [[Some("1".to_owned()), None]]);
+            Ok(Box::new(NoSecrets) as Box<dyn Judge>)
+        };
+        Judging::AfterReading { query: "select 1, null".into(), then: Box::new(then) }
+    }
+    let town = Town::with(Setup { judge: reads, ..Setup::default() }).await;
     assert_eq!(out_of(&town.run("select 1").await), "1");
+    for (judge, why) in [(unreadable as MakeJudge, "relation \"gone\" does not exist"), (unwilling, "this catalog makes no sense")] {
+        let town = Town::with(Setup { judge, ..Setup::default() }).await;
+        let out = town.run("select 1").await;
+        assert!(errors_of(&out).contains(why), "{}", errors_of(&out));
+        assert!(town.gate.texts().is_empty());
+    }
 }

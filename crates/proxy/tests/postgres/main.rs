@@ -7,5 +7,8 @@ mod clients;
 mod cuts;
 mod gate;
 mod judged;
+mod limits;
+mod masks;
+mod restricted;
 mod signing_in;
 mod target;

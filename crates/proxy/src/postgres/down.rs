@@ -1,0 +1,251 @@
+//! From the server to the client: rows and copied data are counted and passed on as they come; what is withheld is taken out on the way.
+
+use std::time::Instant;
+
+use access::reason::{Reason, Refusal};
+use access::session::EndReason;
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use wire::postgres::back;
+use wire::postgres::{Side, head};
+
+use super::Stream;
+use super::ledger::{Failing, Ledger};
+use super::relay::{Incoming, Outgoing, Stopped};
+use super::session::Live;
+use super::statement;
+use super::veil::{Veil, Withheld, masked_row, veils, without_details};
+
+/// The largest error of a server's that is believed.
+const LARGEST_ERROR: usize = 1024 * 1024;
+/// The largest row of which something is masked: it is held whole.
+const LARGEST_MASKED_ROW: usize = 256 * 1024 * 1024;
+
+/// From the server to the client.
+pub(crate) struct Down {
+    from: Incoming,
+    pub(crate) to: Outgoing,
+    notices: mpsc::Receiver<Bytes>,
+    withheld: Withheld,
+    /// How the columns of the rows that come now are handed on; `None` while none have been announced.
+    veils: Option<Vec<Veil>>,
+}
+
+impl Down {
+    pub(crate) fn new(
+        reader: ReadHalf<Stream>,
+        unread: BytesMut,
+        writer: WriteHalf<Stream>,
+        notices: mpsc::Receiver<Bytes>,
+        withheld: Withheld,
+    ) -> Self {
+        Self { from: Incoming::new(reader, unread), to: Outgoing::new(writer), notices, withheld, veils: None }
+    }
+
+    /// Relays until something ends it.
+    pub(crate) async fn run(&mut self, live: &Live) -> Stopped {
+        loop {
+            if self.to.flush().await.is_err() {
+                return Stopped::by(EndReason::Client);
+            }
+            let read = tokio::select! {
+                biased;
+                // Between two messages only.
+                Some(notice) = self.notices.recv(), if self.to.left == 0 => {
+                    self.to.push(notice);
+                    continue;
+                }
+                read = self.from.more() => read,
+            };
+            match read {
+                Ok(0) | Err(_) => return Stopped::by(EndReason::Target),
+                Ok(read) => live.moved_down(read),
+            }
+            if let Err(stopped) = self.pass(live).await {
+                return stopped;
+            }
+        }
+    }
+
+    /// Records what arrived whole, and hands it on.
+    async fn pass(&mut self, live: &Live) -> Result<(), Stopped> {
+        let mut left = self.to.left;
+        let scanned = self.scan(live, &mut left);
+        if scanned.is_err() {
+            // What was scanned last goes nowhere.
+            self.to.left = left;
+        }
+        for said in live.take_due() {
+            live.note(said).await?;
+        }
+        if live.keeps_results() {
+            for bytes in &self.to.staged {
+                live.result(bytes.clone()).await?;
+            }
+        }
+        self.to.release();
+        scanned
+    }
+
+    /// Takes what is whole. `left` is what would be to come if nothing went on that is not staged yet.
+    fn scan(&mut self, live: &Live, left: &mut usize) -> Result<(), Stopped> {
+        let mut ledger = live.ledger();
+        let mut pass = self.to.left.min(self.from.unread.len());
+        self.to.left -= pass;
+        while let Some(head) = head(&self.from.unread[pass..], Side::Back).map_err(|e| Stopped::liar(e.0))? {
+            let there = self.from.unread.len() - pass;
+            if head.kind == b'D' {
+                let rows = ledger.row(head.total - 5, true);
+                if self.withheld.rows.is_some_and(|most| rows > most) {
+                    self.stage(pass, left);
+                    return Err(self.too_many_rows(live, &mut ledger));
+                }
+            }
+            // These may be large and say nothing that has to be known: passed on as they come.
+            let streams = match head.kind {
+                b'D' => !self.masks_rows()?,
+                b'T' => self.withheld.shown.is_none(),
+                b'N' => !self.withheld.details,
+                b'd' | b'V' | b'A' => true,
+                _ => false,
+            };
+            if streams {
+                match head.kind {
+                    b'd' => drop(ledger.row(head.total - 5, false)),
+                    b'T' => ledger.small(b'T'),
+                    _ => {}
+                }
+                let now = head.total.min(there);
+                self.to.left = head.total - now;
+                pass += now;
+                continue;
+            }
+            if head.total > if head.kind == b'D' { LARGEST_MASKED_ROW } else { LARGEST_ERROR } {
+                return Err(Stopped::liar("a message is absurdly large"));
+            }
+            let Some(body) = self.from.unread.get(pass + 5..pass + head.total) else {
+                if head.kind == b'D' {
+                    ledger.row_was_not_whole(head.total - 5);
+                }
+                break;
+            };
+            let instead = match head.kind {
+                b'D' => Some(masked_row(body, self.veils.as_deref().unwrap_or_default()).map_err(|e| Stopped::liar(e.0))?),
+                b'T' => self.described(&mut ledger, pass, head.total)?,
+                b'N' => Some(without_details(b'N', body).map_err(|e| Stopped::liar(e.0))?),
+                b'E' => {
+                    let sqlstate = back::error_field(body, b'C').map_err(|e| Stopped::liar(e.0))?;
+                    self.veils = None;
+                    match ledger.failed(sqlstate, Instant::now()) {
+                        Failing::Provoked(instead) => Some(instead),
+                        Failing::Genuine if self.withheld.details => Some(without_details(b'E', body).map_err(|e| Stopped::liar(e.0))?),
+                        Failing::Genuine => None,
+                    }
+                }
+                b'n' if ledger.describes_for_the_gate().is_some() => {
+                    self.veils = None;
+                    Some(Vec::new())
+                }
+                kind => {
+                    small(&mut ledger, kind, body)?;
+                    if matches!(kind, b'C' | b'I' | b's' | b'Z') {
+                        self.veils = None;
+                    }
+                    None
+                }
+            };
+            match instead {
+                None => pass += head.total,
+                Some(instead) => {
+                    self.stage(pass, left);
+                    self.from.unread.advance(head.total);
+                    self.to.stage(instead.into());
+                    pass = 0;
+                }
+            }
+        }
+        drop(ledger);
+        live.has_room();
+        self.to.stage(self.from.unread.split_to(pass).freeze());
+        Ok(())
+    }
+
+    /// Stages what may go on and ends with a whole message.
+    fn stage(&mut self, pass: usize, left: &mut usize) {
+        self.to.stage(self.from.unread.split_to(pass).freeze());
+        *left = 0;
+    }
+
+    /// Whether something of the rows that come now is masked.
+    fn masks_rows(&self) -> Result<bool, Stopped> {
+        match (&self.withheld.shown, &self.veils) {
+            (None, _) => Ok(false),
+            (Some(_), Some(veils)) => Ok(veils.iter().any(|veil| *veil != Veil::Shown)),
+            // Nobody knows what it is.
+            (Some(_), None) => Err(Stopped::liar("a row came that was not announced")),
+        }
+    }
+
+    /// A `RowDescription`, which says what the rows are that follow; the gate's own is kept from the client.
+    fn described(&mut self, ledger: &mut Ledger, pass: usize, total: usize) -> Result<Option<Vec<u8>>, Stopped> {
+        let Some(shown) = &self.withheld.shown else { return Ok(None) };
+        let body = self.from.unread.get(pass + 5..pass + total).unwrap_or_default();
+        let columns = back::row_description(body).map_err(|e| Stopped::liar(e.0))?;
+        if let Some(places) = ledger.describes_for_the_gate() {
+            self.veils = Some(veils(&columns, shown, &places));
+            return Ok(Some(Vec::new()));
+        }
+        match ledger.announces() {
+            Some(places) => self.veils = Some(veils(&columns, shown, places)),
+            None => ledger.small(b'T'),
+        }
+        Ok(None)
+    }
+
+    /// The statement brings back more rows than the role may have: the session ends with it, since the server may have run it to its end.
+    fn too_many_rows(&self, live: &Live, ledger: &mut Ledger) -> Stopped {
+        let most = self.withheld.rows.unwrap_or_default();
+        let why = format!("one statement may bring back {most} rows under this role, and this one brings more; add `LIMIT {most}`");
+        let why = Refusal::because(Reason::NotInRole, why);
+        let number = ledger.runs().unwrap_or_default();
+        ledger.due.push(statement::refused(number, b"", &why.to_string()));
+        live.refused(format!("statement {number}").as_bytes(), &why);
+        Stopped { end: EndReason::Client, say: Some(why) }
+    }
+
+    /// Reads, and throws away, until the server closes; says whether it did.
+    pub(crate) async fn drain(&mut self) -> bool {
+        loop {
+            self.from.unread.clear();
+            match self.from.more().await {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+/// What a message without data says about what was asked.
+fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
+    match kind {
+        b'C' => {
+            let tag = back::command_complete(body).map_err(|e| Stopped::liar(e.0))?;
+            ledger.complete(Some(tag), false, Instant::now());
+        }
+        b'I' => ledger.complete(None, false, Instant::now()),
+        b's' => ledger.complete(None, true, Instant::now()),
+        b'G' => ledger.copies("copy_in"),
+        b'H' => ledger.copies("copy_out"),
+        b'W' => ledger.copies("copy_both"),
+        b'1' | b'2' | b'3' | b'n' | b't' => ledger.small(kind),
+        b'Z' => {
+            back::ready(body).map_err(|e| Stopped::liar(e.0))?;
+            ledger.ready(Instant::now());
+        }
+        b'S' | b'c' => {}
+        _ => return Err(Stopped::liar("a message that has no place in a session")),
+    }
+    Ok(())
+}
