@@ -121,7 +121,7 @@ impl Gatekeeper for Port {
     }
 
     async fn refused(&self, session: SessionId, what: Denied) {
-        self.gate.denied(session, what.what, what.detail).await;
+        self.gate.denied(session, self.door(), what.what, what.detail).await;
     }
 
     async fn ended(&self, closed: ClosedSession) {

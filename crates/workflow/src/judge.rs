@@ -12,14 +12,14 @@ use store::Change;
 use crate::gate::Gate;
 
 impl Gate {
-    /// Somebody tried inside a session what their rights don't cover.
-    pub async fn denied(&self, session: SessionId, what: &str, detail: String) {
+    /// Somebody tried inside a session what their rights don't cover; `door` is where the session came in.
+    pub async fn denied(&self, session: SessionId, door: Door, what: &str, detail: String) {
         let person = match self.store.session(session).await {
             Ok(Some(row)) => Actor::Principal(row.person),
             _ => Actor::Unknown,
         };
         let event = Event::SessionDenied { session, action: what.to_owned(), reason: Reason::NotInRole };
-        let draft = EntryDraft::new(self.now(), person, Door::Ssh, event).text("detail", Some(detail));
+        let draft = EntryDraft::new(self.now(), person, door, event).text("detail", Some(detail));
         if let Err(error) = self.commit(Change::new(draft)).await {
             tracing::error!(%error, %session, what, "a denied action could not be entered; it stays denied");
         }

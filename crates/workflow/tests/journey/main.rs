@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
 
+mod accounts;
 mod agreeing;
 mod asking;
 mod at_the_door;

@@ -1,0 +1,140 @@
+//! Accounts made in databases for restricted roles: entered before they are made, dropped after the last session, found after a crash.
+
+use access::reason::{Reason, Refusal};
+use access::rights::Rights;
+use access::secret::Secret;
+use access::session::{ClosedSession, DatabaseCredential, Dial, EndReason, Protocol};
+use testkit::gate::{TestGate, ask};
+use testkit::postgres::{Database, Proof};
+use tidegate_workflow::open::Opened;
+
+/// The example company with a real PostgreSQL, and Ana's grant on it as somebody who reads orders.
+async fn shop() -> (TestGate, Database) {
+    let database = Database::fresh().await.unwrap();
+    database.query("CREATE TABLE orders (id int); INSERT INTO orders VALUES (7); CREATE TABLE payments (id int)").unwrap();
+    let maker = database.account("maker", "makers-password", Proof::Scram).unwrap();
+    let t = TestGate::start().await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let mut add = |file: &str, text: String| {
+        let before = String::from_utf8(files[file].clone()).unwrap();
+        files.insert(file.to_owned(), format!("{before}\n{text}").into_bytes());
+    };
+    add(
+        "resources.toml",
+        format!(
+            "[[resource]]\nname = \"orders-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
+             credential = \"secret:orders-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:orders-maker\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
+            database.port(),
+            database.name(),
+            Database::authority().unwrap()
+        ),
+    );
+    for (role, table) in [("reader", "orders"), ("dreamer", "gone")] {
+        add(
+            "roles.toml",
+            format!(
+                "[[role]]\nname = \"{role}\"\ndescription = \"Read {table}.\"\nkind = \"postgres\"\nlogin = \"nobody\"\n\
+                 database = {{ tables = [{{ name = \"public.{table}\", select = true }}] }}\n"
+            ),
+        );
+    }
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let admin = t.person("admin");
+    for (name, value) in [("orders-maker", "makers-password"), ("orders-db", "never used")] {
+        t.gate.set_secret(admin, name.parse().unwrap(), Secret::new(value.to_owned())).await.unwrap();
+    }
+    for role in ["reader", "dreamer"] {
+        let grant = t.gate.submit(t.person("ana"), ask("orders-db", role)).await.unwrap().grant.unwrap();
+        t.gate.activate(t.person("ana"), grant.id).await.unwrap();
+    }
+    (t, database)
+}
+
+async fn open(t: &TestGate, role: &str) -> Result<Opened, Refusal> {
+    t.gate.open(t.person("ana"), &"orders-db".parse().unwrap(), &role.parse().unwrap(), Protocol::Postgres).await
+}
+
+/// Ends a session as its proxy would; says which account it had.
+async fn close(t: &TestGate, opened: Opened) -> String {
+    let (facts, dial) = opened.permit.spend();
+    assert!(matches!(&facts.rights, Rights::Database(rights) if rights.is_restricted()));
+    let closed =
+        ClosedSession { session: facts.session, end: EndReason::Client, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
+    t.gate.close(closed).await;
+    let Dial::Postgres(dial) = dial else { panic!("no PostgreSQL: {dial:?}") };
+    let DatabaseCredential::Account { user, .. } = dial.credential;
+    user
+}
+
+/// How many accounts the log says were made, and how many dropped.
+async fn entered(t: &TestGate) -> (usize, usize) {
+    let entries = t.entries().await.unwrap();
+    let of = |name: &str| entries.iter().filter(|e| *e == name).count();
+    (of("account.created"), of("account.dropped"))
+}
+
+fn is_there(database: &Database, account: &str) -> bool {
+    database.query(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{account}'")).unwrap() == "1"
+}
+
+// covers: CRED-3 (postgres), D6 (postgres)
+#[tokio::test]
+async fn an_account_is_shared_by_its_grants_sessions_and_gone_after_the_last() {
+    let (t, database) = shop().await;
+    let first = open(&t, "reader").await.unwrap();
+    let entries = t.entries().await.unwrap();
+    let at = |name: &str| entries.iter().position(|e| e == name).unwrap();
+    assert!(at("account.created") < at("session.opened"), "{entries:?}");
+    let second = open(&t, "reader").await.unwrap();
+    let account = close(&t, first).await;
+    assert!(is_there(&database, &account));
+    let may = |table: &str| database.query(&format!("SELECT has_table_privilege('{account}', '{table}', 'SELECT')")).unwrap();
+    assert_eq!((may("orders"), may("payments")), ("t".to_owned(), "f".to_owned()));
+    t.gate.drop_unused_accounts().await;
+    assert!(is_there(&database, &account), "a session still uses it");
+    assert_eq!(entered(&t).await, (1, 0));
+    assert_eq!(close(&t, second).await, account);
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &account));
+    assert_eq!(entered(&t).await, (1, 1));
+    assert!(t.gate.open_accounts().await.unwrap().is_empty());
+    let other = close(&t, open(&t, "reader").await.unwrap()).await;
+    assert_ne!(other, account, "no account comes back");
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &other));
+}
+
+// covers: D6 (postgres)
+#[tokio::test]
+async fn what_could_not_be_made_was_entered_first_and_is_looked_after() {
+    let (t, database) = shop().await;
+    let refusal = open(&t, "dreamer").await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::TargetRefused);
+    assert!(refusal.to_string().contains("relation \"public.gone\" does not exist"), "{refusal}");
+    assert_eq!(entered(&t).await, (1, 0));
+    t.gate.drop_unused_accounts().await;
+    assert_eq!(entered(&t).await, (1, 1));
+    assert_eq!(
+        database.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").unwrap(),
+        "0"
+    );
+    let reader = close(&t, open(&t, "reader").await.unwrap()).await;
+    assert!(is_there(&database, &reader));
+}
+
+// covers: D6 (postgres), CRED-3 (postgres)
+#[tokio::test]
+async fn what_a_crash_left_at_a_server_is_dropped_by_the_next_run() {
+    let (t, database) = shop().await;
+    let opened = open(&t, "reader").await.unwrap();
+    let Dial::Postgres(dial) = opened.permit.spend().1 else { panic!("no PostgreSQL") };
+    let DatabaseCredential::Account { user, .. } = dial.credential;
+    assert!(is_there(&database, &user));
+    let t = t.restart().await.unwrap();
+    assert_eq!(t.gate.open_accounts().await.unwrap().len(), 1);
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &user));
+    assert_eq!(entered(&t).await, (1, 1));
+    let again = close(&t, open(&t, "reader").await.unwrap()).await;
+    assert!(again != user && is_there(&database, &again));
+}
