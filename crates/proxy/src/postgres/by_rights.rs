@@ -11,11 +11,18 @@ use super::veil::Withheld;
 
 /// Lets everything pass.
 #[derive(Debug)]
-struct Unrestricted;
+struct Unrestricted {
+    /// How many rows one statement may bring back.
+    rows: Option<u64>,
+}
 
 impl Judge for Unrestricted {
     fn judge(&mut self, _: Act<'_>) -> Verdict {
         Verdict::Allow(Vec::new())
+    }
+
+    fn withheld(&self) -> Withheld {
+        Withheld { rows: self.rows, ..Withheld::default() }
     }
 }
 
@@ -30,7 +37,7 @@ struct Restricted {
 #[must_use]
 pub fn by_rights(_: &SessionFacts, rights: &DatabaseRights) -> Judging {
     if rights.unrestricted {
-        return Judging::Now(Box::new(Unrestricted));
+        return Judging::Now(Box::new(Unrestricted { rows: rights.row_limit }));
     }
     let rights = rights.clone();
     Judging::AfterReading { query: Catalog::query(&rights), then: Box::new(move |rows| Ok(Box::new(Restricted::new(rights, rows)?))) }

@@ -112,7 +112,9 @@ impl Down {
             };
             if streams {
                 match head.kind {
-                    b'd' => drop(ledger.row(head.total - 5, false)),
+                    b'd' => {
+                        ledger.row(head.total - 5, false);
+                    }
                     b'T' => ledger.small(b'T'),
                     _ => {}
                 }

@@ -134,26 +134,24 @@ impl Wanted {
     /// The settings to start the session at the target with. Under a restricted role they pin what a statement means.
     pub(crate) fn settings(&self, rights: &DatabaseRights) -> Result<Vec<(&str, String)>, Refusal> {
         let given = self.settings.iter().chain(&self.free).map(|(name, value)| (name.as_str(), value.clone()));
-        if rights.unrestricted {
-            return Ok(given.collect());
-        }
         let fixed =
             |name: &str| Refusal::because(Reason::NotInRole, format!("the setting `{name}` is fixed under this role; leave it out"));
-        if let Some((name, _)) = self.free.first() {
-            return Err(fixed(name));
+        let mut pinned = Vec::new();
+        if rights.is_restricted() {
+            if let Some((name, _)) = self.free.first() {
+                return Err(fixed(name));
+            }
+            pinned.push(("search_path", rights.pinned_search_path()));
+            pinned.push(("standard_conforming_strings", "on".to_owned()));
+            pinned.push(("client_encoding", "UTF8".to_owned()));
         }
-        let mut pinned = vec![
-            ("search_path", rights.pinned_search_path()),
-            ("standard_conforming_strings", "on".to_owned()),
-            ("client_encoding", "UTF8".to_owned()),
-        ];
         if let Some(limit) = rights.statement_timeout {
             // Nought would be without end.
             pinned.push(("statement_timeout", format!("{}ms", limit.as_std().as_millis().max(1))));
         }
         for (name, value) in given {
             let is_utf8 = || matches!(value.trim_matches(['\'', '"']).to_ascii_lowercase().as_str(), "utf8" | "utf-8" | "unicode");
-            if name == "client_encoding" && is_utf8() {
+            if rights.is_restricted() && name == "client_encoding" && is_utf8() {
                 continue;
             }
             if pinned.iter().any(|(pinned, _)| *pinned == name) {

@@ -6,7 +6,7 @@ use access::session::EndReason;
 use super::gate::{errors_of, out_of};
 use super::restricted::{clerk, shop};
 
-// covers: PG-4 (psql)
+// covers: MAY-6 (psql)
 #[tokio::test]
 async fn a_statement_brings_back_no_more_rows_than_the_role_allows() {
     let town = shop(DatabaseRights { row_limit: Some(2), ..clerk() }).await;
@@ -34,7 +34,22 @@ with psycopg.connect(dsn, autocommit=True) as c:
     assert_eq!(said, "[(1,), (2,)]\n42501 True");
 }
 
-// covers: PG-4 (psql)
+// covers: MAY-6 (psql)
+#[tokio::test]
+async fn an_unrestricted_role_has_its_limits_too() {
+    let rights = DatabaseRights {
+        unrestricted: true,
+        row_limit: Some(2),
+        statement_timeout: Some("1m".parse().unwrap()),
+        ..DatabaseRights::default()
+    };
+    let town = shop(rights).await;
+    assert_eq!(out_of(&town.run("show statement_timeout; select id from payments").await), "1min\n1");
+    let out = town.run("select generate_series(1, 3)").await;
+    assert!(errors_of(&out).contains("one statement may bring back 2 rows under this role"), "{}", errors_of(&out));
+}
+
+// covers: MAY-6 (psql)
 #[tokio::test]
 async fn a_statement_runs_no_longer_than_the_role_allows() {
     let town = shop(DatabaseRights { statement_timeout: Some("1s".parse().unwrap()), ..clerk() }).await;

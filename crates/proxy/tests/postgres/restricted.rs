@@ -34,7 +34,7 @@ pub(crate) async fn shop(rights: DatabaseRights) -> Town {
     town
 }
 
-// covers: MAY-6 (psql), E2 (postgres)
+// covers: MAY-6 (psql), E4 (psql), PG-3 (psql)
 #[tokio::test]
 async fn what_the_role_allows_works_and_nothing_else_does() {
     let town = shop(clerk()).await;
@@ -101,7 +101,7 @@ async fn a_refusal_fails_the_transaction_it_stands_in() {
     assert_eq!(town.target.query("select status from orders where id = 2").unwrap(), "sent");
 }
 
-// covers: MAY-6 (psycopg), D10 (psycopg), E2 (postgres)
+// covers: MAY-6 (psycopg), D10 (psycopg), E4 (psycopg), PG-3 (psycopg)
 #[tokio::test]
 async fn the_extended_protocol_and_pipelines_are_judged_alike() {
     let town = shop(clerk()).await;
