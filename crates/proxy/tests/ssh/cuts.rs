@@ -205,7 +205,9 @@ async fn what_runs_on_behind_a_closed_channel_is_gone_too_and_if_nobody_can_tell
             dies(pid).await;
         } else {
             assert!(lives(pid), "it was not confirmed, and rightly so");
-            std::process::Command::new("kill").args(["-9", &format!("-{pid}")]).status().unwrap();
+            // Not by kill(1): some take `-12345` for everybody (`-1`).
+            let group = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         }
     }
 }
