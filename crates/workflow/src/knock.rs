@@ -32,7 +32,7 @@ pub enum Knocked {
     /// Come in.
     Open(Box<Opened>),
     /// There is no grant; one may ask.
-    Ask(Question),
+    Ask(Box<Question>),
     /// People have been asked.
     Waiting(RequestId),
 }
@@ -97,7 +97,7 @@ impl Gate {
     /// # Errors
     /// Refused; the refusal is in the log.
     pub async fn knock(&self, caller: &Caller, to: &Selector, protocol: Protocol) -> Result<Knocked, Refusal> {
-        self.knock_saying(caller, to, Given::default(), protocol).await
+        Box::pin(self.knock_saying(caller, to, Given::default(), protocol)).await
     }
 
     /// The same for who says something beforehand: why, for how long, or what they renounce. An emergency is not declared like this.
@@ -134,15 +134,21 @@ impl Gate {
         let emergency = self.judge_request(&situation, &ask(caller, &resource, &role, Given { break_glass: true, ..supposed }));
         let emergency = emergency_of(emergency.answer());
         match (ordinary.answer(), emergency) {
-            (Answer::Permit { terms } | Answer::NeedsApproval { terms }, emergency) => Ok(Knocked::Ask(Question {
+            (Answer::Permit { terms } | Answer::NeedsApproval { terms }, emergency) => Ok(Knocked::Ask(Box::new(Question {
                 resource,
                 role,
                 terms: terms.clone(),
                 refused: None,
                 emergency: emergency.map(|(emergency, _)| emergency),
-            })),
+            }))),
             (Answer::StepUp { .. } | Answer::Deny { .. }, Some((emergency, terms))) if emergency.needs.is_none() => {
-                Ok(Knocked::Ask(Question { resource, role, terms, refused: terms_of(&ordinary).err(), emergency: Some(emergency) }))
+                Ok(Knocked::Ask(Box::new(Question {
+                    resource,
+                    role,
+                    terms,
+                    refused: terms_of(&ordinary).err(),
+                    emergency: Some(emergency),
+                })))
             }
             (Answer::StepUp { .. } | Answer::Deny { .. }, emergency) => {
                 let mut refusal = match (self.admit(caller, &situation, &silent).await, terms_of(&ordinary)) {

@@ -29,8 +29,8 @@ pub mod sweep;
 pub mod erase;
 pub mod export;
 pub mod history;
-pub mod search;
 pub mod keys;
+pub mod search;
 
 pub mod authorize;
 pub mod device;

@@ -50,7 +50,7 @@ impl Gate {
             Rights::Ssh(rights) => rights,
             Rights::Database(_) => {
                 let stored = self.stored_account(resource, login);
-                let credential = self.database_credential(resource, facts, row, whole, stored).await?;
+                let credential = Box::pin(self.database_credential(resource, facts, row, whole, stored)).await?;
                 return Ok(Dial::Postgres(database_dial(resource, credential)));
             }
         };

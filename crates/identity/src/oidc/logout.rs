@@ -43,7 +43,7 @@ pub fn verify(provider: &Provider, keys: &Keys, token: &str, now: Timestamp) -> 
     if issued > SKEW.after(now) || OLDEST.after(issued) < now {
         return Err(no("it is too old, or from the future"));
     }
-    if claims.contains_key("exp") && !second("exp").is_some_and(|end| now < SKEW.after(end)) {
+    if claims.contains_key("exp") && second("exp").is_none_or(|end| now >= SKEW.after(end)) {
         return Err(no("its time is up"));
     }
     if !claims.get("events").and_then(|events| events.get(EVENT)).is_some_and(Value::is_object) || text("jti").is_none() {

@@ -201,7 +201,7 @@ impl Walk<'_> {
         if let Some(alias) = name_of(join.alias.as_ref()) {
             let names = column_names(join.alias.as_ref())?;
             let inside: Vec<Item> = self.visible().drain(start..).collect();
-            let known = inside.iter().all(Item::is_known) && !(self.merged && !names.is_empty());
+            let known = inside.iter().all(Item::is_known) && (!self.merged || names.is_empty());
             if self.merged && !names.is_empty() {
                 return Err(Refused::not_understood("a join with merged columns that are named anew"));
             }

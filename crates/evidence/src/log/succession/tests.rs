@@ -145,10 +145,8 @@ fn a_key_counts_for_nothing_outside_its_span() {
 fn a_hand_over_that_broke_off_is_brought_to_its_end_and_the_old_key_signs_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let open = |with: &CheckpointKey, number: u8| {
-        LogWriter::open_since(dir.path(), key(1).verifier(), key(number), Fsync::Never).map(|w| {
-            assert_eq!(w.key().verifier(), with.verifier());
-            w
-        })
+        LogWriter::open_since(dir.path(), key(1).verifier(), key(number), Fsync::Never)
+            .inspect(|w| assert_eq!(w.key().verifier(), with.verifier()))
     };
     let mut writer = open(&key(1), 1).unwrap();
     writer.append(&[started(0), names(&key(2), 1)]).unwrap();
