@@ -97,7 +97,7 @@ impl Gate {
     /// # Errors
     /// Refused; the refusal is in the log.
     pub async fn knock(&self, caller: &Caller, to: &Selector, protocol: Protocol) -> Result<Knocked, Refusal> {
-        Box::pin(self.knock_saying(caller, to, Given::default(), protocol)).await
+        self.knock_saying(caller, to, Given::default(), protocol).await
     }
 
     /// The same for who says something beforehand: why, for how long, or what they renounce. An emergency is not declared like this.
@@ -126,7 +126,7 @@ impl Gate {
         let silent = ask(caller, &resource, &role, given.clone());
         let situation = self.situation(&caller.who).await?;
         if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
-            return self.submit_and_open(caller, silent, protocol).await;
+            return Box::pin(self.submit_and_open(caller, silent, protocol)).await;
         }
         let supposed = || Some("to be given".to_owned());
         let supposed = Given { reason: given.reason.or_else(supposed), ticket: given.ticket.or_else(supposed), ..given };

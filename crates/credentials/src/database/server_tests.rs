@@ -24,8 +24,10 @@ fn rights(schema: &str) -> DatabaseRights {
 }
 
 fn account() -> NewAccount {
+    #[expect(clippy::disallowed_methods, reason = "names must differ on a server that outlives the test, and nothing else is read from it")]
+    let now = jiff::Timestamp::now();
     NewAccount {
-        name: access::account::login_of(access::ids::AccountId::generate(jiff::Timestamp::now())),
+        name: access::account::login_of(access::ids::AccountId::generate(now)),
         password: random_password().unwrap(),
         until: None,
         connections: 4,

@@ -73,7 +73,8 @@ async fn a_flood_of_refused_channels_ends_the_connection_with_one_entry() {
     };
     tokio::time::timeout(Duration::from_secs(20), flooding).await.expect("the flood goes on");
     assert_eq!(town.gate.ended().await.end, EndReason::Error);
-    assert!(refused(&town, "x11") <= 64, "{}", refused(&town, "x11"));
+    // 64 at once, and one for each tenth of a second that the flood takes.
+    assert!(refused(&town, "x11") <= 128, "{}", refused(&town, "x11"));
     assert_eq!((refused(&town, "flood"), refused(&town, "refusals")), (1, 1));
     drop(held);
 }

@@ -112,7 +112,7 @@ async fn a_target_that_floods_is_cut_off_with_one_entry() {
     assert_eq!(run(&ana(&good).await, "anything").await, "in\n");
     for (deed, what) in [(Deed::Forwards, "forwarded_tcpip"), (Deed::Agents, "agent_forward"), (Deed::Oddities, "target_channel")] {
         let (town, _) = town(deed).await;
-        let mut ana = ana(&town).await;
+        let ana = ana(&town).await;
         let held = ana.channel_open_session().await.unwrap();
         held.exec(true, "do harm").await.unwrap();
         let mut ended = town.gate.ended.subscribe();
@@ -120,9 +120,10 @@ async fn a_target_that_floods_is_cut_off_with_one_entry() {
         assert_eq!(closed.expect("the flood goes on").unwrap()[0].end, EndReason::Error, "{deed:?}");
         let refused = town.gate.refused.borrow().clone();
         let times = |what: &str| refused.iter().filter(|r| r.what == what).count();
-        assert!((1..=64).contains(&times(what)), "{deed:?}: {}", times(what));
+        // 64 at once, and one for each tenth of a second that the flood takes.
+        assert!((1..=128).contains(&times(what)), "{deed:?}: {}", times(what));
         assert_eq!((times("flood"), times("refusals")), (1, 1), "{deed:?}");
-        let _ = &mut ana;
+        drop(ana);
     }
 }
 
