@@ -13,6 +13,7 @@ mod clients;
 mod clocks;
 mod crash;
 mod crashes;
+mod databases;
 mod disks;
 mod doors;
 mod evidence;

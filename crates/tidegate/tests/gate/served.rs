@@ -2,7 +2,7 @@
 //! join a gate in earnest, by invitation.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) environment: Vec<(String, String)>,
     /// Texts to add at the end of files of the example's policy; `{port}`, `{login}` and `{host_key}` are the target's.
     pub(crate) policy: Vec<(&'static str, String)>,
+    /// Whether the gate listens for PostgreSQL too.
+    pub(crate) databases: bool,
     /// How the target is set up; it trusts the gate's target CA besides.
     pub(crate) target: SshdOptions,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Served {
     environment: Vec<(String, String)>,
     dir: Arc<TempDir>,
     known: Known,
+    /// Where it listens for PostgreSQL.
+    pub(crate) databases: Option<SocketAddr>,
     /// The example's machines, all of them.
     pub(crate) target: Sshd,
 }
@@ -52,8 +56,10 @@ impl Served {
         write_policy(&dir.path().join("policy"), &target, &plan.policy);
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let store = plan.store.map(|url| format!("store = \"{url}\"\n")).unwrap_or_default();
+        let databases = plan.databases.then(free);
+        let postgres = databases.map(|address| format!("postgres = \"{address}\"\n")).unwrap_or_default();
         let config = format!(
-            "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n{store}[listen]\napi = \"{}\"\nssh = \"{}\"\nplain_http = true\n\
+            "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n{store}[listen]\napi = \"{}\"\nssh = \"{}\"\nplain_http = true\n{postgres}\
              [audit]\ncheckpoints = \"checkpoints.published\"\n",
             free(),
             free()
@@ -63,7 +69,7 @@ impl Served {
         let known = Known { ready: settle(dir.path()), home: dir.path().to_owned() };
         let gate = known.get("ana", "/api/v1/gate");
         target.trust(gate["target_ca"].as_str().unwrap()).unwrap();
-        Self { child, environment: plan.environment, dir, known, target }
+        Self { child, environment: plan.environment, dir, known, databases, target }
     }
 
     /// Everything of the gate's stands here.
