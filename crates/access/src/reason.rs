@@ -172,6 +172,25 @@ impl Reason {
             },
         }
     }
+
+    /// The number and SQLSTATE a MySQL or MariaDB client gets ("Server Error Message Reference"): 1045 not let in, 1142 not allowed,
+    /// 1927 cut, 3168 not now, 1049 no such database, 1429 the target did not take the connection.
+    #[must_use]
+    pub const fn mysql_error(self) -> (u16, &'static str) {
+        match self {
+            Self::NotInRole | Self::OutsideLimits => (1142, "42000"),
+            Self::UnknownResource | Self::UnknownRole | Self::RoleRequired => (1049, "42000"),
+            Self::TargetUnreachable | Self::TargetForbidden | Self::TargetRefused | Self::HostKeyUnknown => (1429, "08004"),
+            Self::Invalid => (1210, "HY000"),
+            Self::TooMany => (1040, "08004"),
+            Self::Internal => (1105, "HY000"),
+            _ => match self.ssh_exit() {
+                75 => (3168, "HY000"),
+                76 => (1927, "70100"),
+                _ => (1045, "28000"),
+            },
+        }
+    }
 }
 
 /// A no, with everything its receiver needs to act on it.
@@ -237,8 +256,8 @@ mod tests {
     fn the_table_of_reasons() {
         let mut table = String::new();
         for reason in Reason::ALL {
-            let (http, exit, sqlstate) = (reason.http(), reason.ssh_exit(), reason.sqlstate());
-            writeln!(table, "{} | {http} | {exit} | {sqlstate} | {} | {}", reason.code(), reason.sentence(), reason.hint()).unwrap();
+            let (http, exit, sqlstate, (errno, _)) = (reason.http(), reason.ssh_exit(), reason.sqlstate(), reason.mysql_error());
+            writeln!(table, "{} | {http} | {exit} | {sqlstate} | {errno} | {} | {}", reason.code(), reason.sentence(), reason.hint()).unwrap();
         }
         insta::assert_snapshot!("reasons", table);
     }

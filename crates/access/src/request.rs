@@ -20,6 +20,8 @@ codes! {
         Ssh = "ssh",
         /// Their own PostgreSQL client.
         Postgres = "postgres",
+        /// Their own MySQL or MariaDB client.
+        Mysql = "mysql",
         /// The HTTP API, and with it the command line and the portal.
         Api = "api",
         /// The socket on the gate's own machine.

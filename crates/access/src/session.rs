@@ -20,6 +20,8 @@ codes! {
         Ssh = "ssh",
         /// The PostgreSQL front-end/back-end protocol, version 3.
         Postgres = "postgres",
+        /// The client/server protocol of MySQL and MariaDB, version 10.
+        Mysql = "mysql",
     }
 }
 
@@ -157,13 +159,15 @@ pub enum Dial {
     /// Over SSH.
     Ssh(SshDial),
     /// A PostgreSQL server.
-    Postgres(PostgresDial),
+    Postgres(DatabaseDial),
+    /// A MySQL or MariaDB server.
+    Mysql(DatabaseDial),
 }
 
-/// How to reach a PostgreSQL server.
+/// How to reach a database server.
 #[derive(Debug)]
-pub struct PostgresDial {
-    /// Host name or address; see [`PostgresDial::allows_address`].
+pub struct DatabaseDial {
+    /// Host name or address; see [`DatabaseDial::allows_address`].
     pub host: String,
     /// Port.
     pub port: u16,
@@ -177,7 +181,7 @@ pub struct PostgresDial {
     pub guarded_allowed: bool,
 }
 
-impl PostgresDial {
+impl DatabaseDial {
     /// Whether a resolved address may be dialled: never the gate's own machine, link-local or metadata unless named literally.
     #[must_use]
     pub fn allows_address(&self, ip: IpAddr) -> bool {

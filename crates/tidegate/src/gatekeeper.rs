@@ -16,6 +16,7 @@ use identity::ssh_key::KeyProof;
 use proxy::gatekeeper::{
     Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting,
 };
+use proxy::ssh::HostKeys;
 use ssh_key::{HashAlg, PublicKey};
 use tokio::sync::watch;
 use workflow::knock::{Given, RequestProgress};
@@ -43,6 +44,7 @@ impl Port {
         match self.protocol {
             Protocol::Ssh => Door::Ssh,
             Protocol::Postgres => Door::Postgres,
+            Protocol::Mysql => Door::Mysql,
         }
     }
 
@@ -85,6 +87,11 @@ impl Gatekeeper for Port {
              Then connect again. Without an invitation: ask an administrator for one.",
             self.api_url
         )
+    }
+
+    fn host_keys(&self) -> Result<HostKeys, Refusal> {
+        let (shown, announced) = self.gate.ssh_host_keys()?;
+        Ok(HostKeys::new(vec![shown]).announcing(announced.into_iter().collect()))
     }
 
     async fn knock(&self, knock: &Knock) -> Knocked {

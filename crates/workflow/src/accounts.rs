@@ -178,7 +178,8 @@ impl Gate {
     async fn account_server(&self, resource: &Resource) -> Result<Server, Refusal> {
         let engine = match resource.kind {
             Kind::Postgres => Engine::Postgres,
-            other => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
+            Kind::Mysql => Engine::MariaDb,
+            other @ Kind::Ssh => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
         };
         let Some(AccountMaker { login, secret }) = &resource.accounts else {
             let why =

@@ -6,7 +6,7 @@ use access::names::{ResourceName, SecretName};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
-use access::session::{DatabaseCredential, Dial, PostgresDial, SessionFacts, SshDial};
+use access::session::{DatabaseCredential, Dial, DatabaseDial, SessionFacts, SshDial};
 use access::verdict::HostKeyRule;
 use credentials::secrets::ssh_credential;
 use credentials::target_ca::{Extensions, TargetCa};
@@ -51,7 +51,8 @@ impl Gate {
             Rights::Database(_) => {
                 let stored = self.stored_account(resource, login);
                 let credential = Box::pin(self.database_credential(resource, facts, row, whole, stored)).await?;
-                return Ok(Dial::Postgres(database_dial(resource, credential)));
+                let dial = database_dial(resource, credential);
+                return Ok(if resource.kind == policy::Kind::Mysql { Dial::Mysql(dial) } else { Dial::Postgres(dial) });
             }
         };
         let credential = match &resource.credential {
@@ -132,8 +133,8 @@ impl Gate {
 }
 
 /// How to reach a database.
-fn database_dial(resource: &Resource, credential: DatabaseCredential) -> PostgresDial {
-    PostgresDial {
+fn database_dial(resource: &Resource, credential: DatabaseCredential) -> DatabaseDial {
+    DatabaseDial {
         host: resource.address.host.clone(),
         port: resource.address.port,
         database: resource.database.clone(),

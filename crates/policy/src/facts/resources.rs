@@ -20,6 +20,8 @@ pub enum Kind {
     Ssh,
     /// A PostgreSQL server, or one database of it.
     Postgres,
+    /// A MySQL or MariaDB server, or one database of it.
+    Mysql,
 }
 
 impl fmt::Display for Kind {
@@ -27,6 +29,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Ssh => "ssh",
             Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
         })
     }
 }
@@ -37,7 +40,8 @@ impl FromStr for Kind {
         match text {
             "ssh" => Ok(Self::Ssh),
             "postgres" => Ok(Self::Postgres),
-            other => Err(format!("`{}` is no kind of resource; it is one of ssh, postgres", shown(other))),
+            "mysql" => Ok(Self::Mysql),
+            other => Err(format!("`{}` is no kind of resource; it is one of ssh, postgres, mysql", shown(other))),
         }
     }
 }
@@ -351,7 +355,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     if kind == Kind::Ssh && table.has("accounts") {
         table.sink().error(table.place(), "`accounts` says who makes accounts in a database; a machine has none");
     }
-    if kind == Kind::Postgres && credential == Credential::TargetCa {
+    if kind != Kind::Ssh && credential == Credential::TargetCa {
         let place = credential_place.unwrap_or_else(|| table.place());
         table.sink().error(place, "a database is opened by a sealed password; write `credential = \"secret:NAME\"`");
     }

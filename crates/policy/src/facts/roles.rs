@@ -102,7 +102,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
         let kind = kind?.value;
         let (wanted, other, example) = match kind {
             Kind::Ssh => ("ssh", "database", "ssh = { shell = true, pty = true }"),
-            Kind::Postgres => ("database", "ssh", "database = { unrestricted = true }"),
+            Kind::Postgres | Kind::Mysql => ("database", "ssh", "database = { unrestricted = true }"),
         };
         if !table.has(wanted) {
             let says = format!("`{wanted}` is missing here: the table of what the role may do, as in `{example}`");
@@ -113,7 +113,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
         }
         let rights = match kind {
             Kind::Ssh => Rights::Ssh(ssh?),
-            Kind::Postgres => Rights::Database(database?),
+            Kind::Postgres | Kind::Mysql => Rights::Database(database?),
         };
         let name = name?;
         let role =

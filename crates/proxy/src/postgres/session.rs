@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::rights::{DatabaseRights, Rights};
-use access::session::{ClosedSession, Dial, EndReason, PostgresDial, SessionFacts, Standing};
+use access::session::{ClosedSession, Dial, EndReason, DatabaseDial, SessionFacts, Standing};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
@@ -231,7 +231,7 @@ async fn begin(door: &Arc<PostgresDoor>, live: &Live, dial: Dial, wanted: &Wante
     Ok((target, judge))
 }
 
-async fn reach(live: &Live, dial: PostgresDial, rights: &DatabaseRights, wanted: &Wanted, query: Option<&str>) -> Result<Target, Refusal> {
+async fn reach(live: &Live, dial: DatabaseDial, rights: &DatabaseRights, wanted: &Wanted, query: Option<&str>) -> Result<Target, Refusal> {
     let given = wanted.settings(rights)?;
     let application = application_name(&wanted.application, &live.facts.session.to_string());
     let mut settings: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();

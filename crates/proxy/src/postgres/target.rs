@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
-use access::session::{DatabaseCredential, PostgresDial, TargetTls};
+use access::session::{DatabaseCredential, DatabaseDial, TargetTls};
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -88,14 +88,14 @@ struct Account {
 }
 
 /// Dials, and signs in.
-pub(crate) async fn dial(dial: PostgresDial, call: Call<'_>) -> Result<Target, Refusal> {
+pub(crate) async fn dial(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refusal> {
     match timeout(DIAL, Box::pin(dial_slowly(dial, call))).await {
         Ok(dialled) => dialled,
         Err(_) => Err(unreachable("it did not answer in time")),
     }
 }
 
-async fn dial_slowly(dial: PostgresDial, call: Call<'_>) -> Result<Target, Refusal> {
+async fn dial_slowly(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refusal> {
     let database = match (&dial.database, call.database) {
         (Some(only), Some(other)) if only != other => {
             let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
@@ -129,7 +129,7 @@ async fn dial_slowly(dial: PostgresDial, call: Call<'_>) -> Result<Target, Refus
 
 /// Connects to the first address that may be dialled and answers.
 async fn reach(
-    dial: &PostgresDial,
+    dial: &DatabaseDial,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 ) -> Result<(Place, (Stream, Option<Vec<u8>>)), Refusal> {
     let host = dial.host.trim_start_matches('[').trim_end_matches(']');

@@ -13,7 +13,7 @@ use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{DatabaseRights, Rights};
 use access::session::{
-    ClosedSession, DatabaseCredential, Dial, EndReason, PostgresDial, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
+    ClosedSession, DatabaseCredential, Dial, EndReason, DatabaseDial, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
 };
 use access::time::Span;
 use access::verdict::{Durability, RecordLevel};
@@ -208,7 +208,7 @@ impl TestGate {
             ends_at: None,
             bundle: "bundle".into(),
         };
-        let dial = PostgresDial {
+        let dial = DatabaseDial {
             host: setup.host.to_owned(),
             port: setup.port.unwrap_or(self.port),
             database: setup.one_database.then(|| self.database.clone()),
