@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
-use access::secret::Secret;
 use futures::FutureExt;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,11 +16,11 @@ use wire::postgres::startup::Startup;
 use super::ask::{self, Way};
 use super::cancel::Cancels;
 use super::client::Client;
-use super::greeting::{self, Greeted};
+use super::greeting::{self, Begun, Greeted};
 use super::judge::MakeJudge;
 use super::parameters::Wanted;
 use super::{Stream, session};
-use crate::gatekeeper::{Gatekeeper, Knock, Proof};
+use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
 use crate::strangers::{Stranger, Strangers};
 
 /// How long a wrong password is answered with silence.
@@ -112,8 +111,8 @@ impl PostgresDoor {
 
     /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
     async fn sign_in(&self, stream: TcpStream, from: SocketAddr) -> Option<(Client, Knock, Wanted)> {
-        let (stream, startup) = match greeting::greet(stream, &self.tls).await {
-            Ok(Greeted::Starts(stream, startup)) => (stream, startup),
+        let Begun { stream, startup, certificate } = match greeting::greet(stream, &self.tls).await {
+            Ok(Greeted::Starts(begun)) => begun,
             Ok(Greeted::Cancels(key)) => {
                 self.cancels.cancel(&key).await;
                 return None;
@@ -124,7 +123,7 @@ impl PostgresDoor {
             }
         };
         let mut client = Client::new(stream);
-        match self.identify(&mut client, &startup, from).await {
+        match self.identify(&mut client, &startup, certificate, from).await {
             Ok((knock, wanted)) => Some((client, knock, wanted)),
             Err(NotIn::Gone) => None,
             Err(NotIn::Refused(refusal)) => {
@@ -134,15 +133,28 @@ impl PostgresDoor {
         }
     }
 
-    async fn identify(&self, client: &mut Client, startup: &Startup, from: SocketAddr) -> Result<(Knock, Wanted), NotIn> {
+    async fn identify(
+        &self,
+        client: &mut Client,
+        startup: &Startup,
+        certificate: Option<Vec<u8>>,
+        from: SocketAddr,
+    ) -> Result<(Knock, Wanted), NotIn> {
         client.speaks(startup.spoken());
         if let Some((version, unknown)) = startup.negotiate() {
             client.write(|w| w.negotiate(version, &unknown)).await?;
         }
         let wanted = Wanted::of(startup)?;
-        client.write(|w| w.ask_password()).await?;
-        let password: Secret<String> = client.password().await?;
-        match self.gate.identify(Proof::Token(password), from).await {
+        let proof = match certificate {
+            // Somebody else's certificate says nothing here, for or against.
+            Some(der) if self.gate.is_known(Offer::ClientCertificate(&der)).await => Proof::ClientCertificate { der },
+            _ => {
+                client.write(|w| w.ask_password()).await?;
+                Proof::Token(client.password().await?)
+            }
+        };
+        let by_token = matches!(proof, Proof::Token(_));
+        match self.gate.identify(proof, from).await {
             Ok(who) => {
                 let knock = Knock {
                     who,
@@ -161,6 +173,8 @@ impl PostgresDoor {
                 // Why exactly is for the log; what to do about it is for everybody.
                 let told = match refusal.reason {
                     Reason::StoreUnavailable | Reason::Disabled => refusal,
+                    // Whoever showed it holds its key, and is told what to do.
+                    _ if !by_token => refusal,
                     _ => Refusal::because(Reason::NotSignedIn, "the password is a token of yours, and this is none that is valid"),
                 };
                 Err(NotIn::Refused(told))

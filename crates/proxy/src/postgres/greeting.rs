@@ -9,11 +9,13 @@ use access::reason::{Reason, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use wire::postgres::startup::{CancelKey, First, Startup, first};
 
 use super::Stream;
 use super::client::Client;
 use super::door::boxed;
+use crate::client_certificate::shown;
 
 /// The protocol's name in TLS (PostgreSQL documentation, "SSL Session Encryption").
 pub(crate) const ALPN: &[u8] = b"postgresql";
@@ -28,9 +30,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What a client wants.
 pub(crate) enum Greeted {
     /// A session, over this stream.
-    Starts(Stream, Startup),
+    Starts(Begun),
     /// That what a session does is cancelled.
     Cancels(CancelKey),
+}
+
+/// A client that wants a session.
+pub(crate) struct Begun {
+    pub(crate) stream: Stream,
+    pub(crate) startup: Startup,
+    /// The certificate (DER) it showed while TLS began, whose key it holds.
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 /// Meets a client: TLS first, then what it wants.
@@ -41,7 +51,7 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
         if accepted.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(wrong("a direct TLS connection has to negotiate `postgresql`"));
         }
-        return inside(boxed(accepted)).await;
+        return inside(accepted).await;
     }
     for _ in 0..ROUNDS {
         match packet(&mut stream).await? {
@@ -50,7 +60,7 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
                     return Err(wrong("bytes were sent in clear after TLS was asked for"));
                 }
                 stream.write_all(b"S").await?;
-                return inside(boxed(tls.accept(stream).await?)).await;
+                return inside(tls.accept(stream).await?).await;
             }
             First::Gss => stream.write_all(b"N").await?,
             // Stock clients before version 17 send it in clear, whatever their session speaks. It holds nothing but the key.
@@ -69,9 +79,11 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
 }
 
 /// What is wanted inside TLS.
-async fn inside(mut stream: Stream) -> io::Result<Greeted> {
+async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
+    let certificate = shown(accepted.get_ref().1);
+    let mut stream = boxed(accepted);
     match packet(&mut stream).await? {
-        First::Startup(startup) => Ok(Greeted::Starts(stream, startup)),
+        First::Startup(startup) => Ok(Greeted::Starts(Begun { stream, startup, certificate })),
         First::Cancel(key) => Ok(Greeted::Cancels(key)),
         First::OtherVersion(version) => {
             let why = format!("version {}.{} of the protocol is not spoken here; 3.0 and 3.2 are", version >> 16, version & 0xffff);

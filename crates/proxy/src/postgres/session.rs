@@ -3,19 +3,16 @@
 //! One task holds the permit's watch and both directions of the relay; whichever ends first ends the session.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::rights::{DatabaseRights, Rights};
-use access::session::{ClosedSession, Dial, EndReason, DatabaseDial, SessionFacts, Standing};
-use access::verdict::RecordLevel;
+use access::session::{DatabaseDial, Dial, EndReason};
 use bytes::Bytes;
-use evidence::recording::{Direction, Frame, FrameKind};
 use futures::FutureExt;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use wire::postgres::back::{Severity, Writer};
 use wire::postgres::front;
 
@@ -28,9 +25,8 @@ use super::parameters::Wanted;
 use super::relay::Stopped;
 use super::target::{self, Call, Target};
 use super::up::Up;
-use crate::gatekeeper::{Denied, Gatekeeper, Opening, PermitWatch};
-use crate::ssh::text::{inert, inert_bytes};
-use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
+use crate::database::live::{cut, ended_reason, watch_over};
+use crate::gatekeeper::{Opening, PermitWatch};
 
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
@@ -40,18 +36,7 @@ const TARGET_CLOSES: Duration = Duration::from_millis(600);
 const NOTICES: usize = 16;
 
 /// A live session, as both directions share it.
-pub(crate) struct Live {
-    facts: SessionFacts,
-    gate: Arc<dyn Gatekeeper>,
-    tape: Box<dyn Tape>,
-    started: Instant,
-    ledger: Mutex<Ledger>,
-    room: Notify,
-    bytes_up: AtomicU64,
-    bytes_down: AtomicU64,
-    /// Milliseconds since `started` at which something last moved.
-    moved_at: AtomicU64,
-}
+pub(crate) type Live = crate::database::live::Live<Ledger>;
 
 impl Live {
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -73,93 +58,16 @@ impl Live {
     pub(crate) fn has_room(&self) {
         self.room.notify_one();
     }
-
-    fn micros(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Records one activity.
-    pub(crate) async fn note(&self, activity: String) -> Result<(), TapeFailed> {
-        self.record(WHOLE_SESSION, Direction::Gate, FrameKind::Activity, activity.into()).await
-    }
-
-    /// Whether rows are kept.
-    pub(crate) fn keeps_results(&self) -> bool {
-        self.facts.recording.level >= RecordLevel::Results
-    }
-
-    /// Records what the server sent, as it was sent.
-    pub(crate) async fn result(&self, bytes: Bytes) -> Result<(), TapeFailed> {
-        self.record(0, Direction::Output, FrameKind::Bytes, bytes).await
-    }
-
-    async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
-        self.tape.record(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
-    }
-
-    pub(crate) fn moved_up(&self, bytes: usize) {
-        self.bytes_up.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.moved_at.store(self.millis(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn moved_down(&self, bytes: usize) {
-        self.bytes_down.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.moved_at.store(self.millis(), Ordering::Relaxed);
-    }
-
-    /// Tells the audit log that a statement was refused.
-    pub(crate) fn refused(&self, text: &[u8], why: &Refusal) {
-        let (gate, session) = (self.gate.clone(), self.facts.session);
-        let detail = format!("{}: {}", inert(why.detail.as_deref().unwrap_or_default(), 256), inert_bytes(text, 700));
-        tokio::spawn(async move { gate.refused(session, Denied { what: "statement", detail }).await });
-    }
-
-    /// Resolves once nothing has moved for the idle time.
-    async fn idle(&self) {
-        let Some(limit) = self.facts.idle else { return std::future::pending().await };
-        let limit = limit.as_std();
-        loop {
-            let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
-            match limit.checked_sub(since) {
-                None | Some(Duration::ZERO) => return,
-                Some(rest) => tokio::time::sleep(rest).await,
-            }
-        }
-    }
 }
 
 /// Runs a session to its end, and reports it exactly once.
 pub(crate) async fn run(door: &Arc<PostgresDoor>, client: Client, opening: Opening, wanted: Wanted, in_lobby: bool) {
     let Opening { permit, watch, tape } = opening;
     let (facts, dial) = permit.spend();
-    let live = Live {
-        gate: door.gate.clone(),
-        tape,
-        started: Instant::now(),
-        ledger: Mutex::default(),
-        room: Notify::new(),
-        bytes_up: AtomicU64::new(0),
-        bytes_down: AtomicU64::new(0),
-        moved_at: AtomicU64::new(0),
-        facts,
-    };
+    let live = Live::new(facts, door.gate.clone(), tape);
     let running = Box::pin(live_through(door, &live, client, dial, watch, &wanted, in_lobby));
     let (end, confirmed) = AssertUnwindSafe(running).catch_unwind().await.unwrap_or((EndReason::Error, false));
-    let recording = live.tape.close(end, live.micros()).await;
-    door.gate
-        .ended(ClosedSession {
-            session: live.facts.session,
-            end,
-            confirmed,
-            bytes_up: live.bytes_up.load(Ordering::Relaxed),
-            bytes_down: live.bytes_down.load(Ordering::Relaxed),
-            recording,
-        })
-        .await;
+    live.over(end, confirmed).await;
 }
 
 async fn live_through(
@@ -200,6 +108,12 @@ async fn live_through(
     let (client_reader, client_writer) = tokio::io::split(stream);
     let (target_reader, target_writer) = tokio::io::split(target.stream);
     let (say, notices) = mpsc::channel(NOTICES);
+    let notify = |text: &str| {
+        let mut writer = Writer::default();
+        writer.say(Severity::Notice, "01000", text, None);
+        // A client that reads nothing must not hold up the watch.
+        let _ = say.try_send(Bytes::from(writer.into_bytes()));
+    };
     let withheld = judge.withheld();
     let mut up = Up::new(client_reader, unread, target_writer, judge, withheld.shown.is_some());
     let mut down = Down::new(target_reader, target.unread, client_writer, notices, withheld);
@@ -208,7 +122,7 @@ async fn live_through(
     } else {
         tokio::select! {
             biased;
-            end = watch_over(live, watch, say) => Stopped::by(end),
+            end = watch_over(live, watch, notify) => Stopped::by(end),
             stopped = up.run(live) => stopped,
             stopped = down.run(live) => stopped,
         }
@@ -246,70 +160,6 @@ fn application_name(client: &str, session: &str) -> String {
         name.push(' ');
     }
     name + session
-}
-
-/// Resolves when the permit is gone.
-async fn cut(watch: &mut PermitWatch) -> EndReason {
-    let mut standing = watch.now();
-    loop {
-        if let Standing::Cut(end) = standing {
-            return end;
-        }
-        standing = watch.changed().await;
-    }
-}
-
-/// Why somebody is told that a session ended.
-fn ended_reason(end: EndReason) -> Reason {
-    match end {
-        EndReason::Expired => Reason::GrantExpired,
-        EndReason::Revoked => Reason::GrantRevoked,
-        EndReason::Withdrawn => Reason::GrantWithdrawn,
-        EndReason::Locked => Reason::Locked,
-        EndReason::Recorder => Reason::RecorderFailed,
-        EndReason::Killed => Reason::SessionKilled,
-        EndReason::Lease | EndReason::Node => Reason::Stopping,
-        EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
-    }
-}
-
-/// Waits for whatever of the gate's ends the session, and passes on warnings meanwhile.
-async fn watch_over(live: &Live, mut watch: PermitWatch, say: mpsc::Sender<Bytes>) -> EndReason {
-    let mut standing = watch.now();
-    let mut warned = false;
-    loop {
-        let text = match standing {
-            Standing::Cut(end) => return end,
-            Standing::Warned { ends_at, left } => {
-                warned = true;
-                let grant = live.facts.grant;
-                Some(format!("this session ends in {left}, at {}; to ask for more time: tidegate grant extend {grant}", clock(ends_at)))
-            }
-            Standing::Open { ends_at } if warned => {
-                warned = false;
-                let until = ends_at.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", clock(at)));
-                Some(format!("this session has been extended; it is open {until}"))
-            }
-            Standing::Open { .. } => None,
-        };
-        if let Some(text) = text {
-            let mut writer = Writer::default();
-            writer.say(Severity::Notice, "01000", &text, None);
-            // A client that reads nothing must not hold up the watch.
-            let _ = say.try_send(writer.into_bytes().into());
-        }
-        standing = tokio::select! {
-            biased;
-            standing = watch.changed() => standing,
-            () = live.tape.failed() => return EndReason::Recorder,
-            () = live.idle() => return EndReason::Idle,
-        };
-    }
-}
-
-/// A time of day as people read it.
-fn clock(at: jiff::Timestamp) -> String {
-    at.strftime("%H:%M:%S UTC").to_string()
 }
 
 /// Closes both sides; says whether the server was seen to have ended the session. Never waits for a peer longer than a moment.

@@ -25,7 +25,7 @@ use super::Stream;
 use super::door::boxed;
 use super::greeting::ALPN;
 use super::judge::Row;
-use super::target_tls;
+use crate::database::tls;
 use crate::ssh::text::{inert, inert_bytes};
 
 /// How long reaching and convincing a server may take.
@@ -110,7 +110,7 @@ async fn dial_slowly(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refus
         trusted => {
             let name =
                 ServerName::try_from(dial.host.clone()).map_err(|_| unreachable("its address is no name that a certificate can have"))?;
-            Some((target_tls::config(trusted)?, name))
+            Some((tls::config(trusted, vec![ALPN.to_vec()])?, name))
         }
     };
     let (place, stream) = reach(&dial, tls).await?;
@@ -397,9 +397,4 @@ fn broken(error: wire::Malformed) -> Refusal {
 fn said(body: &[u8]) -> Refusal {
     let field = |code| back::error_field(body, code).ok().flatten().map(|text| inert_bytes(text, 512)).unwrap_or_default();
     refused(format!("the server says: {} ({})", field(b'M'), field(b'C')))
-}
-
-/// What TLS with a server is made with.
-pub(crate) fn alpn() -> Vec<Vec<u8>> {
-    vec![ALPN.to_vec()]
 }

@@ -185,7 +185,7 @@ impl Up {
                 }
                 live.ledger().push(Asked::Prepare { text: text.clone(), answer: b'2' });
                 self.too_many_names()?;
-                let (values, masked) = (statement::values(&bind), masked.unwrap_or_default());
+                let (values, masked) = (statement::list(&bind.values), masked.unwrap_or_default());
                 let portal = Portal { statement: bind.statement.into(), text, values, masked };
                 self.names.portals.insert(bind.portal.into(), portal);
             }

@@ -13,7 +13,7 @@ use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{DatabaseRights, Rights};
 use access::session::{
-    ClosedSession, DatabaseCredential, Dial, EndReason, DatabaseDial, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
+    ClosedSession, DatabaseCredential, DatabaseDial, Dial, EndReason, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
 };
 use access::time::Span;
 use access::verdict::{Durability, RecordLevel};

@@ -29,11 +29,11 @@ impl Stopped {
         Self { end, say: None }
     }
 
-    pub(super) fn nonsense(error: Malformed) -> Self {
+    pub(crate) fn nonsense(error: Malformed) -> Self {
         Self { end: EndReason::Client, say: Some(Refusal::because(Reason::Invalid, error.to_string())) }
     }
 
-    pub(super) fn liar(why: &str) -> Self {
+    pub(crate) fn liar(why: &str) -> Self {
         Self {
             end: EndReason::Target,
             say: Some(Refusal::because(Reason::TargetUnreachable, format!("the server broke the protocol: {why}"))),
@@ -52,7 +52,7 @@ pub(crate) struct Outgoing {
     pub(crate) writer: WriteHalf<Stream>,
     queue: VecDeque<Bytes>,
     /// What may go once it is recorded.
-    pub(super) staged: Vec<Bytes>,
+    pub(crate) staged: Vec<Bytes>,
     /// Whether what was released ends in the middle of a message.
     midway: bool,
     /// Bytes still to come of a message whose beginning is out already.
@@ -71,14 +71,14 @@ impl Outgoing {
     }
 
     /// What goes only once it is recorded.
-    pub(super) fn stage(&mut self, bytes: Bytes) {
+    pub(crate) fn stage(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.staged.push(bytes);
         }
     }
 
     /// It is recorded.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.queue.extend(self.staged.drain(..));
         self.midway = self.left > 0;
     }
@@ -122,19 +122,19 @@ impl Outgoing {
 }
 
 /// What is read from one side.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     reader: ReadHalf<Stream>,
-    pub(super) unread: BytesMut,
+    pub(crate) unread: BytesMut,
     much: bool,
 }
 
 impl Incoming {
-    pub(super) fn new(reader: ReadHalf<Stream>, unread: BytesMut) -> Self {
+    pub(crate) fn new(reader: ReadHalf<Stream>, unread: BytesMut) -> Self {
         Self { reader, unread, much: false }
     }
 
     /// Reads more. Dropping this loses nothing.
-    pub(super) async fn more(&mut self) -> io::Result<usize> {
+    pub(crate) async fn more(&mut self) -> io::Result<usize> {
         self.unread.reserve(if self.much { READ_MUCH } else { READ });
         let read = self.reader.read_buf(&mut self.unread).await?;
         self.much = read >= READ;

@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 
-/// How to verify a server. Not for [`TargetTls::Plain`].
-pub(crate) fn config(trusted: &TargetTls) -> Result<Arc<ClientConfig>, Refusal> {
+/// How to verify a server. `alpn` names the protocol, where one has a name. Not for [`TargetTls::Plain`].
+pub(crate) fn config(trusted: &TargetTls, alpn: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, Refusal> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -31,7 +31,7 @@ pub(crate) fn config(trusted: &TargetTls) -> Result<Arc<ClientConfig>, Refusal> 
         }
         TargetTls::Public | TargetTls::Plain => builder.with_root_certificates(machine_roots()).with_no_client_auth(),
     };
-    config.alpn_protocols = super::target::alpn();
+    config.alpn_protocols = alpn;
     Ok(Arc::new(config))
 }
 

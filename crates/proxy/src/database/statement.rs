@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use wire::postgres::front::Bind;
-
 /// A statement's text.
 pub(crate) type Text = Arc<[u8]>;
 
@@ -102,11 +100,6 @@ fn put_string(out: &mut String, text: &str) {
 }
 
 /// Values as a JSON list: text as it is, binary as `{"hex":"…"}`, NULL as `null`.
-pub(crate) fn values(bind: &Bind<'_>) -> Arc<str> {
-    list(&bind.values)
-}
-
-/// The same for the arguments of a function call.
 pub(crate) fn list(values: &[(Option<&[u8]>, bool)]) -> Arc<str> {
     let mut out = String::from("[");
     for (n, (value, binary)) in values.iter().enumerate() {

@@ -1,0 +1,183 @@
+//! A live session of a database's protocol: what it stands on, where it is recorded, and what ends it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::session::{ClosedSession, EndReason, SessionFacts, Standing};
+use access::verdict::RecordLevel;
+use bytes::Bytes;
+use evidence::recording::{Direction, Frame, FrameKind};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::gatekeeper::{Denied, Gatekeeper, PermitWatch};
+use crate::ssh::text::{inert, inert_bytes};
+use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
+
+/// A live session, as all that work on it share it; `L` is what its protocol keeps besides.
+pub(crate) struct Live<L> {
+    pub(crate) facts: SessionFacts,
+    pub(crate) gate: Arc<dyn Gatekeeper>,
+    pub(crate) tape: Box<dyn Tape>,
+    started: Instant,
+    /// What the protocol has to remember of it.
+    pub(crate) ledger: Mutex<L>,
+    /// Told when more may be asked.
+    pub(crate) room: Notify,
+    pub(crate) bytes_up: AtomicU64,
+    pub(crate) bytes_down: AtomicU64,
+    /// Milliseconds since `started` at which something last moved.
+    moved_at: AtomicU64,
+}
+
+impl<L: Default> Live<L> {
+    /// A session that has just been opened.
+    pub(crate) fn new(facts: SessionFacts, gate: Arc<dyn Gatekeeper>, tape: Box<dyn Tape>) -> Self {
+        Self {
+            facts,
+            gate,
+            tape,
+            started: Instant::now(),
+            ledger: Mutex::default(),
+            room: Notify::new(),
+            bytes_up: AtomicU64::new(0),
+            bytes_down: AtomicU64::new(0),
+            moved_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Closes its recording and reports it. Called exactly once, when both sides are closed.
+    pub(crate) async fn over(&self, end: EndReason, confirmed: bool) {
+        let recording = self.tape.close(end, self.micros()).await;
+        self.gate
+            .ended(ClosedSession {
+                session: self.facts.session,
+                end,
+                confirmed,
+                bytes_up: self.bytes_up.load(Ordering::Relaxed),
+                bytes_down: self.bytes_down.load(Ordering::Relaxed),
+                recording,
+            })
+            .await;
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Records one activity.
+    pub(crate) async fn note(&self, activity: String) -> Result<(), TapeFailed> {
+        self.record(WHOLE_SESSION, Direction::Gate, FrameKind::Activity, activity.into()).await
+    }
+
+    /// Whether rows are kept.
+    pub(crate) fn keeps_results(&self) -> bool {
+        self.facts.recording.level >= RecordLevel::Results
+    }
+
+    /// Records what the server sent, as it was sent.
+    pub(crate) async fn result(&self, bytes: Bytes) -> Result<(), TapeFailed> {
+        self.record(0, Direction::Output, FrameKind::Bytes, bytes).await
+    }
+
+    async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
+        self.tape.record(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
+    }
+
+    pub(crate) fn moved_up(&self, bytes: usize) {
+        self.bytes_up.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved_at.store(self.millis(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn moved_down(&self, bytes: usize) {
+        self.bytes_down.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved_at.store(self.millis(), Ordering::Relaxed);
+    }
+
+    /// Tells the audit log that a statement was refused.
+    pub(crate) fn refused(&self, text: &[u8], why: &Refusal) {
+        let (gate, session) = (self.gate.clone(), self.facts.session);
+        let detail = format!("{}: {}", inert(why.detail.as_deref().unwrap_or_default(), 256), inert_bytes(text, 700));
+        tokio::spawn(async move { gate.refused(session, Denied { what: "statement", detail }).await });
+    }
+
+    /// Resolves once nothing has moved for the idle time.
+    pub(crate) async fn idle(&self) {
+        let Some(limit) = self.facts.idle else { return std::future::pending().await };
+        let limit = limit.as_std();
+        loop {
+            let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
+            match limit.checked_sub(since) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => tokio::time::sleep(rest).await,
+            }
+        }
+    }
+}
+
+/// Resolves when the permit is gone.
+pub(crate) async fn cut(watch: &mut PermitWatch) -> EndReason {
+    let mut standing = watch.now();
+    loop {
+        if let Standing::Cut(end) = standing {
+            return end;
+        }
+        standing = watch.changed().await;
+    }
+}
+
+/// Why somebody is told that a session ended.
+pub(crate) fn ended_reason(end: EndReason) -> Reason {
+    match end {
+        EndReason::Expired => Reason::GrantExpired,
+        EndReason::Revoked => Reason::GrantRevoked,
+        EndReason::Withdrawn => Reason::GrantWithdrawn,
+        EndReason::Locked => Reason::Locked,
+        EndReason::Recorder => Reason::RecorderFailed,
+        EndReason::Killed => Reason::SessionKilled,
+        EndReason::Lease | EndReason::Node => Reason::Stopping,
+        EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
+    }
+}
+
+/// Waits for whatever of the gate's ends the session, and hands warnings to `say` meanwhile.
+pub(crate) async fn watch_over<L: Default>(live: &Live<L>, mut watch: PermitWatch, mut say: impl FnMut(&str)) -> EndReason {
+    let mut standing = watch.now();
+    let mut warned = false;
+    loop {
+        let text = match standing {
+            Standing::Cut(end) => return end,
+            Standing::Warned { ends_at, left } => {
+                warned = true;
+                let grant = live.facts.grant;
+                Some(format!("this session ends in {left}, at {}; to ask for more time: tidegate grant extend {grant}", clock(ends_at)))
+            }
+            Standing::Open { ends_at } if warned => {
+                warned = false;
+                let until = ends_at.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", clock(at)));
+                Some(format!("this session has been extended; it is open {until}"))
+            }
+            Standing::Open { .. } => None,
+        };
+        if let Some(text) = text {
+            say(&text);
+        }
+        standing = tokio::select! {
+            biased;
+            standing = watch.changed() => standing,
+            () = live.tape.failed() => return EndReason::Recorder,
+            () = live.idle() => return EndReason::Idle,
+        };
+    }
+}
+
+/// A time of day as people read it.
+fn clock(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S UTC").to_string()
+}
