@@ -1,9 +1,12 @@
 //! What the doors of databases share: statements as they are recorded, bytes as they are relayed, and a session's life.
 
 pub(crate) mod live;
+pub(crate) mod lobby;
 pub(crate) mod relay;
 pub(crate) mod statement;
 pub(crate) mod tls;
+
+use access::reason::Refusal;
 
 /// Something that bytes go in and out of.
 pub(crate) trait Duplex: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
@@ -11,3 +14,16 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Duplex for 
 
 /// A connection, encrypted or not.
 pub(crate) type Stream = Box<dyn Duplex>;
+
+/// A refusal without its hint.
+pub(crate) fn sentence(refusal: &Refusal) -> String {
+    let mut text = refusal.reason.sentence().trim_end_matches('.').to_owned();
+    if let Some(detail) = &refusal.detail {
+        text.push_str(": ");
+        text.push_str(&crate::ssh::text::inert(detail, 2048));
+    }
+    if let Some(request) = &refusal.request {
+        text.push_str(&format!(" ({request})"));
+    }
+    text
+}

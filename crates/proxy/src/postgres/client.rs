@@ -14,6 +14,7 @@ use wire::postgres::startup::VERSION_3_0;
 use wire::postgres::{Side, front, head};
 
 use super::Stream;
+pub(crate) use crate::database::sentence;
 
 /// The largest message that is read before there is a session.
 const LARGEST: usize = 64 * 1024;
@@ -105,19 +106,6 @@ impl Client {
     pub(crate) async fn notice(&mut self, text: &str) -> io::Result<()> {
         self.write(|w| w.say(Severity::Notice, "00000", text, None)).await
     }
-}
-
-/// A refusal without its hint, which has a field of its own.
-pub(crate) fn sentence(refusal: &Refusal) -> String {
-    let mut text = refusal.reason.sentence().trim_end_matches('.').to_owned();
-    if let Some(detail) = &refusal.detail {
-        text.push_str(": ");
-        text.push_str(&crate::ssh::text::inert(detail, 2048));
-    }
-    if let Some(request) = &refusal.request {
-        text.push_str(&format!(" ({request})"));
-    }
-    text
 }
 
 /// Overwrites what held a secret.
