@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::grant::Frozen;
-use crate::ids::{GrantId, PrincipalId, RequestId, VoteId};
+use crate::ids::{GrantId, PasskeyId, PrincipalId, RequestId, VoteId};
 use crate::names::{GroupName, NameError, PlanName};
 use crate::reason::{Reason, Refusal};
 use crate::request::RequestRow;
@@ -69,6 +69,9 @@ pub struct Stage {
     /// Who joins then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate_to: Option<Seat>,
+    /// Whether only approvals count that are signed with the approver's passkey.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 impl Stage {
@@ -107,6 +110,29 @@ codes! {
 pub struct StageIndexes(pub Vec<usize>);
 json_fields!(StageIndexes);
 
+/// An approver's passkey over the exact request: what was signed, and all that is needed to verify it without the gate.
+///
+/// The binary parts are base64url without padding, as WebAuthn gives them (Level 3, §5.8.1, §6.1, §6.3.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteSignature {
+    /// Which passkey.
+    pub passkey: PasskeyId,
+    /// The passkey's id, as its authenticator knows it.
+    pub credential: String,
+    /// Its public key (COSE_Key).
+    pub public_key: String,
+    /// What was signed: RFC 8785 JSON of a [`crate::statement::ApprovalStatement`]. The challenge is its SHA-256.
+    pub statement: String,
+    /// `authenticatorData`.
+    pub authenticator_data: String,
+    /// `clientDataJSON`.
+    pub client_data: String,
+    /// `signature`.
+    pub signature: String,
+}
+json_fields!(VoteSignature);
+
 row! {
     /// One person's yes or no.
     VoteRow in "votes" {
@@ -122,10 +148,23 @@ row! {
         decision: Decision,
         /// The stages the voter could fill when they clicked.
         stages: StageIndexes,
+        /// The voter's passkey over the exact request, if it was signed.
+        signature: Option<VoteSignature>,
         /// Why; `None` if nothing was said or it was erased.
         note: Option<String>,
         /// When.
         at: Timestamp,
+    }
+}
+
+impl VoteRow {
+    /// The stages it can fill, of all there are: one that wants a signature is filled by no vote without.
+    // INVARIANT: a stage that wants signed approvals is never filled by one that is not.
+    #[must_use]
+    pub fn fills<'s>(&self, stages: impl IntoIterator<Item = &'s Stage>) -> Vec<usize> {
+        let signed = self.signature.is_some();
+        let open = |stage: &Stage| signed || !stage.signed;
+        stages.into_iter().enumerate().filter(|(i, stage)| self.stages.0.contains(i) && open(stage)).map(|(i, _)| i).collect()
     }
 }
 
@@ -164,7 +203,8 @@ impl ApprovedRequest {
             })
             .collect();
         let counts: Vec<u32> = request.terms.approvals.iter().flat_map(|p| &p.stages).map(|s| s.count).collect();
-        let voters: Vec<&[usize]> = counted.iter().map(|v| v.stages.0.as_slice()).collect();
+        let fillable: Vec<Vec<usize>> = counted.iter().map(|v| v.fills(request.terms.approvals.iter().flat_map(|p| &p.stages))).collect();
+        let voters: Vec<&[usize]> = fillable.iter().map(Vec::as_slice).collect();
         let lacking = missing(&counts, &voters);
         if lacking.iter().any(|n| *n > 0) {
             return Err(lacking);

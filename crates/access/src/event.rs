@@ -6,12 +6,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::approval::Decision;
+use crate::approval::{Decision, VoteSignature};
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
-use crate::identity::{KeyKind, Mfa, Scope};
+use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope};
 use crate::ids::{
-    AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId,
+    AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId,
 };
 use crate::limits::Limits;
 use crate::lock::LockScope;
@@ -166,6 +166,48 @@ pub enum Event {
         /// Which key.
         key: KeyId,
     },
+    /// A passkey signs somebody in from now on. Text: `label`.
+    #[serde(rename = "passkey.added")]
+    PasskeyAdded {
+        /// Which passkey.
+        passkey: PasskeyId,
+        /// Who.
+        person: PrincipalId,
+        /// SHA-256 of its public key (COSE_Key), hex: by it a signed approval is known as theirs without the gate.
+        public_key: String,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A passkey was used. Text: `from`.
+    #[serde(rename = "passkey.used")]
+    PasskeyUsed {
+        /// Which passkey.
+        passkey: PasskeyId,
+        /// Who.
+        person: PrincipalId,
+        /// What for.
+        purpose: PasskeyUse,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A passkey is called differently. Text: `label`.
+    #[serde(rename = "passkey.renamed")]
+    PasskeyRenamed {
+        /// Which passkey.
+        passkey: PasskeyId,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
+    /// A passkey no longer signs anybody in.
+    #[serde(rename = "passkey.removed")]
+    PasskeyRemoved {
+        /// Which passkey.
+        passkey: PasskeyId,
+        /// Who.
+        person: PrincipalId,
+        /// Keyed digest of the row as it stands now.
+        row_digest: String,
+    },
     /// A bearer token was made. Text: `label`.
     #[serde(rename = "token.issued")]
     TokenIssued {
@@ -175,7 +217,10 @@ pub enum Event {
         person: PrincipalId,
         /// For what.
         scopes: Vec<Scope>,
-        /// Until when.
+        /// The one grant that it opens connections on, and with which it ends; absent: it is no connect token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<GrantId>,
+        /// Until when, at most.
         expires_at: Timestamp,
         /// Keyed digest of the row as it stands now.
         row_digest: String,
@@ -279,6 +324,9 @@ pub enum Event {
         decision: Decision,
         /// The stages the voter could fill.
         stages: Vec<usize>,
+        /// The voter's passkey over the exact request, if it was signed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Box<VoteSignature>>,
     },
     /// Somebody tried to decide who may not. Text: `note`.
     #[serde(rename = "vote.refused")]
@@ -722,6 +770,10 @@ impl Event {
             Self::AdministratorRecovered { .. } => "administrator.recovered",
             Self::KeyAdded { .. } => "key.added",
             Self::KeyRemoved { .. } => "key.removed",
+            Self::PasskeyAdded { .. } => "passkey.added",
+            Self::PasskeyUsed { .. } => "passkey.used",
+            Self::PasskeyRenamed { .. } => "passkey.renamed",
+            Self::PasskeyRemoved { .. } => "passkey.removed",
             Self::TokenIssued { .. } => "token.issued",
             Self::TokenRevoked { .. } => "token.revoked",
             Self::SigninRefused { .. } => "signin.refused",

@@ -192,6 +192,10 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::InvitationUsed { .. }
         | E::IdentitySignedOut { .. }
         | E::AdministratorRecovered { .. }
+        | E::PasskeyAdded { .. }
+        | E::PasskeyUsed { .. }
+        | E::PasskeyRenamed { .. }
+        | E::PasskeyRemoved { .. }
         | E::TokenIssued { .. }
         | E::TokenRevoked { .. }
         | E::SigninRefused { .. }
@@ -351,13 +355,14 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.version += 1;
             Ok(())
         }
-        E::RequestVoted { request, vote, revision, voter, decision, stages } => {
+        E::RequestVoted { request, vote, revision, voter, decision, stages, signature } => {
             let row: &mut RequestRow = get(tables, request)?;
             if row.state != RequestState::Pending {
                 return Err(FoldError::Illegal { table: RequestRow::TABLE, key: request.to_string(), from: row.state.code(), to: "voted" });
             }
             row.version += 1;
-            add(tables, VoteRow { id: vote, request, revision, voter, decision, stages: StageIndexes(stages), note: text("note"), at })
+            let (stages, signature) = (StageIndexes(stages), signature.map(|signature| *signature));
+            add(tables, VoteRow { id: vote, request, revision, voter, decision, stages, signature, note: text("note"), at })
         }
         E::RequestApproved { request, .. } => request_state(tables, request, RequestState::Approved, at),
         E::RequestDenied { request, .. } => request_state(tables, request, RequestState::Denied, at),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{KeyId, PrincipalId, TokenId, UserId, WebSessionId};
+use crate::ids::{GrantId, KeyId, PasskeyId, PrincipalId, TokenId, UserId, WebSessionId};
 use crate::names::{GroupName, Username};
 
 codes! {
@@ -47,6 +47,20 @@ codes! {
         Registered = "registered",
         /// The login CA signed it for a short time.
         Certificate = "certificate",
+        /// The gate's own CA signed it for a short time, for connections over TLS.
+        ClientCertificate = "client_certificate",
+    }
+}
+
+codes! {
+    /// What a passkey was used for.
+    PasskeyUse("use of a passkey") {
+        /// To sign in.
+        SignIn = "sign_in",
+        /// To prove again, freshly, that it is them.
+        StepUp = "step_up",
+        /// To sign an approval.
+        Approval = "approval",
     }
 }
 
@@ -148,8 +162,19 @@ pub enum Via {
     SshKey(KeyId),
     /// A certificate of the login CA.
     LoginCertificate(KeyId),
+    /// A certificate of the gate's own CA, shown while TLS begins.
+    ClientCertificate(KeyId),
     /// A bearer token.
     Token(TokenId),
+    /// A token that opens connections on one grant, and nothing else.
+    ConnectToken {
+        /// Which.
+        token: TokenId,
+        /// The grant.
+        grant: GrantId,
+    },
+    /// A passkey of theirs, just now.
+    Passkey(PasskeyId),
     /// A browser that was signed in before.
     WebSession(WebSessionId),
     /// The single-use link of the first administrator, or an invitation.

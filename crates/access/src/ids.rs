@@ -128,6 +128,8 @@ ids! {
     KeyId = "key", "key";
     /// Something that keeps a person, role or resource shut.
     LockId = "lck", "lock";
+    /// A passkey that somebody registered.
+    PasskeyId = "pky", "passkey";
     /// A look back that somebody owes.
     ReviewId = "rvw", "review";
     /// A message to the outside.

@@ -13,6 +13,7 @@ pub mod time;
 
 pub mod account;
 pub mod approval;
+pub mod statement;
 pub mod bundle;
 pub mod grant;
 pub mod identity;

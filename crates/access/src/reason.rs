@@ -57,7 +57,7 @@ reasons! {
     /// Longer than the tier allows.
     TooLong = "too_long", 403, 77, "That is longer than this access may last.", "Ask for less time.";
     /// A stronger or fresher proof of identity is needed.
-    MfaRequired = "mfa_required", 403, 77, "This access needs a fresh, stronger proof that it is you.", "Connect with a security key that checks PIN or fingerprint.";
+    MfaRequired = "mfa_required", 403, 77, "This access needs a fresh, stronger proof that it is you.", "Use your passkey in the portal, or connect with a security key that checks PIN or fingerprint.";
     /// A ticket is needed.
     TicketRequired = "ticket_required", 403, 77, "This access needs a ticket.", "Name the change or incident with `--ticket`.";
     /// A reason is needed.
@@ -85,6 +85,8 @@ reasons! {
     NotApprover = "not_approver", 403, 77, "You are not among those who may decide this request.", "`tidegate request show` says who is.";
     /// Voted before.
     AlreadyVoted = "already_voted", 409, 77, "You have already decided on this request.", "Nothing more is needed from you.";
+    /// An approval has to be signed with a passkey.
+    SignatureRequired = "signature_required", 403, 77, "This approval has to be signed with your passkey.", "Open the request in the portal and approve it there.";
     /// Somebody or something else was faster.
     AlreadyDecided = "already_decided", 409, 77, "This was decided in the meantime.", "Look at it again before you act.";
     // The grant.
@@ -130,6 +132,8 @@ reasons! {
     ScopeMissing = "scope_missing", 403, 77, "This token may not be used for that.", "Make a token with the scope named here.";
     /// The one-time code is wrong, used or too old.
     CodeInvalid = "code_invalid", 401, 77, "This code is wrong, was used, or is too old.", "Ask for a new one.";
+    /// Nothing else would sign them in.
+    LastSignIn = "last_sign_in", 409, 77, "Nothing else is left by which you sign in.", "Add another passkey or an SSH key first.";
     /// A browser sent it from another page than the gate's own.
     CrossSite = "cross_site", 403, 77, "Another page than the gate's own sent this.", "Open the portal and do it there; programs present a token instead of a cookie.";
     // Everything else.

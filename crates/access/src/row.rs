@@ -293,6 +293,7 @@ text_fields!(
     crate::ids::BundleId,
     crate::ids::TokenId,
     crate::ids::KeyId,
+    crate::ids::PasskeyId,
     crate::ids::LockId,
     crate::ids::ReviewId,
     crate::ids::WebSessionId,

@@ -109,7 +109,7 @@ impl PathCost {
             tier: tier.name.clone(),
             max: longest,
             default: min(tier.default, longest),
-            approvals: names.into_iter().filter_map(plan).cloned().collect(),
+            approvals: names.into_iter().filter_map(plan).map(|plan| floored(plan, tier.signed)).collect(),
             mfa,
             mfa_within: within,
             ticket: self.ticket.map_or(tier.ticket, |t| max(t, tier.ticket)),
@@ -125,4 +125,13 @@ impl PathCost {
             break_glass: self.break_glass.clone(),
         }
     }
+}
+
+/// A plan as a tier wants it: all of it signed, where the tier says so.
+fn floored(plan: &Plan, signed: bool) -> Plan {
+    let mut plan = plan.clone();
+    if signed {
+        plan.stages.iter_mut().for_each(|stage| stage.signed = true);
+    }
+    plan
 }

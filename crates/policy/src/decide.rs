@@ -503,5 +503,5 @@ fn owed(path: &OpenPath<'_>, grant: &GrantRow) -> Option<String> {
 /// Whether whoever filled one stage would have filled the other.
 fn covers(had: &access::approval::Stage, want: &access::approval::Stage) -> bool {
     let mut seats = had.seats.iter().chain(&had.escalate_to);
-    had.count >= want.count && seats.all(|s| want.seats.contains(s) || want.escalate_to.as_ref() == Some(s))
+    had.count >= want.count && (had.signed || !want.signed) && seats.all(|s| want.seats.contains(s) || want.escalate_to.as_ref() == Some(s))
 }

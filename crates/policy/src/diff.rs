@@ -285,6 +285,7 @@ fn longer(before: Option<access::time::Span>, after: Option<access::time::Span>)
 
 fn wider(old: &access::approval::Stage, new: &access::approval::Stage) -> bool {
     new.count < old.count
+        || (old.signed && !new.signed)
         || new.seats.iter().any(|s| !old.seats.contains(s))
         || (new.escalate_to.is_some() && (new.escalate_to != old.escalate_to || new.timeout < old.timeout))
 }

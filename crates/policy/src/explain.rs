@@ -143,7 +143,8 @@ pub(crate) fn say_terms(terms: &Terms) -> String {
         [] => {}
         plans => {
             let names = plans.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(" and ");
-            out.push(format!("{} ({names})", people(terms.people())));
+            let signed = if plans.iter().flat_map(|p| &p.stages).any(|s| s.signed) { ", signed with a passkey" } else { "" };
+            out.push(format!("{} ({names}{signed})", people(terms.people())));
         }
     }
     if terms.mfa != access::identity::Mfa::None {

@@ -123,7 +123,7 @@ fn step(needs: &StepUp) -> String {
 fn short(terms: &Terms) -> String {
     let mut out = format!("{} of {}", terms.default, terms.max);
     for plan in &terms.approvals {
-        let _ = write!(out, " +{}", plan.name);
+        let _ = write!(out, " +{}{}", plan.name, if plan.stages.iter().any(|stage| stage.signed) { "(signed)" } else { "" });
     }
     if terms.mfa != access::identity::Mfa::None {
         let _ = write!(out, " mfa:{}<{}", terms.mfa, terms.mfa_within);

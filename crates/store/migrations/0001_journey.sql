@@ -87,6 +87,7 @@ CREATE TABLE votes (
     voter {key} NOT NULL,
     decision TEXT NOT NULL,
     stages TEXT NOT NULL,
+    signature TEXT,
     note TEXT,
     at BIGINT NOT NULL
 );
@@ -208,6 +209,7 @@ CREATE TABLE tokens (
     person {key} NOT NULL,
     verifier {key} NOT NULL,
     scopes TEXT NOT NULL,
+    "grant" {key},
     mfa TEXT NOT NULL,
     label TEXT,
     created_at BIGINT NOT NULL,
@@ -216,6 +218,24 @@ CREATE TABLE tokens (
 );
 CREATE UNIQUE INDEX tokens_verifier ON tokens (verifier);
 CREATE INDEX tokens_of_person ON tokens (person);
+CREATE INDEX tokens_of_grant ON tokens ("grant");
+
+CREATE TABLE passkeys (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    credential {key} NOT NULL,
+    public_key TEXT NOT NULL,
+    label TEXT,
+    aaguid TEXT NOT NULL,
+    backed_up BIGINT NOT NULL,
+    counter BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    added_at BIGINT NOT NULL,
+    used_at BIGINT,
+    removed_at BIGINT
+);
+CREATE UNIQUE INDEX passkeys_credential ON passkeys (credential);
+CREATE INDEX passkeys_of_person ON passkeys (person);
 
 CREATE TABLE invitations (
     id {key} PRIMARY KEY,
@@ -258,6 +278,7 @@ CREATE TABLE web_sessions (
     token {key},
     identity {key},
     sid TEXT,
+    passkey {key},
     scopes TEXT NOT NULL,
     mfa TEXT NOT NULL,
     proved_at BIGINT NOT NULL,

@@ -10,7 +10,7 @@ use access::row::{Column, Field, Row, json_to_column};
 
 use crate::bundles::BundleFile;
 use crate::commit::makes_only_new_rows;
-use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow, WebSessionRow};
+use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRow, WebSessionRow};
 use crate::database::Sql;
 use crate::entries::LoggedEntry;
 use crate::error::StoreError;
@@ -77,6 +77,38 @@ impl Change {
             "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
             vec![row.id.to_column(), row.revoked_at.to_column()],
             Some((TokenRow::TABLE, row.key())),
+        )
+    }
+
+    /// With a new passkey.
+    pub fn put_passkey(self, row: &PasskeyRow) -> Self {
+        self.write(insert_row::<PasskeyRow>(), row.to_columns(), None)
+    }
+
+    /// With a passkey used, renamed or removed: `row` as it stands afterwards, its version one up. Only if nobody changed it since.
+    pub fn change_passkey(self, row: &PasskeyRow) -> Self {
+        self.write(
+            "UPDATE passkeys SET label = $3, backed_up = $4, counter = $5, version = $2, used_at = $6, removed_at = $7 \
+             WHERE id = $1 AND version = $2 - 1 AND removed_at IS NULL",
+            vec![
+                row.id.to_column(),
+                row.version.to_column(),
+                row.label.to_column(),
+                row.backed_up.to_column(),
+                row.counter.to_column(),
+                row.used_at.to_column(),
+                row.removed_at.to_column(),
+            ],
+            Some((PasskeyRow::TABLE, row.key())),
+        )
+    }
+
+    /// With a browser's sign-in proved again: how strongly, and when.
+    pub fn raise_web_session(self, id: access::ids::WebSessionId, mfa: access::identity::Mfa, at: jiff::Timestamp) -> Self {
+        self.write(
+            "UPDATE web_sessions SET mfa = $2, proved_at = $3 WHERE id = $1",
+            vec![id.to_column(), mfa.to_column(), at.to_column()],
+            Some((WebSessionRow::TABLE, id.to_string())),
         )
     }
 

@@ -1,7 +1,7 @@
-//! Rows of which the log holds a keyed digest: tokens, invitations, sealed secrets; and host keys, whose fingerprint it holds.
+//! Rows of which the log holds a keyed digest: tokens, passkeys, invitations, sealed secrets; and host keys, whose fingerprint it holds.
 
 use access::identity::{Mfa, Scope};
-use access::ids::{PrincipalId, TokenId, WebSessionId};
+use access::ids::{GrantId, PasskeyId, PrincipalId, TokenId, WebSessionId};
 use access::names::{ResourceName, SecretName};
 use access::row::{Column, ColumnError, Field, Row, json_from_column, json_to_column};
 use base64::Engine as _;
@@ -61,6 +61,8 @@ committed! {
         verifier: String,
         /// For what.
         scopes: Scopes,
+        /// The one grant that a connect token opens connections on; `None`: it is none.
+        grant: Option<GrantId>,
         /// How strongly whoever got it had proved who they are, when they got it.
         mfa: Mfa,
         /// What its owner calls it.
@@ -71,6 +73,33 @@ committed! {
         expires_at: Timestamp,
         /// When it was taken away.
         revoked_at: Option<Timestamp>,
+    }
+    /// A passkey. What is kept of it signs nobody in.
+    PasskeyRow in "passkeys" {
+        /// `pky_…`.
+        id: PasskeyId,
+        /// Whose.
+        person: PrincipalId,
+        /// Its id, as its authenticator knows it; base64url without padding.
+        credential: String,
+        /// Its public key (COSE_Key); base64url without padding.
+        public_key: String,
+        /// What its owner calls it.
+        label: Option<String>,
+        /// Which make of authenticator, by its own account; hex.
+        aaguid: String,
+        /// Whether its owner's other devices have it too.
+        backed_up: bool,
+        /// How often it says it was used; 0 if it does not count.
+        counter: i64,
+        /// Counts changes, each use among them.
+        version: i64,
+        /// Since when.
+        added_at: Timestamp,
+        /// When it was last used.
+        used_at: Option<Timestamp>,
+        /// When it was taken away.
+        removed_at: Option<Timestamp>,
     }
     /// A single-use way to sign in for the first time.
     InvitationRow in "invitations" {
@@ -99,6 +128,8 @@ committed! {
         identity: Option<String>,
         /// That session, as the provider calls it.
         sid: Option<String>,
+        /// The passkey it was made with; it ends with that.
+        passkey: Option<PasskeyId>,
         /// For what.
         scopes: Scopes,
         /// How strongly the sign-in proved who it was …

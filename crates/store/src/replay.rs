@@ -7,7 +7,7 @@ use access::event::{Entry, Event};
 use access::fold::{RowKey, Tables, apply};
 use access::row::{Column, Row};
 
-use crate::committed::{HostKeyRow, InvitationRow, SecretRow, TokenRow, digestible};
+use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRow, digestible};
 use crate::database::Connection;
 use crate::entries::{self, LoggedEntry};
 use crate::error::StoreError;
@@ -78,6 +78,7 @@ impl Store {
 struct Promises {
     /// The newest digest.
     tokens: BTreeMap<String, String>,
+    passkeys: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
     host_keys: BTreeMap<String, String>,
     /// Of each person: every digest an invitation of theirs ever had.
@@ -149,6 +150,12 @@ impl Teller {
             Event::TokenIssued { token, row_digest, .. } | Event::TokenRevoked { token, row_digest } => {
                 promises.tokens.insert(token.to_string(), row_digest.clone());
             }
+            Event::PasskeyAdded { passkey, row_digest, .. }
+            | Event::PasskeyUsed { passkey, row_digest, .. }
+            | Event::PasskeyRenamed { passkey, row_digest }
+            | Event::PasskeyRemoved { passkey, row_digest, .. } => {
+                promises.passkeys.insert(passkey.to_string(), row_digest.clone());
+            }
             Event::InvitationIssued { person, row_digest, .. } => {
                 promises.invitations.entry(person.to_string()).or_default().insert(row_digest.clone());
                 promises.invited.entry(person.to_string()).or_default().0 += 1;
@@ -216,6 +223,8 @@ impl Teller {
 
         let tokens = self.rows::<TokenRow>(db).await?;
         self.compare_digests(&tokens, promises.tokens, is_digest);
+        let passkeys = self.rows::<PasskeyRow>(db).await?;
+        self.compare_digests(&passkeys, promises.passkeys, is_digest);
         let secrets = self.rows::<SecretRow>(db).await?;
         self.compare_digests(&secrets, promises.secrets, is_digest);
 

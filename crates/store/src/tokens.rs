@@ -1,6 +1,6 @@
 //! Bearer tokens, by what verifies them.
 
-use access::ids::{PrincipalId, TokenId};
+use access::ids::{GrantId, PrincipalId, TokenId};
 
 use crate::committed::TokenRow;
 use crate::error::StoreError;
@@ -30,5 +30,13 @@ impl Store {
     /// If the store can't be read.
     pub async fn tokens_of(&self, person: PrincipalId) -> Result<Vec<TokenRow>, StoreError> {
         self.select(Select::all().is("person", &person)).await
+    }
+
+    /// All connect tokens of a grant, revoked ones too, newest first.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn tokens_of_grant(&self, grant: GrantId) -> Result<Vec<TokenRow>, StoreError> {
+        self.select(Select::all().is("grant", &grant)).await
     }
 }

@@ -318,6 +318,9 @@ pub struct Stage {
     /// Who joins then.
     #[schema(value_type = Option<schema::Seat>)]
     pub escalate_to: Option<Seat>,
+    /// Whether only approvals count that are signed with the approver's passkey.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 impl From<access::verdict::Terms> for Terms {
@@ -371,8 +374,8 @@ impl From<access::approval::Plan> for Plan {
 
 impl From<access::approval::Stage> for Stage {
     fn from(stage: access::approval::Stage) -> Self {
-        let access::approval::Stage { seats, count, timeout, escalate_to } = stage;
-        Self { seats, count, timeout, escalate_to }
+        let access::approval::Stage { seats, count, timeout, escalate_to, signed } = stage;
+        Self { seats, count, timeout, escalate_to, signed }
     }
 }
 

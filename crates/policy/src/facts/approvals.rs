@@ -33,6 +33,11 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<PlanName, (
     })
 }
 
+/// `signed`: what is neither `true` nor `false` is a mistake, and until it is mended means the stricter of the two.
+pub(crate) fn signed(table: &Table<'_>) -> bool {
+    table.has("signed") && table.flag("signed", true)
+}
+
 fn read_stage(table: &Table<'_>, places: &mut Vec<At<Seat>>) -> Stage {
     let seats: Vec<At<Seat>> = table.list("seats");
     if seats.is_empty() {
@@ -54,6 +59,7 @@ fn read_stage(table: &Table<'_>, places: &mut Vec<At<Seat>>) -> Stage {
         count,
         timeout: timeout.map(|t| t.value),
         escalate_to: escalate_to.as_ref().map(|e| e.value.clone()),
+        signed: signed(table),
     };
     places.extend(seats);
     places.extend(escalate_to);

@@ -25,6 +25,8 @@ pub struct Tier {
     pub default: Span,
     /// The plans that have to agree. Empty: nobody.
     pub approvals: Vec<PlanName>,
+    /// Whether approvals have to be signed with the approver's passkey, whatever the plans say.
+    pub signed: bool,
     /// How strongly the asker must have proved who they are …
     pub mfa: Mfa,
     /// … and how long ago at most.
@@ -88,6 +90,7 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         default: default.as_ref().map_or(Span::seconds(1), |d| d.value),
         approvals: plans.iter().map(|p| p.value.clone()).collect(),
         plan_places: plans.into_iter().map(|p| p.place).collect(),
+        signed: super::approvals::signed(table),
         mfa: table.or("mfa", Mfa::None),
         mfa_within: table.or("mfa_within", Span::hours(12)),
         ticket: table.or("ticket", TicketRule::None),

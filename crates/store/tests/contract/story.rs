@@ -90,7 +90,7 @@ pub(crate) fn asks_for_more(who: PrincipalId, request: RequestId, grant: GrantId
 
 pub(crate) fn votes(who: PrincipalId, request: RequestId, decision: Decision, second: i64) -> EntryDraft {
     let vote = VoteId::generate(at(second));
-    by(who, second, Event::RequestVoted { request, vote, revision: 1, voter: who, decision, stages: vec![0] })
+    by(who, second, Event::RequestVoted { request, vote, revision: 1, voter: who, decision, stages: vec![0], signature: None })
 }
 
 pub(crate) fn approved(who: PrincipalId, request: RequestId, second: i64) -> EntryDraft {
