@@ -50,12 +50,8 @@ impl ApiState {
         facts.providers = self.gate.providers().map(|p| ProviderFacts { name: p.name.clone(), title: p.title.clone() }).collect();
         facts.login_ca = keys.login_ca;
         facts.checkpoint_verifier = keys.checkpoint_verifier;
-        // One that takes another's place at the next start is known beside it already.
-        if let (Some(ssh), Some((next, fingerprint))) = (&mut facts.ssh, keys.ssh_host)
-            && !ssh.host_keys.contains(&next)
-        {
-            ssh.host_keys.push(next);
-            ssh.fingerprints.push(fingerprint);
+        if let Some(ssh) = &mut facts.ssh {
+            (ssh.host_keys, ssh.fingerprints) = keys.ssh_host.into_iter().unzip();
         }
         facts
     }

@@ -70,6 +70,12 @@ impl KeyKind {
         }
     }
 
+    /// Whether a new key of this kind has to be learned by others (targets, people) before it is used.
+    #[must_use]
+    pub const fn is_announced_first(self) -> bool {
+        matches!(self, Self::TargetCa | Self::SshHost)
+    }
+
     /// Whether a retired key of this kind can be thrown away and nothing that is kept becomes unreadable or unprovable.
     pub(crate) const fn can_be_forgotten(self) -> bool {
         matches!(self, Self::LoginCa | Self::TargetCa | Self::SshHost)
@@ -299,6 +305,15 @@ impl Keyring {
     /// When it is missing.
     pub fn ssh_host(&self) -> Result<PrivateKey, KeyringError> {
         self.ssh_private(KeyKind::SshHost)
+    }
+
+    /// The gate's next SSH host key, if one is announced.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub fn announced_ssh_host(&self) -> Result<Option<PrivateKey>, KeyringError> {
+        let next = self.all(KeyKind::SshHost).find(|key| key.activated_at.is_none());
+        next.map(|key| Ok(PrivateKey::from(Ed25519Keypair::from_seed(seed(key)?.expose())))).transpose()
     }
 
     /// The Ed25519 seed (RFC 8032) that signs the audit log's checkpoints now.

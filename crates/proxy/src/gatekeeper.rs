@@ -19,7 +19,7 @@ use access::identity::VerifiedIdentity;
 use access::ids::{RequestId, SessionId};
 use access::limits::Limits;
 use access::names::Selector;
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use access::request::{Asked, RequestState};
 use access::secret::Secret;
 use access::session::{ClosedSession, EndReason, SessionPermit, Standing};
@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use ssh_key::{Certificate, PublicKey};
 use tokio::sync::watch;
 
+use crate::ssh::HostKeys;
 use crate::tape::Tape;
 
 /// What opens, asks, waits and refuses.
@@ -55,6 +56,14 @@ pub trait Gatekeeper: Send + Sync + 'static {
 
     /// What somebody is told who proves nothing: how people sign in here, in a few lines of plain text. It reveals nothing but that.
     async fn how_to_sign_in(&self, from: SocketAddr) -> String;
+
+    /// The keys by which the gate shows who it is over SSH, as they are at this moment.
+    ///
+    /// # Errors
+    /// There is none; no connection is met.
+    fn host_keys(&self) -> Result<HostKeys, Refusal> {
+        Err(Refusal::because(Reason::Internal, "this gate has no host keys for SSH"))
+    }
 
     /// Somebody stands at the door of a resource. Called once when a connection first needs its target, and again after each news of a
     /// request that is waited for.
@@ -87,6 +96,8 @@ pub enum Offer<'a> {
     Key(&'a PublicKey),
     /// An OpenSSH certificate.
     Certificate(&'a Certificate),
+    /// An X.509 certificate, DER; its key has signed the TLS handshake already.
+    ClientCertificate(&'a [u8]),
 }
 
 /// What a client has proven by signature to hold.
@@ -105,6 +116,11 @@ pub enum Proof {
         certificate: Box<Certificate>,
         /// Whether a person was there when its key signed.
         presence: Presence,
+    },
+    /// The key of an X.509 certificate, in the TLS handshake.
+    ClientCertificate {
+        /// The certificate, DER. Only that its key signed has been verified.
+        der: Vec<u8>,
     },
     /// A token, given where the protocol asks for a password.
     Token(Secret<String>),

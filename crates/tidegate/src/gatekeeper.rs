@@ -11,6 +11,7 @@ use access::request::Door;
 use access::session::{ClosedSession, Protocol};
 use access::time::Span;
 use async_trait::async_trait;
+use identity::client_ca::ClientCertificateProof;
 use identity::login_ca::{self, CertificateProof};
 use identity::ssh_key::KeyProof;
 use proxy::gatekeeper::{
@@ -59,6 +60,9 @@ impl Gatekeeper for Port {
         match offer {
             Offer::Key(key) => self.gate.knows_key(&key.fingerprint(HashAlg::Sha256).to_string()).await,
             Offer::Certificate(certificate) => login_ca::claims(certificate).is_some(),
+            Offer::ClientCertificate(der) => {
+                self.gate.knows_client_certificate(&ClientCertificateProof::signature_verified(der.to_vec())).await
+            }
         }
     }
 
@@ -71,6 +75,10 @@ impl Gatekeeper for Port {
             Proof::Certificate { certificate, presence } => {
                 let proof = CertificateProof::signature_verified(*certificate, worth(presence));
                 self.gate.identify_certificate(&proof, ip, Door::Ssh).await
+            }
+            Proof::ClientCertificate { der } => {
+                let proof = ClientCertificateProof::signature_verified(der);
+                self.gate.identify_client_certificate(&proof, ip, self.door()).await
             }
             Proof::Token(token) => self.gate.identify_token_at(token.expose(), ip, self.door()).await,
         }

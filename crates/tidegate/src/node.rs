@@ -16,7 +16,6 @@ use identity::oidc::{Provider, ProviderClient};
 use proxy::postgres::PostgresDoor;
 use proxy::postgres::by_rights::by_rights;
 use proxy::ssh::{DoorLimits, SshDoor};
-use ssh_key::HashAlg;
 use store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::config::Config;
 use crate::config::providers::ProviderConfig;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
+use crate::tls::InternalCa;
 use crate::{policy_dir, tls};
 
 /// How long live sessions have to close when the node stops.
@@ -93,9 +93,10 @@ impl Node {
                     dir.display()
                 )
             })?;
-        let host_key = keyring.ssh_host()?;
+        keyring.ssh_host()?;
         let plain_everywhere = config.listen.plain_http && config.listen.postgres.is_none();
-        let certified = if plain_everywhere { None } else { Some(tls::certify(config, &keyring)?) };
+        let ca = InternalCa::open_or_make(config, &keyring)?;
+        let certified = if plain_everywhere { None } else { Some(tls::certify(config, &ca)?) };
 
         let api_listener =
             TcpListener::bind(config.listen.api).await.with_context(|| format!("cannot listen on {} for the API", config.listen.api))?;
@@ -112,6 +113,7 @@ impl Node {
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
             .context("cannot open the journal of closings")?;
         gate.serve_providers(clients(config)?);
+        gate.sign_client_certificates(ca.for_clients()?);
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
 
         let node = Self {
@@ -132,12 +134,12 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
-        let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), vec![host_key.clone()], DoorLimits::default());
+        let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
         if let (Some(listener), Some(certified)) = (postgres_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Postgres));
             let limits = proxy::postgres::DoorLimits::default();
-            let door = PostgresDoor::new(port, certified.server.clone(), by_rights, limits);
+            let door = PostgresDoor::new(port, certified.databases.clone(), by_rights, limits);
             node.listeners.spawn(door.serve(listener, node.serving.clone()));
         }
 
@@ -152,8 +154,8 @@ impl Node {
             ssh: Some(api::types::SshFacts {
                 host: ssh_host,
                 port: ssh_port,
-                host_keys: vec![without_comment(&host_key.public_key().to_openssh()?)],
-                fingerprints: vec![host_key.public_key().fingerprint(HashAlg::Sha256).to_string()],
+                host_keys: Vec::new(),
+                fingerprints: Vec::new(),
             }),
             ..api::types::GateFacts::default()
         };
@@ -231,10 +233,6 @@ fn probe_recordings(data_dir: &std::path::Path) -> anyhow::Result<()> {
 pub(crate) fn first_verifier(origin: &str, keyring: &Keyring) -> anyhow::Result<CheckpointVerifier> {
     let (_, public) = keyring.audit_publics().first().copied().context("the gate has no key for its audit log")?;
     CheckpointVerifier::from_public(origin, &public).context("cannot use the audit log's first key")
-}
-
-fn without_comment(line: &str) -> String {
-    line.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Makes a directory that only the gate's user can enter.

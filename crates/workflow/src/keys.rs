@@ -3,8 +3,8 @@
 //! *Takes* which key and the proof of who asks. *Proves* that they may. *Hands to* everybody the new key, after its entry.
 //!
 //! A new key is made, then entered, then put in use. A crash before its entry leaves a key that nobody ever used, which is
-//! taken away at the next start; a crash after it is brought to its end there. The target CA has a step more: it is announced,
-//! so that targets learn it, and put in use when somebody says that they have.
+//! taken away at the next start; a crash after it is brought to its end there. The target CA and the SSH host key have a step
+//! more: they are announced, so that targets, or people, learn them, and put in use when somebody says that they have.
 
 use std::sync::{PoisonError, RwLockWriteGuard};
 
@@ -79,15 +79,15 @@ pub struct PublicKeys {
     pub login_ca: Option<String>,
     /// Every target CA that targets have to trust, the one in use first.
     pub target_cas: Vec<KeyDescription>,
-    /// The gate's SSH host key that the next start presents; OpenSSH format, and its fingerprint.
-    pub ssh_host: Option<(String, String)>,
+    /// The gate's SSH host key, then one that is announced; OpenSSH format, and the fingerprint.
+    pub ssh_host: Vec<(String, String)>,
     /// Verifies the audit log's checkpoints.
     pub checkpoint_verifier: Option<String>,
 }
 
 impl Gate {
-    /// Puts a new key in the place of one of the gate's; the old one still verifies what it signed. A target CA is only announced
-    /// by this: [`Gate::activate_key`] puts it in use.
+    /// Puts a new key in the place of one of the gate's; the old one still verifies what it signed. A target CA or a host key is only
+    /// announced by this: [`Gate::activate_key`] puts it in use.
     ///
     /// # Errors
     /// If the caller may not, one is announced already, or the new key can't be written.
@@ -113,7 +113,7 @@ impl Gate {
                 let old = self.key_in_use(kind)?;
                 let prepared = self.keyring_mut().prepare(kind, self.now()).map_err(key_refusal)?;
                 let public = self.public_half(kind, &prepared)?;
-                let in_use = kind != KeyKind::TargetCa;
+                let in_use = !kind.is_announced_first();
                 let (name, new) = (kind.to_string(), prepared.id.to_string());
                 let event = if in_use {
                     Event::KeysRotated { key: name, old: old.clone(), new: new.clone(), public: public.clone(), trusted_until: None }
@@ -129,14 +129,15 @@ impl Gate {
         }
     }
 
-    /// Puts the announced target CA in use. Targets are to go on trusting the old one for `keep`.
+    /// Puts the announced key in use. A target CA's targets are to go on trusting the old one for `keep`; a host key is shown to
+    /// whoever connects from now on.
     ///
     /// # Errors
     /// If the caller may not, none is announced, or it can't be written.
     pub async fn activate_key(&self, caller: &Caller, kind: KeyKind, keep: Option<Span>) -> Result<Replaced, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Keys), &Object::Nothing).await?;
-        if kind != KeyKind::TargetCa {
-            let why = format!("`{kind}` is used from its rotation on; only `target_ca` is announced first");
+        if !kind.is_announced_first() {
+            let why = format!("`{kind}` is used from its rotation on; only `target_ca` and `ssh_host` are announced first");
             return Err(Refusal::because(Reason::Invalid, why));
         }
         let keep = keep.unwrap_or(OLD_CA_FOR);
@@ -148,7 +149,7 @@ impl Gate {
         self.settle_keys_alone().await?;
         let announced = self.keyring().announced(kind).ok_or_else(|| key_refusal(KeyringError::NotAnnounced(kind)))?;
         let old = self.key_in_use(kind)?;
-        let trusted_until = Some(access::time::micros(keep.after(self.now())));
+        let trusted_until = (kind == KeyKind::TargetCa).then(|| access::time::micros(keep.after(self.now())));
         let (new, public) = (announced.id.to_string(), announced.public);
         let event = Event::KeysRotated { key: kind.to_string(), old: old.clone(), new: new.clone(), public: public.clone(), trusted_until };
         let committed = self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
@@ -269,12 +270,23 @@ impl Gate {
         PublicKeys {
             login_ca: keyring.login_ca().ok().and_then(|key| plain(key.public_key())),
             target_cas: keyring.target_cas(now),
-            ssh_host: keyring
-                .ssh_host()
-                .ok()
-                .and_then(|key| Some((plain(key.public_key())?, key.fingerprint(ssh_key::HashAlg::Sha256).to_string()))),
+            ssh_host: [keyring.ssh_host().ok(), keyring.announced_ssh_host().ok().flatten()]
+                .into_iter()
+                .flatten()
+                .filter_map(|key| Some((plain(key.public_key())?, key.fingerprint(ssh_key::HashAlg::Sha256).to_string())))
+                .collect(),
             checkpoint_verifier: verifier.map(|verifier| verifier.to_string()),
         }
+    }
+
+    /// The gate's SSH host key as it is now, and one that is announced.
+    ///
+    /// # Errors
+    /// If it can't be used.
+    pub fn ssh_host_keys(&self) -> Result<(ssh_key::PrivateKey, Option<ssh_key::PrivateKey>), Refusal> {
+        let keyring = self.keyring();
+        let shown = keyring.ssh_host().map_err(key_trouble)?;
+        Ok((shown, keyring.announced_ssh_host().map_err(key_trouble)?))
     }
 
     fn keyring_mut(&self) -> RwLockWriteGuard<'_, Keyring> {

@@ -3,7 +3,9 @@
 //! With a terminal the person is told what is missing, gives the reason there, sees who was asked and who answered, and goes through
 //! the moment it is approved. Without one it takes one line and an exit status, unless the client sent `TIDEGATE_WAIT=1`.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::limits::Limits;
 use access::reason::{Reason, Refusal};
@@ -36,6 +38,10 @@ impl From<Refusal> for Left {
     }
 }
 
+/// After how long somebody at a terminal is told that it takes long.
+const SLOW: Duration = Duration::from_secs(3);
+const CONTROL_C: u8 = 3;
+
 /// What one types, in place of a reason, to declare an emergency.
 const BREAK_GLASS: &str = "break glass";
 
@@ -45,13 +51,15 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
         return Ok(live.clone());
     }
     // One channel knocks for all of the connection.
-    let _entering = visit.entering.lock().await;
+    let _entering = meanwhile(visit, client, wishes, visit.entering.lock()).await?;
     let sent = sent_along(wishes)?;
     let mut answer = emergency(wishes)?;
     let mut asked = false;
     loop {
         let emergency = answer.as_ref().is_some_and(|answer| answer.break_glass);
-        match visit.step(&wishes.limits, &sent, answer.take()).await {
+        let limits = wishes.limits.clone();
+        let step = visit.step(&limits, &sent, answer.take());
+        match meanwhile(visit, client, wishes, step).await? {
             Step::In(live) => {
                 if emergency {
                     show_to(client, wishes.terminal.is_some(), "Emergency access: all of it is recorded, and reviewed afterwards.").await;
@@ -70,6 +78,41 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
                 wait(client, wishes, waiting).await?;
             }
             Step::Refused(refusal) => return Err(refusal.into()),
+        }
+    }
+}
+
+/// Goes on hearing the client while something takes its time: it may leave, and what it types is kept for whatever asks for it.
+///
+/// What was under way goes on if other channels of the connection wait for it; if the client leaves altogether, it is given up.
+async fn meanwhile<T>(visit: &Visit, client: &mut ClientSide, wishes: &mut Wishes, work: impl Future<Output = T>) -> Result<T, Left> {
+    let has_terminal = wishes.terminal.is_some();
+    let mut work = std::pin::pin!(work);
+    let mut slow = std::pin::pin!(tokio::time::sleep(SLOW));
+    let mut told = !has_terminal;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            message = client.rx.wait() => match message {
+                Some(ChannelMsg::Close) | None => return Err(Left::Gone),
+                Some(ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height }) => {
+                    wishes.resize(col_width, row_height, (pix_width, pix_height));
+                }
+                Some(ChannelMsg::Data { data }) if has_terminal && data.contains(&CONTROL_C) => {
+                    write(client, "\r\n").await;
+                    return Err(Left::Refused(Refusal::because(Reason::Cancelled, "you left before it opened")));
+                }
+                Some(message) => {
+                    if wishes.keep(message).is_none() {
+                        return Err(Left::Gone);
+                    }
+                }
+            },
+            () = &mut slow, if !told => {
+                told = true;
+                show(client, &format!("{} takes its time. Stay, or leave with Ctrl-C.", visit.knock.to)).await;
+            }
         }
     }
 }
@@ -215,7 +258,12 @@ async fn optional_line(client: &mut ClientSide, wishes: &mut Wishes, prompt: &st
 /// The next bytes from the keyboard.
 async fn typed(client: &mut ClientSide, wishes: &mut Wishes) -> Result<Bytes, Left> {
     loop {
-        match client.rx.wait().await {
+        // What was typed while nobody asked comes first.
+        let message = match wishes.kept() {
+            Some(message) => Some(message),
+            None => client.rx.wait().await,
+        };
+        match message {
             Some(ChannelMsg::Data { data }) => {
                 let _ = client.tx.grant_window(u32::try_from(data.len()).unwrap_or(WINDOW)).await;
                 return Ok(data);
@@ -304,7 +352,7 @@ async fn leaves(client: &mut ClientSide, wishes: &mut Wishes, has_terminal: bool
     loop {
         if has_terminal {
             match typed(client, wishes).await {
-                Ok(bytes) if bytes.iter().any(|b| matches!(b, 3 | 4)) => return Left::Waiting(String::new()),
+                Ok(bytes) if bytes.iter().any(|b| matches!(*b, CONTROL_C | 4)) => return Left::Waiting(String::new()),
                 Ok(_) => {}
                 Err(left) => return left,
             }

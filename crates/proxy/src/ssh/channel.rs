@@ -85,6 +85,11 @@ impl Wishes {
         self.early.push(message).ok()
     }
 
+    /// The first of what was kept.
+    pub(crate) fn kept(&mut self) -> Option<ChannelMsg> {
+        self.early.pop()
+    }
+
     /// What the client told the gate in a variable.
     pub(crate) fn told(&self, name: &str) -> Option<&str> {
         self.env.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use russh::keys::PrivateKey;
 use russh::{MethodKind, MethodSet, SshId, server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::algorithms;
 use super::greeting;
 use super::handler::Visitor;
+use super::host_keys::HostKeys;
+use super::session::lock;
 use super::wire;
 use crate::gatekeeper::Gatekeeper;
 use crate::strangers::{Stranger, Strangers};
@@ -60,16 +61,47 @@ impl Default for DoorLimits {
 pub struct SshDoor {
     pub(crate) gate: Arc<dyn Gatekeeper>,
     pub(crate) limits: DoorLimits,
-    config: Arc<server::Config>,
-    /// For clients that can speak AES-GCM, where it is fast.
-    aes_gcm: Option<Arc<server::Config>>,
+    manner: Mutex<Option<Arc<Manner>>>,
     strangers: Strangers,
 }
 
+/// How connections are met as long as the gate's host keys are these.
+pub(crate) struct Manner {
+    pub(crate) keys: Arc<HostKeys>,
+    config: Arc<server::Config>,
+    /// For clients that can speak AES-GCM, where it is fast.
+    aes_gcm: Option<Arc<server::Config>>,
+}
+
 impl SshDoor {
-    /// A door that shows these host keys.
+    /// A door that shows the host keys which the gatekeeper has at each connection's beginning.
     #[must_use]
-    pub fn new(gate: Arc<dyn Gatekeeper>, host_keys: Vec<PrivateKey>, limits: DoorLimits) -> Arc<Self> {
+    pub fn new(gate: Arc<dyn Gatekeeper>, limits: DoorLimits) -> Arc<Self> {
+        let strangers = Strangers::new(limits.strangers, limits.strangers_per_address);
+        Arc::new(Self { gate, strangers, manner: Mutex::default(), limits })
+    }
+
+    /// How a connection that begins now is met; `None`: the gate has no host key that it could show.
+    fn manner(&self) -> Option<Arc<Manner>> {
+        let keys = match self.gate.host_keys() {
+            Ok(keys) => keys,
+            Err(refusal) => {
+                tracing::error!(%refusal, "no SSH connection can be met");
+                return None;
+            }
+        };
+        let mut manner = lock(&self.manner);
+        if let Some(manner) = manner.as_ref().filter(|manner| manner.keys.are(&keys)) {
+            return Some(manner.clone());
+        }
+        let made = Arc::new(Manner::with(keys, &self.limits));
+        *manner = Some(made.clone());
+        Some(made)
+    }
+}
+
+impl Manner {
+    fn with(keys: HostKeys, limits: &DoorLimits) -> Self {
         let mut methods = MethodSet::empty();
         methods.push(MethodKind::PublicKey);
         // Never lets anybody in: it tells who has no key how to get one.
@@ -79,7 +111,7 @@ impl SshDoor {
             methods: methods.clone(),
             auth_rejection_time: Duration::from_millis(300),
             auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: host_keys.clone(),
+            keys: keys.shown().to_vec(),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             channel_buffer_size: QUEUE,
@@ -91,17 +123,18 @@ impl SshDoor {
             keepalive_max: 3,
             nodelay: true,
             manual_window: true,
+            deferred_global_requests: true,
             ..server::Config::default()
         };
-        Arc::new(Self {
-            gate,
-            strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
+        Self {
             config: Arc::new(config(algorithms::preferred())),
             aes_gcm: algorithms::aes_gcm_only().map(|preferred| Arc::new(config(preferred))),
-            limits,
-        })
+            keys: Arc::new(keys),
+        }
     }
+}
 
+impl SshDoor {
     /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         loop {
@@ -142,13 +175,14 @@ impl SshDoor {
             heard = greeting::listen(&mut stream) => heard,
             () = shown_out.cancelled() => return,
         };
-        let config = self.aes_gcm.as_ref().filter(|_| heard.speaks_aes_gcm).unwrap_or(&self.config).clone();
+        let Some(manner) = self.manner() else { return };
+        let config = manner.aes_gcm.as_ref().filter(|_| heard.speaks_aes_gcm).unwrap_or(&manner.config).clone();
         let (wire, shears) = wire::severable(stream);
         let wire = wire.after_greeting(heard.bytes, greeting::VERSION.len() + 2);
         let known = CancellationToken::new();
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
-        let visitor = Visitor::new(self.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
+        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
         let greeted = tokio::select! {
             greeted = tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)) => greeted,
             () = shown_out.cancelled() => return shears.sever(),

@@ -20,7 +20,7 @@ use super::text;
 use crate::gatekeeper::Answer;
 use crate::tape::WHOLE_SESSION;
 
-/// How long the target may take to say whether it listens. The client's connection waits for it.
+/// How long the target may take to say whether it listens. What the client asked for after it waits as long.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 /// Remote forwards of one connection, at most.
 pub(crate) const LISTENERS: usize = 32;
@@ -133,7 +133,7 @@ pub(crate) async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
 ///
 /// A client may ask for this before anything else; then the door has to be open already, since nobody could be asked here.
 pub(crate) async fn listen(visit: &Arc<Visit>, address: &str, port: u32) -> Option<u32> {
-    // While a channel asks at the door, waiting for it here would stop the very connection it asks over.
+    // While a channel asks at the door, waiting for it here would keep back every answer that is owed after this one.
     if visit.live().is_none() && visit.entering.try_lock().is_err() {
         return None;
     }

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::Variables;
 use super::door::SshDoor;
+use super::globals::{Asked, Requests};
+use super::host_keys::HostKeys;
 use super::session::{Place, Visit};
 use super::wire::Shears;
 use super::{algorithms, channel, forward, sockets, text};
@@ -26,6 +28,8 @@ use crate::strangers::Stranger;
 /// One client connection, from its first byte.
 pub(crate) struct Visitor {
     door: Arc<SshDoor>,
+    /// The gate's host keys when it came.
+    keys: Arc<HostKeys>,
     from: SocketAddr,
     shears: Shears,
     /// Told when the client has signed in.
@@ -37,6 +41,8 @@ pub(crate) struct Visitor {
     told: bool,
     proven: Option<(VerifiedIdentity, Selector)>,
     visit: Option<Arc<Visit>>,
+    /// What is asked of the whole connection.
+    requests: Option<Requests>,
     /// Session channels on which something runs already.
     started: HashSet<ChannelId>,
     /// Variables that were sent for session channels.
@@ -46,6 +52,7 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) fn new(
         door: Arc<SshDoor>,
+        keys: Arc<HostKeys>,
         from: SocketAddr,
         shears: Shears,
         known: CancellationToken,
@@ -54,6 +61,7 @@ impl Visitor {
     ) -> Self {
         Self {
             door,
+            keys,
             from,
             shears,
             known,
@@ -62,6 +70,7 @@ impl Visitor {
             told: false,
             proven: None,
             visit: None,
+            requests: None,
             started: HashSet::new(),
             variables: HashMap::new(),
         }
@@ -164,7 +173,10 @@ impl server::Handler for Visitor {
         self.stranger = None;
         let client = text::inert_bytes(session.remote_sshid(), 255);
         let knock = Knock { who, to, from: self.from, client, limits: Limits::default(), sent: Answer::default() };
-        self.visit = Some(Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone()));
+        let visit = Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone());
+        let connection = session.session_id().unwrap_or_default().to_vec();
+        self.requests = Some(Requests::of(&visit, connection, self.keys.clone()));
+        self.visit = Some(visit);
         self.known.cancel();
         Ok(())
     }
@@ -314,30 +326,16 @@ impl server::Handler for Visitor {
         Ok(())
     }
 
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
-        let Some(visit) = &self.visit else { return Ok(false) };
-        match forward::listen(visit, address, *port).await {
-            Some(bound) => {
-                *port = bound;
-                Ok(true)
-            }
-            None => Ok(false),
+    async fn global_request(&mut self, kind: &str, payload: Vec<u8>, wants_reply: bool, _: &mut Session) -> Result<(), Self::Error> {
+        let asked = Asked::read(kind, &payload);
+        if asked == Asked::Harmless && !wants_reply {
+            return Ok(());
         }
-    }
-
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Self::Error> {
-        let Some(visit) = &self.visit else { return Ok(false) };
-        Ok(forward::cancel(visit, address, port).await)
-    }
-
-    async fn streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
-        let Some(visit) = &self.visit else { return Ok(false) };
-        Ok(sockets::listen(visit, path).await)
-    }
-
-    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
-        let Some(visit) = &self.visit else { return Ok(false) };
-        Ok(sockets::cancel(visit, path).await)
+        if self.requests.as_ref().is_some_and(|requests| requests.put(asked, wants_reply)) {
+            return Ok(());
+        }
+        self.refuse("global_request", "more of them than may wait for their answers");
+        Err(russh::Error::Inconsistent)
     }
 }
 

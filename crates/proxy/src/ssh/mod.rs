@@ -11,8 +11,10 @@ pub mod door;
 mod extend;
 mod flood;
 mod forward;
+mod globals;
 mod greeting;
 mod handler;
+mod host_keys;
 mod lane;
 mod line;
 mod reach;
@@ -26,3 +28,4 @@ mod sockets;
 mod target;
 
 pub use door::{DoorLimits, SshDoor};
+pub use host_keys::HostKeys;

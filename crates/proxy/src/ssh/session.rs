@@ -114,8 +114,17 @@ impl Visit {
 
     /// Runs a channel's task. Its panic ends the session, and only this one.
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let visit = self.clone();
-        self.tracker.spawn(async move {
+        self.tracker.spawn(self.clone().guarded(task));
+    }
+
+    /// The same for a task that no end of the session waits for.
+    pub(crate) fn spawn_beside(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.clone().guarded(task));
+    }
+
+    fn guarded(self: Arc<Self>, task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let visit = self;
+        async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(client = %visit.knock.from, "a channel ended by a fault of the gate");
                 match visit.live() {
@@ -123,7 +132,7 @@ impl Visit {
                     None => visit.client_shears.sever(),
                 }
             }
-        });
+        }
     }
 
     /// Knocks (or submits an answer) and, when the door opens, dials.

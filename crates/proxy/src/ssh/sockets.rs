@@ -42,7 +42,7 @@ pub(crate) async fn local(visit: Arc<Visit>, channel: Channel<server::Msg>, path
 ///
 /// A client may ask for this before anything else; then the door has to be open already, since nobody could be asked here.
 pub(crate) async fn listen(visit: &Arc<Visit>, path: &str) -> bool {
-    // While a channel asks at the door, waiting for it here would stop the very connection it asks over.
+    // While a channel asks at the door, waiting for it here would keep back every answer that is owed after this one.
     if visit.live().is_none() && visit.entering.try_lock().is_err() {
         return false;
     }

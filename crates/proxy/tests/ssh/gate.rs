@@ -23,7 +23,7 @@ use testkit::sshd::{self, Sshd, SshdOptions};
 use tidegate_proxy::gatekeeper::{
     Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
 };
-use tidegate_proxy::ssh::{DoorLimits, SshDoor};
+use tidegate_proxy::ssh::{DoorLimits, HostKeys, SshDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -154,6 +154,7 @@ pub(crate) struct TestGate {
     pub(crate) news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
+    pub(crate) host_keys: Mutex<Option<HostKeys>>,
     pub(crate) auditor: KeyIdentity,
     pub(crate) recorders: RecorderPool,
 }
@@ -332,6 +333,7 @@ impl Gatekeeper for TestGate {
         match offer {
             Offer::Key(key) => key.key_data() == self.known.key_data(),
             Offer::Certificate(certificate) => certificate.public_key() == self.known.key_data(),
+            Offer::ClientCertificate(_) => false,
         }
     }
 
@@ -392,6 +394,10 @@ impl Gatekeeper for TestGate {
         };
         self.more.send_modify(|all| all.push((more, reason)));
         answered
+    }
+
+    fn host_keys(&self) -> Result<HostKeys, Refusal> {
+        self.host_keys.lock().unwrap().clone().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 
     async fn trust_first_host_key(&self, _: SessionId, _: &PublicKey) -> bool {
@@ -481,12 +487,14 @@ impl Town {
             news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
             approved: AtomicBool::default(),
             proofs: Mutex::default(),
+            host_keys: Mutex::default(),
             auditor: KeyIdentity::generate(),
             recorders: RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap(),
         });
         let host = sshd::keypair(dir.path(), "gate_host").unwrap();
         let host = PrivateKey::read_openssh_file(&host).unwrap();
-        let door = SshDoor::new(gate.clone(), vec![host], limits);
+        *gate.host_keys.lock().unwrap() = Some(HostKeys::new(vec![host]));
+        let door = SshDoor::new(gate.clone(), limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();

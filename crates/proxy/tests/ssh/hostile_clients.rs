@@ -144,6 +144,9 @@ t.close()
         assert!(refused.contains(&("channel", kind.to_owned())), "{kind}: {refused:?}");
     }
     assert!(refused.contains(&("subsystem", "netconf".to_owned())), "{refused:?}");
+    // Of requests about the whole connection just those that mean nothing here: what every client says is no entry.
+    let global: Vec<_> = refused.iter().filter(|(what, _)| *what == "global_request").map(|(_, detail)| detail.as_str()).collect();
+    assert_eq!(global, ["tunnel@nowhere"]);
 }
 
 // covers: E1 (ssh), F6 (ssh)

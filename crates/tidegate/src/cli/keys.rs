@@ -18,18 +18,18 @@ use super::exit::Exit;
 pub enum KeysCommand {
     /// List the public halves: host keys, the two CAs, what verifies the audit log
     List,
-    /// Put a new key in the place of one; the old still verifies what it signed. A target CA is only announced by this
+    /// Put a new key in the place of one; the old still verifies what it signed. A target CA or host key is only announced by this
     Rotate {
         /// Which: login_ca, target_ca, audit, ssh_host, recording_output, recording_input, row_digest, secrets, sealing
         #[arg(value_name = "KIND")]
         kind: GateKey,
     },
-    /// Open sessions with the target CA that was announced, once targets trust it
+    /// Use the target CA or the SSH host key that was announced, once targets or people know it
     Activate {
-        /// Which: target_ca
+        /// Which: target_ca, ssh_host
         #[arg(value_name = "KIND")]
         kind: KeyKind,
-        /// How long targets go on trusting the old one
+        /// How long targets go on trusting the old target CA
         #[arg(long, value_name = "TIME", default_value = "7d")]
         keep: Span,
     },
@@ -66,11 +66,13 @@ impl KeysCommand {
                         }
                         return output.line("2. When every target has them: `tidegate keys activate target_ca`.");
                     }
+                    if kind == GateKey::Of(KeyKind::SshHost) {
+                        output.toned(format!("A new {name} is announced: {new}. The gate still shows {old}."), Tone::Good)?;
+                        output.line("1. Whoever connects with OpenSSH learns it by that; everybody else by `tidegate ssh-config --write`.")?;
+                        return output.line("2. When people have it: `tidegate keys activate ssh_host`.");
+                    }
                     output.toned(format!("{name}: {new} takes the place of {old}."), Tone::Good)?;
                     match kind {
-                        GateKey::Of(KeyKind::SshHost) => note(
-                            "The gate shows the new one from its next start on; people learn it before: `tidegate ssh-config --write`.",
-                        ),
                         GateKey::Of(KeyKind::Audit) => {
                             note("Whoever holds an earlier public key follows from it to the new one; nobody has to be given anything.")
                         }
@@ -84,7 +86,8 @@ impl KeysCommand {
                 let body = ActivateKey { kind: kind.to_string(), keep: Some(keep) };
                 let reply: Reply<RotatedKey> = client.post("/keys/activate", &body).await?;
                 context.print(&reply, |output, rotated| {
-                    output.toned(format!("Sessions are opened with {} from now on.", rotated.new), Tone::Good)?;
+                    let used = if kind == KeyKind::SshHost { "Connections are met with" } else { "Sessions are opened with" };
+                    output.toned(format!("{used} {} from now on.", rotated.new), Tone::Good)?;
                     match rotated.trusted_until {
                         Some(until) => output.line(format!(
                             "Take the line of {} out of every target after {}; until then it does no harm.",

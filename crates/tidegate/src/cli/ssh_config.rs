@@ -102,6 +102,7 @@ fn config(ssh: &SshFacts, resources: &[Resource], identity: &Path, known_hosts: 
         ("HostKeyAlias", alias(ssh)),
         ("UserKnownHostsFile", quoted(known_hosts)?),
         ("StrictHostKeyChecking", "yes".to_owned()),
+        ("UpdateHostKeys", "yes".to_owned()),
         ("SendEnv", "TIDEGATE_REASON TIDEGATE_TICKET TIDEGATE_FOR TIDEGATE_WAIT TIDEGATE_LIMIT TIDEGATE_BREAK_GLASS".to_owned()),
     ] {
         writeln!(text, "    {key} {value}")?;

@@ -71,6 +71,40 @@ fn a_target_ca_is_replaced_in_two_steps_and_nobody_is_locked_out() {
     assert!(!demo.tidegate("ana", &["keys", "rotate", "target_ca"]).status.success(), "that is a right of its own");
 }
 
+/// The host key that the gate shows to who connects now.
+fn shown(demo: &Demo) -> String {
+    let address = demo.ready["ssh"].as_str().unwrap();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let scanned = Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", port, host]).output().unwrap();
+    let line = text(&scanned.stdout).lines().find(|line| !line.starts_with('#')).expect("no key is shown").to_owned();
+    line.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ")
+}
+
+// covers: CRED-6 (ssh, cli)
+#[test]
+fn the_host_key_is_announced_and_then_shown_and_nothing_is_started_anew() {
+    let demo = Demo::start();
+    let keys = |demo: &Demo| demo.get("ana", "/api/v1/gate")["ssh"]["host_keys"].clone();
+    let old = shown(&demo);
+    assert_eq!(keys(&demo), json!([old]));
+    assert!(!demo.tidegate("dan", &["keys", "activate", "ssh_host"]).status.success(), "none is announced");
+    let announced = demo.tidegate("dan", &["keys", "rotate", "ssh_host"]);
+    assert!(announced.status.success() && text(&announced.stdout).contains("keys activate ssh_host"), "{announced:?}");
+    let both = keys(&demo);
+    assert_eq!((both.as_array().unwrap().len(), &both[0]), (2, &json!(old)), "the one that is shown comes first");
+    assert_eq!(shown(&demo), old, "people learn the new one first");
+    let activated = demo.tidegate("dan", &["keys", "activate", "ssh_host"]);
+    assert!(activated.status.success(), "{activated:?}");
+    let new = shown(&demo);
+    assert_eq!((json!(new), keys(&demo)), (both[1].clone(), json!([both[1]])));
+    assert_ne!(new, old);
+    let entries = demo.get("eve", "/api/v1/audit/entries?limit=500");
+    let names: Vec<&str> = entries["items"].as_array().unwrap().iter().filter_map(|entry| entry["name"].as_str()).collect();
+    for name in ["keys.announced", "keys.rotated"] {
+        assert_eq!(names.iter().filter(|n| **n == name).count(), 1, "{names:?}");
+    }
+}
+
 fn verify(kind: &str, path: &Path, key: &str, more: &[&str]) -> Output {
     Command::new(program()).env_clear().args([kind, "verify"]).arg(path).args(["--key", key]).args(more).output().unwrap()
 }
