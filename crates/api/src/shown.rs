@@ -270,8 +270,8 @@ pub(crate) fn key(row: KeyRow) -> keys::Key {
 
 /// A token, without what verifies it.
 pub(crate) fn token(row: TokenRow) -> tokens::Token {
-    let TokenRow { id, person, verifier: _, scopes, mfa, label, created_at, expires_at, revoked_at } = row;
-    tokens::Token { id, person, scopes: scopes.0, mfa, label, created_at, expires_at, revoked_at }
+    let TokenRow { id, person, verifier: _, scopes, grant, mfa, label, created_at, expires_at, revoked_at } = row;
+    tokens::Token { id, person, scopes: scopes.0, grant, mfa, label, created_at, expires_at, revoked_at }
 }
 
 /// A token just made, with its secret.

@@ -40,9 +40,11 @@ pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
     match caller.who.via() {
         Via::Token(id) => matches!(gate.store().token(*id).await, Ok(Some(row)) if row.revoked_at.is_none() && row.expires_at > now),
         Via::WebSession(id) => gate.web_session_stands(*id).await.unwrap_or(false),
-        Via::SshKey(id) | Via::LoginCertificate(id) => {
+        // It opens connections, and is nothing here.
+        Via::ConnectToken { .. } => false,
+        Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {
             matches!(gate.store().key(*id).await, Ok(Some(key)) if key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
         }
-        Via::Invitation | Via::Provider | Via::LocalSocket => true,
+        Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
     }
 }

@@ -7,12 +7,14 @@
 
 pub mod account;
 pub mod challenge;
+pub mod client_ca;
 pub mod device;
 pub mod invitation;
 pub mod local;
 pub mod login_ca;
 pub mod oidc;
 pub mod opaque;
+pub mod passkeys;
 pub mod ssh_key;
 pub mod throttle;
 pub mod token;

@@ -1,9 +1,12 @@
 //! Bearer tokens of the API: `tg_pat_…` a person made, `tg_cli_…` of `tidegate login`, `tg_wkl_…` of a workload.
+//!
+//! `tg_con_…` is none of the API: it stands in the place of a password where a database's protocol asks for one, and opens
+//! connections on the one grant it was made for.
 
 use std::net::IpAddr;
 
 use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
-use access::ids::{PrincipalId, TokenId};
+use access::ids::{GrantId, PrincipalId, TokenId};
 use access::reason::{Reason, Refusal};
 use jiff::Timestamp;
 
@@ -19,11 +22,13 @@ pub enum TokenKind {
     Cli,
     /// A workload has it.
     Workload,
+    /// It opens connections on one grant, for pools and tools that connect many times.
+    Connect,
 }
 
 impl TokenKind {
     /// Every one there is.
-    pub const ALL: [Self; 3] = [Self::Personal, Self::Cli, Self::Workload];
+    pub const ALL: [Self; 4] = [Self::Personal, Self::Cli, Self::Workload, Self::Connect];
 
     /// How its tokens begin.
     #[must_use]
@@ -32,13 +37,18 @@ impl TokenKind {
             Self::Personal => "tg_pat_",
             Self::Cli => "tg_cli_",
             Self::Workload => "tg_wkl_",
+            Self::Connect => "tg_con_",
         }
     }
 
     /// Whether somebody may have such a token.
     #[must_use]
     pub fn suits(self, owner: PrincipalId) -> bool {
-        matches!(self, Self::Workload) == matches!(owner, PrincipalId::Workload(_))
+        match self {
+            Self::Personal | Self::Cli => matches!(owner, PrincipalId::User(_)),
+            Self::Workload => matches!(owner, PrincipalId::Workload(_)),
+            Self::Connect => true,
+        }
     }
 }
 
@@ -53,6 +63,8 @@ pub struct TokenFacts<'a> {
     pub verifier: &'a str,
     /// What it may be used for.
     pub scopes: &'a [Scope],
+    /// The one grant of a connect token.
+    pub grant: Option<GrantId>,
     /// How strongly whoever got it had proved who they are …
     pub mfa: Mfa,
     /// … when they got it.
@@ -122,6 +134,7 @@ pub fn verify_token(
     let good = presented.verifier.matches(token.verifier)
         && token.person == account.person.id
         && presented.kind.suits(token.person)
+        && (presented.kind == TokenKind::Connect) == token.grant.is_some()
         && !token.revoked
         && now < token.expires_at;
     if !good {
@@ -129,7 +142,11 @@ pub fn verify_token(
     }
     // It says nothing about a person being there now; what was proved when it was made is as old as the token.
     let proved_at = if token.mfa == Mfa::None { now } else { token.created_at.min(now) };
-    let how = Proven { mfa: token.mfa, via: Via::Token(token.id), scopes: token.scopes.to_vec() };
+    let via = match token.grant {
+        Some(grant) => Via::ConnectToken { token: token.id, grant },
+        None => Via::Token(token.id),
+    };
+    let how = Proven { mfa: token.mfa, via, scopes: token.scopes.to_vec() };
     account.proven(how, Some(from), proved_at)
 }
 
@@ -147,6 +164,7 @@ mod tests {
             person: person.id,
             verifier: verifier.as_str(),
             scopes,
+            grant: None,
             mfa: Mfa::None,
             created_at: noon(),
             expires_at: Span::hours(1).after(noon()),
@@ -204,6 +222,26 @@ mod tests {
         let wrong = facts(&build, &personal.verifier, &[Scope::Ask]);
         let presented = PresentedToken::parse(personal.secret.expose()).unwrap();
         assert!(verify_token(&presented, &wrong, Account::workload(&build, &ana), desk(), noon()).is_err());
+    }
+
+    // covers: A9, WHO-4
+    #[test]
+    fn a_connect_token_is_one_only_with_its_grant_and_nothing_else_is() {
+        let ana = person("ana");
+        let grant = GrantId::generate(noon());
+        let issued = generate(TokenKind::Connect);
+        let good = TokenFacts { grant: Some(grant), ..facts(&ana, &issued.verifier, &[]) };
+        let presented = PresentedToken::parse(issued.secret.expose()).unwrap();
+        let who = verify_token(&presented, &good, Account::human(&ana), desk(), noon()).unwrap();
+        assert_eq!(who.via(), &Via::ConnectToken { token: good.id, grant });
+        assert!(Scope::ALL.iter().all(|scope| !who.may(*scope)));
+        let loose = TokenFacts { grant: None, ..good };
+        assert_eq!(verify_token(&presented, &loose, Account::human(&ana), desk(), noon()).unwrap_err(), not_valid());
+
+        let personal = generate(TokenKind::Personal);
+        let bound = TokenFacts { grant: Some(grant), ..facts(&ana, &personal.verifier, &[Scope::Ask]) };
+        let presented = PresentedToken::parse(personal.secret.expose()).unwrap();
+        assert_eq!(verify_token(&presented, &bound, Account::human(&ana), desk(), noon()).unwrap_err(), not_valid());
     }
 
     proptest! {

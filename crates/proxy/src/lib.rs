@@ -5,8 +5,8 @@
 //!
 //! Who should not import this: everything but the binary, which wires it. It knows nothing of policy, store or workflow.
 
-mod database;
 pub mod client_certificate;
+mod database;
 pub mod fuzzing;
 pub mod gatekeeper;
 pub mod postgres;

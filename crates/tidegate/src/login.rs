@@ -1,7 +1,10 @@
-//! Joining a gate, and a fresh SSH certificate: what a person does before `ssh` works.
+//! Joining a gate, and fresh certificates: what a person does before `ssh`, `psql` and `mysql` work.
 //!
-//! The key pair is made here and its private half stays here. Each sign-in makes a new pair, so that nothing that is worth
-//! anything for longer than a certificate lies on a laptop.
+//! Key pairs are made here and their private halves stay here: one for the SSH certificate, one for the client certificate that the
+//! doors of databases take. Each sign-in makes new pairs, so that nothing that is worth anything for longer than a certificate lies on
+//! a laptop.
+
+mod challenge;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +60,12 @@ impl SshFiles {
     pub fn certificate(key: &Path) -> PathBuf {
         beside(key, "-cert.pub")
     }
+}
+
+/// The client certificate that belongs to a private SSH key of [`SshFiles::key`], and its own private key.
+#[must_use]
+pub fn client_files(key: &Path) -> (PathBuf, PathBuf) {
+    (beside(key, "-client.crt"), beside(key, "-client.key"))
 }
 
 fn beside(key: &Path, ending: &str) -> PathBuf {
@@ -136,8 +145,8 @@ async fn sign_in(context: &Context, key: &Path) -> anyhow::Result<Client> {
     settings.token = None;
     let client = Client::new(&settings)?;
     settings::probe(&file)?;
-    let challenge: Reply<Challenge> = client.post("/sign-in/challenge", &serde_json::json!({})).await?;
-    let answer = AnswerChallenge { signature: signature(key, &challenge.value)?, nonce: challenge.value.nonce };
+    let given: Reply<Challenge> = client.post("/sign-in/challenge", &serde_json::json!({})).await?;
+    let answer = AnswerChallenge { signature: challenge::answer(key, &settings.url, &given.value)?, nonce: given.value.nonce };
     let accepted: Reply<Accepted> = client.post("/sign-in", &answer).await?;
     let token = Secret::new(accepted.value.token.secret.clone());
     settings.token = Some(token.clone());
@@ -146,27 +155,14 @@ async fn sign_in(context: &Context, key: &Path) -> anyhow::Result<Client> {
     Ok(client.with_token(token))
 }
 
-/// What `ssh-keygen -Y sign` makes of a challenge; it asks for a passphrase or a touch itself.
-fn signature(key: &Path, challenge: &Challenge) -> anyhow::Result<String> {
-    let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-    let text = dir.path().join("challenge");
-    fs::write(&text, &challenge.text)?;
-    let signed = std::process::Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", &challenge.namespace, "-f"])
-        .arg(key)
-        .arg(&text)
-        .status()
-        .context("cannot run `ssh-keygen`; install OpenSSH's client")?;
-    if !signed.success() {
-        bail!("`ssh-keygen` could not sign with `{}`", key.display());
-    }
-    fs::read_to_string(text.with_extension("sig")).context("`ssh-keygen` left no signature")
-}
-
 fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) -> anyhow::Result<Exit> {
     context.print(reply, |output, issued| {
         let until = output.maybe_at(issued.key.expires_at);
-        output.toned(format!("Signed in until {until}: {}", SshFiles::certificate(key).display()), Tone::Good)
+        output.toned(format!("Signed in until {until}: {}", SshFiles::certificate(key).display()), Tone::Good)?;
+        if issued.client.is_some() {
+            output.line(format!("For databases:       {}", client_files(key).0.display()))?;
+        }
+        Ok(())
     })?;
     note("`tidegate ssh-config --write` makes `ssh NAME.tide` work; `tidegate resource list` shows the names.");
     Ok(Exit::Done)
@@ -176,7 +172,8 @@ fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) ->
 async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow::Result<Reply<IssuedCertificate>> {
     refuse_foreign(key)?;
     let private = make_pair();
-    let wanted = NewCertificate { public_key: private.public_key().to_openssh()?, duration };
+    let client_key = rcgen::KeyPair::generate().context("cannot make a key for the client certificate")?;
+    let wanted = NewCertificate { public_key: private.public_key().to_openssh()?, duration, client_key: Some(client_key.public_key_pem()) };
     let reply: Reply<IssuedCertificate> = client.post("/certificates", &wanted).await?;
     // What a gate sends is written to where `ssh` reads it, so it has to be a certificate of this key and nothing else.
     let certificate = Certificate::from_openssh(&reply.value.certificate).context("the gate sent something that is no certificate")?;
@@ -186,7 +183,20 @@ async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow:
     write_private(key, private.to_openssh(LineEnding::LF)?.as_bytes())?;
     write_private(&beside(key, ".pub"), format!("{}\n", private.public_key().to_openssh()?).as_bytes())?;
     write_private(&SshFiles::certificate(key), format!("{}\n", certificate.to_openssh()?).as_bytes())?;
+    if let Some(client) = &reply.value.client {
+        let certificate = one_certificate(&client.certificate).context("the gate sent something that is no client certificate")?;
+        let (certificate_file, key_file) = client_files(key);
+        write_private(&key_file, Secret::new(client_key.serialize_pem()).expose().as_bytes())?;
+        write_private(&certificate_file, certificate.as_bytes())?;
+    }
     Ok(reply)
+}
+
+/// The text, if it is one certificate in PEM and nothing else.
+fn one_certificate(pem: &str) -> Option<String> {
+    let body = pem.trim().strip_prefix("-----BEGIN CERTIFICATE-----")?.strip_suffix("-----END CERTIFICATE-----")?;
+    let plain = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=\r\n".contains(&b));
+    (plain && body.len() > 100).then(|| format!("{}\n", pem.trim()))
 }
 
 /// A key that was not made here is never overwritten.
@@ -224,6 +234,15 @@ mod tests {
         pair.set_comment("ana's own");
         fs::write(&key, pair.to_openssh(LineEnding::LF).unwrap()).unwrap();
         assert!(refuse_foreign(&key).unwrap_err().to_string().contains("move it away"));
+    }
+
+    #[test]
+    fn one_certificate_is_written_and_nothing_beside_it() {
+        let good = rcgen::generate_simple_self_signed(["ana".to_owned()]).unwrap().cert.pem();
+        assert_eq!(one_certificate(&good).unwrap(), format!("{}\n", good.trim()));
+        assert_eq!(one_certificate(&format!("{good}{good}")), None);
+        assert_eq!(one_certificate(&format!("{good}# more")), None);
+        assert_eq!(one_certificate("ssh-ed25519 AAAA"), None);
     }
 
     #[test]

@@ -22,10 +22,12 @@ use store::{Change, CommitError, Committed, Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
 use crate::accounts::Accounts;
+use crate::client_certificate::ClientCertificates;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
 use crate::live::LiveSessions;
+use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::sequence::Sequencer;
 
@@ -87,7 +89,9 @@ pub struct Gate {
     pub(crate) journal: Journal,
     pub(crate) challenges: Mutex<Challenges>,
     pub(crate) providers: Providers,
+    pub(crate) client_certificates: ClientCertificates,
     pub(crate) devices: Mutex<Devices>,
+    pub(crate) passkeys: Passkeys,
     pub(crate) sequencer: Sequencer,
     /// Set when grants could not be decided anew as they should have been; the sweep does it then.
     pub(crate) redecide_due: AtomicBool,
@@ -149,7 +153,9 @@ impl Gate {
             journal,
             challenges: Mutex::default(),
             providers: Providers::default(),
+            client_certificates: ClientCertificates::default(),
             devices: Mutex::default(),
+            passkeys: Passkeys::default(),
             sequencer: Sequencer::new(parts.log),
             redecide_due: AtomicBool::new(false),
             published: AtomicU64::new(u64::MAX),

@@ -6,7 +6,8 @@
 use access::approval::Decision;
 use access::event::Event;
 use access::identity::Mfa;
-use access::ids::RequestId;
+use access::grant::Grant;
+use access::ids::{GrantId, RequestId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
@@ -20,7 +21,8 @@ use crate::Caller;
 use crate::approve::all_stages;
 use crate::decide::terms_of;
 use crate::gate::{Gate, unavailable};
-use crate::open::Opened;
+use crate::step_up::{StepUpWait, asking};
+use crate::open::{Opened, bound_to};
 use std::sync::Arc;
 
 /// How long a no is repeated to who knocks again.
@@ -35,6 +37,13 @@ pub enum Knocked {
     Ask(Box<Question>),
     /// People have been asked.
     Waiting(RequestId),
+    /// Nothing is missing but a fresh proof that it is them; with it they knock again.
+    Prove {
+        /// What they are told who don't wait.
+        refusal: Refusal,
+        /// Where they give it.
+        wait: Box<StepUpWait>,
+    },
 }
 
 /// What somebody is asked before a request is made for them.
@@ -105,6 +114,9 @@ impl Gate {
     /// # Errors
     /// As [`Gate::knock`].
     pub async fn knock_saying(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
+        if let Some(grant) = bound_to(caller) {
+            return self.knock_on_grant(caller, to, grant, &given.limits, protocol).await;
+        }
         let (resource, role) = match self.resolve(caller, to).await {
             Ok(found) => found,
             Err(refusal) => {
@@ -124,14 +136,15 @@ impl Gate {
         // Without a grant: what would it cost? A path that asks nothing of anybody, or no more than was said, opens at once.
         let given = Given { break_glass: false, ..given };
         let silent = ask(caller, &resource, &role, given.clone());
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.situation_asking(&caller.who, &asking(&silent)).await?;
         if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
             return Box::pin(self.submit_and_open(caller, silent, protocol)).await;
         }
         let supposed = || Some("to be given".to_owned());
         let supposed = Given { reason: given.reason.or_else(supposed), ticket: given.ticket.or_else(supposed), ..given };
         let ordinary = self.judge_request(&situation, &ask(caller, &resource, &role, supposed.clone()));
-        let emergency = self.judge_request(&situation, &ask(caller, &resource, &role, Given { break_glass: true, ..supposed }));
+        let urgent = ask(caller, &resource, &role, Given { break_glass: true, ..supposed });
+        let emergency = self.judge_request(&self.situation_asking(&caller.who, &asking(&urgent)).await?, &urgent);
         let emergency = emergency_of(emergency.answer());
         match (ordinary.answer(), emergency) {
             (Answer::Permit { terms } | Answer::NeedsApproval { terms }, emergency) => Ok(Knocked::Ask(Box::new(Question {
@@ -151,6 +164,7 @@ impl Gate {
                 })))
             }
             (Answer::StepUp { .. } | Answer::Deny { .. }, emergency) => {
+                let emergency_needs = emergency.as_ref().and_then(|(emergency, _)| emergency.needs);
                 let mut refusal = match (self.admit(caller, &situation, &silent).await, terms_of(&ordinary)) {
                     (Err(refusal), _) | (Ok(_), Err(refusal)) => refusal,
                     (Ok(_), Ok(_)) => Refusal::of(Reason::NoPath),
@@ -159,9 +173,48 @@ impl Gate {
                     let detail = refusal.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
                     refusal.detail = Some(format!("{detail}in an emergency `{mfa}` would let you in at once"));
                 }
-                Err(self.refuse_request(caller, &silent, refusal).await)
+                let needs = emergency_needs;
+                match self.offer_step_up(caller, (&silent.resource, &silent.role), ordinary.answer(), needs).await? {
+                    Some(wait) => {
+                        let detail = refusal.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
+                        refusal.detail = Some(format!("{detail}use your passkey at {}, then connect again", wait.link));
+                        let refusal = self.refuse_request(caller, &silent, refusal).await;
+                        Ok(Knocked::Prove { refusal, wait: Box::new(wait) })
+                    }
+                    None => Err(self.refuse_request(caller, &silent, refusal).await),
+                }
             }
         }
+    }
+
+    /// Somebody stands at the door with what opens one grant alone: it opens, or it does not. Nothing is asked, and nobody waits.
+    async fn knock_on_grant(
+        &self,
+        caller: &Caller,
+        to: &Selector,
+        grant: GrantId,
+        limits: &Limits,
+        protocol: Protocol,
+    ) -> Result<Knocked, Refusal> {
+        let row = self.own_grant(caller, grant).await?;
+        let named = |role: &RoleName| *role == row.role;
+        let refusal = if to.resource != row.resource || !to.role.as_ref().is_none_or(named) {
+            Refusal::because(Reason::NotAllowed, format!("this connect token opens `{}+{}` and nothing else", row.resource, row.role))
+        } else {
+            match self.open_within(caller, &row.resource, &row.role, limits, protocol).await {
+                Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
+                // Why its grant is not open: `open` knows only that none is.
+                Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {
+                    Grant::open(row.clone(), self.now()).err().filter(|r| r.reason != Reason::NotActivated).unwrap_or_else(|| {
+                        Refusal::because(Reason::GrantExpired, "the grant of this connect token is not open")
+                    })
+                }
+                // Entered already.
+                Err(refusal) => return Err(refusal),
+            }
+        };
+        self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
+        Err(refusal)
     }
 
     /// Somebody answered the question; who need not wait for anybody comes in.

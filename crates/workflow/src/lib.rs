@@ -13,6 +13,7 @@ pub mod seen;
 pub mod activate;
 pub mod approve;
 pub mod close;
+pub mod connect_token;
 pub mod decide;
 pub mod extend;
 pub mod judge;
@@ -22,7 +23,9 @@ pub mod open;
 pub mod review;
 pub mod revoke;
 pub mod sign_in;
+pub mod sign;
 pub mod start;
+pub mod step_up;
 pub mod submit;
 pub mod sweep;
 
@@ -33,7 +36,9 @@ pub mod keys;
 pub mod search;
 
 pub mod authorize;
+pub mod client_certificate;
 pub mod device;
+pub mod passkeys;
 pub mod people;
 pub mod providers;
 pub mod recover;
@@ -48,7 +53,7 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, Replay, RequestFilter, SecretRow,
+        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, PasskeyRow, Replay, RequestFilter, SecretRow,
         SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
     };
 }

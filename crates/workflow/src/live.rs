@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::ids::{GrantId, PrincipalId, SessionId};
+use access::ids::{GrantId, PrincipalId, SessionId, TokenId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
@@ -31,6 +31,8 @@ pub struct LiveSession {
     pub rights: Rights,
     /// What its asker renounced.
     pub limits: Limits,
+    /// The connect token it was opened with.
+    pub token: Option<TokenId>,
     ends_at: Option<Timestamp>,
     warned: Option<Span>,
     standing: watch::Sender<Standing>,
@@ -79,8 +81,8 @@ impl LiveSessions {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Registers a session that is about to open.
-    pub fn register(&self, facts: &SessionFacts) -> Watched {
+    /// Registers a session that is about to open, with the connect token it is opened with.
+    pub fn register(&self, facts: &SessionFacts, token: Option<TokenId>) -> Watched {
         let (standing, stands) = watch::channel(Standing::Open { ends_at: facts.ends_at });
         let (told, hears) = watch::channel(None);
         let live = LiveSession {
@@ -91,6 +93,7 @@ impl LiveSessions {
             role: facts.role.clone(),
             rights: facts.rights.clone(),
             limits: facts.limits.clone(),
+            token,
             ends_at: facts.ends_at,
             warned: None,
             standing,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use access::event::Event;
 use access::grant::{Grant, GrantRow, GrantState};
 use access::identity::{KeyState, Scope, Via};
-use access::ids::{RecordingId, SessionId};
+use access::ids::{GrantId, RecordingId, SessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
@@ -78,13 +78,16 @@ impl Gate {
         limits: &Limits,
         protocol: Protocol,
     ) -> Result<Opened, Refusal> {
-        if !caller.who.may(Scope::Ask) {
+        let bound = bound_to(caller);
+        if bound.is_none() && !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
         self.refuse_if_sign_in_ended(caller).await?;
         self.refuse_if_clock_behind().await?;
         for _ in 0..TRIES {
-            let grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
+            let mut grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
+            // INVARIANT: a connect token opens its own grant, whatever else its holder may.
+            grants.retain(|grant| bound.is_none_or(|only| grant.id == only));
             let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
             match self.open_on(caller, row, limits, protocol).await {
                 Ok(opened) => return Ok(opened),
@@ -126,7 +129,11 @@ impl Gate {
             bundle: bundle.digest().to_owned(),
         };
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
-        let Watched { standing, told } = self.live.register(&facts);
+        let token = match caller.who.via() {
+            Via::ConnectToken { token, .. } => Some(*token),
+            _ => None,
+        };
+        let Watched { standing, told } = self.live.register(&facts, token);
         let session = facts.session;
         match self.admit_session(caller, row, activation, facts, (resource, &whole)).await {
             Ok((permit, recording)) => Ok(Opened { permit, standing, told, may_last_longer, recording }),
@@ -230,16 +237,16 @@ impl Gate {
     async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
         let now = self.now();
         let good = match caller.who.via() {
-            Via::SshKey(id) | Via::LoginCertificate(id) => {
+            Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {
                 let key = self.store.key(*id).await.map_err(unavailable)?;
                 key.is_some_and(|key| key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
             }
-            Via::Token(id) => {
+            Via::Token(id) | Via::ConnectToken { token: id, .. } => {
                 let token = self.store.token(*id).await.map_err(unavailable)?;
                 token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > now)
             }
             Via::WebSession(id) => self.web_session_stands(*id).await?,
-            Via::Invitation | Via::Provider | Via::LocalSocket => true,
+            Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
         };
         if good {
             Ok(())
@@ -266,11 +273,20 @@ fn permit(grant: Grant, facts: SessionFacts, dial: access::session::Dial) -> Ses
     access::mint::session_permit(facts, dial)
 }
 
+/// The one grant that what somebody signed in with opens; `None`: it opens any of theirs.
+pub(crate) fn bound_to(caller: &Caller) -> Option<GrantId> {
+    match caller.who.via() {
+        Via::ConnectToken { grant, .. } => Some(*grant),
+        _ => None,
+    }
+}
+
 /// A door opens only what speaks its protocol.
 fn refuse_other_protocol(resource: &policy::Resource, protocol: Protocol) -> Result<(), Refusal> {
     let spoken = match resource.kind {
         policy::Kind::Ssh => Protocol::Ssh,
         policy::Kind::Postgres => Protocol::Postgres,
+        policy::Kind::Mysql => Protocol::Mysql,
     };
     if spoken == protocol {
         return Ok(());

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use access::event::{Actor, EntryDraft, Event};
 use access::identity::{KeyKind, KeyRow, KeyState, Mfa, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
-use access::ids::{KeyId, PrincipalId, TokenId, UserId, WorkloadId};
+use access::ids::{GrantId, KeyId, PrincipalId, TokenId, UserId, WorkloadId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -139,7 +139,7 @@ impl Gate {
     /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
     pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let (caller, spent) = self.spend_invitation(code, from).await?;
-        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
+        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
         let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
         Ok((caller.who, IssuedToken { row, token }))
@@ -222,17 +222,7 @@ impl Gate {
         let subject =
             ssh_key::PublicKey::from_openssh(&parsed.openssh).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
         let now = self.now();
-        let mut valid = valid.unwrap_or(LOGIN_VALID);
-        if let Via::Token(token) = caller.who.via() {
-            // A certificate outlives no token that it was asked for with.
-            let token = self.store.token(*token).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
-            valid = valid.min(Span::between(now, token.expires_at));
-        }
-        if let Via::WebSession(session) = caller.who.via() {
-            // Nor the sign-in of the browser it was asked for in.
-            let session = self.store.web_session(*session).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
-            valid = valid.min(Span::between(now, session.ends_at));
-        }
+        let valid = self.certificate_life(caller, valid).await?;
         let key = KeyId::generate(now);
         let person = caller.who.id();
         let ca = self.keyring().login_ca().map_err(key_trouble)?;
@@ -265,6 +255,23 @@ impl Gate {
         Ok((row, text))
     }
 
+    /// How long a certificate may be good for: no longer than what it was asked for with.
+    pub(crate) async fn certificate_life(&self, caller: &Caller, valid: Option<Span>) -> Result<Span, Refusal> {
+        let now = self.now();
+        let mut valid = valid.unwrap_or(LOGIN_VALID);
+        if let Via::Token(token) | Via::ConnectToken { token, .. } = caller.who.via() {
+            // A certificate outlives no token that it was asked for with.
+            let token = self.store.token(*token).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+            valid = valid.min(Span::between(now, token.expires_at));
+        }
+        if let Via::WebSession(session) = caller.who.via() {
+            // Nor the sign-in of the browser it was asked for in.
+            let session = self.store.web_session(*session).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+            valid = valid.min(Span::between(now, session.ends_at));
+        }
+        Ok(valid)
+    }
+
     /// Makes a bearer token: for oneself with at most the scopes one has, or, by an administrator, for a workload.
     ///
     /// # Errors
@@ -292,7 +299,7 @@ impl Gate {
                 format!("a token needs at least one scope and a life of at most {TOKEN_LONGEST}"),
             ));
         }
-        let (row, token) = self.new_token(person, scopes, valid, Mfa::None, label);
+        let (row, token) = self.new_token(person, scopes, None, valid, Mfa::None, label);
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
@@ -300,24 +307,26 @@ impl Gate {
 
     /// The token of somebody who just signed in: worth as much as the proof they signed in with, as of now.
     pub(crate) async fn issue_sign_in_token(&self, caller: &Caller, label: &str) -> Result<IssuedToken, Refusal> {
-        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
+        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
     }
 
-    fn new_token(
+    pub(crate) fn new_token(
         &self,
         person: PrincipalId,
         scopes: Vec<Scope>,
+        grant: Option<GrantId>,
         valid: Span,
         mfa: Mfa,
         label: Option<String>,
     ) -> (TokenRow, Secret<String>) {
         let now = self.now();
-        let kind = match person {
-            PrincipalId::User(_) => token::TokenKind::Personal,
-            PrincipalId::Workload(_) => token::TokenKind::Workload,
+        let kind = match (grant, person) {
+            (Some(_), _) => token::TokenKind::Connect,
+            (None, PrincipalId::User(_)) => token::TokenKind::Personal,
+            (None, PrincipalId::Workload(_)) => token::TokenKind::Workload,
         };
         let issued = token::generate(kind);
         let row = TokenRow {
@@ -325,6 +334,7 @@ impl Gate {
             person,
             verifier: issued.verifier.as_str().to_owned(),
             scopes: Scopes(scopes),
+            grant,
             mfa,
             label,
             created_at: now,
@@ -334,18 +344,19 @@ impl Gate {
         (row, issued.secret)
     }
 
-    fn token_issued(&self, caller: &Caller, row: &TokenRow) -> Result<EntryDraft, Refusal> {
+    pub(crate) fn token_issued(&self, caller: &Caller, row: &TokenRow) -> Result<EntryDraft, Refusal> {
         let event = Event::TokenIssued {
             token: row.id,
             person: row.person,
             scopes: row.scopes.0.clone(),
+            grant: row.grant,
             expires_at: row.expires_at,
             row_digest: self.row_digest(&store::digestible(row))?,
         };
         Ok(self.draft(caller, event).text("label", row.label.clone()))
     }
 
-    /// A token no longer works.
+    /// A token no longer works; what a connect token opened is cut.
     ///
     /// # Errors
     /// If there is none, or it is not the caller's and they may not.
@@ -360,6 +371,9 @@ impl Gate {
         let row = TokenRow { revoked_at: Some(self.now()), ..row };
         let event = Event::TokenRevoked { token: id, row_digest: self.row_digest(&store::digestible(&row))? };
         self.commit(Change::new(self.draft(caller, event)).revoke_token(&row)).await.map_err(refused)?;
+        if row.grant.is_some() {
+            confirm(self.live.cut(EndReason::Revoked, |live| live.token == Some(id))).await;
+        }
         Ok(row)
     }
 

@@ -291,7 +291,6 @@ impl Gate {
     /// If the caller may not, there is no such provider, or it is a machine.
     pub async fn link_identity(&self, caller: &Caller, person: PrincipalId, provider: &str, subject: &str) -> Result<IdentityRow, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
-        // INVARIANT: nobody can make themselves somebody else by an account at a provider that they hold.
         if person == caller.who.id() {
             return Err(Refusal::because(Reason::NotAllowed, "another administrator links yours"));
         }
@@ -302,6 +301,12 @@ impl Gate {
         }
         let identity = key(&issuer, subject);
         let before = self.store.identity(&identity).await.map_err(unavailable)?;
+        // INVARIANT: by an account that is known to be their own nobody makes themselves somebody else. One that they hold without its
+        // being known can't be told from anybody's: who links an account has no vote with its person (`signed_in_by`).
+        if before.as_ref().is_some_and(|before| before.person == caller.who.id()) {
+            let refusal = Refusal::because(Reason::NotAllowed, "this account signs you in yourself; another administrator gives it away");
+            return Err(self.enter_action_refused(caller, "link_identity", person.to_string(), refusal).await);
+        }
         let event = Event::IdentityLinked { identity: identity.clone(), person, issuer };
         let mut change = Change::new(self.draft(caller, event).text("subject", Some(subject)));
         if let Some(before) = &before {
@@ -411,7 +416,7 @@ impl Gate {
         }
         let event = Event::IdentitySignedOut { identity: row.id.clone(), person: row.person };
         let keys = self.store.keys_of(row.person).await.unwrap_or_default();
-        let certificates = keys.iter().filter(|key| key.kind == KeyKind::Certificate && key.state == KeyState::Active);
+        let certificates = keys.iter().filter(|key| key.kind != KeyKind::Registered && key.state == KeyState::Active);
         let removed = certificates.map(|key| self.own_draft(Event::KeyRemoved { key: key.id }));
         if let Err(error) = self.commit(Change::new(self.own_draft(event)).and_all(removed)).await {
             tracing::error!(%error, "certificates could not be ended as the identity provider said; they end by themselves");

@@ -13,7 +13,7 @@ use access::request::Door;
 use identity::account::Account;
 use identity::login_ca::{self, CertificateProof, TrustedCa};
 use identity::ssh_key::KeyProof;
-use identity::token::{self, PresentedToken, TokenFacts};
+use identity::token::{self, PresentedToken, TokenFacts, TokenKind};
 use store::Change;
 
 use crate::Caller;
@@ -21,13 +21,13 @@ use crate::gate::{Gate, unavailable};
 use crate::people::IssuedToken;
 
 /// A person and the human who answers for them, if they are a workload.
-struct Known {
+pub(crate) struct Known {
     person: PersonRow,
     owner: Option<PersonRow>,
 }
 
 impl Known {
-    fn account(&self) -> Account<'_> {
+    pub(crate) fn account(&self) -> Account<'_> {
         match &self.owner {
             Some(owner) => Account::workload(&self.person, owner),
             None => Account::human(&self.person),
@@ -87,6 +87,9 @@ impl Gate {
     pub async fn identify_token_at(&self, bearer: &str, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
         let found = async {
             let presented = PresentedToken::parse(bearer)?;
+            if presented.kind() == TokenKind::Connect && !asks_for_password(door) {
+                return Err(Refusal::because(Reason::NotSignedIn, "a connect token stands for a password at a database, and is nothing here"));
+            }
             let row = self.store.token_by_verifier(presented.verifier().as_str()).await.map_err(unavailable)?;
             let row = row.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "this token is not valid, has run out or was revoked"))?;
             let known = self.known(row.person).await?;
@@ -95,6 +98,7 @@ impl Gate {
                 person: row.person,
                 verifier: &row.verifier,
                 scopes: &row.scopes.0,
+                grant: row.grant,
                 mfa: row.mfa,
                 created_at: row.created_at,
                 expires_at: row.expires_at,
@@ -139,7 +143,7 @@ impl Gate {
         Ok((person, owner))
     }
 
-    async fn known(&self, id: PrincipalId) -> Result<Known, Refusal> {
+    pub(crate) async fn known(&self, id: PrincipalId) -> Result<Known, Refusal> {
         let person = self.store.person(id).await.map_err(unavailable)?;
         let person = person.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "nobody by this name is known"))?;
         let owner = match person.owner {
@@ -167,5 +171,13 @@ impl Gate {
             }
         }
         found
+    }
+}
+
+/// Whether the protocol of a door asks for a password, in whose place a connect token stands.
+fn asks_for_password(door: Door) -> bool {
+    match door {
+        Door::Postgres | Door::Mysql => true,
+        Door::Ssh | Door::Api | Door::Socket | Door::Gate => false,
     }
 }

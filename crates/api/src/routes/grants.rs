@@ -2,7 +2,7 @@
 
 use access::grant::GrantRow;
 use access::ids::GrantId;
-use axum::Json;
+use axum::{Extension, Json};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -14,6 +14,7 @@ use workflow::revoke::Cut;
 
 use crate::caller::{Asks, Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
+use crate::idempotency::ShownOnce;
 use crate::listing::{Listing, listed, page};
 use crate::problem::Answer;
 use crate::shown::{self, Shown};
@@ -22,6 +23,7 @@ use crate::types::grants::{Because, EndedGrant, Extend, Grant, GrantsQuery};
 use crate::types::list::Page;
 use crate::types::requests::{AnswerCode, RequestAnswer};
 use crate::types::schema;
+use crate::types::tokens::{IssuedToken, NewConnectToken, Token};
 use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -32,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(extend))
         .routes(routes!(revoke))
         .routes(routes!(give_back))
+        .routes(routes!(connect_tokens, connect_token))
 }
 
 /// Lists grants, newest first.
@@ -111,6 +114,26 @@ async fn revoke(
 async fn give_back(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<GrantId>, seen: IfMatch) -> Answer<impl IntoResponse> {
     let ended = state.gate.give_back(&caller, seen.of(id)).await?;
     show_ended(&state.gate, ended).await
+}
+
+/// Lists the connect tokens of a grant of one's own.
+#[utoipa::path(get, path = "/grants/{id}/connect_tokens", tag = "grants", params(("id" = schema::GrantId, Path)), responses((status = 200, body = Page<Token>)))]
+async fn connect_tokens(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<GrantId>) -> Answer<Json<Page<Token>>> {
+    let tokens = state.gate.connect_tokens(&caller, id).await?;
+    Ok(page(tokens.into_iter().map(shown::token).collect(), None))
+}
+
+/// Makes a connect token for a grant of one's own: it stands for the password at a database, for as many connections as one likes, until
+/// the grant ends. Shown once. It opens nothing else, and is no token of this API.
+#[utoipa::path(post, path = "/grants/{id}/connect_tokens", tag = "grants", params(("id" = schema::GrantId, Path)), request_body = NewConnectToken, responses((status = 201, body = IssuedToken)))]
+async fn connect_token(
+    State(state): State<ApiState>,
+    Asks(caller): Asks,
+    Id(id): Id<GrantId>,
+    Body(new): Body<NewConnectToken>,
+) -> Answer<impl IntoResponse> {
+    let issued = state.gate.issue_connect_token(&caller, id, new.duration, new.label).await?;
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(shown::issued(issued))))
 }
 
 async fn show_ended(gate: &Gate, (row, cut): (GrantRow, Cut)) -> Answer<impl IntoResponse + use<>> {

@@ -17,7 +17,7 @@ use crate::problem::{Answer, Refused};
 use crate::shown;
 use crate::sight::Sight;
 use crate::state::ApiState;
-use crate::types::keys::{IssuedCertificate, Key, NewCertificate, NewKey};
+use crate::types::keys::{IssuedCertificate, IssuedClientCertificate, Key, NewCertificate, NewKey};
 use crate::types::list::Page;
 use crate::types::schema;
 use crate::version::IfMatch;
@@ -80,5 +80,12 @@ async fn remove(State(state): State<ApiState>, Administers(caller): Administers,
 #[utoipa::path(post, path = "/certificates", tag = "keys", request_body = NewCertificate, responses((status = 201, body = IssuedCertificate)))]
 async fn certify(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Body<NewCertificate>) -> Answer<impl IntoResponse> {
     let (row, certificate) = state.gate.issue_certificate(&caller, &new.public_key, new.duration).await?;
-    Ok((StatusCode::CREATED, Json(IssuedCertificate { key: shown::key(row), certificate })))
+    let client = match &new.client_key {
+        Some(key) => {
+            let (row, certificate) = state.gate.issue_client_certificate(&caller, key, new.duration).await?;
+            Some(IssuedClientCertificate { key: shown::key(row), certificate })
+        }
+        None => None,
+    };
+    Ok((StatusCode::CREATED, Json(IssuedCertificate { key: shown::key(row), certificate, client })))
 }

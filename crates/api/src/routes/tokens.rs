@@ -103,7 +103,10 @@ async fn create(State(state): State<ApiState>, Administers(caller): Administers,
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = schema::TokenId, Path)), responses((status = 200, body = Token)))]
 async fn revoke(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<TokenId>, _: Unversioned) -> Answer<Json<Token>> {
     if *caller.who.via() != Via::Token(id) {
-        require(&caller, Scope::Administer)?;
+        // Who may make a connect token of their own may take it away.
+        let row = state.gate.store().token(id).await?;
+        let connects = row.is_some_and(|row| row.grant.is_some() && row.person == caller.who.id());
+        require(&caller, if connects { Scope::Ask } else { Scope::Administer })?;
     }
     Ok(Json(shown::token(state.gate.revoke_token(&caller, id).await?)))
 }

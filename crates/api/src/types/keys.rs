@@ -62,6 +62,10 @@ pub struct NewCertificate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Span>)]
     pub duration: Option<Span>,
+    /// A second public key, on the curve P-256 in PEM, to sign as a client certificate for the doors of databases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4096)]
+    pub client_key: Option<String>,
 }
 
 /// A login certificate.
@@ -70,5 +74,17 @@ pub struct IssuedCertificate {
     /// What is kept of it.
     pub key: Key,
     /// The certificate, one line of an OpenSSH `-cert.pub` file.
+    pub certificate: String,
+    /// The client certificate, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<IssuedClientCertificate>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IssuedClientCertificate {
+    /// What is kept of it.
+    pub key: Key,
+    /// The certificate, PEM.
     pub certificate: String,
 }

@@ -1,7 +1,7 @@
 //! Bearer tokens of the API.
 
 use access::identity::{Mfa, Scope};
-use access::ids::{PrincipalId, TokenId};
+use access::ids::{GrantId, PrincipalId, TokenId};
 use access::time::Span;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,12 @@ pub struct Token {
     /// Whose.
     #[schema(value_type = schema::PrincipalId)]
     pub person: PrincipalId,
-    /// What it may be used for.
+    /// What it may be used for; nothing, of a connect token.
     #[schema(value_type = Vec<schema::Scope>)]
     pub scopes: Vec<Scope>,
+    /// The one grant on which a connect token opens connections, and with which it ends; null: it is none.
+    #[schema(value_type = Option<schema::GrantId>)]
+    pub grant: Option<GrantId>,
     /// How strongly whoever got it had proved who they are, at `created_at`.
     #[schema(value_type = schema::Mfa)]
     pub mfa: Mfa,
@@ -29,7 +32,7 @@ pub struct Token {
     /// Since when.
     #[schema(value_type = schema::Time)]
     pub created_at: Timestamp,
-    /// Until when.
+    /// Until when, at most.
     #[schema(value_type = schema::Time)]
     pub expires_at: Timestamp,
     /// When it was taken away.
@@ -51,6 +54,20 @@ pub struct NewToken {
     /// How long it works.
     #[schema(value_type = schema::Span)]
     pub duration: Span,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub label: Option<String>,
+}
+
+/// A connect token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewConnectToken {
+    /// How long it works; absent: until the grant ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Span>)]
+    pub duration: Option<Span>,
     /// What its owner calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]

@@ -37,6 +37,7 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
         person,
         verifier: format!("t-{person}"),
         scopes: Scopes(vec![Scope::Read, Scope::Ask]),
+        grant: None,
         mfa: Mfa::None,
         label: Some("laptop".into()),
         created_at: at(1),
@@ -50,6 +51,7 @@ pub(crate) fn issues(row: &TokenRow) -> Change {
         token: row.id,
         person: row.person,
         scopes: row.scopes.0.clone(),
+        grant: row.grant,
         expires_at: row.expires_at,
         row_digest: keyed(&digestible(row)),
     };

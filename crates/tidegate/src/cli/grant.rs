@@ -8,6 +8,7 @@ use access::names::ResourceName;
 use access::time::Span;
 use api::types::grants::{Because, Cut, EndedGrant, Extend, Grant, GrantsQuery};
 use api::types::requests::RequestAnswer;
+use api::types::tokens::{IssuedToken, NewConnectToken};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -55,12 +56,28 @@ pub enum GrantCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Make a token that stands for the password at a database, for as many connections as you like, until the grant ends
+    Token(ConnectToken),
     /// Give it back before its time
     Return {
         /// Which
         #[arg(value_name = "GRANT")]
         id: GrantId,
     },
+}
+
+/// A connect token to make.
+#[derive(Debug, Args)]
+pub struct ConnectToken {
+    /// Which
+    #[arg(value_name = "GRANT")]
+    id: GrantId,
+    /// How long it works, if not until the grant ends
+    #[arg(long = "for", value_name = "TIME")]
+    length: Option<Span>,
+    /// What you call it
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
 }
 
 /// Which grants.
@@ -110,6 +127,17 @@ impl GrantCommand {
                     show_cut(output, &ended.cut)
                 })
             }
+            Self::Token(token) => {
+                let reply = connect_token(&client, token.id, token.length, token.label).await?;
+                context.print(&reply, |output, issued| {
+                    let end = match token.length {
+                        Some(_) => format!("{}, or until its grant ends", output.at(issued.token.expires_at)),
+                        None => "its grant ends".to_owned(),
+                    };
+                    note(format!("{} opens connections until {end}. It is shown this once:", issued.token.id));
+                    output.line(&issued.secret)
+                })
+            }
             Self::Return { id } => {
                 let reply: Reply<EndedGrant> = client.post(&format!("/grants/{id}/return"), &json!({})).await?;
                 context.print(&reply, |output, ended| {
@@ -140,6 +168,16 @@ impl List {
             Ok(())
         })
     }
+}
+
+/// Makes a connect token of a grant.
+pub(crate) async fn connect_token(
+    client: &Client,
+    grant: GrantId,
+    duration: Option<Span>,
+    label: Option<String>,
+) -> Result<Reply<IssuedToken>, ClientError> {
+    client.post(&format!("/grants/{grant}/connect_tokens"), &NewConnectToken { duration, label }).await
 }
 
 /// Starts a grant's clock.

@@ -74,10 +74,12 @@ impl TokenCommand {
                 context.print(&reply, |output, page| {
                     let rows = page.items.iter().map(|token| {
                         let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
-                        let until = match token.revoked_at {
-                            Some(at) => format!("revoked {}", output.at(at)),
-                            None => output.at(token.expires_at),
+                        let until = match (token.revoked_at, token.grant) {
+                            (Some(at), _) => format!("revoked {}", output.at(at)),
+                            (None, Some(grant)) => format!("{grant} ends"),
+                            (None, None) => output.at(token.expires_at),
                         };
+                        let scopes = if token.grant.is_some() { vec!["connect".to_owned()] } else { scopes };
                         vec![
                             token.id.into(),
                             scopes.join(",").into(),
