@@ -512,6 +512,12 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         recording_digest: Option<String>,
     },
+    /// Its target was not seen to close when it ended; now the gate looked there again, and nothing of it is left.
+    #[serde(rename = "session.confirmed")]
+    SessionConfirmed {
+        /// Which session.
+        session: SessionId,
+    },
     /// It stands on another grant of the same person, role and resource now.
     #[serde(rename = "session.rehomed")]
     SessionRehomed {
@@ -797,6 +803,7 @@ impl Event {
             Self::GrantIdled { .. } => "grant.idled",
             Self::SessionOpened { .. } => "session.opened",
             Self::SessionEnded { .. } => "session.ended",
+            Self::SessionConfirmed { .. } => "session.confirmed",
             Self::SessionRehomed { .. } => "session.rehomed",
             Self::SessionRefused { .. } => "session.refused",
             Self::SessionDenied { .. } => "session.denied",

@@ -176,7 +176,10 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::GrantWithdrawn { grant, .. }
         | E::GrantLapsed { grant }
         | E::GrantIdled { grant } => vec![key_of::<GrantRow>(grant)],
-        E::SessionOpened { session, .. } | E::SessionEnded { session, .. } | E::SessionRehomed { session, .. } => {
+        E::SessionOpened { session, .. }
+        | E::SessionEnded { session, .. }
+        | E::SessionConfirmed { session }
+        | E::SessionRehomed { session, .. } => {
             vec![key_of::<SessionRow>(session)]
         }
         E::AccountCreated { account, .. } | E::AccountDropped { account } => vec![key_of::<AccountRow>(account)],
@@ -467,6 +470,20 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.bytes_down = bytes_down;
             row.recording_chunks = recording_chunks;
             row.recording_digest = recording_digest;
+            row.version += 1;
+            Ok(())
+        }
+        E::SessionConfirmed { session } => {
+            let row: &mut SessionRow = get(tables, session)?;
+            if row.state != SessionState::Ended {
+                return Err(FoldError::Illegal {
+                    table: SessionRow::TABLE,
+                    key: session.to_string(),
+                    from: row.state.code(),
+                    to: "confirmed",
+                });
+            }
+            row.confirmed = Some(true);
             row.version += 1;
             Ok(())
         }

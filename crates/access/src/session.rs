@@ -311,6 +311,26 @@ pub struct SessionFacts {
     pub bundle: String,
 }
 
+/// Both ends of a connection to a target, as the gate sees them.
+///
+/// An SSH server tells them to what it starts (`SSH_CONNECTION`), by which it can be told from whatever else runs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ends {
+    /// The gate's.
+    pub gate: std::net::SocketAddr,
+    /// The target's.
+    pub target: std::net::SocketAddr,
+}
+
+impl Ends {
+    /// As an SSH server says it: address and port of its client, then its own.
+    #[must_use]
+    pub fn as_told(&self) -> String {
+        let end = |at: &std::net::SocketAddr| format!("{} {}", at.ip().to_canonical(), at.port());
+        format!("{} {}", end(&self.gate), end(&self.target))
+    }
+}
+
 impl SessionPermit {
     /// What the session is about.
     #[must_use]
