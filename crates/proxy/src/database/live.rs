@@ -150,6 +150,7 @@ pub(crate) fn ended_reason(end: EndReason) -> Reason {
 pub(crate) async fn watch_over<L: Default>(live: &Live<L>, mut watch: PermitWatch, mut say: impl FnMut(&str)) -> EndReason {
     let mut standing = watch.now();
     let mut warned = false;
+    let mut told = watch.told();
     loop {
         let text = match standing {
             Standing::Cut(end) => return end,
@@ -168,16 +169,20 @@ pub(crate) async fn watch_over<L: Default>(live: &Live<L>, mut watch: PermitWatc
         if let Some(text) = text {
             say(&text);
         }
-        standing = tokio::select! {
-            biased;
-            standing = watch.changed() => standing,
-            () = live.tape.failed() => return EndReason::Recorder,
-            () = live.idle() => return EndReason::Idle,
+        standing = loop {
+            tokio::select! {
+                biased;
+                standing = watch.changed() => break standing,
+                // How it goes with more time that was asked for.
+                text = told.next() => say(&inert(&text, 1024)),
+                () = live.tape.failed() => return EndReason::Recorder,
+                () = live.idle() => return EndReason::Idle,
+            }
         };
     }
 }
 
 /// A time of day as people read it.
-fn clock(at: jiff::Timestamp) -> String {
+pub(crate) fn clock(at: jiff::Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
 }

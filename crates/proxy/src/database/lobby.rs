@@ -2,6 +2,7 @@
 //! shown of a request.
 
 use access::request::Asked;
+use access::time::Span;
 
 use crate::gatekeeper::{News, Question};
 use crate::ssh::text::inert;
@@ -23,6 +24,40 @@ pub(crate) fn asked(news: &News) -> String {
 /// The times that may be asked for, as shown after a sentence.
 pub(crate) fn times(question: &Question) -> String {
     if question.times.is_empty() { String::new() } else { format!(" ({})", inert(&question.times, 80)) }
+}
+
+/// Reads `break glass '<reason>' [for <time>]`: an emergency, declared in so many words; `None` if it is anything else.
+pub(crate) fn emergency(text: &str) -> Option<Line> {
+    let words = text.trim_start();
+    let rest = words.get(..5).filter(|word| word.eq_ignore_ascii_case("break")).and_then(|_| words.get(5..))?;
+    let rest = rest.strip_prefix(char::is_whitespace)?.trim_start();
+    let rest = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("glass")).and_then(|_| rest.get(5..))?;
+    rest.starts_with(|c: char| c.is_whitespace() || c == '\'' || c == ';').then_some(())?;
+    Some(read(&format!("request {rest}")))
+}
+
+/// Reads `extend [<time>] ['<reason>']`, with or without a semicolon: more time for what is open; `None` if it is anything else.
+pub(crate) fn extension(text: &str) -> Option<Result<(Option<Span>, Option<String>), String>> {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let rest = text.get(..6).filter(|word| word.eq_ignore_ascii_case("extend")).and_then(|_| text.get(6..))?;
+    if rest.starts_with(|c: char| !c.is_whitespace() && c != '\'') {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let (time, reason) = rest.split_once('\'').map_or((rest, None), |(time, reason)| (time, Some(reason)));
+    let time = match time.trim() {
+        "" => None,
+        time => match time.parse::<Span>() {
+            Ok(time) => Some(time),
+            Err(error) => return Some(Err(error.to_string())),
+        },
+    };
+    let Some(reason) = reason else { return Some(Ok((time, None))) };
+    Some(match read(&format!("request '{reason}")) {
+        Line::Request { reason, asked: None } => Ok((time, Some(reason))),
+        Line::Wrong(why) => Err(why),
+        _ => Err("after the reason stands nothing".to_owned()),
+    })
 }
 
 /// Reads `request '<reason>' [for <time>]` or `status`, with or without a semicolon.
@@ -72,6 +107,40 @@ pub(crate) fn read(text: &str) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // covers: ASK-5 (psql)
+    #[test]
+    fn an_emergency_is_declared_in_so_many_words() {
+        assert_eq!(emergency(" BREAK  glass 'site down' ;"), Some(Line::Request { reason: "site down".into(), asked: None }));
+        assert_eq!(
+            emergency("break glass 'x' for 15m"),
+            Some(Line::Request { reason: "x".into(), asked: Some("15m".parse().unwrap()) })
+        );
+        assert!(matches!(emergency("break glass;"), Some(Line::Wrong(_))) && matches!(emergency("break glass ''"), Some(Line::Wrong(_))));
+        for other in ["request 'break glass'", "breakglass 'x'", "break 'x'", "break glasses 'x'", "break", "", "é'"] {
+            assert_eq!(emergency(other), None, "{other}");
+        }
+    }
+
+    // covers: GRANT-5 (psql)
+    #[test]
+    fn more_time_is_asked_for_in_one_line() {
+        let span = |text: &str| Some(text.parse::<Span>().unwrap());
+        for (text, wanted) in [
+            ("extend", (None, None)),
+            ("EXTEND 30m;", (span("30m"), None)),
+            ("extend 1h 'it''s not done' ;", (span("1h"), Some("it's not done"))),
+            ("extend 'not done'", (None, Some("not done"))),
+        ] {
+            assert_eq!(extension(text), Some(Ok((wanted.0, wanted.1.map(str::to_owned)))), "{text}");
+        }
+        for wrong in ["extend soon", "extend 30m 'x", "extend 30m ''", "extend 30m 'x' now", "extend 30m 'x' for 1h", "extend 30m; select 1"] {
+            assert!(matches!(extension(wrong), Some(Err(_))), "{wrong}");
+        }
+        for other in ["select 1", "extended", "extends 'x'", "", "exten"] {
+            assert_eq!(extension(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_lobby_understands_two_things() {

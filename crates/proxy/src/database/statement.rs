@@ -1,5 +1,6 @@
 //! A statement as it is recorded: one activity when it goes out, one with its outcome when the server has answered.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,12 +13,14 @@ const REPEATED: usize = 4096;
 /// How a statement came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// `Query`.
+    /// `Query`, `COM_QUERY`.
     Simple,
-    /// `Parse`, `Bind`, `Execute`.
+    /// `Parse`, `Bind`, `Execute`; `COM_STMT_EXECUTE`.
     Extended,
     /// `FunctionCall`.
     Function,
+    /// A message that says in other ways than by a text what is wanted: `COM_INIT_DB`, `COM_RESET_CONNECTION`.
+    Command,
 }
 
 impl Via {
@@ -26,6 +29,7 @@ impl Via {
             Self::Simple => "simple",
             Self::Extended => "extended",
             Self::Function => "function",
+            Self::Command => "command",
         }
     }
 }
@@ -51,6 +55,13 @@ impl Activity {
         put_text(self.key(key), text);
     }
 
+    /// Says how many values are left out.
+    fn hides(&mut self, count: usize) {
+        if count > 0 {
+            self.number("hidden", count as u64);
+        }
+    }
+
     fn finish(mut self) -> String {
         self.0.push('}');
         self.0
@@ -58,7 +69,7 @@ impl Activity {
 }
 
 /// Text as a JSON string; bytes that are no UTF-8 as `{"hex":"…"}`, so that nothing is lost.
-fn put_text(out: &mut String, bytes: &[u8]) {
+pub(crate) fn put_text(out: &mut String, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => put_string(out, text),
         Err(_) => put_hex(out, bytes),
@@ -99,25 +110,104 @@ fn put_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// A text that is recorded in the place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instead {
+    /// The text.
+    pub text: String,
+    /// How many constants were taken out of it.
+    pub hidden: usize,
+}
+
+/// Values of a statement that no record keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HiddenValues {
+    /// All are kept.
+    #[default]
+    None,
+    /// These are not, by their number: 1 is the first.
+    These(BTreeSet<usize>),
+    /// None is kept.
+    All,
+}
+
+impl HiddenValues {
+    /// Whether this one is hidden, counted from 1 on.
+    #[must_use]
+    pub fn covers(&self, number: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::These(numbers) => numbers.contains(&number),
+            Self::All => true,
+        }
+    }
+}
+
+/// A text as it is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub(crate) text: Text,
+    /// How many constants are hidden in it.
+    hidden: usize,
+}
+
+impl Recorded {
+    /// The text as it was sent, or what stands in its place.
+    pub(crate) fn of(sent: &[u8], instead: Option<Instead>) -> Self {
+        match instead {
+            Some(instead) => Self { text: instead.text.into_bytes().into(), hidden: instead.hidden },
+            None => Self { text: sent.into(), hidden: 0 },
+        }
+    }
+}
+
+/// Values as they are recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Values {
+    /// A JSON list.
+    list: Arc<str>,
+    /// How many of them are hidden.
+    hidden: usize,
+}
+
 /// Values as a JSON list: text as it is, binary as `{"hex":"…"}`, NULL as `null`.
 pub(crate) fn list(values: &[(Option<&[u8]>, bool)]) -> Arc<str> {
-    let mut out = String::from("[");
+    list_without(values, &HiddenValues::None).list
+}
+
+/// The same without what is hidden: `{"hidden":true}` stands there.
+pub(crate) fn list_without(values: &[(Option<&[u8]>, bool)], hide: &HiddenValues) -> Values {
+    let (mut out, mut hidden) = (String::from("["), 0);
     for (n, (value, binary)) in values.iter().enumerate() {
         if n > 0 {
             out.push(',');
         }
         match value {
             None => out.push_str("null"),
+            Some(_) if hide.covers(n + 1) => {
+                hidden += 1;
+                out.push_str("{\"hidden\":true}");
+            }
             Some(value) if *binary => put_hex(&mut out, value),
             Some(value) => put_text(&mut out, value),
         }
     }
     out.push(']');
-    out.into()
+    Values { list: out.into(), hidden }
 }
 
 /// A statement going out. `first` is the number under which its text was recorded before, if it was.
 pub(crate) fn going_out(number: u64, via: Via, text: &[u8], values: Option<&str>, first: Option<u64>) -> String {
+    going(number, via, text, values, first, 0)
+}
+
+/// The same of a statement of which something is hidden: `hidden` says how much.
+pub(crate) fn going_out_without(number: u64, via: Via, recorded: &Recorded, values: Option<&Values>, first: Option<u64>) -> String {
+    let hidden = recorded.hidden + values.map_or(0, |values| values.hidden);
+    going(number, via, &recorded.text, values.map(|values| &*values.list), first, hidden)
+}
+
+fn going(number: u64, via: Via, text: &[u8], values: Option<&str>, first: Option<u64>, hidden: usize) -> String {
     let mut activity = Activity::new("sql.statement", number);
     activity.text("via", via.word().as_bytes());
     match first {
@@ -129,6 +219,7 @@ pub(crate) fn going_out(number: u64, via: Via, text: &[u8], values: Option<&str>
     {
         activity.key("values").push_str(values);
     }
+    activity.hides(hidden);
     activity.finish()
 }
 
@@ -141,11 +232,25 @@ pub(crate) fn calling(number: u64, oid: u32, values: &str) -> String {
     activity.finish()
 }
 
+/// Part of a value that goes ahead of its statement.
+pub(crate) fn part(statement: u32, parameter: u16, data: &[u8]) -> String {
+    let mut activity = Activity::new("sql.part", statement.into());
+    activity.number("value", parameter.into());
+    activity.text("text", data);
+    activity.finish()
+}
+
 /// A statement that was refused and went nowhere.
 pub(crate) fn refused(number: u64, text: &[u8], why: &str) -> String {
+    refused_without(number, &Recorded::of(text, None), why)
+}
+
+/// The same of a statement of which something is hidden.
+pub(crate) fn refused_without(number: u64, recorded: &Recorded, why: &str) -> String {
     let mut activity = Activity::new("sql.refused", number);
-    activity.text("text", text);
+    activity.text("text", &recorded.text);
     activity.text("why", why.as_bytes());
+    activity.hides(recorded.hidden);
     activity.finish()
 }
 
@@ -156,6 +261,12 @@ pub(crate) struct Outcome {
     pub(crate) tag: Option<Vec<u8>>,
     /// The error's SQLSTATE.
     pub(crate) sqlstate: Option<Vec<u8>>,
+    /// The error's number, where a server numbers them.
+    pub(crate) errno: Option<u16>,
+    /// Rows that were changed, where a server counts them so.
+    pub(crate) affected: Option<u64>,
+    /// How many warnings there were.
+    pub(crate) warnings: u16,
     /// Rows that came back.
     pub(crate) rows: u64,
     /// Bytes of rows and of copied data that came back.
@@ -178,6 +289,15 @@ pub(crate) fn came_of(number: u64, outcome: &Outcome) -> String {
     }
     if let Some(sqlstate) = &outcome.sqlstate {
         activity.text("sqlstate", sqlstate);
+    }
+    if let Some(errno) = outcome.errno {
+        activity.number("errno", errno.into());
+    }
+    if let Some(affected) = outcome.affected {
+        activity.number("affected", affected);
+    }
+    if outcome.warnings > 0 {
+        activity.number("warnings", outcome.warnings.into());
     }
     activity.number("rows", outcome.rows);
     activity.number("bytes", outcome.bytes);
@@ -217,6 +337,15 @@ mod tests {
         );
         assert_eq!(read(refused(5, b"DROP TABLE x", "no"))["kind"], "sql.refused");
         assert_eq!(read(calling(6, 957, "[]"))["function"], 957);
+        let given = [(Some(&b"a"[..]), false), (None, false), (Some(&[0, 255]), true), (Some(b"kept"), false)];
+        let given = list_without(&given, &HiddenValues::These([1, 2, 3].into()));
+        let instead = Instead { text: "SELECT '‹hidden›'".into(), hidden: 1 };
+        assert_eq!(
+            read(going_out_without(7, Via::Extended, &Recorded::of(b"SELECT 'x'", Some(instead.clone())), Some(&given), None)),
+            json!({"kind": "sql.statement", "n": 7, "via": "extended", "text": "SELECT '‹hidden›'",
+                   "values": [{"hidden": true}, null, {"hidden": true}, "kept"], "hidden": 3})
+        );
+        assert_eq!(read(refused_without(8, &Recorded::of(b"SELECT 'x'", Some(instead)), "no"))["hidden"], 1);
     }
 
     proptest! {

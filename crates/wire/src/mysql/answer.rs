@@ -165,6 +165,23 @@ impl Answers {
         self.awaited.len()
     }
 
+    /// Whether a message that begins with `first` and is `length` bytes long is a row, so that only its beginning need be there.
+    #[must_use]
+    pub fn is_row(&self, first: u8, length: usize) -> bool {
+        let end = first == 0xff || (first == 0xfe && length < super::packet::FULL);
+        match self.state {
+            State::Rows { .. } => !end,
+            State::First => !end && self.awaited.front() == Some(&Awaited::Rows),
+            _ => false,
+        }
+    }
+
+    /// Whether the server waits for a file of the client's.
+    #[must_use]
+    pub fn wants_file(&self) -> bool {
+        self.state == State::File
+    }
+
     /// A message came from the server: `start` is its beginning, whole but for rows and texts, and `length` how long it is in all.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub struct Column<'a> {
     pub column: &'a [u8],
     /// The name it has in the answer.
     pub name: &'a [u8],
+    /// Its character set, by number; 63 stands for bytes that are no text.
+    pub charset: u16,
     /// Its type.
     pub kind: u8,
     /// Its flags.
@@ -36,10 +38,11 @@ impl<'a> Column<'a> {
         if reader.lenenc()? != 12 {
             return Err(Malformed("a column's fixed fields have another length"));
         }
-        reader.take(6)?;
+        let charset = reader.u16_le()?;
+        reader.take(4)?;
         let kind = reader.u8()?;
         let flags = reader.u16_le()?;
-        Ok(Self { schema, table, column, name, kind, flags })
+        Ok(Self { schema, table, column, name, charset, kind, flags })
     }
 }
 
@@ -93,11 +96,40 @@ pub fn read_text_row(message: &[u8], columns: usize) -> Result<Vec<Option<&[u8]>
     Ok(values)
 }
 
-/// The same row with some of its values NULL instead. `columns` are the types of all, `hide` says which.
+/// What stands in the place of a value that is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// The value itself.
+    Nothing,
+    /// NULL.
+    Null,
+    /// This text, whatever was there, NULL too. For types whose values are bytes with their length before them.
+    Text(&'static [u8]),
+}
+
+/// The same row in text with something in the place of some of its values.
 ///
 /// # Errors
 /// If it is malformed.
-pub fn hide_in_binary_row(message: &[u8], columns: &[u8], hide: impl Fn(usize) -> bool) -> Result<Vec<u8>, Malformed> {
+pub fn veil_text_row(message: &[u8], instead: &[Instead]) -> Result<Vec<u8>, Malformed> {
+    let values = read_text_row(message, instead.len())?;
+    let values: Vec<Option<&[u8]>> = values
+        .into_iter()
+        .zip(instead)
+        .map(|(value, instead)| match instead {
+            Instead::Nothing => value,
+            Instead::Null => None,
+            Instead::Text(text) => Some(*text),
+        })
+        .collect();
+    Ok(text_row(&values))
+}
+
+/// The same row in binary with something in the place of some of its values. `columns` are the types of all.
+///
+/// # Errors
+/// If it is malformed.
+pub fn veil_binary_row(message: &[u8], columns: &[u8], instead: impl Fn(usize) -> Instead) -> Result<Vec<u8>, Malformed> {
     let mut reader = Reader::new(message);
     if reader.u8()? != 0 {
         return Err(Malformed("a binary row begins with zero"));
@@ -107,15 +139,17 @@ pub fn hide_in_binary_row(message: &[u8], columns: &[u8], hide: impl Fn(usize) -
     let mut kept = Vec::with_capacity(message.len());
     for (at, kind) in columns.iter().enumerate() {
         let bit = at + 2;
-        if nulls[bit / 8] & (1 << (bit % 8)) != 0 {
-            continue;
-        }
         let before = reader.rest();
-        binary_value(&mut reader, *kind, false)?;
-        if hide(at) {
-            nulls[bit / 8] |= 1 << (bit % 8);
-        } else {
-            kept.extend_from_slice(&before[..before.len() - reader.rest().len()]);
+        if nulls[bit / 8] & (1 << (bit % 8)) == 0 {
+            binary_value(&mut reader, *kind, false)?;
+        }
+        match instead(at) {
+            Instead::Nothing => kept.extend_from_slice(&before[..before.len() - reader.rest().len()]),
+            Instead::Null => nulls[bit / 8] |= 1 << (bit % 8),
+            Instead::Text(text) => {
+                nulls[bit / 8] &= !(1 << (bit % 8));
+                lenenc_bytes(&mut kept, text);
+            }
         }
     }
     reader.end()?;

@@ -6,7 +6,7 @@ use super::answer::{Answers, Awaited, Done, Step, error, write_error, write_ok, 
 use super::capability::Capabilities;
 use super::command::{Command, binds};
 use super::handshake::{Greeting, Login, NONCE, Reply, lenenc, tls_request};
-use super::row::{Column, Value, hide_in_binary_row, read_text_row, text_column, text_row};
+use super::row::{Column, Instead, Value, read_text_row, text_column, text_row, veil_binary_row, veil_text_row};
 use super::{auth, packet};
 use crate::{Malformed, Reader};
 
@@ -243,10 +243,17 @@ fn a_hidden_value_becomes_null_and_the_others_stay() {
     // 7 (LONG), "ab", NULL, 9 (TINY).
     let row = [0, 0b0001_0000, 7, 0, 0, 0, 2, b'a', b'b', 9];
     let kinds = [0x03, 0xfd, 0x03, 0x01];
-    let hidden = hide_in_binary_row(&row, &kinds, |at| at == 1).unwrap();
+    let hidden = veil_binary_row(&row, &kinds, |at| if at == 1 { Instead::Null } else { Instead::Nothing }).unwrap();
     assert_eq!(hidden, [0, 0b0001_1000, 7, 0, 0, 0, 9]);
-    assert_eq!(hide_in_binary_row(&row, &kinds, |_| false).unwrap(), row);
-    assert!(hide_in_binary_row(&row[..6], &kinds, |_| false).is_err());
+    let veiled =
+        veil_binary_row(&row, &[0x03, 0xfd, 0xfd, 0x01], |at| if at == 1 || at == 2 { Instead::Text(b"****") } else { Instead::Nothing });
+    assert_eq!(veiled.unwrap(), [&[0, 0, 7, 0, 0, 0, 4][..], b"****", &[4], b"****", &[9]].concat());
+    assert_eq!(veil_binary_row(&row, &kinds, |_| Instead::Nothing).unwrap(), row);
+    assert!(veil_binary_row(&row[..6], &kinds, |_| Instead::Nothing).is_err());
+    let row = text_row(&[Some(b"secret"), None, Some(b"7")]);
+    let veiled = veil_text_row(&row, &[Instead::Text(b"****"), Instead::Text(b"****"), Instead::Null]).unwrap();
+    assert_eq!(read_text_row(&veiled, 3).unwrap(), [Some(&b"****"[..]), Some(&b"****"[..]), None]);
+    assert!(veil_text_row(&row, &[Instead::Nothing; 2]).is_err());
 }
 
 #[test]
@@ -271,7 +278,7 @@ proptest! {
         let _ = Command::read(&bytes);
         let _ = Column::read(&bytes);
         let _ = read_text_row(&bytes, columns);
-        let _ = hide_in_binary_row(&bytes, &kinds, |at| at % 2 == 0);
+        let _ = veil_binary_row(&bytes, &kinds, |at| if at % 2 == 0 { Instead::Null } else { Instead::Text(b"****") });
         let _ = binds(&bytes, columns, |at| at % 3 == 0, &mut kinds.iter().map(|k| (*k, k % 2 == 0)).collect());
         for awaited in [Awaited::Simple, Awaited::Statistics, Awaited::Results { binary: true }, Awaited::Prepared, Awaited::Rows, Awaited::Columns] {
             let mut answers = Answers::new(BOTH[usize::from(no_eof)]);

@@ -1,0 +1,156 @@
+//! The judge of a session by the rights of its role: crate `sql` knows what a statement does, this hands it over.
+
+use std::collections::{BTreeSet, HashMap};
+
+use access::reason::{Reason, Refusal};
+use access::rights::{DatabaseRights, QualifiedName};
+use sql::Catalog;
+use sql::catalog::WIDTH;
+
+use super::upstream::Row;
+use super::veil::Shown;
+
+/// How many verdicts are remembered; then all are forgotten.
+const REMEMBERED: usize = 256;
+/// The longest text that is remembered, in bytes.
+const LONGEST_REMEMBERED: usize = 4 * 1024;
+
+/// For each statement of a text the places in its output, from 0 on, whose values are masked; those left out have none.
+pub(crate) type Places = Vec<BTreeSet<usize>>;
+
+/// Judges the statements of one session.
+#[derive(Debug)]
+pub(crate) struct Judge(Option<Box<Restricted>>);
+
+#[derive(Debug)]
+struct Restricted {
+    rights: DatabaseRights,
+    catalog: Catalog,
+    /// The database the session is in.
+    database: Option<String>,
+    remembered: HashMap<Box<[u8]>, Result<Places, Refusal>>,
+}
+
+impl Judge {
+    /// What has to be read at the target before such a session can be judged; `None`: nothing is judged.
+    pub(crate) fn question(rights: &DatabaseRights) -> Option<String> {
+        rights.is_restricted().then(|| sql::mysql::catalog_query(rights))
+    }
+
+    /// Lets everything pass.
+    pub(crate) fn unrestricted() -> Self {
+        Self(None)
+    }
+
+    /// Judges by what the role says and what the target's catalog says.
+    pub(crate) fn restricted(rights: &DatabaseRights, database: Option<String>, rows: &[Row]) -> Result<Self, Refusal> {
+        let unreadable = |why: String| Refusal::because(Reason::TargetRefused, why);
+        let mut shaped = Vec::with_capacity(rows.len());
+        for row in rows {
+            let row: Vec<Option<&str>> = row.iter().map(Option::as_deref).collect();
+            let row: [Option<&str>; WIDTH] =
+                row.try_into().map_err(|_| unreadable("the target's catalog has another shape than it was asked for".to_owned()))?;
+            shaped.push(row);
+        }
+        let catalog = Catalog::from_rows(shaped).map_err(|error| unreadable(error.to_string()))?;
+        let judge = Restricted { rights: rights.clone(), catalog, database: None, remembered: HashMap::new() };
+        if let Some(database) = &database {
+            judge.may_enter(database)?;
+        }
+        Ok(Self(Some(Box::new(Restricted { database, ..judge }))))
+    }
+
+    /// Whether statements are judged at all.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether everything in a text may be done, and what is masked of its answers.
+    pub(crate) fn judge(&mut self, text: &[u8]) -> Result<Places, Refusal> {
+        self.0.as_mut().map_or(Ok(Places::new()), |restricted| restricted.judge(text))
+    }
+
+    /// Whether the session may go into a database.
+    pub(crate) fn may_enter(&self, database: &[u8]) -> Result<(), Refusal> {
+        match &self.0 {
+            None => Ok(()),
+            Some(restricted) => restricted.may_enter(&String::from_utf8_lossy(database)),
+        }
+    }
+
+    /// The session is in this database now.
+    pub(crate) fn entered(&mut self, database: &[u8]) {
+        if let Some(restricted) = &mut self.0 {
+            restricted.database = Some(String::from_utf8_lossy(database).into_owned());
+            restricted.remembered.clear();
+        }
+    }
+
+    /// Whether a table's columns may be listed.
+    pub(crate) fn may_list(&self, table: &[u8]) -> Result<(), Refusal> {
+        let Some(restricted) = &self.0 else { return Ok(()) };
+        let table = String::from_utf8_lossy(table);
+        let known = restricted
+            .database
+            .as_ref()
+            .is_some_and(|database| restricted.rights.tables.contains_key(&QualifiedName::new(database, &*table)));
+        if known { Ok(()) } else { Err(Refusal::because(Reason::NotInRole, "that table is not among those of the role")) }
+    }
+
+    /// The columns that are shown as they are; `None`: all.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        let restricted = self.0.as_ref().filter(|restricted| restricted.rights.has_masks())?;
+        Some(
+            restricted
+                .catalog
+                .names()
+                .filter(|(table, column)| {
+                    let masked = restricted
+                        .rights
+                        .tables
+                        .get(*table)
+                        .is_some_and(|rights| rights.masked.iter().any(|m| m.to_lowercase() == column.to_lowercase()));
+                    !masked
+                })
+                .map(|(table, column)| (table.schema.clone(), table.name.clone(), column.to_lowercase()))
+                .collect(),
+        )
+    }
+}
+
+impl Restricted {
+    fn may_enter(&self, database: &str) -> Result<(), Refusal> {
+        let known = database.eq_ignore_ascii_case("information_schema")
+            || self.rights.tables.keys().chain(&self.rights.functions).any(|name| name.schema == database);
+        if known {
+            return Ok(());
+        }
+        let all: BTreeSet<&str> = self.rights.tables.keys().map(|name| name.schema.as_str()).collect();
+        let all: Vec<&str> = all.into_iter().collect();
+        Err(Refusal::because(Reason::NotInRole, format!("this role has nothing in that database; it has {}", all.join(", "))))
+    }
+
+    fn judge(&mut self, text: &[u8]) -> Result<Places, Refusal> {
+        if let Some(verdict) = self.remembered.get(text) {
+            return verdict.clone();
+        }
+        let verdict = match std::str::from_utf8(text) {
+            Err(_) => Err(no("the statement is no UTF-8, which is the encoding of every session under a restricted role")),
+            Ok(sql) => match sql::mysql::judge(&self.rights, &self.catalog, self.database.as_deref(), sql) {
+                sql::Verdict::Allowed(all) => Ok(all.into_iter().map(|one| one.masked_outputs).collect()),
+                sql::Verdict::Refused(refused) => Err(no(refused.to_string())),
+            },
+        };
+        if text.len() <= LONGEST_REMEMBERED {
+            if self.remembered.len() >= REMEMBERED {
+                self.remembered.clear();
+            }
+            self.remembered.insert(text.into(), verdict.clone());
+        }
+        verdict
+    }
+}
+
+fn no(why: impl Into<String>) -> Refusal {
+    Refusal::because(Reason::NotInRole, why)
+}

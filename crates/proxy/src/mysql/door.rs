@@ -1,0 +1,170 @@
+//! The listener: admits connections within limits, and keeps each one's faults to itself.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use futures::FutureExt;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::ask::{self, Way};
+use super::client::Client;
+use super::greeting::{self, Met, Shown};
+use super::kill::{Kills, Number};
+use super::session;
+use super::wanted::Wanted;
+use crate::gatekeeper::{Gatekeeper, Knock, Proof};
+use crate::strangers::{Stranger, Strangers};
+
+pub use crate::postgres::DoorLimits;
+
+/// How long a wrong password is answered with silence.
+const REJECTION: Duration = Duration::from_millis(300);
+/// How long somebody who waited in vain may take to ask something that this can be said to.
+const NEXT: Duration = Duration::from_secs(60);
+/// What a gate that has not seen a server yet says it is.
+const PLAUSIBLE: &str = "5.5.5-10.11.0-MariaDB";
+
+/// The MySQL door of the gate.
+pub struct MysqlDoor {
+    pub(crate) gate: Arc<dyn Gatekeeper>,
+    pub(crate) kills: Kills,
+    limits: DoorLimits,
+    tls: TlsAcceptor,
+    strangers: Strangers,
+    /// The version of the server that was reached last. Clients are greeted with it, for they name where they want to only afterwards.
+    version: Mutex<Arc<str>>,
+}
+
+impl MysqlDoor {
+    /// A door that shows this certificate.
+    #[must_use]
+    pub fn new(gate: Arc<dyn Gatekeeper>, mut tls: ServerConfig, limits: DoorLimits) -> Arc<Self> {
+        tls.alpn_protocols = Vec::new();
+        // Nothing is taken up again: each connection is signed in by itself.
+        tls.send_tls13_tickets = 0;
+        Arc::new(Self {
+            gate,
+            kills: Kills::default(),
+            strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
+            tls: TlsAcceptor::from(Arc::new(tls)),
+            limits,
+            version: Mutex::new(PLAUSIBLE.into()),
+        })
+    }
+
+    /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => self.clone().admit(stream, from),
+                Err(error) => {
+                    // Out of descriptors, most likely: those that are open must get the chance to close.
+                    tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// A server of this version was reached.
+    pub(crate) fn seen(&self, version: &str) {
+        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if **known != *version {
+            *known = version.into();
+        }
+    }
+
+    fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        let Some(stranger) = self.strangers.admit(from.ip()) else {
+            tracing::debug!(%from, "too many connections that have not signed in");
+            return;
+        };
+        tokio::spawn(async move {
+            // A fault in one session ends that session.
+            if AssertUnwindSafe(Box::pin(self.attend(stream, from, stranger))).catch_unwind().await.is_err() {
+                tracing::error!(%from, "a connection ended by a fault of the gate");
+            }
+        });
+    }
+
+    async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
+        let _ = stream.set_nodelay(true);
+        let number = self.kills.number();
+        let shown_out = stranger.shown_out();
+        let signed_in = tokio::select! {
+            signed_in = tokio::time::timeout(self.limits.grace, self.sign_in(stream, from, &number)) => signed_in.ok().flatten(),
+            () = shown_out.cancelled() => None,
+        };
+        drop(stranger);
+        let Some((client, knock, wanted)) = signed_in else { return };
+        self.receive(client, knock, wanted, &number).await;
+    }
+
+    /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
+    async fn sign_in(&self, stream: TcpStream, from: SocketAddr, number: &Number) -> Option<(Client, Knock, Wanted)> {
+        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).to_string();
+        let met = match greeting::greet(stream, &self.tls, Shown { version, connection: number.get() }).await {
+            Ok(met) => met,
+            Err(error) => {
+                tracing::debug!(%from, %error, "no MySQL");
+                return None;
+            }
+        };
+        let Met { mut client, login, password } = met;
+        let wanted = match Wanted::of(&login) {
+            Ok(wanted) => wanted,
+            Err(refusal) => {
+                client.refuse(&refusal).await;
+                return None;
+            }
+        };
+        match self.gate.identify(Proof::Token(password), from).await {
+            Ok(who) => {
+                let knock = Knock {
+                    who,
+                    to: wanted.to.clone(),
+                    from,
+                    client: wanted.client.clone(),
+                    limits: access::limits::Limits::default(),
+                    sent: crate::gatekeeper::Answer::default(),
+                };
+                Some((client, knock, wanted))
+            }
+            Err(refusal) => {
+                tracing::debug!(%from, %refusal, "not signed in");
+                tokio::time::sleep(REJECTION).await;
+                // Why exactly is for the log; what to do about it is for everybody.
+                let told = match refusal.reason {
+                    Reason::StoreUnavailable | Reason::Disabled => refusal,
+                    _ => Refusal::because(Reason::NotSignedIn, "the password is a token of yours, and this is none that is valid"),
+                };
+                client.refuse(&told).await;
+                None
+            }
+        }
+    }
+
+    /// Somebody who is known: knocks, asks, waits, and runs the session.
+    async fn receive(self: Arc<Self>, mut client: Client, knock: Knock, wanted: Wanted, number: &Number) {
+        match ask::enter(&self, &mut client, &knock, &wanted).await {
+            Way::In { opening, entry } => session::run(&self, client, *opening, wanted, number, entry).await,
+            Way::Refused(refusal) => client.refuse(&refusal).await,
+            Way::RefusedNext(refusal) => {
+                if let Ok(Ok(_)) = tokio::time::timeout(NEXT, client.message()).await {
+                    client.refuse(&refusal).await;
+                }
+            }
+            Way::Gone => {}
+        }
+    }
+}

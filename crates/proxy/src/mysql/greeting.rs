@@ -1,0 +1,134 @@
+//! The first packets of a connection: the gate's greeting, TLS, and the sign-in with a token as password.
+//!
+//! Of what comes in clear exactly one packet is read, and nothing of it counts but the wish for TLS: what follows under TLS is read anew.
+
+use std::io;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::secret::Secret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use wire::Malformed;
+use wire::mysql::answer::{AUTOCOMMIT, write_error};
+use wire::mysql::capability::Capabilities;
+use wire::mysql::handshake::{Greeting, LARGEST_LOGIN, Login, NONCE, Reply};
+use wire::mysql::{auth, packet, row};
+
+use super::client::Client;
+
+/// How long somebody who is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// `ER_SECURE_TRANSPORT_REQUIRED`.
+const NO_TLS: (u16, &str) = (3159, "08004");
+
+/// What the gate is said to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The version of the server that is mirrored.
+    pub(crate) version: String,
+    /// The connection's number, for `KILL`.
+    pub(crate) connection: u32,
+}
+
+/// Somebody who has said who they are, over TLS; not yet believed.
+pub(crate) struct Met {
+    pub(crate) client: Client,
+    pub(crate) login: Login,
+    /// What they gave for a password.
+    pub(crate) password: Secret<String>,
+}
+
+/// Meets a client: greeting, TLS, sign-in.
+pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown) -> io::Result<Met> {
+    let nonce = nonce();
+    let greeting = Greeting {
+        version: shown.version,
+        connection: shown.connection,
+        nonce,
+        capabilities: Capabilities::RELAYED | Capabilities::SSL,
+        charset: row::UTF8MB4 as u8,
+        status: AUTOCOMMIT,
+        plugin: auth::CACHING_SHA2.into(),
+    };
+    let mut out = Vec::new();
+    packet::write(&mut out, 0, &greeting.write());
+    stream.write_all(&out).await?;
+    let (first, sequence) = first_packet(&mut stream).await?;
+    match Reply::read(&first).map_err(wrong)? {
+        Reply::Tls(_) => {}
+        Reply::Login(_) => {
+            let why = "this gate speaks MySQL's protocol over TLS only; connect with `--ssl`, or better with `--ssl-ca` and `--ssl-verify-server-cert`";
+            let mut out = Vec::new();
+            packet::write(&mut out, sequence.wrapping_add(1), &write_error(NO_TLS.0, NO_TLS.1, why));
+            let said = async {
+                stream.write_all(&out).await?;
+                stream.shutdown().await
+            };
+            let _ = tokio::time::timeout(FAREWELL, said).await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no TLS was asked for"));
+        }
+    }
+    // What was sent in clear beyond that packet is read as TLS now, and is nonsense if it is none.
+    let mut client = Client::new(Box::new(tls.accept(stream).await?), 0);
+    let Reply::Login(login) = Reply::read(&client.message().await?).map_err(wrong)? else {
+        return Err(wrong(Malformed("encryption within encryption was asked for")));
+    };
+    client.capabilities = login.capabilities & Capabilities::RELAYED;
+    if !login.capabilities.has(Capabilities::NEEDED) {
+        let why = "the client is too old: it cannot be told how to send its password; use one that knows `caching_sha2_password`";
+        client.refuse(&Refusal::because(Reason::Invalid, why)).await;
+        return Err(wrong(Malformed("a client without pluggable authentication")));
+    }
+    let password = password(&mut client, &login, &nonce).await?;
+    Ok(Met { client, login, password })
+}
+
+/// Has the client send the password itself: under TLS both ways do.
+async fn password(client: &mut Client, login: &Login, nonce: &[u8; NONCE]) -> io::Result<Secret<String>> {
+    if login.plugin == auth::CLEAR {
+        return text(&login.answer);
+    }
+    let mut scramble = login.answer.clone();
+    if login.plugin != auth::CACHING_SHA2 {
+        client.send([&auth::switch(auth::CACHING_SHA2, nonce)[..]]).await?;
+        scramble = client.message().await?;
+    }
+    // Without a password there is nothing to prove, and clients don't expect to be asked for it.
+    if scramble.is_empty() || scramble == [0] {
+        return Ok(Secret::new(String::new()));
+    }
+    client.send([&auth::more(auth::FULL)[..]]).await?;
+    text(&client.message().await?)
+}
+
+fn text(bytes: &[u8]) -> io::Result<Secret<String>> {
+    let text = std::str::from_utf8(auth::read_clear(bytes)).map_err(|_| wrong(Malformed("the password is not UTF-8")))?;
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// Reads one packet, and not a byte more; with its sequence number.
+async fn first_packet(stream: &mut TcpStream) -> io::Result<(Vec<u8>, u8)> {
+    let mut head = [0; packet::HEAD];
+    stream.read_exact(&mut head).await?;
+    let head = packet::Head::read(&head).ok_or_else(|| wrong(Malformed("a packet has no head")))?;
+    if head.length > LARGEST_LOGIN {
+        return Err(wrong(Malformed("a first packet is too large")));
+    }
+    let mut body = vec![0; head.length];
+    stream.read_exact(&mut body).await?;
+    Ok((body, head.sequence))
+}
+
+/// Random bytes of which none is zero or `$`: some clients take them for a text (MySQL's `generate_user_salt`).
+fn nonce() -> [u8; NONCE] {
+    std::array::from_fn(|_| match rand::random::<u8>() & 0x7f {
+        0 | b'$' => b'x',
+        other => other,
+    })
+}
+
+fn wrong(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,206 @@
+//! A glance at a statement's text, for what matters whatever the role: `KILL`, and the file that `LOAD DATA LOCAL` names.
+//!
+//! This is no judge. Under an unrestricted role a stored procedure can do what no glance sees.
+
+/// A piece of a statement. Comments are left out, but for those that the server runs as code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    /// A bare word or number, in capitals.
+    Word(String),
+    /// Text in quotes, without them.
+    Text(Vec<u8>),
+    /// A name in backquotes.
+    Name,
+    /// Anything else, a byte at a time.
+    Sign(u8),
+}
+
+fn tokens(text: &[u8]) -> Vec<Token> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    let get = |at: usize| text.get(at).copied().unwrap_or_default();
+    let line_end = |from: usize| text.get(from..).unwrap_or_default().iter().position(|b| *b == b'\n').map_or(text.len(), |n| from + n + 1);
+    while at < text.len() {
+        let byte = get(at);
+        match byte {
+            b if b.is_ascii_whitespace() => at += 1,
+            b'#' => at = line_end(at),
+            b'-' if get(at + 1) == b'-' && (get(at + 2) <= b' ') => at = line_end(at),
+            b'/' if get(at + 1) == b'*' => {
+                let code = if get(at + 2) == b'!' {
+                    Some(at + 3)
+                } else if get(at + 2) == b'M' && get(at + 3) == b'!' {
+                    Some(at + 4)
+                } else {
+                    None
+                };
+                if let Some(mut inside) = code {
+                    // Its version, then code up to the end, which is taken for signs.
+                    while get(inside).is_ascii_digit() {
+                        inside += 1;
+                    }
+                    at = inside;
+                } else {
+                    let rest = text.get(at + 2..).unwrap_or_default();
+                    at = rest.windows(2).position(|w| w == b"*/").map_or(text.len(), |n| at + 2 + n + 2);
+                }
+            }
+            b'\'' | b'"' | b'`' => {
+                let mut quoted = Vec::new();
+                at += 1;
+                while at < text.len() {
+                    match get(at) {
+                        b'\\' if byte != b'`' => {
+                            quoted.push(match get(at + 1) {
+                                b'n' => b'\n',
+                                b't' => b'\t',
+                                b'r' => b'\r',
+                                b'0' => 0,
+                                b'b' => 8,
+                                b'Z' => 26,
+                                other => other,
+                            });
+                            at += 2;
+                        }
+                        b if b == byte && get(at + 1) == byte => {
+                            quoted.push(byte);
+                            at += 2;
+                        }
+                        b if b == byte => break,
+                        b => {
+                            quoted.push(b);
+                            at += 1;
+                        }
+                    }
+                }
+                at += 1;
+                out.push(if byte == b'`' { Token::Name } else { Token::Text(quoted) });
+            }
+            b if b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80 => {
+                let from = at;
+                while get(at).is_ascii_alphanumeric() || matches!(get(at), b'_' | b'$' | 0x80..) {
+                    at += 1;
+                }
+                out.push(Token::Word(String::from_utf8_lossy(&text[from..at]).to_ascii_uppercase()));
+            }
+            b => {
+                out.push(Token::Sign(b));
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// Whether a text holds this word in any case, without a look at what it is.
+fn mentions(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// A `KILL` in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// None.
+    None,
+    /// One, alone and by number.
+    One {
+        /// The connection's number.
+        connection: u64,
+        /// Whether only its statement is to end.
+        query: bool,
+    },
+    /// One among other things, or in a form in which nobody can say whom it meets.
+    Unclear,
+}
+
+/// What a text kills. `KILL` is a reserved word: where it stands bare it is a statement.
+pub(crate) fn kill(text: &[u8]) -> Kill {
+    if !mentions(text, b"kill") {
+        return Kill::None;
+    }
+    let mut tokens = tokens(text);
+    while matches!(tokens.last(), Some(Token::Sign(b';'))) {
+        tokens.pop();
+    }
+    let is_kill = |token: &Token| matches!(token, Token::Word(word) if word == "KILL");
+    let inside = tokens.iter().any(|token| matches!(token, Token::Text(text) if mentions(text, b"kill")));
+    let prepares = tokens.iter().any(|token| matches!(token, Token::Word(word) if word == "PREPARE" || word == "IMMEDIATE"));
+    let bare = tokens
+        .iter()
+        .enumerate()
+        .any(|(at, token)| is_kill(token) && !(at > 0 && matches!(tokens.get(at - 1), Some(Token::Sign(b'.' | b'@')))));
+    if !bare {
+        return if inside && prepares { Kill::Unclear } else { Kill::None };
+    }
+    let words: Option<Vec<&str>> =
+        tokens.iter().map(|token| if let Token::Word(word) = token { Some(word.as_str()) } else { None }).collect();
+    let Some(words) = words else { return Kill::Unclear };
+    let rest = match words.as_slice() {
+        ["KILL", "HARD" | "SOFT", rest @ ..] | ["KILL", rest @ ..] => rest,
+        _ => return Kill::Unclear,
+    };
+    let (query, number) = match rest {
+        ["QUERY", number] => (true, number),
+        ["CONNECTION", number] | [number] => (false, number),
+        _ => return Kill::Unclear,
+    };
+    number.parse().map_or(Kill::Unclear, |connection| Kill::One { connection, query })
+}
+
+/// The files that a text has the client send: those that stand after `LOCAL INFILE`.
+pub(crate) fn local_files(text: &[u8]) -> Vec<Vec<u8>> {
+    if !mentions(text, b"infile") {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let word = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word == wanted);
+    tokens
+        .windows(3)
+        .filter_map(|three| match three {
+            [local, infile, Token::Text(name)] if word(local, "LOCAL") && word(infile, "INFILE") => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: D7 (mysql)
+    #[test]
+    fn a_kill_is_seen_in_every_dress() {
+        let one = |connection, query| Kill::One { connection, query };
+        assert_eq!(kill(b"KILL QUERY 7"), one(7, true));
+        assert_eq!(kill(b" /* x */ kill /* y */ connection 7 ; "), one(7, false));
+        assert_eq!(kill(b"KILL HARD 7"), one(7, false));
+        assert_eq!(kill(b"/*!50000 KILL */ 7"), Kill::Unclear);
+        for unclear in [
+            "SELECT 1; KILL 7",
+            "KILL USER tide",
+            "KILL QUERY ID 7",
+            "KILL (SELECT 7)",
+            "/*M! KILL 7*/",
+            "PREPARE s FROM 'KILL 7'",
+            "EXECUTE IMMEDIATE \"kill 7\"",
+            "CREATE PROCEDURE p() KILL 7",
+            "BEGIN NOT ATOMIC KILL 7; END",
+            "SET STATEMENT max_statement_time=1 FOR KILL 7",
+        ] {
+            assert_eq!(kill(unclear.as_bytes()), Kill::Unclear, "{unclear}");
+        }
+        for none in
+            ["SELECT 'kill 7'", "SELECT `kill` FROM t", "SELECT t.kill FROM t -- kill 7", "SELECT skill FROM t", "SELECT 1 # KILL 7"]
+        {
+            assert_eq!(kill(none.as_bytes()), Kill::None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_file_a_statement_names_is_known() {
+        assert_eq!(local_files(b"LOAD DATA LOCAL INFILE '/tmp/a''b\\'c' INTO TABLE t"), [b"/tmp/a'b'c".to_vec()]);
+        assert_eq!(local_files(b"load data concurrent local /* x */ infile \"x\" into table t"), [b"x".to_vec()]);
+        assert!(local_files(b"LOAD DATA INFILE 'x' INTO TABLE t").is_empty());
+        assert!(local_files(b"SELECT 'LOCAL INFILE ''x'''").is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! The other side: dialling a server with what a permit gives, knowing that it is the right one, and setting the session up there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::rights::DatabaseRights;
+use access::session::{DatabaseCredential, DatabaseDial, TargetTls};
+use access::time::Span;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use wire::mysql::capability::Capabilities;
+use wire::mysql::row;
+
+use super::by_rights::Judge;
+use super::upstream::{Account, Beginning, Hold, Place, Upstream, unreachable};
+use super::wanted::Wanted;
+use crate::database::tls;
+use crate::ssh::text::inert;
+
+/// How long reaching and convincing a server may take.
+const DIAL: Duration = Duration::from_secs(15);
+/// How a session under a restricted role reads texts: as the judge does.
+const MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+
+/// A server that the gate has signed in to.
+pub(crate) struct Target {
+    pub(crate) upstream: Upstream,
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) judge: Judge,
+    /// What the session is set to, said again whenever the client resets it.
+    pub(crate) pins: Option<String>,
+}
+
+/// Dials, signs in, and sets the session up.
+pub(crate) async fn dial(dial: DatabaseDial, wanted: &Wanted, rights: &DatabaseRights, session: &str) -> Result<Target, Refusal> {
+    match timeout(DIAL, Box::pin(dial_slowly(dial, wanted, rights, session))).await {
+        Ok(dialled) => dialled,
+        Err(_) => Err(unreachable("it did not answer in time")),
+    }
+}
+
+async fn dial_slowly(dial: DatabaseDial, wanted: &Wanted, rights: &DatabaseRights, session: &str) -> Result<Target, Refusal> {
+    let database = match (&dial.database, &wanted.database) {
+        (Some(only), Some(other)) if only != other => {
+            let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
+            return Err(Refusal::because(Reason::UnknownResource, why));
+        }
+        (Some(only), _) => Some(only.clone()),
+        (None, named) => named.clone(),
+    };
+    let mut attributes = wanted.attributes.clone();
+    attributes.push(("tidegate_session".to_owned(), session.to_owned()));
+    let mut capabilities = wanted.capabilities;
+    let mut charset = wanted.charset;
+    if rights.is_restricted() {
+        capabilities = capabilities.without(Capabilities::IGNORE_SPACE);
+        charset = row::UTF8MB4 as u8;
+    }
+    let beginning = Beginning { capabilities, charset, database: database.clone(), attributes };
+    let tls = match &dial.tls {
+        TargetTls::Plain => None,
+        trusted => {
+            let name =
+                ServerName::try_from(dial.host.clone()).map_err(|_| unreachable("its address is no name that a certificate can have"))?;
+            // The protocol has no name in TLS.
+            Some((tls::config(trusted, Vec::new())?, name))
+        }
+    };
+    let (place, tcp) = reach(&dial, tls).await?;
+    let DatabaseCredential::Account { user, password } = dial.credential;
+    let account = Account { user, password };
+    let mut upstream = place.sign_in_over(tcp, &account, &beginning).await?;
+    let pins = pins(rights, upstream.version.contains("MariaDB"));
+    if let Some(pins) = &pins {
+        upstream.ask(pins).await?;
+    }
+    let judge = match Judge::question(rights) {
+        None => Judge::unrestricted(),
+        Some(query) => Judge::restricted(rights, database, &upstream.ask(&query).await?)?,
+    };
+    let hold = Arc::new(Hold { place, account, connection: upstream.connection });
+    Ok(Target { upstream, hold, judge, pins })
+}
+
+/// What a session begins with at its server, as one statement.
+fn pins(rights: &DatabaseRights, mariadb: bool) -> Option<String> {
+    let mut settings = Vec::new();
+    if rights.is_restricted() {
+        settings.push("NAMES utf8mb4".to_owned());
+        settings.push(format!("SESSION sql_mode = '{MODE}'"));
+    }
+    if let Some(span) = rights.statement_timeout {
+        settings.push(if mariadb {
+            format!("SESSION max_statement_time = {}", seconds(span))
+        } else {
+            format!("SESSION max_execution_time = {}", seconds(span) * 1000)
+        });
+    }
+    (!settings.is_empty()).then(|| format!("SET {}", settings.join(", ")))
+}
+
+fn seconds(span: Span) -> i64 {
+    i64::try_from(span.as_std().as_secs()).unwrap_or(i64::MAX / 1000)
+}
+
+/// Connects to the first address that may be dialled and answers.
+async fn reach(dial: &DatabaseDial, tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>) -> Result<(Place, TcpStream), Refusal> {
+    let host = dial.host.trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::net::lookup_host((host, dial.port)).await.map_err(|e| unreachable(format!("its name does not resolve: {e}")))?;
+    let (mut last, mut forbidden) = (None, false);
+    for address in found {
+        if !dial.allows_address(address.ip()) {
+            forbidden = true;
+            continue;
+        }
+        let place = Place { address, tls: tls.clone() };
+        match place.tcp().await {
+            Ok(stream) => return Ok((place, stream)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) => unreachable(inert(&error.to_string(), 512)),
+        None if forbidden => Refusal::of(Reason::TargetForbidden),
+        None => unreachable("its name has no address"),
+    })
+}
