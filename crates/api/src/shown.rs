@@ -120,6 +120,7 @@ impl<'g> Shown<'g> {
             decision: row.decision,
             revision: row.revision,
             counts: row.revision == revision,
+            signed: row.signature.is_some(),
             note: row.note,
             at: row.at,
         })

@@ -9,6 +9,7 @@ use workflow::Gate;
 
 use crate::idempotency::Repeats;
 use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
+use crate::types::passkeys::PasskeyFacts;
 use crate::types::providers::ProviderFacts;
 
 /// What the router is made of. Cheap to clone.
@@ -26,6 +27,7 @@ impl ApiState {
     /// State for one node.
     #[must_use]
     pub fn new(gate: Arc<Gate>, facts: GateFacts) -> Self {
+        gate.serve_passkeys(&facts.api);
         Self { gate, facts: Arc::new(facts), failures: Arc::default(), repeats: Arc::default() }
     }
 
@@ -48,6 +50,8 @@ impl ApiState {
             .collect();
         facts.target_ca = facts.target_cas.iter().find(|ca| ca.state == TargetCaState::InUse).map(|ca| ca.public_key.clone());
         facts.providers = self.gate.providers().map(|p| ProviderFacts { name: p.name.clone(), title: p.title.clone() }).collect();
+        facts.passkeys =
+            self.gate.relying_party().map(|party| PasskeyFacts { party: party.id.clone(), origin: party.origin.clone() });
         facts.login_ca = keys.login_ca;
         facts.checkpoint_verifier = keys.checkpoint_verifier;
         if let Some(ssh) = &mut facts.ssh {

@@ -4,20 +4,22 @@
 //! *Hands to* `activate` a grant once every stage is filled.
 
 use access::approval::{ApprovedRequest, Decision, Stage};
-use access::event::{Actor, Entry, Event};
+use access::event::{Actor, Event};
 use access::grant::GrantRow;
-use access::identity::Scope;
+use access::identity::{Mfa, Scope};
 use access::ids::{PrincipalId, RequestId, VoteId};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, RequestRow, RequestState};
 use access::time::Span;
+use identity::passkeys::{Asking, Assertion};
 use policy::{Act, Ask, Object, Situation};
-use store::{Change, CommitError, EntryFilter, EntryPage};
+use store::{Change, CommitError, EntryFilter, EntryPage, LoggedEntry};
 
 use crate::Caller;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::{AsSeen, Seen};
+use crate::sign::Signed;
 use crate::submit::LONGEST_TEXT;
 
 /// What a vote led to.
@@ -44,19 +46,53 @@ impl Gate {
         decision: Decision,
         note: Option<String>,
     ) -> Result<Voted, Refusal> {
-        let AsSeen { id: request, seen } = request.into();
+        self.decide_on(caller, request.into(), decision, note, None).await
+    }
+
+    /// Somebody approves a request and signs it with their passkey; see [`Gate::begin_signature`].
+    ///
+    /// # Errors
+    /// As [`Gate::vote`]; and if the passkey is not theirs, or signed another request or an earlier revision of this one.
+    pub async fn approve_signed(
+        &self,
+        caller: &Caller,
+        request: impl Into<AsSeen<RequestId>>,
+        note: Option<String>,
+        assertion: &Assertion,
+    ) -> Result<Voted, Refusal> {
+        let as_seen = request.into();
+        let signed = self.signed(caller, as_seen.id, assertion).await.map_err(|refusal| refusal.about(as_seen.id))?;
+        self.decide_on(caller, as_seen, Decision::Approve, note, Some(&signed)).await
+    }
+
+    async fn decide_on(
+        &self,
+        caller: &Caller,
+        AsSeen { id: request, seen }: AsSeen<RequestId>,
+        decision: Decision,
+        note: Option<String>,
+        signed: Option<&Signed>,
+    ) -> Result<Voted, Refusal> {
         if note.as_ref().is_some_and(|n| n.chars().count() > LONGEST_TEXT) {
             return Err(Refusal::because(Reason::Invalid, format!("a note has at most {LONGEST_TEXT} characters")));
         }
         for _ in 0..TRIES {
-            match self.vote_once(caller, request, &seen, decision, note.clone()).await {
+            match self.vote_once(caller, request, &seen, (decision, signed), note.clone()).await {
                 Ok(voted) => {
                     self.apply_extension(caller, &voted, note.as_deref()).await;
                     return Ok(voted);
                 }
                 Err(Attempt::Raced) => {}
                 Err(Attempt::Refused(refusal)) => {
-                    if matches!(refusal.reason, Reason::SelfApproval | Reason::NotApprover | Reason::Locked | Reason::ScopeMissing) {
+                    if matches!(
+                        refusal.reason,
+                        Reason::SelfApproval
+                            | Reason::NotApprover
+                            | Reason::Locked
+                            | Reason::ScopeMissing
+                            | Reason::SignatureRequired
+                            | Reason::MfaRequired
+                    ) {
                         let draft = self
                             .draft(caller, Event::VoteRefused { request, voter: caller.who.id(), reason: refusal.reason })
                             .text("note", note);
@@ -79,22 +115,27 @@ impl Gate {
         caller: &Caller,
         request: RequestId,
         seen: &Seen,
-        decision: Decision,
+        (decision, signed): (Decision, Option<&Signed>),
         note: Option<String>,
     ) -> Result<Voted, Attempt> {
         let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let situation = self.situation(&caller.who).await?;
+        let mut situation = self.situation_asking(&caller.who, &Asking::Decide(request)).await?;
+        if let Some(signed) = signed {
+            (situation.mfa, situation.mfa_at) = (Mfa::Verified, signed.proved.used.who.at());
+        }
         let stages = self.may_vote(caller, &situation, &row).await?;
         seen.is(row.version)?;
         let now = self.now();
-        match row.state {
-            RequestState::Pending if row.expires_at <= now => return Err(Refusal::of(Reason::AgedOut).into()),
-            RequestState::Pending => {}
-            _ => return Err(Refusal::because(Reason::AlreadyDecided, format!("it is {}", row.state)).into()),
-        }
-        let mut votes = self.store.votes(request).await.map_err(unavailable)?;
-        if votes.iter().any(|v| v.revision == row.revision && v.voter == caller.who.id()) {
-            return Err(Refusal::of(Reason::AlreadyVoted).into());
+        let mut votes = self.undecided(caller, &row).await?;
+        match signed {
+            // INVARIANT: an edit makes a signature worthless.
+            Some(signed) if signed.revision != row.revision => {
+                return Err(Refusal::because(Reason::Stale, "the request was changed after you signed it").into());
+            }
+            None if decision == Decision::Approve && all_stages(&row).enumerate().any(|(i, stage)| stage.signed && stages.contains(&i)) => {
+                return Err(Refusal { detail: self.relying_party().map(|p| format!("{}/requests/{request}", p.origin)), ..Reason::SignatureRequired.into() }.into());
+            }
+            _ => {}
         }
 
         let cast = self
@@ -107,11 +148,16 @@ impl Gate {
                     voter: caller.who.id(),
                     decision,
                     stages,
+                    signature: signed.map(|signed| Box::new(signed.signature.clone())),
                 },
             )
             .text("note", note);
         votes.extend(vote_row(&row, &cast));
-        let change = Change::new(cast).expect(&row);
+        let change = match signed {
+            Some(signed) => signed.proved.noted().and(cast),
+            None => Change::new(cast),
+        };
+        let change = change.expect(&row);
         let change = match decision {
             Decision::Deny => change.and(self.own_draft(Event::RequestDenied { request, reason: Reason::Denied })),
             Decision::Approve => match ApprovedRequest::by_people(row.clone(), &votes) {
@@ -126,6 +172,58 @@ impl Gate {
         };
         let request = committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
         Ok(Voted { request, grant: committed.rows.grants.into_values().next() })
+    }
+
+    /// The votes so far on a request that is still to be decided, and not by the caller before.
+    async fn undecided(&self, caller: &Caller, row: &RequestRow) -> Result<Vec<access::approval::VoteRow>, Refusal> {
+        match row.state {
+            RequestState::Pending if row.expires_at <= self.now() => return Err(Refusal::of(Reason::AgedOut)),
+            RequestState::Pending => {}
+            _ => return Err(Refusal::because(Reason::AlreadyDecided, format!("it is {}", row.state))),
+        }
+        let votes = self.store.votes(row.id).await.map_err(unavailable)?;
+        if votes.iter().any(|v| v.revision == row.revision && v.voter == caller.who.id()) {
+            return Err(Refusal::of(Reason::AlreadyVoted));
+        }
+        Ok(votes)
+    }
+
+    /// A request that the caller could approve now, with their passkey in hand.
+    pub(crate) async fn votable(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
+        let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let mut situation = self.situation(&caller.who).await?;
+        (situation.mfa, situation.mfa_at) = (Mfa::Verified, situation.now);
+        self.may_vote(caller, &situation, &row).await.map_err(|refusal| refusal.about(request))?;
+        self.undecided(caller, &row).await.map_err(|refusal| refusal.about(request))?;
+        Ok(row)
+    }
+
+    /// Whether the caller could say yes or no to a request now; leaves no entry.
+    ///
+    /// # Errors
+    /// If that can't be told: the store can't be read, or the caller is disabled.
+    pub async fn can_decide(&self, caller: &Caller, row: &RequestRow) -> Result<bool, Refusal> {
+        let now = self.now();
+        if row.state != RequestState::Pending || row.expires_at <= now {
+            return Ok(false);
+        }
+        let situation = self.situation(&caller.who).await?;
+        // What costs little first: lists ask this of every request that waits.
+        let (bundle, since) = (self.bundle(), Span::between(row.submitted_at, now));
+        if !all_stages(row).any(|stage| stage.seats_after(since).any(|seat| bundle.seated(&situation, seat))) {
+            return Ok(false);
+        }
+        let votes = self.store.votes(row.id).await.map_err(unavailable)?;
+        if votes.iter().any(|vote| vote.revision == row.revision && vote.voter == caller.who.id()) {
+            return Ok(false);
+        }
+        match self.may_vote(caller, &situation, row).await {
+            Ok(_) => Ok(true),
+            // They can, once they prove again who they are.
+            Err(refusal) if refusal.reason == Reason::MfaRequired => Ok(true),
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => Err(refusal),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The stages the caller can fill now; refused if there is none, or if the request is their own by any path.
@@ -152,6 +250,14 @@ impl Gate {
             .filter(|(_, stage)| stage.seats_after(since).any(|seat| bundle.seated(situation, seat)))
             .map(|(index, _)| index)
             .collect();
+        if !ruling.allowed && !stages.is_empty() {
+            // With a fresh proof they could.
+            let proved = Situation { mfa: Mfa::Verified, mfa_at: situation.now, ..situation.clone() };
+            let about = self.about_request(row).await?;
+            if bundle.may(&proved, Act::Approve, &Object::Request(about)).allowed {
+                return Err(Refusal::because(Reason::MfaRequired, format!("`{}` is needed to decide on this", Mfa::Verified)));
+            }
+        }
         if !ruling.allowed || stages.is_empty() {
             // Who may not even see the request is told that it doesn't exist.
             let visible = self.may_see_request(caller, situation, row).await?;
@@ -165,27 +271,51 @@ impl Gate {
         Ok(self.hand(a).await? == self.hand(b).await?)
     }
 
-    /// Whether `maker` ever made a way to sign in for `owner`, other than the invitation by which everybody begins.
+    /// Whether `maker` ever made a way to sign in for `owner`, other than the one by which they began.
     async fn signed_in_by(&self, maker: PrincipalId, owner: PrincipalId) -> Result<bool, Refusal> {
-        for name in ["token.issued", "key.added", "invitation.issued"] {
-            let of_owner = EntryFilter { mentions: Some(owner.to_string()), name: Some(name.to_owned()), ..EntryFilter::default() };
-            let page = EntryPage { limit: 1_000, after: None, newest_first: false };
-            let entries = self.store.entries(&of_owner, page).await.map_err(unavailable)?;
-            let begins = usize::from(name == "invitation.issued");
-            let made = |entry: &Entry| {
-                entry.actor == Actor::Principal(maker)
-                    && match &entry.event {
-                        Event::TokenIssued { person, .. } | Event::KeyAdded { person, .. } | Event::InvitationIssued { person, .. } => {
-                            *person == owner
-                        }
-                        _ => false,
-                    }
+        if maker == owner {
+            return Ok(false);
+        }
+        let began = self.beginning_of(owner).await?;
+        for name in ["token.issued", "key.added", "invitation.issued", "identity.linked"] {
+            let by_maker = EntryFilter {
+                mentions: Some(owner.to_string()),
+                actor: Some(Actor::Principal(maker)),
+                name: Some(name.to_owned()),
+                ..EntryFilter::default()
             };
-            if entries.iter().skip(begins).any(|logged| made(&logged.entry)) && maker != owner {
-                return Ok(true);
+            // INVARIANT: however long the log is, all that the maker did is looked at; the newest first.
+            let mut page = EntryPage { limit: 200, after: None, newest_first: true };
+            loop {
+                let entries = self.store.entries(&by_maker, page).await.map_err(unavailable)?;
+                if entries.iter().any(|made| made_a_way_in(made, owner, &began)) {
+                    return Ok(true);
+                }
+                match entries.last() {
+                    Some(last) if entries.len() == page.limit as usize => page.after = Some(last.seq),
+                    _ => break,
+                }
             }
         }
         Ok(false)
+    }
+
+    async fn beginning_of(&self, owner: PrincipalId) -> Result<Beginning, Refusal> {
+        let first = async |filter: EntryFilter, name: &str| {
+            let filter = EntryFilter { name: Some(name.to_owned()), ..filter };
+            let found = self.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: false }).await;
+            found.map(|found| found.into_iter().next()).map_err(unavailable)
+        };
+        let own = || EntryFilter { actor: Some(Actor::Principal(owner)), ..EntryFilter::default() };
+        let used = first(own(), "invitation.used").await?;
+        let proved = first(own(), "identity.proved").await?;
+        if let Some(proved) = proved.filter(|proved| used.as_ref().is_none_or(|used| proved.seq < used.seq))
+            && let Event::IdentityProved { identity, .. } = proved.entry.event
+        {
+            return Ok(Beginning::Linked { identity, before: proved.seq, invited: used.is_some() });
+        }
+        let about = EntryFilter { mentions: Some(owner.to_string()), ..EntryFilter::default() };
+        Ok(Beginning::Invited { by: first(about, "invitation.issued").await?.map(|issued| issued.seq) })
     }
 
     async fn hand(&self, id: PrincipalId) -> Result<PrincipalId, Refusal> {
@@ -219,6 +349,44 @@ impl Gate {
         }
         let frozen = self.bundle.load().freeze(&situation, &Ask::from(&ask_of(row)));
         Ok(self.grant_approved(change, approved, frozen).0)
+    }
+}
+
+/// How somebody signed in for the first time.
+enum Beginning {
+    /// By their first invitation; or they never did, as a machine.
+    Invited {
+        /// Where it stands in the log.
+        by: Option<i64>,
+    },
+    /// By an account at an identity provider that was linked to them.
+    Linked {
+        /// Which account.
+        identity: String,
+        /// What stands before this made that.
+        before: i64,
+        /// Whether an invitation of theirs was used as well, later.
+        invited: bool,
+    },
+}
+
+/// Whether an entry says that somebody got a way to sign in, other than the one by which they began.
+fn made_a_way_in(made: &LoggedEntry, owner: PrincipalId, began: &Beginning) -> bool {
+    match &made.entry.event {
+        Event::TokenIssued { person, .. } | Event::KeyAdded { person, .. } => *person == owner,
+        Event::InvitationIssued { person, .. } => {
+            let begins = match began {
+                Beginning::Invited { by } => *by == Some(made.seq),
+                // What nobody used let nobody in.
+                Beginning::Linked { invited, .. } => !invited,
+            };
+            *person == owner && !begins
+        }
+        Event::IdentityLinked { person, identity, .. } => {
+            let begins = matches!(began, Beginning::Linked { identity: by, before, .. } if by == identity && made.seq < *before);
+            *person == owner && !begins
+        }
+        _ => false,
     }
 }
 

@@ -24,7 +24,7 @@ impl Gate {
     /// # Errors
     /// If the caller is disabled or the store can't be reached.
     pub async fn preview(&self, request: &IdentifiedRequest) -> Result<Verdict, Refusal> {
-        let situation = self.situation(request.who()).await?;
+        let situation = self.situation_asking(request.who(), &crate::step_up::asking(request.ask())).await?;
         Ok(self.judge_request(&situation, request.ask()))
     }
 

@@ -223,8 +223,17 @@ impl Gate {
             }
             self.gather(&mut found, EntryFilter { name: Some("person.created".into()), ..mentioning(session.person.to_string()) }).await?;
         }
+        let mut passkeys = BTreeSet::new();
         for logged in found.values() {
             bundles.extend(bundles_of(&logged.entry));
+            if let Event::RequestVoted { signature: Some(signature), request, .. } = &logged.entry.event {
+                passkeys.insert((signature.passkey, *request));
+            }
+        }
+        // What a signed approval is verified by: whose passkey it is, and the request as it was asked.
+        for (passkey, request) in passkeys {
+            self.gather(&mut found, EntryFilter { name: Some("passkey.added".into()), ..mentioning(passkey.to_string()) }).await?;
+            self.gather(&mut found, EntryFilter { name: Some("request.".into()), ..mentioning(request.to_string()) }).await?;
         }
         for digest in bundles {
             self.gather(&mut found, EntryFilter { name: Some("bundle.activated".into()), ..mentioning(digest) }).await?;

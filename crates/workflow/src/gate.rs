@@ -244,8 +244,11 @@ impl Gate {
         EntryDraft::new(self.now(), Actor::Gate, Door::Gate, event)
     }
 
-    /// What policy has to know of somebody, now.
-    pub(crate) async fn situation(&self, who: &VerifiedIdentity) -> Result<Situation, Refusal> {
+    /// What policy has to know of somebody, now: for the verbs, and for what lists show.
+    ///
+    /// # Errors
+    /// If they, or the human who answers for them, are disabled, or the store can't be read.
+    pub async fn situation(&self, who: &VerifiedIdentity) -> Result<Situation, Refusal> {
         let mut situation = self.situation_of(who.id()).await?;
         situation.mfa = who.mfa();
         situation.mfa_at = who.at();

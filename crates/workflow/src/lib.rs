@@ -18,6 +18,7 @@ pub mod decide;
 pub mod extend;
 pub mod judge;
 pub mod knock;
+pub mod leftovers;
 pub mod lock;
 pub mod open;
 pub mod review;

@@ -20,6 +20,7 @@ use crate::Caller;
 use crate::decide::{terms_of, unknown_resource};
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::AsSeen;
+use crate::step_up::asking;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Gate {
     /// The refusal, as it was also entered in the audit log.
     pub async fn submit(&self, caller: &Caller, ask: AccessRequest) -> Result<Submitted, Refusal> {
         let request = IdentifiedRequest::new(ask, caller.who.clone());
-        let situation = self.situation(request.who()).await?;
+        let situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
         let verdict = match self.admit(caller, &situation, request.ask()).await {
             Ok(verdict) => verdict,
             Err(refusal) => return Err(self.refuse_request(caller, request.ask(), refusal).await),
@@ -129,7 +130,7 @@ impl Gate {
                     limits: ask.limits.clone(),
                     break_glass: ask.break_glass,
                     extends: None,
-                    mfa: caller.who.mfa(),
+                    mfa: situation.mfa,
                     terms,
                     bundle: verdict.bundle().to_owned(),
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
@@ -260,7 +261,7 @@ impl Gate {
                 "only time, reason, ticket and limits of a request can be changed; cancel it and ask anew",
             ));
         }
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.situation_asking(&caller.who, &asking(&ask)).await?;
         let verdict = self.admit(caller, &situation, &ask).await?;
         if matches!(verdict.answer(), Answer::Permit { .. }) {
             return Err(Refusal::because(
@@ -276,7 +277,7 @@ impl Gate {
                     request,
                     asked: ask.asked,
                     limits: ask.limits.clone(),
-                    mfa: caller.who.mfa(),
+                    mfa: situation.mfa,
                     expires_at: terms.pending_for.after(self.now()),
                     terms,
                     bundle: verdict.bundle().to_owned(),

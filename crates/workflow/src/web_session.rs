@@ -102,6 +102,10 @@ impl Gate {
             token,
             identity: None,
             sid: None,
+            passkey: match who.via() {
+                Via::Passkey(id) => Some(*id),
+                _ => None,
+            },
             scopes: Scopes(Scope::ALL.iter().copied().filter(|scope| who.may(*scope)).collect()),
             mfa: who.mfa(),
             proved_at: if who.mfa() == Mfa::None { now } else { who.at() },
@@ -173,6 +177,12 @@ impl Gate {
             let token = self.store.token(id).await.map_err(unavailable)?;
             if !token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > self.now()) {
                 return Err(Refusal::because(Reason::NotSignedIn, "the token this browser was signed in with was revoked or has run out"));
+            }
+        }
+        if let Some(id) = row.passkey {
+            let passkey = self.store.passkey(id).await.map_err(unavailable)?;
+            if !passkey.is_some_and(|passkey| passkey.removed_at.is_none()) {
+                return Err(Refusal::because(Reason::NotSignedIn, "the passkey this browser was signed in with was removed"));
             }
         }
         self.refuse_if_person_locked(row.person).await

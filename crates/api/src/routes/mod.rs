@@ -27,6 +27,7 @@ mod grants;
 mod keys;
 mod locks;
 mod metrics;
+mod passkeys;
 mod policy;
 mod providers;
 mod recordings;
@@ -35,6 +36,7 @@ mod resources;
 mod reviews;
 mod secrets;
 mod sessions;
+mod step_ups;
 mod tokens;
 mod users;
 mod web_sessions;
@@ -50,6 +52,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(keys::routes())
         .merge(locks::routes())
         .merge(metrics::routes())
+        .merge(passkeys::routes())
         .merge(policy::routes())
         .merge(providers::routes())
         .merge(requests::routes())
@@ -58,6 +61,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(secrets::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
+        .merge(step_ups::routes())
         .merge(tokens::routes())
         .merge(users::routes())
         .merge(web_sessions::routes());

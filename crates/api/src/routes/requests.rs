@@ -3,9 +3,10 @@
 use access::approval::{Decision, missing};
 use access::ids::RequestId;
 use access::names::Selector;
+use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, IdentifiedRequest, RequestRow};
 use access::time::Span;
-use axum::Json;
+use axum::{Extension, Json};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -17,12 +18,13 @@ use workflow::{Caller, Gate};
 
 use crate::caller::{Asks, Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
+use crate::idempotency::ShownOnce;
 use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
 use crate::shown::{self, Shown};
-use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::list::Page;
+use crate::types::passkeys::ToSign;
 use crate::types::requests::{
     AnswerCode, NewRequest, NewVote, Request, RequestAnswer, RequestDetail, RequestEdit, RequestsOf, RequestsQuery, StageProgress, Verdict,
     Voted,
@@ -35,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list, create))
         .routes(routes!(preview))
         .routes(routes!(show, edit))
+        .routes(routes!(signature))
         .routes(routes!(approve))
         .routes(routes!(deny))
         .routes(routes!(cancel))
@@ -99,13 +102,12 @@ async fn preview(State(state): State<ApiState>, Asks(caller): Asks, Body(new): B
 #[utoipa::path(get, path = "/requests", tag = "requests", params(RequestsQuery), responses((status = 200, body = Page<Request>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<RequestsQuery>) -> Answer<Json<Page<Request>>> {
     let gate = &state.gate;
-    let sight = Sight::of(gate, &caller).await?;
     let whose = if query.of == RequestsOf::Mine { Some(caller.who.id()) } else { query.person };
     let filter = RequestFilter { person: whose, state: query.state, resource: query.resource };
     let mut listing = Listing::new::<RequestId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().requests(&filter, &page), |row| match query.of {
         RequestsOf::Mine => Some(row),
-        RequestsOf::Inbox => sight.can_decide(&row).await?.then_some(row),
+        RequestsOf::Inbox => gate.can_decide(&caller, &row).await?.then_some(row),
         RequestsOf::All => gate.visible_request(&caller, Some(row)).await.ok(),
     });
     let (rows, next) = listing.done();
@@ -154,6 +156,15 @@ async fn edit(
     Ok((tag, Json(Shown::new(&state.gate).request(row).await?)))
 }
 
+/// Gives what an approver signs: the request as it stands now, in one form that can be compared with what is shown.
+#[utoipa::path(post, path = "/requests/{id}/signature", tag = "requests", params(("id" = schema::RequestId, Path)), responses((status = 201, body = ToSign)))]
+async fn signature(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<RequestId>) -> Answer<impl IntoResponse> {
+    visible(&state.gate, &caller, id).await?;
+    let begun = state.gate.begin_signature(&caller, id).await?;
+    let body = ToSign { statement: begun.statement, party: super::passkeys::party(&state.gate)?, credentials: begun.credentials };
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(body)))
+}
+
 /// Says yes to a request.
 #[utoipa::path(post, path = "/requests/{id}/approve", tag = "requests", params(("id" = schema::RequestId, Path), schema::IfMatch), request_body = NewVote, responses((status = 200, body = Voted)))]
 async fn approve(
@@ -185,10 +196,22 @@ async fn decide(
     decision: Decision,
     vote: NewVote,
 ) -> Answer<impl IntoResponse + use<>> {
-    let voted = gate.vote(caller, id, decision, vote.note).await?;
+    let voted = match (decision, vote.signature) {
+        (Decision::Approve, Some(answer)) => gate.approve_signed(caller, id, vote.note, &answer.assertion()).await.map_err(still_signed_in)?,
+        (Decision::Deny, Some(_)) => return Err(Refused::invalid("a no is not signed")),
+        (_, None) => gate.vote(caller, id, decision, vote.note).await?,
+    };
     let mut show = Shown::new(gate);
     let tag = etag(voted.request.version);
     Ok((tag, Json(Voted { request: show.request(voted.request).await?, grant: show.maybe_grant(voted.grant).await? })))
+}
+
+/// A passkey that is no good does not sign anybody out.
+fn still_signed_in(refusal: Refusal) -> Refused {
+    match refusal.reason {
+        Reason::NotSignedIn => Refusal { reason: Reason::NotAllowed, ..refusal }.into(),
+        _ => refusal.into(),
+    }
 }
 
 /// Takes a pending request of one's own back.
@@ -213,15 +236,15 @@ async fn visible(gate: &Gate, caller: &Caller, id: RequestId) -> Answer<RequestR
 }
 
 async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<RequestDetail> {
-    let sight = Sight::of(gate, caller).await?;
-    let can_decide = sight.can_decide(&row).await?;
+    let can_decide = gate.can_decide(caller, &row).await?;
     let votes = gate.store().votes(row.id).await?;
     let counts: Vec<u32> = row.terms.approvals.iter().flat_map(|plan| &plan.stages).map(|stage| stage.count).collect();
-    let voters: Vec<&[usize]> = votes
+    let fills: Vec<Vec<usize>> = votes
         .iter()
         .filter(|vote| vote.revision == row.revision && vote.decision == Decision::Approve)
-        .map(|vote| vote.stages.0.as_slice())
+        .map(|vote| vote.fills(row.terms.approvals.iter().flat_map(|plan| &plan.stages)))
         .collect();
+    let voters: Vec<&[usize]> = fills.iter().map(Vec::as_slice).collect();
     let since = Span::between(row.submitted_at, gate.now());
     let stages = row
         .terms
@@ -236,6 +259,7 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
                 asked: stage.seats_after(since).cloned().collect(),
                 count: stage.count,
                 missing,
+                signed: stage.signed,
                 escalates_at: waits.map(|timeout| timeout.after(row.submitted_at)),
                 escalate_to: stage.escalate_to.clone().filter(|_| waits.is_some()),
             }

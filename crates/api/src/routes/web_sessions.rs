@@ -97,11 +97,12 @@ async fn sign_out(State(state): State<ApiState>, mut parts: Parts) -> Answer<imp
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::taken())]))
 }
 
-fn shown(row: WebSessionRow, current: Option<WebSessionId>) -> WebSession {
+pub(super) fn shown(row: WebSessionRow, current: Option<WebSessionId>) -> WebSession {
     WebSession {
         id: row.id,
         current: current == Some(row.id),
         token: row.token,
+        passkey: row.passkey,
         scopes: row.scopes.0,
         mfa: row.mfa,
         address: row.address,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::passkeys::PasskeyFacts;
 use super::providers::ProviderFacts;
 use super::schema;
 
@@ -26,6 +27,9 @@ pub struct GateFacts {
     /// Where people sign in.
     #[serde(default)]
     pub providers: Vec<ProviderFacts>,
+    /// Where passkeys are used; null if the gate is reached by an address and not by a name.
+    #[serde(default)]
+    pub passkeys: Option<PasskeyFacts>,
     /// The key that verifies checkpoints of the audit log, as C2SP signed notes write one.
     pub checkpoint_verifier: Option<String>,
 }

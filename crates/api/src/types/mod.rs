@@ -16,6 +16,7 @@ pub mod sessions;
 
 pub mod device;
 pub mod keys;
+pub mod passkeys;
 pub mod providers;
 pub mod tokens;
 pub mod users;

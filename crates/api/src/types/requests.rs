@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::grants::Grant;
+use super::passkeys::PasskeyAnswer;
 use super::schema;
 use super::who::Who;
 
@@ -138,6 +139,9 @@ pub struct NewVote {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 4000)]
     pub note: Option<String>,
+    /// The approver's passkey over what `/requests/{id}/signature` gave; for a yes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<PasskeyAnswer>,
 }
 
 /// What policy says.
@@ -468,6 +472,9 @@ pub struct StageProgress {
     pub count: u32,
     /// How many of them are still missing.
     pub missing: u32,
+    /// Whether only approvals count that are signed with the approver's passkey.
+    #[serde(default)]
+    pub signed: bool,
     /// When it escalates, if it does and has not yet.
     #[schema(value_type = Option<schema::Time>)]
     pub escalates_at: Option<Timestamp>,
@@ -491,6 +498,9 @@ pub struct Vote {
     pub revision: i64,
     /// Whether it counts for the request as it stands now.
     pub counts: bool,
+    /// Whether it is signed with the voter's passkey.
+    #[serde(default)]
+    pub signed: bool,
     /// Why; null if nothing was said or it was erased.
     pub note: Option<String>,
     /// When.

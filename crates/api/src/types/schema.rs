@@ -66,6 +66,7 @@ ids! {
     EntryId: "an audit entry";
     BundleId: "a bundle activation";
     TokenId: "a token";
+    PasskeyId: "a passkey";
     KeyId: "a key";
     LockId: "a lock";
     ReviewId: "a review";

@@ -1,7 +1,7 @@
 //! Browsers that are signed in to the portal.
 
 use access::identity::{Mfa, Scope};
-use access::ids::{TokenId, WebSessionId};
+use access::ids::{PasskeyId, TokenId, WebSessionId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -40,6 +40,9 @@ pub struct WebSession {
     /// The token it was made from; it ends with that.
     #[schema(value_type = Option<schema::TokenId>)]
     pub token: Option<TokenId>,
+    /// The passkey it was made with; it ends with that.
+    #[schema(value_type = Option<schema::PasskeyId>)]
+    pub passkey: Option<PasskeyId>,
     /// What it may be used for.
     #[schema(value_type = Vec<schema::Scope>)]
     pub scopes: Vec<Scope>,

@@ -138,10 +138,20 @@ impl StepUps {
         let presented = Verifier::of(&normal(user_code));
         if let Some(waiting) = self.0.iter_mut().find(|waiting| presented == Verifier::of(&waiting.user_code)) {
             waiting.proved_at = proved.then_some(now);
-            waiting.end = if proved { RAISED_FOR.after(now) } else { now };
+            waiting.end = RAISED_FOR.after(now);
             waiting.answered.send_replace(Some(proved));
         }
         Ok(asker)
+    }
+
+    /// What the person said last to this sign-in's asking for just this, if it still counts.
+    #[must_use]
+    pub fn said(&self, person: PrincipalId, via: &Via, from: Option<IpAddr>, asking: &Asking, now: Timestamp) -> Option<bool> {
+        let mut found = self.0.iter().rev().filter(|waiting| {
+            let asker = &waiting.asker;
+            now < waiting.end && asker.person == person && asker.via == *via && asker.from == from && asker.asking == *asking
+        });
+        found.next().and_then(|waiting| *waiting.answered.borrow())
     }
 
     /// When it was proved for this sign-in and just this thing that it is them, if it was and still counts.
