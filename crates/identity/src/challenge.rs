@@ -28,6 +28,12 @@ pub fn text(gate: &str, nonce: &str) -> String {
     format!("Sign in to Tidegate at {gate}\n{nonce}\n")
 }
 
+/// Whether a text is a nonce of a challenge, and so nothing that means anything elsewhere.
+#[must_use]
+pub fn is_nonce(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(opaque::is_body)
+}
+
 /// The challenges that wait for an answer. In memory: losing them costs a second try.
 #[derive(Debug, Default)]
 pub struct Challenges(VecDeque<(Verifier, Timestamp)>);

@@ -1,5 +1,9 @@
 //! A newcomer lives the journey: Ana asks in her own `ssh`, Ben approves, Ana works, the grant ends.
 
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use crate::demo::{Demo, Talk, eventually};
@@ -80,16 +84,17 @@ fn a_denial_is_told_in_the_terminal() {
 fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificate() {
     let demo = Demo::start();
     let home = tempfile::tempdir().unwrap();
-    let login = |key: &str| {
+    let login_at = |key: &str, url: &str| {
         std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .env_clear()
             .env("HOME", home.path())
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .args(["login", "--key", key, "--url", demo.ready["api"].as_str().unwrap(), "--ssh-dir"])
+            .args(["login", "--key", key, "--url", url, "--ssh-dir"])
             .arg(home.path().join("ssh"))
             .output()
             .unwrap()
     };
+    let login = |key: &str| login_at(key, demo.ready["api"].as_str().unwrap());
     let stranger = home.path().join("stranger");
     assert!(
         std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&stranger).status().unwrap().success()
@@ -114,4 +119,36 @@ fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificat
     assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "inside", "{}", String::from_utf8_lossy(&inside.stderr));
     // Signing in again renews it.
     assert!(login(demo.person("ana")["key"].as_str().unwrap()).status.success());
+    // Somebody else who hands on this gate's challenge gets no signature to sign in here with.
+    let (between, heard) = relay(&demo);
+    let refused = login_at(demo.person("ana")["key"].as_str().unwrap(), &between);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("nothing was signed"), "{said}");
+    let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+    assert!(heard.contains("POST /api/v1/sign-in/challenge") && !heard.contains("SSH SIGNATURE"), "{heard}");
+}
+
+/// Something that hands everything on to the gate and keeps what it hears: its address, and what clients said.
+fn relay(demo: &Demo) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let gate = demo.ready["api"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut there) = (client.unwrap(), TcpStream::connect(&gate).unwrap());
+            let (mut to_client, mut from_gate) = (client.try_clone().unwrap(), there.try_clone().unwrap());
+            std::thread::spawn(move || io::copy(&mut from_gate, &mut to_client));
+            let kept = Arc::clone(&kept);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = client.read(&mut bytes) {
+                    kept.lock().unwrap().extend_from_slice(&bytes[..count]);
+                    there.write_all(&bytes[..count]).unwrap();
+                }
+            });
+        }
+    });
+    (address, heard)
 }
