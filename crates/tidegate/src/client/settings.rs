@@ -1,6 +1,7 @@
 //! Which gate, and as whom: flags, environment, then `~/.config/tidegate/client.toml`.
 //!
-//! The stored token goes to the gate it was made by and to no other; and no token leaves this machine without TLS.
+//! The stored token goes to the gate it was made by and to no other; and nothing leaves this machine without TLS: an invitation or a
+//! signed challenge is worth a token, and the answer to it is one.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,8 +21,8 @@ pub enum SettingsError {
     /// Not a URL.
     #[error("`{0}` is not the address of a gate; it looks like `https://gate.example.com`")]
     Url(String),
-    /// A token would travel in clear.
-    #[error("`{0}` is not on this machine and has no TLS, so no token is sent there; use its `https` address")]
+    /// A token, or what is worth one, would travel in clear.
+    #[error("`{0}` is not on this machine and has no TLS, so nothing is sent there; use its `https` address")]
     Clear(String),
     /// A file can't be read or written.
     #[error("cannot {act} `{path}`")]
@@ -86,7 +87,7 @@ impl Settings {
     /// What is given, completed by what is kept in `file`.
     ///
     /// # Errors
-    /// If no gate is named, or the file can't be used.
+    /// If no gate is named, it can only be reached in clear, or the file can't be used.
     pub fn resolve(given: &Given, file: Option<&Path>) -> Result<Self, SettingsError> {
         let kept = match file {
             Some(file) => read(file)?,
@@ -99,7 +100,7 @@ impl Settings {
         let url = given_url.or(kept_url).ok_or(SettingsError::NoGate)?;
         let token = given.token.clone().or_else(|| kept.token.filter(|_| same).map(Secret::new));
         let ca_file = given.ca_file.clone().or_else(|| kept.ca_file.filter(|_| same));
-        if token.is_some() && !is_private(&url) {
+        if !is_private(&url) {
             return Err(SettingsError::Clear(url.to_string()));
         }
         Ok(Self { url, token, ca_file })
@@ -240,15 +241,17 @@ mod tests {
         assert!(settings.token.is_none() && settings.ca_file.is_none());
     }
 
+    // covers: G3 (cli)
     #[test]
-    fn no_token_travels_in_clear() {
-        let token = Some(Secret::new("tg_pat_x".to_owned()));
-        let given = |url: &str| Given { url: Some(url.to_owned()), token: token.clone(), ca_file: None };
-        for local in ["http://127.0.0.1:3143", "http://[::1]:3143", "http://localhost:1", "https://gate.example.com"] {
-            Settings::resolve(&given(local), None).unwrap();
+    fn neither_a_token_nor_what_is_worth_one_travels_in_clear() {
+        for token in [Some(Secret::new("tg_pat_x".to_owned())), None] {
+            let given = |url: &str| Given { url: Some(url.to_owned()), token: token.clone(), ca_file: None };
+            for local in ["http://127.0.0.1:3143", "http://[::1]:3143", "http://localhost:1", "https://gate.example.com"] {
+                Settings::resolve(&given(local), None).unwrap();
+            }
+            let refused = Settings::resolve(&given("http://gate.example.com"), None);
+            assert!(matches!(refused, Err(SettingsError::Clear(_))), "join and login send their codes without a token: {refused:?}");
         }
-        let refused = Settings::resolve(&given("http://gate.example.com"), None);
-        assert!(matches!(refused, Err(SettingsError::Clear(_))));
     }
 
     #[test]
