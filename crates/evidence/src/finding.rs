@@ -165,6 +165,15 @@ pub enum Finding {
         /// What the log says and what the file has.
         reason: String,
     },
+    /// An approval that is signed, or had to be, is not proved to be its approver's.
+    ApprovalUnproved {
+        /// Of which request.
+        request: String,
+        /// Whose.
+        voter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A part of a bundle is not the one that was exported.
     MemberAltered {
         /// Its name.
@@ -219,6 +228,7 @@ impl Finding {
             Self::ChunkMoved { .. } => "chunk_moved",
             Self::RecordingHeader { .. } => "recording_header",
             Self::RecordingDiffers { .. } => "recording_differs",
+            Self::ApprovalUnproved { .. } => "approval_unproved",
             Self::MemberAltered { .. } => "member_altered",
             Self::MemberMissing { .. } => "member_missing",
             Self::MemberForeign { .. } => "member_foreign",
@@ -252,6 +262,7 @@ impl Finding {
             | Self::EntriesUnreadable { id, .. } => vec![id.as_deref()],
             Self::EntriesSwapped { first, second } => vec![first.1.as_deref(), second.1.as_deref()],
             Self::TextAltered { entry, .. } | Self::TextUnbound { entry } => vec![Some(entry.as_str())],
+            Self::ApprovalUnproved { request, voter, .. } => vec![Some(request.as_str()), Some(voter.as_str())],
             _ => Vec::new(),
         };
         ids.into_iter().flatten().collect()
@@ -348,6 +359,9 @@ impl fmt::Display for Finding {
             }
             Self::RecordingDiffers { recording, reason } => {
                 write!(f, "recording `{recording}` is not the one that the log knows: {reason}")
+            }
+            Self::ApprovalUnproved { request, voter, reason } => {
+                write!(f, "the approval of `{request}` by `{voter}` is not proved: {reason}")
             }
             Self::MemberAltered { member, reason } => {
                 write!(f, "`{member}` is not the one that was exported: {reason}")

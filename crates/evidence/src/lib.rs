@@ -9,6 +9,7 @@
 //! - [`bundle`]: one self-contained file that an auditor verifies offline.
 //! - [`lines`]: entries and activities as JSON lines and CSV.
 
+mod approvals;
 pub mod bundle;
 pub mod finding;
 pub mod lines;

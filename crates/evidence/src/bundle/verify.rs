@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, PartLine, ProofLine, parts, policy_digest, signed_text};
 use super::tar::{self, Part};
+use crate::approvals::Approvals;
 use crate::finding::Finding;
 use crate::log::alignment::{Alignment, Expected, Present};
 use crate::log::checkpoint::{CheckpointVerifier, SignedCheckpoint};
@@ -45,6 +46,8 @@ pub struct BundleReport {
     pub texts_absent: u64,
     /// Digests of the policy bundles whose files are here.
     pub policies: Vec<String>,
+    /// Approvals that are signed with their approver's passkey over the request as it was asked.
+    pub signed_approvals: u64,
     /// The recordings.
     pub recordings: Vec<RecordingSummary>,
     /// Recordings that entries here name and that are not here: of a session that was still live, or whose file is gone.
@@ -94,6 +97,7 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         texts_matching: 0,
         texts_absent: 0,
         policies: Vec::new(),
+        signed_approvals: 0,
         recordings: Vec::new(),
         recordings_absent: Vec::new(),
         findings: Vec::new(),
@@ -106,6 +110,7 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         recorded: HashMap::new(),
         opened: BTreeMap::new(),
         mentioned: String::new(),
+        approvals: Approvals::default(),
     };
     verification.succession(&mut bundle, key)?;
     let manifest = verification.manifest(&mut bundle)?;
@@ -119,6 +124,7 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         verification.texts(&mut bundle, &leaves)?;
         verification.policies(&mut bundle)?;
         verification.recordings(&mut bundle, &manifest)?;
+        verification.approvals();
     }
     Ok(verification.report)
 }
@@ -192,6 +198,8 @@ struct Verification {
     opened: BTreeMap<String, About>,
     /// All leaves one after another: where digests of policies are looked for.
     mentioned: String,
+    /// What the log says of approvals.
+    approvals: Approvals,
 }
 
 impl Verification {
@@ -345,6 +353,7 @@ impl Verification {
     /// What an entry says about recordings.
     fn note_anchors(&mut self, leaf: &[u8]) {
         let Ok(entry) = Entry::from_leaf(leaf, BTreeMap::new()) else { return };
+        self.approvals.hear(&entry, leaf);
         match entry.event {
             Event::RecordingProgress { recordings, .. } => {
                 for progress in recordings {
@@ -383,6 +392,12 @@ impl Verification {
         if let (Some(chunks), Some(digest)) = (chunks, digest.and_then(crate::hexadecimal::decode)) {
             self.anchors.entry(recording).or_default().push(Anchor { chunks, digest });
         }
+    }
+
+    fn approvals(&mut self) {
+        let (good, wrong) = std::mem::take(&mut self.approvals).finish();
+        self.report.signed_approvals = good;
+        self.report.findings.extend(wrong);
     }
 
     fn proofs<F: Read + Seek>(
