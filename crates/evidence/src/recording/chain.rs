@@ -167,6 +167,9 @@ struct Seen {
     digests: BTreeMap<u64, ([u8; 32], [u8; 32])>,
     last: Option<[u8; 32]>,
     closing: Option<(u64, Closing)>,
+    /// What the chunks' headers say they hold together: frames, and bytes before compression.
+    frames: u64,
+    bytes: u64,
     torn: u64,
     findings: Vec<Finding>,
 }
@@ -175,7 +178,7 @@ impl Seen {
     fn new(recording: String) -> Self {
         let recording = crate::printable::name(&recording);
         let (order, digests, findings) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { recording, order, digests, last: None, closing: None, torn: 0, findings }
+        Self { recording, order, digests, last: None, closing: None, frames: 0, bytes: 0, torn: 0, findings }
     }
 
     fn altered(&mut self, chunk: u64, reason: &str) {
@@ -204,8 +207,13 @@ impl Seen {
                         Some(closing) => self.closing = Some((number, closing)),
                         None => self.altered(number, "what it says at the end cannot be read"),
                     }
+                } else {
+                    self.frames = self.frames.saturating_add(u64::from(chunk.head.frames));
+                    self.bytes = self.bytes.saturating_add(u64::from(chunk.head.raw_len));
                 }
-                self.digests.insert(number, (chunk.head.previous, chunk.digest));
+                if self.digests.insert(number, (chunk.head.previous, chunk.digest)).is_some() {
+                    self.altered(number, "a chunk of this number stands there more than once");
+                }
                 self.last = Some(chunk.digest);
             }
             Met::Damage(_) => self.order.push(None),
@@ -291,6 +299,9 @@ impl Seen {
         }
         if self.torn > 0 {
             self.altered(number, "bytes stand after the closing chunk");
+        }
+        if self.findings.is_empty() && (closing.frames, closing.bytes) != (self.frames, self.bytes) {
+            self.altered(number, "it does not count what the chunks before it hold");
         }
     }
 

@@ -126,6 +126,93 @@ fn every_removed_chunk_and_every_swapped_pair_is_named() {
     assert_eq!(said, ["recording `rec_1` is not the one that the log knows: the log knows 7 chunks and the file does not have them all"]);
 }
 
+// covers: EV-2 (recording), F3 (recording)
+#[test]
+fn every_repeated_and_every_forged_chunk_is_named() {
+    let recorded = record();
+    for chunk in 0..7 {
+        for place in 0..8 {
+            // The same chunk once more, and one that anybody can make: its digest is right, and nobody has the key of what is in it.
+            for forged in [false, true] {
+                let twin = if forged { forge(recorded.chunk(chunk)) } else { recorded.chunk(chunk).to_vec() };
+                let at = recorded.starts[place];
+                let bytes = [&recorded.bytes[..at], &twin, &recorded.bytes[at..]].concat();
+                let findings = recorded.findings(&bytes);
+                let named = findings.iter().any(|f| matches!(f, Finding::ChunkAltered { chunk: named, .. } if *named == chunk as u64));
+                assert!(named, "{chunk} before {place}: {findings:?}");
+                // With the key: what is repeated is said to be, and what is forged is not shown.
+                let reader = RecordingReader::open(&bytes[..], &recorded.identity).unwrap();
+                let wrong = reader.filter_map(Result::err).map(|e| e.to_string()).collect::<Vec<_>>();
+                assert!(wrong.iter().any(|said| said.contains(&format!("chunk {chunk} "))), "{chunk} before {place}: {wrong:?}");
+            }
+        }
+    }
+}
+
+/// A chunk with other sealed bytes and the digest that belongs to them.
+fn forge(chunk: &[u8]) -> Vec<u8> {
+    let (content, _) = chunk.split_last_chunk::<32>().unwrap();
+    let mut content = content.to_vec();
+    *content.last_mut().unwrap() ^= 1;
+    let digest: [u8; 32] = sha2::Digest::finalize(sha2::Digest::chain_update(sha2::Sha256::default(), &content)).into();
+    [content, digest.to_vec()].concat()
+}
+
+// covers: EV-2 (recording), F3 (recording)
+#[test]
+fn a_closing_chunk_counts_what_stands_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = KeyIdentity::generate();
+    let to = KeyRecipients::parse(&[identity.recipient()]).unwrap();
+    let mut tools = Tools::new().unwrap();
+    for (name, miscounts) in [("rec_a", false), ("rec_b", true)] {
+        let mut sink = Sink::create(dir.path(), &about(name), &to, &to).unwrap();
+        sink.write(&mut tools, Stream::Output, 0, 0, b"").unwrap();
+        if miscounts {
+            sink.miscount_for_test();
+        }
+        sink.close(&mut tools, "client", 9).unwrap();
+        let found = inspect(std::fs::File::open(dir.path().join(format!("{name}.tgr"))).unwrap(), &[]).unwrap().findings;
+        assert_eq!(found.iter().map(ToString::to_string).any(|said| said.contains("does not count what")), miscounts, "{found:?}");
+    }
+}
+
+// covers: EV-4 (recording), F3 (recording)
+#[test]
+fn whoever_reads_is_told_of_what_is_missing_moved_or_exchanged() {
+    let recorded = record();
+    let read = |bytes: &[u8]| {
+        let reader = RecordingReader::open(bytes, &recorded.identity).unwrap().ending_at(Some(recorded.anchor));
+        let (frames, wrong): (Vec<_>, Vec<_>) = reader.partition(Result::is_ok);
+        let shown = frames.into_iter().map(|frame| frame.unwrap().at_us).collect::<Vec<_>>();
+        (shown, wrong.into_iter().map(|wrong| wrong.unwrap_err().to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&recorded.bytes), ((0..6).collect(), Vec::new()));
+    let (shown, wrong) = read(&recorded.arranged(&[0, 1, 4, 5, 6]));
+    assert_eq!(shown, [0, 1, 4, 5], "and it goes on");
+    assert_eq!(wrong, ["the chunks 2 to 3 are missing: the recording was altered there"]);
+    let (shown, wrong) = read(&recorded.arranged(&[0, 2, 1, 3, 4, 5, 6]));
+    assert_eq!(shown, [0, 2, 1, 3, 4, 5]);
+    assert_eq!(wrong[..2], ["chunk 1 is missing: the recording was altered there", "chunk 1 does not stand in its place"]);
+    // What the end took away, no chunk tells of; the log does.
+    for (end, missing) in [(6, "chunk 6 is missing"), (3, "the chunks 3 to 6 are missing"), (0, "the chunks 0 to 6 are missing")] {
+        let order: Vec<usize> = (0..end).collect();
+        let (shown, wrong) = read(&recorded.arranged(&order));
+        assert_eq!((shown.len(), wrong.len()), (end, 1), "{wrong:?}");
+        assert!(wrong[0].starts_with(missing), "{wrong:?}");
+    }
+    // A byte that was flipped is named once.
+    let mut bytes = recorded.bytes.clone();
+    bytes[recorded.starts[2] + 70] ^= 1;
+    let (shown, wrong) = read(&bytes);
+    assert_eq!((shown, wrong.len()), (vec![0, 1, 3, 4, 5], 1), "{wrong:?}");
+    // Another recording under the same keys, chained anew to its end, is not the one that the log knows.
+    let other = Anchor { digest: [7; 32], ..recorded.anchor };
+    let reader = RecordingReader::open(&recorded.bytes[..], &recorded.identity).unwrap().ending_at(Some(other));
+    let wrong: Vec<String> = reader.filter_map(Result::err).map(|e| e.to_string()).collect();
+    assert_eq!(wrong, ["the log has another digest for its first 7 chunks"]);
+}
+
 #[test]
 fn a_file_that_was_never_closed_is_valid_to_its_last_whole_chunk() {
     let recorded = record();
