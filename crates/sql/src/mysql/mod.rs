@@ -1,0 +1,102 @@
+//! MySQL's and MariaDB's statements, read by `sqlparser`.
+//!
+//! That parser is not the server's own, so less is asked of it: which tables stand anywhere in the statement, and which names. A name
+//! that is a column of any of these tables counts as that column, wherever it stands, unless it was only given a value or stands
+//! alone in the outermost output. It refuses more than it would have to; what the server alone understands it never sees, since what
+//! does not parse is refused, and so are comments that the server would run as code.
+//!
+//! The session has to be pinned: `sql_mode` without `ANSI_QUOTES` and `NO_BACKSLASH_ESCAPES`, the character set of the connection to
+//! `utf8mb4`, and the database it began with.
+
+mod depth;
+mod lists;
+mod load;
+mod named;
+mod names;
+mod seen;
+mod statement;
+
+use std::collections::BTreeSet;
+
+use access::rights::DatabaseRights;
+use sqlparser::dialect::MySqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::catalog::Catalog;
+use crate::verdict::{Allowed, Refused, Verdict, shown};
+
+/// The longest text that is looked at, in bytes.
+pub const LONGEST: usize = 1024 * 1024;
+
+/// The statement whose rows [`Catalog::from_rows`] reads, at MySQL or MariaDB. It has no object identifiers: columns of results are
+/// known there by database, table and name.
+#[must_use]
+pub fn catalog_query(rights: &DatabaseRights) -> String {
+    let schemas: BTreeSet<&str> =
+        rights.tables.keys().map(|name| name.schema.as_str()).chain(rights.search_path.iter().map(String::as_str)).collect();
+    let list = schemas.into_iter().map(|s| format!("'{}'", s.replace('\\', "\\\\").replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+    let list = if list.is_empty() { "NULL".to_owned() } else { list };
+    format!(
+        "SELECT 'column', table_schema, table_name, '0', CAST(ordinal_position AS CHAR), column_name, '0' FROM information_schema.columns WHERE table_schema IN ({list})"
+    )
+}
+
+type Step<T = ()> = Result<T, Refused>;
+
+/// Judges everything in a text. `database` is the one the session is in.
+pub fn judge(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql: &str) -> Verdict {
+    if rights.unrestricted {
+        return Verdict::Allowed(Vec::new());
+    }
+    if sql.len() > LONGEST || sql.contains('\0') {
+        return Verdict::Refused(Refused::not_understood("a statement that is too long, or holds a zero byte"));
+    }
+    match stacker::maybe_grow(8 * 1024 * 1024, 16 * 1024 * 1024, || look(rights, catalog, database, sql)) {
+        Ok(allowed) => Verdict::Allowed(allowed),
+        Err(refused) => Verdict::Refused(refused),
+    }
+}
+
+fn look(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql: &str) -> Step<Vec<Allowed>> {
+    let lower = sql.to_ascii_lowercase();
+    if lower.contains("/*!") || lower.contains("/*m!") || lower.contains("/*+") {
+        return Err(Refused::not_in_role(
+            "the statement holds a comment that the server could run as code",
+            "write it as plain SQL, without `/*!`, `/*M!` and `/*+`",
+        ));
+    }
+    let unreadable = |why: String| Refused::not_understood(format!("the statement cannot be read: {}", shown(&why)));
+    let tokens = Tokenizer::new(&MySqlDialect {}, sql).tokenize().map_err(|error| unreadable(error.to_string()))?;
+    depth::not_too_deep(&tokens)?;
+    if rights.only_statements {
+        named::require(rights, &tokens)?;
+    }
+    let natural = tokens.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::NATURAL));
+    let bare: Vec<Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).cloned().collect();
+    let look = Look { rights, catalog, database, natural };
+    if load::is_load(&bare) {
+        return Ok(vec![look.load(&bare)?]);
+    }
+    // What of `SELECT` the parser takes for a table's other name: it shows the least and greatest value of each column.
+    let analyses = bare
+        .iter()
+        .any(|token| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("analyse")));
+    if analyses {
+        return Err(Refused::not_understood("`PROCEDURE ANALYSE`"));
+    }
+    let parsed = Parser::new(&MySqlDialect {}).with_recursion_limit(60).try_with_sql(sql).and_then(|mut parser| parser.parse_statements());
+    let statements = parsed.map_err(|error| unreadable(error.to_string()))?;
+    statements.iter().map(|statement| look.statement(statement)).collect()
+}
+
+/// An output that is a column and nothing else: its place, the column's name, and the other name it was given.
+type Bare = (usize, String, Option<String>);
+
+struct Look<'a> {
+    rights: &'a DatabaseRights,
+    catalog: &'a Catalog,
+    database: Option<&'a str>,
+    natural: bool,
+}

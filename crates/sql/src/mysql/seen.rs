@@ -1,0 +1,123 @@
+//! What stands anywhere in a statement.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visitor,
+};
+
+/// What stands anywhere in a statement.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) relations: Vec<ObjectName>,
+    pub(super) names: BTreeMap<String, usize>,
+    pub(super) given: BTreeSet<String>,
+    pub(super) functions: Vec<ObjectName>,
+    /// Whether a `*` stands in the outermost output, and whether one stands further in.
+    pub(super) outer_star: bool,
+    pub(super) inner_star: bool,
+    pub(super) depth: usize,
+    pub(super) selects: usize,
+    /// Whether rows are ordered or grouped by an output's number.
+    pub(super) by_number: bool,
+    pub(super) distinct: bool,
+    pub(super) unknown: Option<&'static str>,
+}
+
+pub(super) fn key(ident: &Ident) -> String {
+    ident.value.to_lowercase()
+}
+
+pub(super) fn last(name: &ObjectName) -> Option<&Ident> {
+    name.0.last().and_then(|part| part.as_ident())
+}
+
+/// Whether a query is made of parts whose tables and columns are seen. `TABLE t` names its table as a mere text.
+fn is_known(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => true,
+        SetExpr::SetOperation { left, right, .. } => is_known(left) && is_known(right),
+        _ => false,
+    }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)))
+}
+
+impl Visitor for Seen {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        if let Some(with) = &query.with {
+            self.given.extend(with.cte_tables.iter().map(|cte| key(&cte.alias.name)));
+        }
+        if !is_known(&query.body) {
+            self.unknown = Some("a query that is not made of `SELECT` and `VALUES`");
+        }
+        if !query.locks.is_empty() {
+            self.unknown = Some("rows that are locked; leave out `FOR UPDATE` and `LOCK IN SHARE MODE`");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.selects += 1;
+        if select.into.is_some() {
+            self.unknown = Some("`SELECT … INTO`");
+        }
+        self.distinct |= select.distinct.is_some();
+        let star = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+        if star && self.depth <= 1 && self.selects == 1 {
+            self.outer_star = true;
+        } else if star {
+            self.inner_star = true;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        self.relations.push(relation.clone());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if !matches!(factor, TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. }) {
+            self.unknown = Some("`FROM` with something that is neither a table nor a sub-select");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            self.functions.push(function.name.clone());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<()> {
+        *self.names.entry(key(ident)).or_default() += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_order_by(&mut self, order: &OrderBy) -> ControlFlow<()> {
+        if let OrderByKind::Expressions(all) = &order.kind {
+            self.by_number |= all.iter().any(|one| is_number(&one.expr));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_group_by(&mut self, group: &GroupByExpr) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(all, _) = group {
+            self.by_number |= all.iter().any(is_number);
+        }
+        ControlFlow::Continue(())
+    }
+}
