@@ -3,6 +3,7 @@
 pub mod gate;
 pub mod mariadb;
 pub mod oidc;
+pub mod passkey;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;

@@ -5,6 +5,7 @@
 mod asking;
 mod browsers;
 mod devices;
+mod passkeys;
 mod providers;
 mod refusals;
 mod repeating;
