@@ -294,6 +294,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/grants/{id}/connect_tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the connect tokens of a grant of one's own. */
+        get: operations["grants_connect_tokens"];
+        put?: never;
+        /**
+         * Makes a connect token for a grant of one's own: it stands for the password at a database, for as many connections as one likes, until
+         *     the grant ends. Shown once. It opens nothing else, and is no token of this API.
+         */
+        post: operations["grants_connect_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/grants/{id}/extend": {
         parameters: {
             query?: never;
@@ -506,6 +527,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the caller's passkeys, newest first. */
+        get: operations["passkeys_list"];
+        put?: never;
+        /** Adds a passkey that the caller's browser made. */
+        post: operations["passkeys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives what a browser needs to make a passkey. Its person signed in a moment ago; who has a passkey already used one. */
+        post: operations["passkeys_to_make"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a passkey away: one of one's own that is not the only way in, or, by who administers keys, anybody's. */
+        delete: operations["passkeys_remove"];
+        options?: never;
+        head?: never;
+        /** Calls a passkey of one's own differently. */
+        patch: operations["passkeys_rename"];
+        trace?: never;
+    };
     "/api/v1/policy": {
         parameters: {
             query?: never;
@@ -709,6 +783,23 @@ export interface paths {
         put?: never;
         /** Says no to a request. */
         post: operations["requests_deny"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/requests/{id}/signature": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives what an approver signs: the request as it stands now, in one form that can be compared with what is shown. */
+        post: operations["requests_signature"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1029,6 +1120,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sign-in/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Signs a browser in with a passkey; the answer gives it its cookie. */
+        post: operations["passkeys_sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in/passkey/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives what a browser needs to sign in with a passkey. */
+        post: operations["passkeys_to_sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sign-out": {
         parameters: {
             query?: never;
@@ -1040,6 +1165,108 @@ export interface paths {
         put?: never;
         /** Signs this browser out: its session ends and its cookie is taken away. Without a session it is no error. */
         post: operations["web-sessions_sign_out"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a passkey's answer: from now on this browser's sign-in, or the terminal that waits under the code, counts as verified. */
+        post: operations["step-up_prove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-up/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives what a browser needs to use one of the caller's passkeys. */
+        post: operations["step-up_to_prove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-ups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A program says what it wants to do; its owner proves at the link that it is them. The same question has the same code. */
+        post: operations["step-up_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-ups/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says how it goes with what a program asked with the same words. */
+        post: operations["step-up_progress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-ups/{code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows who waits under a code, from where and for what; to its owner alone. */
+        get: operations["step-up_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/step-ups/{code}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says that it is not oneself who waits: it goes no further. */
+        post: operations["step-up_refuse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1423,6 +1650,20 @@ export interface components {
             /** @description For what, in its own words. */
             purpose: string;
         };
+        /** @description Who waits, and for what. */
+        AskingStepUp: {
+            /** @description From which address: what the gate sees itself. */
+            address?: string | null;
+            /** @description Since when. */
+            asked_at: components["schemas"]["Time"];
+            /** @description Whether it is an emergency. */
+            break_glass: boolean;
+            /** @description The door, or what the program calls itself. */
+            client: string;
+            request?: components["schemas"]["RequestId"] | null;
+            resource?: components["schemas"]["ResourceName"] | null;
+            role?: components["schemas"]["RoleName"] | null;
+        };
         /** @description One line of the audit log, with the texts that belong to it. */
         AuditEntry: {
             /** @description By whom. */
@@ -1462,6 +1703,20 @@ export interface components {
             verification_uri: string;
             /** @description Where, with the code. */
             verification_uri_complete: string;
+        };
+        /** @description Where the person goes. */
+        BegunStepUp: {
+            /** @description Until when. */
+            expires_at: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description Seconds to leave between two looks.
+             */
+            interval: number;
+            /** @description The page, with the code. */
+            link: string;
+            /** @description The code, to compare or to type. */
+            user_code: string;
         };
         /** @description What an emergency owes afterwards. */
         BreakGlassTerms: {
@@ -1524,6 +1779,16 @@ export interface components {
             /** @description Cut off from their user; their end at the target was not seen yet. */
             unconfirmed: components["schemas"]["SessionId"][];
         };
+        /** @description Where clients of a database connect to, over TLS. */
+        DatabaseFacts: {
+            /** @description Host name or address; the listener's certificate is made out to it. */
+            host: string;
+            /**
+             * Format: int32
+             * @description Port.
+             */
+            port: number;
+        };
         /**
          * @description What somebody says to a request.
          * @enum {string}
@@ -1571,7 +1836,7 @@ export interface components {
          * @description Through which door somebody came.
          * @enum {string}
          */
-        Door: "ssh" | "postgres" | "api" | "socket" | "gate";
+        Door: "ssh" | "postgres" | "mysql" | "api" | "socket" | "gate";
         /**
          * @description When recorded bytes are safe before they are forwarded.
          * @enum {string}
@@ -1679,10 +1944,15 @@ export interface components {
         GateFacts: {
             /** @description The address of the API as clients reach it: `https://gate.example.com`. */
             api: string;
+            /** @description The root that the certificates of these listeners are under, PEM; null: one that machines trust by themselves. */
+            ca?: string | null;
             /** @description The key that verifies checkpoints of the audit log, as C2SP signed notes write one. */
             checkpoint_verifier?: string | null;
             /** @description The public key of the login CA, OpenSSH's format. */
             login_ca?: string | null;
+            mysql?: components["schemas"]["DatabaseFacts"] | null;
+            passkeys?: components["schemas"]["PasskeyFacts"] | null;
+            postgres?: components["schemas"]["DatabaseFacts"] | null;
             /** @description Where people sign in. */
             providers?: components["schemas"]["ProviderFacts"][];
             ssh?: components["schemas"]["SshFacts"] | null;
@@ -1778,6 +2048,14 @@ export interface components {
         IssuedCertificate: {
             /** @description The certificate, one line of an OpenSSH `-cert.pub` file. */
             certificate: string;
+            client?: components["schemas"]["IssuedClientCertificate"] | null;
+            /** @description What is kept of it. */
+            key: components["schemas"]["Key"];
+        };
+        /** @description A client certificate. */
+        IssuedClientCertificate: {
+            /** @description The certificate, PEM. */
+            certificate: string;
             /** @description What is kept of it. */
             key: components["schemas"]["Key"];
         };
@@ -1819,7 +2097,7 @@ export interface components {
          * @description How a key came to be trusted.
          * @enum {string}
          */
-        KeyKind: "registered" | "certificate";
+        KeyKind: "registered" | "certificate" | "client_certificate";
         /**
          * @description Whether a key still signs its owner in.
          * @enum {string}
@@ -1909,9 +2187,17 @@ export interface components {
         Mfa: "none" | "key_with_touch" | "verified";
         /** @description A public key to sign for a short time. */
         NewCertificate: {
+            /** @description A second public key, on the curve P-256 in PEM, to sign as a client certificate for the doors of databases. */
+            client_key?: string | null;
             duration?: components["schemas"]["Span"] | null;
             /** @description One line of an OpenSSH `.pub` file. */
             public_key: string;
+        };
+        /** @description A connect token to make. */
+        NewConnectToken: {
+            duration?: components["schemas"]["Span"] | null;
+            /** @description What its owner calls it. */
+            label?: string | null;
         };
         /** @description A device that asks, in its own words. */
         NewDevice: {
@@ -1942,6 +2228,22 @@ export interface components {
             /** @description What. */
             scope: components["schemas"]["LockScope"];
         };
+        /** @description A passkey that a browser made. */
+        NewPasskey: {
+            /** @description `attestationObject`. */
+            attestation_object: string;
+            /** @description `clientDataJSON`. */
+            client_data: string;
+            /** @description What its owner calls it. */
+            label?: string | null;
+        };
+        /** @description A person used their passkey to prove freshly that it is them. */
+        NewProof: {
+            /** @description The passkey's answer. */
+            answer: components["schemas"]["PasskeyAnswer"];
+            /** @description The code of a terminal that waits; absent: for the browser's own sign-in. */
+            code?: string | null;
+        };
         /** @description What somebody asks for. */
         NewRequest: {
             /** @description Whether the clock starts at once if nobody has to agree; else it starts at the first connection. */
@@ -1958,6 +2260,16 @@ export interface components {
             role?: components["schemas"]["RoleName"] | null;
             /** @description The change or incident it belongs to. */
             ticket?: string | null;
+        };
+        /** @description Something a program wants to do for which its owner has to prove freshly that it is them: ask for access, or decide on a request. */
+        NewStepUp: {
+            /** @description … and whether it is an emergency. */
+            break_glass?: boolean;
+            /** @description The program and machine, in its own words. */
+            client?: string;
+            request?: components["schemas"]["RequestId"] | null;
+            resource?: components["schemas"]["ResourceName"] | null;
+            role?: components["schemas"]["RoleName"] | null;
         };
         /** @description A token to make. */
         NewToken: {
@@ -1980,6 +2292,7 @@ export interface components {
         NewVote: {
             /** @description Why. */
             note?: string | null;
+            signature?: components["schemas"]["PasskeyAnswer"] | null;
         };
         /** @description What signs a browser in; exactly one of these. */
         NewWebSession: {
@@ -2148,6 +2461,31 @@ export interface components {
                  * @description Counts changes.
                  */
                 version: number;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_Passkey: {
+            /** @description What is on it. */
+            items: {
+                /** @description Which make of authenticator, by its own account: a UUID, all zero if it does not say. */
+                aaguid: string;
+                /** @description Since when. */
+                added_at: components["schemas"]["Time"];
+                /** @description Whether its owner's other devices have it too. */
+                backed_up: boolean;
+                /** @description Its id, as its authenticator knows it. */
+                credential: string;
+                /** @description Whether this browser was signed in with it. */
+                current: boolean;
+                /** @description Its id. */
+                id: components["schemas"]["PasskeyId"];
+                /** @description What its owner calls it. */
+                label?: string | null;
+                /** @description Whose. */
+                person: components["schemas"]["PrincipalId"];
+                used_at?: components["schemas"]["Time"] | null;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -2340,8 +2678,9 @@ export interface components {
             items: {
                 /** @description Since when. */
                 created_at: components["schemas"]["Time"];
-                /** @description Until when. */
+                /** @description Until when, at most. */
                 expires_at: components["schemas"]["Time"];
+                grant?: components["schemas"]["GrantId"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["TokenId"];
                 /** @description What its owner calls it. */
@@ -2351,7 +2690,7 @@ export interface components {
                 /** @description Whose. */
                 person: components["schemas"]["PrincipalId"];
                 revoked_at?: components["schemas"]["Time"] | null;
-                /** @description What it may be used for. */
+                /** @description What it may be used for; nothing, of a connect token. */
                 scopes: components["schemas"]["Scope"][];
             }[];
             /** @description Where the next part begins; absent at the end. */
@@ -2418,6 +2757,7 @@ export interface components {
                 idle_ends_at: components["schemas"]["Time"];
                 /** @description How strongly the sign-in proved who it was. */
                 mfa: components["schemas"]["Mfa"];
+                passkey?: components["schemas"]["PasskeyId"] | null;
                 /** @description What it may be used for. */
                 scopes: components["schemas"]["Scope"][];
                 /** @description When it was last used, to the minute. */
@@ -2441,6 +2781,79 @@ export interface components {
              * @description The channel within the session.
              */
             channel: number;
+        };
+        /** @description A passkey. */
+        Passkey: {
+            /** @description Which make of authenticator, by its own account: a UUID, all zero if it does not say. */
+            aaguid: string;
+            /** @description Since when. */
+            added_at: components["schemas"]["Time"];
+            /** @description Whether its owner's other devices have it too. */
+            backed_up: boolean;
+            /** @description Its id, as its authenticator knows it. */
+            credential: string;
+            /** @description Whether this browser was signed in with it. */
+            current: boolean;
+            /** @description Its id. */
+            id: components["schemas"]["PasskeyId"];
+            /** @description What its owner calls it. */
+            label?: string | null;
+            /** @description Whose. */
+            person: components["schemas"]["PrincipalId"];
+            used_at?: components["schemas"]["Time"] | null;
+        };
+        /** @description What a browser hands over when a passkey was used. */
+        PasskeyAnswer: {
+            /** @description `authenticatorData`. */
+            authenticator_data: string;
+            /** @description `clientDataJSON`. */
+            client_data: string;
+            /** @description The passkey's id. */
+            credential: string;
+            /** @description `signature`. */
+            signature: string;
+            /** @description `userHandle`: whose it says it is; needed to sign in. */
+            user_handle?: string | null;
+        };
+        /** @description Where passkeys are used. */
+        PasskeyFacts: {
+            /** @description The only page they are used on: scheme, host and port. */
+            origin: string;
+            /** @description The name they are bound to. */
+            party: string;
+        };
+        /** @description The id of a passkey. */
+        PasskeyId: string;
+        /** @description A passkey's new name. */
+        PasskeyName: {
+            /** @description What its owner calls it; empty: nothing. */
+            label: string;
+        };
+        /** @description What a browser needs to make a passkey: parts of `PublicKeyCredentialCreationOptions`. */
+        PasskeyToMake: {
+            /** @description `pubKeyCredParams`: COSE algorithms, best first. */
+            algorithms: number[];
+            /** @description The challenge; good for one answer within five minutes. */
+            challenge: string;
+            /** @description `user.displayName`. */
+            display_name: string;
+            /** @description `excludeCredentials`. */
+            have: string[];
+            /** @description `rp.id`. */
+            party: string;
+            /** @description `user.id`. */
+            user_handle: string;
+            /** @description `user.name`. */
+            username: string;
+        };
+        /** @description What a browser needs to use a passkey: parts of `PublicKeyCredentialRequestOptions`. */
+        PasskeyToUse: {
+            /** @description The challenge; good for one answer within five minutes. */
+            challenge: string;
+            /** @description `allowCredentials`; empty: whichever the person has here. */
+            credentials: string[];
+            /** @description `rpId`. */
+            party: string;
         };
         /** @description One path in, and what became of it. */
         PathReport: {
@@ -2516,11 +2929,21 @@ export interface components {
             /** @description `urn:tidegate:problem:CODE`. */
             type: string;
         };
+        /** @description It was proved. */
+        Proof: {
+            /** @description When. */
+            proved_at: components["schemas"]["Time"];
+        };
+        /** @description For what a person proves freshly that it is them. */
+        ProofFor: {
+            /** @description The code of a terminal that waits; absent: for the browser's own sign-in. */
+            code?: string | null;
+        };
         /**
          * @description What a session speaks.
          * @enum {string}
          */
-        Protocol: "ssh" | "postgres";
+        Protocol: "ssh" | "postgres" | "mysql";
         /** @description An identity provider where people sign in: `/api/v1/sign-in/oidc/{name}`. */
         ProviderFacts: {
             /** @description Its name in URLs. */
@@ -2561,7 +2984,7 @@ export interface components {
          * @description Why something was refused, ended or held.
          * @enum {string}
          */
-        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
+        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
         /**
          * @description What of a session's content is kept.
          * @enum {string}
@@ -2923,6 +3346,8 @@ export interface components {
             escalate_to?: components["schemas"]["Seat"] | null;
             /** @description Any of these. */
             seats: components["schemas"]["Seat"][];
+            /** @description Whether only approvals count that are signed with the approver's passkey. */
+            signed?: boolean;
             timeout?: components["schemas"]["Span"] | null;
         };
         /** @description How far one stage has come. */
@@ -2943,6 +3368,8 @@ export interface components {
             missing: number;
             /** @description The plan it belongs to. */
             plan: components["schemas"]["PlanName"];
+            /** @description Whether only approvals count that are signed with the approver's passkey. */
+            signed?: boolean;
         };
         /** @description What the asker can still supply to be let through. */
         StepUp: {
@@ -2950,6 +3377,16 @@ export interface components {
             /** @description An open ticket. */
             ticket: boolean;
         };
+        /** @description How a program's wait goes. */
+        StepUpProgress: {
+            /** @description How it goes. */
+            state: components["schemas"]["StepUpState"];
+        };
+        /**
+         * @description How it goes.
+         * @enum {string}
+         */
+        StepUpState: "open" | "proved" | "refused";
         /** @description A target CA. */
         TargetCaFacts: {
             /** @description Its id: `key_…`. */
@@ -3031,12 +3468,22 @@ export interface components {
          * @description A point in time, UTC, RFC 3339.
          */
         Time: string;
+        /** @description What an approver signs. */
+        ToSign: {
+            /** @description `allowCredentials`. */
+            credentials: string[];
+            /** @description `rpId`. */
+            party: string;
+            /** @description The statement, in RFC 8785 form. The challenge is the SHA-256 of its UTF-8 bytes: compute it, and compare the statement with what is shown. */
+            statement: string;
+        };
         /** @description What is known of a token. */
         Token: {
             /** @description Since when. */
             created_at: components["schemas"]["Time"];
-            /** @description Until when. */
+            /** @description Until when, at most. */
             expires_at: components["schemas"]["Time"];
+            grant?: components["schemas"]["GrantId"] | null;
             /** @description Its id. */
             id: components["schemas"]["TokenId"];
             /** @description What its owner calls it. */
@@ -3046,7 +3493,7 @@ export interface components {
             /** @description Whose. */
             person: components["schemas"]["PrincipalId"];
             revoked_at?: components["schemas"]["Time"] | null;
-            /** @description What it may be used for. */
+            /** @description What it may be used for; nothing, of a connect token. */
             scopes: components["schemas"]["Scope"][];
         };
         /** @description The id of a token. */
@@ -3113,6 +3560,8 @@ export interface components {
              * @description To which revision of the request.
              */
             revision: number;
+            /** @description Whether it is signed with the voter's passkey. */
+            signed?: boolean;
             /** @description Whose. */
             voter: components["schemas"]["Who"];
         };
@@ -3152,6 +3601,7 @@ export interface components {
             idle_ends_at: components["schemas"]["Time"];
             /** @description How strongly the sign-in proved who it was. */
             mfa: components["schemas"]["Mfa"];
+            passkey?: components["schemas"]["PasskeyId"] | null;
             /** @description What it may be used for. */
             scopes: components["schemas"]["Scope"][];
             /** @description When it was last used, to the minute. */
@@ -3799,6 +4249,73 @@ export interface operations {
             };
         };
     };
+    grants_connect_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["GrantId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Token"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    grants_connect_token: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["GrantId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConnectToken"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedToken"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     grants_extend: {
         parameters: {
             query?: never;
@@ -4286,6 +4803,164 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Passkey"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_to_make: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyToMake"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PasskeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_rename: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PasskeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyName"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
                 };
             };
             /** @description A refusal */
@@ -4800,6 +5475,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Voted"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    requests_signature: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["RequestId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ToSign"];
                 };
             };
             /** @description A refusal */
@@ -5487,6 +6195,72 @@ export interface operations {
             };
         };
     };
+    passkeys_sign_in: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyAnswer"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedInBrowser"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_to_sign_in: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyToUse"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "web-sessions_sign_out": {
         parameters: {
             query?: never;
@@ -5504,6 +6278,209 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_prove": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewProof"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proof"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_to_prove": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProofFor"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyToUse"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_begin": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStepUp"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BegunStepUp"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_progress": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStepUp"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StepUpProgress"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskingStepUp"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "step-up_refuse": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskingStepUp"];
+                };
             };
             /** @description A refusal */
             default: {
