@@ -13,6 +13,10 @@ pub struct Catalog {
     relations: BTreeMap<QualifiedName, Relation>,
     functions: BTreeMap<String, Vec<Function>>,
     operators: BTreeSet<String>,
+    /// Which table inherits from which: child and parent.
+    inherits: BTreeSet<(QualifiedName, QualifiedName)>,
+    /// Sequences, each with the table that its numbers are for.
+    sequences: BTreeMap<QualifiedName, QualifiedName>,
 }
 
 /// A table, view, or anything else with columns.
@@ -79,7 +83,19 @@ impl Catalog {
              JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid \
              WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-             AND v.oid <> t.oid AND d.refobjsubid > 0 AND vn.nspname IN ({list}) \
+             AND v.oid <> t.oid AND d.refobjsubid > 0 AND vn.nspname NOT IN ('pg_catalog', 'information_schema') \
+             UNION ALL \
+             SELECT 'inherits', cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, '', '' \
+             FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
+             JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
+             WHERE c.relkind IN ('r', 'f', 'p') \
+             UNION ALL \
+             SELECT DISTINCT 'sequence', sn.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, '', '' \
+             FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace JOIN pg_catalog.pg_class t ON t.oid = d.refobjid \
+             JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+             WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+             AND d.deptype IN ('a', 'i') AND tn.nspname IN ({list}) \
              UNION ALL \
              SELECT DISTINCT 'function', n.nspname::text, p.proname::text, \
              (EXISTS (SELECT FROM pg_catalog.pg_proc b WHERE b.proname = p.proname AND b.pronamespace = 'pg_catalog'::pg_catalog.regnamespace))::text, \
@@ -130,6 +146,12 @@ impl Catalog {
                 shadows: a? == "true",
                 compiled: b? == "true",
             }),
+            "inherits" => {
+                self.inherits.insert((QualifiedName::new(schema, name), QualifiedName::new(a?, b?)));
+            }
+            "sequence" => {
+                self.sequences.insert(QualifiedName::new(schema, name), QualifiedName::new(a?, b?));
+            }
             "operator" => {
                 self.operators.insert(name.to_owned());
             }
@@ -169,9 +191,77 @@ impl Catalog {
         out
     }
 
+    /// The rights with what is masked in a table masked in those it inherits from and those that inherit from it: they show the same rows.
+    #[must_use]
+    pub fn with_inherited_masks(&self, mut rights: DatabaseRights) -> DatabaseRights {
+        if !rights.has_masks() {
+            return rights;
+        }
+        let mut masked: BTreeMap<QualifiedName, BTreeSet<String>> =
+            rights.tables.iter().map(|(name, table)| (name.clone(), table.masked.clone())).collect();
+        loop {
+            let before = masked.clone();
+            for (one, other) in self.inherits.iter().flat_map(|(child, parent)| [(child, parent), (parent, child)]) {
+                let more = masked.get(one).cloned().unwrap_or_default();
+                masked.entry(other.clone()).or_default().extend(more);
+            }
+            if masked == before {
+                break;
+            }
+        }
+        for (name, table) in &mut rights.tables {
+            table.masked = masked.remove(name).unwrap_or_default();
+        }
+        rights
+    }
+
+    /// A masked column that a view reads, itself or through other views.
+    pub(crate) fn masked_below(&self, rights: &DatabaseRights, view: &QualifiedName) -> Option<(QualifiedName, String)> {
+        let (mut open, mut seen) = (vec![view.clone()], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            let Some(relation) = self.relation(&name) else { continue };
+            for (table, column) in &relation.reads {
+                if rights.tables.get(table).is_some_and(|rights| rights.masked.contains(column)) {
+                    return Some((table.clone(), column.clone()));
+                }
+                if seen.insert(table.clone()) {
+                    open.push(table.clone());
+                }
+            }
+        }
+        None
+    }
+
+    /// Names that stand for masked values: columns, their tables, and views that read them.
+    pub(crate) fn touchy_names<'a>(&'a self, rights: &'a DatabaseRights) -> BTreeSet<&'a str> {
+        let tables = rights.tables.iter().filter(|(_, table)| !table.masked.is_empty());
+        let mut out: BTreeSet<&str> = tables
+            .flat_map(|(name, table)| table.masked.iter().map(String::as_str).chain([name.name.as_str()]))
+            .collect();
+        out.extend(self.relations.keys().filter(|view| self.masked_below(rights, view).is_some()).map(|view| view.name.as_str()));
+        out
+    }
+
+    /// Whether something here goes by this name.
+    pub(crate) fn knows_name(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+            || self.has_column_named(name)
+            || self.relations.keys().any(|relation| relation.name == name || relation.schema == name)
+    }
+
+    /// The table that a sequence gives numbers for.
+    pub(crate) fn table_of_sequence(&self, sequence: &QualifiedName) -> Option<&QualifiedName> {
+        self.sequences.get(sequence)
+    }
+
     /// Every column there is, as a `RowDescription` names it: table object identifier and attribute number.
     pub fn attributes(&self) -> impl Iterator<Item = (u32, i16)> + '_ {
         self.relations.values().flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column.number)))
+    }
+
+    /// Every column there is, by its table and its name.
+    pub fn names(&self) -> impl Iterator<Item = (&QualifiedName, &str)> {
+        self.relations.iter().flat_map(|(table, relation)| relation.columns.iter().map(move |column| (table, column.name.as_str())))
     }
 
     pub(crate) fn functions(&self, name: &str) -> &[Function] {

@@ -6,7 +6,8 @@ use access::rights::DatabaseRights;
 
 use crate::catalog::Catalog;
 use crate::postgres;
-use crate::verdict::Verdict;
+use crate::postgres::conceal::Concealed;
+use crate::verdict::{Hidden, Verdict};
 
 /// How many verdicts are remembered; then all are forgotten.
 const REMEMBERED: usize = 256;
@@ -28,10 +29,11 @@ impl Judge {
     /// A judge for a session with these rights, at a target that looks like this.
     #[must_use]
     pub fn new(rights: DatabaseRights, catalog: Catalog) -> Self {
+        let rights = catalog.with_inherited_masks(rights);
         Self { rights, catalog, exact: HashMap::new(), shapes: HashMap::new() }
     }
 
-    /// The rights it judges by.
+    /// The rights it judges by: what a table masks, those it inherits from and those that inherit from it mask too.
     #[must_use]
     pub fn rights(&self) -> &DatabaseRights {
         &self.rights
@@ -41,6 +43,12 @@ impl Judge {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What a record keeps of a text in the place of the whole, after [`Judge::judge`] has said this about it; `None`: all of it.
+    #[must_use]
+    pub fn conceal(&self, sql: &str, verdict: &Verdict) -> Option<Concealed> {
+        postgres::conceal::conceal(&self.rights, &self.catalog, sql, verdict)
     }
 
     /// Judges everything in a text; see [`postgres::judge`].
@@ -58,7 +66,8 @@ impl Judge {
             return verdict.clone();
         }
         let looked = postgres::look(&self.rights, &self.catalog, sql);
-        let is_shape = matches!(looked.as_deref(), Ok([one]) if !one.by_constants && matches!(one.allowed.kind, "select" | "insert" | "update" | "delete"));
+        let is_shape = matches!(looked.as_deref(), Ok([one]) if !one.by_constants && one.allowed.hidden == Hidden::Nothing
+            && matches!(one.allowed.kind, "select" | "insert" | "update" | "delete"));
         let verdict = match looked {
             Ok(looked) => Verdict::Allowed(looked.into_iter().map(|one| one.allowed).collect()),
             Err(refused) => Verdict::Refused(refused),

@@ -16,4 +16,5 @@ pub mod verdict;
 
 pub use catalog::Catalog;
 pub use judge::Judge;
-pub use verdict::{Allowed, Outcome, Refused, Use, Verdict};
+pub use postgres::conceal::Concealed;
+pub use verdict::{Allowed, Hidden, Outcome, Refused, Use, Verdict};

@@ -43,6 +43,25 @@ pub struct Allowed {
     pub masked_outputs: BTreeSet<usize>,
     /// What came of rows: how the relay counts and masks.
     pub outcome: Outcome,
+    /// Which of its values are not kept in clear, since they meet a masked column.
+    pub hidden: Hidden,
+}
+
+/// Which values of a statement meet a masked column, so that no record keeps them in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Hidden {
+    /// None does.
+    #[default]
+    Nothing,
+    /// Just these.
+    Some {
+        /// Parameters by their number: 1 is `$1`.
+        parameters: BTreeSet<i32>,
+        /// Where constants begin, in bytes of the text.
+        constants: BTreeSet<i32>,
+    },
+    /// Nobody can tell which: all of them.
+    Everything,
 }
 
 /// What a statement brings back.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use access::reason::{Reason, Refusal};
+use access::reason::Refusal;
 use access::session::{ClosedSession, EndReason, SessionFacts, Standing};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
@@ -118,31 +118,6 @@ impl<L: Default> Live<L> {
                 Some(rest) => tokio::time::sleep(rest).await,
             }
         }
-    }
-}
-
-/// Resolves when the permit is gone.
-pub(crate) async fn cut(watch: &mut PermitWatch) -> EndReason {
-    let mut standing = watch.now();
-    loop {
-        if let Standing::Cut(end) = standing {
-            return end;
-        }
-        standing = watch.changed().await;
-    }
-}
-
-/// Why somebody is told that a session ended.
-pub(crate) fn ended_reason(end: EndReason) -> Reason {
-    match end {
-        EndReason::Expired => Reason::GrantExpired,
-        EndReason::Revoked => Reason::GrantRevoked,
-        EndReason::Withdrawn => Reason::GrantWithdrawn,
-        EndReason::Locked => Reason::Locked,
-        EndReason::Recorder => Reason::RecorderFailed,
-        EndReason::Killed => Reason::SessionKilled,
-        EndReason::Lease | EndReason::Node => Reason::Stopping,
-        EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) fn emergency(text: &str) -> Option<Line> {
     let rest = rest.strip_prefix(char::is_whitespace)?.trim_start();
     let rest = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("glass")).and_then(|_| rest.get(5..))?;
     rest.starts_with(|c: char| c.is_whitespace() || c == '\'' || c == ';').then_some(())?;
+    if rest.trim_matches([' ', ';', '\t', '\n', '\r']).is_empty() {
+        return Some(Line::Wrong("say what the emergency is: the reason stands in single quotes".to_owned()));
+    }
     Some(read(&format!("request {rest}")))
 }
 
@@ -108,7 +111,7 @@ pub(crate) fn read(text: &str) -> Line {
 mod tests {
     use super::*;
 
-    // covers: ASK-5 (psql)
+    // covers: GRANT-9 (psql)
     #[test]
     fn an_emergency_is_declared_in_so_many_words() {
         assert_eq!(emergency(" BREAK  glass 'site down' ;"), Some(Line::Request { reason: "site down".into(), asked: None }));

@@ -1,12 +1,13 @@
 //! Asking where one connects: who has no grant is told what is missing, gives the reason, and goes through when it is agreed.
 //!
 //! The reason comes with the connection (`options=-c tide.reason=…`). A person at `psql` who gave none comes into a lobby, where
-//! only `request '<reason>' [for 1h]` and `status` are understood. Notices say what changes meanwhile.
+//! only `request '<reason>' [for 1h]`, `status` and, if policy has that path, `break glass '<reason>'` are understood. Notices say what
+//! changes meanwhile.
 
 use std::sync::Arc;
 
 use access::reason::{Reason, Refusal};
-use access::request::RequestState;
+use access::request::{Asked, RequestState};
 use tokio::time::Instant;
 use wire::postgres::back::Severity;
 use wire::postgres::front;
@@ -14,7 +15,7 @@ use wire::postgres::front;
 use super::client::{Client, sentence};
 use super::door::PostgresDoor;
 use super::parameters::Wanted;
-use crate::database::lobby::{Line, asked, read, times};
+use crate::database::lobby::{Line, asked, emergency, read, times};
 use crate::gatekeeper::{Answer, Knock, Knocked, Opening, Question, Waiting};
 use crate::ssh::text::inert;
 
@@ -41,10 +42,12 @@ pub(crate) async fn enter(door: &Arc<PostgresDoor>, client: &mut Client, knock: 
         knocked = match knocked {
             Knocked::Open(opening) => return Way::In { opening, in_lobby },
             Knocked::Refused(refusal) => return Way::Refused(refusal),
-            // An emergency is declared elsewhere.
-            Knocked::Ask(Question { refused: Some(refusal), .. }) => return Way::Refused(refusal),
+            // Without the ordinary way there is at most the emergency, for somebody who can declare one.
+            Knocked::Ask(Question { refused: Some(refusal), emergency, .. }) if emergency.is_none() || !(in_lobby || wanted.is_interactive()) => {
+                return Way::Refused(refusal);
+            }
             Knocked::Ask(question) => {
-                let answer = if in_lobby || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
+                let answer = if in_lobby || question.refused.is_some() || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
                     match lobby(client, &question, &wanted.told, &mut in_lobby).await {
                         Some(answer) => answer,
                         None => return Way::Gone,
@@ -55,6 +58,20 @@ pub(crate) async fn enter(door: &Arc<PostgresDoor>, client: &mut Client, knock: 
                     wanted.told.clone()
                 };
                 door.gate.submit(knock, answer).await
+            }
+            Knocked::Prove(mut prove) => {
+                for line in prove.told.lines() {
+                    if client.notice(&inert(line, 1024)).await.is_err() {
+                        return Way::Gone;
+                    }
+                }
+                let until = *deadline.get_or_insert_with(|| Instant::now() + prove.patience);
+                tokio::select! {
+                    proved = tokio::time::timeout_at(until, prove.proved()) => if !proved.unwrap_or(false) { return Way::Refused(prove.refusal) },
+                    () = client.leaves() => return Way::Gone,
+                }
+                deadline = None;
+                door.gate.knock(knock).await
             }
             Knocked::Waiting(waiting) => {
                 let until = *deadline.get_or_insert_with(|| Instant::now() + waiting.patience);
@@ -135,7 +152,14 @@ const HOW: &str = "Type  request '<reason>' for 1h;  to ask (the time may be lef
 
 /// Lets a person in who has not said why, no further than here; `None` if they leave.
 async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby: &mut bool) -> Option<Answer> {
-    let what = format!("{} {HOW}{}", inert(&question.missing, 1024), times(question));
+    let missing = question.refused.as_ref().map_or_else(|| inert(&question.missing, 1024), sentence);
+    let mut what = match question.refused {
+        Some(_) => missing,
+        None => format!("{missing} {HOW}{}", times(question)),
+    };
+    if let Some(follows) = &question.emergency {
+        what.push_str(&format!("\n{} To declare an emergency, type  break glass '<reason>';", inert(follows, 1024)));
+    }
     if *in_lobby {
         // An answer to `status`, or to a request that came to nothing.
         client.write(|w| w.say(Severity::Notice, "00000", &what, None).command_complete("STATUS").ready()).await.ok()?;
@@ -156,19 +180,25 @@ async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby
             .ok()?;
     }
     loop {
-        let said = match next_line(client).await? {
-            Line::Request { reason, asked } => {
+        let said = match next_line(client, question.emergency.is_some()).await? {
+            Typed::Emergency { reason, asked } => {
+                return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(told.asked), break_glass: true, ..told.clone() });
+            }
+            Typed::Line(Line::Request { .. }) if question.refused.is_some() => {
+                "this cannot be asked for in the ordinary way; there is only the emergency".to_owned()
+            }
+            Typed::Line(Line::Request { reason, asked }) => {
                 if question.ticket && told.ticket.is_none() {
                     "this needs a ticket; connect with options='-c tide.ticket=…'".to_owned()
                 } else {
                     return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(told.asked), ..told.clone() });
                 }
             }
-            Line::Status => {
+            Typed::Line(Line::Status) => {
                 client.write(|w| w.say(Severity::Notice, "00000", &what, None).command_complete("STATUS").ready()).await.ok()?;
                 continue;
             }
-            Line::Wrong(why) => why,
+            Typed::Line(Line::Wrong(why)) => why,
         };
         client.write(|w| w.say(Severity::Error, "28000", &said, Some(HOW)).ready()).await.ok()?;
     }
@@ -182,11 +212,11 @@ async fn stay(client: &mut Client, pending: &Refusal) -> bool {
         return false;
     }
     loop {
-        let why = match next_line(client).await {
+        let why = match next_line(client, false).await {
             None => return false,
-            Some(Line::Status) => return true,
-            Some(Line::Request { .. }) => text.clone(),
-            Some(Line::Wrong(why)) => why,
+            Some(Typed::Line(Line::Status)) => return true,
+            Some(Typed::Line(Line::Request { .. }) | Typed::Emergency { .. }) => text.clone(),
+            Some(Typed::Line(Line::Wrong(why))) => why,
         };
         if client.write(|w| w.say(Severity::Error, "28000", &why, Some(say)).ready()).await.is_err() {
             return false;
@@ -198,13 +228,27 @@ async fn stay(client: &mut Client, pending: &Refusal) -> bool {
 const PARAMETERS: &[(&str, &str)] =
     &[("server_version", "15.0"), ("server_encoding", "UTF8"), ("client_encoding", "UTF8"), ("standard_conforming_strings", "on")];
 
-/// The next thing typed; `None` if they leave. Anything but a `Query` is answered here.
-async fn next_line(client: &mut Client) -> Option<Line> {
+/// What somebody typed in the lobby.
+enum Typed {
+    Line(Line),
+    /// They declare an emergency.
+    Emergency { reason: String, asked: Option<Asked> },
+}
+
+/// The next thing typed; `None` if they leave. Anything but a `Query` is answered here. An emergency is heard only where there can be one.
+async fn next_line(client: &mut Client, emergencies: bool) -> Option<Typed> {
     let mut skipping = false;
     loop {
         let (kind, body) = client.message().await.ok()?;
         match kind {
-            b'Q' => return Some(read(&String::from_utf8_lossy(front::query(&body).ok()?))),
+            b'Q' => {
+                let text = String::from_utf8_lossy(front::query(&body).ok()?).into_owned();
+                return Some(match emergency(&text).filter(|_| emergencies) {
+                    Some(Line::Request { reason, asked }) => Typed::Emergency { reason, asked },
+                    Some(wrong) => Typed::Line(wrong),
+                    None => Typed::Line(read(&text)),
+                });
+            }
             b'X' => return None,
             b'S' => {
                 skipping = false;

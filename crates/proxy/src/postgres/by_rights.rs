@@ -6,7 +6,7 @@ use access::session::SessionFacts;
 use sql::Catalog;
 use sql::catalog::WIDTH;
 
-use super::judge::{Act, Judge, Judging, Row, Verdict};
+use super::judge::{Act, Allowed, HiddenValues, Instead, Judge, Judging, Refused, Row, Verdict};
 use super::veil::Withheld;
 
 /// Lets everything pass.
@@ -18,7 +18,7 @@ struct Unrestricted {
 
 impl Judge for Unrestricted {
     fn judge(&mut self, _: Act<'_>) -> Verdict {
-        Verdict::Allow(Vec::new())
+        Verdict::Allow(Allowed::default())
     }
 
     fn withheld(&self) -> Withheld {
@@ -54,6 +54,7 @@ impl Restricted {
             shaped.push(row);
         }
         let catalog = Catalog::from_rows(shaped).map_err(|error| unreadable(error.to_string()))?;
+        let rights = catalog.with_inherited_masks(rights);
         let shown = rights.has_masks().then(|| {
             let masked = catalog.masked_attributes(&rights);
             catalog.attributes().filter(|attribute| !masked.contains(attribute)).collect()
@@ -67,19 +68,41 @@ impl Judge for Restricted {
     fn judge(&mut self, act: Act<'_>) -> Verdict {
         let text = match act {
             Act::Query(text) | Act::Parse { text, .. } => text,
-            // It was judged when it was prepared, and its values change nothing about that.
-            Act::Bind { .. } => return Verdict::Allow(Vec::new()),
+            // It was judged when it was prepared, and its values change nothing about that. What was prepared by `PREPARE` has a text
+            // that is not at hand: nobody can tell where its values go.
+            Act::Bind { text: None, .. } if self.judge.rights().has_masks() => {
+                return Verdict::Allow(Allowed { hidden: HiddenValues::All, ..Allowed::default() });
+            }
+            Act::Bind { .. } => return Verdict::Allow(Allowed::default()),
             Act::FunctionCall(_) => {
-                return no("functions cannot be called by their number under a restricted role; use `SELECT`".to_owned());
+                return not_understood("functions cannot be called by their number under a restricted role; use `SELECT`", None);
             }
         };
         let Ok(text) = std::str::from_utf8(text) else {
-            return no("the statement is no UTF-8, which is the encoding of every session under a restricted role".to_owned());
+            let instead =
+                self.judge.rights().has_masks().then(|| Instead { text: format!("‹hidden: {} bytes›", text.len()), hidden: 1 });
+            return not_understood("the statement is no UTF-8, which is the encoding of every session under a restricted role", instead);
         };
-        match self.judge.judge(text) {
-            sql::Verdict::Allowed(all) if all.iter().all(|one| one.masked_outputs.is_empty()) => Verdict::Allow(Vec::new()),
-            sql::Verdict::Allowed(all) => Verdict::Allow(all.into_iter().map(|one| one.masked_outputs).collect()),
-            sql::Verdict::Refused(refused) => no(refused.to_string()),
+        let verdict = self.judge.judge(text);
+        let concealed = self.judge.conceal(text, &verdict);
+        match verdict {
+            sql::Verdict::Allowed(all) => Verdict::Allow(Allowed {
+                hidden: all.first().map_or(HiddenValues::None, |one| hidden(&one.hidden)),
+                masked: if all.iter().all(|one| one.masked_outputs.is_empty()) {
+                    Vec::new()
+                } else {
+                    all.into_iter().map(|one| one.masked_outputs).collect()
+                },
+                instead: concealed.map(|concealed| Instead { text: concealed.text, hidden: concealed.count }),
+            }),
+            sql::Verdict::Refused(refused) => {
+                let why = Refusal::because(Reason::NotInRole, refused.to_string());
+                let instead = concealed.map(|concealed| {
+                    let why = Refusal::because(Reason::NotInRole, concealed.why.unwrap_or_default());
+                    (Instead { text: concealed.text, hidden: concealed.count }, why)
+                });
+                Verdict::Refuse(Refused { why, sqlstate: refused.cause.sqlstate(), instead })
+            }
         }
     }
 
@@ -88,6 +111,18 @@ impl Judge for Restricted {
     }
 }
 
-fn no(why: String) -> Verdict {
-    Verdict::Refuse(Refusal::because(Reason::NotInRole, why))
+fn hidden(hidden: &sql::Hidden) -> HiddenValues {
+    match hidden {
+        sql::Hidden::Nothing => HiddenValues::None,
+        sql::Hidden::Some { parameters, .. } => {
+            HiddenValues::These(parameters.iter().filter_map(|number| usize::try_from(*number).ok()).collect())
+        }
+        sql::Hidden::Everything => HiddenValues::All,
+    }
+}
+
+fn not_understood(why: &str, instead: Option<Instead>) -> Verdict {
+    let why = Refusal::because(Reason::NotInRole, why);
+    let instead = instead.map(|instead| (instead, why.clone()));
+    Verdict::Refuse(Refused { why, sqlstate: "0A000", instead })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use access::secret::Secret;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -94,9 +94,14 @@ impl Client {
 
     /// Tells it no and closes.
     pub(crate) async fn refuse(&mut self, refusal: &Refusal) {
+        self.refuse_as(refusal, refusal.reason.sqlstate()).await;
+    }
+
+    /// The same with another SQLSTATE.
+    pub(crate) async fn refuse_as(&mut self, refusal: &Refusal, sqlstate: &str) {
         let said = async {
             let text = sentence(refusal);
-            self.write(|w| w.say(Severity::Fatal, refusal.reason.sqlstate(), &text, Some(refusal.reason.hint()))).await?;
+            self.write(|w| w.say(Severity::Fatal, sqlstate, &text, Some(hint(refusal)))).await?;
             self.stream.shutdown().await
         };
         let _ = timeout(FAREWELL, said).await;
@@ -105,6 +110,17 @@ impl Client {
     /// Shows it something.
     pub(crate) async fn notice(&mut self, text: &str) -> io::Result<()> {
         self.write(|w| w.say(Severity::Notice, "00000", text, None)).await
+    }
+}
+
+/// What to do about a refusal, where a database is what refused.
+fn hint(refusal: &Refusal) -> &'static str {
+    match refusal.reason {
+        Reason::TargetRefused => {
+            "Check the login in the role, its password (`tidegate secret set`) or the account that makes accounts, and `pg_hba.conf` at the server."
+        }
+        Reason::TargetUnreachable => "Check that it is up, and `address`, `tls` and `tls_ca` of the resource in the policy.",
+        reason => reason.hint(),
     }
 }
 

@@ -88,8 +88,9 @@ impl PostgresDoor {
         }
     }
 
+    /// Starts one connection, or drops it when there are too many strangers already and none of them has to go for it.
     fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        let Some(stranger) = self.strangers.admit(from.ip()) else {
+        let Some(stranger) = self.strangers.admit_instead(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
@@ -103,7 +104,11 @@ impl PostgresDoor {
 
     async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
         let _ = stream.set_nodelay(true);
-        let signed_in = tokio::time::timeout(self.limits.grace, self.sign_in(stream, from)).await;
+        let shown_out = stranger.shown_out();
+        let signed_in = tokio::select! {
+            signed_in = tokio::time::timeout(self.limits.grace, self.sign_in(stream, from)) => signed_in,
+            () = shown_out.cancelled() => return tracing::debug!(%from, "had to go for somebody else before signing in"),
+        };
         drop(stranger);
         let Ok(Some((client, knock, wanted))) = signed_in else { return };
         self.receive(client, knock, wanted).await;
@@ -185,7 +190,7 @@ impl PostgresDoor {
     /// Somebody who is known: knocks, asks, waits, and runs the session.
     async fn receive(self: Arc<Self>, mut client: Client, knock: Knock, wanted: Wanted) {
         match ask::enter(&self, &mut client, &knock, &wanted).await {
-            Way::In { opening, in_lobby } => session::run(&self, client, *opening, wanted, in_lobby).await,
+            Way::In { opening, in_lobby } => session::run(&self, client, *opening, &knock, &wanted, in_lobby).await,
             Way::Refused(refusal) => client.refuse(&refusal).await,
             Way::Gone => {}
         }

@@ -243,7 +243,7 @@ fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
         b'W' => ledger.copies("copy_both"),
         b'1' | b'2' | b'3' | b'n' | b't' => ledger.small(kind),
         b'Z' => {
-            back::ready(body).map_err(|e| Stopped::liar(e.0))?;
+            ledger.status = back::ready(body).map_err(|e| Stopped::liar(e.0))?;
             ledger.ready(Instant::now());
         }
         b'S' | b'c' => {}

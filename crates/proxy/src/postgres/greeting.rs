@@ -87,7 +87,7 @@ async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
         First::Cancel(key) => Ok(Greeted::Cancels(key)),
         First::OtherVersion(version) => {
             let why = format!("version {}.{} of the protocol is not spoken here; 3.0 and 3.2 are", version >> 16, version & 0xffff);
-            let _ = tokio::time::timeout(FAREWELL, Client::new(stream).refuse(&Refusal::because(Reason::Invalid, why))).await;
+            let _ = tokio::time::timeout(FAREWELL, Client::new(stream).refuse_as(&Refusal::because(Reason::Invalid, why), "0A000")).await;
             Err(wrong("another version of the protocol"))
         }
         First::Ssl | First::Gss => Err(wrong("encryption within encryption was asked for")),

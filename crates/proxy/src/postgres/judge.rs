@@ -8,6 +8,7 @@ use access::session::SessionFacts;
 use wire::postgres::front::Bind;
 
 use super::veil::Withheld;
+pub use crate::database::statement::{HiddenValues, Instead};
 
 /// Something that a client wants done.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +40,38 @@ pub type Places = Vec<BTreeSet<usize>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// It may be done, and these places of its output are masked, besides what [`Withheld`] names.
-    Allow(Places),
-    /// It may not, and why.
-    Refuse(Refusal),
+    /// It may be done.
+    Allow(Allowed),
+    /// It may not.
+    Refuse(Refused),
+}
+
+/// Something that may be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// The places of its output that are masked, besides what [`Withheld`] names.
+    pub masked: Places,
+    /// What is recorded in the place of its text; `None`: the text.
+    pub instead: Option<Instead>,
+    /// Which of its values no record keeps.
+    pub hidden: HiddenValues,
+}
+
+/// Something that may not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, for the client.
+    pub why: Refusal,
+    /// The SQLSTATE it is told with: 42501, or 0A000 for what nobody here understands.
+    pub sqlstate: &'static str,
+    /// What is recorded in the place of its text and of the reason; `None`: these.
+    pub instead: Option<(Instead, Refusal)>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self { sqlstate: why.reason.sqlstate(), why, instead: None }
+    }
 }
 
 /// Judges the statements of one session, in their order.

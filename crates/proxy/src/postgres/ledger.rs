@@ -6,11 +6,15 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::judge::Places;
-use super::statement::{self, Outcome, Text};
+use wire::postgres::back::Status;
+
+use super::judge::{HiddenValues, Places};
+use super::statement::{self, Outcome, Recorded, Values};
 
 /// Questions without answer, at most; the client is not read beyond that.
 pub(crate) const OUTSTANDING: usize = 65_536;
+/// Cursors whose rows are counted, at most.
+const FETCHED: usize = 65_536;
 
 /// Something the server has been asked.
 #[derive(Debug)]
@@ -21,8 +25,8 @@ pub(crate) enum Asked {
     Execute(Running),
     /// `FunctionCall`: ends at `ReadyForQuery`.
     Function(Running),
-    /// `Parse` or `Bind` of this text; `answer` is the letter that says it went well.
-    Prepare { text: Option<Text>, answer: u8 },
+    /// `Parse` or `Bind` of this text; `answer` is the letter that says it went well. A `Bind` opens a portal.
+    Prepare { text: Option<Recorded>, answer: u8, portal: Option<Box<[u8]>> },
     /// `Describe` or `Close`.
     Small,
     /// The gate's own `Describe` of a portal that is about to run; these places of its rows are masked.
@@ -45,6 +49,8 @@ pub(crate) struct Running {
     /// What is masked in the answers of its statements, and how many have been answered.
     masked: Places,
     answered: usize,
+    /// What its statements do with cursors.
+    cursors: Vec<Cursor>,
 }
 
 impl Running {
@@ -53,7 +59,17 @@ impl Running {
     }
 
     pub(crate) fn masking(number: u64, since: Instant, masked: Places) -> Self {
-        Self { number, since, outcome: Outcome::default(), settled: false, masked, answered: 0 }
+        Self { number, since, outcome: Outcome::default(), settled: false, masked, answered: 0, cursors: Vec::new() }
+    }
+
+    /// The same, doing this with cursors, statement by statement.
+    pub(crate) fn with_cursors(self, cursors: Vec<Cursor>) -> Self {
+        Self { cursors, ..self }
+    }
+
+    /// What the statement that runs now does with a cursor.
+    fn cursor(&self) -> &Cursor {
+        self.cursors.get(self.answered).unwrap_or(&Cursor::None)
     }
 
     /// The activity that says what came of it; what follows under the same number counts anew.
@@ -71,8 +87,12 @@ impl Running {
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
     last: u64,
+    /// How many rows open cursors and portals have brought back, by their names. Kept where somebody counts.
+    fetched: HashMap<Box<[u8]>, u64>,
     /// What is to be recorded before the answers are passed on.
     pub(crate) due: Vec<String>,
+    /// Whether the session is in a transaction, as the server said last.
+    pub(crate) status: Status,
 }
 
 /// What to do with an error of the server's.
@@ -124,7 +144,29 @@ impl Ledger {
         let Some(running) = self.running() else { return 0 };
         running.outcome.rows += u64::from(is_row);
         running.outcome.bytes += bytes as u64;
-        running.outcome.rows
+        let rows = running.outcome.rows;
+        match running.cursor() {
+            Cursor::Fetches(name) => {
+                let name = name.clone();
+                rows + self.fetched.get(&name).copied().unwrap_or_default()
+            }
+            Cursor::None | Cursor::Opens(_) => rows,
+        }
+    }
+
+    /// The statement that ran is over: what it brought back of a cursor counts for the next that fetches there.
+    fn count_fetched(&mut self) {
+        let Some(running) = self.running() else { return };
+        let (cursor, rows) = (running.cursor().clone(), running.outcome.rows);
+        match cursor {
+            Cursor::None => {}
+            Cursor::Opens(name) => drop(self.fetched.remove(&name)),
+            Cursor::Fetches(name) if self.fetched.len() < FETCHED || self.fetched.contains_key(&name) => {
+                *self.fetched.entry(name).or_default() += rows;
+            }
+            // So many are open that they have to be forgotten.
+            Cursor::Fetches(_) => self.fetched.clear(),
+        }
     }
 
     /// The row that was counted last is not whole yet: it is counted when it is.
@@ -173,12 +215,19 @@ impl Ledger {
 
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
     pub(crate) fn small(&mut self, answer: u8) {
+        let mut opened = None;
         let done = match self.front() {
-            Some(Asked::Prepare { answer: wanted, .. }) => *wanted == answer,
+            Some(Asked::Prepare { answer: wanted, portal, .. }) => {
+                opened = portal.take().filter(|_| *wanted == answer);
+                *wanted == answer
+            }
             // A `Describe` of a statement is answered by `t` and then `T` or `n`.
             Some(Asked::Small) => matches!(answer, b'3' | b'n' | b'T'),
             _ => false,
         };
+        if let Some(name) = opened {
+            self.fetched.remove(&name);
+        }
         if done {
             self.asked.pop_front();
         }
@@ -186,6 +235,7 @@ impl Ledger {
 
     /// `CommandComplete`, `EmptyQueryResponse`, `PortalSuspended`.
     pub(crate) fn complete(&mut self, tag: Option<&[u8]>, suspended: bool, now: Instant) {
+        self.count_fetched();
         let Some(running) = self.running() else { return };
         running.outcome.tag = tag.map(<[u8]>::to_vec);
         running.outcome.suspended = suspended;
@@ -237,7 +287,7 @@ impl Ledger {
             Some(Asked::Prepare { text: Some(text), .. }) => {
                 let text = text.clone();
                 let number = self.number();
-                self.due.push(statement::going_out(number, statement::Via::Extended, &text, None, None));
+                self.due.push(statement::going_out_without(number, statement::Via::Extended, &text, None, None));
                 self.due.push(statement::came_of(number, &Outcome { sqlstate, ..Outcome::default() }));
             }
             Some(Asked::Refused { instead, simple }) => {
@@ -270,10 +320,27 @@ impl Ledger {
     }
 }
 
+/// What a statement does with a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Cursor {
+    /// Nothing.
+    #[default]
+    None,
+    /// It opens the one of this name.
+    Opens(Box<[u8]>),
+    /// It fetches from it.
+    Fetches(Box<[u8]>),
+}
+
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    pub(crate) text: Text,
+    /// Its text as it is recorded.
+    pub(crate) text: Recorded,
+    /// Which of its values are not.
+    pub(crate) hidden: HiddenValues,
+    /// What it does with a cursor.
+    pub(crate) cursor: Cursor,
     /// The number under which its text was recorded first.
     pub(crate) recorded: Option<u64>,
     /// The places of its output that are masked.
@@ -284,8 +351,9 @@ pub(crate) struct Prepared {
 #[derive(Debug, Clone)]
 pub(crate) struct Portal {
     pub(crate) statement: Box<[u8]>,
-    pub(crate) text: Option<Text>,
-    pub(crate) values: Arc<str>,
+    pub(crate) text: Option<Recorded>,
+    pub(crate) values: Values,
+    pub(crate) cursor: Cursor,
     /// The places of its output that are masked.
     pub(crate) masked: Arc<BTreeSet<usize>>,
 }
@@ -319,8 +387,8 @@ mod tests {
     fn answers_find_their_questions_in_a_pipeline_with_an_error() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
         for _ in 0..3 {
-            ledger.push(Asked::Prepare { text: None, answer: b'1' });
-            ledger.push(Asked::Prepare { text: None, answer: b'2' });
+            ledger.push(Asked::Prepare { text: None, answer: b'1', portal: None });
+            ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
             execute(&mut ledger, at);
         }
         ledger.push(Asked::Sync);
@@ -374,7 +442,7 @@ mod tests {
     fn what_was_refused_is_answered_in_its_place() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
         ledger.push(Asked::Refused { instead: b"no".to_vec(), simple: false });
-        ledger.push(Asked::Prepare { text: None, answer: b'2' });
+        ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
         execute(&mut ledger, at);
         ledger.push(Asked::Sync);
         ledger.push(Asked::Refused { instead: b"no again".to_vec(), simple: true });

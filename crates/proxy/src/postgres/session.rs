@@ -24,9 +24,10 @@ use super::ledger::Ledger;
 use super::parameters::Wanted;
 use super::relay::Stopped;
 use super::target::{self, Call, Target};
-use super::up::Up;
-use crate::database::live::{cut, ended_reason, watch_over};
-use crate::gatekeeper::{Opening, PermitWatch};
+use super::up::{Asking, Up};
+use crate::database::live::watch_over;
+use crate::gatekeeper::{Knock, Opening, PermitWatch};
+use crate::watched::{cut, ended_reason};
 
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
@@ -61,11 +62,11 @@ impl Live {
 }
 
 /// Runs a session to its end, and reports it exactly once.
-pub(crate) async fn run(door: &Arc<PostgresDoor>, client: Client, opening: Opening, wanted: Wanted, in_lobby: bool) {
+pub(crate) async fn run(door: &Arc<PostgresDoor>, client: Client, opening: Opening, knock: &Knock, wanted: &Wanted, in_lobby: bool) {
     let Opening { permit, watch, tape } = opening;
     let (facts, dial) = permit.spend();
     let live = Live::new(facts, door.gate.clone(), tape);
-    let running = Box::pin(live_through(door, &live, client, dial, watch, &wanted, in_lobby));
+    let running = Box::pin(live_through(door, &live, client, dial, watch, (knock, wanted), in_lobby));
     let (end, confirmed) = AssertUnwindSafe(running).catch_unwind().await.unwrap_or((EndReason::Error, false));
     live.over(end, confirmed).await;
 }
@@ -76,7 +77,7 @@ async fn live_through(
     mut client: Client,
     dial: Dial,
     mut watch: PermitWatch,
-    wanted: &Wanted,
+    (knock, wanted): (&Knock, &Wanted),
     in_lobby: bool,
 ) -> (EndReason, bool) {
     let begun = tokio::select! {
@@ -115,7 +116,8 @@ async fn live_through(
         let _ = say.try_send(Bytes::from(writer.into_bytes()));
     };
     let withheld = judge.withheld();
-    let mut up = Up::new(client_reader, unread, target_writer, judge, withheld.shown.is_some());
+    let asking = Asking { gate: door.gate.clone(), knock: knock.clone(), say: say.clone() };
+    let mut up = Up::new(client_reader, unread, target_writer, judge, &withheld, asking);
     let mut down = Down::new(target_reader, target.unread, client_writer, notices, withheld);
     let stopped = if announced.is_err() {
         Stopped::by(EndReason::Client)

@@ -88,3 +88,65 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
     assert!(out.contains("in as app"), "{out}");
     assert_eq!(town.gate.texts(), ["select 'in as ' || left(current_user, 3);"]);
 }
+
+/// What `psql` shows of what is typed.
+async fn types(town: &Town, lines: &[&str]) -> (String, String) {
+    let mut child =
+        town.psql(&town.conninfo(""), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    for line in lines {
+        typed.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+    drop(typed);
+    let out = child.wait_with_output().await.unwrap();
+    (out_of(&out), errors_of(&out))
+}
+
+// covers: GRANT-9 (psql)
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_is_declared_in_the_lobby_where_policy_has_that_path() {
+    for policy in [Policy::OnlyEmergency, Policy::NeedsBenOrEmergency] {
+        let only = matches!(policy, Policy::OnlyEmergency);
+        let town = Town::with(Setup { policy, ..Setup::default() }).await;
+        let (out, shown) = types(&town, &["break glass;", "break glass 'site down' for 30m;", "select 'in as ' || left(current_user, 3);"]).await;
+        assert!(shown.contains("Everybody of dba is told") && shown.contains("the reason stands in single quotes"), "{shown}");
+        assert!(out.contains("in as app"), "{out}{shown}");
+        let asked = town.gate.asked().await;
+        assert_eq!((asked.reason.as_deref(), asked.break_glass, asked.asked), (Some("site down"), true, "30m".parse().unwrap()));
+        // The ordinary way is not there where it is refused, nor the emergency where policy has none.
+        let town = Town::with(Setup { policy: if only { Policy::OnlyEmergency } else { Policy::NeedsBen }, ..Setup::default() }).await;
+        let typed = if only { "request 'site down';" } else { "break glass 'site down';" };
+        let (out, shown) = types(&town, &[typed, "select 'in';"]).await;
+        assert_eq!(out, "");
+        assert!(shown.contains(if only { "there is only the emergency" } else { "only `request` and `status` are understood" }), "{shown}");
+        assert!(town.gate.asked.borrow().is_empty());
+    }
+    // A program is told no, and declares nothing.
+    let town = Town::with(Setup { policy: Policy::OnlyEmergency, ..Setup::default() }).await;
+    let said = town.python("import psycopg\ntry: psycopg.connect(dsn)\nexcept psycopg.OperationalError as e: print(e)\n").await;
+    assert!(said.contains("it is Friday"), "{said}");
+}
+
+// covers: GRANT-5 (psql)
+#[tokio::test(flavor = "multi_thread")]
+async fn more_time_is_asked_for_from_inside_a_session() {
+    let town = Town::open().await;
+    let typed = [
+        "extend 30m 'not done';",
+        "extend 'not done';",
+        "extend 30m;",
+        "extend soon;",
+        "begin;",
+        "extend 30m 'not done';",
+        "commit;",
+        "select 'still in';",
+    ];
+    let (out, shown) = types(&town, &typed).await;
+    assert!(shown.contains("this session is open until 14:43:20 UTC"), "{shown}");
+    assert!(shown.contains("waits for approval. Asked: 1 of dba. What comes of it is shown here"), "{shown}");
+    assert!(shown.contains("ERROR:  This access needs a reason") && shown.contains("Type  extend 30m '<reason>';"), "{shown}");
+    assert!(shown.contains("more time is asked for outside a transaction"), "{shown}");
+    assert_eq!(out, "EXTEND\nEXTEND\nBEGIN\nCOMMIT\nstill in");
+    // None of it went to the server.
+    assert_eq!(town.gate.texts(), ["begin;", "commit;", "select 'still in';"]);
+}

@@ -51,6 +51,10 @@ pub(crate) enum Policy {
     Open,
     /// Asks her; lets her in when Ben approves.
     NeedsBen,
+    /// Lets her in if she declares an emergency.
+    OnlyEmergency,
+    /// Asks her, or lets her in if she declares an emergency.
+    NeedsBenOrEmergency,
 }
 
 pub(crate) struct Setup {
@@ -259,9 +263,16 @@ impl Gatekeeper for TestGate {
         let has_asked = !self.asked.borrow().is_empty();
         match policy {
             Policy::Open => self.open(),
-            Policy::NeedsBen if self.approved.load(Ordering::Acquire) => self.open(),
-            Policy::NeedsBen if has_asked => self.waits(),
-            Policy::NeedsBen => Knocked::Ask(Question {
+            Policy::NeedsBenOrEmergency | Policy::OnlyEmergency if self.asked.borrow().iter().any(|answer| answer.break_glass) => self.open(),
+            Policy::OnlyEmergency => Knocked::Ask(Question {
+                refused: Some(Refusal::because(Reason::Forbidden, "it is Friday")),
+                emergency: Some("Everybody of dba is told, and it is reviewed.".into()),
+                ..Question::default()
+            }),
+            Policy::NeedsBen | Policy::NeedsBenOrEmergency if self.approved.load(Ordering::Acquire) => self.open(),
+            Policy::NeedsBen | Policy::NeedsBenOrEmergency if has_asked => self.waits(),
+            Policy::NeedsBen | Policy::NeedsBenOrEmergency => Knocked::Ask(Question {
+                emergency: matches!(policy, Policy::NeedsBenOrEmergency).then(|| "Everybody of dba is told, and it is reviewed.".into()),
                 missing: "orders-db as readwrite needs the agreement of 1 of dba.".into(),
                 reason: true,
                 times: "30m, at most 2h".into(),
@@ -271,12 +282,20 @@ impl Gatekeeper for TestGate {
     }
 
     async fn submit(&self, _: &Knock, answer: Answer) -> Knocked {
+        let emergency = answer.break_glass;
         self.asked.send_modify(|a| a.push(answer));
-        self.waits()
+        if emergency { self.open() } else { self.waits() }
     }
 
-    async fn extend(&self, _: &Knock, _: Option<Span>, _: Option<String>) -> Extended {
-        Extended::Refused(Refusal::of(Reason::NotAllowed))
+    async fn extend(&self, _: &Knock, more: Option<Span>, reason: Option<String>) -> Extended {
+        match (more, reason) {
+            (_, None) => Extended::Refused(Refusal::of(Reason::ReasonRequired)),
+            (Some(more), Some(_)) => Extended::Until(now() + more.as_std()),
+            (None, Some(_)) => {
+                let Knocked::Waiting(waiting) = self.waits() else { panic!("it waits") };
+                Extended::Waiting(waiting)
+            }
+        }
     }
 
     async fn trust_first_host_key(&self, _: SessionId, _: &ssh_key::PublicKey) -> bool {
@@ -298,6 +317,8 @@ pub(crate) struct Town {
     pub(crate) port: u16,
     pub(crate) target: Database,
     pub(crate) dir: tempfile::TempDir,
+    /// What the gate shows who it is with.
+    pub(crate) tls: ServerConfig,
     stop: CancellationToken,
 }
 
@@ -344,8 +365,8 @@ impl Town {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
-        tokio::spawn(PostgresDoor::new(gate.clone(), tls, judge, limits).serve(listener, stop.clone()));
-        Self { gate, port, target, dir, stop }
+        tokio::spawn(PostgresDoor::new(gate.clone(), tls.clone(), judge, limits).serve(listener, stop.clone()));
+        Self { gate, port, target, dir, tls, stop }
     }
 
     /// A connection string for libpq; `more` after it.

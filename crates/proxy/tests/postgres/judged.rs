@@ -3,7 +3,7 @@
 use access::reason::{Reason, Refusal};
 use access::rights::DatabaseRights;
 use access::session::SessionFacts;
-use tidegate_proxy::postgres::judge::{Act, Judge, Judging, MakeJudge, Verdict};
+use tidegate_proxy::postgres::judge::{Act, Allowed, Judge, Judging, MakeJudge, Verdict};
 
 use super::gate::{Setup, Town, errors_of, out_of};
 
@@ -18,9 +18,9 @@ impl Judge for NoSecrets {
             Act::FunctionCall(_) => b"secret",
         };
         if text.windows(6).any(|w| w == b"secret") {
-            Verdict::Refuse(Refusal::because(Reason::NotInRole, "secrets are not part of the role"))
+            Verdict::Refuse(Refusal::because(Reason::NotInRole, "secrets are not part of the role").into())
         } else {
-            Verdict::Allow(Vec::new())
+            Verdict::Allow(Allowed::default())
         }
     }
 }

@@ -63,3 +63,46 @@ async fn a_statement_runs_no_longer_than_the_role_allows() {
     let out = town.psql(&town.conninfo("options='-c statement_timeout=0'"), &["-c", "select 1"]).output().await.unwrap();
     assert!(errors_of(&out).contains("is fixed under this role"), "{}", errors_of(&out));
 }
+
+// covers: MAY-6 (psql), MAY-6 (psycopg)
+#[tokio::test]
+async fn a_cursor_brings_back_no_more_rows_in_parts_than_at_once() {
+    let unrestricted = DatabaseRights { unrestricted: true, ..DatabaseRights::default() };
+    for rights in [clerk(), unrestricted] {
+        let town = shop(DatabaseRights { row_limit: Some(5), ..rights }).await;
+        town.target.query("insert into orders select n, 'more', 1 from generate_series(3, 20) n").unwrap();
+        let two = "begin; declare a cursor for select id from orders order by id; declare b cursor for select id from orders";
+        let within = "fetch 3 from a; fetch 2 from a; fetch 5 from b; close a; declare a cursor for select 7; fetch all from a; commit";
+        assert_eq!(errors_of(&town.run(&format!("{two}; {within}")).await), "");
+        for more in ["fetch 3 from a; fetch 3 from a", "fetch 5 from a; move 3 from a; fetch next from a"] {
+            let out = town.run(&format!("{two}; {more}")).await;
+            assert!(errors_of(&out).contains("one statement may bring back 5 rows under this role"), "{}", errors_of(&out));
+        }
+        let said = town
+            .python(
+                r"import psycopg
+def all(size, limit, binary):
+    with psycopg.connect(dsn) as c:
+        k = c.cursor('k', binary=binary); k.itersize = size
+        try:
+            k.execute('select id from orders order by id limit %s', (limit,))
+            return len(list(k))
+        except psycopg.Error as e: return e.sqlstate
+print([all(2, 5, False), all(2, 5, True), all(2, 6, False), all(3, 7, True)])
+import asyncio, asyncpg, ssl
+async def main():
+    tls = ssl.create_default_context(cafile=ca)
+    async def all(limit):
+        c = await asyncpg.connect(host='localhost', port=port, user=user, password=token, database=database, ssl=tls)
+        try:
+            async with c.transaction():
+                return len([r async for r in c.cursor('select id from orders order by id limit ' + str(limit), prefetch=2)])
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError): return 'ended'
+    print([await all(5), await all(7)])
+asyncio.run(main())
+",
+            )
+            .await;
+        assert_eq!(said, "[5, 5, '42501', '42501']\n[5, 'ended']");
+    }
+}

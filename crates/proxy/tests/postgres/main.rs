@@ -6,6 +6,7 @@ mod asking;
 mod clients;
 mod cuts;
 mod gate;
+mod hidden;
 mod judged;
 mod limits;
 mod masks;

@@ -17,7 +17,7 @@ fn masking() -> DatabaseRights {
     DatabaseRights { copy_out: true, ..rights }
 }
 
-async fn masked_shop() -> Town {
+pub(crate) async fn masked_shop() -> Town {
     shop(masking()).await
 }
 

@@ -39,7 +39,7 @@ pg_get_serial_sequence pg_get_statisticsobjdef pg_get_statisticsobjdef_columns p
 pg_has_role pg_identify_object pg_index_column_has_property pg_index_has_property pg_indexam_has_property pg_indexes_size pg_input_is_valid pg_is_in_recovery \
 pg_is_other_temp_schema pg_jit_available pg_my_temp_schema pg_opclass_is_visible pg_operator_is_visible pg_opfamily_is_visible pg_options_to_table \
 pg_partition_ancestors pg_partition_root pg_partition_tree pg_postmaster_start_time pg_relation_filenode pg_relation_is_publishable pg_relation_is_updatable \
-pg_relation_size pg_settings_get_flags pg_size_bytes pg_size_pretty pg_sleep pg_statistics_obj_is_visible pg_table_is_visible pg_table_size pg_tablespace_location \
+pg_relation_size pg_settings_get_flags pg_size_bytes pg_size_pretty pg_show_all_settings pg_sleep pg_stat_get_numscans pg_statistics_obj_is_visible pg_table_is_visible pg_table_size pg_tablespace_location \
 pg_tablespace_size pg_timezone_abbrevs pg_timezone_names pg_total_relation_size pg_trigger_depth pg_ts_config_is_visible pg_ts_dict_is_visible pg_ts_parser_is_visible \
 pg_ts_template_is_visible pg_type_is_visible pg_typeof pg_advisory_unlock_all phraseto_tsquery pi plainto_tsquery point polygon popen position power \
 querytree quote_ident quote_literal quote_nullable radians radius random random_normal range_agg range_intersect_agg range_merge rank regexp_count regexp_instr \
@@ -53,7 +53,7 @@ ts_delete ts_filter ts_headline ts_lexize ts_rank ts_rank_cd tsquery_phrase tsve
 pg_current_xact_id pg_current_xact_id_if_assigned unicode_assigned unicode_version icu_unicode_version unistr unnest upper upper_inc upper_inf user \
 uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 var_pop var_samp variance varchar version websearch_to_tsquery width width_bucket \
 xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xmlagg xmlcomment xmlconcat xmlexists xpath xpath_exists \
-int4range int8range numrange tsrange tstzrange daterange int4multirange int8multirange nummultirange tsmultirange tstzmultirange datemultirange isclosed isopen bpchar bool float interval time timetz bytea nextval currval lastval like_escape similar_escape similar_to_escape pg_blocking_pids pg_char_to_encoding \
+int4range int8range numrange tsrange tstzrange daterange int4multirange int8multirange nummultirange tsmultirange tstzmultirange datemultirange isclosed isopen bpchar bool float interval time timetz bytea lastval like_escape similar_escape similar_to_escape pg_blocking_pids pg_char_to_encoding \
 array_eq array_in array_out array_larger array_smaller ";
 
 /// Tables and views of `pg_catalog` that say how the database is built, and nothing of what is in it.
@@ -74,6 +74,12 @@ enable_bitmapscan enable_hashagg enable_hashjoin enable_indexonlyscan enable_ind
 extra_float_digits force_parallel_mode from_collapse_limit geqo idle_in_transaction_session_timeout intervalstyle jit join_collapse_limit lc_messages lc_monetary \
 lc_numeric lc_time lock_timeout max_parallel_workers_per_gather plan_cache_mode statement_timeout timezone transaction_deferrable transaction_isolation \
 transaction_read_only work_mem xmlbinary xmloption transaction\x20isolation\x20level ";
+
+/// Settings that only a superuser, or a member of `pg_read_all_settings`, may look at.
+const OWNERS_SETTINGS: &str = "\
+config_file data_directory dynamic_library_path extension_destdir external_pid_file hba_file ident_file jit_provider krb_server_keyfile log_directory log_filename \
+output_plugin_libraries primary_conninfo session_preload_libraries shared_preload_libraries ssl_ciphers ssl_dh_params_file ssl_ecdh_curve ssl_max_protocol_version \
+ssl_min_protocol_version ssl_passphrase_command unix_socket_directories ";
 
 fn listed(list: &str, name: &str) -> bool {
     list.split(' ').any(|item| item == name)
@@ -103,6 +109,11 @@ pub(super) fn is_readable_information(name: &str) -> bool {
 /// Whether a setting may be changed.
 pub(super) fn is_harmless_setting(name: &str) -> bool {
     listed(SETTINGS, name)
+}
+
+/// Whether only the server's owner may look at a setting.
+pub(super) fn is_owners_setting(name: &str) -> bool {
+    listed(OWNERS_SETTINGS, name)
 }
 
 /// Names of fields that built-in functions give their rows.

@@ -42,8 +42,19 @@ impl Walk<'_> {
     pub(super) fn expression(&mut self, node: &Node) -> Step {
         let Some(inner) = node.node.as_ref() else { return Ok(()) };
         match inner {
-            N::ColumnRef(column) => self.column(column, false).map(|_| ()),
-            N::AConst(_) | N::ParamRef(_) | N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => {
+            N::ColumnRef(column) => {
+                self.conceal_column(column);
+                self.column(column, false).map(|_| ())
+            }
+            N::AConst(constant) => {
+                self.conceal_constant(constant);
+                Ok(())
+            }
+            N::ParamRef(parameter) => {
+                self.conceal_parameter(parameter.number);
+                Ok(())
+            }
+            N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => {
                 Ok(())
             }
             N::AExpr(e) => {
@@ -127,6 +138,7 @@ impl Walk<'_> {
     }
 
     fn sub_link(&mut self, link: &SubLink) -> Step {
+        self.conceal_all();
         self.maybe(link.testexpr.as_deref())?;
         self.operator(&link.oper_name)?;
         match link.subselect.as_ref().and_then(|select| select.node.as_ref()) {
@@ -139,7 +151,9 @@ impl Walk<'_> {
         let names = texts(&call.funcname)?;
         match names.as_slice() {
             ["set_config"] | ["pg_catalog", "set_config"] => self.set_config(call)?,
+            ["current_setting"] | ["pg_catalog", "current_setting"] => self.current_setting(call)?,
             ["pg_notify"] | ["pg_catalog", "pg_notify"] => self.pg_notify(call)?,
+            ["nextval" | "currval"] | ["pg_catalog", "nextval" | "currval"] => self.sequence(call)?,
             names => self.function(names)?,
         }
         self.expressions(&call.args)?;
@@ -157,6 +171,17 @@ impl Walk<'_> {
                 _ => Err(Refused::not_in_role("`set_config` with anything but plain texts", "write `SET name = value`")),
             },
             _ => Err(Refused::not_understood("`set_config` takes three arguments")),
+        }
+    }
+
+    /// `current_setting('name', …)` is `SHOW name`.
+    fn current_setting(&mut self, call: &FuncCall) -> Step {
+        match call.args.first().and_then(constant_text) {
+            Some(name) => {
+                self.by_constants = true;
+                self.readable_setting(name)
+            }
+            None => Err(Refused::not_in_role("`current_setting` of anything but a plain text", "write the setting's name out, or `SHOW name`")),
         }
     }
 
@@ -194,6 +219,9 @@ impl Walk<'_> {
         if name.pct_type || name.setof {
             return Err(Refused::not_understood("a type taken from a column"));
         }
-        self.expressions(&name.typmods)
+        let concealing = std::mem::take(&mut self.concealing);
+        let walked = self.expressions(&name.typmods);
+        self.concealing = concealing;
+        walked
     }
 }

@@ -4,6 +4,7 @@
 //! inside, [`names`] finds out what a name means, and [`builtin`] lists what comes with the database and does no harm.
 
 mod builtin;
+pub(crate) mod conceal;
 mod expression;
 mod from;
 mod names;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use access::rights::{DatabaseRights, QualifiedName, Verb};
 
 use crate::catalog::Catalog;
-use crate::verdict::{Allowed, Refused, Use, Verdict};
+use crate::verdict::{Allowed, Hidden, Refused, Use, Verdict};
 use scope::{Item, Outputs};
 
 /// The longest text that is looked at, in bytes; longer ones are refused.
@@ -36,6 +37,36 @@ pub fn judge(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Verdict {
         Ok(looked) => Verdict::Allowed(looked.into_iter().map(|one| one.allowed).collect()),
         Err(refused) => Verdict::Refused(refused),
     }
+}
+
+/// What a statement does with a cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// Nothing.
+    None,
+    /// It opens the one of this name.
+    Opens(String),
+    /// It fetches rows from it.
+    Fetches(String),
+}
+
+/// What each statement of a text does with cursors, in their order; empty if none does anything, or if it cannot be read.
+#[must_use]
+pub fn cursors(sql: &str) -> Vec<Cursor> {
+    let lower = sql.get(..LONGEST.min(sql.len())).unwrap_or_default().to_ascii_lowercase();
+    if sql.len() > LONGEST || !(lower.contains("fetch") || lower.contains("declare")) {
+        return Vec::new();
+    }
+    let read = || {
+        let parsed = pg_query::parse(sql, 0).ok()?;
+        let one = |raw: &pg_query::protobuf::RawStmt| match raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()) {
+            Some(pg_query::NodeEnum::DeclareCursorStmt(declare)) => Cursor::Opens(declare.portalname.clone()),
+            Some(pg_query::NodeEnum::FetchStmt(fetch)) if !fetch.ismove => Cursor::Fetches(fetch.portalname.clone()),
+            _ => Cursor::None,
+        };
+        Some(parsed.protobuf.stmts.iter().map(one).collect())
+    };
+    stacker::maybe_grow(STACK_LEFT, STACK_NEW, read).unwrap_or_default()
 }
 
 /// A statement that is allowed, and whether that hangs on the constants in it.
@@ -60,6 +91,11 @@ pub(crate) fn look(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Res
 
 fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Vec<Looked>, Refused> {
     let parsed = pg_query::parse(sql, 0).map_err(|error| match error {
+        // The parser quotes what it stumbled over, which may be a value that nobody may keep.
+        pg_query::Error::Parse(why) if rights.has_masks() => {
+            let why = why.split('"').next().unwrap_or_default().trim_end().trim_end_matches(" at or near");
+            Refused::not_understood(format!("the statement cannot be read: {}", crate::verdict::shown(why)))
+        }
         pg_query::Error::Parse(why) => Refused::not_understood(format!("the statement cannot be read: {}", crate::verdict::shown(&why))),
         _ => Refused::not_understood("the statement is nested too deeply to be looked at"),
     })?;
@@ -78,10 +114,14 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
             locks: false,
             merged: false,
             by_constants: rights.only_statements,
+            has_masks: rights.has_masks(),
+            hidden: Hidden::Nothing,
+            concealing: false,
         };
         let mut allowed = walk.statement(node)?;
         walk.locks_are_allowed()?;
         allowed.uses = walk.uses.into_iter().map(|(table, verbs)| Use { table, verbs }).collect();
+        allowed.hidden = walk.hidden;
         out.push(Looked { allowed, by_constants: walk.by_constants });
     }
     Ok(out)
@@ -102,6 +142,12 @@ struct Walk<'a> {
     merged: bool,
     /// Whether the verdict hangs on constants in the text.
     by_constants: bool,
+    /// Whether the role masks anything.
+    has_masks: bool,
+    /// Which values meet a masked column.
+    hidden: Hidden,
+    /// Whether what is walked through now becomes the value of a masked column.
+    concealing: bool,
 }
 
 type Step<T = ()> = Result<T, Refused>;

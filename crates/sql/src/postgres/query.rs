@@ -11,7 +11,7 @@ use super::expression::constant_number;
 use super::names::{Table, text, texts};
 use super::scope::{Item, Outputs, Source};
 use super::{Place, Step, Walk, no_outputs};
-use crate::verdict::{Refused, shown};
+use crate::verdict::{Hidden, Refused, shown};
 
 impl Walk<'_> {
     /// Anything that brings rows.
@@ -233,6 +233,7 @@ impl Walk<'_> {
         self.given_columns(&table, Verb::Insert, &insert.cols)?;
         if let Some(source) = insert.select_stmt.as_deref().and_then(|node| node.node.as_ref()) {
             self.rows(source, Place::Inside)?;
+            self.conceal_rows(&table, &insert.cols, source)?;
         }
         let item = self.target_item(&table, insert.relation.as_ref())?;
         self.scopes.push(vec![item]);
@@ -280,8 +281,18 @@ impl Walk<'_> {
         self.given_columns(table, Verb::Update, targets)?;
         for node in targets {
             let Some(N::ResTarget(target)) = node.node.as_ref() else { continue };
+            let masked = self.is_masked(table, &target.name);
             match target.val.as_deref().and_then(|value| value.node.as_ref()) {
-                Some(N::MultiAssignRef(many)) => self.maybe(many.source.as_deref())?,
+                Some(N::MultiAssignRef(many)) => {
+                    self.maybe(many.source.as_deref())?;
+                    let at = usize::try_from(many.colno).ok().and_then(|number| number.checked_sub(1));
+                    match many.source.as_deref().and_then(|source| source.node.as_ref()) {
+                        _ if !masked => {}
+                        Some(N::RowExpr(row)) => self.conceal(at.and_then(|at| row.args.get(at)))?,
+                        _ => self.hidden = Hidden::Everything,
+                    }
+                }
+                _ if masked => self.conceal(target.val.as_deref())?,
                 _ => self.maybe(target.val.as_deref())?,
             }
         }
@@ -387,6 +398,7 @@ impl Walk<'_> {
                     }
                     self.given_columns(&table, Verb::Insert, &when.target_list)?;
                     self.expressions(&when.values)?;
+                    self.conceal_values(&table, &when.target_list, &when.values)?;
                 }
                 CmdType::CmdUpdate => {
                     self.may(&table, Verb::Update)?;

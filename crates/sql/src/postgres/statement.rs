@@ -3,13 +3,13 @@
 use access::rights::{QualifiedName, Verb};
 use pg_query::NodeEnum as N;
 use pg_query::protobuf::{
-    CopyStmt, DropBehavior, ExplainStmt, LockStmt, TransactionStmtKind, TruncateStmt, VariableSetKind, VariableSetStmt, a_const,
+    CopyStmt, DropBehavior, ExplainStmt, LockStmt, Node, TransactionStmtKind, TruncateStmt, VariableSetKind, VariableSetStmt, a_const,
 };
 
 use super::names::texts;
 use super::scope::{Item, Outputs};
 use super::{Place, Step, Walk, builtin};
-use crate::verdict::{Allowed, Outcome, Refused, shown};
+use crate::verdict::{Allowed, Hidden, Outcome, Refused, shown};
 
 /// Statements that neither read nor write tables: they may stand beside named ones.
 pub(super) fn is_control(node: &N) -> bool {
@@ -57,7 +57,7 @@ impl Walk<'_> {
                 })?;
                 self.inner(prepare.query.as_deref().and_then(|query| query.node.as_ref()), "prepare")
             }
-            N::ExecuteStmt(execute) => self.expressions(&execute.params).map(|()| plain("execute")),
+            N::ExecuteStmt(execute) => self.execute(&execute.params).map(|()| plain("execute")),
             N::DeclareCursorStmt(declare) => self.inner(declare.query.as_deref().and_then(|query| query.node.as_ref()), "declare"),
             N::FetchStmt(_) => Ok(plain("fetch")),
             N::ClosePortalStmt(_) => Ok(plain("close")),
@@ -72,7 +72,7 @@ impl Walk<'_> {
             },
             N::ConstraintsSetStmt(_) => Ok(plain("set constraints")),
             N::VariableSetStmt(set) => self.set(set),
-            N::VariableShowStmt(_) => Ok(plain("show")),
+            N::VariableShowStmt(show) => self.readable_setting(&show.name).map(|()| plain("show")),
             N::DiscardStmt(_) => Ok(plain("discard")),
             N::ListenStmt(listen) => self.channel(&listen.conditionname).map(|()| plain("listen")),
             N::NotifyStmt(notify) => self.channel(&notify.conditionname).map(|()| plain("notify")),
@@ -88,6 +88,14 @@ impl Walk<'_> {
                 "it may read and change the rows of its tables; ask for a role that may do more",
             )),
         }
+    }
+
+    /// What was prepared gets values; where they go, its text says, which is not at hand.
+    fn execute(&mut self, values: &[Node]) -> Step {
+        if self.has_masks && !values.is_empty() {
+            self.hidden = Hidden::Everything;
+        }
+        self.expressions(values)
     }
 
     /// A query inside another statement; which of its rows reach the client is known when they come.
@@ -120,7 +128,7 @@ impl Walk<'_> {
             }
         }
         match explain.query.as_deref().and_then(|query| query.node.as_ref()) {
-            Some(N::ExecuteStmt(execute)) => self.expressions(&execute.params).map(|()| plain("explain")),
+            Some(N::ExecuteStmt(execute)) => self.execute(&execute.params).map(|()| plain("explain")),
             Some(N::DeclareCursorStmt(declare)) => self.inner(declare.query.as_deref().and_then(|query| query.node.as_ref()), "explain"),
             query => self.inner(query, "explain"),
         }
@@ -271,6 +279,14 @@ impl Walk<'_> {
             _ if builtin::is_harmless_setting(&name) => Ok(()),
             _ => Err(not_settable(&name)),
         }
+    }
+
+    /// A setting is read: some say where the server keeps what it has, and only its owner may see them.
+    pub(super) fn readable_setting(&self, name: &str) -> Step {
+        if builtin::is_owners_setting(&name.to_ascii_lowercase()) {
+            return Err(Refused::not_in_role(format!("this role may not look at the setting `{}`", shown(name)), "ask who runs the server"));
+        }
+        Ok(())
     }
 
     /// Whether a search path is the one the session is pinned to. Temporary tables may be named last, where they hide nothing.

@@ -92,9 +92,10 @@ pub fn rows_of(tag: &[u8]) -> Option<u64> {
 }
 
 /// Whether the server is in a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
     /// In none.
+    #[default]
     Idle,
     /// In one.
     Transaction,
@@ -290,7 +291,17 @@ impl Writer {
 
     /// `ReadyForQuery`, in no transaction.
     pub fn ready(&mut self) -> &mut Self {
-        self.message(b'Z', |out| out.push(b'I'))
+        self.ready_in(Status::Idle)
+    }
+
+    /// `ReadyForQuery`, in a transaction that stands like this.
+    pub fn ready_in(&mut self, status: Status) -> &mut Self {
+        let letter = match status {
+            Status::Idle => b'I',
+            Status::Transaction => b'T',
+            Status::Failed => b'E',
+        };
+        self.message(b'Z', |out| out.push(letter))
     }
 
     /// `CommandComplete`.
