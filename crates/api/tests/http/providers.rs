@@ -52,9 +52,13 @@ fn in_time(served: &Served) {
 }
 
 async fn link(served: &Served, name: &str, subject: &str) -> StatusCode {
+    linked_by(served, "dan", name, subject).await
+}
+
+async fn linked_by(served: &Served, administrator: &str, name: &str, subject: &str) -> StatusCode {
     let person = served.test.person(name).who.id();
-    let dan = served.person("dan").await;
-    dan.post(&format!("/users/{person}/identities"), json!({ "provider": "corp", "subject": subject })).await.0
+    let administrator = served.person(administrator).await;
+    administrator.post(&format!("/users/{person}/identities"), json!({ "provider": "corp", "subject": subject })).await.0
 }
 
 /// Who sits at a browser.
@@ -253,6 +257,74 @@ impl Liar {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes()).to_bytes()))
     }
+}
+
+/// Signs in at a provider that is believed as `subject`, with these claims besides: the cookie, if that lets them in.
+async fn signed_in_as(served: &Served, liar: &Liar, subject: &str, more: Value) -> Option<String> {
+    let mut browser = Browser::new().unwrap();
+    let sent = browser.go(&format!("{}{BEGIN}", served.url), Some("/auth?")).await.unwrap().url;
+    let sent = reqwest::Url::parse(&sent).unwrap();
+    let of = |name: &str| sent.query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
+    let now = served.test.gate.now().as_second();
+    let mut claims = json!({ "iss": liar.issuer, "aud": CLIENT.0, "sub": subject, "nonce": of("nonce"), "iat": now, "exp": now + 300 });
+    claims.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    *liar.says.lock().unwrap() = liar.sign(&json!({ "alg": "EdDSA", "kid": "one" }), &claims);
+    let back = format!("{}?code=c&state={}&iss={}", of("redirect_uri"), of("state"), liar.issuer);
+    browser.go(&back, Some("127.0.0.1")).await.unwrap();
+    browser.cookie(&served.url, WEB).map(str::to_owned)
+}
+
+/// A call of the portal's.
+async fn in_portal(served: &Served, cookie: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+    let call = served.call(method, &format!("/api/v1{path}")).header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+    read(call.json(&body).send().await.unwrap()).await
+}
+
+// covers: C1, OK-3 (api)
+#[tokio::test]
+async fn who_links_an_account_to_somebody_does_not_get_their_vote() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    let dan = served.person("dan").await;
+    let asks = async |resource: &str| {
+        let (status, asked) = dan.post("/requests", json!({ "resource": resource, "role": "logs", "reason": "a slow page" })).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
+        asked["request"]["id"].as_str().unwrap().to_owned()
+    };
+    let approves = async |cookie: &str, request: &str| {
+        in_portal(&served, cookie, Method::POST, &format!("/requests/{request}/approve"), json!({})).await
+    };
+    // Another administrator says which account is Ben's: his vote counts.
+    assert_eq!(linked_by(&served, "admin", "ben", "ben-1").await, StatusCode::CREATED);
+    let ben = signed_in_as(&served, &liar, "ben-1", json!({})).await.unwrap();
+    let (status, voted) = approves(&ben, &asks("db-1").await).await;
+    assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
+
+    // Dan, an administrator, links a second account of his own to Ben. He is Ben at the portal then, and has not his vote.
+    assert_eq!(linked_by(&served, "dan", "ben", "dan-2").await, StatusCode::CREATED);
+    let as_ben = signed_in_as(&served, &liar, "dan-2", json!({})).await.unwrap();
+    assert_eq!(me(&served, &as_ben).await.1["user"]["username"], "ben");
+    let own = asks("web-1").await;
+    let (status, refused) = approves(&as_ben, &own).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::FORBIDDEN, &json!("self_approval")), "{refused}");
+    let (_, still) = dan.get(&format!("/requests/{own}")).await;
+    assert_eq!(still["state"], "pending");
+}
+
+// covers: C1 (api)
+#[tokio::test]
+async fn nobody_gives_away_the_account_that_signs_them_in() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    assert_eq!(linked_by(&served, "admin", "dan", "dan-1").await, StatusCode::CREATED);
+    assert_eq!(linked_by(&served, "dan", "ben", "dan-1").await, StatusCode::FORBIDDEN);
+    let dan = signed_in_as(&served, &liar, "dan-1", json!({})).await.unwrap();
+    assert_eq!(me(&served, &dan).await.1["user"]["username"], "dan");
+    assert!(served.test.entries().await.unwrap().iter().any(|entry| entry == "action.refused"));
+    assert_eq!(linked_by(&served, "admin", "ben", "dan-1").await, StatusCode::CREATED, "another administrator may");
+    assert_eq!(me(&served, &dan).await.0, StatusCode::UNAUTHORIZED, "what it opened for Dan is over");
 }
 
 /// HMAC-SHA-256 (RFC 2104).

@@ -158,3 +158,45 @@ async fn who_made_somebody_s_sign_in_anew_does_not_get_their_vote() {
     assert_eq!(t.gate.vote(&as_ben, own.id, Approve, None).await.unwrap_err().reason, Reason::SelfApproval);
     assert_eq!(t.gate.store().request(own.id).await.unwrap().unwrap().state, RequestState::Pending);
 }
+
+// covers: C1, OK-3 (api)
+#[tokio::test]
+async fn who_gave_a_machine_its_token_does_not_decide_for_it_however_long_ago() {
+    let t = TestGate::start().await.unwrap();
+    let access::ids::PrincipalId::User(ana) = t.person("ana").who.id() else { panic!("ana is a person") };
+    let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), ana, None).await.unwrap();
+    let wish = |resource: &str| {
+        let mut wish = ask(resource, "deploy");
+        wish.ticket = Some("CHG-7".into());
+        wish
+    };
+    // It rotates its token by itself, each hour, for weeks.
+    let issued = |by: access::ids::PrincipalId| {
+        let event = access::event::Event::TokenIssued {
+            token: access::ids::TokenId::generate(t.gate.now()),
+            person: bot.id,
+            scopes: access::identity::Scope::ALL.to_vec(),
+            grant: None,
+            expires_at: Span::hours(1).after(t.gate.now()),
+            row_digest: String::new(),
+        };
+        access::event::EntryDraft::new(t.gate.now(), access::event::Actor::Principal(by), access::request::Door::Api, event)
+    };
+    let rotate = async || {
+        let rotations = store::Change::new(issued(bot.id)).and_all((0..1_100).map(|_| issued(bot.id)));
+        t.gate.store().commit(rotations).await.unwrap();
+    };
+    rotate().await;
+    let token = t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::ALL.to_vec(), Span::hours(1), None).await.unwrap();
+    let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
+    let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    let first = t.gate.submit(&bot, wish("web-1")).await.unwrap().request;
+    t.gate.vote(t.person("dan"), first.id, Approve, None).await.expect("Dan has nothing to do with it yet");
+
+    // Dan makes one for it, and it rotates on.
+    t.gate.issue_token(t.person("dan"), bot.who.id(), vec![access::identity::Scope::Ask], Span::hours(1), None).await.unwrap();
+    rotate().await;
+    let second = t.gate.submit(&bot, wish("db-1")).await.unwrap().request;
+    assert_eq!(t.gate.vote(t.person("dan"), second.id, Approve, None).await.unwrap_err().reason, Reason::SelfApproval);
+    t.gate.vote(t.person("ben"), second.id, Approve, None).await.expect("somebody else may");
+}
