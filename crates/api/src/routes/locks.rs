@@ -44,7 +44,7 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     Ok(page(items, next))
 }
 
-fn concerns(sight: &Sight<'_>, row: &LockRow) -> bool {
+fn concerns(sight: &Sight, row: &LockRow) -> bool {
     let open = |name| sight.bundle.open_roles(&sight.situation, name);
     match &row.scope {
         LockScope::Person(id) => *id == sight.situation.id,

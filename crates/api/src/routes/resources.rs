@@ -82,7 +82,7 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
 }
 
 /// Whether somebody sees resources on which nothing is open to them.
-fn administers_some(sight: &Sight<'_>) -> bool {
+fn administers_some(sight: &Sight) -> bool {
     [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(|noun| sight.administers(noun))
 }
 

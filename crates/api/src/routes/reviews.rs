@@ -42,7 +42,7 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     Ok(page(items, next))
 }
 
-fn concerns(sight: &Sight<'_>, row: &ReviewRow) -> bool {
+fn concerns(sight: &Sight, row: &ReviewRow) -> bool {
     row.person == sight.situation.id || sight.seated([&Seat::Group(row.reviewers.clone())])
 }
 

@@ -71,11 +71,11 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     Ok(page(items, next))
 }
 
-async fn named(gate: &Gate, sight: &Sight<'_>, name: &Username) -> Answer<Vec<access::identity::PersonRow>> {
+async fn named(gate: &Gate, sight: &Sight, name: &Username) -> Answer<Vec<access::identity::PersonRow>> {
     Ok(gate.store().person_named(name).await?.into_iter().filter(|row| sees(sight, row)).collect())
 }
 
-fn sees(sight: &Sight<'_>, row: &access::identity::PersonRow) -> bool {
+fn sees(sight: &Sight, row: &access::identity::PersonRow) -> bool {
     row.id == sight.situation.id
         || row.owner.is_some_and(|owner| PrincipalId::User(owner) == sight.situation.id)
         || sight.administers(Noun::Person)

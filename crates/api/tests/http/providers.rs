@@ -24,6 +24,11 @@ const WEB: &str = "__Host-tide";
 
 /// A gate where people sign in at `issuer`. Its clock is the provider's.
 fn serve(served: &Served, issuer: &str, provision: bool) {
+    serve_groups(served, issuer, provision, &[("Platform Team", "engineers")]);
+}
+
+/// The same, with groups of theirs that mean ours.
+fn serve_groups(served: &Served, issuer: &str, provision: bool, groups: &[(&str, &str)]) {
     let provider = Provider {
         name: "corp".into(),
         title: "Corp".into(),
@@ -32,7 +37,7 @@ fn serve(served: &Served, issuer: &str, provision: bool) {
         client_secret: ClientSecret::File(served.test.dir().join("corp.secret")),
         scopes: vec!["profile".into(), "groups".into()],
         groups_claim: "groups".into(),
-        groups: [("Platform Team".to_owned(), "engineers".parse().unwrap())].into(),
+        groups: groups.iter().map(|(theirs, ours)| ((*theirs).to_owned(), ours.parse().unwrap())).collect(),
         groups_last: Span::minutes(30),
         provision,
     };
@@ -278,6 +283,55 @@ async fn signed_in_as(served: &Served, liar: &Liar, subject: &str, more: Value) 
 async fn in_portal(served: &Served, cookie: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
     let call = served.call(method, &format!("/api/v1{path}")).header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
     read(call.json(&body).send().await.unwrap()).await
+}
+
+// covers: B8, WHO-1 (api)
+#[tokio::test]
+async fn what_a_group_of_the_provider_s_gives_is_there_in_every_list() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve_groups(&served, &liar.issuer, true, &[("Platform Team", "engineers"), ("Leads", "leads"), ("Auditors", "auditors")]);
+    let signed_in = async |name: &str, groups: Value| {
+        let claims = json!({ "preferred_username": name, "groups": groups });
+        signed_in_as(&served, &liar, &format!("{name}-1"), claims).await.unwrap()
+    };
+    let get = async |cookie: &str, path: &str| in_portal(&served, cookie, Method::GET, path, Value::Null).await.1;
+    let names = |list: &Value, of: &str| list["items"].as_array().unwrap().iter().map(|it| it[of].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let (_, asked) = served.person("ana").await.post("/requests", crate::wish()).await;
+    let request = asked["request"]["id"].as_str().unwrap();
+
+    // Without a group Gina sees nothing …
+    let gina = signed_in("gina", json!([])).await;
+    assert!(names(&get(&gina, "/resources").await, "name").is_empty());
+    assert!(names(&get(&gina, "/requests?of=inbox").await, "id").is_empty());
+    assert_eq!(get(&gina, "/me").await["administers"], json!([]));
+    // … and with them what is for engineers, for leads, for auditors.
+    let gina = signed_in("gina", json!(["Platform Team", "Leads", "Auditors"])).await;
+    assert_eq!(names(&get(&gina, "/resources").await, "name"), ["build-1"]);
+    assert_eq!(names(&get(&gina, "/requests?of=inbox").await, "id"), [request]);
+    assert_eq!(get(&gina, &format!("/requests/{request}")).await["can_decide"], true);
+    assert!(get(&gina, "/me").await["administers"].as_array().unwrap().contains(&json!("audit")));
+    let (status, voted) = in_portal(&served, &gina, Method::POST, &format!("/requests/{request}/approve"), json!({})).await;
+    assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
+}
+
+// covers: B8, OK-3 (api)
+#[tokio::test]
+async fn an_inbox_holds_only_what_one_s_vote_would_count_for() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    let (ben, dan) = (served.person("ben").await, served.person("dan").await);
+    let inbox = async || ben.get("/requests?of=inbox").await.1["items"].as_array().unwrap().len();
+    let (_, asked) = dan.post("/requests", json!({ "resource": "web-1", "role": "logs", "reason": "a slow page" })).await;
+    assert!(asked["request"]["id"].is_string(), "{asked}");
+    assert_eq!(inbox().await, 1);
+    // A token that may not approve sees nothing to decide.
+    let reads = crate::Person { served: &served, token: served.token("ben", &[access::identity::Scope::Read]).await };
+    assert!(reads.get("/requests?of=inbox").await.1["items"].as_array().unwrap().is_empty());
+    // Since Dan makes Ben a way to sign in, Ben's vote no longer counts for him.
+    assert_eq!(linked_by(&served, "dan", "ben", "dan-2").await, StatusCode::CREATED);
+    assert_eq!(inbox().await, 0);
 }
 
 // covers: C1, OK-3 (api)
