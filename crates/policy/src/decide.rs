@@ -22,6 +22,9 @@ use crate::facts::resources::Resource;
 use crate::facts::tiers::Tier;
 use crate::situation::{Ask, Situation};
 
+/// So many names like an unknown one are looked at.
+const NEAR: usize = 8;
+
 /// A path that is open, maybe after the asker supplies something.
 pub(crate) struct OpenPath<'b> {
     pub(crate) rule: &'b Rule,
@@ -63,6 +66,8 @@ pub(crate) struct Weighed<'b> {
     pub(crate) failed: Vec<(&'b Rule, String)>,
     /// Cedar did not take the question at all.
     pub(crate) fault: Option<String>,
+    /// Whether a path was open before what could not be evaluated shut them all.
+    pub(crate) leads: bool,
 }
 
 /// What stands in the way before any policy is asked, or the facts that policies are asked about.
@@ -82,8 +87,40 @@ impl Bundle {
                 (answer, policies, report(&weighed))
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "this is the one place where policy speaks")]
+        #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
         access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
+    }
+
+    /// What is said of a resource that does not exist, and to somebody who may not know of it of one that does.
+    #[must_use]
+    pub fn unseen(&self, who: &Situation, resource: &ResourceName) -> Refusal {
+        match self.contract_ended(who) {
+            Some(contract) => Refusal::because(Reason::Forbidden, over(contract)),
+            None => Refusal::because(Reason::UnknownResource, self.unknown(who, resource)),
+        }
+    }
+
+    /// The answer to a question about such a resource.
+    #[must_use]
+    pub fn decide_unseen(&self, who: &Situation, ask: &Ask) -> Verdict {
+        let Refusal { reason, detail, .. } = self.unseen(who, &ask.resource);
+        let answer = Answer::Deny { reason, detail: detail.unwrap_or_default() };
+        #[expect(clippy::disallowed_methods, reason = "here policy speaks of what it does not know, or does not name")]
+        access::mint::verdict(answer, self.digest().to_owned(), Vec::new(), Vec::new())
+    }
+
+    /// Whether a path, ordinary or for emergencies, leads somebody to a resource, so that they may know that it is there. One that is
+    /// shut only because a policy beside it can't be evaluated still does.
+    #[must_use]
+    pub fn leads_to(&self, who: &Situation, resource: &ResourceName) -> bool {
+        self.roles_for(resource).into_iter().any(|role| {
+            let ordinary = Ask::plain(resource.clone(), role.name.clone());
+            let emergency = Ask { break_glass: true, ..ordinary.clone() };
+            [ordinary, emergency].iter().any(|ask| match self.door(who, ask) {
+                Door::Shut(..) => false,
+                Door::Facts { resource, tier } => self.weigh(who, ask, resource, tier).leads,
+            })
+        })
     }
 
     /// The roles on a resource that an ordinary request of somebody would not be denied, by name.
@@ -168,7 +205,7 @@ impl Bundle {
         let contract = self.contract(who);
         let visible = |name: &ResourceName| contract.is_none_or(|c| c.resources.contains(name));
         let Some(resource) = self.resource(&ask.resource).filter(|r| visible(&r.name)) else {
-            return Door::Shut(Reason::UnknownResource, format!("`{}`{}", ask.resource, self.near_resource(ask, visible)));
+            return Door::Shut(Reason::UnknownResource, self.unknown(who, &ask.resource));
         };
         let takes = |role: &RoleName| contract.is_none_or(|c| c.roles.is_empty() || c.roles.contains(role));
         if self.role(&ask.role).is_none_or(|r| !r.applies_to(resource) || !takes(&r.name)) {
@@ -186,12 +223,21 @@ impl Bundle {
         Door::Facts { resource, tier }
     }
 
-    fn near_resource(&self, ask: &Ask, visible: impl Fn(&ResourceName) -> bool) -> String {
-        let names = self.resources.keys().filter(|n| visible(n)).map(ResourceName::as_str);
-        match crate::problem::nearest(ask.resource.as_str(), names) {
-            Some(near) => format!("; did you mean `{near}`?"),
-            None => String::new(),
+    /// A name that leads nowhere, and one like it that a path leads to.
+    fn unknown(&self, who: &Situation, name: &ResourceName) -> String {
+        let contract = self.contract(who);
+        let mut names: BTreeSet<&str> =
+            self.resources.keys().filter(|n| contract.is_none_or(|c| c.resources.contains(*n))).map(ResourceName::as_str).collect();
+        names.remove(name.as_str());
+        // INVARIANT: nobody is pointed to what they may not know of.
+        for _ in 0..NEAR {
+            let Some(near) = crate::problem::nearest(name.as_str(), names.iter().copied()) else { break };
+            match self.resources.keys().find(|found| found.as_str() == near) {
+                Some(found) if self.leads_to(who, found) => return format!("`{name}`; did you mean `{near}`?"),
+                _ => names.remove(near),
+            };
         }
+        format!("`{name}`")
     }
 
     /// Asks every policy about one access: as asked, then with a fresh second factor, then also with a ticket.
@@ -199,9 +245,9 @@ impl Bundle {
         let mut out = Weighed::default();
         if let Err(error) = self.weigh_into(&mut out, who, ask, resource, tier) {
             out.fault = Some(error);
-            out.open.clear();
         }
-        if !out.failed.is_empty() {
+        out.leads = !out.open.is_empty();
+        if out.fault.is_some() || !out.failed.is_empty() {
             out.open.clear();
         }
         out.open.sort_by(|a, b| order(a).cmp(&order(b)));

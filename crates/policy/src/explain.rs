@@ -71,6 +71,14 @@ impl Bundle {
         Explanation { steps, policies, verdict }
     }
 
+    /// The same of a resource that does not exist, for somebody who may not know that this one does.
+    #[must_use]
+    pub fn explain_unseen(&self, who: &Situation, ask: &Ask) -> Explanation {
+        let verdict = self.decide_unseen(who, ask);
+        let steps = vec![self.say_question(who, ask), self.say_person(who), say_answer(verdict.answer())];
+        Explanation { steps, policies: Vec::new(), verdict }
+    }
+
     fn say_question(&self, who: &Situation, ask: &Ask) -> String {
         let length = match ask.asked {
             Asked::Default => "for the usual time".to_owned(),

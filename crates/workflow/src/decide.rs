@@ -7,7 +7,7 @@ use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, IdentifiedRequest, RequestState};
 use access::verdict::{Answer, Terms, Verdict};
-use policy::{Ask, Situation};
+use policy::{Act, Ask, Bundle, Noun, Object, Situation};
 use store::{Page, RequestFilter};
 
 use crate::Caller;
@@ -19,32 +19,24 @@ impl Gate {
         self.bundle.load().decide(situation, &Ask::from(request))
     }
 
-    /// What would happen if somebody asked; nothing is kept of the question.
+    /// What would happen if somebody asked, as they may know it; nothing is kept of the question.
     ///
     /// # Errors
     /// If the caller is disabled or the store can't be reached.
     pub async fn preview(&self, request: &IdentifiedRequest) -> Result<Verdict, Refusal> {
         let situation = self.situation_asking(request.who(), &crate::step_up::asking(request.ask())).await?;
-        Ok(self.judge_request(&situation, request.ask()))
+        let (bundle, ask) = (self.bundle(), Ask::from(request.ask()));
+        Ok(if sees(&bundle, &situation, &ask.resource) { bundle.decide(&situation, &ask) } else { bundle.decide_unseen(&situation, &ask) })
     }
 
-    /// Why policy says what it says, step by step.
+    /// Why policy says to the caller what it says, step by step, as they may know it.
     ///
     /// # Errors
     /// If the caller is disabled or the store can't be reached.
     pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::explain::Explanation, Refusal> {
         let situation = self.situation(&caller.who).await?;
-        Ok(self.bundle.load().explain(&situation, &Ask::from(request)))
-    }
-
-    /// Whether any path, ordinary or for emergencies, leads somebody to a resource.
-    pub(crate) fn has_any_path(&self, situation: &Situation, resource: &ResourceName) -> bool {
-        let bundle = self.bundle();
-        !bundle.open_roles(situation, resource).is_empty()
-            || bundle.roles_for(resource).into_iter().any(|role| {
-                let ask = Ask { break_glass: true, ..Ask::plain(resource.clone(), role.name.clone()) };
-                !matches!(bundle.decide(situation, &ask).answer(), Answer::Deny { .. })
-            })
+        let (bundle, ask) = (self.bundle(), Ask::from(request));
+        Ok(if sees(&bundle, &situation, &ask.resource) { bundle.explain(&situation, &ask) } else { bundle.explain_unseen(&situation, &ask) })
     }
 
     /// The resource and role that `resource[+role]` means for this caller.
@@ -58,7 +50,7 @@ impl Gate {
             // Whether there is such a role, and for them, is for `submit` and `open` to say.
             return Ok((to.resource.clone(), role.clone()));
         }
-        let unknown = || unknown_resource(&to.resource);
+        let unknown = || bundle.unseen(&situation, &to.resource);
         let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
         let now = self.now();
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
@@ -118,7 +110,14 @@ pub(crate) fn terms_of(verdict: &Verdict) -> Result<Terms, Refusal> {
     }
 }
 
-/// What one is told of a resource that doesn't exist, and of one that no path leads to.
-pub(crate) fn unknown_resource(resource: &ResourceName) -> Refusal {
-    Refusal::because(Reason::UnknownResource, format!("`{resource}`"))
+/// Whether somebody may know that there is a resource, if there is: a path leads them to it, or they see all.
+pub(crate) fn sees(bundle: &Bundle, situation: &Situation, resource: &ResourceName) -> bool {
+    sees_all_resources(bundle, situation) || bundle.leads_to(situation, resource)
+}
+
+/// Whether somebody sees resources that no path leads them to: they keep the policy, the secrets, the keys, or read the log.
+#[must_use]
+pub fn sees_all_resources(bundle: &Bundle, situation: &Situation) -> bool {
+    let administers = |noun| bundle.may(situation, Act::Administer(noun), &Object::Nothing).allowed;
+    [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(administers)
 }

@@ -17,7 +17,7 @@ use policy::{Ask, Situation};
 use store::{Change, CommitError};
 
 use crate::Caller;
-use crate::decide::{terms_of, unknown_resource};
+use crate::decide::{sees, terms_of};
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::AsSeen;
 use crate::step_up::asking;
@@ -71,23 +71,32 @@ impl Gate {
 
     /// What must hold before policy is asked: texts of sane size, nothing locked, no emergency while one is unreviewed.
     pub(crate) async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
+        self.admit_anywhere(caller, ask).await?;
+        self.refuse_if_locked(caller.who.id(), &ask.role, &ask.resource).await?;
+        self.refuse_if_nothing_is_left(situation, ask)?;
+        Ok(self.judge_request(situation, ask))
+    }
+
+    /// What must hold wherever they ask for, whether there is such a resource or not.
+    async fn admit_anywhere(&self, caller: &Caller, ask: &AccessRequest) -> Result<(), Refusal> {
         if !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
+        // A connection may have been open for long since they signed in.
+        self.refuse_if_sign_in_ended(caller).await?;
         for text in [&ask.reason, &ask.ticket].into_iter().flatten() {
             if text.chars().count() > LONGEST_TEXT {
                 return Err(Refusal::because(Reason::Invalid, format!("a reason or ticket has at most {LONGEST_TEXT} characters")));
             }
         }
-        self.refuse_if_locked(caller.who.id(), &ask.role, &ask.resource).await?;
+        self.refuse_if_person_locked(caller.who.id()).await?;
         if ask.break_glass {
             let overdue = self.store.overdue_reviews_about(caller.who.id(), self.now()).await.map_err(unavailable)?;
             if let Some(review) = overdue.first() {
                 return Err(Refusal::because(Reason::BreakGlassBlocked, format!("{} was due at {}", review.id, review.due_at)));
             }
         }
-        self.refuse_if_nothing_is_left(situation, ask)?;
-        Ok(self.judge_request(situation, ask))
+        Ok(())
     }
 
     /// A request limited to less than anything is a mistake that is better told now than at the door.
@@ -96,7 +105,7 @@ impl Gate {
             return Ok(());
         }
         let bundle = self.bundle.load();
-        let visible = self.has_any_path(situation, &ask.resource);
+        let visible = bundle.leads_to(situation, &ask.resource);
         match bundle.rights(situation, &ask.role, &ask.resource) {
             Some(rights) if visible && ask.limits.narrow(rights.clone()).is_nothing() => Err(Refusal::because(
                 Reason::NotInRole,
@@ -217,15 +226,20 @@ impl Gate {
         }
     }
 
-    /// The refusal as its asker may know it: who has no path to a resource is told the same as if it didn't exist. The log knows better.
+    /// The refusal as its asker may know it: of a resource that they may not know of, they are told just what they would be told if it
+    /// didn't exist. The log knows better.
     async fn as_may_be_known(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
-        if !matches!(refusal.reason, Reason::NoPath | Reason::NoTier | Reason::UnknownRole | Reason::UnknownResource) {
+        let situation = match self.situation(&caller.who).await {
+            Ok(situation) => situation,
+            Err(trouble) => return trouble,
+        };
+        let bundle = self.bundle();
+        if sees(&bundle, &situation, &ask.resource) {
             return refusal;
         }
-        match self.situation(&caller.who).await {
-            Ok(situation) if self.has_any_path(&situation, &ask.resource) => refusal,
-            Ok(_) => unknown_resource(&ask.resource),
-            Err(trouble) => trouble,
+        match self.admit_anywhere(caller, ask).await {
+            Err(first) => first,
+            Ok(()) => bundle.unseen(&situation, &ask.resource),
         }
     }
 

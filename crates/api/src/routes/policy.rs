@@ -135,7 +135,7 @@ fn files(sent: PolicyFiles) -> Answer<BTreeMap<String, Vec<u8>>> {
 
 /// Says step by step why policy says what it says: to the caller about themselves, to who administers the policy about anybody.
 #[utoipa::path(post, path = "/policy/explain", tag = "policy", request_body = Explain, responses((status = 200, body = Explained)))]
-async fn explain(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(question): Body<Explain>) -> Answer<Json<Explained>> {
+async fn explain(State(state): State<ApiState>, Reads(caller): Reads, Body(question): Body<Explain>) -> Answer<Json<Explained>> {
     let explanation = match question.who {
         Some(who) if who != *caller.who.username() => {
             state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;

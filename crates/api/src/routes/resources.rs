@@ -5,7 +5,7 @@ use access::rights::{ExecRights, Rights, SftpRights, SshRights};
 use access::verdict::{Answer as Said, Terms};
 use axum::Json;
 use axum::extract::State;
-use policy::{Ask, Credential, Noun};
+use policy::{Ask, Credential};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;
@@ -83,7 +83,7 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
 
 /// Whether somebody sees resources on which nothing is open to them.
 fn administers_some(sight: &Sight) -> bool {
-    [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].into_iter().any(|noun| sight.administers(noun))
+    workflow::decide::sees_all_resources(&sight.bundle, &sight.situation)
 }
 
 pub(super) fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {

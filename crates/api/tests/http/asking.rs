@@ -83,6 +83,57 @@ async fn what_is_not_for_one_is_as_what_does_not_exist() {
     }
 }
 
+// covers: B2 (api)
+#[tokio::test]
+async fn a_resource_that_no_path_leads_to_is_as_one_that_does_not_exist() {
+    let served = Served::start().await;
+    let (ana, carla, frank, dan) =
+        (served.person("ana").await, served.person("carla").await, served.person("frank").await, served.person("dan").await);
+    // Gina has just joined, and is in no group.
+    let (_, invited) = dan.post("/users", json!({ "username": "gina" })).await;
+    let accept = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": invited["code"] }));
+    let (_, accepted) = read(accept.send().await.unwrap()).await;
+    let gina = crate::Person { served: &served, token: accepted["token"]["secret"].as_str().unwrap().to_owned() };
+
+    // Everything that somebody is told who asks, previews, or wants it explained; with a right role, a wrong one and none.
+    let told = async |who: &crate::Person<'_>, resource: &str| {
+        let mut told = vec![read(who.call(Method::GET, &format!("/resources/{resource}")).send().await.unwrap()).await];
+        for (role, break_glass) in [(Some("debug"), false), (Some("debug"), true), (Some("nope"), false), (None, false)] {
+            let mut ask = json!({ "resource": resource, "reason": "a slow query", "break_glass": break_glass, "duration": "99d" });
+            if let Some(role) = role {
+                ask["role"] = json!(role);
+            }
+            told.push(who.post("/requests", ask.clone()).await);
+            told.push(who.post("/requests/preview", ask.clone()).await);
+            told.push(who.post("/policy/explain", json!({ "request": ask })).await);
+        }
+        let plain = |(status, mut answer): (StatusCode, Value)| {
+            answer.as_object_mut().unwrap().remove("request_id");
+            format!("{status} {answer}").replace(resource, "NAME")
+        };
+        told.into_iter().map(plain).collect::<Vec<_>>()
+    };
+    // Ana is told what there is …
+    let known = told(&ana, "db-1").await;
+    assert!(known[1].contains("too_long") && known[7].contains("it has `"), "{known:#?}");
+    // … Gina and Frank are not: neither roles, nor policies, nor names like it.
+    for who in [&gina, &frank] {
+        let nowhere = told(who, "zz-9").await;
+        assert_eq!(told(who, "db-1").await, nowhere);
+        assert_eq!(told(who, "db-7").await, nowhere, "nobody is pointed to what they may not know of");
+        assert!(nowhere[1..].iter().all(|told| told.contains("unknown_resource") && !told.contains("team-on-its-own")), "{nowhere:#?}");
+        let (status, _) = carla.post("/locks", json!({ "scope": "resource:db-1", "duration": "1h" })).await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert!(told(&ana, "db-1").await[1].contains("locked"));
+        assert_eq!(told(who, "db-1").await, nowhere, "locked");
+        assert_eq!(told(who, "zz-9").await, nowhere);
+    }
+    assert!(told(&frank, "biuld-1").await[1].contains("did you mean `build-1`?"));
+    // Who keeps the policy sees every resource, and is told why no path leads there.
+    let (status, explained) = dan.post("/policy/explain", json!({ "request": { "resource": "ledger-1", "role": "debug" } })).await;
+    assert!(status == StatusCode::OK && explained["text"].as_str().unwrap().contains("payments-on-the-ledger"), "{explained}");
+}
+
 async fn read_later(call: reqwest::RequestBuilder) -> (StatusCode, Value) {
     read(call.send().await.unwrap()).await
 }
