@@ -154,6 +154,7 @@ impl Gate {
         let facts =
             InvitationFacts { person: row.person, verifier: &row.verifier, expires_at: row.expires_at, used: row.used_at.is_some() };
         let who = invitation::verify_invitation(&verifier, &facts, Account::human(&person), from, self.now())?;
+        let who = self.entered(Ok(who), from, Door::Api).await?;
         let used = InvitationRow { used_at: Some(self.now()), ..row };
         let event = Event::InvitationUsed { person: used.person, row_digest: self.row_digest(&store::digestible(&used))? };
         let caller = Caller { who, door: Door::Api };

@@ -160,6 +160,12 @@ impl Gate {
         from: IpAddr,
         door: Door,
     ) -> Result<VerifiedIdentity, Refusal> {
+        let found = match found {
+            // INVARIANT: a lock on somebody shuts the API to them, whatever they sign in with: what they made there would outlive it. At
+            // the doors of targets they are told so when they knock.
+            Ok(who) if door == Door::Api => self.refuse_if_person_locked(who.id()).await.map(|()| who),
+            found => found,
+        };
         if let Err(refusal) = &found
             && refusal.reason != Reason::StoreUnavailable
         {

@@ -105,3 +105,65 @@ async fn the_log_is_for_auditors() {
     let (status, replayed) = eve.post("/audit/replay", json!({})).await;
     assert_eq!((status, &replayed["differences"]), (StatusCode::OK, &json!([])), "{replayed}");
 }
+
+/// A new SSH key of Ana's laptop, or of whoever took it.
+fn ssh_key(dir: &std::path::Path, name: &str) -> String {
+    let file = dir.join(name);
+    let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&file).status().unwrap();
+    assert!(made.success());
+    std::fs::read_to_string(file.with_extension("pub")).unwrap().trim().to_owned()
+}
+
+/// Signs in with a key by answering a challenge.
+async fn sign_in_with_key(served: &Served, dir: &std::path::Path, name: &str) -> (StatusCode, Value) {
+    let (_, challenge) = read(served.call(Method::POST, "/api/v1/sign-in/challenge").send().await.unwrap()).await;
+    let text = dir.join("challenge");
+    std::fs::write(&text, challenge["text"].as_str().unwrap()).unwrap();
+    let namespace = challenge["namespace"].as_str().unwrap();
+    let signed =
+        std::process::Command::new("ssh-keygen").args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(dir.join(name)).arg(&text).output();
+    assert!(signed.unwrap().status.success());
+    let signature = std::fs::read_to_string(text.with_extension("sig")).unwrap();
+    std::fs::remove_file(text.with_extension("sig")).unwrap();
+    let answer = json!({ "nonce": challenge["nonce"], "signature": signature });
+    read(served.call(Method::POST, "/api/v1/sign-in").json(&answer).send().await.unwrap()).await
+}
+
+// covers: WHO-8, B8 (api)
+#[tokio::test]
+async fn who_is_locked_does_and_makes_nothing_by_any_sign_in_of_theirs() {
+    let served = Served::start().await;
+    let dir = served.test.dir().join("laptop");
+    std::fs::create_dir(&dir).unwrap();
+    let (ana, dan) = (served.person("ana").await, served.person("dan").await);
+    let (_, me) = ana.get("/me").await;
+    let id = me["user"]["id"].as_str().unwrap();
+    // Whoever holds her laptop and her token tries all that would outlive a lock, with keys of their own.
+    let all = async |round: &str| {
+        let key = |name: &str| ssh_key(&dir, &format!("{name}-{round}"));
+        let (_, invited) = dan.post(&format!("/users/{id}/invite"), json!({})).await;
+        let accept = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": invited["code"] }));
+        vec![
+            ("key", ana.post("/me/keys", json!({ "public_key": key("key") })).await),
+            ("certificate", ana.post("/certificates", json!({ "public_key": key("certificate") })).await),
+            ("token", ana.post("/tokens", json!({ "scopes": ["administer"], "duration": "366d" })).await),
+            ("sign-in", sign_in_with_key(&served, &dir, "key-before").await),
+            ("invitation", read(accept.send().await.unwrap()).await),
+            ("sessions", ana.get("/sessions").await),
+            ("me", ana.get("/me").await),
+        ]
+    };
+    for (what, (status, body)) in all("before").await {
+        assert!(status.is_success(), "{what}: {status} {body}");
+    }
+    let (status, lock) = dan.post("/locks", json!({ "scope": format!("person:{id}"), "duration": "4h", "reason": "a laptop was stolen" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{lock}");
+    for (what, (status, body)) in all("while").await {
+        assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("locked")), "{what}: {body}");
+    }
+    assert!(served.test.entries().await.unwrap().iter().any(|entry| entry == "signin.refused"));
+    // It lifts by itself, and nothing was made meanwhile.
+    served.test.pass(std::time::Duration::from_secs(4 * 3600)).await;
+    let keys = served.test.gate.store().keys_of(served.test.person("ana").who.id()).await.unwrap();
+    assert_eq!(keys.len(), 2, "the key and the certificate of before: {keys:?}");
+}
