@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use access::approval::{Plan, Seat};
-use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, WindowName};
+use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, WindowName, Username};
 use access::time::Span;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::tz::TimeZone;
@@ -167,6 +167,12 @@ impl Bundle {
     #[must_use]
     pub fn people(&self) -> &People {
         &self.people
+    }
+
+    /// Whether a right, a seat, a duty or a bound of somebody by this name stands in the directory, so that whoever gets the name has it.
+    #[must_use]
+    pub fn names_person(&self, name: &Username) -> bool {
+        self.people.usernames().contains(name) || self.engine.rules.iter().any(|rule| rule.names(name.as_str()))
     }
 
     /// The test cases of `tests/*.toml`.

@@ -116,6 +116,20 @@ impl Rule {
         }
     }
 
+    /// Whether it names something by exactly this text, wherever it stands and however it is escaped.
+    pub(crate) fn names(&self, text: &str) -> bool {
+        fn within(value: &serde_json::Value, text: &str) -> bool {
+            match value {
+                serde_json::Value::String(found) => found == text,
+                serde_json::Value::Array(items) => items.iter().any(|item| within(item, text)),
+                serde_json::Value::Object(fields) => fields.values().any(|field| within(field, text)),
+                _ => false,
+            }
+        }
+        // What can't be looked into may name anybody.
+        self.set.policies().any(|policy| policy.to_json().map_or(true, |json| within(&json, text)))
+    }
+
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {
         self.principal.holds(&subject.uid, &subject.ancestors)
     }

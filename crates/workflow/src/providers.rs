@@ -265,6 +265,13 @@ impl Gate {
                 format!("`{username}` is or was somebody here already; an administrator links this account, if it is theirs"),
             ));
         }
+        // INVARIANT: a name that people choose at a provider gives them nothing that policy keeps for it.
+        if self.bundle().names_person(&username) {
+            return Err(Refusal::because(
+                Reason::NotSignedIn,
+                format!("policy knows somebody called `{username}`; an administrator invites them, or links this account, if it is theirs"),
+            ));
+        }
         let now = self.now();
         let id = PrincipalId::User(UserId::generate(now));
         let created = Event::PersonCreated { person: id, username: username.clone(), owner: None, groups: Vec::new() };

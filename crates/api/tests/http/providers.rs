@@ -366,6 +366,38 @@ async fn who_links_an_account_to_somebody_does_not_get_their_vote() {
     assert_eq!(still["state"], "pending");
 }
 
+// covers: A7, C1 (api)
+#[tokio::test]
+async fn nobody_takes_a_name_that_policy_knows_by_calling_themselves_so_at_the_provider() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, true);
+    // Hanna and Ivo join next week: policy has a seat for her, and a path for him.
+    let mut files = served.test.gate.bundle().files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    files.insert("people.toml".into(), people.replace("members = [\"carla\"]", "members = [\"carla\", \"hanna\"]").into_bytes());
+    let mut access = files["access.cedar"].clone();
+    access.extend(
+        b"\n@id(\"ivo-on-build\") permit(principal == Tide::User::\"\\u{69}vo\", action == Tide::Action::\"request\", resource in Tide::Tier::\"non-prod\");\n",
+    );
+    files.insert("access.cedar".into(), access);
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+
+    let called = |name: &str| json!({ "preferred_username": name });
+    assert!(signed_in_as(&served, &liar, "mallory-1", called("gina")).await.is_some(), "a name that means nothing");
+    for name in ["hanna", "ivo", "deploy-bot"] {
+        assert_eq!(signed_in_as(&served, &liar, &format!("mallory-as-{name}"), called(name)).await, None, "{name}");
+    }
+    // Once somebody says whose the account is, it is hers, whatever it is called there.
+    let dan = served.person("dan").await;
+    let (status, invited) = dan.post("/users", json!({ "username": "hanna" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{invited}");
+    let path = format!("/users/{}/identities", invited["user"]["id"].as_str().unwrap());
+    assert_eq!(dan.post(&path, json!({ "provider": "corp", "subject": "hanna-1" })).await.0, StatusCode::CREATED);
+    let hanna = signed_in_as(&served, &liar, "hanna-1", called("somebody")).await.unwrap();
+    assert_eq!(me(&served, &hanna).await.1["user"]["username"], "hanna");
+}
+
 // covers: C1 (api)
 #[tokio::test]
 async fn nobody_gives_away_the_account_that_signs_them_in() {
