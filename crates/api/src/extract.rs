@@ -15,14 +15,13 @@ use crate::problem::Refused;
 /// The largest body that is read, in bytes.
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
 
-/// A JSON body. None at all is the same as `{}`.
+/// A JSON body, which says so: a web page can send others elsewhere without being asked. None at all is the same as `{}`.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refused;
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        // A form that a web page can send elsewhere is never taken for JSON.
-        let is_json = request.headers().get(header::CONTENT_TYPE).is_none_or(|kind| {
+        let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
             let kind = kind.to_str().unwrap_or_default();
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
         });

@@ -77,6 +77,12 @@ struct Waiting {
     answer: Answer,
 }
 
+/// Whether a text has the form of a device's long code, which nobody guesses.
+#[must_use]
+pub fn is_device_code(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(opaque::is_body)
+}
+
 /// The devices that wait.
 #[derive(Debug, Default)]
 pub struct Devices(VecDeque<Waiting>);

@@ -130,6 +130,12 @@ impl Gate {
         under_way.begin(&known.provider, &published.metadata, redirect, browser, then, now)
     }
 
+    /// Whether a sign-in that was begun in this browser waits to come back like this.
+    #[must_use]
+    pub fn waits_for(&self, back: &CameBack, browser: &Verifier) -> bool {
+        self.providers.under_way.lock().unwrap_or_else(PoisonError::into_inner).waits(&back.state, browser)
+    }
+
     /// Ends a sign-in: who came back is signed in, in this browser. Gives the path of the portal they were going to, too.
     ///
     /// # Errors

@@ -72,6 +72,12 @@ impl Gate {
         self.entered(found.await, from, door).await
     }
 
+    /// Whether a bearer token was ever issued; says nothing about whose it is, nor whether it still works.
+    pub async fn knows_token(&self, bearer: &str) -> bool {
+        let Ok(presented) = PresentedToken::parse(bearer) else { return false };
+        matches!(self.store.token_by_verifier(presented.verifier().as_str()).await, Ok(Some(_)))
+    }
+
     /// Who presents a bearer token.
     ///
     /// # Errors

@@ -155,6 +155,12 @@ impl Gate {
         }
     }
 
+    /// Whether a cookie is that of a browser that was signed in and is not forgotten.
+    pub async fn knows_web_session(&self, cookie: &str) -> bool {
+        let Ok(presented) = web_session::parse(cookie) else { return false };
+        matches!(self.store.web_session_by_verifier(presented.as_str()).await, Ok(Some(_)))
+    }
+
     /// Whether a web session still stands.
     ///
     /// # Errors

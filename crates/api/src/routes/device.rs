@@ -45,7 +45,8 @@ async fn poll(State(state): State<ApiState>, Peer(from): Peer, Body(body): Body<
     state.may_try(from, now)?;
     let agreed = state.gate.poll_device(&body.device_code).await;
     let (who, issued) = agreed.inspect_err(|refusal| {
-        if refusal.reason == Reason::CodeInvalid {
+        // A code that ended is polled with once more by every device; only what never was one is a guess.
+        if refusal.reason == Reason::CodeInvalid && !identity::device::is_device_code(&body.device_code) {
             state.failed(from, now);
         }
     })?;

@@ -39,7 +39,6 @@ async fn begin(
     headers: HeaderMap,
 ) -> Response {
     let began = async {
-        state.may_try(from, state.gate.now())?;
         // One cookie for all sign-ins of a browser, so that two tabs do not spoil each other's.
         let kept =
             cookie::sign_in(&headers).and_then(|cookie| identity::oidc::flow::read_browser(cookie).map(|it| (cookie.to_owned(), it)));
@@ -66,15 +65,20 @@ async fn finish(
     Asked(back): Asked<BackFromProvider>,
     headers: HeaderMap,
 ) -> Response {
-    let now = state.gate.now();
-    if let Err(refusal) = state.may_try(from, now) {
-        return page(&refusal);
-    }
-    let browser = cookie::sign_in(&headers).and_then(identity::oidc::flow::read_browser);
+    // Without the cookie nothing was begun in this browser, and nobody guesses: any page can make a browser ask for this.
+    let Some(browser) = cookie::sign_in(&headers).and_then(identity::oidc::flow::read_browser) else {
+        return page(&Refusal::because(Reason::CodeInvalid, "this sign-in was not begun in this browser; sign in again"));
+    };
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
     let back = CameBack { state: back.state.unwrap_or_default(), code: back.code, error: back.error, iss: back.iss };
+    let now = state.gate.now();
+    if let Err(refusal) = state.may_try(from, now)
+        && !state.gate.waits_for(&back, &browser)
+    {
+        return page(&refusal);
+    }
     let uri = redirect(&state, &provider);
-    let done = Box::pin(state.gate.finish_sign_in(&provider, back, &uri, browser.as_ref(), from, agent));
+    let done = Box::pin(state.gate.finish_sign_in(&provider, back, &uri, Some(&browser), from, agent));
     match done.await {
         Ok((opened, then)) => {
             let mut response = seen_other(&then, vec![cookie::given(&opened.cookie)]);
@@ -96,8 +100,13 @@ async fn log_out(
     State(state): State<ApiState>,
     Peer(from): Peer,
     Id(provider): Id<String>,
+    headers: HeaderMap,
     form: Result<Form<LogoutForm>, FormRejection>,
 ) -> Answer<impl IntoResponse> {
+    // A provider is no browser; and a page that has one send this must not use up its visitor's attempts.
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err(Refusal::because(Reason::CrossSite, "an identity provider sends this itself, not from a browser").into());
+    }
     state.may_try(from, state.gate.now())?;
     let Form(form) = form.map_err(|_| Refused::invalid("a form with a `logout_token` is wanted"))?;
     state.gate.signed_out_by_provider(&provider, &form.logout_token, from).await.inspect_err(|refusal| {

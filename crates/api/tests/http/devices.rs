@@ -97,3 +97,20 @@ async fn a_no_a_lock_and_time_let_no_device_in() {
     served.test.gate.disable(served.test.person("dan"), ana, None).await.unwrap();
     assert_eq!(post(&served, "/device/token", device).await.0, StatusCode::FORBIDDEN);
 }
+
+// covers: A9 (api)
+#[tokio::test]
+async fn who_polls_on_after_the_end_blocks_nobody() {
+    let served = Served::start().await;
+    let (_, begun) = post(&served, "/device", json!({ "client": "x", "purpose": "y" })).await;
+    let device = json!({ "device_code": begun["device_code"] });
+    served.test.time.advance(Duration::from_secs(601));
+    for _ in 0..20 {
+        assert_eq!(post(&served, "/device/token", device.clone()).await.0, StatusCode::UNAUTHORIZED);
+    }
+    // What never was a code is a guess.
+    for n in 0..12 {
+        let (status, _) = post(&served, "/device/token", json!({ "device_code": format!("tg_dev_{n}") })).await;
+        assert_eq!(status, if n < 10 { StatusCode::UNAUTHORIZED } else { StatusCode::TOO_MANY_REQUESTS }, "{n}");
+    }
+}

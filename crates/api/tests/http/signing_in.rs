@@ -19,10 +19,39 @@ async fn guessing_is_slow() {
     }
     assert!(seen[..10].iter().all(|status| *status == StatusCode::UNAUTHORIZED), "{seen:?}");
     assert!(seen[10..].iter().all(|status| *status == StatusCode::TOO_MANY_REQUESTS), "{seen:?}");
-    let waiting = guess(&good).await.unwrap();
+    let waiting = guess("tg_pat_00000000000000000000000000000099").await.unwrap();
     assert!(waiting.headers().contains_key("retry-after"));
-    served.test.pass(std::time::Duration::from_secs(60)).await;
+    // Who was given a token, or sits at a browser that is signed in, does not wait for who guesses behind the same address.
     assert_eq!(guess(&good).await.unwrap().status(), StatusCode::OK);
+    // But nobody signs in anew from there, until some time has passed.
+    let sign_in = || served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).json(&json!({ "token": good })).send();
+    assert_eq!(sign_in().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+    served.test.pass(std::time::Duration::from_secs(60)).await;
+    assert_eq!(sign_in().await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(guess("tg_pat_00000000000000000000000000000099").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+// covers: A9, E7 (api)
+#[tokio::test]
+async fn no_page_uses_up_its_visitors_attempts() {
+    let served = Served::start().await;
+    let logout = "/api/v1/sign-in/oidc/corp/logout";
+    for _ in 0..30 {
+        // An image, a form in a hidden frame, a body without a type: all that a page can have a browser send anywhere.
+        let image = served.call(Method::GET, "/api/v1/sign-in/oidc/corp/callback?state=1&code=2").send().await.unwrap();
+        assert_eq!(image.status(), StatusCode::UNAUTHORIZED);
+        let form = served.call(Method::POST, logout).header("origin", "https://evil.example");
+        let form = form.header("content-type", "application/x-www-form-urlencoded").body("logout_token=x").send().await.unwrap();
+        assert_eq!(form.status(), StatusCode::FORBIDDEN);
+        for path in ["/device", "/device/token", "/invitations/accept", "/sign-in"] {
+            let blob = served.call(Method::POST, &format!("/api/v1{path}")).body(r#"{"code":"x","device_code":"x"}"#).send().await.unwrap();
+            assert_eq!(blob.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        }
+    }
+    let entries = served.test.entries().await.unwrap();
+    assert!(!entries.iter().any(|entry| entry == "signin.refused"), "it isn't even an attempt");
+    let wrong = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": "tg_inv_x" })).send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED, "one may still try");
 }
 
 // covers: G2, B4 (api)

@@ -103,6 +103,13 @@ impl SignIns {
         Ok(url.into())
     }
 
+    /// Whether a sign-in waits for this, in this browser.
+    #[must_use]
+    pub fn waits(&self, state: &str, browser: &Verifier) -> bool {
+        let presented = Verifier::of(state);
+        self.0.iter().any(|waiting| presented.matches(waiting.state.as_str()) && browser.matches(waiting.browser.as_str()))
+    }
+
     /// A browser comes back from a provider. Its state is gone with that, whatever comes of it.
     ///
     /// # Errors
