@@ -117,6 +117,17 @@ impl Change {
         self.write(insert_row::<WebSessionRow>(), row.to_columns(), None)
     }
 
+    /// Without the web sessions made by sign-ins of an identity: all of them, or those of one session at the provider.
+    pub fn end_web_sessions_from(self, identity: &str, sid: Option<&str>) -> Self {
+        let identity = identity.to_owned().to_column();
+        match sid {
+            Some(sid) => {
+                self.write("DELETE FROM web_sessions WHERE identity = $1 AND sid = $2", vec![identity, sid.to_owned().to_column()], None)
+            }
+            None => self.write("DELETE FROM web_sessions WHERE identity = $1", vec![identity], None),
+        }
+    }
+
     /// With a new invitation.
     pub fn put_invitation(self, row: &InvitationRow) -> Self {
         self.write(insert_row::<InvitationRow>(), row.to_columns(), None)

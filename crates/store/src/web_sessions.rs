@@ -63,19 +63,6 @@ impl Store {
         self.ephemeral(vec![("DELETE FROM web_sessions WHERE id = $1", vec![id.to_column()])]).await.map(drop)
     }
 
-    /// Ends the web sessions made from somebody's sign-in at an identity provider: of one session there, or of all.
-    ///
-    /// # Errors
-    /// If the store can't be written.
-    pub async fn end_web_sessions_from(&self, identity: &str, sid: Option<&str>) -> Result<(), StoreError> {
-        let identity = identity.to_owned().to_column();
-        let statement = match sid {
-            Some(sid) => ("DELETE FROM web_sessions WHERE identity = $1 AND sid = $2", vec![identity, sid.to_owned().to_column()]),
-            None => ("DELETE FROM web_sessions WHERE identity = $1", vec![identity]),
-        };
-        self.ephemeral(vec![statement]).await.map(drop)
-    }
-
     /// Who is signed in by a session at an identity provider.
     ///
     /// # Errors

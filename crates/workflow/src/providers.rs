@@ -22,7 +22,7 @@ use identity::opaque::Verifier;
 use identity::web_session::LONGEST;
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::Change;
+use store::{Change, CommitError};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -32,6 +32,8 @@ use crate::web_session::OpenedWebSession;
 const FRESH: Span = Span::minutes(10);
 /// A token whose key is not known makes the gate look for new keys, at most this often.
 const LOOK_AGAIN: Span = Span::seconds(10);
+/// How often ending what a provider signed out is tried, if something changes meanwhile.
+const TRIES: usize = 3;
 
 /// The identity providers of a gate, and the sign-ins that are under way there.
 #[derive(Debug, Default)]
@@ -323,11 +325,14 @@ impl Gate {
         let event = Event::IdentityLinked { identity: identity.clone(), person, issuer };
         let mut change = Change::new(self.draft(caller, event).text("subject", Some(subject)));
         if let Some(before) = &before {
-            change = change.expect(before);
+            change = change
+                .expect(before)
+                .and(self.own_draft(Event::IdentitySignedOut { identity: before.id.clone(), person: before.person }))
+                .and_all(self.ended_certificates(before.person).await?)
+                .end_web_sessions_from(&before.id, None);
         }
         let committed = self.commit(change).await.map_err(refused)?;
-        if let Some(before) = before {
-            self.end_sign_ins(&before, None).await;
+        if before.is_some() {
             self.redecide_all().await;
         }
         committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
@@ -417,23 +422,32 @@ impl Gate {
             (None, None) => {}
         }
         for row in ended {
-            self.end_sign_ins(&row, said.sid.as_deref()).await;
+            self.end_sign_ins(&row, said.sid.as_deref()).await?;
         }
         Ok(())
     }
 
-    /// Ends what sign-ins by an identity opened: its browsers, and the certificates its person has.
-    async fn end_sign_ins(&self, row: &IdentityRow, sid: Option<&str>) {
-        if let Err(error) = self.store.end_web_sessions_from(&row.id, sid).await {
-            tracing::error!(%error, "browsers could not be signed out as the identity provider said; they end by themselves");
+    /// Ends what sign-ins by an identity opened: its browsers, and the certificates its person has. All of it, or the provider is told that
+    /// it was not done.
+    async fn end_sign_ins(&self, row: &IdentityRow, sid: Option<&str>) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let signed_out = self.own_draft(Event::IdentitySignedOut { identity: row.id.clone(), person: row.person });
+            let change = Change::new(signed_out).and_all(self.ended_certificates(row.person).await?).end_web_sessions_from(&row.id, sid);
+            match self.commit(change).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
+                // A certificate was removed or renewed in between: what there is now is ended.
+                Err(_) => {}
+            }
         }
-        let event = Event::IdentitySignedOut { identity: row.id.clone(), person: row.person };
-        let keys = self.store.keys_of(row.person).await.unwrap_or_default();
+        Err(Refusal::of(Reason::StoreUnavailable))
+    }
+
+    /// The certificates that somebody has now, taken away.
+    async fn ended_certificates(&self, person: PrincipalId) -> Result<Vec<EntryDraft>, Refusal> {
+        let keys = self.store.keys_of(person).await.map_err(unavailable)?;
         let certificates = keys.iter().filter(|key| key.kind != KeyKind::Registered && key.state == KeyState::Active);
-        let removed = certificates.map(|key| self.own_draft(Event::KeyRemoved { key: key.id }));
-        if let Err(error) = self.commit(Change::new(self.own_draft(event)).and_all(removed)).await {
-            tracing::error!(%error, "certificates could not be ended as the identity provider said; they end by themselves");
-        }
+        Ok(certificates.map(|key| self.own_draft(Event::KeyRemoved { key: key.id })).collect())
     }
 
     async fn enter_signin_refused(&self, refusal: &Refusal, from: IpAddr) {

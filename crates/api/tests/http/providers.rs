@@ -226,6 +226,41 @@ async fn who_signs_out_at_the_provider_is_signed_out_here() {
     assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
 }
 
+// covers: WHO-1 (api)
+#[tokio::test]
+async fn a_logout_that_could_not_be_done_is_not_said_to_be_done() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    let ana = signed_in_as(&served, &liar, "ana-1", json!({})).await.unwrap();
+    let log_out = async || {
+        let now = served.test.gate.now().as_second();
+        let claims = json!({
+            "iss": liar.issuer, "aud": CLIENT.0, "sub": "ana-1", "iat": now, "exp": now + 100, "jti": format!("{now}"),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        let token = liar.sign(&json!({ "alg": "EdDSA", "kid": "one", "typ": "logout+jwt" }), &claims);
+        let form = served.call(Method::POST, &format!("{BEGIN}/logout")).header("content-type", "application/x-www-form-urlencoded");
+        form.body(format!("logout_token={token}")).send().await.unwrap().status()
+    };
+    // The store takes entries, and no browser out.
+    let behind = |sql: &str| {
+        let store = served.test.dir().join("store.db");
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2]); c.commit()";
+        let done = std::process::Command::new("python3").args(["-c", script]).arg(store).arg(sql).status().unwrap();
+        assert!(done.success());
+    };
+    behind("CREATE TRIGGER away BEFORE DELETE ON web_sessions BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
+    assert_eq!(log_out().await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(me(&served, &ana).await.0, StatusCode::OK);
+    assert!(!served.test.entries().await.unwrap().iter().any(|entry| entry == "identity.signed_out"), "all of it or nothing");
+    // The provider tries again.
+    behind("DROP TRIGGER away");
+    assert_eq!(log_out().await, StatusCode::OK);
+    assert_eq!(me(&served, &ana).await.0, StatusCode::UNAUTHORIZED);
+}
+
 /// A provider that says whatever it is told to.
 struct Liar {
     issuer: String,
