@@ -9,6 +9,7 @@ pub mod row;
 pub mod ids;
 pub mod names;
 pub mod secret;
+pub mod source;
 pub mod time;
 
 pub mod account;

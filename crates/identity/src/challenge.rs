@@ -3,7 +3,7 @@
 //! Format: OpenSSH's `PROTOCOL.sshsig`. What is signed names the gate's own address, so that an answer given to one gate is
 //! worth nothing at another, and stands in a namespace of its own, so that no other signature of the key is ever an answer.
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use access::reason::{Reason, Refusal};
 use access::time::Span;
@@ -13,13 +13,16 @@ use ssh_key::{Algorithm, PublicKey, SshSig};
 
 use crate::opaque::{self, Verifier};
 use crate::ssh_key::{KeyProof, LONGEST_LINE, Presence};
+use crate::waiting::Waiting;
 
 /// The namespace of the signature, as in `ssh-keygen -Y sign -n login@tidegate`.
 pub const NAMESPACE: &str = "login@tidegate";
 /// For so long a challenge may be answered: time to touch a security key.
 pub const VALID_FOR: Span = Span::minutes(2);
-/// At most so many challenges are open; the oldest gives way.
+/// At most so many challenges are open …
 const ROOM: usize = 4096;
+/// … and so many from one source.
+const EACH: usize = 256;
 const PREFIX: &str = "tg_cha_";
 
 /// The text that is signed. `gate` is the address that the client dialled and the gate has, like `https://gate.example`.
@@ -35,17 +38,20 @@ pub fn is_nonce(text: &str) -> bool {
 }
 
 /// The challenges that wait for an answer. In memory: losing them costs a second try.
-#[derive(Debug, Default)]
-pub struct Challenges(VecDeque<(Verifier, Timestamp)>);
+#[derive(Debug)]
+pub struct Challenges(Waiting<(Verifier, Timestamp)>);
+
+impl Default for Challenges {
+    fn default() -> Self {
+        Self(Waiting::new(ROOM, EACH))
+    }
+}
 
 impl Challenges {
-    /// A new nonce.
-    pub fn issue(&mut self, now: Timestamp) -> String {
+    /// A new nonce for somebody at this address.
+    pub fn issue(&mut self, from: IpAddr, now: Timestamp) -> String {
         let issued = opaque::issue(PREFIX);
-        if self.0.len() >= ROOM {
-            self.0.pop_front();
-        }
-        self.0.push_back((issued.verifier, VALID_FOR.after(now)));
+        self.0.push(from, (issued.verifier, VALID_FOR.after(now)));
         issued.secret.expose().clone()
     }
 
@@ -58,8 +64,7 @@ impl Challenges {
     /// [`Reason::NotSignedIn`] when the signature is not one over just this text in just this namespace.
     pub fn answered(&mut self, gate: &str, nonce: &str, signature: &str, now: Timestamp) -> Result<KeyProof, Refusal> {
         let presented = Verifier::of(nonce);
-        let at = self.0.iter().position(|(kept, _)| presented.matches(kept.as_str()));
-        match at.and_then(|at| self.0.remove(at)) {
+        match self.0.take(|(kept, _)| presented.matches(kept.as_str())) {
             Some((_, end)) if now < end => {}
             _ => return Err(Reason::CodeInvalid.into()),
         }
@@ -127,7 +132,7 @@ mod tests {
             let (private, public) = keygen(arguments);
             let key = row(&ana, &PublicKey::from_openssh(&public).unwrap(), KeyKind::Registered);
             let mut challenges = Challenges::default();
-            let nonce = challenges.issue(noon());
+            let nonce = challenges.issue(desk(), noon());
             let signature = sign(&private, NAMESPACE, &text(GATE, &nonce));
             let proof = challenges.answered(GATE, &nonce, &signature, noon()).unwrap();
             assert_eq!(proof.fingerprint(), key.fingerprint, "{arguments:?}");
@@ -141,7 +146,7 @@ mod tests {
     fn a_challenge_is_answered_once_in_time_at_this_gate_or_not_at_all() {
         let (private, _) = keygen(&["-t", "ed25519"]);
         let mut challenges = Challenges::default();
-        let mut nonce = || challenges.issue(noon());
+        let mut nonce = || challenges.issue(desk(), noon());
         let (good, late, other_gate, other_use, other_text) = (nonce(), nonce(), nonce(), nonce(), nonce());
         let answer = |nonce: &str| sign(&private, NAMESPACE, &text(GATE, nonce));
         let mut reason = |nonce: &str, signature: &str, at| challenges.answered(GATE, nonce, signature, at).map(drop).map_err(|r| r.reason);
@@ -166,7 +171,7 @@ mod tests {
         let pair = Ed25519Keypair::from_seed(&[1; 32]);
         let mut challenges = Challenges::default();
         let mut mfa = |flags: u8| {
-            let nonce = challenges.issue(noon());
+            let nonce = challenges.issue(desk(), noon());
             let signed = SshSig::signed_data(NAMESPACE, HashAlg::Sha512, text(GATE, &nonce).as_bytes()).unwrap();
             let trailer = [flags, 0, 0, 0, 7];
             let data = [Sha256::digest("ssh:").as_slice(), &trailer, Sha256::digest(&signed).as_slice()].concat();
@@ -187,12 +192,16 @@ mod tests {
         key.try_sign(bytes).unwrap().as_bytes().to_vec()
     }
 
+    // covers: E7
     #[test]
-    fn open_challenges_are_bounded() {
+    fn whoever_asks_for_many_pushes_out_nobody_elses() {
+        let (private, _) = keygen(&["-t", "ed25519"]);
         let mut challenges = Challenges::default();
-        for _ in 0..ROOM + 10 {
-            challenges.issue(noon());
+        let nonce = challenges.issue(desk(), noon());
+        for n in 0..2 * u32::try_from(ROOM).unwrap() {
+            challenges.issue(IpAddr::from(std::net::Ipv4Addr::from(0xC633_6400 + n % 32)), noon());
         }
-        assert_eq!(challenges.0.len(), ROOM);
+        assert_eq!(challenges.0.iter().count(), ROOM);
+        assert!(challenges.answered(GATE, &nonce, &sign(&private, NAMESPACE, &text(GATE, &nonce)), noon()).is_ok());
     }
 }

@@ -4,7 +4,6 @@
 //! signed in. There they see who asks, from where and for what, before they agree. In memory and bounded; both codes are kept as
 //! their SHA-256, end after ten minutes and are good for one answer.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use access::identity::VerifiedIdentity;
@@ -14,15 +13,16 @@ use access::time::Span;
 use jiff::Timestamp;
 
 use crate::opaque::{self, Verifier};
+use crate::waiting::Waiting;
 
 /// For so long a device waits.
 pub const VALID_FOR: Span = Span::minutes(10);
 /// How long it leaves between two polls, at least.
 pub const INTERVAL: Span = Span::seconds(2);
-/// At most so many wait; the oldest gives way.
+/// At most so many wait.
 const ROOM: usize = 4096;
-/// At most so many wait from one address.
-const PER_ADDRESS: usize = 32;
+/// At most so many wait from one source.
+const EACH: usize = 32;
 const PREFIX: &str = "tg_dev_";
 /// RFC 8628 §6.1: no vowels, so that no code is a word, and nothing that is read as something else.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -68,7 +68,7 @@ enum Answer {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Device {
     device: Verifier,
     user: Verifier,
     asker: Asker,
@@ -84,8 +84,14 @@ pub fn is_device_code(text: &str) -> bool {
 }
 
 /// The devices that wait.
-#[derive(Debug, Default)]
-pub struct Devices(VecDeque<Waiting>);
+#[derive(Debug)]
+pub struct Devices(Waiting<Device>);
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self(Waiting::new(ROOM, EACH))
+    }
+}
 
 impl Devices {
     /// Somebody asks for a device to be signed in.
@@ -94,17 +100,14 @@ impl Devices {
     /// [`Reason::TooMany`] when too many wait from this address.
     pub fn begin(&mut self, asker: Asker, now: Timestamp) -> Result<Begun, Refusal> {
         self.0.retain(|waiting| now < waiting.end);
-        if self.0.iter().filter(|waiting| waiting.asker.from == asker.from).count() >= PER_ADDRESS {
+        if self.0.from(asker.from) >= EACH {
             return Err(Refusal::because(Reason::TooMany, "too many wait for somebody to sign them in from this address"));
-        }
-        while self.0.len() >= ROOM {
-            self.0.pop_front();
         }
         let issued = opaque::issue(PREFIX);
         let user_code = self.fresh_user_code();
         let end = VALID_FOR.after(now);
         let user = Verifier::of(&user_code);
-        self.0.push_back(Waiting { device: issued.verifier, user, asker, end, polled: None, answer: Answer::None });
+        self.0.push(asker.from, Device { device: issued.verifier, user, asker, end, polled: None, answer: Answer::None });
         Ok(Begun { device_code: issued.secret, user_code, expires_at: end })
     }
 
@@ -119,9 +122,9 @@ impl Devices {
         }
     }
 
-    fn asked(&mut self, user_code: &str, now: Timestamp) -> Result<&mut Waiting, Refusal> {
+    fn asked(&mut self, user_code: &str, now: Timestamp) -> Result<&mut Device, Refusal> {
         let presented = Verifier::of(&normal(user_code));
-        let found = self.0.iter_mut().find(|waiting| presented.matches(waiting.user.as_str()));
+        let found = self.0.find_mut(|waiting| presented.matches(waiting.user.as_str()));
         found.filter(|waiting| now < waiting.end && matches!(waiting.answer, Answer::None)).ok_or_else(|| Reason::CodeInvalid.into())
     }
 
@@ -149,11 +152,10 @@ impl Devices {
     /// [`Reason::Pending`], [`Reason::TooMany`] when it asks faster than [`INTERVAL`], [`Reason::Denied`], [`Reason::CodeInvalid`].
     pub fn poll(&mut self, device_code: &str, now: Timestamp) -> Result<Agreed, Refusal> {
         let presented = Verifier::of(device_code);
-        let at = self.0.iter().position(|waiting| presented.matches(waiting.device.as_str()));
-        let at = at.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
-        let Some(waiting) = self.0.get_mut(at) else { return Err(Reason::CodeInvalid.into()) };
+        let is_it = |waiting: &Device| presented.matches(waiting.device.as_str());
+        let waiting = self.0.find_mut(is_it).ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
         if now >= waiting.end {
-            self.0.remove(at);
+            self.0.take(is_it);
             return Err(Reason::CodeInvalid.into());
         }
         let hurried = waiting.polled.is_some_and(|before| now < INTERVAL.after(before));
@@ -164,7 +166,7 @@ impl Devices {
         if matches!(waiting.answer, Answer::None) {
             return Err(Refusal::because(Reason::Pending, "nobody has answered at the link yet"));
         }
-        match self.0.remove(at).map(|waiting| waiting.answer) {
+        match self.0.take(is_it).map(|waiting| waiting.answer) {
             Some(Answer::Yes(agreed)) => Ok(*agreed),
             _ => Err(Refusal::because(Reason::Denied, "somebody said no at the link")),
         }
@@ -235,11 +237,13 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut devices = Devices::default();
-        for _ in 0..PER_ADDRESS {
+        for _ in 0..EACH {
             devices.begin(asker(), noon()).unwrap();
         }
         assert_eq!(reason(devices.begin(asker(), noon())), Reason::TooMany);
         devices.begin(Asker { from: "192.0.2.99".parse().unwrap(), ..asker() }, noon()).unwrap();
+        let mut through = |n: usize| devices.begin(Asker { from: format!("2001:db8::{n:x}").parse().unwrap(), ..asker() }, noon());
+        assert!((0..EACH).all(|n| through(n).is_ok()) && through(EACH).is_err(), "a network of IPv6 is one source");
         devices.begin(asker(), VALID_FOR.after(noon())).unwrap();
     }
 }

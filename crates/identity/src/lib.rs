@@ -19,3 +19,5 @@ pub mod ssh_key;
 pub mod throttle;
 pub mod token;
 pub mod web_session;
+
+mod waiting;

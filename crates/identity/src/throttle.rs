@@ -4,9 +4,10 @@
 //! their /64, since one customer has a whole one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use access::reason::{Reason, Refusal};
+use access::source::source;
 use access::time::Span;
 use jiff::Timestamp;
 
@@ -92,17 +93,6 @@ impl Throttle {
         {
             self.sources.remove(&ip);
         }
-    }
-}
-
-/// What counts as one source.
-fn source(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 

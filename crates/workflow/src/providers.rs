@@ -120,11 +120,17 @@ impl Gate {
             .ok_or_else(|| Refusal::because(Reason::NotFound, "there is no identity provider by this name"))
     }
 
-    /// Begins a sign-in: where to send the browser. `redirect` is where it comes back, as registered at the provider.
+    /// Begins a sign-in in a browser at an address: where to send it. `redirect` is where it comes back, as registered at the provider.
     ///
     /// # Errors
     /// If there is no such provider, or it does not answer.
-    pub async fn begin_sign_in(&self, provider: &str, redirect: &str, browser: &Verifier, then: &str) -> Result<String, Refusal> {
+    pub async fn begin_sign_in(
+        &self,
+        provider: &str,
+        redirect: &str,
+        browser: (IpAddr, &Verifier),
+        then: &str,
+    ) -> Result<String, Refusal> {
         let known = self.provider(provider)?;
         let now = self.now();
         let published = known.published(now, None).await?;

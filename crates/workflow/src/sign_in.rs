@@ -115,9 +115,9 @@ impl Gate {
         self.entered(found.await, from, door).await
     }
 
-    /// A challenge that a registered key answers by signing, once and soon.
-    pub fn challenge(&self) -> String {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).issue(self.now())
+    /// A challenge that a registered key answers by signing, once and soon; for somebody at this address.
+    pub fn challenge(&self, from: IpAddr) -> String {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).issue(from, self.now())
     }
 
     /// Somebody answers a challenge with a signature of a key they registered, and gets a token. `gate` is the address that was signed.

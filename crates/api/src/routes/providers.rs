@@ -47,7 +47,7 @@ async fn begin(
             (fresh.secret.expose().clone(), fresh.verifier)
         });
         let then = to.then.as_deref().unwrap_or("/");
-        let url = state.gate.begin_sign_in(&provider, &redirect(&state, &provider), &browser, then).await?;
+        let url = state.gate.begin_sign_in(&provider, &redirect(&state, &provider), (from, &browser), then).await?;
         Ok::<_, Refusal>((cookie::sign_in_given(&text), url))
     };
     match began.await {

@@ -57,7 +57,7 @@ async fn accept(State(state): State<ApiState>, Peer(from): Peer, Body(body): Bod
 #[utoipa::path(post, path = "/sign-in/challenge", tag = "tokens", security(()), responses((status = 201, body = Challenge)))]
 async fn challenge(State(state): State<ApiState>, Peer(from): Peer) -> Answer<impl IntoResponse> {
     state.may_try(from, state.gate.now())?;
-    let nonce = state.gate.challenge();
+    let nonce = state.gate.challenge(from);
     let text = identity::challenge::text(&state.facts.api, &nonce);
     let namespace = identity::challenge::NAMESPACE.to_owned();
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Challenge { nonce, text, namespace })))

@@ -3,7 +3,7 @@
 //! In memory, bounded, and each good for one return: losing them costs a second try. The state is bound to the browser by a cookie
 //! of its own, so that nobody can make another's browser finish a sign-in that they began (RFC 9700 §4.7).
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
@@ -16,11 +16,14 @@ use sha2::{Digest as _, Sha256};
 use super::client::Metadata;
 use super::provider::Provider;
 use crate::opaque::{self, Issued, Verifier};
+use crate::waiting::Waiting;
 
 /// For so long somebody may take to sign in at the provider.
 pub const VALID_FOR: Span = Span::minutes(10);
-/// At most so many are under way; the oldest gives way.
+/// At most so many are under way …
 const ROOM: usize = 4096;
+/// … and so many from one source.
+const EACH: usize = 256;
 const STATE: &str = "tg_sta_";
 const NONCE: &str = "tg_non_";
 const BROWSER: &str = "tg_brw_";
@@ -37,7 +40,7 @@ pub struct Returned {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct UnderWay {
     state: Verifier,
     browser: Verifier,
     provider: String,
@@ -58,11 +61,17 @@ pub fn read_browser(cookie: &str) -> Option<Verifier> {
 }
 
 /// The sign-ins that are under way.
-#[derive(Debug, Default)]
-pub struct SignIns(VecDeque<Waiting>);
+#[derive(Debug)]
+pub struct SignIns(Waiting<UnderWay>);
+
+impl Default for SignIns {
+    fn default() -> Self {
+        Self(Waiting::new(ROOM, EACH))
+    }
+}
 
 impl SignIns {
-    /// Begins one, and gives the address to send the browser to. `redirect` is where it comes back, exactly as registered there.
+    /// Begins one for a browser at an address, and gives the address to send it to. `redirect` is where it comes back, exactly as registered there.
     ///
     /// # Errors
     /// If the provider's address is none.
@@ -71,7 +80,7 @@ impl SignIns {
         provider: &Provider,
         metadata: &Metadata,
         redirect: &str,
-        browser: &Verifier,
+        (from, browser): (IpAddr, &Verifier),
         then: &str,
         now: Timestamp,
     ) -> Result<String, Refusal> {
@@ -90,16 +99,14 @@ impl SignIns {
             .append_pair("nonce", nonce.secret.expose())
             .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(pkce.expose().as_bytes())))
             .append_pair("code_challenge_method", "S256");
-        while self.0.len() >= ROOM {
-            self.0.pop_front();
-        }
-        self.0.push_back(Waiting {
+        let begun = UnderWay {
             state: state.verifier,
             browser: browser.clone(),
             provider: provider.name.clone(),
             end: VALID_FOR.after(now),
             returned: Returned { nonce: nonce.secret.expose().clone(), pkce, then: path_of_ours(then) },
-        });
+        };
+        self.0.push(from, begun);
         Ok(url.into())
     }
 
@@ -116,8 +123,7 @@ impl SignIns {
     /// [`Reason::CodeInvalid`] when no sign-in waits for this, in this browser, from this provider, now.
     pub fn returned(&mut self, provider: &str, state: &str, browser: Option<&Verifier>, now: Timestamp) -> Result<Returned, Refusal> {
         let presented = Verifier::of(state);
-        let at = self.0.iter().position(|waiting| presented.matches(waiting.state.as_str()));
-        match at.and_then(|at| self.0.remove(at)) {
+        match self.0.take(|waiting| presented.matches(waiting.state.as_str())) {
             Some(waiting)
                 if now < waiting.end
                     && waiting.provider == provider
@@ -143,7 +149,7 @@ fn path_of_ours(then: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::people::noon;
+    use crate::account::people::{desk, noon};
     use crate::oidc::id_token::tests::provider;
 
     fn metadata() -> Metadata {
@@ -158,7 +164,7 @@ mod tests {
     }
 
     fn begin(sign_ins: &mut SignIns, browser: &Verifier, then: &str) -> (String, reqwest::Url) {
-        let url = sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", browser, then, noon()).unwrap();
+        let url = sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (desk(), browser), then, noon()).unwrap();
         let url = reqwest::Url::parse(&url).unwrap();
         let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         (state, url)
@@ -204,12 +210,17 @@ mod tests {
         }
     }
 
+    // covers: E7
     #[test]
-    fn sign_ins_under_way_are_bounded() {
-        let (mut sign_ins, desk) = (SignIns::default(), browser().verifier);
-        for _ in 0..ROOM + 3 {
-            begin(&mut sign_ins, &desk, "/");
+    fn whoever_begins_many_pushes_out_nobody_elses() {
+        let (mut sign_ins, hers, theirs) = (SignIns::default(), browser().verifier, browser().verifier);
+        let (state, _) = begin(&mut sign_ins, &hers, "/");
+        for n in 0..2 * u32::try_from(ROOM).unwrap() {
+            let from = IpAddr::from(std::net::Ipv4Addr::from(0xC633_6400 + n % 32));
+            sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (from, &theirs), "/", noon()).unwrap();
         }
-        assert_eq!(sign_ins.0.len(), ROOM);
+        assert_eq!(sign_ins.0.iter().count(), ROOM);
+        assert!(sign_ins.waits(&state, &hers));
+        assert!(sign_ins.returned("corp", &state, Some(&hers), noon()).is_ok());
     }
 }
