@@ -16,6 +16,18 @@ use crate::state::ApiState;
 
 /// How long a call may take until its answer begins. Streams may last.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where the whole log or many recordings are read first: an export that can't be had is worth nothing.
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long a call at this route may take.
+fn patience(route: &str) -> Duration {
+    match route {
+        "/api/v1/evidence/export" | "/api/v1/audit/replay" | "/api/v1/audit/who-could" | "/api/v1/audit/who-did" | "/api/v1/sessions/search" => {
+            LONG_PATIENCE
+        }
+        _ => PATIENCE,
+    }
+}
 
 /// Under which the gate's log knows a call.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +47,7 @@ pub(crate) async fn framed(State(state): State<ApiState>, request: Request, next
     let span = tracing::info_span!("call", request_id = %id);
     let began = Instant::now();
 
-    let response = answered(request, next).instrument(span.clone()).await;
+    let response = answered(request, next, patience(&route)).instrument(span.clone()).await;
     let mut response = written(response, &id);
     dress(&state, &mut response, &id);
 
@@ -44,15 +56,15 @@ pub(crate) async fn framed(State(state): State<ApiState>, request: Request, next
     response
 }
 
-async fn answered(request: Request, next: Next) -> Response {
+async fn answered(request: Request, next: Next, patience: Duration) -> Response {
     let reads = request.method().is_safe();
     let call = AssertUnwindSafe(async move { next.run(request).await }).catch_unwind();
     let outcome = if reads {
-        tokio::time::timeout(PATIENCE, call).await.map(|done| done.map_err(drop))
+        tokio::time::timeout(patience, call).await.map(|done| done.map_err(drop))
     } else {
         // INVARIANT: a verb that was begun is finished, even if its caller hangs up between the entry and the cut.
         let call = tokio::spawn(call.in_current_span());
-        tokio::time::timeout(PATIENCE, call).await.map(|done| done.map_err(drop).and_then(|done| done.map_err(drop)))
+        tokio::time::timeout(patience, call).await.map(|done| done.map_err(drop).and_then(|done| done.map_err(drop)))
     };
     match outcome {
         Ok(Ok(response)) => response,
@@ -99,6 +111,16 @@ mod tests {
 
     fn call(method: &str) -> Request {
         Request::builder().method(method).uri("/").body(Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn what_reads_the_whole_log_has_the_time_for_it() {
+        let document = crate::openapi();
+        let paths: Vec<&String> = document.paths.paths.keys().collect();
+        let long: Vec<_> = paths.iter().filter(|path| patience(path) > PATIENCE).collect();
+        // Each of them is a route that there is.
+        assert_eq!(long.len(), 5, "{long:?}");
+        assert_eq!(patience("/api/v1/requests"), PATIENCE);
     }
 
     // covers: E8 (api)

@@ -1,11 +1,10 @@
 //! Serves a router over TLS, HTTP/1.1 and HTTP/2, to many clients of whom some are hostile.
 //!
-//! Handshakes and headers are waited for a bounded time, connections are counted by address, and a stop lets calls end that are
+//! Handshakes and headers are waited for a bounded time, connections are counted by their source, and a stop lets calls end that are
 //! under way. Plain text is spoken on loopback alone.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,16 +20,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::places::{Call, Place, Places};
+
 /// How many connections there are at most.
 const CONNECTIONS: usize = 8192;
-/// How many one address has at most.
-const PER_ADDRESS: usize = 512;
+/// How many one source has at most: an address, or a /64 of IPv6.
+const PER_SOURCE: usize = 512;
+/// After so long without a call a connection is closed.
+const IDLE: Duration = Duration::from_secs(120);
 /// How long a TLS handshake, or the head of a request, may take.
 const GREETING: Duration = Duration::from_secs(10);
 /// How long calls that are under way may take to end when the server stops.
@@ -65,8 +67,7 @@ pub async fn serve(
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         TlsAcceptor::from(Arc::new(config))
     });
-    let server = Arc::new(Server { tls, router, http: http(), by_address: ByAddress::default() });
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let server = Arc::new(Server { tls, router, http: http(), places: Places::new(CONNECTIONS, PER_SOURCE) });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -74,23 +75,22 @@ pub async fn serve(
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { break };
-        let Some(counted) = server.by_address.count(peer.ip().to_canonical()) else { continue };
+        let (stream, peer) = accepted;
+        let Some(place) = server.places.admit(peer.ip()) else { continue };
         let (server, watcher, stop) = (Arc::clone(&server), graceful.watcher(), stop.clone());
         connections.spawn(async move {
-            let _held = (place, counted);
             let greeted = tokio::select! {
                 biased;
                 // A client that has not even greeted has nothing under way.
                 () = stop.cancelled() => None,
-                Some(greeted) = server.greet(stream) => Some(greeted),
-                else => None,
+                () = place.shown_out() => None,
+                greeted = server.greet(stream) => greeted,
             };
             match greeted {
-                Some(Greeted::Plain(io)) => server.talk(io, peer, watcher, stop).await,
-                Some(Greeted::Tls(io)) => server.talk(*io, peer, watcher, stop).await,
+                Some(Greeted::Plain(io)) => server.talk(io, peer, watcher, stop, &place).await,
+                Some(Greeted::Tls(io)) => server.talk(*io, peer, watcher, stop, &place).await,
                 None => {}
             }
         });
@@ -103,12 +103,11 @@ pub async fn serve(
     Ok(())
 }
 
-/// The next connection for which there is room; `None` if the listener is gone for good.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(room).acquire_owned().await.ok()?;
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return Some((stream, peer, place)),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // Out of descriptors, or a client that was gone at once: neither ends the server.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -122,7 +121,7 @@ struct Server {
     tls: Option<TlsAcceptor>,
     router: Router,
     http: auto::Builder<TokioExecutor>,
-    by_address: ByAddress,
+    places: Places,
 }
 
 enum Greeted {
@@ -135,7 +134,7 @@ fn http() -> auto::Builder<TokioExecutor> {
     http.http1().timer(TokioTimer::new()).header_read_timeout(GREETING).max_headers(100).max_buf_size(64 * 1024);
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(64)
         .max_header_list_size(32 * 1024)
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(20))
@@ -157,19 +156,25 @@ impl Server {
         }
     }
 
-    async fn talk<I>(&self, io: I, peer: SocketAddr, watcher: Watcher, stop: CancellationToken)
+    async fn talk<I>(&self, io: I, peer: SocketAddr, watcher: Watcher, stop: CancellationToken, place: &Place)
     where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let router = self.router.clone();
+        let (router, calls) = (self.router.clone(), place.calls());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             let (answer, stop) = (router.clone().oneshot(request.map(Body::new)), stop.clone());
-            async move { answer.await.map(|response| until_stop(response, stop)) }
+            let call = Call::begin(&calls);
+            async move { answer.await.map(|response| call.until_answered(until_stop(response, stop))) }
         });
         let connection = self.http.serve_connection(io, service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(error = %error, "a connection ended in the middle");
+        tokio::select! {
+            ended = watcher.watch(connection) => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection ended in the middle");
+                }
+            }
+            () = place.to_go(IDLE) => {}
         }
     }
 }
@@ -181,37 +186,4 @@ fn until_stop(response: Response, stop: CancellationToken) -> Response {
         return response;
     }
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(stop.cancelled_owned())))
-}
-
-/// How many connections each address has.
-#[derive(Debug, Default, Clone)]
-struct ByAddress(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-struct Counted {
-    all: ByAddress,
-    address: IpAddr,
-}
-
-impl ByAddress {
-    fn count(&self, address: IpAddr) -> Option<Counted> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(address).or_insert(0);
-        if *count >= PER_ADDRESS {
-            return None;
-        }
-        *count += 1;
-        Some(Counted { all: self.clone(), address })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.address);
-            }
-        }
-    }
 }

@@ -1,13 +1,16 @@
 //! What every handler stands on.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::reason::Refusal;
+use access::ids::PrincipalId;
+use access::reason::{Reason, Refusal};
 use identity::throttle::Throttle;
 use jiff::Timestamp;
 use workflow::Gate;
 
 use crate::idempotency::Repeats;
+use crate::shares::{Share, Shares};
 use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
 use crate::types::passkeys::PasskeyFacts;
 use crate::types::providers::ProviderFacts;
@@ -21,6 +24,44 @@ pub struct ApiState {
     pub facts: Arc<GateFacts>,
     failures: Arc<Mutex<Throttle>>,
     pub(crate) repeats: Arc<Repeats>,
+    pub(crate) taken: Arc<Taken>,
+}
+
+/// What callers take of the gate just now.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Bytes of bodies on their way from addresses where nobody has signed in.
+    pub(crate) strangers_bodies: Arc<Shares<IpAddr>>,
+    /// Bytes of bodies on their way from people.
+    pub(crate) bodies: Arc<Shares<PrincipalId>>,
+    streams: Arc<Shares<PrincipalId>>,
+    searches: Arc<Shares<PrincipalId>>,
+    exports: Arc<Shares<PrincipalId>>,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self {
+            strangers_bodies: Shares::new(MIB, 64 * MIB),
+            bodies: Shares::new(8 * MIB, 256 * MIB),
+            streams: Shares::new(32, 8192),
+            searches: Shares::new(4, 32),
+            exports: Shares::new(1, 4),
+        }
+    }
+}
+
+/// What takes long, or lasts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Long {
+    /// A stream of events, a view of a session, a recording that is read.
+    Stream,
+    /// Looking through recordings or the whole log.
+    Search,
+    /// Writing a file of evidence.
+    Export,
 }
 
 impl ApiState {
@@ -28,7 +69,20 @@ impl ApiState {
     #[must_use]
     pub fn new(gate: Arc<Gate>, facts: GateFacts) -> Self {
         gate.serve_passkeys(&facts.api);
-        Self { gate, facts: Arc::new(facts), failures: Arc::default(), repeats: Arc::default() }
+        Self { gate, facts: Arc::new(facts), failures: Arc::default(), repeats: Arc::default(), taken: Arc::default() }
+    }
+
+    /// Lets somebody do what takes long, for as long as they hold this.
+    ///
+    /// # Errors
+    /// [`Reason::TooMany`], if so many of theirs are under way already, or of all together.
+    pub(crate) fn long(&self, who: PrincipalId, what: Long) -> Result<Share<PrincipalId>, Refusal> {
+        let (shares, says) = match what {
+            Long::Stream => (&self.taken.streams, "too many streams of yours are open; close some"),
+            Long::Search => (&self.taken.searches, "too many searches run; wait until one has ended"),
+            Long::Export => (&self.taken.exports, "an export of yours is being written, or too many of others; wait until it has ended"),
+        };
+        shares.take(who, 1).ok_or_else(|| Refusal::because(Reason::TooMany, says))
     }
 
     /// What everybody may know of the gate, with its keys as they are now.

@@ -24,7 +24,7 @@ use crate::extract::{Asked, Body, Id};
 use crate::listing::{cursor_of, key_in, limit, page};
 use crate::problem::{Answer, Refused};
 use crate::shown::Shown;
-use crate::state::ApiState;
+use crate::state::{ApiState, Long};
 use crate::types::audit::{
     Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, Difference, LinesFormat, ReachBy, Replayed, WhoCouldQuery,
     WhoDidQuery,
@@ -147,6 +147,7 @@ async fn checkpoint(State(state): State<ApiState>, Reads(_caller): Reads) -> Ans
 #[utoipa::path(post, path = "/audit/replay", tag = "audit", responses((status = 200, body = Replayed)))]
 async fn replay(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer<Json<Replayed>> {
     state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
+    let _share = state.long(caller.who.id(), Long::Search)?;
     let replay = state.gate.replay().await?;
     let differences = replay.differences.iter().map(|difference| Difference {
         table: difference.table.to_owned(),
@@ -164,6 +165,7 @@ async fn who_could(
     Asked(query): Asked<WhoCouldQuery>,
 ) -> Answer<Json<Answers<Could>>> {
     let at = query.at.unwrap_or_else(|| state.gate.now());
+    let _share = state.long(caller.who.id(), Long::Search)?;
     let reaches = state.gate.who_could(&caller, &query.resource, at).await?;
     let mut show = Shown::new(&state.gate);
     let mut items = Vec::with_capacity(reaches.len());
@@ -190,6 +192,7 @@ async fn who_did(
     if until < from {
         return Err(Refused::from(access::reason::Refusal::because(Reason::Invalid, "`until` is before `since`")));
     }
+    let _share = state.long(caller.who.id(), Long::Search)?;
     let visits = state.gate.who_did(&caller, &query.resource, from, until).await?;
     let mut show = Shown::new(&state.gate);
     let mut items = Vec::with_capacity(visits.len());

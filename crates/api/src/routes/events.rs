@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use access::event::{Actor, Entry};
+use access::ids::PrincipalId;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -16,9 +17,10 @@ use workflow::{Caller, Gate};
 use crate::caller::Reads;
 use crate::extract::Asked;
 use crate::problem::Answer;
+use crate::shares::Share;
 use crate::sight::Sight;
 use crate::stand::{LOOK_EVERY, shakes, still_signed_in};
-use crate::state::ApiState;
+use crate::state::{ApiState, Long};
 use crate::types::audit::AuditEntry;
 use crate::types::events::{EventsQuery, Lagged};
 
@@ -29,9 +31,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Sends what happens as server-sent events: what concerns the caller, and to who may read the audit log, everything.
 #[utoipa::path(get, path = "/events", tag = "events", params(EventsQuery), responses((status = 200, body = AuditEntry, content_type = "text/event-stream")))]
 async fn events(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<EventsQuery>) -> Answer<impl IntoResponse> {
+    let _share = state.long(caller.who.id(), Long::Stream)?;
     let news = state.gate.news();
     state.gate.refuse_if_person_locked(caller.who.id()).await?;
-    let listener = Listener { gate: state.gate, caller, query, news };
+    let listener = Listener { gate: state.gate, caller, query, news, _share };
     Ok(Sse::new(heard(listener)).keep_alive(KeepAlive::default()))
 }
 
@@ -40,6 +43,7 @@ struct Listener {
     caller: Caller,
     query: EventsQuery,
     news: broadcast::Receiver<Arc<Entry>>,
+    _share: Share<PrincipalId>,
 }
 
 fn heard(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {

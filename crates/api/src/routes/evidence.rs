@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use workflow::export::{Along, Selection};
+use workflow::export::{Along, EXPORT_PREFIX, Selection};
 
 use crate::caller::SignedIn;
 use crate::extract::{Body, Id};
 use crate::problem::{Answer, Refused};
-use crate::state::ApiState;
+use crate::state::{ApiState, Long};
 use crate::types::evidence::{DestroyedRecording, Erasure, ExportFormat, ExportQuery};
 use crate::types::schema;
 use crate::version::Unversioned;
@@ -36,8 +36,9 @@ async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
     let along = Along { input: query.input, wrapped_to: query.recipient.clone() };
     let format = query.format;
     let selection = selected(query, state.gate.now())?;
-    // 2. Write it beside the data, where there is room for recordings.
-    let file = Leftover(state.gate.settings().data_dir.join(format!("export-{:032x}", rand::random::<u128>())));
+    // 2. Write it beside the data, where there is room for recordings; one at a time, since each reads what it proves several times.
+    let _share = state.long(caller.who.id(), Long::Export)?;
+    let file = Leftover(state.gate.settings().data_dir.join(format!("{EXPORT_PREFIX}{:032x}", rand::random::<u128>())));
     let kind = match format {
         ExportFormat::Bundle => {
             state.gate.export(&caller, selection, along, file.0.clone()).await?;

@@ -1,7 +1,6 @@
 //! Every route, in URL order, and the OpenAPI document that follows from them.
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
@@ -11,7 +10,6 @@ use utoipa::openapi::{Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuil
 use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::extract::LARGEST_BODY;
 use crate::state::ApiState;
 use crate::types::audit::AuditEntry;
 use crate::types::events::Lagged;
@@ -75,7 +73,6 @@ pub fn router(state: ApiState) -> Router {
         .fallback(portal::serve)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(state.clone(), idempotency::once))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn_with_state(state.clone(), frame::framed))
         .with_state(state)
 }

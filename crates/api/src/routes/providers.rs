@@ -2,8 +2,7 @@
 
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, State};
+use axum::extract::{Form, FromRequest as _, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -13,7 +12,7 @@ use workflow::providers::CameBack;
 
 use crate::caller::{Administers, Peer};
 use crate::cookie;
-use crate::extract::{Asked, Body, Id};
+use crate::extract::{Asked, Body, Id, whole};
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
 use crate::state::ApiState;
@@ -100,14 +99,16 @@ async fn log_out(
     State(state): State<ApiState>,
     Peer(from): Peer,
     Id(provider): Id<String>,
-    headers: HeaderMap,
-    form: Result<Form<LogoutForm>, FormRejection>,
+    request: Request,
 ) -> Answer<impl IntoResponse> {
     // A provider is no browser; and a page that has one send this must not use up its visitor's attempts.
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::ORIGIN) || parts.headers.contains_key("sec-fetch-site") {
         return Err(Refusal::because(Reason::CrossSite, "an identity provider sends this itself, not from a browser").into());
     }
     state.may_try(from, state.gate.now())?;
+    let bytes = whole(Request::from_parts(parts.clone(), body), &state).await?;
+    let form = Form::<LogoutForm>::from_request(Request::from_parts(parts, bytes.into()), &()).await;
     let Form(form) = form.map_err(|_| Refused::invalid("a form with a `logout_token` is wanted"))?;
     state.gate.signed_out_by_provider(&provider, &form.logout_token, from).await.inspect_err(|refusal| {
         if refusal.reason == Reason::Invalid {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use access::event::Entry;
-use access::ids::SessionId;
+use access::ids::{PrincipalId, SessionId};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -24,8 +24,9 @@ use workflow::{Caller, Gate};
 use crate::caller::Reads;
 use crate::extract::{Asked, Id};
 use crate::problem::Answer;
+use crate::shares::Share;
 use crate::stand::{LOOK_EVERY, shakes, still_signed_in};
-use crate::state::ApiState;
+use crate::state::{ApiState, Long};
 use crate::types::events::Lagged;
 use crate::types::schema;
 use crate::types::sessions::{Direction, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery};
@@ -40,10 +41,11 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// `withdrawn` when the watcher may no longer watch.
 #[utoipa::path(get, path = "/sessions/{id}/watch", tag = "sessions", params(("id" = schema::SessionId, Path)), responses((status = 200, body = Frame, content_type = "text/event-stream")))]
 async fn watch(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<SessionId>) -> Answer<impl IntoResponse> {
+    let _share = state.long(caller.who.id(), Long::Stream)?;
     // What happens from here on is heard, so that nothing falls between the watcher's right and the first look at it.
     let news = state.gate.news();
     let (row, view) = state.gate.watch(&caller, id).await?;
-    let frames = Watching { gate: state.gate, caller, session: row.id, view, news, over: false };
+    let frames = Watching { gate: state.gate, caller, session: row.id, view, news, over: false, _share };
     Ok(Sse::new(watched(frames)).keep_alive(KeepAlive::default()))
 }
 
@@ -54,6 +56,7 @@ struct Watching {
     view: LiveView,
     news: broadcast::Receiver<Arc<Entry>>,
     over: bool,
+    _share: Share<PrincipalId>,
 }
 
 impl Watching {
@@ -119,20 +122,26 @@ async fn recording(
     Id(id): Id<SessionId>,
     Asked(query): Asked<RecordingQuery>,
 ) -> Answer<Response> {
+    let share = state.long(caller.who.id(), Long::Stream)?;
     let (_, reader) = state.gate.read_recording(&caller, id, query.input).await?;
     let kind = match query.format {
         RecordingFormat::Frames => "application/x-ndjson",
         RecordingFormat::Asciicast => "application/x-asciicast",
     };
-    let mut response = Body::from_stream(read(reader, query)).into_response();
+    let mut response = Body::from_stream(read(reader, query, share)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
 }
 
 /// Reads on a thread of its own, as fast as the client takes it.
-fn read(mut reader: RecordingReader<std::fs::File>, query: RecordingQuery) -> impl Stream<Item = std::io::Result<Bytes>> {
+fn read(
+    mut reader: RecordingReader<std::fs::File>,
+    query: RecordingQuery,
+    share: Share<PrincipalId>,
+) -> impl Stream<Item = std::io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
+        let _share = share;
         let mut out = std::io::BufWriter::with_capacity(64 * 1024, Pieces(sender.clone()));
         let done = match query.format {
             RecordingFormat::Frames => lines(&mut reader, &mut out),

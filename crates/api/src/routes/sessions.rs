@@ -13,7 +13,7 @@ use crate::extract::{Asked, Body, Id};
 use crate::listing::{self, Listing, cursor_of, key_in, listed, page};
 use crate::problem::Answer;
 use crate::shown::{self, Shown};
-use crate::state::ApiState;
+use crate::state::{ApiState, Long};
 use crate::types::grants::{Because, Cut};
 use crate::types::list::Page;
 use crate::types::schema;
@@ -52,6 +52,7 @@ async fn search(State(state): State<ApiState>, Reads(caller): Reads, Asked(query
     let filter = SessionFilter { person, resource, role, protocol, state: in_state, end, from: since, until, grant: None };
     let after = cursor.as_deref().map(key_in::<SessionId>).transpose()?.map(|id| id.to_string());
     let wanted = workflow::read::Page { limit: listing::limit(limit)?, after };
+    let _share = state.long(caller.who.id(), Long::Search)?;
     let searched = state.gate.search_sessions(&caller, &filter, text.as_deref(), &wanted).await?;
     let mut show = Shown::new(&state.gate);
     let mut items = Vec::with_capacity(searched.found.len());

@@ -61,6 +61,68 @@ async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
     serving.await.unwrap().unwrap();
 }
 
+// covers: E7 (api)
+#[tokio::test]
+async fn a_handshake_that_fails_leaves_its_place() {
+    let served = Served::start().await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = versions.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = tidegate_api::router(tidegate_api::ApiState::new(served.test.gate.clone(), Default::default()));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(tidegate_api::serve(listener, Some(tls), router, stop.clone()));
+
+    // More than one address may have at a time, one after the other.
+    for _ in 0..600 {
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        let _reset = plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+        let mut nothing = Vec::new();
+        let _reset = plain.read_to_end(&mut nothing).await;
+    }
+    let mut one = connect(address, roots, b"http/1.1").await;
+    one.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    one.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
+
+// covers: E7 (api)
+#[tokio::test]
+async fn who_has_not_said_who_they_are_sends_little() {
+    let served = Served::start().await;
+    let large = |bytes: usize| serde_json::json!({ "code": "x".repeat(bytes) });
+    let accept = |bytes: usize| served.call(Method::POST, "/api/v1/invitations/accept").json(&large(bytes)).send();
+    assert_eq!(accept(1_000).await.unwrap().status(), reqwest::StatusCode::UNAUTHORIZED);
+    assert_eq!(accept(65 * 1024).await.unwrap().status(), reqwest::StatusCode::PAYLOAD_TOO_LARGE);
+    // Sixteen at a time from one address, each announced and never sent, are all that memory is held for.
+    let address = served.url.strip_prefix("http://").unwrap().to_owned();
+    let head = format!("POST /api/v1/sign-in HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{{", 64 * 1024);
+    let mut slow = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let refused = async {
+        while accept(1_000).await.unwrap().status() != reqwest::StatusCode::TOO_MANY_REQUESTS {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(15), refused).await.is_ok(), "there is room for more");
+    // Ana is not held up by it.
+    let (status, body) = served.person("ana").await.post("/requests/preview", crate::wish()).await;
+    assert_eq!(status, reqwest::StatusCode::OK, "{body}");
+}
+
 /// One frame of HTTP/2 (RFC 9113 §4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();

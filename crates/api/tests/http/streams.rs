@@ -60,3 +60,27 @@ async fn a_stream_ends_with_the_sign_in_it_began_with() {
     let ended = tokio::time::timeout(Duration::from_secs(10), async { while stream.chunk().await.unwrap().is_some() {} }).await;
     assert!(ended.is_ok(), "it goes on after its token was revoked");
 }
+
+// covers: E7 (api)
+#[tokio::test]
+async fn nobody_opens_streams_without_end() {
+    let served = Served::start().await;
+    let (ana, ben) = (served.person("ana").await, served.person("ben").await);
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let stream = ana.call(Method::GET, "/events").send().await.unwrap();
+        assert_eq!(stream.status(), StatusCode::OK);
+        open.push(stream);
+    }
+    let (status, refused) = ana.get("/events").await;
+    assert_eq!((status, &refused["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too_many")), "{refused}");
+    assert_eq!(ben.call(Method::GET, "/events").send().await.unwrap().status(), StatusCode::OK, "others do");
+    // One that is closed makes room.
+    open.pop();
+    let again = async {
+        while ana.call(Method::GET, "/events").send().await.unwrap().status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), again).await.is_ok(), "it counts what is over");
+}
