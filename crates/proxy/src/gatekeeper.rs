@@ -22,7 +22,7 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::{Asked, RequestState};
 use access::secret::Secret;
-use access::session::{ClosedSession, EndReason, SessionPermit, Standing};
+use access::session::{ClosedSession, EndReason, Ends, SessionPermit, Standing};
 use access::time::Span;
 #[cfg(doc)]
 use access::verdict::HostKeyRule;
@@ -81,6 +81,9 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// A target showed a host key that its resource doesn't name, and its rule is [`HostKeyRule::FirstUse`]: whether to trust it. The first
     /// key seen for a resource is pinned (and entered in the audit log) by this; any other is not trusted.
     async fn trust_first_host_key(&self, session: SessionId, key: &PublicKey) -> bool;
+
+    /// A target was reached by this connection, and nothing was started there yet. What still runs there if the gate dies is known by it.
+    async fn reached(&self, _session: SessionId, _ends: Ends) {}
 
     /// Something in a session was refused because the rights of its role don't cover it. For the audit log.
     async fn refused(&self, session: SessionId, what: Denied);
@@ -177,8 +180,30 @@ pub enum Knocked {
     Ask(Question),
     /// People have been asked.
     Waiting(Waiting),
+    /// Nothing is missing but a fresh proof that it is them.
+    Prove(Prove),
     /// No, and why.
     Refused(Refusal),
+}
+
+/// Where a person proves freshly that it is them. Once they did, knock again, or submit again what was answered.
+#[derive(Debug)]
+pub struct Prove {
+    /// What to tell them, in lines of plain text: the link is among them.
+    pub told: String,
+    /// What is said to who does not wait.
+    pub refusal: Refusal,
+    /// `Some(true)` once it was proved, `Some(false)` if they said that it is not them; the sender gone: it took too long.
+    pub answered: watch::Receiver<Option<bool>>,
+    /// How long a connection waits at the door.
+    pub patience: Duration,
+}
+
+impl Prove {
+    /// Waits until it was proved; `false` if it was not.
+    pub async fn proved(&mut self) -> bool {
+        self.answered.wait_for(Option::is_some).await.is_ok_and(|said| *said == Some(true))
+    }
 }
 
 /// What a person is told and asked when they have no grant.

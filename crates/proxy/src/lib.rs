@@ -9,10 +9,12 @@ pub mod client_certificate;
 mod database;
 pub mod fuzzing;
 pub mod gatekeeper;
+pub mod mysql;
 pub mod postgres;
 pub mod ssh;
 mod strangers;
 pub mod tape;
+mod watched;
 
 /// Bytes in lower-case hexadecimal.
 fn hex(bytes: &[u8]) -> String {

@@ -24,9 +24,10 @@ use super::relay::{Live, Reach, Relay};
 use super::target::{self, Target};
 use super::upstream::Hold;
 use super::wanted::Wanted;
-use crate::database::live::{cut, ended_reason, watch_over};
+use crate::database::live::watch_over;
 use crate::database::relay::Stopped;
 use crate::gatekeeper::{Opening, PermitWatch};
+use crate::watched::{cut, ended_reason};
 
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);

@@ -16,11 +16,12 @@ use russh::ChannelMsg;
 use super::channel::Wishes;
 use super::door::WINDOW;
 use super::line::{Editor, Typed};
+use super::live::Live;
 use super::relay::ClientSide;
 use super::rights::Start;
-use super::session::{Live, Step, Visit};
+use super::session::{Step, Visit};
 use super::text;
-use crate::gatekeeper::{Answer, News, Question, Waiting};
+use crate::gatekeeper::{Answer, News, Prove, Question, Waiting};
 
 /// Why a channel did not get in.
 pub(crate) enum Left {
@@ -58,6 +59,7 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
     loop {
         let emergency = answer.as_ref().is_some_and(|answer| answer.break_glass);
         let limits = wishes.limits.clone();
+        let given = answer.clone();
         let step = visit.step(&limits, &sent, answer.take());
         match meanwhile(visit, client, wishes, step).await? {
             Step::In(live) => {
@@ -76,6 +78,12 @@ pub(crate) async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &
             Step::Waiting(waiting) => {
                 asked = true;
                 wait(client, wishes, waiting).await?;
+            }
+            Step::Prove(prove) => {
+                asked = true;
+                wait_for_proof(client, wishes, prove).await?;
+                // What they had answered stands.
+                answer = given;
             }
             Step::Refused(refusal) => return Err(refusal.into()),
         }
@@ -344,6 +352,30 @@ pub(crate) async fn wait(client: &mut ClientSide, wishes: &mut Wishes, waiting: 
                 return Err(left);
             }
         }
+    }
+}
+
+/// Waits until they proved with their passkey, in a browser, that it is them. Who has no terminal and did not say that they wait is told
+/// where, and connects again.
+async fn wait_for_proof(client: &mut ClientSide, wishes: &mut Wishes, mut prove: Prove) -> Result<(), Left> {
+    let has_terminal = wishes.terminal.is_some();
+    if !has_terminal && wishes.told("TIDEGATE_WAIT") != Some("1") {
+        return Err(Left::Refused(prove.refusal));
+    }
+    for line in prove.told.lines() {
+        show_to(client, has_terminal, line).await;
+    }
+    let (refusal, patience) = (prove.refusal.clone(), prove.patience);
+    tokio::select! {
+        proved = tokio::time::timeout(patience, prove.proved()) => match proved {
+            Ok(true) => {
+                show_to(client, has_terminal, "It is you. Going on.").await;
+                Ok(())
+            }
+            Ok(false) => Err(Left::Refused(Refusal::because(Reason::Denied, "whoever was asked said that it is not them"))),
+            Err(_) => Err(Left::Refused(refusal)),
+        },
+        left = leaves(client, wishes, has_terminal) => Err(if matches!(left, Left::Waiting(_)) { Left::Refused(refusal) } else { left }),
     }
 }
 

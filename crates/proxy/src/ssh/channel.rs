@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use access::limits::Limits;
 use access::reason::Refusal;
-use access::rights::Rights;
+use access::rights::{Rights, SshRights};
 use access::session::EndReason;
 use bytes::Bytes;
 use russh::{Channel, ChannelMsg, Pty, server};
@@ -16,9 +16,10 @@ use super::ask::{self, Left};
 use super::backlog::Backlog;
 use super::extend;
 use super::lane::Lane;
+use super::live::Live;
 use super::relay::{self, ClientSide, Ended, TargetSide};
 use super::rights::Start;
-use super::session::{Live, Place, Visit};
+use super::session::{Place, Visit};
 use super::text;
 
 /// Environment variables of one channel, at most.
@@ -179,7 +180,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         return refuse(&client, wishes.terminal.is_some(), &refusal).await;
     }
     let terminal = match wishes.terminal.take() {
-        Some(terminal) if live.rights.pty => Some(terminal),
+        Some(terminal) if rights.pty => Some(terminal),
         Some(_) => {
             visit.report_refused("pty", String::new()).await;
             None
@@ -187,8 +188,8 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         None => None,
     };
     let lane = Lane::new(visit.number(), start.cargo(rights, terminal.is_some()), live, visit.client.clone());
-    let env = sift(visit, live, std::mem::take(&mut wishes.env)).await;
-    let agent = wishes.agent && live.rights.agent_forward;
+    let env = sift(visit, rights, std::mem::take(&mut wishes.env)).await;
+    let agent = wishes.agent && rights.agent_forward;
     if wishes.agent && !agent {
         visit.report_refused("agent_forward", String::new()).await;
     }
@@ -263,13 +264,13 @@ async fn say_cut(live: &Live, lane: &Lane, client: &ClientSide, end: EndReason) 
 }
 
 /// Keeps the variables that may reach the target; reports the others.
-async fn sift(visit: &Visit, live: &Live, env: Vec<(String, String)>) -> Vec<(String, String)> {
+async fn sift(visit: &Visit, rights: &SshRights, env: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut kept = Vec::new();
     for (name, value) in env {
         if is_for_the_gate(&name) {
             continue;
         }
-        if live.rights.allows_env(&name) {
+        if rights.allows_env(&name) {
             kept.push((name, value));
         } else {
             visit.report_refused("env", text::inert(&name, 256)).await;

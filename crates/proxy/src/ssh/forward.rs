@@ -13,9 +13,10 @@ use serde_json::json;
 use super::backlog::Backlog;
 use super::channel::finish;
 use super::lane::{Cargo, Lane};
+use super::live::Live;
 use super::reach::{self, Route};
 use super::relay::{self, ClientSide, TargetSide};
-use super::session::{Live, Place, Step, Visit, lock};
+use super::session::{Place, Step, Visit, lock};
 use super::text;
 use crate::gatekeeper::Answer;
 use crate::tape::WHOLE_SESSION;
@@ -125,7 +126,7 @@ pub(crate) async fn enter(visit: &Arc<Visit>) -> Option<Arc<Live>> {
     let _entering = visit.entering.lock().await;
     match visit.step(&Limits::default(), &Answer::default(), None).await {
         Step::In(live) => Some(live),
-        Step::Ask(_) | Step::Waiting(_) | Step::Refused(_) => None,
+        Step::Ask(_) | Step::Waiting(_) | Step::Prove(_) | Step::Refused(_) => None,
     }
 }
 

@@ -9,9 +9,13 @@ use russh::server;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::session::{Live, lock};
+use super::live::Live;
+use super::session::lock;
 use super::sftp::Observer;
 use crate::tape::TapeFailed;
+
+/// How much of a stream that carries files is recorded, beside its digest.
+const BEGINNING: u64 = 64 * 1024;
 
 /// One of the byte streams of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +71,11 @@ pub(crate) enum Cargo {
     Terminal,
     /// A shell or command without a terminal: content and digests.
     Command,
-    /// A file transfer program whose streams are the files: digests.
-    Transfer,
+    /// A file transfer program: digests, and the content of all but the stream that carries the files, of which the beginning.
+    Transfer {
+        /// Which stream does.
+        files: Stream,
+    },
     /// The sftp subsystem: operations.
     Sftp(SftpRights),
     /// A forwarded connection: byte counts.
@@ -98,7 +105,7 @@ pub(crate) struct Lane {
     pub(crate) number: u32,
     pub(crate) client: server::Handle,
     cargo: Cargo,
-    content: bool,
+    keeps_content: bool,
     tallies: [Mutex<Tally>; 3],
     sftp: Option<Mutex<Observer>>,
     exit: Mutex<Value>,
@@ -106,12 +113,12 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(number: u32, cargo: Cargo, live: &Live, client: server::Handle) -> Self {
-        let digested = matches!(cargo, Cargo::Command | Cargo::Transfer);
+        let digested = matches!(cargo, Cargo::Command | Cargo::Transfer { .. });
         Self {
             number,
             client,
             cargo,
-            content: live.keeps_content() && matches!(cargo, Cargo::Terminal | Cargo::Command),
+            keeps_content: live.keeps_content(),
             tallies: [Tally::new(digested), Tally::new(digested), Tally::new(digested)],
             sftp: match cargo {
                 Cargo::Sftp(rights) => Some(Mutex::new(Observer::new(rights == SftpRights::Write))),
@@ -138,18 +145,37 @@ impl Lane {
         }
     }
 
+    /// What is recorded of bytes that come after so many others.
+    ///
+    /// What is called like a file transfer program is whatever the target's shell finds by that name. So of a dialogue with something else
+    /// at least one side is kept, and how the other began.
+    fn content(&self, stream: Stream, before: u64, bytes: &Bytes) -> Option<Bytes> {
+        match self.cargo {
+            _ if !self.keeps_content => None,
+            Cargo::Terminal | Cargo::Command => Some(bytes.clone()),
+            Cargo::Transfer { files } if files == stream => {
+                let left = usize::try_from(BEGINNING.saturating_sub(before)).unwrap_or(0).min(bytes.len());
+                (left > 0).then(|| bytes.slice(..left))
+            }
+            Cargo::Transfer { .. } => Some(bytes.clone()),
+            Cargo::Sftp(_) | Cargo::Forward => None,
+        }
+    }
+
     /// Records bytes as they arrive; says what to do with them then.
     pub(crate) async fn take(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
-        {
+        let before = {
             let mut tally = lock(self.tally(stream));
+            let before = tally.bytes;
             tally.bytes += bytes.len() as u64;
             if let Some(digest) = &mut tally.digest {
                 digest.update(&bytes);
             }
-        }
-        if self.content {
+            before
+        };
+        if let Some(content) = self.content(stream, before, &bytes) {
             let (direction, kind) = stream.framed();
-            live.record(self.number, direction, kind, bytes.clone()).await?;
+            live.record(self.number, direction, kind, content).await?;
         }
         match (&self.sftp, stream) {
             (Some(observer), Stream::In | Stream::Out) => self.observe(live, observer, stream, bytes).await,
@@ -189,7 +215,7 @@ impl Lane {
 
     /// Records what the gate itself shows.
     pub(crate) async fn shown(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<(), Stopped> {
-        if self.content {
+        if self.keeps_content && matches!(self.cargo, Cargo::Terminal | Cargo::Command | Cargo::Transfer { .. }) {
             let (direction, kind) = stream.framed();
             live.record(self.number, direction, kind, bytes).await?;
         }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::backlog::{Backlog, TooMuch};
 use super::door::WINDOW;
 use super::lane::{Lane, Stopped, Stream};
-use super::session::{Live, Notice};
+use super::live::{Live, Notice};
 use super::text;
 
 /// A channel of the client, split so that both directions are independent.
@@ -215,21 +215,23 @@ impl Down<'_> {
     /// Until the target closes.
     async fn run(mut self, rx: &mut ChannelReadHalf, mut injected: mpsc::Receiver<Bytes>) {
         let mut notices = self.live.notices();
-        // What begins when the end is near is told so as well.
-        if matches!(*notices.borrow(), Notice::Warn(_)) {
-            notices.mark_changed();
-        }
+        // What begins when the end is near is told so as well, whatever else was said since.
+        let mut warning = self.live.warning();
         let mut backlog = Backlog::default();
         loop {
-            let done = tokio::select! {
-                message = next(rx, &mut backlog) => match message {
-                    Some(message) => while_reading(rx, &mut backlog, self.pass(message)).await,
-                    None => return,
-                },
-                Some(reply) = injected.recv() => while_reading(rx, &mut backlog, self.inject(reply)).await,
-                Ok(()) = notices.changed() => {
-                    let notice = notices.borrow_and_update().clone();
-                    while_reading(rx, &mut backlog, self.notify(notice)).await
+            let done = if let Some(warning) = warning.take() {
+                while_reading(rx, &mut backlog, self.notify(Notice::Say(warning))).await
+            } else {
+                tokio::select! {
+                    message = next(rx, &mut backlog) => match message {
+                        Some(message) => while_reading(rx, &mut backlog, self.pass(message)).await,
+                        None => return,
+                    },
+                    Some(reply) = injected.recv() => while_reading(rx, &mut backlog, self.inject(reply)).await,
+                    Ok(()) = notices.changed() => {
+                        let notice = notices.borrow_and_update().clone();
+                        while_reading(rx, &mut backlog, self.notify(notice)).await
+                    }
                 }
             };
             match done {
@@ -253,9 +255,7 @@ impl Down<'_> {
 
     async fn notify(&mut self, notice: Notice) -> Then {
         match notice {
-            Notice::Say(text) | Notice::Warn(text) => {
-                say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next)
-            }
+            Notice::Say(text) => say(self.live, self.lane, self.client, &text).await.map_or_else(Then::from, |()| Then::Next),
             _ => Then::Next,
         }
     }

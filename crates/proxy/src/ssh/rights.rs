@@ -4,7 +4,7 @@ use access::reason::{Reason, Refusal};
 use access::rights::{SftpRights, SshRights};
 use access::session::SessionFacts;
 
-use super::lane::Cargo;
+use super::lane::{Cargo, Stream};
 use super::text;
 
 /// What a session channel is to start.
@@ -76,8 +76,8 @@ impl Start {
         match self {
             Self::Subsystem(name) if name == "sftp" => Cargo::Sftp(rights.sftp),
             _ if has_terminal => Cargo::Terminal,
-            Self::Exec(command) if is_transfer(command) => Cargo::Transfer,
-            Self::Shell | Self::Exec(_) | Self::Subsystem(_) => Cargo::Command,
+            Self::Exec(command) => transferring(command).map_or(Cargo::Command, |files| Cargo::Transfer { files }),
+            Self::Shell | Self::Subsystem(_) => Cargo::Command,
         }
     }
 }
@@ -88,14 +88,14 @@ pub(crate) fn refusal(facts: &SessionFacts, tried: &str) -> Refusal {
     Refusal::because(reason, format!("{} as {}: {}", facts.resource, facts.role, tried.trim_end()))
 }
 
-/// Whether a command is nothing but a file transfer program, whose streams are the files themselves.
+/// The stream that carries the files, if a command is by its name nothing but a file transfer program.
 ///
 /// Only then is content left out of the recording, so whatever a shell could take for more than one plain command is not one.
-fn is_transfer(command: &[u8]) -> bool {
+fn transferring(command: &[u8]) -> Option<Stream> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b" _./=,+:@%~'-".contains(b);
-    let Ok(text) = std::str::from_utf8(command) else { return false };
+    let text = std::str::from_utf8(command).ok()?;
     if !command.iter().all(plain) || text.contains("--daemon") || text.contains("--config") {
-        return false;
+        return None;
     }
     let mut words = text.split_whitespace();
     // By its bare name alone: a path could lead to anything that is called like this.
@@ -103,11 +103,16 @@ fn is_transfer(command: &[u8]) -> bool {
         "scp" => {
             let flags: Vec<&str> = words.take_while(|w| w.starts_with('-')).collect();
             let known = flags.iter().all(|flag| ["-t", "-f", "-r", "-p", "-d", "-v", "--"].contains(flag));
-            known && flags.iter().any(|flag| matches!(*flag, "-t" | "-f"))
+            match (known, flags.contains(&"-t"), flags.contains(&"-f")) {
+                (true, true, false) => Some(Stream::In),
+                (true, false, true) => Some(Stream::Out),
+                _ => None,
+            }
         }
-        "rsync" => words.next() == Some("--server"),
-        "git-upload-pack" | "git-receive-pack" | "git-upload-archive" => true,
-        _ => false,
+        "rsync" if words.next() == Some("--server") => Some(if words.next() == Some("--sender") { Stream::Out } else { Stream::In }),
+        "git-receive-pack" => Some(Stream::In),
+        "git-upload-pack" | "git-upload-archive" => Some(Stream::Out),
+        _ => None,
     }
 }
 
@@ -117,8 +122,15 @@ mod tests {
 
     #[test]
     fn only_a_plain_transfer_goes_without_content() {
-        for transfer in ["scp -t /tmp", "scp -r -f 'a b'", "rsync --server -vlogDtpre.iLsfxCIvu . /srv", "git-upload-pack '/srv/x.git'"] {
-            assert!(is_transfer(transfer.as_bytes()), "{transfer}");
+        for (transfer, files) in [
+            ("scp -t /tmp", Stream::In),
+            ("scp -r -f 'a b'", Stream::Out),
+            ("rsync --server -vlogDtpre.iLsfxCIvu . /srv", Stream::In),
+            ("rsync --server --sender -vlogDtpre.iLsfxCIvu . /srv", Stream::Out),
+            ("git-upload-pack '/srv/x.git'", Stream::Out),
+            ("git-receive-pack '/srv/x.git'", Stream::In),
+        ] {
+            assert_eq!(transferring(transfer.as_bytes()), Some(files), "{transfer}");
         }
         for other in [
             "scp -t x; sh",
@@ -129,8 +141,9 @@ mod tests {
             "git-upload-pack $(sh)",
             "scp -t `sh`",
             "scp -t \nsh",
+            "scp -t -f x",
         ] {
-            assert!(!is_transfer(other.as_bytes()), "{other}");
+            assert_eq!(transferring(other.as_bytes()), None, "{other}");
         }
     }
 }

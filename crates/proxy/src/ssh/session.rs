@@ -5,16 +5,15 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use access::limits::Limits;
 use access::reason::{Reason, Refusal};
-use access::rights::{Rights, SshRights};
+use access::rights::Rights;
 use access::session::{ClosedSession, Dial, EndReason, SessionFacts, Standing};
 use access::time::Span;
-use access::verdict::RecordLevel;
 use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
 use futures::FutureExt;
@@ -27,11 +26,13 @@ use tokio_util::task::TaskTracker;
 use super::door::SshDoor;
 use super::flood::{self, Manner, Tolerance};
 use super::forward::Forwards;
-use super::target::{self, Target};
+use super::live::{Live, Notice};
+use super::target;
 use super::text;
 use super::wire::Shears;
-use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Question, Waiting};
-use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
+use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Prove, Question, Waiting};
+use crate::tape::{Tape, WHOLE_SESSION};
+use crate::watched::{cut, ended_reason};
 
 /// How long the command that kills what still runs at a target may take.
 const KILLS: Duration = Duration::from_millis(300);
@@ -73,6 +74,7 @@ pub(crate) enum Step {
     In(Arc<Live>),
     Ask(Question),
     Waiting(Waiting),
+    Prove(Prove),
     Refused(Refusal),
 }
 
@@ -165,6 +167,7 @@ impl Visit {
                 },
                 Knocked::Ask(question) => Step::Ask(question),
                 Knocked::Waiting(waiting) => Step::Waiting(waiting),
+                Knocked::Prove(prove) => Step::Prove(prove),
                 Knocked::Refused(refusal) => Step::Refused(refusal),
             }
         });
@@ -252,139 +255,6 @@ impl Drop for Place {
     }
 }
 
-/// What every channel of a live session hears.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// Nothing yet.
-    Quiet,
-    /// To be shown.
-    Say(Arc<str>),
-    /// To be shown, also where a channel begins only now: the end is near.
-    Warn(Arc<str>),
-    /// It is over.
-    Cut(EndReason),
-}
-
-/// A session with an open target.
-pub(crate) struct Live {
-    pub(crate) facts: SessionFacts,
-    pub(crate) rights: SshRights,
-    pub(crate) target: Target,
-    tape: Box<dyn Tape>,
-    started: Instant,
-    notices: watch::Sender<Notice>,
-    wanted_end: watch::Sender<Option<EndReason>>,
-    /// What its user is told when it ends by a fault that has a sentence of its own.
-    fault: OnceLock<String>,
-    /// Programs at the target that were started and not seen to end.
-    running: AtomicU32,
-    bytes_up: AtomicU64,
-    bytes_down: AtomicU64,
-    /// Milliseconds since `started` at which something last moved.
-    moved_at: AtomicU64,
-}
-
-impl Live {
-    /// Whether content is kept, or events only.
-    pub(crate) fn keeps_content(&self) -> bool {
-        self.facts.recording.level >= RecordLevel::Content
-    }
-
-    /// Microseconds since the session began.
-    fn micros(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// Records bytes; on failure the session ends.
-    pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
-        self.tape_frame(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
-    }
-
-    /// Records the size of a terminal.
-    pub(crate) async fn record_size(&self, channel: u32, columns: u32, rows: u32) -> Result<(), TapeFailed> {
-        self.tape_frame(Frame::resize(self.micros(), channel, columns, rows)).await
-    }
-
-    /// Records one activity: a JSON object whose `kind` says what was done.
-    pub(crate) async fn note(&self, channel: u32, activity: serde_json::Value) -> Result<(), TapeFailed> {
-        self.record(channel, Direction::Gate, FrameKind::Activity, Bytes::from(activity.to_string())).await
-    }
-
-    async fn tape_frame(&self, frame: Frame) -> Result<(), TapeFailed> {
-        let recorded = self.tape.record(frame).await;
-        if recorded.is_err() {
-            self.end(EndReason::Recorder);
-        }
-        recorded
-    }
-
-    /// Asks for the session's end. The first reason counts.
-    pub(crate) fn end(&self, reason: EndReason) {
-        self.wanted_end.send_if_modified(|wanted| {
-            let first = wanted.is_none();
-            if first {
-                *wanted = Some(reason);
-            }
-            first
-        });
-    }
-
-    /// Ends the session for a fault that its user is told of.
-    pub(crate) fn fail(&self, sentence: String) {
-        let _ = self.fault.set(text::inert(&sentence, 512));
-        self.end(EndReason::Error);
-    }
-
-    /// What its user is told when it ends like this.
-    pub(crate) fn farewell(&self, end: EndReason) -> &str {
-        match (end, self.fault.get()) {
-            (EndReason::Error, Some(fault)) => fault,
-            _ => end.sentence(),
-        }
-    }
-
-    /// Something was started at the target.
-    pub(crate) fn started(&self) {
-        self.running.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Something that was started was seen to end.
-    pub(crate) fn stopped(&self) {
-        self.running.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn notices(&self) -> watch::Receiver<Notice> {
-        self.notices.subscribe()
-    }
-
-    /// Counts bytes that were forwarded.
-    pub(crate) fn moved(&self, direction: Direction, bytes: usize) {
-        let counter = match direction {
-            Direction::Input => &self.bytes_up,
-            Direction::Output | Direction::Gate => &self.bytes_down,
-        };
-        counter.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.moved_at.store(self.millis(), Ordering::Relaxed);
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Resolves once nothing has moved for the idle time.
-    async fn idle(&self) {
-        let Some(limit) = self.facts.idle else { return std::future::pending().await };
-        let limit = limit.as_std();
-        loop {
-            let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
-            match limit.checked_sub(since) {
-                None | Some(Duration::ZERO) => return,
-                Some(rest) => tokio::time::sleep(rest).await,
-            }
-        }
-    }
-}
-
 /// Takes an opening; dials the target with its permit; hands on a live session that is being watched.
 async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusal> {
     let Opening { permit, mut watch, tape } = opening;
@@ -411,25 +281,17 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     let target = match dialled {
         Ok(target) => target,
         Err((end, refusal)) => {
+            untaken(visit, &*tape, &facts, end, &refusal).await;
             let closed = ClosedSession { session: facts.session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
             conclude(visit, &*tape, 0, closed).await;
             return Err(refusal);
         }
     };
-    let live = Arc::new(Live {
-        facts,
-        rights,
-        target,
-        tape,
-        started: Instant::now(),
-        notices: watch::Sender::new(Notice::Quiet),
-        wanted_end: watch::Sender::new(None),
-        fault: OnceLock::new(),
-        running: AtomicU32::new(0),
-        bytes_up: AtomicU64::new(0),
-        bytes_down: AtomicU64::new(0),
-        moved_at: AtomicU64::new(0),
-    });
+    // INVARIANT: known before anything is started there, so that it is found there even if this gate dies.
+    if let Some(ends) = target.ends() {
+        let _ = caught(visit.door.gate.reached(facts.session, ends)).await;
+    }
+    let live = Arc::new(Live::new(facts, rights, target, tape));
     // INVARIANT: watched before anybody can relay over it; what was refused before is reported beside that.
     let (watching, kept) = (visit.clone(), live.clone());
     tokio::spawn(async move { supervise(&watching, &kept, watch).await });
@@ -445,28 +307,20 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     Ok(live)
 }
 
-/// Resolves when the permit is gone.
-async fn cut(watch: &mut PermitWatch) -> EndReason {
-    let mut standing = watch.now();
-    loop {
-        if let Standing::Cut(end) = standing {
-            return end;
-        }
-        standing = watch.changed().await;
+/// Records why a target was not taken. What may be somebody's doing (another host key, an address that may not be dialled, a credential
+/// that is not taken) is entered in the audit log too; that a machine is down is not.
+async fn untaken(visit: &Visit, tape: &dyn Tape, facts: &SessionFacts, end: EndReason, refusal: &Refusal) {
+    if end != EndReason::Target {
+        return;
     }
-}
-
-/// Why somebody is told that a session ended.
-fn ended_reason(end: EndReason) -> Reason {
-    match end {
-        EndReason::Expired => Reason::GrantExpired,
-        EndReason::Revoked => Reason::GrantRevoked,
-        EndReason::Withdrawn => Reason::GrantWithdrawn,
-        EndReason::Locked => Reason::Locked,
-        EndReason::Recorder => Reason::RecorderFailed,
-        EndReason::Killed => Reason::SessionKilled,
-        EndReason::Lease | EndReason::Node => Reason::Stopping,
-        EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
+    let why = text::inert(refusal.detail.as_deref().unwrap_or_else(|| refusal.reason.sentence()), 1024);
+    let said = serde_json::json!({"kind": "target.refused", "reason": refusal.reason.code(), "why": why});
+    let bytes = Bytes::from(said.to_string());
+    let frame = Frame { at_us: 0, channel: WHOLE_SESSION, direction: Direction::Gate, kind: FrameKind::Activity, bytes };
+    let _ = caught(tape.record(frame)).await;
+    if matches!(refusal.reason, Reason::HostKeyUnknown | Reason::TargetForbidden | Reason::TargetRefused) {
+        let denied = Denied { what: "target", detail: text::inert(&format!("{}: {why}", refusal.reason.code()), 1024) };
+        let _ = caught(visit.door.gate.refused(facts.session, denied)).await;
     }
 }
 
@@ -523,10 +377,13 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
             Standing::Warned { ends_at, left } => {
                 end = Some(ends_at);
                 let text = warning(&live.facts, ends_at, left, watch.may_last_longer());
-                live.notices.send_replace(Notice::Warn(text.into()));
+                let text: Arc<str> = text.into();
+                *lock(&live.warned) = Some(text.clone());
+                say(text);
             }
             Standing::Open { ends_at } if ends_at != end => {
                 end = ends_at;
+                *lock(&live.warned) = None;
                 let until = ends_at.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", clock(at)));
                 say(format!("This session has been extended; it is open {until}.").into());
             }

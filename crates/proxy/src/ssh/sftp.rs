@@ -15,14 +15,13 @@ use super::sftp_packets::{
     OPENDIR, READ, READDIR, READLINK, REALPATH, REMOVE, RENAME, RMDIR, Reader, SETSTAT, STAT, STATUS, SYMLINK, VERSION, Verdict, WRITE,
     status,
 };
+use super::sftp_pending::{Act, Pending, WRITES, opened, outcome, shown};
 
 /// Requests without answer, at most.
 const OUTSTANDING: usize = 8192;
 /// Bytes of their paths and handles, at most.
 const HELD: usize = 1 << 20;
 
-/// Flags of `SSH_FXP_OPEN` that write: write, append, create, truncate.
-const WRITES: u32 = 0x02 | 0x04 | 0x08 | 0x10;
 /// Those after which the file holds what is written now and nothing else: truncate, exclusive.
 const ANEW: u32 = 0x10 | 0x20;
 const EOF: u32 = 1;
@@ -48,90 +47,6 @@ pub(crate) struct Seen {
     pub(crate) back: Vec<Bytes>,
     /// What was done, for the recording.
     pub(crate) operations: Vec<Value>,
-}
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-enum Pending {
-    Open {
-        path: String,
-        flags: u32,
-    },
-    Close {
-        handle: Bytes,
-    },
-    Read {
-        handle: Bytes,
-        offset: u64,
-        length: u32,
-    },
-    Write {
-        handle: Bytes,
-    },
-    Act(Act),
-    /// An open file is given a size.
-    Size {
-        handle: Bytes,
-        size: u64,
-        act: Act,
-    },
-    /// Something that leaves no event, but whose answer must not be taken for another's.
-    Look,
-}
-
-/// An operation on a path.
-#[derive(Debug)]
-struct Act {
-    act: &'static str,
-    path: String,
-    to: Option<String>,
-    /// The size that a file was given, cut off or filled up.
-    size: Option<u64>,
-}
-
-impl Act {
-    fn on(act: &'static str, path: &[u8]) -> Self {
-        Self { act, path: shown(path), to: None, size: None }
-    }
-    fn between(act: &'static str, path: &[u8], to: &[u8]) -> Self {
-        Self { to: Some(shown(to)), ..Self::on(act, path) }
-    }
-
-    fn event(&self, outcome: &str) -> Value {
-        let mut event = serde_json::json!({"kind": "sftp", "act": self.act, "path": self.path, "outcome": outcome});
-        if let Some(object) = event.as_object_mut() {
-            object.extend(self.to.clone().map(|to| ("to".to_owned(), Value::from(to))));
-            object.extend(self.size.map(|size| ("size".to_owned(), Value::from(size))));
-        }
-        event
-    }
-}
-
-fn opened(path: String, flags: u32) -> Act {
-    let act = if flags & WRITES == 0 { "open for reading" } else { "open for writing" };
-    Act { act, path, to: None, size: None }
-}
-
-impl Pending {
-    /// What is known of it when no answer passed.
-    fn unanswered(self) -> Option<Value> {
-        match self {
-            Self::Open { path, flags } => Some(opened(path, flags).event("unanswered")),
-            Self::Act(act) | Self::Size { act, .. } => Some(act.event("unanswered")),
-            Self::Close { .. } | Self::Read { .. } | Self::Write { .. } | Self::Look => None,
-        }
-    }
-
-    /// Bytes that are kept for it.
-    fn held(&self) -> usize {
-        match self {
-            Self::Open { path, .. } => path.len(),
-            Self::Close { handle } | Self::Read { handle, .. } | Self::Write { handle } => handle.len(),
-            Self::Act(act) => act.path.len() + act.to.as_ref().map_or(0, String::len),
-            Self::Size { handle, act, .. } => handle.len() + act.path.len(),
-            Self::Look => 0,
-        }
-    }
 }
 
 /// How far both sides are in agreeing on a version. Nothing else passes before, since other versions order their fields differently.
@@ -501,25 +416,6 @@ impl Observer {
             Pending::Look => {}
         }
     }
-}
-
-/// Names of `SSH_FX_…`.
-fn outcome(code: u32) -> &'static str {
-    match code {
-        0 => "ok",
-        1 => "end of file",
-        2 => "no such file",
-        3 => "permission denied",
-        5 => "bad message",
-        8 => "not supported",
-        _ => "failed",
-    }
-}
-
-/// A path as it stands in an event.
-fn shown(path: &[u8]) -> String {
-    let end = path.len().min(4096);
-    String::from_utf8_lossy(path.get(..end).unwrap_or(path)).into_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
-use access::session::{EndReason, SessionFacts, SshCredential, SshDial};
+use access::session::{EndReason, Ends, SessionFacts, SshCredential, SshDial};
 use access::verdict::HostKeyRule;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::ssh_key::HashAlg;
@@ -43,8 +43,8 @@ pub(crate) struct Target {
     shears: Shears,
     gone: CancellationToken,
     killed: OnceCell<bool>,
-    /// The addresses of both ends of the connection.
-    ends: Vec<IpAddr>,
+    /// Both ends of the connection.
+    ends: Option<Ends>,
 }
 
 impl Target {
@@ -81,6 +81,11 @@ impl Target {
         killing.await.is_ok_and(|none_left| *none_left)
     }
 
+    /// Both ends of the connection.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        self.ends
+    }
+
     /// Ends the connection at once.
     pub(crate) fn sever(&self) {
         self.shears.sever();
@@ -88,7 +93,7 @@ impl Target {
 
     /// Whether an address is that of the target, or of the gate itself on the way to it.
     pub(crate) fn is_at(&self, address: IpAddr) -> bool {
-        self.ends.contains(&address)
+        self.ends.is_some_and(|ends| [ends.gate, ends.target].iter().any(|end| end.ip() == address))
     }
 
     /// Says goodbye and closes; whether the target was seen to close its end within `patience`.
@@ -351,7 +356,11 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
     let trust = Trust::of(&dial, facts, door)?;
     let config = Arc::new(config(&trust, door));
     let stream = reach(&dial).await?;
-    let ends = [stream.peer_addr(), stream.local_addr()].into_iter().flatten().map(|end| end.ip().to_canonical()).collect();
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let ends = match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(gate), Ok(target)) => Some(Ends { gate: plain(gate), target: plain(target) }),
+        _ => None,
+    };
     let (wire, shears) = wire::severable(stream);
     let gone = CancellationToken::new();
     let complaint = Arc::new(Mutex::new(None));

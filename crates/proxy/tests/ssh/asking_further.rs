@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use access::limits::Limits;
-use access::rights::{ExecRights, SftpRights, SshRights};
+use access::rights::{ExecRights, Rights, SftpRights, SshRights};
 use access::session::Standing;
 use access::time::Span;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::asking::until;
 use crate::gate::{Policy, Setup, Town, everything};
+use crate::hostile_clients::{ana, output};
 use crate::refusals::sftp;
 
 async fn town() -> Town {
@@ -139,6 +140,33 @@ async fn one_command_or_only_reading_is_asked_for_at_the_door_and_is_all_there_i
     let refused = through("read-only", "echo one").await.unwrap();
     assert!(refused.status.code() == Some(77) && refused.stdout.is_empty(), "{refused:?}");
     master.kill().await.unwrap();
+}
+
+// covers: ASK-6, B1 (ssh)
+#[tokio::test]
+async fn what_one_channel_renounces_it_renounces_for_terminal_variables_and_agent_too() {
+    let town = Town::open(everything()).await;
+    let ana = ana(&town).await;
+    let reach = "test -t 0 && echo terminal; echo \"[$GREETING] [${SSH_AUTH_SOCK:+agent}]\"";
+    let reaching = async |limit: Option<&str>| {
+        let channel = ana.channel_open_session().await.unwrap();
+        channel.agent_forward(false).await.unwrap();
+        channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+        channel.set_env(false, "GREETING", "hello").await.unwrap();
+        if let Some(limit) = limit {
+            channel.set_env(false, "TIDEGATE_LIMIT", limit).await.unwrap();
+        }
+        channel.exec(true, reach).await.unwrap();
+        output(channel).await
+    };
+    let whole = reaching(None).await;
+    assert!(whole.contains("terminal") && whole.contains("[hello] [agent]"), "{whole}");
+    let limits = Limits { command: Some(reach.to_owned()), ..Limits::default() };
+    let Rights::Ssh(narrowed) = limits.narrow(Rights::Ssh(everything())) else { unreachable!() };
+    let limited = reaching(Some("command")).await;
+    assert_eq!(limited.contains("terminal"), narrowed.pty, "{limited}");
+    assert_eq!(limited.contains("[hello]"), narrowed.allows_env("GREETING"), "{limited}");
+    assert!(!narrowed.agent_forward && limited.contains("[]\r\n") || limited.contains("[]\n"), "{limited}");
 }
 
 // covers: ASK-6 (ssh)

@@ -142,6 +142,31 @@ async fn files_by_scp_in_both_forms_sftp_and_rsync() {
     assert!(commands.iter().any(|c| c.starts_with("scp -t")) && commands.iter().any(|c| c.starts_with("rsync --server")), "{commands:?}");
 }
 
+// covers: SSH-2 (ssh), SES-3 (ssh)
+#[tokio::test]
+async fn what_is_only_called_like_a_file_transfer_does_not_go_unrecorded() {
+    let tools = tempfile::tempdir().unwrap();
+    let scp = tools.path().join("scp");
+    std::fs::write(&scp, "#!/bin/sh\nexec sh\n").unwrap();
+    std::fs::set_permissions(&scp, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("SetEnv PATH={}:/usr/bin:/bin", tools.path().display());
+    for direction in ["-t", "-f"] {
+        let town = Town::new(Setup { sshd: vec![path.clone()], ..Setup::default() }).await;
+        let mut shell = town.ssh(&[&format!("scp {direction} x")]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let noise = "x".repeat(70_000);
+        let script = format!(": {noise}\necho done | tr a-z A-Z; echo {noise}\necho still$((40+2))\nexit\n");
+        shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
+        let said = String::from_utf8(shell.wait_with_output().await.unwrap().stdout).unwrap();
+        assert!(said.contains("DONE") && said.contains("still42"), "it is a shell");
+        town.gate.ended().await;
+        // The side that would carry no file is kept whole, of the other the beginning.
+        let (typed, shown) = (town.gate.input(), town.gate.output());
+        let whole = if direction == "-t" { shown.contains("DONE") && shown.contains("still42") } else { typed == script };
+        assert!(whole, "{direction}");
+        assert!(typed.starts_with(": xxx") && shown.starts_with("DONE"), "{direction}");
+    }
+}
+
 // covers: SSH-1 (ssh)
 #[tokio::test]
 async fn keys_are_exchanged_anew_under_way() {

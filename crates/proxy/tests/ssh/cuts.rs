@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 
 use crate::gate::{Setup, Town, everything};
-use crate::hostile_clients::ana;
+use crate::hostile_clients::{ana, run};
 
 /// Starts something at the target that tells its process id first.
 async fn start(town: &Town, options: &[&str], command: &str) -> (Child, u32, BufReader<tokio::process::ChildStdout>) {
@@ -98,6 +98,32 @@ async fn warnings_appear_in_the_terminal() {
     while !shown.contains("has been extended") {
         assert_ne!(output.read_line(&mut shown).await.unwrap(), 0);
     }
+}
+
+// covers: GRANT-2 (ssh)
+#[tokio::test]
+async fn what_begins_near_the_end_is_warned_whatever_else_was_said_since() {
+    let town = Town::open(everything()).await;
+    let ana = ana(&town).await;
+    let held = ana.channel_open_session().await.unwrap();
+    held.exec(true, "cat").await.unwrap();
+    assert_eq!(run(&ana, "echo in").await, "in\n", "nothing is near yet");
+    let warned = |said: &str| said.contains("This session ends in 5m");
+    let ends_at = jiff::Timestamp::from_second(1_790_000_300).unwrap();
+    town.gate.stand(&Standing::Warned { ends_at, left: Span::minutes(5) });
+    while !warned(&run(&ana, "echo in; sleep 0.1").await) {}
+    town.gate.tell("You asked for 30m more; it waits for approval.");
+    while !town.gate.errors().contains("it waits for approval") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let said = run(&ana, "echo in; sleep 0.1").await;
+    assert!(warned(&said), "{said}");
+    town.gate.stand(&Standing::Open { ends_at: None });
+    while !town.gate.errors().contains("has been extended") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!warned(&run(&ana, "echo in; sleep 0.1").await), "that end is past");
+    drop(held);
 }
 
 // covers: SES-3 (ssh), F1 (ssh)

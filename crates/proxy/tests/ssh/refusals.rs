@@ -162,6 +162,26 @@ async fn a_target_with_an_unknown_host_key_is_not_entered() {
     let out = town.ssh(&["true"]).output().await.unwrap();
     assert_eq!(out.status.code(), Some(77));
     assert!(said(&out).contains("host key is not one the policy names") && said(&out).contains("SHA256:"), "{}", said(&out));
+    // Whoever looks for it later finds it: in the audit log, and in the recording.
+    let mut ended = town.gate.ended.subscribe();
+    ended.wait_for(|all| all.len() == 2).await.unwrap();
+    let entered = reported(&town).await;
+    assert!(entered.len() == 1 && entered[0].0 == "target", "{entered:?}");
+    assert!(entered[0].1.starts_with("host_key_unknown: ") && entered[0].1.contains("SHA256:"), "{entered:?}");
+    assert_eq!(town.gate.activities("target.refused")[0]["reason"], "host_key_unknown");
+}
+
+// covers: EV-1 (ssh)
+#[tokio::test]
+async fn a_target_that_is_down_is_recorded_and_is_no_refusal() {
+    let town = Town::new(Setup::default()).await;
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    town.gate.setup.lock().unwrap().instead = Some((free, town.target.host_key().to_owned()));
+    let out = town.ssh(&["true"]).output().await.unwrap();
+    assert!(!out.status.success(), "{out:?}");
+    assert_eq!(town.gate.ended().await.end, access::session::EndReason::Target);
+    assert_eq!(town.gate.activities("target.refused")[0]["reason"], "target_unreachable");
+    assert!(town.gate.refused.borrow().is_empty());
 }
 
 // covers: B6 (ssh)
@@ -172,4 +192,5 @@ async fn the_gates_own_machine_is_no_target_unless_named() {
     town.gate.setup.lock().unwrap().guarded_allowed = false;
     let out = town.ssh(&["true"]).output().await.unwrap();
     assert!(out.status.code() == Some(77) && said(&out).contains("link-local or a metadata"), "{out:?}");
+    assert!(reported(&town).await[0].1.starts_with("target_forbidden: "));
 }

@@ -1,0 +1,182 @@
+//! What a session left running at its target, when the connection it came over is gone and nobody saw the target end it.
+//!
+//! The gate comes again, in its own name and with no rights, to one login of one target. There it looks for whatever an SSH server
+//! started for the connection that is gone: each such process carries both ends of it in its environment (`SSH_CONNECTION`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::reason::{Reason, Refusal};
+use access::session::{Dial, Ends, SessionPermit};
+use russh::ChannelMsg;
+use tokio::time::timeout;
+
+use super::door::SshDoor;
+use super::target::{self, Link};
+
+/// How long looking there may take.
+const LOOKS: Duration = Duration::from_secs(20);
+
+/// What was found at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleared {
+    /// Nothing of the session is left there.
+    NoneLeft,
+    /// Something is, or may be: it runs as somebody else, or cannot be seen.
+    NotAll,
+    /// The target sees the gate under another address than the gate itself, so nothing there can be told by it.
+    SeenOtherwise,
+}
+
+impl SshDoor {
+    /// Kills whatever a session left at its target that was opened over a connection with these ends, so long ago, and ended so long ago.
+    ///
+    /// # Errors
+    /// If the target can't be reached, or doesn't answer.
+    pub async fn clear(self: &Arc<Self>, permit: SessionPermit, was: Ends, age: Duration, over: Duration) -> Result<Cleared, Refusal> {
+        let (facts, dial) = permit.spend();
+        let Dial::Ssh(dial) = dial else { return Err(Refusal::of(Reason::Internal)) };
+        let target = target::dial(dial, &facts, self, Link::default()).await?;
+        let answered = match target.ends() {
+            Some(now) => timeout(LOOKS, ask(&target, &command(now, was, age, over))).await.unwrap_or(None),
+            None => None,
+        };
+        target.sever();
+        answered.ok_or_else(|| Refusal::because(Reason::TargetUnreachable, "it did not say what still runs there"))
+    }
+}
+
+async fn ask(target: &target::Target, command: &str) -> Option<Cleared> {
+    let mut channel = target.handle().channel_open_session().await.ok()?;
+    channel.exec(false, command).await.ok()?;
+    let mut said = Vec::new();
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
+            ChannelMsg::Close => break,
+            _ => {}
+        }
+    }
+    match said.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()? {
+        b"tidegate: none left" => Some(Cleared::NoneLeft),
+        b"tidegate: not all" => Some(Cleared::NotAll),
+        b"tidegate: seen otherwise" => Some(Cleared::SeenOtherwise),
+        _ => None,
+    }
+}
+
+/// The command that looks, kills, looks again until nothing is found, and says what came of it.
+///
+/// INVARIANT: it touches nothing but processes that carry the connection's ends and began before the session was over (a later connection
+/// may have the same ends), and those in a session of the system that such a process leads, or led, or whose leader is gone; never its own.
+/// It says that none is left only if it can read its own environment the same way, the whole of `/proc` is shown to it, and no process
+/// that began since and lost its parent is closed to it.
+fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
+    const LOOK: &str = "exec 2>/dev/null; \
+        [ \"$SSH_CONNECTION\" = \"$now\" ] || { echo tidegate: seen otherwise; exit; }; \
+        marked() { grep -qzxF \"SSH_CONNECTION=$1\" /proc/$2/environ; }; \
+        of() { read s </proc/$1/stat || return 1; set -- ${s##*) }; st=$1; parent=$2; sid=$4; began=$((${20} / hz)); }; \
+        lives() { of $1 && case $st in [ZX]) false;; esac; }; \
+        hz=$(getconf CLK_TCK) || hz=100; marked \"$now\" $$ && of $$ || exit 3; own=$sid; \
+        read up rest </proc/uptime || exit 3; up=${up%.*}; n=0; \
+        while [ $n -lt 60 ]; do n=$((n+1)); sids=\" \"; pids=; left=; \
+        for f in $(grep -lzxF \"SSH_CONNECTION=$was\" /proc/[0-9]*/environ); do p=${f%/environ}; p=${p#/proc/}; \
+        lives $p && [ $((up - began)) -ge $over ] || continue; pids=\"$pids $p\"; x=$sid; \
+        if [ $x -gt 1 ] && [ $x != $own ]; then marked \"$was\" $x || ! lives $x && sids=\"$sids$x \"; fi; done; \
+        for d in /proc/[0-9]*; do lives ${d#/proc/} || continue; \
+        case \"$sids\" in *\" $sid \"*) pids=\"$pids ${d#/proc/}\";; esac; done; \
+        for p in $pids; do left=1; kill -9 $p; done; \
+        [ $left ] || break; sleep .05; done; \
+        hidden=; [ -d /proc/1 ] || hidden=1; \
+        for d in /proc/[0-9]*; do [ -r $d/environ ] && continue; of ${d#/proc/} || continue; \
+        [ $parent = 1 ] && [ $((up - began)) -le $age ] && hidden=1; done; \
+        if [ $left$hidden ]; then echo tidegate: not all; else echo tidegate: none left; fi";
+    // An hour for clocks that differ, and for a target that was suspended.
+    let age = age.as_secs().saturating_add(3600);
+    // Whole seconds on both sides.
+    let over = over.as_secs().saturating_sub(3);
+    format!("exec sh -c 'now=\"{}\"; was=\"{}\"; age={age}; over={over}; {LOOK}'", now.as_told(), was.as_told())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn ends(port: u16) -> Ends {
+        Ends { gate: ([127, 0, 0, 1], port).into(), target: ([127, 0, 0, 1], 22).into() }
+    }
+
+    /// A process in a session of the system of its own, as an SSH server starts each.
+    fn started(told: &str) -> Child {
+        Command::new("setsid").args(["sleep", "1000"]).env("SSH_CONNECTION", told).spawn().unwrap()
+    }
+
+    fn lives(pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    fn looked(was: Ends, told: &str, over: u64) -> String {
+        let command = command(ends(1), was, Duration::from_secs(1), Duration::from_secs(over));
+        let mut looked = Command::new("sh");
+        let out = looked.arg("-c").arg(command).env("SSH_CONNECTION", told).stderr(Stdio::piped()).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    // covers: E8 (ssh), D4 (ssh)
+    #[test]
+    fn what_a_lost_connection_left_is_killed_and_nothing_else() {
+        let (lost, other) = (ends(40_001), ends(40_002));
+        let (mut left, mut bystander, mut prefix) =
+            (started(&lost.as_told()), started(&other.as_told()), started(&format!("{}0", lost.as_told())));
+        // Where addresses are translated on the way the ends say nothing, so nothing is touched.
+        assert_eq!(looked(lost, "10.0.0.1 1 10.0.0.2 22", 0), "tidegate: seen otherwise\n");
+        // What began after that session was over is another's, though its connection has the same ends.
+        looked(lost, &ends(1).as_told(), 600);
+        assert!(left.try_wait().unwrap().is_none());
+        let said = looked(lost, &ends(1).as_told(), 0);
+        // Whoever may not see all that runs here is not told that nothing is left.
+        assert!(["tidegate: none left\n", "tidegate: not all\n"].contains(&said.as_str()), "{said}");
+        assert!(!left.wait().unwrap().success(), "it was killed");
+        for spared in [&mut bystander, &mut prefix] {
+            assert!(spared.try_wait().unwrap().is_none(), "it killed what is not its own");
+            spared.kill().unwrap();
+            spared.wait().unwrap();
+        }
+    }
+
+    // covers: E8 (ssh), D4 (ssh)
+    #[test]
+    fn what_shed_its_environment_goes_with_its_session_and_a_stranger_s_session_stays() {
+        let (lost, none) = (ends(40_003).as_told(), "");
+        // Each says the ids of two that it starts: one that carries the ends, and one that does not.
+        let script = "env SSH_CONNECTION=\"$1\" sleep 1000 & a=$!; env -u SSH_CONNECTION sleep 1000 & echo $a $!; exec sleep 1000";
+        let session = |leader: &str| {
+            let mut sh = Command::new("setsid");
+            sh.args(["sh", "-c", script, "sh", &lost]).env("SSH_CONNECTION", leader).stdout(Stdio::piped());
+            let mut child = sh.spawn().unwrap();
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+            let (with, without) = line.trim().split_once(' ').unwrap();
+            (child, with.to_owned(), without.to_owned())
+        };
+        let (mut mine, mine_with, mine_without) = session(&lost);
+        let (mut other, other_with, other_without) = session(none);
+        // Until each is what it is going to be.
+        for pid in [&mine_with, &mine_without, &other_with, &other_without] {
+            while !std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("sleep") {
+                std::thread::yield_now();
+            }
+        }
+        looked(ends(40_003), &ends(1).as_told(), 0);
+        mine.wait().unwrap();
+        assert!(!lives(&mine_with) && !lives(&mine_without), "both are the lost session's");
+        assert!(!lives(&other_with), "it carries the ends");
+        assert!(lives(&other_without) && other.try_wait().unwrap().is_none(), "these are somebody else's");
+        for pid in [other_without.parse().unwrap(), i32::try_from(other.id()).unwrap()] {
+            rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+        }
+        other.wait().unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! A session with an open target: what its channels share, and how they record, count and end it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use access::rights::SshRights;
+use access::session::{EndReason, SessionFacts};
+use access::verdict::RecordLevel;
+use bytes::Bytes;
+use evidence::recording::{Direction, Frame, FrameKind};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::session::lock;
+use super::target::Target;
+use super::text;
+use crate::tape::{Tape, TapeFailed};
+
+/// What every channel of a live session hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Nothing yet.
+    Quiet,
+    /// To be shown.
+    Say(Arc<str>),
+    /// It is over.
+    Cut(EndReason),
+}
+
+/// A session with an open target.
+pub(crate) struct Live {
+    pub(crate) facts: SessionFacts,
+    pub(crate) rights: SshRights,
+    pub(crate) target: Target,
+    pub(super) tape: Box<dyn Tape>,
+    started: Instant,
+    pub(super) notices: watch::Sender<Notice>,
+    /// The last warning, as long as the end it speaks of stands.
+    pub(super) warned: Mutex<Option<Arc<str>>>,
+    pub(super) wanted_end: watch::Sender<Option<EndReason>>,
+    /// What its user is told when it ends by a fault that has a sentence of its own.
+    fault: OnceLock<String>,
+    /// Programs at the target that were started and not seen to end.
+    pub(super) running: AtomicU32,
+    pub(super) bytes_up: AtomicU64,
+    pub(super) bytes_down: AtomicU64,
+    /// Milliseconds since `started` at which something last moved.
+    moved_at: AtomicU64,
+}
+
+impl Live {
+    pub(super) fn new(facts: SessionFacts, rights: SshRights, target: Target, tape: Box<dyn Tape>) -> Self {
+        Self {
+            facts,
+            rights,
+            target,
+            tape,
+            started: Instant::now(),
+            notices: watch::Sender::new(Notice::Quiet),
+            warned: Mutex::default(),
+            wanted_end: watch::Sender::new(None),
+            fault: OnceLock::new(),
+            running: AtomicU32::new(0),
+            bytes_up: AtomicU64::new(0),
+            bytes_down: AtomicU64::new(0),
+            moved_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether content is kept, or events only.
+    pub(crate) fn keeps_content(&self) -> bool {
+        self.facts.recording.level >= RecordLevel::Content
+    }
+
+    /// Microseconds since the session began.
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Records bytes; on failure the session ends.
+    pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
+        self.tape_frame(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
+    }
+
+    /// Records the size of a terminal.
+    pub(crate) async fn record_size(&self, channel: u32, columns: u32, rows: u32) -> Result<(), TapeFailed> {
+        self.tape_frame(Frame::resize(self.micros(), channel, columns, rows)).await
+    }
+
+    /// Records one activity: a JSON object whose `kind` says what was done.
+    pub(crate) async fn note(&self, channel: u32, activity: serde_json::Value) -> Result<(), TapeFailed> {
+        self.record(channel, Direction::Gate, FrameKind::Activity, Bytes::from(activity.to_string())).await
+    }
+
+    async fn tape_frame(&self, frame: Frame) -> Result<(), TapeFailed> {
+        let recorded = self.tape.record(frame).await;
+        if recorded.is_err() {
+            self.end(EndReason::Recorder);
+        }
+        recorded
+    }
+
+    /// Asks for the session's end. The first reason counts.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.wanted_end.send_if_modified(|wanted| {
+            let first = wanted.is_none();
+            if first {
+                *wanted = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Ends the session for a fault that its user is told of.
+    pub(crate) fn fail(&self, sentence: String) {
+        let _ = self.fault.set(text::inert(&sentence, 512));
+        self.end(EndReason::Error);
+    }
+
+    /// What its user is told when it ends like this.
+    pub(crate) fn farewell(&self, end: EndReason) -> &str {
+        match (end, self.fault.get()) {
+            (EndReason::Error, Some(fault)) => fault,
+            _ => end.sentence(),
+        }
+    }
+
+    /// Something was started at the target.
+    pub(crate) fn started(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Something that was started was seen to end.
+    pub(crate) fn stopped(&self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// What a channel that begins only now is told: that the end is near.
+    pub(crate) fn warning(&self) -> Option<Arc<str>> {
+        lock(&self.warned).clone()
+    }
+
+    pub(crate) fn notices(&self) -> watch::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Counts bytes that were forwarded.
+    pub(crate) fn moved(&self, direction: Direction, bytes: usize) {
+        let counter = match direction {
+            Direction::Input => &self.bytes_up,
+            Direction::Output | Direction::Gate => &self.bytes_down,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved_at.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Resolves once nothing has moved for the idle time.
+    pub(super) async fn idle(&self) {
+        let Some(limit) = self.facts.idle else { return std::future::pending().await };
+        let limit = limit.as_std();
+        loop {
+            let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
+            match limit.checked_sub(since) {
+                None | Some(Duration::ZERO) => return,
+                Some(rest) => tokio::time::sleep(rest).await,
+            }
+        }
+    }
+}
