@@ -158,10 +158,12 @@ impl Bundle {
     /// Says why no paid path is left.
     pub fn redecide(&self, who: &Situation, grant: &GrantRow) -> Result<(), Refusal> {
         let gone = |detail: String| Refusal::because(Reason::GrantWithdrawn, detail).about(grant.request);
+        // What was added to it counts: it is as long as it still lasts, if that is longer than it was meant to be.
+        let lasts = |length: Span| grant.ends_at.map_or(length, |end| length.max(Span::between(who.now, end)));
         let ask = Ask {
             resource: grant.resource.clone(),
             role: grant.role.clone(),
-            asked: grant.length.map_or(Asked::Standing, Asked::For),
+            asked: grant.length.map_or(Asked::Standing, |length| Asked::For(lasts(length))),
             reason_given: true,
             ticket: grant.frozen.ticket.clone(),
             break_glass: grant.break_glass,

@@ -16,6 +16,7 @@ mod log;
 mod replay;
 mod schema;
 mod select;
+mod copy;
 mod store;
 mod table;
 mod url;
@@ -43,6 +44,7 @@ mod web_sessions;
 
 pub use bundles::BundleFile;
 pub use change::Change;
+pub use copy::copy;
 pub use commit::Committed;
 pub use committed::{HostKeyRow, InvitationRow, PasskeyRow, Scopes, SecretRow, TokenRow, WebSessionRow, digestible};
 pub use entries::{EntryFilter, EntryPage, LoggedEntry};

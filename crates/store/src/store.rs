@@ -285,7 +285,7 @@ impl Store {
 }
 
 /// Makes the file if it isn't there, readable for its owner alone: it holds sealed secrets and what verifies tokens.
-fn private(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn private(path: &Path) -> Result<(), StoreError> {
     match std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) => {

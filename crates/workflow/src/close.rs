@@ -72,6 +72,9 @@ impl Gate {
         let event = ended(&closed);
         self.live.remove(closed.session, closed.confirmed);
         self.accounts.release(closed.session);
+        if closed.confirmed {
+            self.forget_reached(closed.session);
+        }
         let at = self.now();
         let draft = EntryDraft::new(at, Actor::Gate, Door::Gate, event.clone());
         match self.commit(Change::new(draft)).await {

@@ -16,7 +16,10 @@ use crate::gate::{Gate, unavailable};
 impl Gate {
     /// What policy says to a request as it stands now.
     pub(crate) fn judge_request(&self, situation: &Situation, request: &AccessRequest) -> Verdict {
-        self.bundle.load().decide(situation, &Ask::from(request))
+        let asked = tokio::time::Instant::now();
+        let verdict = self.bundle.load().decide(situation, &Ask::from(request));
+        self.timings.decision.took(asked.elapsed());
+        verdict
     }
 
     /// What would happen if somebody asked, as they may know it; nothing is kept of the question.
@@ -36,7 +39,11 @@ impl Gate {
     pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::explain::Explanation, Refusal> {
         let situation = self.situation(&caller.who).await?;
         let (bundle, ask) = (self.bundle(), Ask::from(request));
-        Ok(if sees(&bundle, &situation, &ask.resource) { bundle.explain(&situation, &ask) } else { bundle.explain_unseen(&situation, &ask) })
+        Ok(if sees(&bundle, &situation, &ask.resource) {
+            bundle.explain(&situation, &ask)
+        } else {
+            bundle.explain_unseen(&situation, &ask)
+        })
     }
 
     /// The resource and role that `resource[+role]` means for this caller.

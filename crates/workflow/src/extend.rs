@@ -40,8 +40,11 @@ impl Gate {
         if row.state != GrantState::Active {
             return Err(Refusal::of(if row.state == GrantState::Ready { Reason::NotActivated } else { Reason::GrantEnded }));
         }
-        if row.ends_at.is_none() {
-            return Err(Refusal::because(Reason::Invalid, "a standing grant has no end to move"));
+        match row.ends_at {
+            None => return Err(Refusal::because(Reason::Invalid, "a standing grant has no end to move")),
+            // Its time is up, though that may not be entered yet.
+            Some(end) if end <= self.now() => return Err(Refusal::of(Reason::GrantEnded)),
+            Some(_) => {}
         }
         if row.break_glass {
             return Err(Refusal::because(
@@ -114,6 +117,7 @@ impl Gate {
         let extended = committed.rows.grants.values().next().filter(|_| at_once).cloned();
         if let Some(row) = &extended {
             self.live.extend(row.id, row.ends_at);
+            self.accounts.extended(row.id, row.ends_at);
         }
         let request = committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))?;
         self.tell_of_extension(&request, None).await;
@@ -142,6 +146,7 @@ impl Gate {
     pub(crate) async fn apply_extension(&self, caller: &Caller, voted: &Voted, note: Option<&str>) {
         if let (Some(_), Some(grant)) = (voted.request.extends, &voted.grant) {
             self.live.extend(grant.id, grant.ends_at);
+            self.accounts.extended(grant.id, grant.ends_at);
         }
         self.tell_of_extension(&voted.request, Some((caller, note))).await;
     }

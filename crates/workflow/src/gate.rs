@@ -26,6 +26,7 @@ use crate::client_certificate::ClientCertificates;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
+use crate::timings::Timings;
 use crate::live::LiveSessions;
 use crate::passkeys::Passkeys;
 use crate::providers::Providers;
@@ -100,6 +101,7 @@ pub struct Gate {
     pub(crate) settings: Settings,
     pub(crate) news: broadcast::Sender<Arc<Entry>>,
     pub(crate) counts: Counts,
+    pub(crate) timings: Arc<Timings>,
     /// Wakes the sequencer.
     pub(crate) appended: Notify,
     /// Held shared by whoever signs with the audit key for longer than a moment, alone while keys of the gate are replaced.
@@ -142,11 +144,12 @@ impl Gate {
     /// If the journal of closings can't be opened.
     pub fn new(parts: Parts) -> std::io::Result<Arc<Self>> {
         let journal = Journal::open(&parts.settings.data_dir.join("journal.jsonl"))?;
+        let timings = Arc::new(Timings::default());
         Ok(Arc::new(Self {
             store: parts.store,
             bundle: ArcSwap::from_pointee(parts.bundle),
             clock: parts.clock,
-            live: LiveSessions::default(),
+            live: LiveSessions::measured_by(Arc::clone(&timings)),
             accounts: Accounts::default(),
             keyring: RwLock::new(parts.keyring),
             recorder: parts.recorder,
@@ -162,6 +165,7 @@ impl Gate {
             settings: parts.settings,
             news: broadcast::channel(NEWS).0,
             counts: Counts::default(),
+            timings,
             appended: Notify::new(),
             rotating: tokio::sync::RwLock::new(()),
             log_trouble: Mutex::new(None),
@@ -225,6 +229,7 @@ impl Gate {
     /// Commits a change and tells everybody who listens.
     pub(crate) async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
         let committed = self.store.commit(change).await?;
+        self.timings.entered();
         self.appended.notify_one();
         for entry in &committed.entries {
             self.counts.count(&entry.event);
@@ -232,6 +237,12 @@ impl Gate {
             let _ = self.news.send(Arc::new(entry.clone()));
         }
         Ok(committed)
+    }
+
+    /// How long things take here.
+    #[must_use]
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// A draft of an entry by somebody, now.

@@ -4,11 +4,13 @@
 //! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
 
 mod accounts;
+mod shown;
 pub mod clock;
 pub mod counts;
 pub mod gate;
 pub mod live;
 pub mod seen;
+pub mod timings;
 
 pub mod activate;
 pub mod approve;

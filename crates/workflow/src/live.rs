@@ -5,14 +5,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::ids::{GrantId, PrincipalId, SessionId, TokenId};
+use access::identity::Via;
+use access::ids::{GrantId, PrincipalId, SessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
 use access::session::{EndReason, SessionFacts, Standing};
 use access::time::Span;
 use jiff::Timestamp;
+use policy::Situation;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::timings::Timings;
 
 /// What the fan-out needs to know of a live session.
 #[derive(Debug)]
@@ -31,13 +36,15 @@ pub struct LiveSession {
     pub rights: Rights,
     /// What its asker renounced.
     pub limits: Limits,
-    /// The connect token it was opened with.
-    pub token: Option<TokenId>,
+    /// What its client signed in with.
+    pub via: Via,
+    judged_in: Situation,
     ends_at: Option<Timestamp>,
     warned: Option<Span>,
     standing: watch::Sender<Standing>,
     told: watch::Sender<Option<Arc<str>>>,
     gone: watch::Sender<Option<bool>>,
+    cut_at: Option<Instant>,
 }
 
 /// What a session's relay listens to.
@@ -64,6 +71,8 @@ pub struct LiveRights {
     pub rights: Rights,
     /// What its asker renounced.
     pub limits: Limits,
+    /// What was true of its asker when it opened: second factor, address, duty, and when that was.
+    pub judged_in: Situation,
 }
 
 /// How long before the end a session is warned.
@@ -74,15 +83,20 @@ pub type Gone = watch::Receiver<Option<bool>>;
 
 /// Every live session of this node. Its lock is held for a few loads and stores, never across I/O.
 #[derive(Debug, Default)]
-pub struct LiveSessions(Mutex<HashMap<SessionId, LiveSession>>);
+pub struct LiveSessions(Mutex<HashMap<SessionId, LiveSession>>, Arc<Timings>);
 
 impl LiveSessions {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<SessionId, LiveSession>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Registers a session that is about to open, with the connect token it is opened with.
-    pub fn register(&self, facts: &SessionFacts, token: Option<TokenId>) -> Watched {
+    /// None live yet; how long cuts take is told there.
+    pub(crate) fn measured_by(timings: Arc<Timings>) -> Self {
+        Self(Mutex::default(), timings)
+    }
+
+    /// Registers a session that is about to open, with what its client signed in with and the circumstances it was judged in.
+    pub fn register(&self, facts: &SessionFacts, via: Via, judged_in: Situation) -> Watched {
         let (standing, stands) = watch::channel(Standing::Open { ends_at: facts.ends_at });
         let (told, hears) = watch::channel(None);
         let live = LiveSession {
@@ -93,12 +107,14 @@ impl LiveSessions {
             role: facts.role.clone(),
             rights: facts.rights.clone(),
             limits: facts.limits.clone(),
-            token,
+            via,
+            judged_in,
             ends_at: facts.ends_at,
             warned: None,
             standing,
             told,
             gone: watch::channel(None).0,
+            cut_at: None,
         };
         self.with(|all| all.insert(facts.session, live));
         Watched { standing: stands, told: hears }
@@ -107,6 +123,9 @@ impl LiveSessions {
     /// Takes a session out that is over, or that never opened.
     pub fn remove(&self, session: SessionId, confirmed: bool) {
         if let Some(live) = self.with(|all| all.remove(&session)) {
+            if let Some(cut_at) = live.cut_at {
+                self.1.cut.took(cut_at.elapsed());
+            }
             live.gone.send_replace(Some(confirmed));
         }
     }
@@ -114,16 +133,19 @@ impl LiveSessions {
     /// Cuts, from memory and at once, every session that matches. What comes back resolves as each is gone.
     pub fn cut(&self, end: EndReason, matches: impl Fn(&LiveSession) -> bool) -> Vec<(SessionId, Gone)> {
         self.with(|all| {
-            all.values()
+            all.values_mut()
                 .filter(|live| matches(live))
                 .map(|live| {
-                    live.standing.send_if_modified(|standing| match standing {
+                    let cut = live.standing.send_if_modified(|standing| match standing {
                         Standing::Cut(_) => false,
                         open => {
                             *open = Standing::Cut(end);
                             true
                         }
                     });
+                    if cut {
+                        live.cut_at = Some(Instant::now());
+                    }
                     (live.session, live.gone.subscribe())
                 })
                 .collect()
@@ -186,9 +208,21 @@ impl LiveSessions {
                     role: live.role.clone(),
                     rights: live.rights.clone(),
                     limits: live.limits.clone(),
+                    judged_in: live.judged_in.clone(),
                 })
                 .collect()
         })
+    }
+
+    /// Whether one lives here.
+    #[must_use]
+    pub fn holds(&self, session: SessionId) -> bool {
+        self.with(|all| all.contains_key(&session))
+    }
+
+    /// Whether one stands on its own grant and no other, by what it was opened with.
+    pub(crate) fn is_bound(&self, session: SessionId) -> bool {
+        self.with(|all| all.get(&session).is_some_and(|live| matches!(live.via, Via::ConnectToken { .. })))
     }
 
     /// How many live.

@@ -14,6 +14,7 @@ use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
 use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
 use evidence::recording::RecordingHandle;
+use policy::Situation;
 use store::{Change, CommitError};
 use tokio::sync::watch;
 
@@ -129,11 +130,8 @@ impl Gate {
             bundle: bundle.digest().to_owned(),
         };
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
-        let token = match caller.who.via() {
-            Via::ConnectToken { token, .. } => Some(*token),
-            _ => None,
-        };
-        let Watched { standing, told } = self.live.register(&facts, token);
+        let judged_in = Situation { on_call: Some(bundle.on_call_of(&situation)), ..situation };
+        let Watched { standing, told } = self.live.register(&facts, caller.who.via().clone(), judged_in);
         let session = facts.session;
         match self.admit_session(caller, row, activation, facts, (resource, &whole)).await {
             Ok((permit, recording)) => Ok(Opened { permit, standing, told, may_last_longer, recording }),
@@ -234,7 +232,7 @@ impl Gate {
     }
 
     /// Refused if what the caller signed in with was taken away or has run out since; a connection may have waited long.
-    async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub(crate) async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
         let now = self.now();
         let good = match caller.who.via() {
             Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {

@@ -17,7 +17,7 @@ use identity::invitation::{self, InvitationFacts};
 use identity::{login_ca, ssh_key as keys, token};
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::{Change, InvitationRow, Scopes, TokenRow};
+use store::{Change, EntryFilter, EntryPage, InvitationRow, Scopes, TokenRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -139,7 +139,8 @@ impl Gate {
     /// [`Reason::CodeInvalid`] without saying what is wrong with the code.
     pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let (caller, spent) = self.spend_invitation(code, from).await?;
-        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
+        let (row, token) =
+            self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
         let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
         Ok((caller.who, IssuedToken { row, token }))
@@ -187,6 +188,7 @@ impl Gate {
             fingerprint: parsed.fingerprint,
             public_key: parsed.openssh,
             expires_at: None,
+            with: None,
         };
         let committed = self.commit(Change::new(self.draft(caller, event).text("label", label))).await.map_err(|error| match error {
             store::CommitError::Duplicate { .. } => Refusal::because(Reason::Invalid, "this key signs somebody in already"),
@@ -211,6 +213,8 @@ impl Gate {
         }
         let change = Change::new(self.draft(caller, Event::KeyRemoved { key })).expect(&row);
         let committed = self.commit_seen(change, &row, &seen).await?;
+        let with_it = |via: &Via| matches!(via, Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) if *id == key);
+        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
         committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 
@@ -239,6 +243,7 @@ impl Gate {
             fingerprint: parsed.fingerprint,
             public_key: parsed.openssh,
             expires_at: Some(valid.after(now)),
+            with: Some(caller.who.via().clone()),
         };
         // A certificate renewed over the same key takes the place of the one before.
         let before = self.store.active_key(&fingerprint).await.map_err(unavailable)?;
@@ -254,6 +259,32 @@ impl Gate {
         let committed = self.commit(change).await.map_err(refused)?;
         let row = committed.rows.keys.get(&key.to_string()).cloned().ok_or_else(|| Refusal::of(Reason::Internal))?;
         Ok((row, text))
+    }
+
+    /// The certificates of somebody that were asked for with this sign-in of theirs and still work.
+    pub(crate) async fn certificates_made_with(&self, person: PrincipalId, sign_in: &Via) -> Result<Vec<KeyId>, Refusal> {
+        let mentions = match sign_in {
+            Via::Token(id) => Some(id.to_string()),
+            Via::WebSession(id) => Some(id.to_string()),
+            _ => return Ok(Vec::new()),
+        };
+        let filter =
+            EntryFilter { mentions, actor: Some(Actor::Principal(person)), name: Some("key.added".to_owned()), ..EntryFilter::default() };
+        let mut page = EntryPage { limit: 200, after: None, newest_first: true };
+        let mut made = Vec::new();
+        loop {
+            let entries = self.store.entries(&filter, page).await.map_err(unavailable)?;
+            made.extend(entries.iter().filter_map(|logged| match &logged.entry.event {
+                Event::KeyAdded { key, with: Some(with), .. } if with == sign_in => Some(*key),
+                _ => None,
+            }));
+            match entries.last() {
+                Some(last) if entries.len() == page.limit as usize => page.after = Some(last.seq),
+                _ => break,
+            }
+        }
+        let keys = self.store.keys_of(person).await.map_err(unavailable)?;
+        Ok(keys.into_iter().filter(|key| key.state == KeyState::Active && made.contains(&key.id)).map(|key| key.id).collect())
     }
 
     /// How long a certificate may be good for: no longer than what it was asked for with.
@@ -308,7 +339,8 @@ impl Gate {
 
     /// The token of somebody who just signed in: worth as much as the proof they signed in with, as of now.
     pub(crate) async fn issue_sign_in_token(&self, caller: &Caller, label: &str) -> Result<IssuedToken, Refusal> {
-        let (row, token) = self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
+        let (row, token) =
+            self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
@@ -357,7 +389,7 @@ impl Gate {
         Ok(self.draft(caller, event).text("label", row.label.clone()))
     }
 
-    /// A token no longer works; what a connect token opened is cut.
+    /// A token no longer works; what was opened with it is cut.
     ///
     /// # Errors
     /// If there is none, or it is not the caller's and they may not.
@@ -371,10 +403,17 @@ impl Gate {
         }
         let row = TokenRow { revoked_at: Some(self.now()), ..row };
         let event = Event::TokenRevoked { token: id, row_digest: self.row_digest(&store::digestible(&row))? };
-        self.commit(Change::new(self.draft(caller, event)).revoke_token(&row)).await.map_err(refused)?;
-        if row.grant.is_some() {
-            confirm(self.live.cut(EndReason::Revoked, |live| live.token == Some(id))).await;
-        }
+        let change = Change::new(self.draft(caller, event)).revoke_token(&row);
+        // INVARIANT: a certificate outlives no token that it was asked for with, neither in time nor by its being taken away.
+        let ended = self.certificates_made_with(row.person, &Via::Token(id)).await?;
+        let change = change.and_all(ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key })));
+        self.commit(change).await.map_err(refused)?;
+        let with_it = |via: &Via| match via {
+            Via::Token(token) | Via::ConnectToken { token, .. } => *token == id,
+            Via::LoginCertificate(key) | Via::ClientCertificate(key) => ended.contains(key),
+            _ => false,
+        };
+        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
         Ok(row)
     }
 

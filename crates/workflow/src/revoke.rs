@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use access::event::Event;
 use access::grant::{GrantRow, GrantState};
+use access::identity::Scope;
 use access::ids::{GrantId, SessionId};
 use access::reason::{Reason, Refusal};
 use access::session::{EndReason, SessionState};
@@ -83,9 +84,11 @@ impl Gate {
         if row.state == GrantState::Ended {
             return Err(Refusal::of(Reason::GrantEnded));
         }
+        // Read before, so that nothing stands between the entry and the cut.
+        let still_open = self.others_open(&row).await?;
         let change = Change::new(self.draft(caller, Event::GrantReturned { grant }));
         let committed = self.commit_seen(change, &row, &seen).await?;
-        let mut cut = Cut { still_open: self.others_open(&row).await?, ..Cut::default() };
+        let mut cut = Cut { still_open, ..Cut::default() };
         let mut gone = Vec::new();
         for session in self.live.of_grant(grant) {
             if self.rehome(session, &row).await {
@@ -111,6 +114,10 @@ impl Gate {
         let row = self.visible_session(caller, row).await?;
         if row.person != caller.who.id() {
             self.authorize(caller, Act::Terminate, &Object::Session(self.about_session(&row).await?)).await?;
+        } else if !caller.who.may(Scope::Ask) {
+            // As giving a grant back.
+            let refusal = Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`");
+            return Err(self.enter_action_refused(caller, "terminate", session.to_string(), refusal).await);
         }
         seen.is(row.version)?;
         if row.state == SessionState::Ended {
@@ -129,6 +136,10 @@ impl Gate {
 
     /// Stands a session on another active grant that is at least as wide; false if there is none.
     pub(crate) async fn rehome(&self, session: SessionId, from: &GrantRow) -> bool {
+        // INVARIANT: what a connect token opened ends with the grant the token is for.
+        if self.live.is_bound(session) {
+            return false;
+        }
         let Ok(open) = self.store.open_grants_for(from.person, &from.resource, &from.role).await else { return false };
         let now = self.now();
         let Some(to) = open.into_iter().find(|g| {

@@ -3,19 +3,22 @@
 //! *Takes* a question and the proof of who asks. *Proves* for each session that they may see it, and before its recording is looked
 //! into that they may read that. *Hands to* them what was found, and to the log what was looked for.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use access::event::Event;
-use access::ids::{RecordingId, SessionId};
+use access::ids::SessionId;
 use access::reason::{Reason, Refusal};
 use access::session::SessionRow;
-use evidence::recording::{FrameKind, RecordingReader, ReleasedKeys};
+use evidence::recording::{Anchor, Direction, FrameKind, RecordingReader, ReleasedKeys};
 use policy::{Act, Object};
 use serde_json::Value;
 use store::{Change, Page, SessionFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::shown::Shown;
+use crate::watch::end_of;
 
 /// The longest text that is looked for, in characters.
 const LONGEST_TEXT: usize = 200;
@@ -28,7 +31,7 @@ const OF_EACH: usize = 64 * 1024 * 1024;
 /// How many passages of one recording are shown.
 const PASSAGES: usize = 20;
 
-/// One thing that was done in a session, as the gate recorded it: a command, an operation on a file, a forward.
+/// One thing that was done in a session, as the gate recorded it: a command, an operation on a file, a forward; or a line that was shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {
     /// Microseconds since the recording began.
@@ -60,8 +63,8 @@ pub struct Searched {
 }
 
 impl Gate {
-    /// Looks for sessions that the caller may see. With a text: those in whose recordings something was done that names it, as far as
-    /// they may read them; a recording that they may not read is passed over as if it did not exist.
+    /// Looks for sessions that the caller may see. With a text: those in whose recordings something was done that names it, or a line
+    /// shown that holds it, as far as they may read them; a recording that they may not read is passed over as if it did not exist.
     ///
     /// # Errors
     /// If the text is none, or the store can't be read.
@@ -96,7 +99,7 @@ impl Gate {
                     continue;
                 }
                 looked_into += 1;
-                let (passages, whole) = self.look_into(row.recording, text.clone()).await;
+                let (passages, whole) = self.look_into(&row, text.clone()).await;
                 if !passages.is_empty() || !whole {
                     out.found.push(Found { session: row, passages, whole });
                 }
@@ -117,31 +120,39 @@ impl Gate {
     }
 
     /// What names the text in one recording, and whether all of it could be looked through.
-    async fn look_into(&self, recording: RecordingId, text: String) -> (Vec<Passage>, bool) {
-        let Ok(keys) = self.released_keys(recording, false) else { return (Vec::new(), false) };
-        let path = self.recording_path(recording);
+    async fn look_into(&self, row: &SessionRow, text: String) -> (Vec<Passage>, bool) {
+        let Ok(keys) = self.released_keys(row.recording, false) else { return (Vec::new(), false) };
+        let (path, end) = (self.recording_path(row.recording), end_of(row));
         let looked = tokio::task::spawn_blocking(move || {
             let file = File::open(path).ok()?;
-            Some(passages(file, keys, &text))
+            Some(passages(file, keys, end, &text))
         });
         looked.await.ok().flatten().unwrap_or((Vec::new(), false))
     }
 }
 
-fn passages(file: File, keys: ReleasedKeys, text: &str) -> (Vec<Passage>, bool) {
+fn passages(file: File, keys: ReleasedKeys, end: Option<Anchor>, text: &str) -> (Vec<Passage>, bool) {
     let Ok(reader) = RecordingReader::with_keys(file, keys) else { return (Vec::new(), false) };
+    let reader = reader.ending_at(end);
     let (mut found, mut whole, mut passed) = (Vec::new(), true, 0);
+    let mut shown: BTreeMap<(u32, bool), (Shown, u64)> = BTreeMap::new();
     for frame in reader {
         let Ok(frame) = frame else {
             whole = false;
             continue;
         };
         passed += frame.bytes.len();
-        if frame.kind == FrameKind::Activity
-            && let Ok(activity) = serde_json::from_slice::<Value>(&frame.bytes)
-            && names(&activity, text)
-        {
-            found.push(Passage { at_us: frame.at_us, channel: frame.channel, activity });
+        match (frame.direction, frame.kind) {
+            (_, FrameKind::Activity) => {
+                let activity = serde_json::from_slice::<Value>(&frame.bytes).ok().filter(|activity| names(activity, text));
+                found.extend(activity.map(|activity| Passage { at_us: frame.at_us, channel: frame.channel, activity }));
+            }
+            (Direction::Output, FrameKind::Bytes | FrameKind::Stderr) => {
+                let stream = shown.entry((frame.channel, frame.kind == FrameKind::Stderr)).or_default();
+                stream.1 = frame.at_us;
+                found.extend(stream.0.take(&frame.bytes, text).into_iter().map(|line| showed(frame.at_us, frame.channel, &line)));
+            }
+            _ => {}
         }
         if found.len() >= PASSAGES {
             break;
@@ -151,7 +162,17 @@ fn passages(file: File, keys: ReleasedKeys, text: &str) -> (Vec<Passage>, bool) 
             break;
         }
     }
+    for ((channel, _), (mut stream, at_us)) in shown {
+        found.extend(stream.ends(text).map(|line| showed(at_us, channel, &line)));
+    }
+    found.sort_by_key(|passage| passage.at_us);
+    found.truncate(PASSAGES);
     (found, whole)
+}
+
+/// A line that was shown, in the words of an activity.
+fn showed(at_us: u64, channel: u32, line: &str) -> Passage {
+    Passage { at_us, channel, activity: serde_json::json!({"kind": "shown", "line": line}) }
 }
 
 /// Whether any text within names the wanted one, in whatever case.

@@ -1,5 +1,6 @@
 //! Carries committed entries into the Merkle tree, signs checkpoints, and publishes them outside the store.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +10,11 @@ use access::reason::{Reason, Refusal};
 use evidence::log::checkpoint::SignedCheckpoint;
 use evidence::log::publication;
 use evidence::log::writer::LogWriter;
+use futures::FutureExt as _;
 use store::Change;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Gate, unavailable};
+use crate::gate::{Gate, refused, unavailable};
 
 /// How long an entry may wait for its place in the tree.
 const WITHIN: Duration = Duration::from_millis(200);
@@ -60,15 +62,21 @@ impl Gate {
             };
             if told.elapsed() >= PROGRESS_EVERY {
                 told = tokio::time::Instant::now();
-                self.enter_progress().await;
+                let _told = AssertUnwindSafe(self.enter_progress()).catch_unwind().await;
             }
-            let mut done = self.sequence().await.map(drop);
             // After a failure a checkpoint is tried with each batch, so that what was missed is made up for at once.
-            let due = self.log_trouble().is_some() || signed.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
-            if done.is_ok() && (stopping || due) {
-                signed = Some(tokio::time::Instant::now());
-                done = self.checkpoint().await.map(drop);
-            }
+            let due = stopping || self.log_trouble().is_some() || signed.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
+            let once = async {
+                self.sequence().await?;
+                if due {
+                    signed = Some(tokio::time::Instant::now());
+                    self.checkpoint().await?;
+                }
+                Ok::<(), Refusal>(())
+            };
+            // A fault in one batch is trouble like any other: it is told, and the next batch comes all the same.
+            let done = AssertUnwindSafe(once).catch_unwind().await;
+            let done = done.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a fault of the gate")));
             self.note_log_trouble(done.err());
             if stopping {
                 return;
@@ -107,6 +115,7 @@ impl Gate {
     pub(crate) async fn refuse_rolled_back_store(&self) -> Result<(), Refusal> {
         while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
         let count = self.store.sequenced().await.map_err(unavailable)?;
+        self.refuse_emptied_log(count).await?;
         self.sequencer.with(move |writer| writer.missing(count)).await?.map(drop).map_err(log_trouble)?;
         let path = self.settings.checkpoints.clone();
         let promised = self.sequencer.with(move |writer| publication::newest(&path, writer.keys())).await?;
@@ -118,7 +127,15 @@ impl Gate {
             );
             Refusal::because(Reason::Internal, why)
         })?;
-        let Some(promised) = promised else { return Ok(()) };
+        let Some(promised) = promised else {
+            if count > 0 {
+                tracing::warn!(
+                    "no checkpoint is published at `{shown}`, and the log has {count} entries: if the file was taken away, put it back; without it \
+                     a log that was rolled back does not show"
+                );
+            }
+            return Ok(());
+        };
         let (size, root) = (promised.size(), promised.root());
         let signed = promised.at().map(|at| format!(" (signed {at})")).unwrap_or_default();
         if size > count {
@@ -139,6 +156,45 @@ impl Gate {
             return Err(Refusal::because(Reason::Internal, why));
         }
         Ok(())
+    }
+
+    /// INVARIANT: a log is signed before it has its first entry. So one without any checkpoint, under a store with entries, is one that was
+    /// taken away; signing whatever the store says now would turn a forged history into a signed one.
+    async fn refuse_emptied_log(&self, count: u64) -> Result<(), Refusal> {
+        if self.sequencer.with(|writer| writer.is_signed()).await? {
+            return Ok(());
+        }
+        if count == 0 {
+            return self.sign_nothing().await;
+        }
+        let why = format!(
+            "the store has {count} entries, and `audit/` holds no log: it was lost or taken away; restore `audit/` from a copy. If there is \
+             none, find out why first: `tidegate serve --rebuild-log` makes a new log of what the store says now, and enters that it did"
+        );
+        Err(Refusal::because(Reason::Internal, why))
+    }
+
+    /// Signs a log that has no entry yet.
+    async fn sign_nothing(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        self.sequencer.with(move |writer| writer.checkpoint(now)).await?.map(drop).map_err(log_trouble)
+    }
+
+    /// Makes a new log of what the store says, in the place of one that is gone, and enters that; before [`Gate::start`]. A log that is
+    /// there stays as it is.
+    ///
+    /// # Errors
+    /// If it can't be entered or signed.
+    pub async fn rebuild_log(&self) -> Result<(), Refusal> {
+        let count = self.store.sequenced().await.map_err(unavailable)?;
+        if count == 0 || self.sequencer.with(|writer| writer.is_signed()).await? {
+            return Ok(());
+        }
+        let why = format!("the log was gone; it was made anew from {count} entries of the store");
+        tracing::warn!("{why}");
+        let draft = self.own_draft(Event::LogStarted { node: self.settings.node.clone() }).text("reason", Some(why));
+        self.commit(Change::new(draft)).await.map_err(refused)?;
+        self.sign_nothing().await
     }
 
     /// Carries every committed entry into the tree.
@@ -164,6 +220,13 @@ impl Gate {
     /// # Errors
     /// If it can't be signed, written or published.
     pub async fn checkpoint(&self) -> Result<SignedCheckpoint, Refusal> {
+        let oldest = self.timings.takes();
+        let published = self.sign_and_publish().await;
+        self.timings.published(oldest, published.is_ok());
+        published
+    }
+
+    async fn sign_and_publish(&self) -> Result<SignedCheckpoint, Refusal> {
         self.sequence().await?;
         let now = self.now();
         let signed = self.sequencer.with(move |writer| writer.checkpoint(now)).await?.map_err(log_trouble)?;

@@ -2,8 +2,9 @@
 //!
 //! *Takes* the time. *Proves* nothing by itself: each end is compared and set. *Hands to* live sessions their warnings and cuts.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use access::event::{EntryDraft, Event};
@@ -13,7 +14,9 @@ use access::reason::Reason;
 use access::request::{RequestRow, RequestState};
 use access::row::Row;
 use access::session::EndReason;
+use futures::FutureExt as _;
 use jiff::Timestamp;
+use policy::Situation;
 use store::{Change, Page, SessionFilter};
 use tokio_util::sync::CancellationToken;
 
@@ -30,40 +33,42 @@ const REHOME_WITHIN: Duration = Duration::from_millis(300);
 /// How many due rows one look takes at most.
 const BATCH: u32 = 500;
 
+/// Does something again and again until told to stop. A fault in one time is told, and the next time comes all the same.
+async fn again<W: Future<Output = ()>>(stop: CancellationToken, every: Duration, what: &'static str, mut once: impl FnMut() -> W) {
+    while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        match stop.run_until_cancelled(AssertUnwindSafe(once()).catch_unwind()).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::error!(what, "a fault of the gate while it looked after this; it goes on"),
+        }
+    }
+}
+
 impl Gate {
     /// Runs until told to stop.
     pub async fn sweep_forever(self: Arc<Self>, stop: CancellationToken) {
-        let sessions = async {
-            loop {
-                tokio::time::sleep(TICK).await;
-                self.sweep_sessions().await;
-            }
-        };
-        // Apart from it, so that a store that doesn't answer delays no cut.
-        let store = async {
-            let mut look: u32 = 0;
-            loop {
-                tokio::time::sleep(STORE_EVERY).await;
-                self.sweep_store().await;
-                look = look.wrapping_add(1);
-                if look.is_multiple_of(REDECIDE_EVERY) {
-                    self.redecide_all().await;
+        // INVARIANT: a task each, so that nothing that is slow, and no fault in what looks at the store, delays a cut.
+        let gate = Arc::clone(&self);
+        let sessions = tokio::spawn(again(stop.clone(), TICK, "the ends of sessions", move || {
+            let gate = Arc::clone(&gate);
+            async move { gate.sweep_sessions().await }
+        }));
+        let gate = Arc::clone(&self);
+        let looks = Arc::new(AtomicU32::new(0));
+        let store = tokio::spawn(again(stop.clone(), STORE_EVERY, "what is due in the store", move || {
+            let (gate, looks) = (Arc::clone(&gate), Arc::clone(&looks));
+            async move {
+                gate.sweep_store().await;
+                if looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_multiple_of(REDECIDE_EVERY) {
+                    gate.redecide_all().await;
                 }
             }
-        };
-        // Apart from both, so that a target that doesn't answer delays nothing else.
-        let accounts = async {
-            loop {
-                tokio::time::sleep(STORE_EVERY).await;
-                self.drop_unused_accounts().await;
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sessions => {}
-            () = store => {}
-            () = accounts => {}
-        }
+        }));
+        let accounts = tokio::spawn(again(stop, STORE_EVERY, "accounts that nobody uses", move || {
+            let gate = Arc::clone(&self);
+            async move { gate.drop_unused_accounts().await }
+        }));
+        let _ended = tokio::join!(sessions, store, accounts);
     }
 
     /// One look at the sessions that live here. Cuts act from memory; entries follow.
@@ -75,8 +80,11 @@ impl Gate {
                     _ => false,
                 }
             });
-            if !rehomed.await.unwrap_or(false) {
-                self.live.cut(EndReason::Expired, |live| live.session == session && live.grant == grant);
+            match rehomed.await {
+                Ok(true) => {}
+                Ok(false) => drop(self.live.cut(EndReason::Expired, |live| live.session == session && live.grant == grant)),
+                // Whichever grant it would have stood on: closing does not wait for the store.
+                Err(_) => drop(self.live.cut(EndReason::Expired, |live| live.session == session)),
             }
         });
         futures::future::join_all(moving).await;
@@ -121,18 +129,22 @@ impl Gate {
             let Ok(sessions) = self.store.sessions(&filter, &Page::first(BATCH)).await else { return };
             let used = sessions.iter().map(|session| session.ended_at.unwrap_or(now)).max().unwrap_or(starts_at);
             if idle.after(used) <= now {
-                self.set(self.own_draft(Event::GrantIdled { grant: row.id }), &row).await;
-                // Who came in at this very moment stood on it already; the grant is over for them too.
-                self.live.cut(EndReason::Expired, |live| live.grant == row.id);
+                // INVARIANT: nobody is cut before the end is entered; a grant that changed meanwhile goes on.
+                if self.set(self.own_draft(Event::GrantIdled { grant: row.id }), &row).await {
+                    // Who came in at this very moment stood on it already; the grant is over for them too.
+                    self.live.cut(EndReason::Expired, |live| live.grant == row.id);
+                }
             }
         }
     }
 
-    /// Enters an end if nobody was faster; who was, is right.
-    async fn set<R: Row>(&self, draft: EntryDraft, row: &R) {
-        if let Err(error) = self.commit(Change::new(draft).expect(row)).await {
+    /// Enters an end if nobody was faster; who was, is right. Whether it was entered.
+    async fn set<R: Row>(&self, draft: EntryDraft, row: &R) -> bool {
+        let set = self.commit(Change::new(draft).expect(row)).await;
+        if let Err(error) = &set {
             tracing::debug!(%error, "somebody was faster, or the store is away; the next sweep looks again");
         }
+        set.is_ok()
     }
 
     /// Decides every open grant anew, after something it stands on changed. What no path covers that was paid for is withdrawn and cut.
@@ -161,7 +173,19 @@ impl Gate {
         let bundle = self.bundle();
         for live in self.live.rights() {
             let now = match self.situation_of(live.person).await {
-                Ok(situation) => bundle.rights(&situation, &live.role, &live.resource),
+                Ok(situation) => {
+                    // Who they are counts as it is now; what was frozen when it opened (second factor, address, duty, hours) as it was then.
+                    let then = live.judged_in.clone();
+                    let situation = Situation {
+                        mfa: then.mfa,
+                        mfa_at: then.mfa_at,
+                        network: then.network,
+                        now: then.now,
+                        on_call: then.on_call,
+                        ..situation
+                    };
+                    bundle.rights(&situation, &live.role, &live.resource)
+                }
                 Err(refusal) if refusal.reason == Reason::StoreUnavailable => {
                     self.redecide_due.store(true, Ordering::Relaxed);
                     continue;
@@ -189,5 +213,31 @@ impl Gate {
         let event = Event::GrantWithdrawn { grant: row.id, reason, bundle: self.bundle.load().digest().to_owned() };
         let draft = self.own_draft(event).text("detail", refusal.detail);
         self.commit(Change::new(draft)).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    // covers: GRANT-2, E8 (api)
+    #[tokio::test]
+    async fn a_fault_in_one_look_is_not_the_end_of_looking() {
+        let (stop, looks) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let (counted, enough) = (Arc::clone(&looks), stop.clone());
+        let looking = again(stop, TICK, "a test", move || {
+            let (counted, enough) = (Arc::clone(&counted), enough.clone());
+            async move {
+                let look = counted.fetch_add(1, Ordering::Relaxed);
+                if look == 5 {
+                    enough.cancel();
+                }
+                assert!(look % 2 == 0, "a fault, put here by a test");
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(60), looking).await.expect("it stopped looking");
+        assert_eq!(looks.load(Ordering::Relaxed), 6);
     }
 }

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use access::approval::Decision::{Approve, Deny};
-use access::identity::Mfa;
+use access::identity::{Mfa, Via};
 use access::limits::Limits;
 use access::names::Selector;
 use access::reason::Reason;
 use access::request::{Asked, Door, RequestState};
 use access::rights::{ExecRights, Rights, SftpRights, SshRights};
-use access::session::{Protocol, Standing};
+use access::session::{ClosedSession, EndReason, Protocol, Standing};
 use access::time::Span;
 use identity::ssh_key::{KeyProof, Presence};
 use ssh_key::PublicKey;
@@ -78,6 +78,64 @@ async fn elsewhere(t: &TestGate, name: &str, from: &str) -> Caller {
     let _ = t.gate.add_key(person, person.who.id(), &key.to_openssh().unwrap(), None).await;
     let proof = KeyProof::signature_verified(key, Presence::Unknown);
     Caller { who: t.gate.identify_key(&proof, from.parse().unwrap(), Door::Ssh).await.unwrap(), door: Door::Ssh }
+}
+
+// covers: MAY-8, MAY-6 (ssh)
+#[tokio::test]
+async fn what_was_true_when_a_session_opened_counts_for_it_until_it_ends() {
+    let condition = "unless { context.mfa.level >= 2 && context has network && context.network.isInRange(ip(\"10.0.0.0/8\")) };";
+    let forbid = |condition: &str| {
+        format!("@id(\"only-verified\") forbid(principal, action == Tide::Action::\"ssh:sftp-write\", resource) {condition}")
+    };
+    let t = with(&[("access.cedar", &forbid(condition))]).await;
+    let ana = with_security_key(&t, "ana", "10.1.2.3".parse().unwrap()).await;
+    t.gate.submit(&ana, ask("build-1", "shell")).await.unwrap();
+    let verified = open(t.gate.knock(&ana, &selector("build-1+shell"), Protocol::Ssh).await.unwrap());
+    assert_eq!(ssh(&verified).sftp, SftpRights::Write);
+    let plain = elsewhere(&t, "ana", "192.0.2.1").await;
+    let unverified = open(t.gate.knock(&plain, &selector("build-1+shell"), Protocol::Ssh).await.unwrap());
+    assert_eq!(ssh(&unverified).sftp, SftpRights::Read, "the policy does close it");
+    // Decided anew, with nobody there: what was frozen stands.
+    t.gate.redecide_all().await;
+    for opened in [&verified, &unverified] {
+        assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }), "{:?}", opened.standing.borrow());
+    }
+    // Once it is forbidden whoever asks, it is cut.
+    let mut files = t.gate.bundle().files().clone();
+    let access = String::from_utf8(files["access.cedar"].clone()).unwrap().replace(condition, ";");
+    files.insert("access.cedar".into(), access.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert!(matches!(*verified.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
+    assert!(matches!(*unverified.standing.borrow(), Standing::Open { .. }), "it lost nothing by that");
+}
+
+// covers: A4, B8, GRANT-3, GRANT-5 (ssh)
+#[tokio::test]
+async fn a_key_that_was_taken_away_asks_for_nothing_more_and_what_it_opened_is_cut() {
+    let t = TestGate::start().await.unwrap();
+    let (stolen, other) = (with_security_key(&t, "ana", HERE).await, elsewhere(&t, "ana", "192.0.2.1").await);
+    t.gate.submit(&stolen, ask("build-1", "shell")).await.unwrap();
+    let opened = open(t.gate.knock(&stolen, &selector("build-1+shell"), Protocol::Ssh).await.unwrap());
+    let kept = open(t.gate.knock(&other, &selector("build-1+shell"), Protocol::Ssh).await.unwrap());
+    let more = async |who: &Caller| t.gate.extend_at(who, &selector("build-1+shell"), Some(Span::minutes(30)), Some("more".into())).await;
+    more(&stolen).await.expect("as long as the key stands");
+
+    let Via::SshKey(key) = *stolen.who.via() else { panic!("{:?}", stolen.who.via()) };
+    let gate = t.gate.clone();
+    let session = opened.permit.facts().session;
+    let (removed, ()) = tokio::join!(t.gate.remove_key(t.person("ana"), key), async {
+        let mut standing = opened.standing.clone();
+        standing.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Revoked))).await.expect("nobody cuts it");
+        let end = EndReason::Revoked;
+        gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
+    });
+    removed.unwrap();
+    assert!(matches!(*kept.standing.borrow(), Standing::Open { .. }), "it was opened with another key");
+    assert_eq!(more(&stolen).await.unwrap_err().reason, Reason::NotSignedIn);
+    let asked = t.gate.submit(&stolen, ask("db-1", "debug")).await.unwrap_err();
+    assert_eq!(asked.reason, Reason::NotSignedIn);
+    assert_eq!(t.entries().await.unwrap().last().map(String::as_str), Some("request.refused"));
+    more(&other).await.expect("the other key stands");
 }
 
 // covers: ASK-6, B4 (api, ssh)

@@ -41,7 +41,9 @@ async fn shop() -> (TestGate, GrantId) {
     for role in ["keeper", "visitor"] {
         add(
             "roles.toml",
-            &format!("[[role]]\nname = \"{role}\"\ndescription = \"Work on it.\"\nkind = \"postgres\"\nlogin = \"stock\"\ndatabase = {{ unrestricted = true }}\n"),
+            &format!(
+                "[[role]]\nname = \"{role}\"\ndescription = \"Work on it.\"\nkind = \"postgres\"\nlogin = \"stock\"\ndatabase = {{ unrestricted = true }}\n"
+            ),
         );
     }
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
@@ -189,6 +191,27 @@ async fn a_revoked_connect_token_cuts_what_it_opened_and_opens_nothing_more() {
     assert!(presents(&t, &short).await.is_ok());
     t.time.advance(Duration::from_secs(5 * 60));
     assert_eq!(presents(&t, &short).await.unwrap_err().reason, Reason::NotSignedIn);
+}
+
+// covers: WHO-4 (postgres), GRANT-4 (postgres)
+#[tokio::test]
+async fn what_a_connect_token_opened_ends_with_its_grant_where_others_move_on() {
+    let (t, grant) = shop().await;
+    let token = minted(&t, "ana", grant).await.unwrap();
+    let by_token = presents(&t, &token).await.unwrap();
+    let opened = async |who: &Caller| match knocks(&t, who, "stock-db+keeper").await.unwrap() {
+        Knocked::Open(opened) => *opened,
+        other => panic!("not open: {other:?}"),
+    };
+    let (bound, own) = (opened(&by_token).await, opened(t.person("ana")).await);
+    let session = own.permit.facts().session;
+    assert_eq!((bound.permit.facts().grant, own.permit.facts().grant), (grant, grant));
+    granted(&t, "ana", "stock-db", "keeper").await;
+    let ended = obey(&t, bound);
+    let (_, cut) = t.gate.give_back(t.person("ana"), grant).await.unwrap();
+    assert_eq!(cut.rehomed, vec![session], "hers goes on");
+    assert_eq!(ended.await.unwrap(), EndReason::Expired);
+    assert!(matches!(*own.standing.borrow(), Standing::Open { .. }));
 }
 
 /// A gate that signs client certificates, and the same CA's key.

@@ -4,6 +4,7 @@ use access::approval::Decision::Approve;
 use access::grant::GrantEnd;
 use access::reason::Reason;
 use access::session::{EndReason, Protocol, Standing};
+use access::time::Span;
 use testkit::gate::{TestGate, ask};
 
 // covers: MAY-8, GRANT-3, D2 (api)
@@ -70,5 +71,27 @@ async fn a_role_that_may_do_less_closes_sessions_that_may_do_more() {
     let narrower = wider.replace("exec = \"any\", sftp = \"write\", agent_forward", "exec = \"any\", sftp = \"read\", agent_forward");
     files.insert("roles.toml".into(), narrower.into_bytes());
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
+}
+
+// covers: MAY-8, GRANT-3, GRANT-5 (api)
+#[tokio::test]
+async fn what_was_added_to_a_grant_counts_when_a_new_policy_allows_less_time() {
+    let t = TestGate::start().await.unwrap();
+    let grant = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let opened = t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    t.gate.extend(t.person("ana"), grant.id, Span::hours(6), Some("a long build".into())).await.unwrap();
+    let before = String::from_utf8(t.gate.bundle().files()["tiers.toml"].clone()).unwrap();
+    let push = async |max: &str| {
+        let mut files = t.gate.bundle().files().clone();
+        let tiers = before.replacen("max = \"12h\"", &format!("max = \"{max}\""), 1);
+        assert_ne!(tiers, before);
+        files.insert("tiers.toml".into(), tiers.into_bytes());
+        t.gate.push_bundle(t.person("dan"), files).await.unwrap().withdrawn
+    };
+    assert_eq!(push("7h").await, Vec::new(), "it ends sooner than that");
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }));
+    // The grant itself was for two hours; with what was added it lasts six.
+    assert_eq!(push("3h").await, vec![grant.id]);
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
 }
