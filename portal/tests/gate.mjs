@@ -43,7 +43,8 @@ export async function startGate() {
     return existsSync(ready);
   }, 60_000);
   const facts = JSON.parse(readFileSync(ready, 'utf8'));
-  const portal = process.env.TIDEGATE_PORTAL ?? facts.api;
+  // By name: passkeys are bound to one.
+  const portal = process.env.TIDEGATE_PORTAL ?? facts.api.replace('127.0.0.1', 'localhost');
   return {
     facts,
     dir,
@@ -121,7 +122,7 @@ export async function signIn(browser, gate, name, options = {}) {
   const visit = await visitor(browser, gate, options);
   await visit.page.goto(options.path ?? '/');
   await visit.page.getByLabel('Token').fill(gate.person(name).token);
-  await visit.page.getByRole('button', { name: 'Sign in' }).click();
+  await visit.page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await visit.page.getByRole('navigation', { name: 'Portal' }).waitFor();
   return visit;
 }

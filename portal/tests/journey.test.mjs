@@ -127,7 +127,7 @@ test('a page of another site can do nothing with the cookie', async () => {
   const ana = await signIn(browser, gate, 'ana');
   const other = await ana.context.newPage();
   // The same browser, another origin: another name for this machine.
-  const elsewhere = gate.portal.replace('127.0.0.1', 'localhost');
+  const elsewhere = gate.portal.replace('localhost', '127.0.0.1');
   await other.goto(elsewhere);
   const asked = await other.evaluate(async (url) => {
     const init = { method: 'POST', mode: 'no-cors', credentials: 'include', headers: { 'content-type': 'text/plain' }, body: '{"resource":"build-1","role":"shell"}' };

@@ -48,6 +48,7 @@ export function pagesOf(scene) {
       { name: 'grant', path: `/grants/${scene.active}` },
       { name: 'account', path: '/account' },
       { name: 'welcome', path: '/welcome' },
+      { name: 'prove', path: '/prove' },
       { name: 'not-allowed', path: '/audit' },
       { name: 'nothing-here', path: '/requests/req_00000000000000000000000000' },
       { name: 'no-page', path: '/nowhere' },
