@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Decision, VoteSignature};
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
-use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope};
+use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope, Via};
 use crate::ids::{
     AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId,
 };
@@ -159,6 +159,9 @@ pub enum Event {
         /// Until when.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
+        /// What its owner was signed in with when they asked for this certificate: it ends with that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<Via>,
     },
     /// A key no longer signs anybody in.
     #[serde(rename = "key.removed")]

@@ -271,7 +271,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.version += 1;
             Ok(())
         }
-        E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at } => add(
+        E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at, with: _ } => add(
             tables,
             KeyRow {
                 id: key,

@@ -60,6 +60,7 @@ impl Gate {
             fingerprint: signed.fingerprint,
             public_key: signed.public_key,
             expires_at: Some(valid.after(now)),
+            with: Some(caller.who.via().clone()),
         };
         let committed = self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
         let row = committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;

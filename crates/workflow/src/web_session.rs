@@ -7,19 +7,22 @@
 
 use std::net::IpAddr;
 
+use access::event::Event;
 use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::{PrincipalId, WebSessionId};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
 use access::secret::Secret;
+use access::session::EndReason;
 use access::time::Span;
 use identity::account::Account;
 use identity::web_session::{self, IDLE, LONGEST, WebSessionFacts};
 use jiff::Timestamp;
-use store::{Scopes, WebSessionRow};
+use store::{Change, Scopes, WebSessionRow};
 
 use crate::Caller;
-use crate::gate::{Gate, unavailable};
+use crate::gate::{Gate, refused, unavailable};
+use crate::revoke::confirm;
 
 /// Use is noted at most this often, so that reading a page writes nothing most of the time.
 const NOTED_EVERY: Span = Span::minutes(1);
@@ -211,7 +214,15 @@ impl Gate {
     pub async fn end_web_session(&self, caller: &Caller, id: WebSessionId) -> Result<WebSessionRow, Refusal> {
         let row = self.store.web_session(id).await.map_err(unavailable)?;
         let row = row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        // What was asked for in it goes first, so that it can be ended again if that fails.
+        let ended = self.certificates_made_with(row.person, &Via::WebSession(id)).await?;
+        let mut removed = ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key }));
+        if let Some(first) = removed.next() {
+            self.commit(Change::new(first).and_all(removed)).await.map_err(refused)?;
+        }
         self.store.end_web_session(id).await.map_err(unavailable)?;
+        let with_it = |via: &Via| matches!(via, Via::LoginCertificate(key) | Via::ClientCertificate(key) if ended.contains(key));
+        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
         Ok(row)
     }
 

@@ -138,7 +138,8 @@ async fn the_log_is_for_auditors() {
 /// A new SSH key of Ana's laptop, or of whoever took it.
 fn ssh_key(dir: &std::path::Path, name: &str) -> String {
     let file = dir.join(name);
-    let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&file).status().unwrap();
+    let made =
+        std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&file).status().unwrap();
     assert!(made.success());
     std::fs::read_to_string(file.with_extension("pub")).unwrap().trim().to_owned()
 }
@@ -185,7 +186,8 @@ async fn who_is_locked_does_and_makes_nothing_by_any_sign_in_of_theirs() {
     for (what, (status, body)) in all("before").await {
         assert!(status.is_success(), "{what}: {status} {body}");
     }
-    let (status, lock) = dan.post("/locks", json!({ "scope": format!("person:{id}"), "duration": "4h", "reason": "a laptop was stolen" })).await;
+    let (status, lock) =
+        dan.post("/locks", json!({ "scope": format!("person:{id}"), "duration": "4h", "reason": "a laptop was stolen" })).await;
     assert_eq!(status, StatusCode::CREATED, "{lock}");
     for (what, (status, body)) in all("while").await {
         assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("locked")), "{what}: {body}");
@@ -195,4 +197,51 @@ async fn who_is_locked_does_and_makes_nothing_by_any_sign_in_of_theirs() {
     served.test.pass(std::time::Duration::from_secs(4 * 3600)).await;
     let keys = served.test.gate.store().keys_of(served.test.person("ana").who.id()).await.unwrap();
     assert_eq!(keys.len(), 2, "the key and the certificate of before: {keys:?}");
+}
+
+// covers: WHO-8, B8 (api)
+#[tokio::test]
+async fn a_certificate_ends_with_the_sign_in_it_was_asked_for_with() {
+    let served = Served::start().await;
+    let dir = served.test.dir().join("laptop");
+    std::fs::create_dir(&dir).unwrap();
+    let ana = served.test.person("ana");
+    let (short, long) = (served.person("ana").await, {
+        let token =
+            served.test.gate.issue_token(ana, ana.who.id(), Scope::ALL.to_vec(), access::time::Span::hours(24), None).await.unwrap();
+        Person { served: &served, token: token.token.expose().clone() }
+    });
+    let registered = short.post("/me/keys", json!({ "public_key": ssh_key(&dir, "registered") })).await.1;
+    let of_short = short.post("/certificates", json!({ "public_key": ssh_key(&dir, "short") })).await.1;
+    // Asked for at the same time, for as long, with another token.
+    let of_long = long.post("/certificates", json!({ "public_key": ssh_key(&dir, "long"), "duration": "1h" })).await.1;
+    let states = async || {
+        let mut states = Vec::new();
+        for key in [&registered["id"], &of_short["key"]["id"], &of_long["key"]["id"]] {
+            let row = served.test.gate.store().key(key.as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+            states.push(row.state.to_string());
+        }
+        states
+    };
+    assert_eq!(states().await, ["active", "active", "active"]);
+    // The short one leaked, and is revoked: what was made with it signs nobody in either.
+    let who = served.test.gate.identify_token(&short.token, testkit::gate::HERE).await.unwrap();
+    let Via::Token(id) = who.via() else { panic!("signed in with a token") };
+    assert_eq!(long.call(Method::DELETE, &format!("/tokens/{id}")).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(states().await, ["active", "removed", "active"]);
+
+    // So it is with a browser that is signed out.
+    let sign_in = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).json(&json!({ "token": long.token }));
+    let answer = sign_in.send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let in_browser =
+        |path: &str| served.call(Method::POST, &format!("/api/v1{path}")).header("cookie", &cookie).header("origin", &served.url);
+    let (status, made) =
+        read(in_browser("/certificates").json(&json!({ "public_key": ssh_key(&dir, "browser"), "duration": "1h" })).send().await.unwrap())
+            .await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    assert_eq!(in_browser("/sign-out").send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let key = served.test.gate.store().key(made["key"]["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(key.state.to_string(), "removed");
+    assert_eq!(states().await[0], "active", "a key that was registered is nobody's certificate");
 }

@@ -60,6 +60,7 @@ on_both! {
         let key = KeyId::generate(at(50));
         let added = |key, person| Event::KeyAdded {
             key, person, kind: KeyKind::Registered, fingerprint: "SHA256:a".into(), public_key: "ssh-ed25519 A".into(), expires_at: None,
+            with: None,
         };
         keep(store, by(journey.ana, 50, added(key, journey.ana))).await;
         let error = store.commit(Change::new(by(journey.ben, 51, added(KeyId::generate(at(51)), journey.ben)))).await.unwrap_err();
