@@ -22,9 +22,11 @@ const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 /// How long a call at this route may take.
 fn patience(route: &str) -> Duration {
     match route {
-        "/api/v1/evidence/export" | "/api/v1/audit/replay" | "/api/v1/audit/who-could" | "/api/v1/audit/who-did" | "/api/v1/sessions/search" => {
-            LONG_PATIENCE
-        }
+        "/api/v1/evidence/export"
+        | "/api/v1/audit/replay"
+        | "/api/v1/audit/who-could"
+        | "/api/v1/audit/who-did"
+        | "/api/v1/sessions/search" => LONG_PATIENCE,
         _ => PATIENCE,
     }
 }

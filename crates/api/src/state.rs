@@ -104,8 +104,7 @@ impl ApiState {
             .collect();
         facts.target_ca = facts.target_cas.iter().find(|ca| ca.state == TargetCaState::InUse).map(|ca| ca.public_key.clone());
         facts.providers = self.gate.providers().map(|p| ProviderFacts { name: p.name.clone(), title: p.title.clone() }).collect();
-        facts.passkeys =
-            self.gate.relying_party().map(|party| PasskeyFacts { party: party.id.clone(), origin: party.origin.clone() });
+        facts.passkeys = self.gate.relying_party().map(|party| PasskeyFacts { party: party.id.clone(), origin: party.origin.clone() });
         facts.login_ca = keys.login_ca;
         facts.checkpoint_verifier = keys.checkpoint_verifier;
         if let Some(ssh) = &mut facts.ssh {

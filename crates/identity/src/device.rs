@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use access::identity::VerifiedIdentity;
+use access::ids::WebSessionId;
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
 use access::time::Span;
@@ -58,6 +59,8 @@ pub struct Agreed {
     pub who: VerifiedIdentity,
     /// Until when what the device gets may last at the latest.
     pub until: Timestamp,
+    /// The browser they agreed in.
+    pub browser: WebSessionId,
 }
 
 #[derive(Debug)]
@@ -150,7 +153,7 @@ impl Devices {
     ///
     /// # Errors
     /// [`Reason::Pending`], [`Reason::TooMany`] when it asks faster than [`INTERVAL`], [`Reason::Denied`], [`Reason::CodeInvalid`].
-    pub fn poll(&mut self, device_code: &str, now: Timestamp) -> Result<Agreed, Refusal> {
+    pub fn poll(&mut self, device_code: &str, now: Timestamp) -> Result<(Agreed, Asker), Refusal> {
         let presented = Verifier::of(device_code);
         let is_it = |waiting: &Device| presented.matches(waiting.device.as_str());
         let waiting = self.0.find_mut(is_it).ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
@@ -166,8 +169,8 @@ impl Devices {
         if matches!(waiting.answer, Answer::None) {
             return Err(Refusal::because(Reason::Pending, "nobody has answered at the link yet"));
         }
-        match self.0.take(is_it).map(|waiting| waiting.answer) {
-            Some(Answer::Yes(agreed)) => Ok(*agreed),
+        match self.0.take(is_it).map(|waiting| (waiting.answer, waiting.asker)) {
+            Some((Answer::Yes(agreed), asker)) => Ok((*agreed, asker)),
             _ => Err(Refusal::because(Reason::Denied, "somebody said no at the link")),
         }
     }
@@ -193,7 +196,7 @@ mod tests {
     fn agreed() -> Agreed {
         let ana = person("ana");
         let who = Account::human(&ana).proven(Proven::in_person(Mfa::None, Via::Provider), Some(desk()), noon()).unwrap();
-        Agreed { who, until: VALID_FOR.after(noon()) }
+        Agreed { who, until: VALID_FOR.after(noon()), browser: WebSessionId::generate(noon()) }
     }
 
     fn reason<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Reason {
@@ -212,7 +215,7 @@ mod tests {
         assert_eq!(devices.asker(&begun.user_code.to_lowercase().replace('-', " "), noon()).unwrap(), asker());
         assert_eq!(devices.answer(&begun.user_code, Some(agreed()), noon()).unwrap(), asker());
         assert_eq!(reason(devices.answer(&begun.user_code, None, noon())), Reason::CodeInvalid, "answered");
-        assert_eq!(devices.poll(code, after(4)).unwrap().who.username().as_str(), "ana");
+        assert_eq!(devices.poll(code, after(4)).unwrap().0.who.username().as_str(), "ana");
         assert_eq!(reason(devices.poll(code, after(8))), Reason::CodeInvalid, "given");
     }
 

@@ -247,8 +247,14 @@ mod tests {
     proptest! {
         // covers: A9
         #[test]
-        fn nothing_but_what_was_issued_parses(text in "\\PC{0,60}") {
+        fn nothing_but_what_was_issued_parses(text in "\\PC{0,60}", body in "[0-9a-z]{30,34}") {
             prop_assert!(PresentedToken::parse(&text).is_err());
+            // With the beginning of one: what has another length, or a letter that none has, is none.
+            let is_body = body.len() == 32 && !body.contains(['i', 'l', 'o', 'u']);
+            for prefix in ["tg_pat_", "tg_cli_", "tg_wkl_", "tg_con_"] {
+                prop_assert_eq!(PresentedToken::parse(&format!("{prefix}{body}")).is_ok(), is_body, "{}{}", prefix, body);
+                prop_assert!(PresentedToken::parse(&format!("{prefix}{text}")).is_err() || opaque::is_body(&text));
+            }
         }
 
         #[test]

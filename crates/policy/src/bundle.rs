@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use access::approval::{Plan, Seat};
-use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, WindowName, Username};
+use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Username, WindowName};
 use access::time::Span;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::tz::TimeZone;

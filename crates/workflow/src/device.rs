@@ -50,9 +50,10 @@ impl Gate {
         let Via::WebSession(session) = caller.who.via() else {
             return Err(Refusal::because(Reason::NotAllowed, "a person does this in a browser that they are signed in with"));
         };
-        let session = self.store.web_session(*session).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+        let browser = *session;
+        let session = self.store.web_session(browser).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
         self.refuse_if_person_locked(caller.who.id()).await?;
-        let agreed = agree.then(|| Agreed { who: caller.who.clone(), until: session.ends_at });
+        let agreed = agree.then(|| Agreed { who: caller.who.clone(), until: session.ends_at, browser });
         self.devices().answer(user_code, agreed, self.now())
     }
 
@@ -62,14 +63,19 @@ impl Gate {
     /// [`Reason::Pending`] until then.
     pub async fn poll_device(&self, device_code: &str) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let now = self.now();
-        let agreed = self.devices().poll(device_code, now)?;
+        let (agreed, asker) = self.devices().poll(device_code, now)?;
         // What happened since they agreed counts.
         self.situation_of(agreed.who.id()).await?;
         self.refuse_if_person_locked(agreed.who.id()).await?;
+        if !self.web_session_stands(agreed.browser).await? {
+            return Err(Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out"));
+        }
         let scopes = Scope::ALL.iter().copied().filter(|scope| agreed.who.may(*scope)).collect();
         let valid = LOGIN_VALID.min(Span::between(now, agreed.until));
         let caller = Caller { who: agreed.who, door: Door::Api };
-        let token = self.issue_token(&caller, caller.who.id(), scopes, valid, Some("sign-in in the browser".to_owned())).await?;
+        // So that whoever looks through their tokens, or the log, finds the device again.
+        let label = format!("signed in from the browser: {} at {}", asker.client, asker.from).chars().take(LONGEST).collect();
+        let token = self.issue_token(&caller, caller.who.id(), scopes, valid, Some(label)).await?;
         Ok((caller.who, token))
     }
 }

@@ -124,13 +124,7 @@ impl Gate {
     ///
     /// # Errors
     /// If there is no such provider, or it does not answer.
-    pub async fn begin_sign_in(
-        &self,
-        provider: &str,
-        redirect: &str,
-        browser: (IpAddr, &Verifier),
-        then: &str,
-    ) -> Result<String, Refusal> {
+    pub async fn begin_sign_in(&self, provider: &str, redirect: &str, browser: (IpAddr, &Verifier), then: &str) -> Result<String, Refusal> {
         let known = self.provider(provider)?;
         let now = self.now();
         let published = known.published(now, None).await?;

@@ -109,7 +109,11 @@ impl Gate {
         let row = self.store.session(session).await.map_err(unavailable)?;
         let row = self.visible_session(caller, row).await?;
         let object = Object::Recording(self.about_session(&row).await?);
-        self.authorize(caller, if input { Act::ReadInput } else { Act::Read }, &object).await?;
+        self.authorize(caller, Act::Read, &object).await?;
+        if input {
+            // What was typed comes with what was shown, never instead of it.
+            self.authorize(caller, Act::ReadInput, &object).await?;
+        }
         let event = Event::RecordingRead { recording: row.recording, session, input };
         self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
         let keys = self.released_keys(row.recording, input)?;

@@ -95,12 +95,7 @@ async fn finish(
 
 /// An identity provider signs somebody out (OpenID Connect Back-Channel Logout 1.0).
 #[utoipa::path(post, path = "/sign-in/oidc/{provider}/logout", tag = "sign-in", security(()), params(("provider" = String, Path)), request_body(content = LogoutForm, content_type = "application/x-www-form-urlencoded"), responses((status = 200, description = "They are signed out")))]
-async fn log_out(
-    State(state): State<ApiState>,
-    Peer(from): Peer,
-    Id(provider): Id<String>,
-    request: Request,
-) -> Answer<impl IntoResponse> {
+async fn log_out(State(state): State<ApiState>, Peer(from): Peer, Id(provider): Id<String>, request: Request) -> Answer<impl IntoResponse> {
     // A provider is no browser; and a page that has one send this must not use up its visitor's attempts.
     let (parts, body) = request.into_parts();
     if parts.headers.contains_key(header::ORIGIN) || parts.headers.contains_key("sec-fetch-site") {
@@ -144,9 +139,14 @@ fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
 fn page(refusal: &Refusal) -> Response {
     let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let detail = refusal.detail.as_deref().map(|detail| format!("<p>{}.</p>", text(detail))).unwrap_or_default();
+    // Signing in again helps who is not signed in, and makes the rest no better.
+    let next = match refusal.reason {
+        Reason::NotSignedIn | Reason::CodeInvalid => "<p><a href=\"/\">Sign in again</a></p>".to_owned(),
+        other => format!("<p>{}</p>", text(other.hint())),
+    };
     let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not signed in · Tidegate</title><h1>You are not signed in</h1>\
-         <p>{}</p>{detail}<p><a href=\"/\">Sign in again</a></p></html>",
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not signed in · Tidegate</title><h1>{}</h1>\
+         {detail}{next}</html>",
         text(refusal.reason.sentence())
     );
     let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::UNAUTHORIZED);

@@ -58,6 +58,7 @@ async fn a_device_gets_a_token_when_who_saw_what_asks_agreed() {
     served.test.time.advance(Duration::from_secs(5));
     let (status, body) = post(&served, "/device/token", device.clone()).await;
     assert_eq!((status, &body["user"]["username"]), (StatusCode::CREATED, &json!("ana")), "{body}");
+    assert_eq!(body["token"]["token"]["label"], "signed in from the browser: tidegate on laptop-7 at 127.0.0.1");
     let me = served.call(Method::GET, "/api/v1/me").bearer_auth(body["token"]["secret"].as_str().unwrap()).send().await.unwrap();
     let (status, me) = read(me).await;
     assert_eq!((status, &me["mfa"]), (StatusCode::OK, &json!("none")));
@@ -90,7 +91,30 @@ async fn a_no_a_lock_and_time_let_no_device_in() {
     served.test.time.advance(Duration::from_secs(601));
     assert_eq!(agree(&path, true).await, StatusCode::UNAUTHORIZED);
     assert_eq!(post(&served, "/device/token", device).await.0, StatusCode::UNAUTHORIZED);
+    // … nor for who was locked after they agreed, nor by who is locked, …
+    let id = served.test.person("ana").who.id();
+    let carla = served.person("carla").await;
+    let lock = async || carla.post("/locks", json!({ "scope": format!("person:{id}") })).await.1["lock"]["id"].as_str().unwrap().to_owned();
+    let (device, path) = begin().await;
+    let cookie = browser(&served, "ana").await;
+    let agree = async |path: &str, agree: bool| in_browser(&served, &cookie, Method::POST, path, json!({ "agree": agree })).await.0;
+    assert_eq!(agree(&path, true).await, StatusCode::OK);
+    let locked = lock().await;
+    let (status, body) = post(&served, "/device/token", device.clone()).await;
+    assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("locked")), "{body}");
+    let (_, path) = begin().await;
+    assert_eq!(agree(&path, true).await, StatusCode::UNAUTHORIZED, "the lock signed her browser out");
+    carla.post(&format!("/locks/{locked}/lift"), json!({})).await;
+    // … nor once the browser is signed out in which somebody agreed, …
+    let cookie = browser(&served, "ana").await;
+    let agree = async |path: &str, agree: bool| in_browser(&served, &cookie, Method::POST, path, json!({ "agree": agree })).await.0;
+    let (device, path) = begin().await;
+    assert_eq!(agree(&path, true).await, StatusCode::OK);
+    assert_eq!(in_browser(&served, &cookie, Method::POST, "/sign-out", Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(post(&served, "/device/token", device).await.0, StatusCode::UNAUTHORIZED);
     // … nor when who agreed was disabled meanwhile.
+    let cookie = browser(&served, "ana").await;
+    let agree = async |path: &str, agree: bool| in_browser(&served, &cookie, Method::POST, path, json!({ "agree": agree })).await.0;
     let (device, path) = begin().await;
     assert_eq!(agree(&path, true).await, StatusCode::OK);
     let ana = served.test.person("ana").who.id();
