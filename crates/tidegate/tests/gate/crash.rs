@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::demo::{Demo, Talk, eventually, lives};
+use crate::served::Served;
 
 // covers: GRANT-7 (ssh), GRANT-7 (api), D4 (ssh), D4 (api), D6 (ssh), D6 (api), F1 (ssh), F1 (api)
 #[test]
@@ -44,4 +45,45 @@ fn a_killed_gate_keeps_what_was_agreed_and_enters_what_was_cut() {
     // And it goes on: the same grant opens again.
     let again = demo.ssh("ana", "db-1+shell", &[], &["echo again"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), "again", "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+/// The process that a process was started by.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+// covers: GRANT-7 (ssh), D4 (ssh)
+#[test]
+fn what_a_killed_gate_left_at_a_target_is_found_there_and_killed_and_that_is_entered() {
+    let mut gate = Served::start();
+    let facts = gate.get("ana", "/api/v1/gate");
+    gate.grant("ana", "db-1", "shell", "1h");
+    // No terminal, and it writes nothing: it learns of nothing.
+    let mut ssh = Talk::start(gate.ssh("ana", "db-1+shell", &[], &["echo pid-$$-; exec sleep 100000 >/dev/null 2>&1 </dev/null"]));
+    ssh.until("-");
+    let pid: u32 = ssh.heard().split("pid-").nth(1).unwrap().split('-').next().unwrap().parse().unwrap();
+    let session = gate.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+    let server = parent(pid);
+    gate.kill();
+    assert_ne!(ssh.end(), 0);
+    eventually("the target's server has seen the connection go", || (!lives(server)).then_some(()));
+    assert!(lives(pid), "nothing but the gate would end it");
+
+    // At first the target does not let the gate in.
+    gate.target.trust("").unwrap();
+    gate.run_again();
+    eventually("the gate has tried", || gate.log().contains("is looked for again later").then_some(()));
+    let row = gate.get("ana", &format!("/api/v1/sessions/{session}"));
+    assert_eq!((&row["state"], &row["end"], &row["confirmed"]), (&json!("ended"), &json!("node"), &json!(false)), "{row}");
+    assert!(lives(pid));
+    gate.target.trust(facts["target_ca"].as_str().unwrap()).unwrap();
+    eventually("it is gone", || (!lives(pid)).then_some(()));
+    eventually("that is entered", || {
+        let row = gate.get("ana", &format!("/api/v1/sessions/{session}"));
+        (row["confirmed"] == json!(true)).then_some(())
+    });
+    let entries = gate.get("eve", &format!("/api/v1/audit/entries?event=session.confirmed&about={session}"));
+    assert_eq!(entries["items"].as_array().unwrap().len(), 1, "{entries}");
+    gate.assert_provable();
 }
