@@ -230,6 +230,22 @@ async fn the_gate_in_numbers_is_for_who_may_read_the_log() {
     for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()) {
         assert!(name.starts_with("tidegate_") && text.contains(&format!("# HELP {name} ")), "{name}");
     }
+    // As `promtool check metrics` wants them: counters end in _total, what is measured in seconds says so, buckets only grow, and the last is all.
+    let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        if kind != "histogram" {
+            continue;
+        }
+        assert!(name.ends_with("_seconds"), "{line}");
+        let buckets: Vec<f64> = text.lines().filter(|line| line.starts_with(&format!("{name}_bucket{{le="))).map(number).collect();
+        let count = number(text.lines().find(|line| line.starts_with(&format!("{name}_count "))).unwrap());
+        assert!(buckets.is_sorted() && buckets.last() == Some(&count), "{name}: {buckets:?} {count}");
+        assert!(text.contains(&format!("{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum ")), "{name}");
+    }
+    let counted = |name: &str| number(text.lines().find(|line| line.starts_with(&format!("tidegate_{name}_count "))).unwrap());
+    assert!(counted("decision_seconds") >= 1.0, "she asked once");
 }
 
 #[tokio::test]
