@@ -4,10 +4,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { join, relative } from 'node:path';
-import { settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
+import { eventually, settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
 
 let gate;
 let browser;
+/** Ben, with a passkey in his laptop. */
+let ben;
 before(async () => {
   [gate, browser] = await Promise.all([startGate(), startBrowser()]);
 });
@@ -90,17 +92,17 @@ test('Ana adds a passkey, signs in with it, names it, and cannot throw away her 
 
 // covers: WHO-2 (portal)
 test('what needs a fresh proof asks for the passkey and goes on by itself', async () => {
-  const carla = await withPasskey('frank');
+  ben = await withPasskey('ben');
   const back = await withTier('mfa = "verified"\nmfa_within = "15m"');
   try {
-    await carla.page.goto('/ask?resource=db-1&role=debug');
-    await settled(carla.page);
-    await carla.page.getByLabel(/^Reason/).fill('checking a slow query');
-    await carla.page.getByRole('button', { name: 'Ask', exact: true }).click();
-    await carla.page.getByRole('heading', { name: 'Prove that it is you' }).waitFor();
-    await carla.page.getByRole('button', { name: 'Use my passkey' }).click();
-    await carla.page.getByText('Who was asked').waitFor();
-    assert.deepEqual(carla.faults, []);
+    await ben.page.goto('/ask?resource=web-1&role=shell');
+    await settled(ben.page);
+    await ben.page.getByLabel(/^Reason/).fill('checking a slow query');
+    await ben.page.getByRole('button', { name: 'Ask', exact: true }).click();
+    await ben.page.getByRole('heading', { name: 'Prove that it is you' }).waitFor();
+    await ben.page.getByRole('button', { name: 'Use my passkey' }).click();
+    await ben.page.getByText('Who was asked').waitFor();
+    assert.deepEqual(ben.faults, []);
   } finally {
     await back();
   }
@@ -108,7 +110,6 @@ test('what needs a fresh proof asks for the passkey and goes on by itself', asyn
 
 // covers: WHO-2 (portal, cli), A8 (portal)
 test('a terminal that waits is shown before the passkey is used, and goes on', async () => {
-  const ben = await withPasskey('ben');
   const back = await withTier('mfa = "verified"\nmfa_within = "15m"');
   try {
     const what = { resource: 'web-1', role: 'logs', client: 'tidegate on laptop' };
@@ -136,35 +137,34 @@ test('Ben signs his approval, and the evidence proves it without the gate', asyn
   try {
     const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'shell', reason: 'disk is full', duration: '15m' });
     await assert.rejects(gate.api('ben', 'POST', `/api/v1/requests/${request.id}/approve`, {}), /signature_required/);
-    const ben = await visitor(browser, gate);
-    const device = await authenticator(ben.page);
+    const elsewhere = await visitor(browser, gate);
+    const device = await authenticator(elsewhere.page);
     const invited = await gate.api('dan', 'POST', `/api/v1/users/${gate.person('ben').id}/invite`, {});
-    await ben.page.goto(`/join#${invited.code}`);
-    await ben.page.getByRole('button', { name: 'Sign in with this link' }).click();
-    await ben.page.getByRole('heading', { name: /^Welcome/ }).waitFor();
-    await ben.page.goto('/account');
-    await settled(ben.page);
-    await ben.page.getByRole('button', { name: 'Add a passkey' }).click();
-    await ben.page.getByLabel('What you call it').fill('new phone');
-    await ben.page.getByRole('button', { name: 'Add it' }).click();
-    await ben.page.getByRole('button', { name: 'Remove new phone' }).waitFor();
+    await elsewhere.page.goto(`/join#${invited.code}`);
+    await elsewhere.page.getByRole('button', { name: 'Sign in with this link' }).click();
+    await elsewhere.page.getByRole('heading', { name: /^Welcome/ }).waitFor();
+    await elsewhere.page.goto('/account');
+    await settled(elsewhere.page);
+    await elsewhere.page.getByRole('button', { name: 'Add a passkey' }).click();
+    await elsewhere.page.getByLabel('What you call it').fill('new phone');
+    await elsewhere.page.getByRole('button', { name: 'Add it' }).click();
+    await elsewhere.page.getByRole('button', { name: 'Remove new phone' }).waitFor();
     assert.equal((await device.passkeys()).length, 1);
 
-    await ben.page.goto(`/requests/${request.id}`);
-    await ben.page.getByText('A yes is signed with your passkey').waitFor();
-    await ben.page.getByRole('button', { name: 'Sign and approve' }).click();
-    await ben.page.getByText('signed', { exact: true }).waitFor();
+    await elsewhere.page.goto(`/requests/${request.id}`);
+    await elsewhere.page.getByText('A yes is signed with your passkey').waitFor();
+    await elsewhere.page.getByRole('button', { name: 'Sign and approve' }).click();
+    await elsewhere.page.getByText('signed', { exact: true }).waitFor();
     await gate.ssh('ana', 'db-1+shell', 'true');
-    const { items } = await gate.api('carla', 'GET', '/api/v1/sessions?state=ended');
-    assert.ok(items.length > 0);
+    const session = await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items[0]);
 
-    const carla = await signIn(browser, gate, 'carla', { path: `/sessions/${items[0].id}` });
+    const carla = await signIn(browser, gate, 'carla', { path: `/sessions/${session.id}` });
     const [download] = await Promise.all([carla.page.waitForEvent('download'), carla.page.getByRole('button', { name: 'Download evidence' }).click()]);
     const file = join(gate.dir, 'signed.tar');
     await download.saveAs(file);
     const verified = execFileSync(gate.child.spawnfile, ['evidence', 'verify', file, '--key', gate.facts.checkpoint_verifier], { encoding: 'utf8' });
     assert.match(verified, /Signed approvals: 1/);
-    assert.deepEqual([...ben.faults, ...carla.faults], []);
+    assert.deepEqual([...elsewhere.faults, ...carla.faults], []);
   } finally {
     await back();
   }
