@@ -489,7 +489,11 @@ impl Parts {
         match (&resource.tier, &source.tier) {
             (Some(name), Some(at)) => match self.tiers.get(name) {
                 None => sink.unknown(at.clone(), "tier", name.as_str(), self.tiers.keys().map(TierName::as_str)),
-                Some((tier, _)) if tier.host_keys == access::verdict::HostKeyRule::Pinned && resource.host_keys.is_empty() => {
+                Some((tier, _))
+                    if resource.kind == resources::Kind::Ssh
+                        && tier.host_keys == access::verdict::HostKeyRule::Pinned
+                        && resource.host_keys.is_empty() =>
+                {
                     let says = format!(
                         "`{}` names no `host_keys`, and the tier `{name}` trusts only named ones: every connection will be refused",
                         resource.name

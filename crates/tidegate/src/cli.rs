@@ -3,9 +3,12 @@
 //! Commands that speak to a gate get a [`Context`]; those that work on files alone say so where they stand.
 
 pub mod audit;
+pub mod backup;
 pub mod break_glass;
 pub mod complete;
 pub mod config;
+pub mod connect;
+pub mod database;
 pub mod evidence;
 pub mod exit;
 pub mod grant;
@@ -20,8 +23,11 @@ pub mod review;
 pub mod secret;
 pub mod session;
 pub mod ssh_config;
+pub mod statements;
+mod step_up;
 pub mod token;
 pub mod user;
+mod way_in;
 pub mod workload;
 
 use std::io;
@@ -122,13 +128,21 @@ pub enum Command {
     Join(login::Join),
     /// Get a fresh SSH certificate
     Login(login::Login),
+    /// Connect `psql` to a PostgreSQL database
+    Psql(database::Connection),
+    /// Connect `mysql` to a MySQL or MariaDB database
+    Mysql(database::Connection),
+    /// Open a port on this machine for tools that know nothing of the gate
+    Connect(connect::Connect),
     /// Write a `Host NAME.tide` for each resource, for ssh and everything that uses it
     SshConfig(ssh_config::SshConfig),
 
     /// Run the gate
-    Serve(config::ConfigFile),
+    Serve(serve::Serve),
     /// Run a gate with an example company and a real target on this machine
     Demo(demo::DemoArgs),
+    /// Copy what the gate keeps, while it runs
+    Backup(backup::Backup),
     /// Check this machine and the configuration, and say what to do
     Doctor(config::ConfigFile),
     /// Invite an administrator when none can sign in any more; at the gate's own machine
@@ -222,9 +236,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Keys(command) => command.run(&context).await,
         Command::Join(command) => command.run(&context).await,
         Command::Login(command) => command.run(&context).await,
+        Command::Psql(connection) => database::run(connection, database::Spoken::Postgres, &context).await,
+        Command::Mysql(connection) => database::run(connection, database::Spoken::Mysql, &context).await,
+        Command::Connect(command) => command.run(&context).await,
         Command::SshConfig(command) => command.run(&context).await,
-        Command::Serve(file) => {
-            serve::run(file.load(&Environment::of_process())?).await?;
+        Command::Backup(command) => command.run(&context.output).await,
+        Command::Serve(serve) => {
+            let config = serve.file.load(&Environment::of_process())?;
+            serve::run(config, serve.rebuild_log).await?;
             Ok(Exit::Done)
         }
         Command::Demo(args) => {

@@ -88,6 +88,8 @@ pub struct Listen {
     pub ssh: SocketAddr,
     /// PostgreSQL, over TLS; `None`: nowhere.
     pub postgres: Option<SocketAddr>,
+    /// MySQL and MariaDB, over TLS; `None`: nowhere.
+    pub mysql: Option<SocketAddr>,
     /// HTTP without TLS; loopback alone may have it.
     pub plain_http: bool,
 }
@@ -165,6 +167,16 @@ impl Config {
     pub fn ssh_address(&self, bound: SocketAddr) -> (String, u16) {
         let host = self.public.ssh_host.clone().unwrap_or_else(|| host_of(bound, &self.node));
         (host, self.public.ssh_port.unwrap_or(bound.port()))
+    }
+}
+
+impl Config {
+    /// The host and port clients of a database are pointed at, given where the gate really listens for them.
+    #[must_use]
+    pub fn database_address(&self, bound: SocketAddr) -> (String, u16) {
+        let named = self.public.api_url.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
+        let host = named.and_then(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
+        (host.unwrap_or_else(|| host_of(bound, &self.node)), bound.port())
     }
 }
 
@@ -247,6 +259,13 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         let taken = if address == api { "listen.api" } else { "listen.ssh" };
         document.reject(at, format!("`listen.postgres`: {address} is taken by `{taken}`"));
     }
+    let mysql = raw.mysql.as_ref().map(|a| a.value);
+    let before = [("listen.api", Some(api)), ("listen.ssh", Some(ssh)), ("listen.postgres", postgres)];
+    if let (Some(at), Some(address)) = (&raw.mysql, mysql.filter(|address| address.port() != 0))
+        && let Some((taken, _)) = before.iter().find(|(_, other)| *other == Some(address))
+    {
+        document.reject(at, format!("`listen.mysql`: {address} is taken by `{taken}`"));
+    }
     let plain_http = raw.plain_http.as_ref().is_some_and(|p| p.value);
     if let Some(at) = &raw.plain_http
         && plain_http
@@ -285,7 +304,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         node: node?,
         store: store?,
         sealing: sealing?,
-        listen: Listen { api, ssh, postgres, plain_http },
+        listen: Listen { api, ssh, postgres, mysql, plain_http },
         public: Public { api_url, ssh_host, ssh_port: raw.ssh_port.map(|p| p.value) },
         tls,
         checkpoints: checkpoints?,

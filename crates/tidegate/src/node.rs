@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::session::{EndReason, Protocol};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use credentials::keyring::Keyring;
@@ -13,6 +13,7 @@ use evidence::log::checkpoint::{CheckpointKey, CheckpointVerifier};
 use evidence::log::writer::{Fsync, LogWriter};
 use evidence::recording::{PoolOptions, RecorderPool};
 use identity::oidc::{Provider, ProviderClient};
+use proxy::mysql::MysqlDoor;
 use proxy::postgres::PostgresDoor;
 use proxy::postgres::by_rights::by_rights;
 use proxy::ssh::{DoorLimits, SshDoor};
@@ -30,7 +31,7 @@ use crate::config::providers::ProviderConfig;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::tls::InternalCa;
-use crate::{policy_dir, tls};
+use crate::{leftovers, policy_dir, tls};
 
 /// How long live sessions have to close when the node stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub struct Node {
     pub ssh: SocketAddr,
     /// Where PostgreSQL really listens, if it does.
     pub postgres: Option<SocketAddr>,
+    /// Where MySQL really listens, if it does.
+    pub mysql: Option<SocketAddr>,
     /// The API as clients reach it.
     pub api_url: String,
     /// The root that clients of the API have to trust; `None`: a public CA's, or none is needed.
@@ -60,14 +63,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node.
+    /// Starts a node; `rebuild_log`: with a new log made of the store, should the log be gone.
     ///
     /// # Errors
     /// Says which part can't be started, and why.
-    pub async fn start(config: &Config, time: Arc<dyn TimeSource>) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, time: Arc<dyn TimeSource>, rebuild_log: bool) -> anyhow::Result<Self> {
         make_private_dir(&config.data_dir)?;
         let store = Store::open(&config.store, StoreOptions::default()).await?;
-        let clock = Clock::new(time, store.high_water().await?);
+        let mark = store.high_water().await?;
+        if mark.is_some() && !crate::doctor::has_keys(config) {
+            bail!(
+                "the gate's keys are gone: `{}` holds none, and the store has entries; restore it from the backup of the same moment as the store. \
+                 New keys would open nothing that these sealed",
+                config.data_dir.join("keys").display()
+            );
+        }
+        let clock = Clock::new(time, mark);
         let now = clock.now();
         let keyring =
             Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
@@ -94,7 +105,7 @@ impl Node {
                 )
             })?;
         keyring.ssh_host()?;
-        let plain_everywhere = config.listen.plain_http && config.listen.postgres.is_none();
+        let plain_everywhere = config.listen.plain_http && config.listen.postgres.is_none() && config.listen.mysql.is_none();
         let ca = InternalCa::open_or_make(config, &keyring)?;
         let certified = if plain_everywhere { None } else { Some(tls::certify(config, &ca)?) };
 
@@ -108,12 +119,20 @@ impl Node {
             None => None,
         };
         let postgres = postgres_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let mysql_listener = match config.listen.mysql {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for MySQL"))?),
+            None => None,
+        };
+        let mysql = mysql_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
         let local = LocalSocket::bind(&config.data_dir)?;
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
             .context("cannot open the journal of closings")?;
         gate.serve_providers(clients(config)?);
         gate.sign_client_certificates(ca.for_clients()?);
+        if rebuild_log {
+            gate.rebuild_log().await.context("cannot make a new log")?;
+        }
         let started = gate.start(env!("CARGO_PKG_VERSION")).await.context("cannot settle what the last run left")?;
 
         let node = Self {
@@ -123,6 +142,7 @@ impl Node {
             api,
             ssh,
             postgres,
+            mysql,
             checkpoint_verifier: verifier,
             started,
             serving: CancellationToken::new(),
@@ -135,7 +155,13 @@ impl Node {
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());
+        node.workers.spawn(leftovers::go_after(Arc::clone(&node.gate), Arc::clone(&door), node.working.clone()));
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
+        if let (Some(listener), Some(certified)) = (mysql_listener, &certified) {
+            let port = Arc::new(node.port(Protocol::Mysql));
+            let door = MysqlDoor::new(port, certified.databases.clone(), proxy::mysql::DoorLimits::default());
+            node.listeners.spawn(door.serve(listener, node.serving.clone()));
+        }
         if let (Some(listener), Some(certified)) = (postgres_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Postgres));
             let limits = proxy::postgres::DoorLimits::default();
@@ -157,10 +183,13 @@ impl Node {
                 host_keys: Vec::new(),
                 fingerprints: Vec::new(),
             }),
+            postgres: postgres.map(|bound| database(config, bound)),
+            mysql: mysql.map(|bound| database(config, bound)),
+            ca: certified.as_ref().and_then(|c| c.root.clone()),
             ..api::types::GateFacts::default()
         };
         let mut router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts));
-        if let Some(root) = node.root.clone() {
+        if let Some(root) = certified.as_ref().and_then(|c| c.root.clone()) {
             router = router.route("/ca.pem", get(move || async move { ([(CONTENT_TYPE, "application/x-pem-file")], root) }));
         }
         let server = certified.filter(|_| !config.listen.plain_http).map(|c| c.server);
@@ -193,6 +222,12 @@ impl Node {
         self.workers.wait().await;
         self.gate.store().close().await;
     }
+}
+
+/// Where clients of a database are told to connect to.
+fn database(config: &Config, bound: SocketAddr) -> api::types::DatabaseFacts {
+    let (host, port) = config.database_address(bound);
+    api::types::DatabaseFacts { host, port }
 }
 
 /// The identity providers, each with what talks to it. Whether they answer is found out when somebody signs in.

@@ -88,6 +88,7 @@ impl Gate {
 
     async fn identify_client(&self, proof: &ClientCertificateProof, key: &KeyRow, from: IpAddr) -> Result<VerifiedIdentity, Refusal> {
         let known = self.known(key.person).await?;
+        self.refuse_if_person_locked(key.person).await?;
         self.client_ca()?.verify(proof, key, known.account(), from, self.now())
     }
 }

@@ -17,6 +17,15 @@ pub struct GateFacts {
     pub api: String,
     /// Where `ssh` connects to; null if there is no such listener.
     pub ssh: Option<SshFacts>,
+    /// Where PostgreSQL's clients connect to; null if there is no such listener.
+    #[serde(default)]
+    pub postgres: Option<DatabaseFacts>,
+    /// Where MySQL's and MariaDB's clients connect to; null if there is no such listener.
+    #[serde(default)]
+    pub mysql: Option<DatabaseFacts>,
+    /// The root that the certificates of these listeners are under, PEM; null: one that machines trust by themselves.
+    #[serde(default)]
+    pub ca: Option<String>,
     /// The public key of the login CA, OpenSSH's format.
     pub login_ca: Option<String>,
     /// The public key of the target CA in use, OpenSSH's format.
@@ -71,6 +80,15 @@ pub struct SshFacts {
     pub host_keys: Vec<String>,
     /// Their fingerprints, `SHA256:…`.
     pub fingerprints: Vec<String>,
+}
+
+/// Where clients of a database connect to, over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DatabaseFacts {
+    /// Host name or address; the listener's certificate is made out to it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// Whether the gate can serve.

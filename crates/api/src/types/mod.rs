@@ -31,5 +31,5 @@ pub mod policy;
 pub mod reviews;
 pub mod secrets;
 
-pub use gate::{GateFacts, SshFacts};
+pub use gate::{DatabaseFacts, GateFacts, SshFacts};
 pub use problem::Problem;

@@ -22,6 +22,8 @@ pub enum Exit {
     Pending,
     /// The gate said no (`EX_NOPERM`).
     Refused,
+    /// As the program ended that was run.
+    Of(u8),
 }
 
 impl Exit {
@@ -34,6 +36,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Pending => 75,
             Self::Refused => 77,
+            Self::Of(code) => code,
         }
     }
 

@@ -9,6 +9,7 @@ use access::names::{ResourceName, RoleName};
 use access::session::{EndReason, Protocol, SessionState};
 use anyhow::Context as _;
 use api::types::grants::{Because, Cut};
+use api::types::list::Page;
 use api::types::sessions::{
     Direction, FoundSession, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery, SearchQuery, Session, SessionsQuery,
 };
@@ -24,6 +25,7 @@ use crate::output::player::{Player, RESET};
 use crate::output::{Field, Output, note};
 
 use super::exit::Exit;
+use super::statements::Statements;
 use super::{Context, Shown, grant, note_more, user};
 
 /// What to do with sessions.
@@ -39,6 +41,8 @@ pub enum SessionCommand {
     },
     /// Look for sessions, by whose, where and when, and by what was done in them
     Search(Box<Search>),
+    /// Write what was run in a session of a database, with what came of it
+    Statements(Statements),
     /// Watch a live session in this terminal
     Watch {
         /// Which
@@ -85,6 +89,9 @@ pub struct Search {
     /// What was done: part of a command, a path or the place of a forward, in whatever case
     #[arg(value_name = "TEXT")]
     text: Option<String>,
+    /// A statement that was run at a database, or refused: part of its text, in whatever case
+    #[arg(long, value_name = "TEXT", conflicts_with = "text")]
+    sql: Option<String>,
     /// Whose: a user name or an id
     #[arg(long, value_name = "USER")]
     who: Option<String>,
@@ -151,6 +158,7 @@ impl SessionCommand {
         match self {
             Self::List(list) => list.run(context, &client).await,
             Self::Search(search) => search.run(context, &client).await,
+            Self::Statements(statements) => statements.run(context, &client).await,
             Self::Show { id } => {
                 let reply: Reply<Session> = client.get(&format!("/sessions/{id}"), &()).await?;
                 context.print(&reply, show)
@@ -197,7 +205,8 @@ impl Search {
             Some(who) => Some(user::find(client, who).await?),
             None => None,
         };
-        let by_text = self.text.is_some();
+        let by_text = self.text.is_some() || self.sql.is_some();
+        let sql = self.sql.is_some();
         let query = SearchQuery {
             person,
             resource: self.resource,
@@ -207,11 +216,14 @@ impl Search {
             end: self.end,
             since: self.since,
             until: self.until,
-            text: self.text,
+            text: self.text.or(self.sql),
             limit: None,
             cursor: None,
         };
-        let reply = client.list::<FoundSession>("/sessions/search", &query, self.shown.limit).await?;
+        let mut reply = client.list::<FoundSession>("/sessions/search", &query, self.shown.limit).await?;
+        if sql {
+            only_statements(&mut reply);
+        }
         context.print(&reply, |output, page| {
             let rows = page.items.iter().map(|FoundSession { session, passages, whole }| {
                 let mut row: Vec<Field> = vec![
@@ -238,10 +250,25 @@ impl Search {
     }
 }
 
+/// Leaves of what was found what was run at a database, or refused there.
+fn only_statements(reply: &mut Reply<Page<FoundSession>>) {
+    let is_one = |activity: &serde_json::Value| {
+        activity.get("kind").and_then(serde_json::Value::as_str).is_some_and(|kind| matches!(kind, "sql.statement" | "sql.refused"))
+    };
+    for found in &mut reply.value.items {
+        found.passages.retain(|passage| is_one(&passage.activity));
+    }
+    // One that could not be looked through may hold some.
+    reply.value.items.retain(|found| !found.passages.is_empty() || !found.whole);
+    if let Some(json) = reply.json.as_object_mut() {
+        json.insert("items".to_owned(), serde_json::json!(reply.value.items));
+    }
+}
+
 /// What was done, on one line: its kind and the texts that say what with.
 fn act(activity: &serde_json::Value) -> String {
     let text = |name: &str| activity.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let words = ["kind", "act", "command", "path", "to", "host", "what", "detail", "why"].map(text);
+    let words = ["kind", "act", "text", "command", "path", "to", "host", "what", "detail", "why", "line"].map(text);
     words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
 

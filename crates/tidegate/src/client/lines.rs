@@ -4,8 +4,8 @@ use reqwest::Response;
 
 use super::sse::StreamError;
 
-/// The longest line that is taken; a frame has at most 64 KiB of bytes, in base64.
-const LONGEST: usize = 8 << 20;
+/// The longest line that is taken; a frame has at most 64 KiB of bytes, in base64, or one statement, however long it was.
+const LONGEST: usize = 256 << 20;
 
 /// Lines as they come, without their ends.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub(crate) struct RawConfig {
     pub(crate) api: Option<At<SocketAddr>>,
     pub(crate) ssh: Option<At<SocketAddr>>,
     pub(crate) postgres: Option<At<SocketAddr>>,
+    pub(crate) mysql: Option<At<SocketAddr>>,
     pub(crate) plain_http: Option<At<bool>>,
     pub(crate) api_url: Option<At<String>>,
     pub(crate) ssh_host: Option<At<String>>,
@@ -62,6 +63,7 @@ impl RawConfig {
         raw.api = listen.parse("api", ADDRESS);
         raw.ssh = listen.parse("ssh", ADDRESS);
         raw.postgres = listen.parse("postgres", ADDRESS);
+        raw.mysql = listen.parse("mysql", ADDRESS);
         raw.plain_http = listen.flag("plain_http");
         listen.finish();
 

@@ -1,10 +1,11 @@
 //! `tidegate demo`: the whole journey on one machine, in one command.
 //!
 //! It is a normal server: its configuration, policy and state stay in its directory, and `tidegate serve --config` runs it
-//! as well. What the demo adds is a real OpenSSH server as target, and people with keys, certificates and tokens.
+//! as well. What the demo adds is a real OpenSSH server, PostgreSQL and MariaDB as targets, and people with keys, certificates and tokens.
 
 mod people;
 mod screen;
+mod servers;
 mod target;
 
 use std::fs;
@@ -54,6 +55,12 @@ pub struct Ready {
     pub api: String,
     /// Where `ssh` connects to.
     pub ssh: SshAddress,
+    /// Where PostgreSQL's clients connect to.
+    #[serde(default)]
+    pub postgres: Option<DatabaseAddress>,
+    /// Where MySQL's and MariaDB's clients connect to.
+    #[serde(default)]
+    pub mysql: Option<DatabaseAddress>,
     /// What can be asked for.
     pub resources: Vec<DemoResource>,
     /// Who can ask.
@@ -75,6 +82,30 @@ pub struct SshAddress {
     pub port: u16,
     /// A `known_hosts` file that holds the gate's host key.
     pub known_hosts: PathBuf,
+}
+
+/// Where clients of a database connect to, over TLS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DatabaseAddress {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The root that its certificate is under.
+    pub ca_file: PathBuf,
+}
+
+/// One way for somebody to a database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DemoConnection {
+    /// Where to.
+    pub resource: String,
+    /// As what.
+    pub role: String,
+    /// What it speaks.
+    pub kind: String,
+    /// The connection string, with their token as password.
+    pub url: String,
 }
 
 /// A resource of the demo.
@@ -107,6 +138,9 @@ pub struct DemoPerson {
     pub token: String,
     /// An `ssh_config` of theirs with a host `NAME.tide` for each resource.
     pub ssh_config: PathBuf,
+    /// Their ways to the databases.
+    #[serde(default)]
+    pub databases: Vec<DemoConnection>,
 }
 
 /// Runs the demo until it is told to stop.
@@ -138,12 +172,13 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         keyring.target_cas(now).into_iter().filter_map(|key| key.public).collect::<Vec<_>>()
     };
     let target = target::Target::start(&dir.join("target"), target_port, &target_ca)?;
+    let servers = servers::start(&dir)?;
     if first_time {
-        write_policy(&dir.join("policy"), &target)?;
+        write_policy(&dir.join("policy"), &target, &servers)?;
     }
-    let mut node = Node::start(&config, Arc::new(SystemTime)).await?;
+    let mut node = Node::start(&config, Arc::new(SystemTime), false).await?;
     let people = match node.started.first_administrator.take() {
-        Some(invited) => people::settle(&node, &dir, &invited).await?,
+        Some(invited) => people::settle(&node, &dir, &invited, &servers).await?,
         None => people::settled(&dir)?,
     };
     let ready = ready(&node, &dir, &config_file, people)?;
@@ -157,7 +192,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     stop_asked_for().await?;
     note(format!("\nStopping the demo; everything it made stays in {}.", dir.display()));
     node.stop().await;
-    drop(target);
+    drop((target, servers));
     Ok(())
 }
 
@@ -172,11 +207,20 @@ fn ready(node: &Node, dir: &Path, config: &Path, people: Vec<DemoPerson>) -> any
             roles: bundle.roles_for(&resource.name).into_iter().map(|role| role.name.to_string()).collect(),
         })
         .collect();
+    let ca_file = dir.join("data").join("ca.pem");
+    let address = |bound: std::net::SocketAddr| DatabaseAddress { host: bound.ip().to_string(), port: bound.port(), ca_file: ca_file.clone() };
+    let (postgres, mysql) = (node.postgres.map(address), node.mysql.map(address));
+    let people = people
+        .into_iter()
+        .map(|person| DemoPerson { databases: connections(&bundle, &person, postgres.as_ref(), mysql.as_ref()), ..person })
+        .collect();
     let verifier = dir.join("checkpoint.pub");
     fs::write(&verifier, format!("{}\n", node.checkpoint_verifier))?;
     Ok(Ready {
         api: node.api_url.clone(),
         ssh: SshAddress { host: node.ssh.ip().to_string(), port: node.ssh.port(), known_hosts: dir.join("known_hosts") },
+        postgres,
+        mysql,
         resources,
         people,
         dir: dir.to_owned(),
@@ -185,9 +229,42 @@ fn ready(node: &Node, dir: &Path, config: &Path, people: Vec<DemoPerson>) -> any
     })
 }
 
+/// Somebody's ways to every database, whether they have a grant or would be asked why.
+fn connections(
+    bundle: &policy::Bundle,
+    person: &DemoPerson,
+    postgres: Option<&DatabaseAddress>,
+    mysql: Option<&DatabaseAddress>,
+) -> Vec<DemoConnection> {
+    let mut all = Vec::new();
+    for resource in bundle.resources() {
+        let (scheme, address) = match resource.kind {
+            policy::Kind::Ssh => continue,
+            policy::Kind::Postgres => ("postgresql", postgres),
+            policy::Kind::Mysql => ("mysql", mysql),
+        };
+        let Some(address) = address else { continue };
+        for role in bundle.roles_for(&resource.name) {
+            let options = match resource.kind {
+                policy::Kind::Postgres => format!("?sslmode=verify-full&sslrootcert={}", address.ca_file.display()),
+                policy::Kind::Ssh | policy::Kind::Mysql => String::new(),
+            };
+            let (name, role, token) = (&resource.name, &role.name, &person.token);
+            let database = resource.database.as_deref().unwrap_or_default();
+            all.push(DemoConnection {
+                resource: name.to_string(),
+                role: role.to_string(),
+                kind: resource.kind.to_string(),
+                url: format!("{scheme}://{name}%2B{role}:{token}@{}:{}/{database}{options}", address.host, address.port),
+            });
+        }
+    }
+    all
+}
+
 /// The configuration of the demo's server: nothing special, on ports that are free now.
 fn write_config(dir: &Path, file: &Path) -> anyhow::Result<()> {
-    let (api, ssh) = (free_port()?, free_port()?);
+    let (api, ssh, postgres, mysql) = (free_port()?, free_port()?, free_port()?, free_port()?);
     let text = format!(
         "# The configuration of a Tidegate demo. Run it again with `tidegate demo --dir {}`.\n\
          node = \"demo\"\n\
@@ -196,6 +273,8 @@ fn write_config(dir: &Path, file: &Path) -> anyhow::Result<()> {
          [listen]\n\
          api = \"127.0.0.1:{api}\"\n\
          ssh = \"127.0.0.1:{ssh}\"\n\
+         postgres = \"127.0.0.1:{postgres}\"\n\
+         mysql = \"127.0.0.1:{mysql}\"\n\
          # Without TLS, which only loopback may be.\n\
          plain_http = true\n\n\
          [audit]\n\
@@ -206,13 +285,13 @@ fn write_config(dir: &Path, file: &Path) -> anyhow::Result<()> {
 }
 
 /// The example policy, with its machines standing where the demo's target is.
-fn write_policy(dir: &Path, target: &target::Target) -> anyhow::Result<()> {
+fn write_policy(dir: &Path, target: &target::Target, servers: &[servers::Server]) -> anyhow::Result<()> {
     for (path, content) in POLICY {
         let file = dir.join(path);
         if let Some(parent) = file.parent() {
             fs::create_dir_all(parent)?;
         }
-        let content = if *path == "resources.toml" { target.relocate(content) } else { (*content).to_owned() };
+        let content = if *path == "resources.toml" { target.relocate(content, servers) } else { (*content).to_owned() };
         fs::write(&file, content).with_context(|| format!("cannot write `{}`", file.display()))?;
     }
     Ok(())

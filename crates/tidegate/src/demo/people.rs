@@ -15,6 +15,7 @@ use workflow::people::Invited;
 use workflow::{Caller, Gate};
 
 use super::DemoPerson;
+use super::servers::Server;
 use crate::node::Node;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -28,11 +29,14 @@ const PEOPLE: &[(&str, &str)] = &[
 ];
 
 /// Makes everybody, and writes what they hold to `people/NAME/`.
-pub(super) async fn settle(node: &Node, dir: &Path, first: &Invited) -> anyhow::Result<Vec<DemoPerson>> {
+pub(super) async fn settle(node: &Node, dir: &Path, first: &Invited, servers: &[Server]) -> anyhow::Result<Vec<DemoPerson>> {
     let gate = &node.gate;
     let (who, _) = gate.accept_invitation(first.code.expose(), HERE).await?;
     let administrator = Caller { who, door: Door::Api };
     write_known_hosts(node, dir)?;
+    for server in servers {
+        gate.set_secret(&administrator, server.resource.parse()?, server.password.clone()).await?;
+    }
     let mut people = Vec::new();
     let mut owner = None;
     for (username, name) in PEOPLE {
@@ -79,7 +83,7 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
     let ssh_config = home.join("ssh_config");
     fs::write(&ssh_config, ssh_config_of(node, dir, &key))?;
     write_wrappers(node, &home, &token)?;
-    Ok(DemoPerson { username: username.to_owned(), name: name.to_owned(), id: person.to_string(), key, certificate, token, ssh_config })
+    Ok(DemoPerson { username: username.to_owned(), name: name.to_owned(), id: person.to_string(), key, certificate, token, ssh_config, databases: Vec::new() })
 }
 
 fn key_pair(home: &Path, name: &str) -> anyhow::Result<PathBuf> {

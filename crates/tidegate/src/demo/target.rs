@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::servers::Server;
+
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// A running target; killed when dropped.
@@ -82,11 +84,28 @@ impl Target {
         bail!("the demo's target does not start:\n{}", fs::read_to_string(dir.join("log")).unwrap_or_default())
     }
 
-    /// The example's `resources.toml`, with every machine standing here.
-    pub(super) fn relocate(&self, resources: &str) -> String {
-        let mut out = String::from("# The example's machines. In the demo all of them are one OpenSSH server on loopback.\n");
+    /// The example's `resources.toml`, with every machine standing here, and each database where its server is.
+    pub(super) fn relocate(&self, resources: &str, servers: &[Server]) -> String {
+        let mut out = String::from(
+            "# The example's machines. In the demo all of them are one OpenSSH server on loopback; the databases are servers of their own.\n",
+        );
+        let mut name = "";
+        let mut is_machine = true;
         for line in resources.lines() {
-            if line.starts_with("address = ") {
+            if let Some(named) = line.strip_prefix("name = ") {
+                name = named.trim_matches('"');
+            }
+            if let Some(kind) = line.strip_prefix("kind = ") {
+                is_machine = kind == "\"ssh\"";
+            }
+            if line.starts_with("address = ") && !is_machine {
+                match servers.iter().find(|server| server.resource == name) {
+                    Some(server) => {
+                        out.push_str(&format!("address = \"127.0.0.1:{}\"\ntls_ca = \"\"\"\n{}\"\"\"\n", server.port, server.authority));
+                    }
+                    None => out.push_str(&format!("{line}\n")),
+                }
+            } else if line.starts_with("address = ") {
                 out.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{}\"\n", self.port, self.user));
             } else if line.starts_with("host_keys = ") {
                 out.push_str(&format!("host_keys = [\"{}\"]\n", self.host_key));

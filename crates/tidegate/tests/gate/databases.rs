@@ -10,14 +10,14 @@ use crate::demo::eventually;
 use crate::served::{Plan, Served};
 
 /// A gate before a shop's database, with what the policy says about it.
-fn shop(database: &Database) -> Served {
+pub(crate) fn shop(database: &Database) -> Served {
     let orders = "CREATE TABLE orders (id int, status text); INSERT INTO orders VALUES (1, 'new'); CREATE TABLE payments (id int); \
                   CREATE TABLE customers (name text, card text); INSERT INTO customers VALUES ('Kim', '4111-unique-card')";
     database.query(orders).unwrap();
     let maker = database.account("maker", "makers-password", Proof::Scram).unwrap();
     let resource = format!(
-        "[[resource]]\nname = \"orders-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
-         credential = \"secret:orders-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:orders-maker\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
+        "[[resource]]\nname = \"sales-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
+         credential = \"secret:sales-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:orders-maker\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
         database.port(),
         database.name(),
         Database::authority().unwrap()
@@ -27,7 +27,7 @@ fn shop(database: &Database) -> Served {
                 { name = \"public.customers\", select = [\"name\", \"card\"], mask = [\"card\"] },\n]\n";
     let policy = vec![("resources.toml", resource), ("roles.toml", role.to_owned())];
     let gate = Served::with(Plan { policy, databases: true, ..Plan::default() });
-    for (name, value) in [("orders-maker", "makers-password"), ("orders-db", "never used")] {
+    for (name, value) in [("orders-maker", "makers-password"), ("sales-db", "never used")] {
         let (status, answer) = gate.api("dan", "PUT", &format!("/api/v1/secrets/{name}"), Some(json!({"value": value})));
         assert!(status < 300, "{name}: {status} {answer}");
     }
@@ -37,13 +37,13 @@ fn shop(database: &Database) -> Served {
 /// Ana's `psql` through the gate.
 fn psql(gate: &Served, database: &Database, arguments: &[&str]) -> Output {
     let port = gate.databases.unwrap().port();
-    let place = format!("host=127.0.0.1 port={port} user=orders-db+clerk dbname={} sslmode=require connect_timeout=20", database.name());
+    let place = format!("host=127.0.0.1 port={port} user=sales-db+clerk dbname={} sslmode=require connect_timeout=20", database.name());
     let mut psql = Command::new("psql");
     psql.args(["-X", "-q", "-A", "-t", "-d", &place]).args(arguments).stdin(Stdio::null());
     psql.env("PGPASSWORD", gate.person("ana")["token"].as_str().unwrap()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)).trim().to_owned()
 }
 
@@ -53,7 +53,7 @@ fn ana_works_as_a_clerk_on_an_account_of_her_grant_and_nothing_is_left_of_it() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(Database::fresh()).unwrap();
     let gate = shop(&database);
-    gate.grant("ana", "orders-db", "clerk", "10m");
+    gate.grant("ana", "sales-db", "clerk", "10m");
     assert_eq!(said(&psql(&gate, &database, &["-c", "SELECT * FROM customers"])), "Kim|****");
     assert_eq!(said(&psql(&gate, &database, &["-c", "UPDATE orders SET status = 'sent' RETURNING id, status"])), "1|sent");
     let refused = said(&psql(&gate, &database, &["-c", "SELECT * FROM payments"]));

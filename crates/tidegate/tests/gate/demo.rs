@@ -102,12 +102,14 @@ impl Drop for Demo {
     }
 }
 
-/// Ends the target of a demo that could not do it itself.
+/// Ends the targets of a demo that could not do it itself.
 fn end_target(dir: &Path) {
-    let config = format!("{}/target/sshd_config", dir.display());
+    let [config, postgres, mariadb] =
+        ["/target/sshd_config", "/postgres/data", "/mariadb/data"].map(|below| format!("{}{below}", dir.display()));
+    let mariadb = format!("--datadir={mariadb}");
     for process in fs::read_dir("/proc").unwrap().flatten() {
         let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        if arguments.split(|b| *b == 0).any(|argument| argument == config.as_bytes()) {
+        if arguments.split(|b| *b == 0).any(|argument| [&config, &postgres, &mariadb].iter().any(|ours| argument == ours.as_bytes())) {
             let _ = Command::new("kill").args(["-KILL", &process.file_name().to_string_lossy()]).status();
         }
     }

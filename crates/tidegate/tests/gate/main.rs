@@ -4,15 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a test that fails")]
 
 mod demo;
+mod demo_databases;
 mod known;
 mod served;
 
+mod backups;
 mod bad_input;
 mod by_command;
 mod clients;
 mod clocks;
 mod crash;
 mod crashes;
+mod database_clients;
 mod databases;
 mod disks;
 mod doors;
@@ -22,6 +25,7 @@ mod journey;
 mod keys;
 mod local;
 mod matrix;
+mod mysql;
 mod security_keys;
 mod starts;
 mod stored;

@@ -4,6 +4,7 @@ use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
 use access::session::{ClosedSession, DatabaseCredential, Dial, EndReason, Protocol};
+use access::time::Span;
 use testkit::gate::{TestGate, ask};
 use testkit::postgres::{Database, Proof};
 use tidegate_workflow::open::Opened;
@@ -22,8 +23,8 @@ async fn shop() -> (TestGate, Database) {
     add(
         "resources.toml",
         format!(
-            "[[resource]]\nname = \"orders-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
-             credential = \"secret:orders-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:orders-maker\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
+            "[[resource]]\nname = \"sales-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
+             credential = \"secret:sales-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:orders-maker\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
             database.port(),
             database.name(),
             Database::authority().unwrap()
@@ -40,18 +41,18 @@ async fn shop() -> (TestGate, Database) {
     }
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     let admin = t.person("admin");
-    for (name, value) in [("orders-maker", "makers-password"), ("orders-db", "never used")] {
+    for (name, value) in [("orders-maker", "makers-password"), ("sales-db", "never used")] {
         t.gate.set_secret(admin, name.parse().unwrap(), Secret::new(value.to_owned())).await.unwrap();
     }
     for role in ["reader", "dreamer"] {
-        let grant = t.gate.submit(t.person("ana"), ask("orders-db", role)).await.unwrap().grant.unwrap();
+        let grant = t.gate.submit(t.person("ana"), ask("sales-db", role)).await.unwrap().grant.unwrap();
         t.gate.activate(t.person("ana"), grant.id).await.unwrap();
     }
     (t, database)
 }
 
 async fn open(t: &TestGate, role: &str) -> Result<Opened, Refusal> {
-    t.gate.open(t.person("ana"), &"orders-db".parse().unwrap(), &role.parse().unwrap(), Protocol::Postgres).await
+    t.gate.open(t.person("ana"), &"sales-db".parse().unwrap(), &role.parse().unwrap(), Protocol::Postgres).await
 }
 
 /// Ends a session as its proxy would; says which account it had.
@@ -137,4 +138,42 @@ async fn what_a_crash_left_at_a_server_is_dropped_by_the_next_run() {
     assert_eq!(entered(&t).await, (1, 1));
     let again = close(&t, open(&t, "reader").await.unwrap()).await;
     assert!(again != user && is_there(&database, &again));
+}
+
+// covers: D6 (postgres), D2 (postgres)
+#[tokio::test]
+async fn an_account_is_dropped_though_its_resource_left_the_policy() {
+    let (t, database) = shop().await;
+    let account = close(&t, open(&t, "reader").await.unwrap()).await;
+    let mut files = t.gate.bundle().files().clone();
+    let text = String::from_utf8(files["resources.toml"].clone()).unwrap();
+    let kept = text.split_once("[[resource]]\nname = \"sales-db\"").unwrap().0.to_owned();
+    files.insert("resources.toml".into(), kept.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert!(is_there(&database, &account));
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &account));
+    assert_eq!(entered(&t).await, (1, 1));
+}
+
+// covers: CRED-3 (postgres)
+#[tokio::test]
+async fn an_account_opens_as_long_as_its_extended_grant() {
+    let (t, database) = shop().await;
+    let opened = open(&t, "reader").await.unwrap();
+    let grant = opened.permit.facts().grant;
+    let until = || {
+        let its = "SELECT r.rolvaliduntil FROM pg_roles r, pg_class c, aclexplode(c.relacl) a \
+                   WHERE c.relname = 'orders' AND a.grantee = r.oid AND r.rolname LIKE 'tg%'";
+        database.query(its).unwrap()
+    };
+    let first = until();
+    t.gate.drop_unused_accounts().await;
+    assert_eq!(until(), first, "nothing to prolong");
+    t.gate.extend(t.person("ana"), grant, Span::hours(9), Some("a long look".into())).await.unwrap();
+    t.gate.drop_unused_accounts().await;
+    assert!(first < until(), "{first} {}", until());
+    let account = close(&t, opened).await;
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &account));
 }

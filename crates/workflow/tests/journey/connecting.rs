@@ -29,12 +29,12 @@ async fn shop() -> (TestGate, GrantId) {
         let before = String::from_utf8(files[file].clone()).unwrap();
         files.insert(file.to_owned(), format!("{before}\n{text}").into_bytes());
     };
-    for name in ["stock-db", "other-db"] {
+    for name in ["shelf-db", "other-db"] {
         add(
             "resources.toml",
             &format!(
                 "[[resource]]\nname = \"{name}\"\nkind = \"postgres\"\naddress = \"10.0.0.9:5432\"\ntier = \"non-prod\"\n\
-                 login = \"stock\"\ncredential = \"secret:stock-db\"\ntls = \"verify-full\"\n"
+                 login = \"stock\"\ncredential = \"secret:shelf-db\"\ntls = \"verify-full\"\n"
             ),
         );
     }
@@ -47,8 +47,8 @@ async fn shop() -> (TestGate, GrantId) {
         );
     }
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
-    t.gate.set_secret(t.person("admin"), "stock-db".parse().unwrap(), Secret::new("a password".to_owned())).await.unwrap();
-    let grant = granted(&t, "ana", "stock-db", "keeper").await;
+    t.gate.set_secret(t.person("admin"), "shelf-db".parse().unwrap(), Secret::new("a password".to_owned())).await.unwrap();
+    let grant = granted(&t, "ana", "shelf-db", "keeper").await;
     (t, grant)
 }
 
@@ -94,17 +94,17 @@ fn why(refused: Result<Knocked, Refusal>) -> Reason {
 #[tokio::test]
 async fn a_connect_token_opens_its_grant_as_often_as_one_likes_and_nothing_else() {
     let (t, grant) = shop().await;
-    granted(&t, "ana", "stock-db", "visitor").await;
+    granted(&t, "ana", "shelf-db", "visitor").await;
     granted(&t, "ana", "other-db", "keeper").await;
     let token = minted(&t, "ana", grant).await.unwrap();
     let ana = presents(&t, &token).await.unwrap();
     assert_eq!(ana.who.via(), &Via::ConnectToken { token: token.row.id, grant });
-    for to in ["stock-db+keeper", "stock-db", "stock-db+keeper"] {
+    for to in ["shelf-db+keeper", "shelf-db", "shelf-db+keeper"] {
         let Knocked::Open(opened) = knocks(&t, &ana, to).await.unwrap() else { panic!("not open: {to}") };
         assert_eq!((opened.permit.facts().grant, opened.permit.facts().username.as_str()), (grant, "ana"));
     }
     // Her own sign-in opens the others; the token opens none of them.
-    for to in ["stock-db+visitor", "other-db+keeper"] {
+    for to in ["shelf-db+visitor", "other-db+keeper"] {
         assert!(matches!(knocks(&t, t.person("ana"), to).await.unwrap(), Knocked::Open(_)), "{to}");
         assert_eq!(why(knocks(&t, &ana, to).await), Reason::NotAllowed, "{to}");
     }
@@ -144,10 +144,10 @@ async fn it_dies_with_its_grant_however_that_ends() {
         let (t, grant) = shop().await;
         let token = minted(&t, "ana", grant).await.unwrap();
         let ana = presents(&t, &token).await.unwrap();
-        let Knocked::Open(opened) = knocks(&t, &ana, "stock-db+keeper").await.unwrap() else { panic!("not open") };
+        let Knocked::Open(opened) = knocks(&t, &ana, "shelf-db+keeper").await.unwrap() else { panic!("not open") };
         let session = obey(&t, *opened);
         // Another grant that opens the same door keeps her in, and not the token.
-        granted(&t, "ana", "stock-db", "visitor").await;
+        granted(&t, "ana", "shelf-db", "visitor").await;
         match end {
             "revoked" => drop(t.gate.revoke(t.person("dan"), grant, None).await.unwrap()),
             "expired" => t.pass(Duration::from_secs(2 * 3600 + 1)).await,
@@ -155,7 +155,7 @@ async fn it_dies_with_its_grant_however_that_ends() {
         }
         assert!(session.await.unwrap().is_cut());
         let ana = presents(&t, &token).await.unwrap();
-        let reason = why(knocks(&t, &ana, "stock-db+keeper").await);
+        let reason = why(knocks(&t, &ana, "shelf-db+keeper").await);
         let expected = if end == "revoked" { Reason::GrantRevoked } else { Reason::GrantExpired };
         assert_eq!(reason, expected, "{end}");
     }
@@ -168,7 +168,7 @@ async fn a_revoked_connect_token_cuts_what_it_opened_and_opens_nothing_more() {
     let (token, other) = (minted(&t, "ana", grant).await.unwrap(), minted(&t, "ana", grant).await.unwrap());
     let open = async |token| {
         let ana = presents(&t, token).await.unwrap();
-        match knocks(&t, &ana, "stock-db").await.unwrap() {
+        match knocks(&t, &ana, "shelf-db").await.unwrap() {
             Knocked::Open(opened) => (ana, *opened),
             other => panic!("not open: {other:?}"),
         }
@@ -182,7 +182,7 @@ async fn a_revoked_connect_token_cuts_what_it_opened_and_opens_nothing_more() {
     assert!(matches!(*second.standing.borrow(), Standing::Open { .. }), "the other token's session goes on");
     assert_eq!(presents(&t, &token).await.unwrap_err().reason, Reason::NotSignedIn);
     // Who signed in with it before and waited until now is no further.
-    assert_eq!(why(knocks(&t, &ana, "stock-db").await), Reason::NotSignedIn);
+    assert_eq!(why(knocks(&t, &ana, "shelf-db").await), Reason::NotSignedIn);
     assert!(presents(&t, &other).await.is_ok());
     let kept = t.gate.connect_tokens(t.person("ana"), grant).await.unwrap();
     assert_eq!(kept.iter().filter(|token| token.revoked_at.is_some()).count(), 1);
@@ -199,14 +199,14 @@ async fn what_a_connect_token_opened_ends_with_its_grant_where_others_move_on() 
     let (t, grant) = shop().await;
     let token = minted(&t, "ana", grant).await.unwrap();
     let by_token = presents(&t, &token).await.unwrap();
-    let opened = async |who: &Caller| match knocks(&t, who, "stock-db+keeper").await.unwrap() {
+    let opened = async |who: &Caller| match knocks(&t, who, "shelf-db+keeper").await.unwrap() {
         Knocked::Open(opened) => *opened,
         other => panic!("not open: {other:?}"),
     };
     let (bound, own) = (opened(&by_token).await, opened(t.person("ana")).await);
     let session = own.permit.facts().session;
     assert_eq!((bound.permit.facts().grant, own.permit.facts().grant), (grant, grant));
-    granted(&t, "ana", "stock-db", "keeper").await;
+    granted(&t, "ana", "shelf-db", "keeper").await;
     let ended = obey(&t, bound);
     let (_, cut) = t.gate.give_back(t.person("ana"), grant).await.unwrap();
     assert_eq!(cut.rehomed, vec![session], "hers goes on");
@@ -242,18 +242,19 @@ async fn a_client_certificate_signs_in_until_it_is_taken_away_its_person_disable
     let who = shows(&proof).await.unwrap();
     assert_eq!((who.username().as_str(), who.via()), ("ana", &Via::ClientCertificate(row.id)));
     let ana = Caller { who, door: Door::Postgres };
-    assert!(matches!(knocks(&t, &ana, "stock-db+keeper").await.unwrap(), Knocked::Open(_)));
+    assert!(matches!(knocks(&t, &ana, "shelf-db+keeper").await.unwrap(), Knocked::Open(_)));
 
     // A lock keeps her out though the certificate is good.
     let lock = t.gate.lock(t.person("carla"), LockScope::Person(ana.who.id()), None, None).await.unwrap();
-    assert_eq!(why(knocks(&t, &ana, "stock-db+keeper").await), Reason::Locked);
+    assert_eq!(why(knocks(&t, &ana, "shelf-db+keeper").await), Reason::Locked);
+    assert_eq!(shows(&proof).await.unwrap_err().reason, Reason::Locked);
     t.gate.lift(t.person("carla"), lock.0.id).await.unwrap();
 
     // Taken away: it signs nobody in, and who came in with it goes no further.
     t.gate.remove_key(t.person("ana"), row.id).await.unwrap();
     assert!(!t.gate.knows_client_certificate(&proof).await);
     assert_eq!(shows(&proof).await.unwrap_err().reason, Reason::NotSignedIn);
-    assert_eq!(why(knocks(&t, &ana, "stock-db+keeper").await), Reason::NotSignedIn);
+    assert_eq!(why(knocks(&t, &ana, "shelf-db+keeper").await), Reason::NotSignedIn);
 
     let (_, proof) = certify("ben").await;
     assert!(shows(&proof).await.is_ok());
