@@ -252,8 +252,9 @@ mod tests {
             // With the beginning of one: what has another length, or a letter that none has, is none.
             let is_body = body.len() == 32 && !body.contains(['i', 'l', 'o', 'u']);
             for prefix in ["tg_pat_", "tg_cli_", "tg_wkl_", "tg_con_"] {
-                prop_assert_eq!(PresentedToken::parse(&format!("{prefix}{body}")).is_ok(), is_body, "{}{}", prefix, body);
-                prop_assert!(PresentedToken::parse(&format!("{prefix}{text}")).is_err() || opaque::is_body(&text));
+                let (near, far) = (format!("{prefix}{body}"), format!("{prefix}{text}"));
+                prop_assert_eq!(PresentedToken::parse(&near).is_ok(), is_body, "{}", near);
+                prop_assert_eq!(PresentedToken::parse(&far).is_ok(), opaque::is_body(&text), "{}", far);
             }
         }
 
