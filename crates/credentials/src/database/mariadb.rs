@@ -19,14 +19,32 @@ fn table(name_: &QualifiedName) -> String {
 }
 
 async fn connect(server: &Server, act: Act, account: &str) -> Result<MySqlConnection, AccountError> {
-    let options = MySqlConnectOptions::new().host(&server.host).port(server.port).username(&server.user).password(server.password.expose());
+    let way = server.dial(act, account).await?;
+    let options = MySqlConnectOptions::new()
+        .host(&server.host)
+        .port(server.port)
+        .socket(way.socket())
+        .username(&server.user)
+        .password(server.password.expose());
     let options = match &server.tls {
         TargetTls::Plain => options.ssl_mode(MySqlSslMode::Disabled),
         TargetTls::Public => options.ssl_mode(MySqlSslMode::VerifyIdentity),
         TargetTls::Authority(pem) => options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca_from_pem(pem.clone().into_bytes()),
         TargetTls::Pinned(_) => return Err(AccountError::Pinned),
     };
-    MySqlConnection::connect_with(&options.disable_statement_logging()).await.map_err(server.failed(act, account))
+    let mut db = MySqlConnection::connect_with(&options.disable_statement_logging()).await.map_err(server.failed(act, account))?;
+    alone(&mut db, act, account).await.map_err(server.failed(act, account))?;
+    Ok(db)
+}
+
+/// Waits for whoever makes or drops the account at this moment, and keeps others waiting until this connection ends. One that is being
+/// made is not taken for one that is not there, even if whoever makes it gave up waiting for the server.
+async fn alone(db: &mut MySqlConnection, act: Act, account: &str) -> Result<(), sqlx::Error> {
+    let row = sqlx::query("SELECT GET_LOCK(?, 15)").bind(account).fetch_one(db).await?;
+    match row.get::<Option<i64>, _>(0) {
+        Some(1) => Ok(()),
+        _ => Err(sqlx::Error::Protocol(format!("somebody else is at work on the account, so it is not the time to {act} it"))),
+    }
 }
 
 /// The `GRANT`s that make just these rights of an account; its name stands quoted already.

@@ -7,6 +7,8 @@
 //! What a server gives to everybody (`PUBLIC`) the account has too: PostgreSQL lets everybody connect, make temporary tables and call
 //! functions unless that was revoked. The judge of statements stands before that.
 
+mod dial;
+mod leftovers;
 mod mariadb;
 mod postgres;
 #[cfg(test)]
@@ -14,7 +16,6 @@ mod server_tests;
 mod verifier;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use access::account::PREFIX;
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
-    /// PostgreSQL 13 and later.
+    /// PostgreSQL 14 and later.
     Postgres,
     /// MariaDB 10.6 and later.
     MariaDb,
@@ -129,6 +130,8 @@ pub enum Act {
     Make,
     /// Dropped.
     Drop,
+    /// Given a later end.
+    Prolong,
 }
 
 impl fmt::Display for Act {
@@ -136,6 +139,7 @@ impl fmt::Display for Act {
         f.write_str(match self {
             Self::Make => "make",
             Self::Drop => "drop",
+            Self::Prolong => "prolong",
         })
     }
 }
@@ -171,7 +175,6 @@ impl Server {
     /// If the server can't be reached or refuses.
     pub async fn make(&self, account: &NewAccount, rights: &DatabaseRights) -> Result<(), AccountError> {
         let making = async {
-            self.may_be_dialled(&account.name).await?;
             match self.engine {
                 Engine::Postgres => postgres::make(self, account, rights).await,
                 Engine::MariaDb => mariadb::make(self, account, rights).await,
@@ -180,8 +183,8 @@ impl Server {
         self.in_time(Act::Make, &account.name, making).await
     }
 
-    /// Ends the account's connections and drops it, with whatever it owns handed to the administrative account. One that is gone
-    /// already is fine.
+    /// Ends the account's connections and drops it. What runs of what it made goes with it; its tables stay, and belong to a role
+    /// without any right. One that is gone already is fine.
     ///
     /// # Errors
     /// If the server can't be reached or refuses.
@@ -190,13 +193,26 @@ impl Server {
             return Err(AccountError::NotOurs(name.to_owned()));
         }
         let dropping = async {
-            self.may_be_dialled(name).await?;
             match self.engine {
                 Engine::Postgres => postgres::drop(self, name).await,
                 Engine::MariaDb => mariadb::drop(self, name).await,
             }
         };
         self.in_time(Act::Drop, name, dropping).await
+    }
+
+    /// Lets an account open until then. One that knows no end is left as it is.
+    ///
+    /// # Errors
+    /// If the server can't be reached or refuses.
+    pub async fn prolong(&self, name: &str, until: Timestamp) -> Result<(), AccountError> {
+        if !is_ours(name) {
+            return Err(AccountError::NotOurs(name.to_owned()));
+        }
+        match self.engine {
+            Engine::Postgres => self.in_time(Act::Prolong, name, postgres::prolong(self, name, until)).await,
+            Engine::MariaDb => Ok(()),
+        }
     }
 
     async fn in_time<T>(&self, act: Act, name: &str, doing: impl Future<Output = Result<T, AccountError>>) -> Result<T, AccountError> {
@@ -215,19 +231,6 @@ impl Server {
             sqlx::Error::Database(said) => AccountError::Refused { act, name: name.to_owned(), message: said.message().to_owned() },
             other => self.unreachable(act, name, Some(other)),
         }
-    }
-
-    async fn may_be_dialled(&self, name: &str) -> Result<(), AccountError> {
-        if self.guarded_allowed {
-            return Ok(());
-        }
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found: Vec<IpAddr> =
-            found.map_err(|error| self.unreachable(Act::Make, name, Some(sqlx::Error::Io(error))))?.map(|a| a.ip()).collect();
-        if found.is_empty() || found.into_iter().any(access::rights::is_guarded_address) {
-            return Err(AccountError::Guarded(self.host.clone()));
-        }
-        Ok(())
     }
 }
 

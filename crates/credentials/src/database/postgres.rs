@@ -2,10 +2,17 @@
 
 use access::rights::{Columns, DatabaseRights, QualifiedName, Verb};
 use access::session::TargetTls;
+use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
+use super::dial::Way;
+use super::leftovers::{self, run};
 use super::{AccountError, Act, NewAccount, Server, verifier};
+
+/// Waits for whoever makes or drops the account at this moment, and keeps others waiting until the transaction ends. One that is being
+/// made is not taken for one that is not there, even if whoever makes it gave up waiting for the server.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
 fn name(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
@@ -20,9 +27,21 @@ fn table(name_: &QualifiedName) -> String {
 }
 
 async fn connect(server: &Server, database: Option<&str>, act: Act, account: &str) -> Result<PgConnection, AccountError> {
+    let way = server.dial(act, account).await?;
+    connect_through(&way, server, database, act, account).await
+}
+
+pub(super) async fn connect_through(
+    way: &Way,
+    server: &Server,
+    database: Option<&str>,
+    act: Act,
+    account: &str,
+) -> Result<PgConnection, AccountError> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&server.host)
         .port(server.port)
+        .socket(way.dir())
         .username(&server.user)
         .password(server.password.expose())
         .application_name("tidegate accounts")
@@ -66,6 +85,7 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
     let role = name(&account.name);
     let until = account.until.map_or_else(|| "infinity".to_owned(), |until| until.to_string());
     let mut work = db.begin().await.map_err(&failed)?;
+    sqlx::query(ALONE).bind(&account.name).execute(&mut *work).await.map_err(&failed)?;
     let mut statements = vec![format!(
         "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {} VALID UNTIL {} CONNECTION LIMIT {}",
         literal(&verifier::scram_sha_256(&account.password)?),
@@ -122,24 +142,39 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
     Ok(())
 }
 
+/// The account opens until then, and no longer.
+pub(super) async fn prolong(server: &Server, account: &str, until: Timestamp) -> Result<(), AccountError> {
+    let failed = server.failed(Act::Prolong, account);
+    let mut db = connect(server, None, Act::Prolong, account).await?;
+    run(&mut db, format!("ALTER ROLE {} VALID UNTIL {}", name(account), literal(&until.to_string())), &failed).await?;
+    let _said_goodbye = db.close().await;
+    Ok(())
+}
+
 pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountError> {
     let failed = server.failed(Act::Drop, account);
     let mut db = connect(server, None, Act::Drop, account).await?;
     let role = name(account);
+    sqlx::query(ALONE).bind(account).execute(&mut db).await.map_err(&failed)?;
     let there = sqlx::query("SELECT 1 FROM pg_roles WHERE rolname = $1").bind(account).fetch_optional(&mut db).await.map_err(&failed)?;
     if there.is_none() {
         return Ok(());
     }
     run(&mut db, format!("ALTER ROLE {role} NOLOGIN"), &failed).await?;
-    // A superuser is everything already; any other has to be a member to end sessions and take over what is owned.
-    run(&mut db, format!("DO $x$ BEGIN IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN GRANT {role} TO CURRENT_USER; END IF; END $x$"), &failed)
-        .await?;
+    // Who ends its sessions and takes what it owns has to be a member.
+    run(&mut db, leftovers::join(&role), &failed).await?;
     // Waits up to five seconds for each to be gone.
     sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
         .bind(account)
         .fetch_all(&mut db)
         .await
         .map_err(&failed)?;
+    let alive =
+        sqlx::query("SELECT 1 FROM pg_stat_activity WHERE usename = $1").bind(account).fetch_optional(&mut db).await.map_err(&failed)?;
+    if alive.is_some() {
+        let message = "its sessions do not end".to_owned();
+        return Err(AccountError::Refused { act: Act::Drop, name: account.to_owned(), message });
+    }
     let elsewhere = sqlx::query(
         "SELECT DISTINCT d.datname::text FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid \
          WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1) \
@@ -151,21 +186,11 @@ pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountEr
     .map_err(&failed)?;
     for database in elsewhere.into_iter().map(|row| row.get::<String, _>(0)) {
         let mut other = connect(server, Some(&database), Act::Drop, account).await?;
-        hand_over(&mut other, &role, &failed).await?;
+        leftovers::clear(&mut other, account, &role, &failed).await?;
         let _said_goodbye = other.close().await;
     }
-    hand_over(&mut db, &role, &failed).await?;
+    leftovers::clear(&mut db, account, &role, &failed).await?;
     run(&mut db, format!("DROP ROLE IF EXISTS {role}"), &failed).await?;
     let _said_goodbye = db.close().await;
     Ok(())
-}
-
-/// What it owns becomes the administrative account's, so that nothing is lost; what it was granted is revoked.
-async fn hand_over(db: &mut PgConnection, role: &str, failed: &impl Fn(sqlx::Error) -> AccountError) -> Result<(), AccountError> {
-    run(db, format!("REASSIGN OWNED BY {role} TO CURRENT_USER"), failed).await?;
-    run(db, format!("DROP OWNED BY {role}"), failed).await
-}
-
-async fn run(db: &mut PgConnection, sql: String, failed: &impl Fn(sqlx::Error) -> AccountError) -> Result<(), AccountError> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await.map(|_| ()).map_err(failed)
 }

@@ -1,5 +1,6 @@
 //! Accounts on real servers: they may do what the role says and nothing else, and afterwards nothing of them is left.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use access::rights::{Columns, DatabaseRights, TableRights};
@@ -35,6 +36,9 @@ fn account() -> NewAccount {
 }
 
 mod postgres {
+    use super::super::dial::Way;
+    use super::super::{Act, postgres};
+    use sqlx::Row as _;
     use testkit::postgres::{Database, Proof};
 
     use super::*;
@@ -144,9 +148,158 @@ mod postgres {
         let rights_left =
             "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee <> 0 AND pg_get_userbyid(a.grantee) LIKE 'unknown%'";
         assert_eq!(database.query(rights_left).unwrap(), "0");
-        assert_eq!(database.query("SELECT n FROM open.mine").unwrap(), "1", "what it made is not lost");
+        assert_eq!(database.query("SELECT n FROM open.mine").unwrap(), "1", "what it wrote down is not lost");
         server.drop(&account.name).await.unwrap();
         assert!(matches!(server.drop("postgres").await, Err(AccountError::NotOurs(_))));
+    }
+
+    // covers: D6 (postgres), B1 (postgres)
+    #[tokio::test]
+    async fn what_an_account_leaves_behind_belongs_to_nobody_with_rights_and_runs_for_nobody() {
+        let (database, server) = shop().await;
+        database.query("INSERT INTO payments VALUES (7)").unwrap();
+        let (maker, other) = (account(), account());
+        server.make(&maker, &rights("public")).await.unwrap();
+        server.make(&other, &rights("public")).await.unwrap();
+        may(
+            &database,
+            &maker,
+            "CREATE TABLE open.mine AS SELECT id, name FROM customers; GRANT ALL ON open.mine TO PUBLIC; GRANT SELECT (name) ON open.mine TO PUBLIC; \
+             CREATE VIEW open.paid AS SELECT * FROM payments; GRANT SELECT ON open.paid TO PUBLIC; \
+             CREATE FUNCTION open.count() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM public.payments'; \
+             CREATE FUNCTION open.kept() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM public.payments'; \
+             CREATE FUNCTION open.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; \
+             CREATE TRIGGER fires BEFORE INSERT ON open.mine FOR EACH ROW EXECUTE FUNCTION open.fires(); \
+             CREATE OPERATOR open.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
+        );
+        // Somebody with rights uses one of its functions, so that it cannot be dropped.
+        database.query("CREATE VIEW counted AS SELECT open.kept() AS n; GRANT SELECT ON counted TO PUBLIC").unwrap();
+        assert_eq!(may(&database, &other, "SELECT name FROM open.mine"), "Kim");
+        for act in ["SELECT * FROM open.paid", "SELECT open.count()", "SELECT open.kept()"] {
+            may_not(&database, &other, act);
+        }
+        server.drop(&maker.name).await.unwrap();
+        // Nothing of it does more than it did.
+        for act in ["SELECT open.kept()", "SELECT * FROM open.mine", "SELECT name FROM open.mine"] {
+            may_not(&database, &other, act);
+        }
+        for act in ["SELECT * FROM open.paid", "SELECT open.count()", "SELECT 1 OPERATOR(open.===) 1"] {
+            let out = psql(&database, &other, act);
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(!out.status.success() && said.contains("does not exist"), "{act}: {said}");
+        }
+        assert_eq!(database.query("SELECT name FROM open.mine").unwrap(), "Kim", "what it wrote down is not lost");
+        assert_eq!(database.query("SELECT count(*) FROM pg_trigger WHERE tgname = 'fires'").unwrap(), "0");
+        let owner = "SELECT DISTINCT pg_get_userbyid(o) FROM (SELECT relowner o FROM pg_class WHERE relname = 'mine' \
+                     UNION ALL SELECT proowner FROM pg_proc WHERE proname = 'kept') x";
+        assert_eq!(database.query(owner).unwrap(), "tg_leftovers");
+        server.drop(&other.name).await.unwrap();
+    }
+
+    // covers: D6 (postgres)
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_account_that_is_still_being_made_is_not_taken_for_one_that_is_gone() {
+        let (database, server) = shop().await;
+        let name = account().name;
+        // Who makes it is at its commit when the gate gives up waiting.
+        let mut making = Command::new("psql")
+            .args(["-X", "-q", "-h", "127.0.0.1", "-p", &database.port().to_string(), "-U", &server.user, "-d", database.name()])
+            .env("PGPASSWORD", server.password.expose())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = making.stdin.take().unwrap();
+        writeln!(said, "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{name}', 0)); CREATE ROLE {name} LOGIN;").unwrap();
+        let locks = |granted: bool| {
+            let count = format!(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted = {granted} AND database = \
+                 (SELECT oid FROM pg_database WHERE datname = current_database())"
+            );
+            database.query(&count).unwrap()
+        };
+        while locks(true) != "1" {
+            tokio::task::yield_now().await;
+        }
+        let dropping = tokio::spawn({
+            let (server, name) = (server.clone(), name.clone());
+            async move { server.drop(&name).await }
+        });
+        while locks(false) != "1" {
+            assert!(!dropping.is_finished(), "it was taken for gone");
+            tokio::task::yield_now().await;
+        }
+        writeln!(said, "COMMIT;").unwrap();
+        dropping.await.unwrap().unwrap();
+        drop(said);
+        making.wait().unwrap();
+        assert_eq!(database.query(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{name}'")).unwrap(), "0");
+        // And who makes one holds the same lock to the end.
+        let mut other = account();
+        other.name.clone_from(&name);
+        let mut holding = Command::new("psql")
+            .args(["-X", "-q", "-h", "127.0.0.1", "-p", &database.port().to_string(), "-U", &server.user, "-d", database.name()])
+            .env("PGPASSWORD", server.password.expose())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = holding.stdin.take().unwrap();
+        writeln!(said, "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{name}', 0));").unwrap();
+        while locks(true) != "1" {
+            tokio::task::yield_now().await;
+        }
+        let making = tokio::spawn({
+            let server = server.clone();
+            async move { server.make(&other, &rights("public")).await }
+        });
+        while locks(false) != "1" {
+            assert!(!making.is_finished(), "it did not wait");
+            tokio::task::yield_now().await;
+        }
+        drop(said);
+        making.await.unwrap().unwrap();
+        holding.wait().unwrap();
+        server.drop(&name).await.unwrap();
+    }
+
+    // covers: B6 (postgres)
+    #[tokio::test]
+    async fn the_address_that_was_judged_is_the_one_that_is_dialled_and_the_name_is_still_proved() {
+        let (database, server) = shop().await;
+        // By now the name means nothing; what it meant when it was looked at is what counts.
+        let elsewhere = Server { host: "orders.invalid".into(), tls: TargetTls::Plain, ..server.clone() };
+        let address = [([127, 0, 0, 1], database.port()).into()];
+        let judged = || Way::to(&address, database.port());
+        let way = judged().await.unwrap();
+        let mut db = postgres::connect_through(&way, &elsewhere, None, Act::Make, "x").await.unwrap();
+        let found: i32 = sqlx::query("SELECT 41 + 1").fetch_one(&mut db).await.unwrap().get(0);
+        assert_eq!(found, 42);
+        let way = judged().await.unwrap();
+        let unproved = Server { tls: server.tls.clone(), ..elsewhere.clone() };
+        let refused = postgres::connect_through(&way, &unproved, None, Act::Make, "x").await.unwrap_err();
+        assert!(format!("{refused:?}").contains("NotValidForName"), "{refused:?}");
+        let way = judged().await.unwrap();
+        postgres::connect_through(&way, &server, None, Act::Make, "x").await.unwrap();
+        // A name that leads to the gate's own machine is refused for what it is to be done.
+        let local = Server { host: "localhost".into(), guarded_allowed: false, ..server };
+        assert!(matches!(local.drop(&account().name).await, Err(AccountError::Guarded(_))));
+        let nowhere = Server { guarded_allowed: false, ..elsewhere }.drop(&account().name).await.unwrap_err();
+        assert!(nowhere.to_string().contains("to drop the account"), "{nowhere}");
+    }
+
+    #[tokio::test]
+    async fn an_account_that_has_run_out_opens_again_when_it_is_prolonged() {
+        let (database, server) = shop().await;
+        let until = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let account = NewAccount { until: Some(until("2020-01-01T00:00:00Z")), ..account() };
+        server.make(&account, &rights("public")).await.unwrap();
+        database.admin(&format!("GRANT needs_scram TO {}", account.name)).unwrap();
+        assert!(!psql(&database, &account, "SELECT 1").status.success());
+        server.prolong(&account.name, until("2999-01-01T00:00:00Z")).await.unwrap();
+        may(&database, &account, "SELECT 1");
+        assert!(matches!(server.prolong("postgres", until("2999-01-01T00:00:00Z")).await, Err(AccountError::NotOurs(_))));
+        server.drop(&account.name).await.unwrap();
     }
 
     #[tokio::test]
@@ -260,5 +413,41 @@ mod mariadb {
             .insert(format!("{}.gone", database.name()).parse().unwrap(), TableRights { select: Columns::All, ..TableRights::default() });
         assert!(server.make(&account, &wrong).await.is_err());
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
+    }
+
+    // covers: D6 (mysql)
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_account_that_is_still_being_made_is_not_taken_for_one_that_is_gone() {
+        let (database, server) = shop().await;
+        let name = account().name;
+        let mut making = Command::new("mariadb")
+            .args(["--no-defaults", "-n", "-N", "-B", "-h", "127.0.0.1", "-P", &database.port().to_string(), "-u", ADMIN.0])
+            .arg(format!("-p{}", ADMIN.1))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = making.stdin.take().unwrap();
+        let mut heard = BufReader::new(making.stdout.take().unwrap());
+        writeln!(said, "SELECT GET_LOCK('{name}', 10);").unwrap();
+        let mut line = String::new();
+        heard.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "1");
+        let dropping = tokio::spawn({
+            let (server, name) = (server.clone(), name.clone());
+            async move { server.drop(&name).await }
+        });
+        let waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock' AND info LIKE '%GET_LOCK%'";
+        while database.query(waiting).unwrap() == "0" {
+            assert!(!dropping.is_finished(), "it was taken for gone");
+            tokio::task::yield_now().await;
+        }
+        writeln!(said, "CREATE USER '{name}'@'%'; SELECT 2;").unwrap();
+        line.clear();
+        heard.read_line(&mut line).unwrap();
+        drop(said);
+        dropping.await.unwrap().unwrap();
+        making.wait().unwrap();
+        assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{name}'")).unwrap(), "0");
     }
 }
