@@ -12,12 +12,16 @@ use crate::keyring::KeyringError;
 /// No file of keys is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Makes a directory that only its owner may enter, unless it is there; refuses one that others may write to.
+/// Makes a directory that only its owner may enter, unless it is there; refuses one that others own or may write to.
 pub(crate) fn own_directory(dir: &Path) -> Result<(), KeyringError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("make the directory", dir))?;
     let meta = std::fs::metadata(dir).map_err(io_error("look at the directory", dir))?;
     if meta.mode() & 0o022 != 0 {
         return Err(KeyringError::SharedDirectory { path: dir.to_owned(), mode: meta.mode() & 0o777 });
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if meta.uid() != own && meta.uid() != 0 {
+        return Err(KeyringError::Foreign { path: dir.to_owned(), owner: meta.uid() });
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ impl Keyring {
     pub fn open_or_create(dir: &Path, source: &SealingSource, now: Timestamp) -> Result<Self, KeyringError> {
         files::own_directory(dir)?;
         let _lock = files::lock(dir)?;
-        let paths = key_paths(dir)?;
+        let paths = key_paths(dir, Leftovers::Remove)?;
         let inventory = read_inventory(dir)?;
         let sealing = match (source.load()?, source) {
             (Some(key), _) => key,
@@ -199,16 +199,43 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// Retires all but the newest of each kind: a crash may have come between making the new key and retiring the old.
-    fn settle(&mut self) -> Result<(), KeyringError> {
+    /// Opens the keys as they are, and changes nothing: for whoever only looks.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`], and when there are none.
+    pub fn open(dir: &Path, source: &SealingSource) -> Result<Self, KeyringError> {
+        let _lock = files::lock(dir)?;
+        let paths = key_paths(dir, Leftovers::Keep)?;
+        let sealing = source.load()?.ok_or_else(|| KeyringError::NoSealingKey(source.to_string(), dir.to_owned()))?;
+        let keys = paths.iter().map(|path| Ok(HeldKey::read(path, &sealing)?.key)).collect::<Result<Vec<_>, KeyringError>>()?;
+        let mut ring = Self { dir: dir.to_owned(), source: source.clone(), sealing, keys };
+        ring.retire_all_but_newest();
+        for kind in KeyKind::ALL {
+            ring.current(kind)?;
+        }
+        Ok(ring)
+    }
+
+    /// Which keys a crash left in use beside a newer one: it came between making that and retiring these.
+    fn retire_all_but_newest(&mut self) -> Vec<KeyId> {
         self.keys.sort_by_key(|key| (key.kind, key.created_at, key.id));
+        let mut retired = Vec::new();
         for kind in KeyKind::ALL {
             let newest = self.keys.iter().rev().find(|k| k.kind == kind && k.is_current()).map(|k| (k.id, k.activated_at));
             let Some((newest, since)) = newest else { continue };
             for key in self.keys.iter_mut().filter(|k| k.kind == kind && k.is_current() && k.id != newest) {
                 key.retired_at = since;
-                key.write(&self.dir, &[&self.sealing])?;
+                retired.push(key.id);
             }
+        }
+        retired
+    }
+
+    /// Retires all but the newest of each kind.
+    fn settle(&mut self) -> Result<(), KeyringError> {
+        let retired = self.retire_all_but_newest();
+        for key in self.keys.iter().filter(|key| retired.contains(&key.id)) {
+            key.write(&self.dir, &[&self.sealing])?;
         }
         Ok(())
     }
@@ -396,14 +423,21 @@ pub(crate) fn make(kind: KeyKind, now: Timestamp) -> Result<HeldKey, KeyringErro
     })
 }
 
-/// The files of keys; what a crash left unfinished is removed.
-fn key_paths(dir: &Path) -> Result<Vec<PathBuf>, KeyringError> {
+/// What is done with files that a crash left half written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leftovers {
+    Keep,
+    Remove,
+}
+
+/// The files of keys.
+fn key_paths(dir: &Path, leftovers: Leftovers) -> Result<Vec<PathBuf>, KeyringError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(files::io_error("list", dir))? {
         let path = entry.map_err(files::io_error("list", dir))?.path();
         match path.extension().and_then(|e| e.to_str()) {
             Some("key") if is_key_file(&path) => paths.push(path),
-            Some("tmp") => std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?,
+            Some("tmp") if leftovers == Leftovers::Remove => std::fs::remove_file(&path).map_err(files::io_error("remove", &path))?,
             _ => {}
         }
     }

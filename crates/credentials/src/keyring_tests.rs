@@ -289,3 +289,33 @@ fn recordings_of_a_retired_recipient_still_open() {
     let output = ring.recording_identities(Stream::Output);
     assert!(age::decrypt(&output[0].1.expose().parse::<age::x25519::Identity>().unwrap(), &wrapped).is_err(), "output opens no input");
 }
+
+#[test]
+fn whoever_looks_changes_nothing_and_makes_nothing() {
+    let home = Home::new();
+    assert!(Keyring::open(&home.keys(), &home.source()).is_err(), "there is nothing yet");
+    assert!(!home.keys().exists() && !home.sealing().exists());
+    let made = home.open().unwrap().describe();
+    // What a crash left half written stays for the gate to settle.
+    fs::write(home.keys().join("half.tmp"), "x").unwrap();
+    let before = home.files();
+    assert_eq!(Keyring::open(&home.keys(), &home.source()).unwrap().describe(), made);
+    assert_eq!(home.files(), before);
+    // Keys that are gone are not made anew, and neither is what sealed them.
+    home.restore([]);
+    let refused = Keyring::open(&home.keys(), &home.source()).unwrap_err();
+    assert!(matches!(refused, KeyringError::Missing(..)), "{refused}");
+    fs::remove_file(home.sealing()).unwrap();
+    assert!(matches!(Keyring::open(&home.keys(), &home.source()), Err(KeyringError::NoSealingKey(..))));
+    assert!(home.files().is_empty() && !home.sealing().exists());
+}
+
+#[test]
+fn a_directory_of_keys_that_is_somebody_elses_is_refused() {
+    let home = Home::new();
+    home.open().unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(home.keys(), Some(54_321), None).unwrap();
+        assert!(matches!(home.open(), Err(KeyringError::Foreign { owner: 54_321, .. })));
+    }
+}

@@ -37,6 +37,15 @@ impl fmt::Display for SealingSource {
 }
 
 impl SealingSource {
+    /// Its file, if it comes from one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Descriptor(_) => None,
+        }
+    }
+
     /// Reads the sealing key; `None` when its file is not there.
     ///
     /// # Errors
