@@ -131,6 +131,26 @@ test('a terminal that waits is shown before the passkey is used, and goes on', a
   }
 });
 
+// covers: WHO-2 (ssh), A8 (ssh)
+test('ssh shows the link in the terminal, and goes on the moment the passkey was used', async () => {
+  const back = await withTier('mfa = "verified"\nmfa_within = "15m"');
+  const shell = gate.shell('ben', 'db-1+shell');
+  try {
+    await shell.until('Code: ');
+    const [, link] = /(http:\S+\/prove\?code=[A-Z-]+)/.exec(shell.heard());
+    await ben.page.goto(link);
+    await ben.page.getByText('db-1 as shell').waitFor();
+    await ben.page.getByText('ssh', { exact: true }).waitFor();
+    assert.ok(!shell.heard().includes('Reason:'), 'it goes on only then');
+    await ben.page.getByRole('button', { name: 'It is me: use my passkey' }).click();
+    await shell.until('It is you. Going on.');
+    await shell.until('Reason: ');
+  } finally {
+    shell.end();
+    await back();
+  }
+});
+
 // covers: OK-7 (portal), F4 (portal)
 test('Ben signs his approval, and the evidence proves it without the gate', async () => {
   const back = await withTier('signed = true');
