@@ -164,3 +164,207 @@ fn asked(row: &access::request::RequestRow, leaf: &[u8]) -> Option<Asked> {
     let said = Said::of(&ApprovalStatement::of(row, row.person, "", "", reason, ticket))?;
     Some(Asked { said, stages: row.terms.approvals.iter().flat_map(|plan| plan.stages.clone()).collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use access::event::EntryDraft;
+    use access::ids::{UserId, VoteId};
+    use access::request::Door;
+    use access::verdict::Terms;
+    use jiff::Timestamp;
+    use webauthn::authenticator::{Authenticator, Wish};
+    use webauthn::encode;
+
+    fn at() -> Timestamp {
+        "2026-03-02T12:00:00Z".parse().unwrap()
+    }
+
+    fn terms() -> Terms {
+        let stage = serde_json::json!({ "seats": ["leads"], "count": 1, "signed": true });
+        serde_json::from_value(serde_json::json!({
+            "tier": "prod", "max": "4h", "default": "1h", "approvals": [{ "name": "lead", "stages": [stage] }], "mfa": "none",
+            "mfa_within": "12h", "ticket": "none", "reason": true, "record": "content", "durability": "flush", "idle": "15m",
+            "activate_within": "8h", "pending_for": "24h", "wait_at_connect": "2m", "host_keys": "pinned", "standing": false,
+        }))
+        .unwrap()
+    }
+
+    /// Ana's request that Ben signs: what the log says of it.
+    struct Story {
+        ana: PrincipalId,
+        ben: PrincipalId,
+        request: RequestId,
+        passkey: PasskeyId,
+        key: Authenticator,
+        public_key: Vec<u8>,
+        entries: Vec<Entry>,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            let (ana, ben) = (UserId::generate(at()).into(), UserId::generate(at()).into());
+            let (request, passkey) = (RequestId::generate(at()), PasskeyId::generate(at()));
+            let mut key = Authenticator::es256();
+            let party = RelyingParty::of_page("https://gate.example.com").unwrap();
+            let (client_data, object) = key.register(b"make", &party, &Wish::default());
+            let made = webauthn::verify_registration(&client_data, &object, Expected { challenge: b"make", party: &party }).unwrap();
+            let mut story = Self { ana, ben, request, passkey, key, public_key: made.public_key, entries: Vec::new() };
+            let public_key = hex::encode(Sha256::digest(&story.public_key));
+            story.happens(ben, Event::PasskeyAdded { passkey, person: ben, public_key, row_digest: String::new() }, None);
+            let asked = Event::RequestSubmitted {
+                request,
+                person: ana,
+                resource: "db-1".parse().unwrap(),
+                role: "shell".parse().unwrap(),
+                asked: access::request::Asked::Default,
+                limits: access::limits::Limits::default(),
+                break_glass: false,
+                extends: None,
+                mfa: access::identity::Mfa::None,
+                terms: terms(),
+                bundle: "b".into(),
+                policy: "p".into(),
+                expires_at: at(),
+            };
+            story.happens(ana, asked, Some("disk is full"));
+            story
+        }
+
+        fn happens(&mut self, who: PrincipalId, event: Event, reason: Option<&str>) {
+            self.entries.push(EntryDraft::new(at(), Actor::Principal(who), Door::Api, event).text("reason", reason).seal());
+        }
+
+        fn edited(&mut self) {
+            let edited = Event::RequestEdited {
+                request: self.request,
+                asked: "3h".parse().unwrap(),
+                limits: access::limits::Limits::default(),
+                mfa: access::identity::Mfa::None,
+                terms: terms(),
+                bundle: "b".into(),
+                policy: "p".into(),
+                expires_at: at(),
+            };
+            self.happens(self.ana, edited, Some("all of it"));
+        }
+
+        /// What somebody is given to sign as the request stands now.
+        fn statement(&self, approver: PrincipalId) -> ApprovalStatement {
+            let (mut rows, mut digests) = (access::fold::Tables::default(), BTreeMap::new());
+            for entry in &self.entries {
+                access::fold::apply(&mut rows, entry).unwrap();
+                if matches!(entry.event, Event::RequestSubmitted { .. } | Event::RequestEdited { .. }) {
+                    digests = text_digests(&entry.leaf().unwrap());
+                }
+            }
+            let row = rows.requests.into_values().next().unwrap();
+            ApprovalStatement::of(&row, approver, "https://gate.example.com", "gate.example.com", digests.remove("reason"), None)
+        }
+
+        fn signs(&mut self, statement: &ApprovalStatement) -> VoteSignature {
+            let text = statement.text().unwrap();
+            let party = RelyingParty { id: statement.party.clone(), origin: statement.gate.clone() };
+            let answer = self.key.assert(&challenge(&text), &party, &Wish::default());
+            VoteSignature {
+                passkey: self.passkey,
+                credential: answer.credential,
+                public_key: encode(&self.public_key),
+                statement: text,
+                authenticator_data: answer.authenticator_data,
+                client_data: answer.client_data,
+                signature: answer.signature,
+            }
+        }
+
+        fn votes(&mut self, voter: PrincipalId, revision: i64, signature: Option<VoteSignature>) {
+            let (request, signature) = (self.request, signature.map(Box::new));
+            let vote = VoteId::generate(at());
+            let event = Event::RequestVoted { request, vote, revision, voter, decision: Decision::Approve, stages: vec![0], signature };
+            self.happens(voter, event, None);
+        }
+
+        fn verified(&self) -> Result<u64, String> {
+            let mut approvals = Approvals::default();
+            for entry in &self.entries {
+                approvals.hear(entry, &entry.leaf().unwrap());
+            }
+            let (good, wrong) = approvals.finish();
+            wrong.first().map_or(Ok(good), |finding| Err(finding.to_string()))
+        }
+    }
+
+    /// Ben signs after something was changed about what he signs or how it is kept.
+    fn after(change: impl FnOnce(&mut ApprovalStatement), then: impl FnOnce(&mut VoteSignature)) -> Result<u64, String> {
+        let mut story = Story::new();
+        let mut statement = story.statement(story.ben);
+        change(&mut statement);
+        let mut signature = story.signs(&statement);
+        then(&mut signature);
+        story.votes(story.ben, 1, Some(signature));
+        story.verified()
+    }
+
+    #[track_caller]
+    fn fails(found: Result<u64, String>, why: &str) {
+        let found = found.expect_err("it verified");
+        assert!(found.contains(why), "{found}");
+    }
+
+    // covers: OK-7
+    #[test]
+    fn an_approval_verifies_from_the_log_alone_and_a_changed_one_does_not() {
+        assert_eq!(after(|_| {}, |_| {}), Ok(1));
+        let changes: [fn(&mut ApprovalStatement); 10] = [
+            |s| s.role = "admin".parse().unwrap(),
+            |s| s.duration = "4h".parse().unwrap(),
+            |s| s.resource = "web-1".parse().unwrap(),
+            |s| s.break_glass = true,
+            |s| s.reason = None,
+            |s| s.reason = Some("0".repeat(64)),
+            |s| s.revision = 2,
+            |s| s.person = s.approver,
+            |s| s.limits.read_only = true,
+            |s| s.bundle = "c".into(),
+        ];
+        for change in changes {
+            fails(after(change, |_| {}), "another request was signed");
+        }
+        fails(after(|s| s.approver = s.person, |_| {}), "somebody else signed it");
+        fails(after(|s| s.purpose = "something else".into(), |_| {}), "no statement");
+        fails(after(|s| s.party = "evil.example".into(), |_| {}), "not the gate's");
+        // What was kept is not what was signed.
+        fails(after(|_| {}, |kept| kept.statement = kept.statement.replace(r#""nonce":""#, r#""nonce":"0"#)), "another challenge");
+        fails(after(|_| {}, |kept| kept.statement.push(' ')), "no statement");
+        fails(after(|_| {}, |kept| kept.signature = kept.credential.clone()), "signature is wrong");
+        fails(after(|_| {}, |kept| kept.public_key = encode(b"x")), "not the one that was registered");
+        fails(after(|_| {}, |kept| kept.passkey = PasskeyId::generate(at())), "whose passkey it is");
+    }
+
+    // covers: OK-7
+    #[test]
+    fn an_edit_makes_a_signature_worthless_and_none_is_no_signature() {
+        let mut story = Story::new();
+        let before = story.statement(story.ben);
+        let before = story.signs(&before);
+        story.edited();
+        let now = story.statement(story.ben);
+        let now = story.signs(&now);
+        let mut right =
+            Story { entries: story.entries.clone(), key: Authenticator::es256(), public_key: story.public_key.clone(), ..story };
+        right.votes(right.ben, 2, Some(now));
+        assert_eq!(right.verified(), Ok(1));
+        right.entries.pop();
+        right.votes(right.ben, 2, Some(before));
+        fails(right.verified(), "another request was signed");
+        right.entries.pop();
+        right.votes(right.ben, 2, None);
+        fails(right.verified(), "it had to be signed");
+        // Carla's vote with Ben's signature.
+        let mut story = Story::new();
+        let statement = story.statement(story.ben);
+        let signature = story.signs(&statement);
+        story.votes(UserId::generate(at()).into(), 1, Some(signature));
+        fails(story.verified(), "somebody else signed it");
+    }
+}

@@ -8,14 +8,14 @@ use access::identity::VerifiedIdentity;
 use access::ids::{RequestId, SessionId};
 use access::reason::Refusal;
 use access::request::Door;
-use access::session::{ClosedSession, Protocol};
+use access::session::{ClosedSession, Ends, Protocol};
 use access::time::Span;
 use async_trait::async_trait;
 use identity::client_ca::ClientCertificateProof;
 use identity::login_ca::{self, CertificateProof};
 use identity::ssh_key::KeyProof;
 use proxy::gatekeeper::{
-    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Question, Waiting,
+    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Prove, Question, Waiting,
 };
 use proxy::ssh::HostKeys;
 use ssh_key::{HashAlg, PublicKey};
@@ -23,6 +23,9 @@ use tokio::sync::watch;
 use workflow::knock::{Given, RequestProgress};
 use workflow::open::Opened;
 use workflow::{Caller, Gate};
+
+/// How long a connection waits at the door for its owner's passkey.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// The port as one of the doors sees it.
 #[derive(Debug, Clone)]
@@ -135,6 +138,10 @@ impl Gatekeeper for Port {
         self.gate.trust_first_host_key(&row.resource, plain.join(" "), key.fingerprint(HashAlg::Sha256).to_string()).await
     }
 
+    async fn reached(&self, session: SessionId, ends: Ends) {
+        self.gate.reached(session, ends).await;
+    }
+
     async fn refused(&self, session: SessionId, what: Denied) {
         self.gate.denied(session, self.door(), what.what, what.detail).await;
     }
@@ -153,6 +160,14 @@ impl Port {
                 Ok(waiting) => Knocked::Waiting(waiting),
                 Err(refusal) => Knocked::Refused(refusal),
             },
+            Ok(workflow::knock::Knocked::Prove { refusal, wait }) => {
+                let told = format!(
+                    "This needs a fresh proof that it is you. Open this page, see that it shows what you ask for,\n\
+                     and use your passkey; here it goes on by itself:\n\n  {}\n\nCode: {}",
+                    wait.link, wait.user_code
+                );
+                Knocked::Prove(Prove { told, refusal, answered: wait.answered, patience: PATIENCE })
+            }
             Err(refusal) => Knocked::Refused(refusal),
         }
     }

@@ -197,8 +197,7 @@ impl Gate {
             })?;
         }
         let row = PasskeyRow { removed_at: Some(self.now()), version: row.version + 1, ..row };
-        let event =
-            Event::PasskeyRemoved { passkey: id, person: row.person, row_digest: self.row_digest(&store::digestible(&row))? };
+        let event = Event::PasskeyRemoved { passkey: id, person: row.person, row_digest: self.row_digest(&store::digestible(&row))? };
         self.commit(Change::new(self.draft(caller, event)).change_passkey(&row)).await.map_err(refused)?;
         Ok(row)
     }
@@ -277,13 +276,8 @@ impl Gate {
             removed: row.removed_at.is_some(),
         };
         let used = verify_passkey(answered, &facts, account, (party, &ceremony.challenge), from, now)?;
-        let row = PasskeyRow {
-            counter: i64::from(used.counter),
-            backed_up: used.backed_up,
-            used_at: Some(now),
-            version: row.version + 1,
-            ..row
-        };
+        let row =
+            PasskeyRow { counter: i64::from(used.counter), backed_up: used.backed_up, used_at: Some(now), version: row.version + 1, ..row };
         let event = Event::PasskeyUsed {
             passkey: row.id,
             person: row.person,
@@ -333,9 +327,10 @@ impl Gate {
                 Reason::MfaRequired,
                 "use one of your passkeys first; if you have none of them any more, ask an administrator for a new invitation",
             )),
-            (false, false) => {
-                Err(Refusal::because(Reason::MfaRequired, format!("you signed in more than {FRESH} ago; sign out, sign in again, and come back")))
-            }
+            (false, false) => Err(Refusal::because(
+                Reason::MfaRequired,
+                format!("you signed in more than {FRESH} ago; sign out, sign in again, and come back"),
+            )),
         }
     }
 

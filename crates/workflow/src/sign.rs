@@ -60,9 +60,12 @@ impl Gate {
     pub(crate) async fn signed(&self, caller: &Caller, request: RequestId, assertion: &Assertion) -> Result<Signed, Refusal> {
         let (person, answered) = (caller.who.id(), Answered { assertion, user_handle: None });
         let proved = self
-            .prove(&answered, address(caller), PasskeyUse::Approval, |purpose| {
-                matches!(purpose, Purpose::Approve { person: by, request: of, .. } if *by == person && *of == request)
-            })
+            .prove(
+                &answered,
+                address(caller),
+                PasskeyUse::Approval,
+                |purpose| matches!(purpose, Purpose::Approve { person: by, request: of, .. } if *by == person && *of == request),
+            )
             .await?;
         self.refuse_another(caller, proved.used.who.id())?;
         let Purpose::Approve { statement, .. } = &proved.purpose else { return Err(Refusal::of(Reason::Internal)) };

@@ -159,7 +159,9 @@ impl Gate {
     pub async fn refuse_step_up(&self, caller: &Caller, user_code: &str) -> Result<StepUpAsker, Refusal> {
         let asker = self.step_ups().answer(user_code, caller.who.id(), false, self.now())?;
         let event = Event::ActionRefused { action: "step_up".to_owned(), object: asker.client.clone(), reason: Reason::Denied };
-        self.commit(Change::new(self.draft(caller, event).text("from", asker.from.map(|ip| ip.to_string())))).await.map_err(crate::gate::refused)?;
+        self.commit(Change::new(self.draft(caller, event).text("from", asker.from.map(|ip| ip.to_string()))))
+            .await
+            .map_err(crate::gate::refused)?;
         Ok(asker)
     }
 

@@ -142,7 +142,20 @@ async fn current(gate: &Gate, caller: &Caller) -> Option<PasskeyId> {
 }
 
 fn shown(row: PasskeyRow, current: Option<PasskeyId>) -> Passkey {
-    let PasskeyRow { id, person, credential, public_key: _, label, aaguid, backed_up, counter: _, version: _, added_at, used_at, removed_at: _ } = row;
+    let PasskeyRow {
+        id,
+        person,
+        credential,
+        public_key: _,
+        label,
+        aaguid,
+        backed_up,
+        counter: _,
+        version: _,
+        added_at,
+        used_at,
+        removed_at: _,
+    } = row;
     Passkey { id, person, credential, label, aaguid: uuid(&aaguid), backed_up, added_at, used_at, current: current == Some(id) }
 }
 

@@ -17,9 +17,7 @@ use crate::extract::{Body, Id};
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
 use crate::state::ApiState;
-use crate::types::passkeys::{
-    AskingStepUp, BegunStepUp, NewProof, NewStepUp, PasskeyToUse, Proof, ProofFor, StepUpProgress, StepUpState,
-};
+use crate::types::passkeys::{AskingStepUp, BegunStepUp, NewProof, NewStepUp, PasskeyToUse, Proof, ProofFor, StepUpProgress, StepUpState};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -149,9 +147,7 @@ fn shown(asker: StepUpAsker) -> AskingStepUp {
     let address = from.map(|ip| ip.to_string());
     let none = AskingStepUp { client, address, resource: None, role: None, break_glass: false, request: None, asked_at: at };
     match asking {
-        Asking::Access { resource, role, break_glass } => {
-            AskingStepUp { resource: Some(resource), role: Some(role), break_glass, ..none }
-        }
+        Asking::Access { resource, role, break_glass } => AskingStepUp { resource: Some(resource), role: Some(role), break_glass, ..none },
         Asking::Decide(request) => AskingStepUp { request: Some(request), ..none },
     }
 }

@@ -56,7 +56,8 @@ impl<'s> Browser<'s> {
         }
         let (client_data, object) = key.authenticator.register(&bytes(&asked["challenge"]), &key.party, &Wish::default());
         key.user_handle = asked["user_handle"].as_str().unwrap().to_owned();
-        self.post("/passkeys", json!({ "client_data": encode(&client_data), "attestation_object": encode(&object), "label": "phone" })).await
+        self.post("/passkeys", json!({ "client_data": encode(&client_data), "attestation_object": encode(&object), "label": "phone" }))
+            .await
     }
 
     /// Proves freshly that it is them, for this browser or a terminal.
@@ -159,7 +160,8 @@ async fn a_passkey_is_added_signs_in_and_is_taken_away() {
     assert!(list["items"][0]["used_at"].is_string(), "{list}");
 
     // 2. It is renamed, and nobody else sees it or may take it away.
-    let (status, named) = read(ana.call(Method::PATCH, &format!("/passkeys/{id}")).json(&json!({ "label": "work phone" })).send().await.unwrap()).await;
+    let (status, named) =
+        read(ana.call(Method::PATCH, &format!("/passkeys/{id}")).json(&json!({ "label": "work phone" })).send().await.unwrap()).await;
     assert_eq!((status, &named["label"]), (StatusCode::OK, &json!("work phone")));
     let ben = Browser::of(&served, "ben").await;
     assert_eq!(ben.get("/passkeys").await.1["items"], json!([]));
@@ -222,7 +224,8 @@ async fn an_answer_signs_in_once_here_and_its_owner_alone() {
         served.test.time.advance(Duration::from_secs(60));
     }
     let challenge = bytes(&asked(&served).await);
-    let mut answer = serde_json::to_value(key.authenticator.assert(&challenge, &good, &Wish { counter: Some(50), ..Wish::default() })).unwrap();
+    let mut answer =
+        serde_json::to_value(key.authenticator.assert(&challenge, &good, &Wish { counter: Some(50), ..Wish::default() })).unwrap();
     let unnamed = Browser::by(&served, with(&served, &answer)).await.err().unwrap();
     assert_eq!(code(&unnamed), (401, "not_signed_in".into()), "it does not say whose it is");
     let challenge = asked(&served).await;
@@ -292,7 +295,8 @@ async fn a_tier_demands_a_fresh_proof_once_per_grant() {
     // Under the grant she connects as often as she likes, with what proves nothing of her being there.
     served.test.time.advance(Duration::from_secs(20 * 60));
     for _ in 0..2 {
-        let opened = served.test.gate.open(served.test.person("ana"), &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await;
+        let opened =
+            served.test.gate.open(served.test.person("ana"), &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await;
         assert!(opened.is_ok(), "{opened:?}");
     }
 }

@@ -118,11 +118,7 @@ pub fn verify_passkey(
 ///
 /// # Errors
 /// [`Reason::Invalid`], with what is wrong.
-pub fn verify_new(
-    client_data: &str,
-    attestation_object: &str,
-    (party, challenge): (&RelyingParty, &[u8]),
-) -> Result<Registered, Refusal> {
+pub fn verify_new(client_data: &str, attestation_object: &str, (party, challenge): (&RelyingParty, &[u8])) -> Result<Registered, Refusal> {
     let flawed = |flaw: Flaw| Refusal::because(Reason::Invalid, format!("this passkey cannot be added: {flaw}"));
     let client_data = decode(client_data, "the client data").map_err(flawed)?;
     let object = decode(attestation_object, "the attestation object").map_err(flawed)?;

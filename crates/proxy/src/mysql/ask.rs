@@ -71,6 +71,11 @@ pub(crate) async fn enter(door: &Arc<MysqlDoor>, client: &mut Client, knock: &Kn
                 };
                 door.gate.submit(knock, answer).await
             }
+            // There is nothing here by which a link could be shown and waited on: they prove it, and connect again.
+            Knocked::Prove(prove) => {
+                let told = prove.told.lines().map(|line| inert(line.trim(), 256)).collect::<Vec<_>>().join(" ");
+                return refused(Refusal { detail: Some(told), ..prove.refusal }, entry);
+            }
             Knocked::Waiting(waiting) => {
                 if entry == Entry::AtSignIn {
                     if client.ok().await.is_err() {
@@ -186,13 +191,18 @@ async fn say_pending(client: &mut Client, pending: &Refusal, text: &str) -> std:
     match Command::read(&message) {
         Ok(Command::Quit) => Err(std::io::ErrorKind::UnexpectedEof.into()),
         Ok(Command::Ping) => client.ok().await,
-        Ok(Command::Statistics) => client.send([text.as_bytes()]).await,
+        Ok(Command::Statistics) => client.send([statistics(text).as_bytes()]).await,
         Ok(Command::Query(query)) if matches!(read(&String::from_utf8_lossy(query)), Line::Status | Line::Request { .. }) => {
             client.say("tidegate", text).await
         }
         Ok(Command::CloseStatement { .. } | Command::LongData { .. }) => Ok(()),
-        _ => client.error(&Refusal { detail: Some(text.to_owned()), ..pending.clone() }).await,
+        _ => client.error(&Refusal { detail: Some(STAY.trim_end_matches('.').to_owned()), ..pending.clone() }).await,
     }
+}
+
+/// A text as clients take it for a server's statistics: they show what stands behind the time it has run.
+fn statistics(text: &str) -> String {
+    format!("Uptime: 0  {text}")
 }
 
 /// The next thing typed; `None` if they leave. What clients ask by themselves is answered here; `status` stands where `mariadb` shows it.
@@ -215,7 +225,7 @@ async fn next(client: &mut Client, status: &str) -> Option<Line> {
                     return Some(read(&text));
                 }
             }
-            Command::Statistics => client.send([status.as_bytes()]).await,
+            Command::Statistics => client.send([statistics(status).as_bytes()]).await,
             Command::Ping | Command::SetOption { .. } => client.ok().await,
             Command::CloseStatement { .. } | Command::LongData { .. } => Ok(()),
             _ => client.error(&Refusal::because(Reason::ReasonRequired, format!("there is no session yet. {HOW}"))).await,

@@ -126,6 +126,8 @@ impl Visit {
 
     fn guarded(self: Arc<Self>, task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
         let visit = self;
+        // A future that awaits another one keeps room for it twice; a box is small.
+        let task = task.boxed();
         async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(client = %visit.knock.from, "a channel ended by a fault of the gate");
@@ -325,8 +327,11 @@ async fn untaken(visit: &Visit, tape: &dyn Tape, facts: &SessionFacts, end: EndR
 }
 
 /// Runs a part of a session; `None` if it ended by a fault of the gate. Whatever is left to do for the session is done all the same.
-async fn caught<T>(part: impl Future<Output = T>) -> Option<T> {
-    AssertUnwindSafe(part).catch_unwind().await.map_err(|_| tracing::error!("a session ended by a fault of the gate")).ok()
+///
+/// Boxed: what a part needs while it runs is given back when it is done, and takes no room in a session that lives on.
+fn caught<'a, T>(part: impl Future<Output = T> + Send + 'a) -> impl Future<Output = Option<T>> + Send + 'a {
+    let part = AssertUnwindSafe(part.boxed()).catch_unwind();
+    async move { part.await.map_err(|_| tracing::error!("a session ended by a fault of the gate")).ok() }
 }
 
 /// Watches a live session until it ends, closes both sides, and reports.

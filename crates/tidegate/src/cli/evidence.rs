@@ -135,14 +135,19 @@ pub(crate) fn report(output: &Output, file: impl Read + Seek, key: &CheckpointVe
     }
     let exported = found.exported.map(|at| format!(", exported {}", output.at(at))).unwrap_or_default();
     output.line(format!("{}: {}{exported}", found.origin, found.selection))?;
-    if found.keys.len() > 1 {
+    if let [key] = &found.keys[..] {
+        output.line(format!("Key: {key}, the one you gave"))?;
+    } else if found.keys.len() > 1 {
         output.line(format!("Keys: {} signed one after another, the one you gave first", found.keys.len()))?;
     }
     if let Some((size, at)) = found.checkpoint {
         let at = at.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
         output.line(format!("Entries: {} of the log's {size}{at}", found.entries))?;
     }
-    output.line(format!("Texts: {} match, {} were erased or left out", found.texts_matching, found.texts_absent))?;
+    output.line(format!("Texts: {} match, {} are not here", found.texts_matching, found.texts_absent))?;
+    if found.signed_approvals > 0 {
+        output.line(format!("Signed approvals: {}", found.signed_approvals))?;
+    }
     for digest in &found.policies {
         output.line(format!("Policy: {digest}"))?;
     }

@@ -9,6 +9,7 @@ use access::request::{Asked, RequestState};
 use access::rights::QualifiedName;
 use access::time::Span;
 use anyhow::bail;
+use api::types::passkeys::NewStepUp;
 use api::types::requests::{
     AnswerCode, Limits, NewRequest, NewVote, Request, RequestAnswer, RequestDetail, RequestEdit, RequestsOf, RequestsQuery, StageProgress,
     Voted,
@@ -20,7 +21,7 @@ use crate::client::{Client, Reply};
 use crate::output::{Field, Output, Tone, note};
 
 use super::exit::Exit;
-use super::{Context, Shown, grant, note_more};
+use super::{Context, Shown, grant, note_more, step_up};
 
 /// What to do with requests.
 #[derive(Debug, Subcommand)]
@@ -216,7 +217,13 @@ impl RequestCommand {
 
 /// Asks, says what came of it, and waits if that is wanted.
 pub(crate) async fn submit(context: &Context, client: &Client, wanted: &NewRequest, wait: bool) -> anyhow::Result<Exit> {
-    let reply: Reply<RequestAnswer> = client.post("/requests", wanted).await?;
+    let what = NewStepUp {
+        resource: Some(wanted.resource.clone()),
+        role: wanted.role.clone(),
+        break_glass: wanted.break_glass,
+        ..NewStepUp::default()
+    };
+    let reply: Reply<RequestAnswer> = step_up::proved(client, what, wait, async || client.post("/requests", wanted).await).await?;
     let answer = &reply.value;
     if let Some(grant) = &answer.grant {
         context.print(&reply, |output, answer| {
@@ -318,7 +325,10 @@ impl List {
 impl Vote {
     async fn cast(self, context: &Context, client: &Client, verb: &str) -> anyhow::Result<Exit> {
         let id = self.id;
-        let reply: Reply<Voted> = client.post(&format!("/requests/{id}/{verb}"), &NewVote { note: self.note }).await?;
+        let vote = NewVote { note: self.note, signature: None };
+        let what = NewStepUp { request: Some(id), ..NewStepUp::default() };
+        let path = format!("/requests/{id}/{verb}");
+        let reply: Reply<Voted> = step_up::proved(client, what, false, async || client.post(&path, &vote).await).await?;
         let waits = match reply.value.request.state {
             RequestState::Pending => Some(missing(&read(client, id).await?.value.stages)),
             _ => None,
