@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod gatekeeper;
+pub mod leftovers;
 pub mod local;
 pub mod login;
 pub mod node;
