@@ -30,7 +30,7 @@ fn registered(key: &mut Authenticator) -> Kept {
     Kept { id, credential: encode(&made.credential), public_key: encode(&made.public_key), counter: made.counter }
 }
 
-// covers: WHO-2, A8, A9
+// covers: WHO-2, A5, A8, A9
 #[test]
 fn a_passkey_signs_its_owner_in_and_nothing_else_does() {
     let (ana, ben) = (person("ana"), person("ben"));
