@@ -191,12 +191,13 @@ async fn a_search_finds_what_one_may_see_and_looks_only_into_what_one_may_read()
     assert!(search(&frank, "").await.is_empty(), "what he may not see is not found");
     assert_eq!(search(&ana, "").await.len(), 1, "her own is hers to see");
 
-    // By what was done; not by what a terminal showed.
+    // By what was done, and by what a terminal showed.
     let found = search(&carla, "text=ORDERS").await;
     assert_eq!(found[0]["passages"][0]["activity"]["command"], "pg_dump Orders > /tmp/out", "{found:?}");
-    assert_eq!(found[0]["passages"].as_array().unwrap().len(), 1);
+    assert_eq!(found[0]["passages"].as_array().unwrap().len(), 2);
+    assert_eq!(found[0]["passages"][1]["activity"], json!({"kind": "shown", "line": "orders: 17 rows"}));
     assert_eq!(search(&carla, "text=invoices/march").await.len(), 1);
-    assert!(search(&carla, "text=17%20rows").await.is_empty());
+    assert!(search(&carla, "text=18%20rows").await.is_empty());
     assert_eq!(search(&ana, "text=orders").await.len(), 1, "the example lets her read her own");
     assert!(search(&frank, "text=orders").await.is_empty());
     let (status, problem) = carla.get("/sessions/search?text=").await;
@@ -337,4 +338,40 @@ async fn a_watcher_who_loses_the_right_sees_nothing_more() {
     });
     assert!(ended.await.is_ok(), "the watcher still watches");
     assert!(seen.contains("event: withdrawn\n"), "{seen}");
+}
+
+// covers: G2 (api)
+#[tokio::test]
+async fn a_token_that_only_reads_ends_no_session() {
+    let served = Served::start().await;
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+    let with = async |scope| crate::Person { served: &served, token: served.token("ana", &[scope]).await };
+    let (reads, asks) = (with(access::identity::Scope::Read).await, with(access::identity::Scope::Ask).await);
+    let kill = format!("/sessions/{session}/kill");
+    let (status, refused) = reads.post(&kill, json!({})).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::FORBIDDEN, &json!("scope_missing")), "{refused}");
+    assert_eq!(*opened.standing.borrow(), Standing::Open { ends_at: opened.permit.facts().ends_at });
+    served.test.gate.live().remove(session, true);
+    assert_eq!(asks.post(&kill, json!({})).await.0, StatusCode::OK, "as with giving a grant back");
+}
+
+// covers: EV-3, F4 (api)
+#[tokio::test]
+async fn what_was_typed_is_read_with_what_was_shown_and_never_instead() {
+    let served = Served::start().await;
+    let opened = open(&served).await;
+    let session = opened.permit.facts().session;
+    opened.recording.close("client", 0).await.unwrap();
+    let carla = served.person("carla").await;
+    let read = async |query: &str| carla.get(&format!("/sessions/{session}/recording{query}")).await.0;
+    assert_eq!((read("").await, read("?input=true").await), (StatusCode::OK, StatusCode::OK));
+    // Security may still see what was typed, and read nothing else.
+    let mut files = served.test.gate.bundle().files().clone();
+    let oversight = String::from_utf8(files["oversight.cedar"].clone()).unwrap();
+    let without = oversight.replace("    Tide::Action::\"read\",\n    Tide::Action::\"read-input\",", "    Tide::Action::\"read-input\",");
+    assert_ne!(without, oversight);
+    files.insert("oversight.cedar".into(), without.into_bytes());
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    assert_eq!((read("").await, read("?input=true").await), (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN));
 }
