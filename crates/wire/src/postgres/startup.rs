@@ -205,6 +205,9 @@ pub fn options(text: &str) -> Result<Vec<(String, String)>, Malformed> {
             return Err(Malformed("`options` takes only settings, as in `-c name=value`"));
         };
         let (name, value) = setting.split_once('=').ok_or(Malformed("a setting in `options` has no `=`"))?;
+        if name.is_empty() {
+            return Err(Malformed("a setting in `options` has no name"));
+        }
         settings.push((name.to_ascii_lowercase().replace('-', "_"), value.to_owned()));
     }
     Ok(settings)

@@ -83,7 +83,7 @@ fn options_are_settings_and_nothing_else() {
         Ok(vec!["tide.reason=disk full".into(), "search_path=a".into(), "geqo=off".into()])
     );
     assert_eq!(read("  "), Ok(vec![]));
-    for wrong in ["-c", "-c x", "-d 5", "--x", "x=1", "-c a=b\\"] {
+    for wrong in ["-c", "-c x", "-d 5", "--x", "x=1", "-c a=b\\", "-c =x", "--=x"] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }
