@@ -25,6 +25,15 @@ pub struct Database {
     port: u16,
 }
 
+/// How an account proves itself to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By a hash of SHA-1 (`mysql_native_password`).
+    Native,
+    /// By a signature (MariaDB's `ed25519`).
+    Ed25519,
+}
+
 impl Database {
     /// Makes one, and starts the server if no test has yet.
     ///
@@ -63,6 +72,24 @@ impl Database {
         fs::read_to_string(home().join("ca.pem")).context("the server has no authority")
     }
 
+    /// Makes an account that may do everything in this database, with this password.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub fn account(&self, name: &str, password: &str, proof: Proof) -> Result<String> {
+        let user = format!("{name}_{}", self.name);
+        let plugin = match proof {
+            Proof::Native => "mysql_native_password",
+            Proof::Ed25519 => "ed25519",
+        };
+        let make = format!(
+            "DROP USER IF EXISTS {user}; CREATE USER {user} IDENTIFIED VIA {plugin} USING PASSWORD('{password}'); GRANT ALL ON {}.* TO {user}",
+            self.name
+        );
+        self.run("mysql", &make)?;
+        Ok(user)
+    }
+
     /// What statements give, run by the administrator in this database: one line a row, columns apart by tabs.
     ///
     /// # Errors
@@ -86,6 +113,10 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // What stays behind goes with the server.
+        let accounts = format!("SELECT user FROM mysql.user WHERE user LIKE '%\\_{}'", self.name);
+        for user in self.run("mysql", &accounts).unwrap_or_default().lines() {
+            let _left_behind = self.run("mysql", &format!("DROP USER IF EXISTS {user}"));
+        }
         let _left_behind = self.run("mysql", &format!("DROP DATABASE IF EXISTS {}", self.name));
     }
 }
@@ -173,7 +204,10 @@ fn start(home: &Path) -> Result<u16> {
     let init = home.join("init.sql");
     fs::write(
         &init,
-        format!("CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';\nGRANT ALL ON *.* TO '{0}'@'%' WITH GRANT OPTION;\n", ADMIN.0, ADMIN.1),
+        format!(
+            "CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';\nGRANT ALL ON *.* TO '{0}'@'%' WITH GRANT OPTION;\nDROP USER IF EXISTS ''@localhost;\n",
+            ADMIN.0, ADMIN.1
+        ),
     )?;
     let log = home.join("log");
     for _ in 0..5 {
@@ -187,7 +221,7 @@ fn start(home: &Path) -> Result<u16> {
                 "--max-connections=300",
                 "--innodb-flush-log-at-trx-commit=0",
             ])
-            .args(["--innodb-buffer-pool-size=64M", "--local-infile=1"])
+            .args(["--innodb-buffer-pool-size=64M", "--local-infile=1", "--plugin-load-add=auth_ed25519"])
             .args(user)
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", data.display()))

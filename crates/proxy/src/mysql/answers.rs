@@ -151,7 +151,12 @@ impl Relay {
     fn look(&mut self, live: &Live, message: &[u8]) -> Result<Looked, Stopped> {
         let step = self.answers.received(message, message.len()).map_err(|e| Stopped::liar(e.0))?;
         match step {
-            Step::Count(_) => self.veils = Veils::default(),
+            Step::Count(_) => {
+                self.veils = Veils::default();
+                if let Some(running) = &mut self.running {
+                    running.has_columns = true;
+                }
+            }
             Step::Column if self.announces_rows() => self.column(message)?,
             Step::Column | Step::Parameter | Step::Between | Step::Text => {}
             Step::Row { binary } => {
@@ -251,7 +256,7 @@ impl Relay {
             prepared.veils = Some(veils);
         }
         running.outcome.warnings = done.warnings;
-        if running.outcome.rows == 0 && !had_rows {
+        if running.outcome.rows == 0 && !running.has_columns && running.statement.is_none_or(|_| !had_rows) {
             running.outcome.affected = Some(done.affected);
         }
         self.due.extend(running.settle());

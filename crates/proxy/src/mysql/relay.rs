@@ -52,6 +52,8 @@ pub(crate) struct Running {
     pub(crate) masked: Places,
     /// How many of its answers are whole.
     pub(crate) answered: usize,
+    /// Whether the answer that comes now has columns.
+    pub(crate) has_columns: bool,
     pub(crate) then: Then,
     /// The prepared statement that runs.
     pub(crate) statement: Option<u32>,
@@ -67,6 +69,7 @@ impl Running {
             outcome: Outcome::default(),
             masked: Places::new(),
             answered: 0,
+            has_columns: false,
             then: Then::Nothing,
             statement: None,
             files: Vec::new(),
@@ -79,6 +82,7 @@ impl Running {
         outcome.micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.since = Instant::now();
         self.answered += 1;
+        self.has_columns = false;
         self.number.map(|number| statement::came_of(number, &outcome))
     }
 }
@@ -184,6 +188,10 @@ impl Relay {
     /// Takes the client's next command.
     async fn listen(&mut self, live: &Live) -> Result<(), Stopped> {
         self.to_client.flush().await.map_err(|_| Stopped::by(EndReason::Client))?;
+        // More than was asked for would be taken for the answer to what is asked next.
+        if !self.target.unread.is_empty() {
+            return Err(self.last_words());
+        }
         if self.command(live).await? {
             return self.to_target.flush().await.map_err(|_| Stopped::by(EndReason::Target));
         }
