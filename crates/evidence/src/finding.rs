@@ -91,6 +91,18 @@ pub enum Finding {
         /// Its name.
         name: String,
     },
+    /// A side text is not there, and no entry says that it was erased.
+    TextGone {
+        /// The entry it belongs to.
+        entry: String,
+        /// Its name.
+        name: String,
+    },
+    /// An entry has more than one side record.
+    TextTwice {
+        /// The entry.
+        entry: String,
+    },
     /// A side record belongs to no entry here.
     TextUnbound {
         /// The entry it claims.
@@ -218,6 +230,8 @@ impl Finding {
             Self::TileAltered { .. } => "tile_altered",
             Self::ProofWrong { .. } => "proof_wrong",
             Self::TextAltered { .. } => "text_altered",
+            Self::TextGone { .. } => "text_gone",
+            Self::TextTwice { .. } => "text_twice",
             Self::TextUnbound { .. } => "text_unbound",
             Self::TextUnreadable { .. } => "text_unreadable",
             Self::SuccessionBroken { .. } => "succession_broken",
@@ -261,7 +275,9 @@ impl Finding {
             | Self::ProofWrong { id, .. }
             | Self::EntriesUnreadable { id, .. } => vec![id.as_deref()],
             Self::EntriesSwapped { first, second } => vec![first.1.as_deref(), second.1.as_deref()],
-            Self::TextAltered { entry, .. } | Self::TextUnbound { entry } => vec![Some(entry.as_str())],
+            Self::TextAltered { entry, .. } | Self::TextGone { entry, .. } | Self::TextTwice { entry } | Self::TextUnbound { entry } => {
+                vec![Some(entry.as_str())]
+            }
             Self::ApprovalUnproved { request, voter, .. } => vec![Some(request.as_str()), Some(voter.as_str())],
             _ => Vec::new(),
         };
@@ -327,6 +343,10 @@ impl fmt::Display for Finding {
             Self::TextAltered { entry, name } => {
                 write!(f, "the text `{name}` of entry `{entry}` is not the one that was logged")
             }
+            Self::TextGone { entry, name } => {
+                write!(f, "the text `{name}` of entry `{entry}` is gone, and no entry here says that anybody erased it")
+            }
+            Self::TextTwice { entry } => write!(f, "there are texts for `{entry}` more than once"),
             Self::TextUnbound { entry } => write!(f, "there are texts for `{entry}`, but no such entry"),
             Self::TextUnreadable { line } => write!(f, "line {line} of the side records cannot be read"),
             Self::SuccessionBroken { line, reason } => {

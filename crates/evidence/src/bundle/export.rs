@@ -1,8 +1,9 @@
 //! Writing a bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -10,7 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::manifest::{EntryLine, Manifest, PartLine, ProofLine, RecordingLine, parts, policy_digest, recording_part, signed_text};
+use super::manifest::{
+    EntryLine, Manifest, PartLine, ProofLine, RecordingLine, VERSION, parts, policy_digest, recording_part, signed_text,
+};
 use super::tar;
 use crate::log::checkpoint::{CheckpointError, CheckpointKey, LONGEST_CHECKPOINT, SignedCheckpoint};
 use crate::log::leaves;
@@ -161,7 +164,7 @@ impl Export {
         self.pack_policies(&mut packed)?;
         let recordings = self.pack_recordings(&mut packed)?;
         let manifest = Manifest {
-            version: 1,
+            version: VERSION,
             origin: key.origin().into(),
             selection: self.selection,
             exported: now,
@@ -325,12 +328,21 @@ fn pack_recording(part: &RecordingPart) -> Result<(RecordingLine, Packed), Expor
     Ok((line, packed))
 }
 
+/// A file that its owner alone may read, since what is written may hold keys; new, so that it is not one that others have open.
+fn private_file(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 fn write_file(packed: Vec<Packed>, to: &Path) -> io::Result<Written> {
     let mut beside = to.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
     let written = (|| {
-        let mut writer = tar::Writer::new(BufWriter::new(File::create(&beside)?));
+        let mut writer = tar::Writer::new(BufWriter::new(private_file(&beside)?));
         for Packed { line, content } in packed {
             match content {
                 Content::Bytes(bytes) => writer.part(&line.name, line.bytes, &bytes[..])?,

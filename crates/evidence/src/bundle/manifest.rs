@@ -19,11 +19,14 @@ pub(crate) mod parts {
 /// The first line of the signed note, which keeps it from being taken for anything else that the key signs.
 const PURPOSE: &str = "tidegate evidence bundle 1";
 
+/// The format that this release writes and verifies.
+pub(crate) const VERSION: u32 = 1;
+
 /// What was exported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The format: 1.
+    /// The format.
     pub version: u32,
     /// The log that the entries are from.
     pub origin: String,

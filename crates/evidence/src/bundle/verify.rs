@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::manifest::{Manifest, PartLine, ProofLine, parts, policy_digest, signed_text};
+use super::manifest::{Manifest, PartLine, ProofLine, VERSION, parts, policy_digest, signed_text};
 use super::tar::{self, Part};
 use crate::approvals::Approvals;
 use crate::finding::Finding;
@@ -17,7 +17,7 @@ use crate::log::alignment::{Alignment, Expected, Present};
 use crate::log::checkpoint::{CheckpointVerifier, SignedCheckpoint};
 use crate::log::leaves;
 use crate::log::succession::{Handover, Succession};
-use crate::log::texts::{self, SideRecord};
+use crate::log::texts::Side;
 use crate::log::tree;
 use crate::printable;
 use crate::recording::{About, Anchor};
@@ -106,6 +106,7 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         report,
         keys: Succession::of(key.clone()),
         anchors: HashMap::new(),
+        destroyed: HashSet::new(),
         ended: HashSet::new(),
         recorded: HashMap::new(),
         opened: BTreeMap::new(),
@@ -190,6 +191,8 @@ struct Verification {
     keys: Succession,
     /// What the log says about recordings.
     anchors: HashMap<String, Vec<Anchor>>,
+    /// Recordings of which the log says that their keys were destroyed.
+    destroyed: HashSet<String>,
     /// Recordings whose session the log says has ended: nothing of them may be missing.
     ended: HashSet<String>,
     /// Which recording a session has.
@@ -255,6 +258,13 @@ impl Verification {
                 return Ok(None);
             }
         };
+        if manifest.version != VERSION {
+            let version = manifest.version;
+            self.altered(
+                parts::MANIFEST,
+                format!("it is of version {version}, and this release knows version {VERSION}; take a newer one"),
+            );
+        }
         if manifest.origin != self.keys.newest().origin() {
             self.altered(parts::MANIFEST, "it speaks of another log than the key");
         }
@@ -384,6 +394,9 @@ impl Verification {
                     self.anchor(recording, chunks, recording_digest.as_deref());
                 }
             }
+            Event::RecordingDestroyed { recording, .. } => {
+                self.destroyed.insert(recording.to_string());
+            }
             _ => {}
         }
     }
@@ -427,20 +440,14 @@ impl Verification {
 
     fn texts<F: Read + Seek>(&mut self, bundle: &mut Bundle<F>, leaves: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
         let content = bundle.named(parts::TEXTS)?.unwrap_or_default();
-        let (records, wrong) = texts::read_lines(&content);
-        self.report.findings.extend(wrong.into_iter().map(|line| Finding::TextUnreadable { line: line as u64 }));
-        let mut records: HashMap<String, SideRecord> = records.into_iter().map(|r| (r.entry.clone(), r)).collect();
+        let mut side = Side::read(&content);
         for (id, leaf) in leaves {
-            let compared = texts::compare(leaf, records.remove(id).as_ref());
-            self.report.texts_matching += compared.matching;
-            self.report.texts_absent += compared.erased;
-            let altered = |name: String| Finding::TextAltered { entry: id.clone(), name: printable::name(&name) };
-            self.report.findings.extend(compared.wrong.into_iter().map(altered));
+            side.compare(id, leaf);
         }
-        let mut left: Vec<String> = records.into_keys().collect();
-        left.sort();
-        let unbound = left.into_iter().map(|entry| Finding::TextUnbound { entry: printable::name(&entry) });
-        self.report.findings.extend(unbound);
+        self.report.texts_matching = side.matching;
+        let (absent, findings) = side.finish();
+        self.report.texts_absent = absent;
+        self.report.findings.extend(findings);
         Ok(())
     }
 

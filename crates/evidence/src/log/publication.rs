@@ -16,16 +16,18 @@
 //! an em dash. A note is written with one `write` to a file opened for appending and synced, so a crash leaves at most
 //! one note cut short at the end; the next one starts after a separator of its own.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use super::checkpoint::SignedCheckpoint;
+use super::checkpoint::{LONGEST_CHECKPOINT, SignedCheckpoint};
 use super::succession::Succession;
-use super::tiles::read_at_most;
 
 const SEPARATOR: &str = "---\n";
-const LONGEST_FILE: u64 = 1 << 30;
+/// What ends a note within a file.
+const END: &[u8] = b"\n---\n";
+/// How much is read at a time from the end of the file, which grows for years.
+const BLOCK: u64 = 64 * 1024;
 
 /// Appends a checkpoint to the file at `path`, which is made if need be.
 ///
@@ -45,8 +47,7 @@ pub fn publish(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
 }
 
 /// Whether the file is empty or ends with a separator.
-fn ends_whole(file: &mut std::fs::File) -> io::Result<bool> {
-    use std::io::{Read, Seek, SeekFrom};
+fn ends_whole(file: &mut File) -> io::Result<bool> {
     let length = file.seek(SeekFrom::End(0))?;
     if length == 0 {
         return Ok(true);
@@ -55,34 +56,47 @@ fn ends_whole(file: &mut std::fs::File) -> io::Result<bool> {
     file.seek(SeekFrom::End(-i64::try_from(tail).unwrap_or(0)))?;
     let mut end = Vec::new();
     file.take(tail).read_to_end(&mut end)?;
-    Ok(end.ends_with(b"\n---\n"))
-}
-
-/// Every note in the file, oldest first, whole or not: verifying tells them apart.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn published(path: &Path) -> io::Result<Vec<Vec<u8>>> {
-    Ok(split(&read_at_most(path, LONGEST_FILE)?))
+    Ok(end.ends_with(END))
 }
 
 /// The newest checkpoint in the file that one of these keys signed; `None` if the file is not there or empty.
 ///
+/// They only grow, so the last whole one is the newest; a crash may have cut the very last short. The file is read from its end, and
+/// no more of it than that takes.
+///
 /// # Errors
 /// When the file cannot be read, or holds notes and none that holds.
 pub fn newest(path: &Path, keys: &Succession) -> io::Result<Option<SignedCheckpoint>> {
-    let notes = match published(path) {
-        Ok(notes) => notes,
+    let mut file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // They only grow, so the last whole one is the newest; a crash may have cut the very last short.
+    let mut start = file.seek(SeekFrom::End(0))?;
     let mut refused = None;
-    for note in notes.iter().rev() {
-        match keys.verify(note) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(reason) => refused = refused.or(Some(reason)),
+    // The end of a note that begins further up.
+    let mut end_of_one = Vec::new();
+    while start > 0 {
+        let length = start.min(BLOCK);
+        start -= length;
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::with_capacity(2 * BLOCK as usize);
+        (&file).take(length).read_to_end(&mut bytes)?;
+        bytes.append(&mut end_of_one);
+        let first = if start == 0 { Some(0) } else { bytes.windows(END.len()).position(|b| b == END).map(|at| at + END.len()) };
+        let whole = first.map_or_else(Vec::new, |first| split(&bytes[first..]));
+        for note in whole.iter().rev() {
+            match keys.verify(note) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(reason) => refused = refused.or(Some(reason)),
+            }
         }
+        bytes.truncate(first.unwrap_or(bytes.len()));
+        if bytes.len() as u64 > LONGEST_CHECKPOINT {
+            // No note is so long; of what is none just its beginning counts, where the end of the one before may stand.
+            bytes.truncate(END.len());
+        }
+        end_of_one = bytes;
     }
     match refused {
         None => Ok(None),
@@ -127,9 +141,50 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         publish(&path, &sign(3)).unwrap();
 
-        let notes = published(&path).unwrap();
+        let notes = split(&std::fs::read(&path).unwrap());
         let sizes: Vec<Option<u64>> = notes.iter().map(|n| SignedCheckpoint::verify(n, key.verifier()).ok().map(|c| c.size())).collect();
         assert_eq!(sizes, [Some(1), Some(2), None, Some(3)]);
         assert_eq!(split(sign(4).note()), [sign(4).note()]);
+    }
+
+    #[test]
+    fn the_newest_is_found_from_the_end_however_long_the_file_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoints");
+        let key = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
+        let other = CheckpointKey::parse(&CheckpointKey::generate("gate.example.com/audit").unwrap()).unwrap();
+        let (keys, _) = Succession::follow(key.verifier(), b"");
+        let newest = || newest(&path, &keys).map(|found| found.map(|checkpoint| checkpoint.size()));
+        let publish = |key: &CheckpointKey, size| publish(&path, &key.sign(size, [7; 32], Timestamp::UNIX_EPOCH).unwrap()).unwrap();
+        assert_eq!(newest().unwrap(), None);
+        publish(&key, 1);
+        assert_eq!(newest().unwrap(), Some(1));
+        // Years of them: more than anybody reads into memory.
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len((1 << 30) + 10).unwrap();
+        publish(&key, 2);
+        assert_eq!(newest().unwrap(), Some(2));
+        // One that was cut short, and many of somebody else's, over more than one block.
+        std::fs::remove_file(&path).unwrap();
+        for size in 3..9 {
+            publish(&key, size);
+        }
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"gate.example.com/audit\n99\n").unwrap();
+        for size in 1..400 {
+            publish(&other, size);
+        }
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert!(length > BLOCK, "{length}");
+        assert_eq!(newest().unwrap(), Some(8));
+        // Wherever the blocks' borders fall.
+        for size in 0..220 {
+            std::fs::write(&path, vec![b'x'; size]).unwrap();
+            publish(&key, 5);
+            publish(&key, 6);
+            std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&vec![b'y'; BLOCK as usize - 110]).unwrap();
+            assert_eq!(newest().unwrap(), Some(6), "{size}");
+        }
+        std::fs::write(&path, "").unwrap();
+        publish(&other, 1);
+        assert!(newest().unwrap_err().to_string().contains("none of its checkpoints holds"));
     }
 }

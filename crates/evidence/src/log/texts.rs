@@ -2,12 +2,16 @@
 //!
 //! A leaf holds `texts: {name: hex SHA-256(salt ‖ UTF-8 text)}` with 16 random bytes of salt. The texts travel as lines
 //! of `texts.jsonl`: `{"entry":"ent_…","texts":{"reason":{"salt":"<32 hex>","text":"…"}}}`. What is present must match
-//! its digest; what is absent counts as erased.
+//! its digest; what is absent was erased if an entry says so.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::finding::Finding;
+use crate::printable;
 
 /// One text and the salt that keeps its digest from being guessed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,72 @@ pub fn bound_texts(leaf: &[u8]) -> BTreeMap<String, String> {
     serde_json::from_slice::<Bound>(leaf).map(|bound| bound.texts).unwrap_or_default()
 }
 
+/// What a leaf says was erased: of which entry, and which of its texts.
+fn erasure(leaf: &[u8]) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        data: Said,
+    }
+    #[derive(Deserialize)]
+    struct Said {
+        event: String,
+        entry: String,
+        name: String,
+    }
+    let said = serde_json::from_slice::<Leaf>(leaf).ok()?.data;
+    (said.event == "text.erased").then_some((said.entry, said.name))
+}
+
+/// The side records of a copy or an export, and what becomes of them while the leaves go by.
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    records: HashMap<String, SideRecord>,
+    /// How many texts match what was logged.
+    pub(crate) matching: u64,
+    gone: Vec<(String, String)>,
+    erased: HashSet<(String, String)>,
+    findings: Vec<Finding>,
+}
+
+impl Side {
+    pub(crate) fn read(file: &[u8]) -> Self {
+        let mut side = Self::default();
+        let (records, wrong) = read_lines(file);
+        side.findings.extend(wrong.into_iter().map(|line| Finding::TextUnreadable { line: line as u64 }));
+        for record in records {
+            match side.records.entry(record.entry.clone()) {
+                Slot::Occupied(_) => side.findings.push(Finding::TextTwice { entry: printable::name(&record.entry) }),
+                Slot::Vacant(slot) => {
+                    slot.insert(record);
+                }
+            }
+        }
+        side
+    }
+
+    /// One leaf after another, each with its entry's id.
+    pub(crate) fn compare(&mut self, id: &str, leaf: &[u8]) {
+        self.erased.extend(erasure(leaf));
+        let compared = compare(leaf, self.records.remove(id).as_ref());
+        self.matching += compared.matching;
+        self.gone.extend(compared.absent.into_iter().map(|name| (id.to_owned(), name)));
+        let altered = |name: String| Finding::TextAltered { entry: id.to_owned(), name: printable::name(&name) };
+        self.findings.extend(compared.wrong.into_iter().map(altered));
+    }
+
+    /// How many texts were erased, and everything that is wrong.
+    pub(crate) fn finish(mut self) -> (u64, Vec<Finding>) {
+        let absent = self.gone.len() as u64;
+        let unsaid = self.gone.into_iter().filter(|gone| !self.erased.contains(gone));
+        self.findings
+            .extend(unsaid.map(|(entry, name)| Finding::TextGone { entry: printable::name(&entry), name: printable::name(&name) }));
+        let mut left: Vec<String> = self.records.into_keys().collect();
+        left.sort();
+        self.findings.extend(left.into_iter().map(|entry| Finding::TextUnbound { entry: printable::name(&entry) }));
+        (absent, self.findings)
+    }
+}
+
 /// The side records of a whole file, one for each line, and the lines that are none (counted from 1).
 #[must_use]
 pub fn read_lines(file: &[u8]) -> (Vec<SideRecord>, Vec<usize>) {
@@ -81,8 +151,8 @@ pub fn read_lines(file: &[u8]) -> (Vec<SideRecord>, Vec<usize>) {
 pub struct Compared {
     /// Texts that match their digests.
     pub matching: u64,
-    /// Texts that the leaf binds and nobody holds any more.
-    pub erased: u64,
+    /// Names of texts that the leaf binds and that are not there.
+    pub absent: Vec<String>,
     /// Names of texts that do not match, or that the leaf does not bind.
     pub wrong: Vec<String>,
 }
@@ -101,7 +171,7 @@ pub fn compare(leaf: &[u8], record: Option<&SideRecord>) -> Compared {
             compared.wrong.push(name.clone());
         }
     }
-    compared.erased = bound.keys().filter(|name| !present.contains_key(*name)).count() as u64;
+    compared.absent = bound.into_keys().filter(|name| !present.contains_key(name)).collect();
     compared
 }
 
@@ -114,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_matches_is_erased_or_is_wrong() {
+    fn a_text_matches_is_absent_or_is_wrong() {
         let text = SideText { salt: [3; 16], text: "restart the queue".into() };
         let leaf = leaf(&text);
         let record = |text: SideText| SideRecord { entry: "ent_1".into(), texts: [("reason".to_owned(), text)].into() };
         assert_eq!(compare(&leaf, Some(&record(text.clone()))), Compared { matching: 1, ..Compared::default() });
-        assert_eq!(compare(&leaf, None), Compared { erased: 1, ..Compared::default() });
+        assert_eq!(compare(&leaf, None), Compared { absent: vec!["reason".into()], ..Compared::default() });
         let other = SideText { text: "something else".into(), ..text };
         assert_eq!(compare(&leaf, Some(&record(other))).wrong, ["reason"]);
     }

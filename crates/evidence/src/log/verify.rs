@@ -14,7 +14,7 @@ use super::checkpoint::{CheckpointVerifier, LONGEST_CHECKPOINT, SignedCheckpoint
 use super::leaves;
 use super::publication;
 use super::succession::{FILE as SUCCESSION, Succession};
-use super::texts::{self, SideRecord};
+use super::texts::Side;
 use super::tiles::{LogDirectory, TileKind, read_at_most, tile_path};
 use super::tree::{self, Edge, Hash, TILE_WIDTH, TileSource, leaf_hash, subtree_hash};
 use crate::finding::Finding;
@@ -60,10 +60,10 @@ pub struct LogReport {
     pub signed: Option<Timestamp>,
     /// The keys that signed one after another, the given one first.
     pub keys: Vec<String>,
-    /// Side texts that match what was logged.
-    pub texts_matching: u64,
-    /// Side texts that were logged and are no longer there.
-    pub texts_erased: u64,
+    /// Side texts that match what was logged; `None` if this copy carries none.
+    pub texts_matching: Option<u64>,
+    /// Side texts that were logged and are no longer there; `None` if this copy carries none.
+    pub texts_erased: Option<u64>,
     /// The checkpoints that the log was compared with.
     pub consulted: Vec<Consulted>,
     /// Those that could not be used, and why.
@@ -88,8 +88,8 @@ pub fn verify(dir: &LogDirectory, key: &CheckpointVerifier, others: &[OtherCheck
         size: 0,
         signed: None,
         keys: Vec::new(),
-        texts_matching: 0,
-        texts_erased: 0,
+        texts_matching: None,
+        texts_erased: None,
         consulted: Vec::new(),
         not_consulted: Vec::new(),
         findings: Vec::new(),
@@ -102,7 +102,7 @@ pub fn verify(dir: &LogDirectory, key: &CheckpointVerifier, others: &[OtherCheck
     report.size = reference.size();
     report.signed = reference.at();
 
-    let mut texts = Texts::read(dir, &mut report);
+    let mut texts = read_texts(dir, &mut report);
     let first = recompute(dir, &reference, &history, &mut texts);
     if first.root == reference.root() {
         report.findings.extend(first.findings);
@@ -111,7 +111,12 @@ pub fn verify(dir: &LogDirectory, key: &CheckpointVerifier, others: &[OtherCheck
         name_what_is_wrong(dir, &reference, &mut history, &mut report);
     }
     history.judge(reference.size(), &mut report);
-    texts.finish(&mut report);
+    if let Some(texts) = texts {
+        report.texts_matching = Some(texts.matching);
+        let (erased, findings) = texts.finish();
+        report.texts_erased = Some(erased);
+        report.findings.extend(findings);
+    }
     report
 }
 
@@ -225,7 +230,7 @@ struct Recomputed {
     findings: Vec<Finding>,
 }
 
-fn recompute(dir: &LogDirectory, reference: &SignedCheckpoint, history: &History, texts: &mut Texts) -> Recomputed {
+fn recompute(dir: &LogDirectory, reference: &SignedCheckpoint, history: &History, texts: &mut Option<Side>) -> Recomputed {
     let mut edge = Edge::default();
     let mut roots = HashMap::new();
     let mut findings = Vec::new();
@@ -239,7 +244,9 @@ fn recompute(dir: &LogDirectory, reference: &SignedCheckpoint, history: &History
     for (number, width) in groups(reference.size()) {
         let group = read_group(dir, number, width);
         for leaf in &group.leaves {
-            texts.compare(leaf);
+            if let Some(texts) = texts {
+                texts.compare(&leaves::entry_id(leaf).unwrap_or_default(), leaf);
+            }
             edge.push(leaf_hash(leaf), &mut full);
             note(&edge);
         }
@@ -426,50 +433,17 @@ fn framing_is_broken(hashes: &[Hash], expected: &[Option<Hash>]) -> bool {
     agree < expected.len().saturating_sub(1) && !after.iter().any(|hash| expected.contains(&Some(*hash)))
 }
 
-/// The side records, as far as they are there.
-struct Texts {
-    records: HashMap<String, SideRecord>,
-    matching: u64,
-    erased: u64,
-    findings: Vec<Finding>,
-}
-
 const LONGEST_TEXTS: u64 = 1 << 32;
 
-impl Texts {
-    fn read(dir: &LogDirectory, report: &mut LogReport) -> Self {
-        let mut texts = Self { records: HashMap::new(), matching: 0, erased: 0, findings: Vec::new() };
-        match read_at_most(&dir.path().join("texts.jsonl"), LONGEST_TEXTS) {
-            Ok(file) => {
-                let (records, wrong) = texts::read_lines(&file);
-                texts.findings.extend(wrong.into_iter().map(|line| Finding::TextUnreadable { line: line as u64 }));
-                texts.records = records.into_iter().map(|record| (record.entry.clone(), record)).collect();
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => report.findings.push(Finding::MemberAltered { member: "texts.jsonl".into(), reason: e.to_string() }),
+/// The side records; `None` if they are no part of the copy.
+fn read_texts(dir: &LogDirectory, report: &mut LogReport) -> Option<Side> {
+    match read_at_most(&dir.path().join("texts.jsonl"), LONGEST_TEXTS) {
+        Ok(file) => Some(Side::read(&file)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => {
+            report.findings.push(Finding::MemberAltered { member: "texts.jsonl".into(), reason: e.to_string() });
+            None
         }
-        texts
-    }
-
-    fn compare(&mut self, leaf: &[u8]) {
-        let id = leaves::entry_id(leaf);
-        let record = id.as_ref().and_then(|id| self.records.remove(id));
-        let compared = texts::compare(leaf, record.as_ref());
-        self.matching += compared.matching;
-        self.erased += compared.erased;
-        for name in compared.wrong {
-            let entry = id.clone().unwrap_or_default();
-            self.findings.push(Finding::TextAltered { entry, name: printable::name(&name) });
-        }
-    }
-
-    fn finish(self, report: &mut LogReport) {
-        report.texts_matching = self.matching;
-        report.texts_erased = self.erased;
-        report.findings.extend(self.findings);
-        let mut left: Vec<String> = self.records.into_keys().collect();
-        left.sort();
-        report.findings.extend(left.into_iter().map(|entry| Finding::TextUnbound { entry: printable::name(&entry) }));
     }
 }
 

@@ -186,6 +186,12 @@ impl LogWriter {
         self.edge.size()
     }
 
+    /// Whether its directory holds a signed checkpoint, were it one over no entry at all.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.checkpointed.is_some()
+    }
+
     /// The root over all of them.
     #[must_use]
     pub fn root(&self) -> Hash {

@@ -292,14 +292,19 @@ impl Verify {
 fn print(output: &Output, found: &LogReport) -> io::Result<()> {
     let signed = found.signed.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
     output.line(format!("{}: {} entries{signed}", found.origin, found.size))?;
-    if found.keys.len() > 1 {
+    if let [key] = &found.keys[..] {
+        output.line(format!("Key: {key}, the one you gave"))?;
+    } else if found.keys.len() > 1 {
         output.line(format!(
             "Keys: {} signed one after another, the one you gave first; the newest is {}",
             found.keys.len(),
             found.keys[found.keys.len() - 1]
         ))?;
     }
-    output.line(format!("Texts: {} match, {} erased", found.texts_matching, found.texts_erased))?;
+    output.line(match (found.texts_matching, found.texts_erased) {
+        (Some(matching), Some(erased)) => format!("Texts: {matching} match, {erased} erased"),
+        _ => "Texts: no part of this copy; an export carries them".to_owned(),
+    })?;
     for other in &found.consulted {
         let at = other.at.map(|at| format!(", signed {}", output.at(at))).unwrap_or_default();
         output.line(format!("Compared with {} ({} entries{at})", other.source, other.size))?;

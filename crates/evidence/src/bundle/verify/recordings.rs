@@ -47,6 +47,10 @@ impl Verification {
                 }
             };
             self.report.findings.extend(inspection.findings);
+            if inspection.keys == KeyState::Destroyed && !self.destroyed.contains(&line.recording) {
+                let reason = "its keys are gone, and no entry here says that anybody destroyed them".to_owned();
+                self.report.findings.push(Finding::RecordingDiffers { recording: printable::name(&line.recording), reason });
+            }
             self.belongs(&line.recording, &inspection.about);
             let frames = match keys.get(&line.recording) {
                 Some(keys) => self.open(bundle, &part, keys)?,

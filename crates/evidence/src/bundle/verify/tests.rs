@@ -4,6 +4,7 @@ use super::*;
 use crate::bundle::export::{Export, PolicyText, RecordingPart, Release};
 use crate::bundle::manifest::recording_part;
 use crate::log::checkpoint::CheckpointKey;
+use crate::log::texts::SideRecord;
 use crate::log::tiles::LogDirectory;
 use crate::log::writer::{Fsync, LogWriter};
 use crate::recording::{Direction, Durability, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool, RecordingReader};
@@ -36,6 +37,20 @@ async fn export() -> Exported {
 
 /// The same, with a recording whose header speaks of something else.
 async fn export_about(change: impl FnOnce(&mut About)) -> Exported {
+    export_after(Taken::Nothing, change).await
+}
+
+/// What was taken away before the export: Ana's address from the log's texts, and the recording's keys.
+#[derive(PartialEq)]
+enum Taken {
+    Nothing,
+    /// With entries that say so.
+    Openly,
+    /// By somebody at the machine.
+    Silently,
+}
+
+async fn export_after(taken: Taken, change: impl FnOnce(&mut About)) -> Exported {
     let dir = tempfile::tempdir().unwrap();
     let key = || CheckpointKey::generate("gate.example.com/audit").unwrap();
     let secret = key();
@@ -105,20 +120,30 @@ async fn export_about(change: impl FnOnce(&mut About)) -> Exported {
         draft(4, Actor::Gate, Event::NodeStopped { node: "gate-2".into() }),
         draft(5, actor(ben), Event::SessionKilled { session }).text("reason", Some("that was the wrong host")),
         draft(6, Actor::Gate, ended),
-    ]
-    .map(EntryDraft::seal);
+    ];
+    let mut entries: Vec<Entry> = entries.into_iter().map(EntryDraft::seal).collect();
+    if taken == Taken::Openly {
+        let erased = Event::TextErased { entry: entries[1].id, name: "from".into() };
+        let destroyed = Event::RecordingDestroyed { recording, session };
+        entries.extend([erased, destroyed].map(|event| draft(7, actor(ben), event).seal()));
+    }
     let mut log = LogWriter::open(dir.path().join("audit"), CheckpointKey::parse(&secret).unwrap(), Fsync::Never).unwrap();
     log.append(&entries.iter().map(|e| e.leaf().unwrap()).collect::<Vec<_>>()).unwrap();
     log.checkpoint(at(60)).unwrap();
 
     let path = pool.path(&recording.to_string()).unwrap();
     let keys = RecordingReader::open(fs::File::open(&path).unwrap(), &identity).unwrap().released();
+    let release = if taken == Taken::Nothing { Release::Keys(keys) } else { Release::Withheld };
+    if taken != Taken::Nothing {
+        crate::recording::keys::destroy(&path).unwrap();
+        entries[1].texts.clear();
+    }
     let request = Export {
         selection: format!("session {session}"),
-        entries: [1, 2, 3, 5, 6].into(),
-        texts: SideRecord::of(&entries[5]).into_iter().collect(),
+        entries: [1, 2, 3].into_iter().chain(5..entries.len() as u64).collect(),
+        texts: [1, 5].iter().filter_map(|i| SideRecord::of(&entries[*i])).collect(),
         policies: vec![PolicyText { digest: policy.clone(), files }],
-        recordings: vec![RecordingPart { recording: recording.to_string(), path, release: Release::Keys(keys) }],
+        recordings: vec![RecordingPart { recording: recording.to_string(), path, release }],
     };
     let file = dir.path().join("evidence.tar");
     let written = request.write(&LogDirectory::new(dir.path().join("audit")), &key, at(90), &file).unwrap();
@@ -195,7 +220,7 @@ async fn a_bundle_verifies_with_the_public_key_alone() {
     drop(exported.dir);
     let report = verify(Cursor::new(&bytes), &public).unwrap();
     assert_eq!(report.findings, []);
-    assert_eq!((report.entries, report.texts_matching, report.texts_absent), (5, 1, 1));
+    assert_eq!((report.entries, report.texts_matching, report.texts_absent), (5, 2, 0));
     assert_eq!(report.policies, [exported.policy]);
     let recording = &report.recordings[0];
     assert_eq!((recording.chunks, recording.closed, recording.anchors, recording.frames), (3, true, 3, Some(2)));
@@ -252,6 +277,51 @@ async fn every_removed_entry_and_every_swapped_pair_is_named() {
             assert!(report.findings.contains(&wanted), "{:?}", report.findings);
         }
     }
+}
+
+// covers: EV-3, EV-7, F3
+#[tokio::test]
+async fn what_was_taken_away_is_wrong_unless_an_entry_says_who_took_it() {
+    let openly = export_after(Taken::Openly, |_| {}).await;
+    let report = openly.verify(&openly.bytes);
+    assert_eq!((report.texts_matching, report.texts_absent, report.recordings[0].destroyed), (1, 1, true));
+    assert_eq!(report.findings, []);
+    let silently = export_after(Taken::Silently, |_| {}).await;
+    let entry = &silently.manifest.entries[0].id;
+    assert_eq!(
+        silently.verify_itself(),
+        [
+            format!("the text `from` of entry `{entry}` is gone, and no entry here says that anybody erased it"),
+            format!(
+                "recording `{}` is not the one that the log knows: its keys are gone, and no entry here says that anybody destroyed them",
+                silently.recording
+            ),
+        ]
+    );
+}
+
+// covers: EV-3, F3
+#[tokio::test]
+async fn a_chunk_that_was_repeated_before_the_export_is_named_though_the_gate_signed_it() {
+    let exported = export().await;
+    let name = recording_part(&exported.recording.to_string());
+    let mut parts = exported.parts(&exported.bytes);
+    assert_eq!(exported.sentences(&exported.signed(parts.clone(), |_| {})), Vec::<String>::new());
+    let content = &mut parts.iter_mut().find(|(n, _)| *n == name).unwrap().1;
+    let starts: Vec<usize> = content.windows(4).enumerate().filter(|(_, bytes)| bytes == b"TGc1").map(|(at, _)| at).collect();
+    let twin = content[starts[0]..starts[1]].to_vec();
+    content.splice(starts[1]..starts[1], twin);
+    let said = exported.sentences(&exported.signed(parts, |_| {}));
+    assert!(said.iter().any(|s| s.contains("a chunk of this number stands there more than once")), "{said:?}");
+}
+
+// covers: EV-3
+#[tokio::test]
+async fn an_export_of_another_version_is_not_verified_by_these_rules() {
+    let exported = export().await;
+    let parts = exported.parts(&exported.bytes);
+    let said = exported.sentences(&exported.signed(parts, |manifest| manifest.version = 2));
+    assert!(said.iter().any(|s| s.contains("it is of version 2")), "{said:?}");
 }
 
 // covers: EV-3

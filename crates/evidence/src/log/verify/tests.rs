@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::log::checkpoint::CheckpointKey;
-use crate::log::texts::SideText;
+use crate::log::texts::{SideRecord, SideText};
 use crate::log::writer::{Fsync, LogWriter};
 use std::fs;
 use std::path::Path;
@@ -266,17 +266,39 @@ fn texts_match_are_erased_or_are_named() {
     let text = |i: u64| SideText { salt: [i as u8; 16], text: format!("reason {i}") };
     let copy = Copy::of(5, |i| {
         let digest = hex::encode(text(i).digest());
-        format!(r#"{{"id":"{}","texts":{{"reason":"{digest}"}}}}"#, id(i)).into_bytes()
+        // The last two say that somebody erased the texts of 1 and 2.
+        let data = match i {
+            3 | 4 => format!(r#"{{"entry":"{}","event":"text.erased","name":"reason"}}"#, id(i - 2)),
+            _ => r#"{"event":"node.stopped"}"#.to_owned(),
+        };
+        format!(r#"{{"data":{data},"id":"{}","texts":{{"reason":"{digest}"}}}}"#, id(i)).into_bytes()
     });
     let line = |i: u64, text: &SideText| {
         let record = SideRecord { entry: id(i), texts: [("reason".to_owned(), text.clone())].into() };
         serde_json::to_string(&record).unwrap() + "\n"
     };
-    fs::write(copy.path("texts.jsonl"), line(0, &text(0)) + &line(3, &text(3))).unwrap();
     let report = copy.verify(&[]);
-    assert_eq!((report.texts_matching, report.texts_erased, report.is_sound()), (2, 3, true));
+    assert_eq!((report.texts_matching, report.texts_erased, report.is_sound()), (None, None, true), "they are no part of the copy");
+    let whole = line(0, &text(0)) + &line(3, &text(3)) + &line(4, &text(4));
+    fs::write(copy.path("texts.jsonl"), &whole).unwrap();
+    let report = copy.verify(&[]);
+    assert_eq!((report.texts_matching, report.texts_erased, report.is_sound()), (Some(3), Some(2), true));
+    // Taken away, and nobody said so.
+    fs::write(copy.path("texts.jsonl"), line(3, &text(3)) + &line(4, &text(4))).unwrap();
+    assert_eq!(
+        copy.sentences(),
+        [format!("the text `reason` of entry `{}` is gone, and no entry here says that anybody erased it", id(0))]
+    );
+    fs::write(copy.path("texts.jsonl"), line(0, &text(1)) + &whole).unwrap();
+    assert_eq!(
+        copy.sentences(),
+        [
+            format!("there are texts for `{}` more than once", id(0)),
+            format!("the text `reason` of entry `{}` is not the one that was logged", id(0)),
+        ]
+    );
 
-    fs::write(copy.path("texts.jsonl"), line(0, &text(1)) + "{}\n" + &line(9, &text(9))).unwrap();
+    fs::write(copy.path("texts.jsonl"), line(0, &text(1)) + "{}\n" + &line(9, &text(9)) + &line(3, &text(3)) + &line(4, &text(4))).unwrap();
     assert_eq!(
         copy.sentences(),
         [
