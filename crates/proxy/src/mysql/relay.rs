@@ -297,6 +297,22 @@ impl Relay {
         self.reply(&ok);
     }
 
+    /// Passes on the rest of a packet whose beginning is out already.
+    pub(crate) async fn finish_packet(&mut self, live: &Live) {
+        while self.to_client.left > 0 {
+            let now = self.to_client.left.min(self.target.unread.len());
+            let piece = self.target.unread.split_to(now).freeze();
+            if live.keeps_results() && live.result(piece.clone()).await.is_err() {
+                return;
+            }
+            self.to_client.left -= now;
+            self.to_client.push(piece);
+            if self.to_client.left > 0 && !matches!(self.target.more().await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
     /// The farewell: an error where the client looks for its next answer.
     pub(crate) fn say_last(&mut self, message: &[u8]) {
         if self.is_quiet() {

@@ -31,6 +31,8 @@ use crate::watched::{cut, ended_reason};
 
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
+/// How long the rest of a row may take that is half out.
+const ROW_ENDS: Duration = Duration::from_millis(150);
 /// How long a server may take to close after it was said goodbye to.
 const TARGET_CLOSES: Duration = Duration::from_millis(600);
 
@@ -105,7 +107,7 @@ async fn live_through(
             stopped = relay.run(live) => stopped,
         }
     };
-    close(&hold, relay, stopped).await
+    close(live, &hold, relay, stopped).await
 }
 
 /// Dials with the permit.
@@ -118,12 +120,16 @@ async fn begin(live: &Live, dial: Dial, wanted: &Wanted) -> Result<Target, Refus
 }
 
 /// Closes both sides; says whether the session was seen to be gone at the server. Never waits for a peer longer than a moment.
-async fn close(hold: &Hold, mut relay: Relay, stopped: Stopped) -> (EndReason, bool) {
+async fn close(live: &Live, hold: &Hold, mut relay: Relay, stopped: Stopped) -> (EndReason, bool) {
     let Stopped { end, say } = stopped;
     // Whatever has not gone to the server does not go any more; nor what was not recorded to the client.
     let whole = relay.to_target.abandon();
     let unrecorded = relay.to_client.forget_unrecorded();
     let busy = !relay.is_quiet() || !whole;
+    if end.is_cut() && end != EndReason::Recorder && !unrecorded {
+        // A row that is half out is finished, so that what is said stands where an answer is looked for.
+        let _ = timeout(ROW_ENDS, relay.finish_packet(live)).await;
+    }
     if busy {
         // What runs there is ended before anything else is waited for.
         let (_, confirmed) = tokio::join!(timeout(CLIENT_READS, farewell(&mut relay, end, say.as_ref(), unrecorded)), hold.terminate());

@@ -66,7 +66,7 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
     let mut typed = child.stdin.take().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
-    async fn until(lines: &mut tokio::io::Lines<impl tokio::io::AsyncBufRead + Unpin>, text: &str) {
+    async fn until(lines: &mut tokio::io::Lines<impl tokio::io::AsyncBufRead + Unpin>, text: &str) -> String {
         let mut seen = String::new();
         let found = async {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -79,13 +79,14 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
         };
         let found = tokio::time::timeout(Duration::from_secs(20), found).await.unwrap_or(false);
         assert!(found, "never said: {text}; but: {seen}");
+        seen
     }
     typed.write_all(b"select 1;\n").await.unwrap();
     until(&mut errors, "only `request` and `status` are understood").await;
     typed.write_all(b"status;\n").await.unwrap();
-    until(&mut out, "needs the agreement of 1 of dba").await;
     typed.write_all(b"request 'Ana''s order is stuck' for 1h;\n").await.unwrap();
-    until(&mut out, "waits for approval").await;
+    let shown = until(&mut out, "waits for approval").await;
+    assert!(shown.contains("needs the agreement of 1 of dba"), "{shown}");
     assert_eq!(town.gate.asked().await.reason.as_deref(), Some("Ana's order is stuck"));
     typed.write_all(b"select 2;\n").await.unwrap();
     until(&mut errors, "waits for approval").await;

@@ -50,21 +50,6 @@ async fn a_cut_reaches_a_running_statement() {
 
 // covers: GRANT-3 (mysql), D2 (mysql)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_catches_every_error_is_ended_with_its_connection() {
-    let town = Town::open().await;
-    let stubborn =
-        "create procedure stay() begin declare continue handler for sqlexception, sqlwarning begin end; loop do sleep(30); end loop; end";
-    town.target.query(stubborn).unwrap();
-    let child = start(&town, "call stay()").await;
-    town.gate.stand(&Standing::Cut(EndReason::Revoked));
-    let out = child.wait_with_output().await.unwrap();
-    assert!(errors_of(&out).contains("Your grant was revoked."), "{}", errors_of(&out));
-    assert!(town.gate.ended(1).await[0].confirmed);
-    assert_eq!(there(&town), "");
-}
-
-// covers: GRANT-3 (mysql), D2 (mysql)
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cut_in_the_middle_of_rows_ends_them_with_an_error() {
     let town = Town::open().await;
     let said = town

@@ -13,9 +13,8 @@ const CASES: &str = include_str!("disguises.txt");
 const SHOP: &str = "
     create table orders (id int primary key auto_increment, status varchar(200), total int); insert into orders values (1, 'new', 5), (2, 'sent', 7);
     create table items (id int primary key auto_increment, name varchar(200)); insert into items (name) values ('ink');
-    create table customers (id int primary key, name varchar(100) not null, card varchar(40) unique, born date, pin int, check (length(name) < 90));
+    create table customers (id int primary key, name varchar(100) not null, card varchar(40) unique, born date, pin int, check (name <> 'raise'));
     insert into customers values (1, 'Kim', 'zq7-4111-unique', '1971-03-29', 735190417), (2, 'Lou', 'taken', null, 5);
-    create trigger guard before update on customers for each row if new.name = 'raise' then signal sqlstate '45000' set message_text = 'no'; end if;
     create view open_cards as select id, card from customers;
     create table payments (id int primary key auto_increment, iban varchar(100)); insert into payments (iban) values ('zq8-IBAN-unique');
     create table staff (name varchar(100), password varchar(100)); insert into staff values ('Ben', 'zq8-IBAN-unique');
@@ -95,7 +94,7 @@ for (const mode of ['query', 'execute']) {
     const seen = [];
     if (!c) { c = await mysql.createConnection({...options, multipleStatements: true, dateStrings: true}); c.on('error', () => {}); }
     for (const step of steps) {
-      try { await c[mode]({sql: step, infileStreamFactory: () => require('stream').Readable.from(['7\tbad\n'])}); seen.push(null) }
+      try { await c[mode]({sql: step, infileStreamFactory: () => require('stream').Readable.from([Buffer.from('7\tbad\n')])}); seen.push(null) }
       catch (e) {
         seen.push([e.errno || 0, String(e.message).startsWith('Your role does not include this')]);
         if (e.fatal) { c = await mysql.createConnection({...options, multipleStatements: true, dateStrings: true}); c.on('error', () => {}); }

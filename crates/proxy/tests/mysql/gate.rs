@@ -97,6 +97,7 @@ impl Default for Setup {
 
 pub(crate) struct TestGate {
     setup: Mutex<Setup>,
+    person: UserId,
     user: String,
     database: String,
     port: u16,
@@ -194,7 +195,7 @@ impl TestGate {
         let facts = SessionFacts {
             session: SessionId::generate(now()),
             grant: GrantId::generate(now()),
-            person: UserId::generate(now()).into(),
+            person: self.person.into(),
             username: "ana".parse().unwrap(),
             resource: "orders-db".parse().unwrap(),
             role: "readwrite".parse().unwrap(),
@@ -345,6 +346,7 @@ impl Town {
         let limits = setup.door.clone();
         let gate = Arc::new(TestGate {
             user,
+            person: UserId::generate(now()),
             database: target.name().to_owned(),
             port: target.port(),
             setup: Mutex::new(setup),

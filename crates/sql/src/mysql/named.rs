@@ -36,7 +36,13 @@ fn value(given: &[Token]) -> usize {
 fn matches(template: &[Token], given: &[Token]) -> bool {
     let mut rest = given;
     for word in template {
-        let took = if matches!(word, Token::Placeholder(_)) { value(rest) } else { usize::from(rest.first() == Some(word)) };
+        // `$1` is a name to this grammar.
+        let takes_value = match word {
+            Token::Placeholder(_) => true,
+            Token::Word(word) => word.value.strip_prefix('$').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())),
+            _ => false,
+        };
+        let took = if takes_value { value(rest) } else { usize::from(rest.first() == Some(word)) };
         if took == 0 {
             return false;
         }
