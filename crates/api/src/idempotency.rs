@@ -26,8 +26,10 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key.
 const LONGEST_KEY: usize = 200;
-/// How many keys are remembered.
+/// How many keys are remembered …
 const ROOM: usize = 4096;
+/// … and how many of one person's.
+const EACH: usize = 256;
 /// The longest answer that is kept, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// How long a key is remembered.
@@ -37,7 +39,8 @@ const REMEMBERED: Span = Span::hours(24);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShownOnce;
 
-type Key = (PrincipalId, String);
+/// Who, by which sign-in, under which key: what one sign-in was answered is not for another, which may do less.
+type Key = (PrincipalId, String, String);
 type Asked = [u8; 32];
 
 #[derive(Debug, Clone)]
@@ -78,6 +81,7 @@ impl Repeats {
                 Some(known) if known.asked != asked => Err(Err(Refusal::of(Reason::KeyReused))),
                 Some(known) => Err(Ok(known.outcome.clone())),
                 None => {
+                    all.make_room(key.0);
                     all.known.insert(key.clone(), Known { asked, at: now, outcome: Outcome::Running });
                     all.order.push_back((key.clone(), now));
                     Ok(Taken { repeats: Arc::clone(self), key: Some(key) })
@@ -88,15 +92,31 @@ impl Repeats {
 }
 
 impl Remembered {
+    /// Forgets what is too old.
     fn forget(&mut self, now: Timestamp) {
         while let Some((key, at)) = self.order.front() {
-            if self.order.len() < ROOM && REMEMBERED.after(*at) > now {
+            if REMEMBERED.after(*at) > now {
                 return;
             }
             if self.known.get(key).is_some_and(|known| known.at == *at) {
                 self.known.remove(key);
             }
             self.order.pop_front();
+        }
+    }
+
+    /// Forgets the oldest of somebody who has too many, else the oldest of all; never what still runs.
+    fn make_room(&mut self, who: PrincipalId) {
+        let known = &self.known;
+        self.order.retain(|(key, at)| known.get(key).is_some_and(|known| known.at == *at));
+        let theirs = self.order.iter().filter(|(key, _)| key.0 == who).count();
+        if theirs < EACH && self.order.len() < ROOM {
+            return;
+        }
+        let settled = |key: &Key| self.known.get(key).is_some_and(|known| !matches!(known.outcome, Outcome::Running));
+        let goes = self.order.iter().position(|(key, _)| (theirs < EACH || key.0 == who) && settled(key));
+        if let Some((key, _)) = goes.and_then(|at| self.order.remove(at)) {
+            self.known.remove(&key);
         }
     }
 }
@@ -136,7 +156,7 @@ pub(crate) async fn once(State(state): State<ApiState>, request: Request, next: 
     let body = whole(Request::from_parts(parts.clone(), body), &state).await?;
     let asked = digest(&parts.method, &parts.uri, &body);
     // 2. For the first time?
-    let taken = match state.repeats.begin((caller.who.id(), key), asked, state.gate.now()) {
+    let taken = match state.repeats.begin((caller.who.id(), format!("{:?}", caller.who.via()), key), asked, state.gate.now()) {
         Ok(taken) => taken,
         Err(known) => return repeated(known?),
     };
@@ -226,7 +246,7 @@ mod tests {
         let repeats = Arc::new(Repeats::default());
         let ana: PrincipalId = UserId::generate(noon()).into();
         let ben: PrincipalId = UserId::generate(noon()).into();
-        let key = |who| (who, "k-1".to_owned());
+        let key = |who| (who, "token".to_owned(), "k-1".to_owned());
 
         let taken = repeats.begin(key(ana), asked("a"), noon()).expect("fresh");
         let running = repeats.begin(key(ana), asked("a"), noon()).expect_err("taken");
@@ -238,6 +258,8 @@ mod tests {
         let other = repeats.begin(key(ana), asked("b"), noon()).expect_err("taken");
         assert_eq!(other.err().map(|refusal| refusal.reason), Some(Reason::KeyReused));
         assert!(repeats.begin(key(ben), asked("b"), noon()).is_ok(), "keys of two people never meet");
+        let elsewhere = (ana, "another token".to_owned(), "k-1".to_owned());
+        assert!(repeats.begin(elsewhere, asked("a"), noon()).is_ok(), "nor those of two sign-ins");
 
         let tomorrow = Span::hours(25).after(noon());
         assert!(repeats.begin(key(ana), asked("b"), tomorrow).is_ok(), "a day later it is forgotten");
@@ -247,18 +269,30 @@ mod tests {
     fn what_came_to_nothing_can_be_tried_again() {
         let repeats = Arc::new(Repeats::default());
         let ana: PrincipalId = UserId::generate(noon()).into();
-        let key = (ana, "k-1".to_owned());
+        let key = (ana, "token".to_owned(), "k-1".to_owned());
         drop(repeats.begin(key.clone(), asked("a"), noon()));
         assert!(repeats.begin(key, asked("b"), noon()).is_ok());
     }
 
+    // covers: E7 (api)
     #[test]
-    fn memory_stays_bounded() {
+    fn memory_stays_bounded_and_nobody_makes_it_forget_what_others_did_or_what_runs() {
         let repeats = Arc::new(Repeats::default());
-        let ana: PrincipalId = UserId::generate(noon()).into();
-        for n in 0..3 * ROOM {
-            let taken = repeats.begin((ana, n.to_string()), asked("a"), noon()).expect("fresh");
-            taken.settle(answer("x"));
+        let who = || PrincipalId::from(UserId::generate(noon()));
+        let (ana, ben) = (who(), who());
+        let key = |who, n: usize| (who, "token".to_owned(), n.to_string());
+        let first = repeats.begin(key(ana, 0), asked("a"), noon()).expect("fresh");
+        let bens = repeats.begin(key(ben, 0), asked("a"), noon()).expect("fresh");
+        bens.settle(answer("Ben's"));
+        for n in 1..3 * EACH {
+            repeats.begin(key(ana, n), asked("a"), noon()).expect("fresh").settle(answer("x"));
+        }
+        repeats.with(|all| assert!(all.known.len() <= EACH + 1 && all.order.len() <= EACH + 1));
+        assert!(matches!(repeats.begin(key(ana, 0), asked("a"), noon()), Err(Ok(Outcome::Running))), "it still runs");
+        assert!(matches!(repeats.begin(key(ben, 0), asked("a"), noon()), Err(Ok(Outcome::Kept { .. }))), "it is another's");
+        drop(first);
+        for n in 0..ROOM + 100 {
+            repeats.begin(key(who(), n), asked("a"), noon()).expect("fresh").settle(answer("x"));
         }
         repeats.with(|all| assert!(all.known.len() <= ROOM && all.order.len() <= ROOM));
     }

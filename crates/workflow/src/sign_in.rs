@@ -94,7 +94,10 @@ impl Gate {
         let found = async {
             let presented = PresentedToken::parse(bearer)?;
             if presented.kind() == TokenKind::Connect && !asks_for_password(door) {
-                return Err(Refusal::because(Reason::NotSignedIn, "a connect token stands for a password at a database, and is nothing here"));
+                return Err(Refusal::because(
+                    Reason::NotSignedIn,
+                    "a connect token stands for a password at a database, and is nothing here",
+                ));
             }
             let row = self.store.token_by_verifier(presented.verifier().as_str()).await.map_err(unavailable)?;
             let row = row.ok_or_else(|| Refusal::because(Reason::NotSignedIn, "this token is not valid, has run out or was revoked"))?;
