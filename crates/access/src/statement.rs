@@ -60,7 +60,14 @@ pub struct ApprovalStatement {
 impl ApprovalStatement {
     /// What somebody signs who approves a request as it stands, with the digests of its texts.
     #[must_use]
-    pub fn of(request: &RequestRow, approver: PrincipalId, gate: &str, party: &str, reason: Option<String>, ticket: Option<String>) -> Self {
+    pub fn of(
+        request: &RequestRow,
+        approver: PrincipalId,
+        gate: &str,
+        party: &str,
+        reason: Option<String>,
+        ticket: Option<String>,
+    ) -> Self {
         Self {
             purpose: PURPOSE.to_owned(),
             gate: gate.to_owned(),

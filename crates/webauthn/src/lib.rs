@@ -4,12 +4,12 @@
 //! `evidence` verifies with the same code, years later and offline, that an approval was signed. Who somebody is, which challenge is still
 //! good and whose key it is, is for those who call it. No attestation is asked for, so none is looked at.
 
+#[cfg(any(test, feature = "authenticator"))]
+pub mod authenticator;
 mod cbor;
 mod client_data;
 mod cose;
 mod data;
-#[cfg(any(test, feature = "authenticator"))]
-pub mod authenticator;
 mod verify;
 
 use base64::Engine as _;
