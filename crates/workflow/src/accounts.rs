@@ -19,14 +19,17 @@ use access::session::{DatabaseCredential, SessionFacts};
 use access::time::Span;
 use credentials::database::{AccountError, Engine, NewAccount, Server, random_password};
 use jiff::Timestamp;
-use policy::{AccountMaker, Kind, Resource};
+use policy::{AccountMaker, Bundle, Kind, Resource};
 use store::Change;
 use tokio::sync::OnceCell;
 
 use crate::gate::{Gate, refused, unavailable};
 
-/// How many connections one account may have at once.
+/// How many connections one account may have at once: more than it has sessions, since each session's end at the server takes one of
+/// its own.
 const CONNECTIONS: u32 = 64;
+/// How many sessions share one account.
+const SESSIONS: usize = 48;
 /// How much longer than its grant an account opens, for sessions that were about to.
 const SLACK: Span = Span::minutes(1);
 /// The longest pause between tries to drop an account whose server does not answer.
@@ -38,6 +41,8 @@ struct Held {
     grant: GrantId,
     rights: DatabaseRights,
     until: Option<Timestamp>,
+    /// Until when it has to open since its grant was extended, if the server does not know that yet.
+    wanted: Option<Timestamp>,
     password: Secret<String>,
     sessions: BTreeSet<SessionId>,
     /// Set once it is at the target.
@@ -74,18 +79,44 @@ impl Accounts {
                 (Some(until), Some(end)) => end <= until,
                 (Some(_), None) => false,
             };
-            let found = all.iter_mut().find(|(_, held)| held.grant == facts.grant && held.rights == *rights && lasts(held));
+            let found = all
+                .iter_mut()
+                .find(|(_, held)| held.grant == facts.grant && held.rights == *rights && lasts(held) && held.sessions.len() < SESSIONS);
             if let Some((id, held)) = found {
                 held.sessions.insert(facts.session);
                 return Joined { id: *id, password: held.password.clone(), made: Arc::clone(&held.made), until: held.until };
             }
             let (id, until, made) = (AccountId::generate(now), facts.ends_at.map(|end| SLACK.after(end)), Arc::new(OnceCell::new()));
             let sessions = BTreeSet::from([facts.session]);
-            let held =
-                Held { grant: facts.grant, rights: rights.clone(), until, password: fresh.clone(), sessions, made: Arc::clone(&made) };
+            let (grant, rights, password) = (facts.grant, rights.clone(), fresh.clone());
+            let held = Held { grant, rights, until, wanted: None, password, sessions, made: Arc::clone(&made) };
             all.insert(id, held);
             Joined { id, password: fresh, made, until }
         }))
+    }
+
+    /// A grant ends later. Its sessions go on, and to end one at its server its account has to open until then.
+    pub(crate) fn extended(&self, grant: GrantId, ends_at: Option<Timestamp>) {
+        let wanted = ends_at.map(|end| SLACK.after(end));
+        self.with(|all| {
+            for held in all.values_mut().filter(|held| held.grant == grant && held.until.is_some() && held.until < wanted) {
+                held.wanted = wanted;
+            }
+        });
+    }
+
+    /// The accounts whose server does not know of their later end.
+    fn behind(&self) -> Vec<(AccountId, Timestamp)> {
+        self.with(|all| all.iter().filter_map(|(id, held)| Some((*id, held.wanted.filter(|_| held.made.initialized())?))).collect())
+    }
+
+    fn prolonged(&self, id: AccountId, until: Timestamp) {
+        self.with(|all| {
+            if let Some(held) = all.get_mut(&id) {
+                held.until = Some(until);
+                held.wanted = held.wanted.filter(|wanted| *wanted != until);
+            }
+        });
     }
 
     /// A session is over, or never opened.
@@ -202,12 +233,31 @@ impl Gate {
         })
     }
 
-    /// Drops every account that no session of this node uses: those whose last session has left, and those a crash left behind.
+    async fn prolong_accounts(&self, made: &[AccountRow]) {
+        for (id, until) in self.accounts.behind() {
+            let Some(row) = made.iter().find(|row| row.id == id).filter(|_| self.accounts.is_due(id)) else { continue };
+            let prolonged = async { self.server_of(row).await?.prolong(&login_of(id), until).await.map_err(account_trouble) };
+            match prolonged.await {
+                Ok(()) => {
+                    self.accounts.succeeded(id);
+                    self.accounts.prolonged(id, until);
+                }
+                Err(error) => {
+                    self.accounts.failed(id);
+                    tracing::warn!(%error, account = %id, resource = %row.resource, "an account could not be prolonged; it is tried again");
+                }
+            }
+        }
+    }
+
+    /// Drops every account that no session of this node uses: those whose last session has left, and those a crash left behind. The others
+    /// open as long as their grants do.
     pub async fn drop_unused_accounts(&self) {
         let made = match self.store.made_accounts(&self.settings.node).await {
             Ok(made) => made,
             Err(error) => return tracing::debug!(%error, "the accounts cannot be read; the next sweep looks again"),
         };
+        self.prolong_accounts(&made).await;
         let unused = made.into_iter().filter(|row| !self.accounts.is_used(row.id) && self.accounts.is_due(row.id));
         futures::future::join_all(unused.map(|row| self.drop_account(row))).await;
     }
@@ -229,12 +279,30 @@ impl Gate {
     }
 
     async fn try_drop(&self, row: &AccountRow) -> Result<(), Refusal> {
+        self.server_of(row).await?.drop(&login_of(row.id)).await.map_err(account_trouble)
+    }
+
+    /// The server that an account is at. A resource that left the policy, or names nobody any more who makes accounts, is reached as the
+    /// policy said when the account's grant was made: what is left there has to go all the same.
+    async fn server_of(&self, row: &AccountRow) -> Result<Server, Refusal> {
         let bundle = self.bundle();
-        let resource = bundle.resource(&row.resource).ok_or_else(|| {
-            Refusal::because(Reason::UnknownResource, format!("`{}` is no longer in the policy, and nobody can reach it", row.resource))
+        if let Some(resource) = bundle.resource(&row.resource).filter(|resource| resource.accounts.is_some()) {
+            return self.account_server(resource).await;
+        }
+        let grant = self.store.grant(row.grant).await.map_err(unavailable)?;
+        let files = match &grant {
+            Some(grant) => self.store.bundle_files(&grant.bundle).await.map_err(unavailable)?,
+            None => Vec::new(),
+        };
+        let before = Bundle::from_files(files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect()).ok();
+        let resource = before.as_ref().and_then(|before| before.resource(&row.resource)).ok_or_else(|| {
+            let why = format!(
+                "`{}` is no longer in the policy, nor was it when the grant was made; drop its account there by hand",
+                row.resource
+            );
+            Refusal::because(Reason::UnknownResource, why)
         })?;
-        let server = self.account_server(resource).await?;
-        server.drop(&login_of(row.id)).await.map_err(account_trouble)
+        self.account_server(resource).await
     }
 
     /// Every account that may still be at a target.

@@ -4,17 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use access::event::{Entry, Event};
-use access::ids::{PrincipalId, RecordingId, SessionId};
+use access::ids::{EntryId, PrincipalId, RecordingId, SessionId};
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::session::{SessionRow, SessionState};
 use evidence::bundle::export::{Export, PolicyText, RecordingPart, Release, Written};
 use evidence::lines::{Form, LineWriter};
 use evidence::log::checkpoint::CheckpointKey;
-use evidence::log::texts::SideRecord;
+use evidence::log::texts::{SideRecord, bound_texts};
 use evidence::log::tiles::LogDirectory;
 use evidence::recording::{KeyRecipients, RecordingReader};
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use store::{Change, EntryFilter, EntryPage, LoggedEntry, Page, SessionFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::watch::end_of;
 
 /// How many sessions one file holds at most.
 pub const MOST_SESSIONS: usize = 1_000;
@@ -115,20 +117,21 @@ impl Gate {
                 SessionState::Live => Err("the session is live; its recording is exported when it has ended".to_owned()),
                 _ => self.released_keys(session.recording, false).map_err(|why| why.detail.unwrap_or_else(|| "it cannot be read".into())),
             };
-            readable.push((session.id, session.person, session.opened_at, self.recording_path(session.recording), keys));
+            let (path, end) = (self.recording_path(session.recording), end_of(session));
+            readable.push((session.id, session.person, session.opened_at, path, end, keys));
         }
         let digest = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
-            let mut out = LineWriter::new(form, BufWriter::new(std::fs::File::create(&to)?))?;
+            let mut out = LineWriter::new(form, BufWriter::new(private_file(&to)?))?;
             for logged in entries.values() {
                 out.entry(&logged.entry)?;
             }
-            for (session, person, at, path, keys) in readable {
+            for (session, person, at, path, end, keys) in readable {
                 let opened = keys.and_then(|keys| {
                     let file = std::fs::File::open(&path).map_err(|error| format!("its file cannot be read: {error}"))?;
                     RecordingReader::with_keys(std::io::BufReader::new(file), keys).map_err(|error| error.to_string())
                 });
                 match opened {
-                    Ok(mut reader) => out.recording(&mut reader)?,
+                    Ok(reader) => out.recording(&mut reader.ending_at(end))?,
                     Err(why) => out.absent(&session.to_string(), &person.to_string(), at, &why)?,
                 }
             }
@@ -238,7 +241,18 @@ impl Gate {
         for digest in bundles {
             self.gather(&mut found, EntryFilter { name: Some("bundle.activated".into()), ..mentioning(digest) }).await?;
         }
-        Ok(found)
+        // Who erased what is no longer here; what they said of it may have been erased as well.
+        let mut asked = BTreeSet::new();
+        loop {
+            let lacking = found.values().filter(|logged| bound_texts(&logged.leaf).len() > logged.entry.texts.len());
+            let lacking: Vec<EntryId> = lacking.map(|logged| logged.entry.id).filter(|id| asked.insert(*id)).collect();
+            if lacking.is_empty() {
+                return Ok(found);
+            }
+            for entry in lacking {
+                self.gather(&mut found, EntryFilter { name: Some("text.erased".into()), ..mentioning(entry.to_string()) }).await?;
+            }
+        }
     }
 
     async fn gather(&self, found: &mut BTreeMap<i64, LoggedEntry>, filter: EntryFilter) -> Result<(), Refusal> {
@@ -303,6 +317,28 @@ impl Gate {
         };
         Ok(Some(RecordingPart { recording: RecordingId::to_string(&session.recording), path, release }))
     }
+}
+
+/// What an export's file in the data directory is called until it is sent.
+pub const EXPORT_PREFIX: &str = "export-";
+
+/// Removes what a crash left of exports that were being made; they may hold keys of recordings.
+pub(crate) fn discard_unfinished(data_dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(data_dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(EXPORT_PREFIX)) {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "an export that was never sent cannot be removed; remove it by hand");
+        }
+    }
+}
+
+/// A new file that its owner alone may read.
+fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn mentioning(id: String) -> EntryFilter {

@@ -36,6 +36,7 @@ impl Gate {
             self.enter(Event::LogStarted { node: self.settings.node.clone() }).await?;
         }
         self.enter(Event::NodeStarted { node: self.settings.node.clone(), version: release.to_owned() }).await?;
+        crate::export::discard_unfinished(&self.settings.data_dir);
         self.drain_journal().await;
         started.closed_leftovers = self.close_leftovers().await?;
         self.finish_destructions().await?;

@@ -11,7 +11,7 @@ use access::reason::{Reason, Refusal};
 use access::session::{SessionFacts, SessionRow, SessionState};
 use credentials::keyring::Stream;
 use evidence::recording::{
-    About, Durability, KeyIdentity, KeyRecipients, LiveView, RecordingHandle, RecordingReader, ReleasedKeys, Watched, header,
+    About, Anchor, Durability, KeyIdentity, KeyRecipients, LiveView, RecordingHandle, RecordingReader, ReleasedKeys, Watched, header,
 };
 use policy::{Act, Object};
 use store::Change;
@@ -118,7 +118,7 @@ impl Gate {
         self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
         let keys = self.released_keys(row.recording, input)?;
         let file = File::open(self.recording_path(row.recording)).map_err(gone)?;
-        let reader = RecordingReader::with_keys(file, keys).map_err(gone)?;
+        let reader = RecordingReader::with_keys(file, keys).map_err(gone)?.ending_at(end_of(&row));
         Ok((row, reader))
     }
 
@@ -140,6 +140,13 @@ impl Gate {
         }
         Ok(keys)
     }
+}
+
+/// Where the log says that a session's recording ends; `None` while it lives, and if nobody could say when it ended.
+pub(crate) fn end_of(row: &SessionRow) -> Option<Anchor> {
+    let chunks = u64::try_from(row.recording_chunks?).ok()?;
+    let digest = hex::decode(row.recording_digest.as_deref()?).ok()?.try_into().ok()?;
+    Some(Anchor { chunks, digest })
 }
 
 fn gone(error: impl std::fmt::Display) -> Refusal {

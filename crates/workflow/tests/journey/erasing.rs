@@ -119,3 +119,21 @@ async fn a_destruction_that_was_entered_and_not_done_is_done_at_the_next_start()
     let t = t.restart().await.unwrap();
     assert_eq!(std::fs::read(t.gate.recording_path(row.recording)).unwrap(), destroyed);
 }
+
+// covers: EV-4 (api), F3 (recording)
+#[tokio::test]
+async fn a_recording_whose_end_was_cut_off_is_not_read_as_if_it_were_whole() {
+    let t = TestGate::start().await.unwrap();
+    let session = ended_session(&t).await;
+    let carla = t.person("carla");
+    let (row, reader) = t.gate.read_recording(carla, session, false).await.unwrap();
+    assert!(reader.map(|frame| frame.map(drop)).collect::<Result<Vec<_>, _>>().is_ok(), "it is whole");
+    // The closing chunk goes, as if the gate had died before it.
+    let path = t.dir().join("recordings").join(format!("{}.tgr", row.recording));
+    let bytes = std::fs::read(&path).unwrap();
+    let last = bytes.windows(4).rposition(|bytes| bytes == b"TGc1").unwrap();
+    std::fs::write(&path, &bytes[..last]).unwrap();
+    let (_, reader) = t.gate.read_recording(carla, session, false).await.unwrap();
+    let wrong: Vec<String> = reader.filter_map(Result::err).map(|error| error.to_string()).collect();
+    assert!(wrong.len() == 1 && wrong[0].contains("missing"), "{wrong:?}");
+}

@@ -100,6 +100,25 @@ async fn a_published_file_that_holds_no_checkpoint_of_this_log_is_refused() {
     assert!(told.contains("cannot be used") && told.contains("name another `checkpoints`"), "{told}");
 }
 
+// covers: F3, EV-2 (api)
+#[tokio::test]
+async fn a_log_that_was_taken_away_is_not_signed_anew() {
+    let t = TestGate::start().await.unwrap();
+    tell(&t, "db-1").await;
+    let t = t.restart().await.expect("as it was, it starts");
+    let dir = t.dir().to_owned();
+    let told = t
+        .restart_after(|| {
+            std::fs::remove_dir_all(dir.join("audit")).unwrap();
+            std::fs::remove_dir_all(dir.join("outside")).unwrap();
+        })
+        .await
+        .err()
+        .expect("its log is gone")
+        .to_string();
+    assert!(told.contains("`audit/` holds no log") && told.contains("lost or taken away"), "{told}");
+}
+
 // covers: F1, EV-2 (api)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trouble_with_the_log_is_said_and_made_up_for_when_it_is_over() {
