@@ -142,7 +142,7 @@ fn values_of_an_execution_are_read_with_types_new_and_remembered() {
     let values = binds(&second, 4, |_| false, &mut known).unwrap();
     assert_eq!(values, [Value::Null, Value::Signed(-1), Value::Bytes(b""), Value::Null]);
     assert!(binds(&second, 4, |_| false, &mut Vec::new()).is_err(), "types never announced");
-    assert!(binds(&[&second[..], b"x"].concat(), 4, |_| false, &mut known).is_err(), "more than its values");
+    assert_eq!(binds(&[&second[..], b"x"].concat(), 4, |_| false, &mut known).unwrap().len(), 4, "what stands behind is not looked at");
 }
 
 #[test]
