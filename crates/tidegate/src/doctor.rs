@@ -6,6 +6,8 @@ mod log;
 mod machine;
 mod state;
 
+pub(crate) use state::has_keys;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -95,12 +97,14 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.push(machine::data_dir(&config));
     findings.extend(machine::disk(&config));
     findings.extend(state::sealing_key(&config));
-    findings.push(state::keys(&config));
+    // Opened once: a sealing key that is handed over on a descriptor can be read once.
+    let (ring, found) = state::keys(&config);
+    findings.push(found);
     let bundle = state::policy(&config, &mut findings);
     findings.extend(state::store(&config, bundle.as_deref()).await);
     findings.push(machine::recordings(&config));
     findings.push(machine::checkpoints(&config));
-    findings.extend(log::signed(&config).await);
+    findings.extend(log::signed(&config, ring.as_ref()).await);
     findings.extend(machine::tls(&config));
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));

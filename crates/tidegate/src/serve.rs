@@ -7,18 +7,29 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use workflow::clock::SystemTime;
 
+use crate::cli::config::ConfigFile;
 use crate::config::Config;
 use crate::node::Node;
 use crate::output::note;
+
+/// How to serve.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Make a new audit log of what the store says, if `audit/` is lost and there is no copy; an entry says so
+    #[arg(long)]
+    pub(crate) rebuild_log: bool,
+}
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// If the node can't start.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, rebuild_log: bool) -> anyhow::Result<()> {
     log_to_stderr();
     harden()?;
-    let node = Node::start(&config, Arc::new(SystemTime)).await?;
+    let node = Node::start(&config, Arc::new(SystemTime), rebuild_log).await?;
     if let Some(invited) = &node.started.first_administrator {
         let ca = if node.root.is_some() { format!(" --ca-file {}", config.data_dir.join("ca.pem").display()) } else { String::new() };
         note(format!("This gate is new. Its first administrator signs in with this, once, until {}:\n", invited.expires_at));

@@ -16,18 +16,18 @@ const CHECK: &str = "audit log";
 const WAIT: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// Whether every entry of the store is under a signed checkpoint, and that one under what was published.
-pub(super) async fn signed(config: &Config) -> Vec<Finding> {
+pub(super) async fn signed(config: &Config, keyring: Option<&Keyring>) -> Vec<Finding> {
     let dir = LogDirectory::new(config.data_dir.join("audit"));
     let there = match &config.store {
         StoreUrl::Sqlite(path) => path.exists(),
         StoreUrl::Postgres(_) => true,
     };
-    if !there || !dir.path().exists() {
+    if !there {
         return vec![Finding::ok(CHECK, "nothing is logged yet")];
     }
     // What keeps keys or store from opening has a line of its own.
-    let Ok(keyring) = Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now()) else { return Vec::new() };
-    let Ok(first) = first_verifier(&format!("tidegate/{}", config.node), &keyring) else { return Vec::new() };
+    let Some(keyring) = keyring else { return Vec::new() };
+    let Ok(first) = first_verifier(&format!("tidegate/{}", config.node), keyring) else { return Vec::new() };
     let Ok(store) = Store::open(&config.store, StoreOptions { connections: 2, ..StoreOptions::default() }).await else { return Vec::new() };
     let findings = compare(config, &dir, &first, &store).await;
     store.close().await;
@@ -46,6 +46,11 @@ async fn compare(config: &Config, dir: &LogDirectory, first: &evidence::log::Che
     let size = local.as_ref().map_or(0, evidence::log::SignedCheckpoint::size);
     let mut findings = Vec::new();
     match store.sequenced().await {
+        Ok(0) if local.is_none() => return vec![Finding::ok(CHECK, "nothing is logged yet")],
+        Ok(count) if local.is_none() => {
+            let says = format!("the store has {count} entries, and {} holds no log: it was lost or taken away", dir.path().display());
+            findings.push(Finding::fail(CHECK, says, "restore `audit/` from a copy; the gate does not start without"));
+        }
         Ok(count) if count < size => {
             let says = format!("the store has {count} entries and the log {size}: the store was rolled back");
             findings.push(Finding::fail(CHECK, says, "restore a newer copy of the store; the gate does not start on this one"));

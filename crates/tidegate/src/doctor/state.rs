@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use access::time::Span;
 use credentials::keyring::Keyring;
@@ -51,20 +52,49 @@ pub(super) fn sealing_key(config: &Config) -> Vec<Finding> {
     vec![Finding::ok(CHECK, format!("{shown} is the gate's alone"))]
 }
 
-fn has_keys(config: &Config) -> bool {
-    fs::read_dir(config.data_dir.join("keys")).is_ok_and(|mut entries| entries.next().is_some())
+/// Whether there is a file of a key; the sealing key may lie beside them.
+pub(crate) fn has_keys(config: &Config) -> bool {
+    let is_key = |path: &Path| path.extension().is_some_and(|e| e == "key") && Some(path) != config.sealing.path();
+    fs::read_dir(config.data_dir.join("keys"))
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_key(&entry.path()) || entry.file_name() == "keyring.json"))
 }
 
-pub(super) fn keys(config: &Config) -> Finding {
+/// Whether a gate ran here: it left a store or a log.
+fn was_started(config: &Config) -> bool {
+    let store = match &config.store {
+        StoreUrl::Sqlite(path) => path.exists(),
+        StoreUrl::Postgres(_) => false,
+    };
+    store || fs::read_dir(config.data_dir.join("audit")).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// The keys as they are, and what is to be said of them. Nothing is made.
+pub(super) fn keys(config: &Config) -> (Option<Keyring>, Finding) {
     const CHECK: &str = "keys";
     let dir = config.data_dir.join("keys");
     if !has_keys(config) {
-        return Finding::ok(CHECK, "none yet; the first start makes them");
+        return (
+            None,
+            match was_started(config) {
+                false => Finding::ok(CHECK, "none yet; the first start makes them"),
+                true => {
+                    let advice = "restore it from the backup of the same moment; the gate does not start, and new keys would open nothing that these sealed";
+                    Finding::fail(CHECK, format!("{} holds no keys, and the gate ran here before: they are gone", dir.display()), advice)
+                }
+            },
+        );
     }
-    let ring = match Keyring::open_or_create(&dir, &config.sealing, now()) {
-        Ok(ring) => ring,
-        Err(error) => return Finding::fail(CHECK, error.to_string(), "the gate does not start until its keys open"),
-    };
+    match Keyring::open(&dir, &config.sealing) {
+        Ok(ring) => {
+            let found = described(&ring);
+            (Some(ring), found)
+        }
+        Err(error) => (None, Finding::fail(CHECK, error.to_string(), "the gate does not start until its keys open")),
+    }
+}
+
+fn described(ring: &Keyring) -> Finding {
+    const CHECK: &str = "keys";
     match ring.ssh_host() {
         Ok(host) => {
             let fingerprint = host.fingerprint(ssh_key::HashAlg::Sha256);

@@ -54,6 +54,20 @@ async fn what_others_can_read_is_a_failure_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn keys_that_are_gone_are_a_failure_and_are_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let data = dir.path().join("data");
+    fs::create_dir_all(data.join("keys")).unwrap();
+    fs::create_dir_all(data.join("audit")).unwrap();
+    assert_eq!(health(&examine(&file, &Environment::default()).await, "keys"), Some(Health::Ok), "nothing ran here yet");
+    fs::write(data.join("audit/checkpoint"), "x").unwrap();
+    assert_eq!(health(&examine(&file, &Environment::default()).await, "keys"), Some(Health::Fail));
+    assert_eq!(fs::read_dir(data.join("keys")).unwrap().count(), 0);
+    assert!(!data.join("sealing.key").exists());
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_is_named_whole() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tidegate.toml");

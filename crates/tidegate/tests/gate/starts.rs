@@ -142,3 +142,52 @@ fn a_full_disk_at_the_start_is_a_sentence() {
     home.starts();
     assert!(Command::new("umount").arg("-l").arg(&data).status().unwrap().success());
 }
+
+// covers: F3, EV-2 (cli)
+#[test]
+fn a_log_that_was_taken_away_is_not_signed_anew_unless_somebody_says_so() {
+    let home = Home::new();
+    home.copy("data/audit", "kept");
+    home.remove("data/audit");
+    fs::remove_file(home.path("published")).unwrap();
+    // Whoever can write there cannot have the gate sign another history.
+    home.refuses(&["holds no log", "restore `audit/`", "--rebuild-log"]);
+    home.refuses(&["holds no log"]);
+    assert!(!home.path("data/audit/checkpoint").exists() && !home.path("published").exists(), "nothing was signed");
+    let doctor = Command::new(program()).args(["doctor", "--config"]).arg(home.path("tidegate.toml")).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("lost or taken away"), "{said}");
+    home.remove("data/audit");
+    home.copy("kept", "data/audit");
+    home.starts();
+
+    // Said so, it is made anew, and an entry says that it was.
+    home.remove("data/audit");
+    let mut serve = home.serve();
+    serve.arg("--rebuild-log");
+    let mut gate = Talk::start(serve);
+    gate.until("The gate serves");
+    assert!(Command::new("kill").args(["-TERM", &gate.child.id().to_string()]).status().unwrap().success());
+    assert_eq!(gate.end(), 0);
+    let begun = Command::new("grep").args(["-rhao", "log.started"]).arg(home.path("data/audit/tile/entries")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&begun.stdout).lines().count(), 2, "once at the beginning, and once now");
+    home.starts();
+}
+
+#[test]
+fn keys_that_are_gone_are_not_made_anew_by_whoever_looks_or_starts() {
+    let home = Home::new();
+    home.copy("data/keys", "kept");
+    home.remove("data/keys");
+    fs::create_dir(home.path("data/keys")).unwrap();
+    let doctor = Command::new(program()).args(["doctor", "--config"]).arg(home.path("tidegate.toml")).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(!doctor.status.success() && said.contains("they are gone"), "{said}");
+    home.refuses(&["keys are gone", "restore it from the backup"]);
+    assert_eq!(fs::read_dir(home.path("data/keys")).unwrap().count(), 0, "nothing was made in their place");
+    home.remove("data/keys");
+    home.copy("kept", "data/keys");
+    // The directory came back as the copy left it.
+    fs::set_permissions(home.path("data/keys"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    home.starts();
+}
