@@ -118,7 +118,7 @@ pub(crate) fn terms_of(verdict: &Verdict) -> Result<Terms, Refusal> {
 }
 
 /// Whether somebody may know that there is a resource, if there is: a path leads them to it, or they see all.
-pub(crate) fn sees(bundle: &Bundle, situation: &Situation, resource: &ResourceName) -> bool {
+fn sees(bundle: &Bundle, situation: &Situation, resource: &ResourceName) -> bool {
     sees_all_resources(bundle, situation) || bundle.leads_to(situation, resource)
 }
 

@@ -17,7 +17,7 @@ use policy::{Ask, Situation};
 use store::{Change, CommitError};
 
 use crate::Caller;
-use crate::decide::{sees, terms_of};
+use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::AsSeen;
 use crate::step_up::asking;
@@ -234,7 +234,7 @@ impl Gate {
             Err(trouble) => return trouble,
         };
         let bundle = self.bundle();
-        if sees(&bundle, &situation, &ask.resource) {
+        if bundle.leads_to(&situation, &ask.resource) {
             return refusal;
         }
         match self.admit_anywhere(caller, ask).await {
