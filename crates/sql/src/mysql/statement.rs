@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use access::rights::{QualifiedName, Verb};
 use sqlparser::ast::{
-    Expr, FromTable, ObjectName, OnInsert, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Visit,
+    Expr, FromTable, ObjectName, OnInsert, Query, Select, SelectItem, SetExpr, ShowCreateObject, Statement, TableFactor, TableObject,
+    TableWithJoins, Visit,
 };
 
 use super::lists::is_information;
@@ -91,6 +92,9 @@ impl Look<'_> {
                 self.set(set)?;
                 self.rest("set", statement, &[], &[], None)
             }
+            Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
+                self.table(obj_name).map(|_| plain("show"))
+            }
             Statement::ShowVariables { .. }
             | Statement::ShowStatus { .. }
             | Statement::ShowTables { .. }
@@ -99,7 +103,6 @@ impl Look<'_> {
             | Statement::ShowCollation { .. }
             | Statement::ShowCharset(_)
             // A condition in it may hold a whole query.
-            | Statement::ShowCreate { .. }
             | Statement::ShowProcessList { .. } => self.rest("show", statement, &[], &[], None),
             // Messages quote values.
             Statement::ShowVariable { variable } if self.rights.has_masks() && variable.iter().any(|word| matches!(key(word).as_str(), "warnings" | "errors")) => {
