@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     pub(crate) environment: Vec<(String, String)>,
     /// Texts to add at the end of files of the example's policy; `{port}`, `{login}` and `{host_key}` are the target's.
     pub(crate) policy: Vec<(&'static str, String)>,
-    /// Whether the gate listens for PostgreSQL too.
+    /// Whether the gate listens for PostgreSQL and MySQL too.
     pub(crate) databases: bool,
     /// How the target is set up; it trusts the gate's target CA besides.
     pub(crate) target: SshdOptions,
@@ -38,6 +38,8 @@ pub(crate) struct Served {
     known: Known,
     /// Where it listens for PostgreSQL.
     pub(crate) databases: Option<SocketAddr>,
+    /// Where it listens for MySQL.
+    pub(crate) mysql: Option<SocketAddr>,
     /// The example's machines, all of them.
     pub(crate) target: Sshd,
 }
@@ -57,7 +59,9 @@ impl Served {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let store = plan.store.map(|url| format!("store = \"{url}\"\n")).unwrap_or_default();
         let databases = plan.databases.then(free);
-        let postgres = databases.map(|address| format!("postgres = \"{address}\"\n")).unwrap_or_default();
+        let mysql = plan.databases.then(free);
+        let postgres = databases.map(|address| format!("postgres = \"{address}\"\n")).unwrap_or_default()
+            + &mysql.map(|address| format!("mysql = \"{address}\"\n")).unwrap_or_default();
         let config = format!(
             "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n{store}[listen]\napi = \"{}\"\nssh = \"{}\"\nplain_http = true\n{postgres}\
              [audit]\ncheckpoints = \"checkpoints.published\"\n",
@@ -69,7 +73,7 @@ impl Served {
         let known = Known { ready: settle(dir.path()), home: dir.path().to_owned() };
         let gate = known.get("ana", "/api/v1/gate");
         target.trust(gate["target_ca"].as_str().unwrap()).unwrap();
-        Self { child, environment: plan.environment, dir, known, databases, target }
+        Self { child, environment: plan.environment, dir, known, databases, mysql, target }
     }
 
     /// Everything of the gate's stands here.
