@@ -14,7 +14,6 @@ pub mod time;
 
 pub mod account;
 pub mod approval;
-pub mod statement;
 pub mod bundle;
 pub mod grant;
 pub mod identity;
@@ -24,6 +23,7 @@ pub mod request;
 pub mod review;
 pub mod rights;
 pub mod session;
+pub mod statement;
 pub mod verdict;
 
 pub mod entry;

@@ -261,7 +261,8 @@ mod tests {
         let mut table = String::new();
         for reason in Reason::ALL {
             let (http, exit, sqlstate, (errno, _)) = (reason.http(), reason.ssh_exit(), reason.sqlstate(), reason.mysql_error());
-            writeln!(table, "{} | {http} | {exit} | {sqlstate} | {errno} | {} | {}", reason.code(), reason.sentence(), reason.hint()).unwrap();
+            writeln!(table, "{} | {http} | {exit} | {sqlstate} | {errno} | {} | {}", reason.code(), reason.sentence(), reason.hint())
+                .unwrap();
         }
         insta::assert_snapshot!("reasons", table);
     }

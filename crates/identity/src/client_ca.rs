@@ -48,7 +48,9 @@ pub enum ClientCaProblem {
     #[error("the gate's CA cannot be used for client certificates; restore its certificate and key from a backup")]
     Ca(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Not a public key as it is wanted.
-    #[error("this is no public key on the curve P-256 in PEM; `openssl ecparam -name prime256v1 -genkey` makes one, `openssl ec -pubout` shows it")]
+    #[error(
+        "this is no public key on the curve P-256 in PEM; `openssl ecparam -name prime256v1 -genkey` makes one, `openssl ec -pubout` shows it"
+    )]
     Key,
     /// Too long, or no time at all.
     #[error("a client certificate is valid for at least 1s and at most {LONGEST}, not {0}")]
@@ -91,8 +93,7 @@ impl ClientCa {
         let root = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|e| unusable(format!("{e:?}").into()))?;
         roots.add(root).map_err(|e| unusable(e.into()))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|e| unusable(e.into()))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|e| unusable(e.into()))?;
         Ok(Self { pem: certificate_pem.to_owned(), issuer, verifier })
     }
 
@@ -162,7 +163,9 @@ impl ClientCa {
         let Ok(seconds) = u64::try_from(now.as_second()) else { return no("the clock of the gate's machine is wrong") };
         let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         if self.verifier.verify_client_cert(&CertificateDer::from(proof.0.as_slice()), &[], at).is_err() {
-            return no("this client certificate is not signed by the CA of this gate, or not valid now; sign in again with `tidegate login`");
+            return no(
+                "this client certificate is not signed by the CA of this gate, or not valid now; sign in again with `tidegate login`",
+            );
         }
         // A key in a file says nothing about a person being there.
         account.proven(Proven::in_person(Mfa::None, Via::ClientCertificate(key.id)), Some(from), now)

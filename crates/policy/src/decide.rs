@@ -101,7 +101,6 @@ impl Bundle {
     }
 
     /// The answer to a question about such a resource.
-    #[must_use]
     pub fn decide_unseen(&self, who: &Situation, ask: &Ask) -> Verdict {
         let Refusal { reason, detail, .. } = self.unseen(who, &ask.resource);
         let answer = Answer::Deny { reason, detail: detail.unwrap_or_default() };

@@ -235,9 +235,8 @@ impl Catalog {
     /// Names that stand for masked values: columns, their tables, and views that read them.
     pub(crate) fn touchy_names<'a>(&'a self, rights: &'a DatabaseRights) -> BTreeSet<&'a str> {
         let tables = rights.tables.iter().filter(|(_, table)| !table.masked.is_empty());
-        let mut out: BTreeSet<&str> = tables
-            .flat_map(|(name, table)| table.masked.iter().map(String::as_str).chain([name.name.as_str()]))
-            .collect();
+        let mut out: BTreeSet<&str> =
+            tables.flat_map(|(name, table)| table.masked.iter().map(String::as_str).chain([name.name.as_str()])).collect();
         out.extend(self.relations.keys().filter(|view| self.masked_below(rights, view).is_some()).map(|view| view.name.as_str()));
         out
     }

@@ -10,13 +10,13 @@
 mod change;
 mod commit;
 mod committed;
+mod copy;
 mod database;
 mod error;
 mod log;
 mod replay;
 mod schema;
 mod select;
-mod copy;
 mod store;
 mod table;
 mod url;
@@ -44,9 +44,9 @@ mod web_sessions;
 
 pub use bundles::BundleFile;
 pub use change::Change;
-pub use copy::copy;
 pub use commit::Committed;
 pub use committed::{HostKeyRow, InvitationRow, PasskeyRow, Scopes, SecretRow, TokenRow, WebSessionRow, digestible};
+pub use copy::copy;
 pub use entries::{EntryFilter, EntryPage, LoggedEntry};
 pub use error::{CommitError, StoreError, Unique};
 pub use grants::GrantFilter;

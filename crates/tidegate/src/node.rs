@@ -177,12 +177,7 @@ impl Node {
         let facts = api::types::GateFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api: node.api_url.clone(),
-            ssh: Some(api::types::SshFacts {
-                host: ssh_host,
-                port: ssh_port,
-                host_keys: Vec::new(),
-                fingerprints: Vec::new(),
-            }),
+            ssh: Some(api::types::SshFacts { host: ssh_host, port: ssh_port, host_keys: Vec::new(), fingerprints: Vec::new() }),
             postgres: postgres.map(|bound| database(config, bound)),
             mysql: mysql.map(|bound| database(config, bound)),
             ca: certified.as_ref().and_then(|c| c.root.clone()),

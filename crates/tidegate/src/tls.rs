@@ -93,8 +93,7 @@ pub fn certify(config: &Config, ca: &InternalCa) -> anyhow::Result<Certified> {
         }
     };
     let unmatched = "the certificate and the private key do not belong together";
-    let mut server =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain.clone(), key.clone_key()).context(unmatched)?;
+    let mut server = ServerConfig::builder().with_no_client_auth().with_single_cert(chain.clone(), key.clone_key()).context(unmatched)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let asked = client_certificate::asked_for(CertificateDer::from_pem_slice(ca.pem.as_bytes())?)?;
     let databases = ServerConfig::builder().with_client_cert_verifier(asked).with_single_cert(chain, key).context(unmatched)?;

@@ -133,7 +133,11 @@ impl Gate {
                 return Err(Refusal::because(Reason::Stale, "the request was changed after you signed it").into());
             }
             None if decision == Decision::Approve && all_stages(&row).enumerate().any(|(i, stage)| stage.signed && stages.contains(&i)) => {
-                return Err(Refusal { detail: self.relying_party().map(|p| format!("{}/requests/{request}", p.origin)), ..Reason::SignatureRequired.into() }.into());
+                return Err(Refusal {
+                    detail: self.relying_party().map(|p| format!("{}/requests/{request}", p.origin)),
+                    ..Reason::SignatureRequired.into()
+                }
+                .into());
             }
             _ => {}
         }

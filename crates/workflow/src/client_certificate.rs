@@ -43,7 +43,12 @@ impl Gate {
     ///
     /// # Errors
     /// If it is no acceptable public key, or the time too long.
-    pub async fn issue_client_certificate(&self, caller: &Caller, public_key: &str, valid: Option<Span>) -> Result<(KeyRow, String), Refusal> {
+    pub async fn issue_client_certificate(
+        &self,
+        caller: &Caller,
+        public_key: &str,
+        valid: Option<Span>,
+    ) -> Result<(KeyRow, String), Refusal> {
         let valid = self.certificate_life(caller, valid).await?;
         let now = self.now();
         let (key, person) = (KeyId::generate(now), caller.who.id());

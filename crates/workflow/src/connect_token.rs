@@ -46,7 +46,10 @@ impl Gate {
         let bundle = self.bundle();
         let resource = bundle.resource(&row.resource).ok_or_else(|| Refusal::of(Reason::UnknownResource))?;
         if resource.kind == policy::Kind::Ssh {
-            let why = format!("`{}` is reached over SSH, where a key or certificate says who connects; connect tokens are for databases", row.resource);
+            let why = format!(
+                "`{}` is reached over SSH, where a key or certificate says who connects; connect tokens are for databases",
+                row.resource
+            );
             return Err(Refusal::because(Reason::Invalid, why));
         }
         let valid = valid.unwrap_or(TOKEN_LONGEST);

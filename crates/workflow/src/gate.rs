@@ -26,11 +26,11 @@ use crate::client_certificate::ClientCertificates;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
-use crate::timings::Timings;
 use crate::live::LiveSessions;
 use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::sequence::Sequencer;
+use crate::timings::Timings;
 
 /// How many committed entries a slow listener may lag behind before it has to look at the state afresh.
 const NEWS: usize = 4096;

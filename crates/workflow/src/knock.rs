@@ -5,8 +5,8 @@
 
 use access::approval::Decision;
 use access::event::Event;
-use access::identity::Mfa;
 use access::grant::Grant;
+use access::identity::Mfa;
 use access::ids::{GrantId, RequestId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName, Selector};
@@ -21,8 +21,8 @@ use crate::Caller;
 use crate::approve::all_stages;
 use crate::decide::terms_of;
 use crate::gate::{Gate, unavailable};
-use crate::step_up::{StepUpWait, asking};
 use crate::open::{Opened, bound_to};
+use crate::step_up::{StepUpWait, asking};
 use std::sync::Arc;
 
 /// How long a no is repeated to who knocks again.
@@ -114,6 +114,11 @@ impl Gate {
     /// # Errors
     /// As [`Gate::knock`].
     pub async fn knock_saying(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
+        // Boxed: it passes through every verb there is, and a door waits for it.
+        Box::pin(self.answer_knock(caller, to, given, protocol)).await
+    }
+
+    async fn answer_knock(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
         if let Some(grant) = bound_to(caller) {
             return self.knock_on_grant(caller, to, grant, &given.limits, protocol).await;
         }
@@ -204,11 +209,10 @@ impl Gate {
             match self.open_within(caller, &row.resource, &row.role, limits, protocol).await {
                 Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
                 // Why its grant is not open: `open` knows only that none is.
-                Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {
-                    Grant::open(row.clone(), self.now()).err().filter(|r| r.reason != Reason::NotActivated).unwrap_or_else(|| {
-                        Refusal::because(Reason::GrantExpired, "the grant of this connect token is not open")
-                    })
-                }
+                Err(refusal) if refusal == Refusal::of(Reason::NoPath) => Grant::open(row.clone(), self.now())
+                    .err()
+                    .filter(|r| r.reason != Reason::NotActivated)
+                    .unwrap_or_else(|| Refusal::because(Reason::GrantExpired, "the grant of this connect token is not open")),
                 // Entered already.
                 Err(refusal) => return Err(refusal),
             }

@@ -4,12 +4,12 @@
 //! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
 
 mod accounts;
-mod shown;
 pub mod clock;
 pub mod counts;
 pub mod gate;
 pub mod live;
 pub mod seen;
+mod shown;
 pub mod timings;
 
 pub mod activate;
@@ -25,8 +25,8 @@ pub mod lock;
 pub mod open;
 pub mod review;
 pub mod revoke;
-pub mod sign_in;
 pub mod sign;
+pub mod sign_in;
 pub mod start;
 pub mod step_up;
 pub mod submit;
@@ -56,7 +56,7 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, PasskeyRow, Replay, RequestFilter, SecretRow,
-        SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
+        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, PasskeyRow, Replay, RequestFilter,
+        SecretRow, SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
     };
 }

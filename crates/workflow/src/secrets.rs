@@ -6,7 +6,7 @@ use access::names::{ResourceName, SecretName};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
-use access::session::{DatabaseCredential, Dial, DatabaseDial, SessionFacts, SshDial};
+use access::session::{DatabaseCredential, DatabaseDial, Dial, SessionFacts, SshDial};
 use access::verdict::HostKeyRule;
 use credentials::secrets::ssh_credential;
 use credentials::target_ca::{Extensions, TargetCa};

@@ -190,7 +190,7 @@ impl Gate {
         }
         if let Some(id) = row.passkey {
             let passkey = self.store.passkey(id).await.map_err(unavailable)?;
-            if !passkey.is_some_and(|passkey| passkey.removed_at.is_none()) {
+            if passkey.is_none_or(|passkey| passkey.removed_at.is_some()) {
                 return Err(Refusal::because(Reason::NotSignedIn, "the passkey this browser was signed in with was removed"));
             }
         }

@@ -2,10 +2,10 @@
 
 use access::grant::GrantRow;
 use access::ids::GrantId;
-use axum::{Extension, Json};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;

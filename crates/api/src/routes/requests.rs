@@ -6,10 +6,10 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, IdentifiedRequest, RequestRow};
 use access::time::Span;
-use axum::{Extension, Json};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::read::RequestFilter;
@@ -197,7 +197,9 @@ async fn decide(
     vote: NewVote,
 ) -> Answer<impl IntoResponse + use<>> {
     let voted = match (decision, vote.signature) {
-        (Decision::Approve, Some(answer)) => gate.approve_signed(caller, id, vote.note, &answer.assertion()).await.map_err(still_signed_in)?,
+        (Decision::Approve, Some(answer)) => {
+            gate.approve_signed(caller, id, vote.note, &answer.assertion()).await.map_err(still_signed_in)?
+        }
         (Decision::Deny, Some(_)) => return Err(Refused::invalid("a no is not signed")),
         (_, None) => gate.vote(caller, id, decision, vote.note).await?,
     };

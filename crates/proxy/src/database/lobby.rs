@@ -115,10 +115,7 @@ mod tests {
     #[test]
     fn an_emergency_is_declared_in_so_many_words() {
         assert_eq!(emergency(" BREAK  glass 'site down' ;"), Some(Line::Request { reason: "site down".into(), asked: None }));
-        assert_eq!(
-            emergency("break glass 'x' for 15m"),
-            Some(Line::Request { reason: "x".into(), asked: Some("15m".parse().unwrap()) })
-        );
+        assert_eq!(emergency("break glass 'x' for 15m"), Some(Line::Request { reason: "x".into(), asked: Some("15m".parse().unwrap()) }));
         assert!(matches!(emergency("break glass;"), Some(Line::Wrong(_))) && matches!(emergency("break glass ''"), Some(Line::Wrong(_))));
         for other in ["request 'break glass'", "breakglass 'x'", "break 'x'", "break glasses 'x'", "break", "", "é'"] {
             assert_eq!(emergency(other), None, "{other}");
@@ -137,7 +134,9 @@ mod tests {
         ] {
             assert_eq!(extension(text), Some(Ok((wanted.0, wanted.1.map(str::to_owned)))), "{text}");
         }
-        for wrong in ["extend soon", "extend 30m 'x", "extend 30m ''", "extend 30m 'x' now", "extend 30m 'x' for 1h", "extend 30m; select 1"] {
+        for wrong in
+            ["extend soon", "extend 30m 'x", "extend 30m ''", "extend 30m 'x' now", "extend 30m 'x' for 1h", "extend 30m; select 1"]
+        {
             assert!(matches!(extension(wrong), Some(Err(_))), "{wrong}");
         }
         for other in ["select 1", "extended", "extends 'x'", "", "exten"] {

@@ -43,20 +43,23 @@ pub(crate) async fn enter(door: &Arc<PostgresDoor>, client: &mut Client, knock: 
             Knocked::Open(opening) => return Way::In { opening, in_lobby },
             Knocked::Refused(refusal) => return Way::Refused(refusal),
             // Without the ordinary way there is at most the emergency, for somebody who can declare one.
-            Knocked::Ask(Question { refused: Some(refusal), emergency, .. }) if emergency.is_none() || !(in_lobby || wanted.is_interactive()) => {
+            Knocked::Ask(Question { refused: Some(refusal), emergency, .. })
+                if emergency.is_none() || !(in_lobby || wanted.is_interactive()) =>
+            {
                 return Way::Refused(refusal);
             }
             Knocked::Ask(question) => {
-                let answer = if in_lobby || question.refused.is_some() || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
-                    match lobby(client, &question, &wanted.told, &mut in_lobby).await {
-                        Some(answer) => answer,
-                        None => return Way::Gone,
-                    }
-                } else if let Some(refusal) = lacks(&question, &wanted.told) {
-                    return Way::Refused(refusal);
-                } else {
-                    wanted.told.clone()
-                };
+                let answer =
+                    if in_lobby || question.refused.is_some() || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
+                        match lobby(client, &question, &wanted.told, &mut in_lobby).await {
+                            Some(answer) => answer,
+                            None => return Way::Gone,
+                        }
+                    } else if let Some(refusal) = lacks(&question, &wanted.told) {
+                        return Way::Refused(refusal);
+                    } else {
+                        wanted.told.clone()
+                    };
                 door.gate.submit(knock, answer).await
             }
             Knocked::Prove(mut prove) => {
@@ -232,7 +235,10 @@ const PARAMETERS: &[(&str, &str)] =
 enum Typed {
     Line(Line),
     /// They declare an emergency.
-    Emergency { reason: String, asked: Option<Asked> },
+    Emergency {
+        reason: String,
+        asked: Option<Asked>,
+    },
 }
 
 /// The next thing typed; `None` if they leave. Anything but a `Query` is answered here. An emergency is heard only where there can be one.

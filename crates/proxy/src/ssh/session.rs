@@ -329,7 +329,7 @@ async fn untaken(visit: &Visit, tape: &dyn Tape, facts: &SessionFacts, end: EndR
 /// Runs a part of a session; `None` if it ended by a fault of the gate. Whatever is left to do for the session is done all the same.
 ///
 /// Boxed: what a part needs while it runs is given back when it is done, and takes no room in a session that lives on.
-fn caught<'a, T>(part: impl Future<Output = T> + Send + 'a) -> impl Future<Output = Option<T>> + Send + 'a {
+fn caught<'a, T: 'a>(part: impl Future<Output = T> + Send + 'a) -> impl Future<Output = Option<T>> + Send + 'a {
     let part = AssertUnwindSafe(part.boxed()).catch_unwind();
     async move { part.await.map_err(|_| tracing::error!("a session ended by a fault of the gate")).ok() }
 }

@@ -49,10 +49,6 @@ pub(crate) enum Policy {
     Open,
     /// Asks her; lets her in when Ben approves.
     NeedsBen,
-    /// Lets her in if she declares an emergency.
-    OnlyEmergency,
-    /// Asks her, or lets her in if she declares an emergency.
-    NeedsBenOrEmergency,
 }
 
 pub(crate) struct Setup {
@@ -260,18 +256,9 @@ impl Gatekeeper for TestGate {
         let has_asked = !self.asked.borrow().is_empty();
         match policy {
             Policy::Open => self.open(),
-            Policy::NeedsBenOrEmergency | Policy::OnlyEmergency if self.asked.borrow().iter().any(|answer| answer.break_glass) => {
-                self.open()
-            }
-            Policy::OnlyEmergency => Knocked::Ask(Question {
-                refused: Some(Refusal::because(Reason::Forbidden, "it is Friday")),
-                emergency: Some("Everybody of dba is told, and it is reviewed.".into()),
-                ..Question::default()
-            }),
-            Policy::NeedsBen | Policy::NeedsBenOrEmergency if self.approved.load(Ordering::Acquire) => self.open(),
-            Policy::NeedsBen | Policy::NeedsBenOrEmergency if has_asked => self.waits(),
-            Policy::NeedsBen | Policy::NeedsBenOrEmergency => Knocked::Ask(Question {
-                emergency: matches!(policy, Policy::NeedsBenOrEmergency).then(|| "Everybody of dba is told, and it is reviewed.".into()),
+            Policy::NeedsBen if self.approved.load(Ordering::Acquire) => self.open(),
+            Policy::NeedsBen if has_asked => self.waits(),
+            Policy::NeedsBen => Knocked::Ask(Question {
                 missing: "orders-db as readwrite needs the agreement of 1 of dba.".into(),
                 reason: true,
                 times: "30m, at most 2h".into(),

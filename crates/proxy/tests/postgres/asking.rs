@@ -91,8 +91,7 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
 
 /// What `psql` shows of what is typed.
 async fn types(town: &Town, lines: &[&str]) -> (String, String) {
-    let mut child =
-        town.psql(&town.conninfo(""), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = town.psql(&town.conninfo(""), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut typed = child.stdin.take().unwrap();
     for line in lines {
         typed.write_all(format!("{line}\n").as_bytes()).await.unwrap();
@@ -108,7 +107,8 @@ async fn an_emergency_is_declared_in_the_lobby_where_policy_has_that_path() {
     for policy in [Policy::OnlyEmergency, Policy::NeedsBenOrEmergency] {
         let only = matches!(policy, Policy::OnlyEmergency);
         let town = Town::with(Setup { policy, ..Setup::default() }).await;
-        let (out, shown) = types(&town, &["break glass;", "break glass 'site down' for 30m;", "select 'in as ' || left(current_user, 3);"]).await;
+        let (out, shown) =
+            types(&town, &["break glass;", "break glass 'site down' for 30m;", "select 'in as ' || left(current_user, 3);"]).await;
         assert!(shown.contains("Everybody of dba is told") && shown.contains("the reason stands in single quotes"), "{shown}");
         assert!(out.contains("in as app"), "{out}{shown}");
         let asked = town.gate.asked().await;

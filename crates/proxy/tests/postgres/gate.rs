@@ -263,7 +263,9 @@ impl Gatekeeper for TestGate {
         let has_asked = !self.asked.borrow().is_empty();
         match policy {
             Policy::Open => self.open(),
-            Policy::NeedsBenOrEmergency | Policy::OnlyEmergency if self.asked.borrow().iter().any(|answer| answer.break_glass) => self.open(),
+            Policy::NeedsBenOrEmergency | Policy::OnlyEmergency if self.asked.borrow().iter().any(|answer| answer.break_glass) => {
+                self.open()
+            }
             Policy::OnlyEmergency => Knocked::Ask(Question {
                 refused: Some(Refusal::because(Reason::Forbidden, "it is Friday")),
                 emergency: Some("Everybody of dba is told, and it is reviewed.".into()),
@@ -317,8 +319,6 @@ pub(crate) struct Town {
     pub(crate) port: u16,
     pub(crate) target: Database,
     pub(crate) dir: tempfile::TempDir,
-    /// What the gate shows who it is with.
-    pub(crate) tls: ServerConfig,
     stop: CancellationToken,
 }
 
@@ -366,7 +366,7 @@ impl Town {
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         tokio::spawn(PostgresDoor::new(gate.clone(), tls.clone(), judge, limits).serve(listener, stop.clone()));
-        Self { gate, port, target, dir, tls, stop }
+        Self { gate, port, target, dir, stop }
     }
 
     /// A connection string for libpq; `more` after it.

@@ -61,7 +61,10 @@ with psycopg.connect(dsn, autocommit=True) as c:
     }
     // The frame says so, and keeps what can be kept.
     let of = |text: &str| statements.iter().find(|a| a["text"].as_str().unwrap().starts_with(text)).unwrap().clone();
-    assert_eq!(of("insert into customers (id, name, card) values (5")["text"], "insert into customers (id, name, card) values (5, 'Ada', '‹hidden›')");
+    assert_eq!(
+        of("insert into customers (id, name, card) values (5")["text"],
+        "insert into customers (id, name, card) values (5, 'Ada', '‹hidden›')"
+    );
     assert_eq!(of("insert into customers (id, name, card) values (5")["hidden"], 1);
     let bound = of("insert into customers (id, name, card) values ($1");
     assert_eq!((bound["values"][1].as_str(), &bound["values"][2]["hidden"], &bound["hidden"]), (Some("Bo"), &true.into(), &1.into()));

@@ -35,8 +35,8 @@ async fn learns(town: &Town, count: usize) {
 #[tokio::test]
 async fn a_client_learns_the_next_host_key_and_forgets_the_one_before() {
     let town = Town::open(everything()).await;
-    let next = PrivateKey::read_openssh_file(&sshd::keypair(town.dir.path(), "next_host").unwrap()).unwrap();
-    let now = PrivateKey::read_openssh_file(&town.path("gate_host")).unwrap();
+    let next = PrivateKey::read_openssh_file(sshd::keypair(town.dir.path(), "next_host").unwrap()).unwrap();
+    let now = PrivateKey::read_openssh_file(town.path("gate_host")).unwrap();
     let is = |line: &str, key: &PrivateKey| line.contains(&key.public_key().to_openssh().unwrap().split(' ').nth(1).unwrap().to_owned());
     learns(&town, 1).await;
     assert!(is(&known(&town)[0], &now));

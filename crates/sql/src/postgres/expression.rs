@@ -54,9 +54,7 @@ impl Walk<'_> {
                 self.conceal_parameter(parameter.number);
                 Ok(())
             }
-            N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => {
-                Ok(())
-            }
+            N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => Ok(()),
             N::AExpr(e) => {
                 self.operator(&e.name)?;
                 self.maybe(e.lexpr.as_deref())?;
@@ -181,7 +179,9 @@ impl Walk<'_> {
                 self.by_constants = true;
                 self.readable_setting(name)
             }
-            None => Err(Refused::not_in_role("`current_setting` of anything but a plain text", "write the setting's name out, or `SHOW name`")),
+            None => {
+                Err(Refused::not_in_role("`current_setting` of anything but a plain text", "write the setting's name out, or `SHOW name`"))
+            }
         }
     }
 

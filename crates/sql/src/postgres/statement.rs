@@ -284,7 +284,10 @@ impl Walk<'_> {
     /// A setting is read: some say where the server keeps what it has, and only its owner may see them.
     pub(super) fn readable_setting(&self, name: &str) -> Step {
         if builtin::is_owners_setting(&name.to_ascii_lowercase()) {
-            return Err(Refused::not_in_role(format!("this role may not look at the setting `{}`", shown(name)), "ask who runs the server"));
+            return Err(Refused::not_in_role(
+                format!("this role may not look at the setting `{}`", shown(name)),
+                "ask who runs the server",
+            ));
         }
         Ok(())
     }

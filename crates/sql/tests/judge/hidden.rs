@@ -84,7 +84,10 @@ fn inserted_values_are_known_by_their_place() {
             "INSERT INTO customers (id, card, name) VALUES (1, '‹hidden›', 'kept'), (2, '‹hidden›' || '‹hidden›', 'kept'), (3, DEFAULT, 'kept')",
         ),
         // By the table's own order: id, name, card, born.
-        ("INSERT INTO customers VALUES (1, 'kept', 'secret', '1970-01-01')", "INSERT INTO customers VALUES (1, 'kept', '‹hidden›', '‹hidden›')"),
+        (
+            "INSERT INTO customers VALUES (1, 'kept', 'secret', '1970-01-01')",
+            "INSERT INTO customers VALUES (1, 'kept', '‹hidden›', '‹hidden›')",
+        ),
         ("INSERT INTO customers (id, name) SELECT 1, 'kept'", "INSERT INTO customers (id, name) SELECT 1, 'kept'"),
         ("INSERT INTO customers (id, card) SELECT 1, 'secret'", "INSERT INTO customers (id, card) SELECT '‹hidden›', '‹hidden›'"),
         (
@@ -113,7 +116,10 @@ fn what_was_refused_keeps_no_value_if_it_spoke_of_something_masked() {
     };
     for (sql, text) in [
         ("SELECT id FROM customers WHERE card = 'secret'", "SELECT id FROM customers WHERE card = '‹hidden›'"),
-        ("SELECT id FROM customers c WHERE c::text LIKE U&'secret' AND id = 5", "SELECT id FROM customers c WHERE c::text LIKE '‹hidden›' AND id = '‹hidden›'"),
+        (
+            "SELECT id FROM customers c WHERE c::text LIKE U&'secret' AND id = 5",
+            "SELECT id FROM customers c WHERE c::text LIKE '‹hidden›' AND id = '‹hidden›'",
+        ),
         ("SELECT id FROM customers WHERE card = \"secret\"", "SELECT id FROM customers WHERE card = \"‹hidden›\""),
         ("DO $$ BEGIN UPDATE customers SET card = 'secret'; END $$", "DO '‹hidden›'"),
         ("SELECT id FROM open_cards WHERE card = 'secret'", "SELECT id FROM open_cards WHERE card = '‹hidden›'"),
@@ -200,7 +206,8 @@ fn numbers_are_taken_from_sequences_of_tables_that_may_be_added_to() {
     let mut allowed = |sql: &str| judge.judge(sql).is_allowed();
     assert!(allowed("SELECT nextval('orders_id_seq')") && allowed("SELECT currval('public.orders_id_seq'::regclass)"));
     assert!(allowed("SELECT pg_catalog.nextval('\"public\".\"orders_id_seq\"')") && allowed("SELECT lastval()"));
-    for other in ["'payments_id_seq'", "'public.payments_id_seq'::regclass", "$1", "'pay' || 'ments_id_seq'", "16004", "'gone'", "'a.b.c'"] {
+    for other in ["'payments_id_seq'", "'public.payments_id_seq'::regclass", "$1", "'pay' || 'ments_id_seq'", "16004", "'gone'", "'a.b.c'"]
+    {
         assert!(!allowed(&format!("SELECT nextval({other})")), "{other}");
     }
     assert!(!allowed("SELECT setval('orders_id_seq', 1)"));

@@ -120,7 +120,11 @@ impl Connect {
         let port = listener.local_addr()?.port();
         let way = Arc::new(Way::new(&pass)?);
         // With a session or without: the clock of a grant that was made for this starts now, so that its end is known.
-        let grant = if pass.grant.state == GrantState::Ready { super::grant::activate(&client, pass.grant.id).await?.value } else { pass.grant.clone() };
+        let grant = if pass.grant.state == GrantState::Ready {
+            super::grant::activate(&client, pass.grant.id).await?.value
+        } else {
+            pass.grant.clone()
+        };
         say(context, spoken, &way, port, &grant)?;
         let ended = tokio::select! {
             never = serve(listener, spoken, way) => never,

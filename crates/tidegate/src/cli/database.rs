@@ -97,7 +97,12 @@ impl Pass {
 }
 
 /// A pass for a database: the grant is asked for if there is none.
-pub(crate) async fn pass(client: &Client, to: &Selector, said: &Said, spoken: Option<Spoken>) -> anyhow::Result<Result<(Spoken, Pass), Exit>> {
+pub(crate) async fn pass(
+    client: &Client,
+    to: &Selector,
+    said: &Said,
+    spoken: Option<Spoken>,
+) -> anyhow::Result<Result<(Spoken, Pass), Exit>> {
     let facts: Reply<GateFacts> = client.get("/gate", &()).await?;
     let resource: Reply<ResourceDetail> = client.get(&format!("/resources/{}", to.resource), &()).await?;
     let kind = &resource.value.resource.kind;
@@ -133,7 +138,7 @@ fn program(spoken: Spoken) -> &'static str {
 }
 
 /// Runs the stock client.
-pub async fn run(connection: Connection, spoken: Spoken, context: &Context) -> anyhow::Result<Exit> {
+pub(crate) async fn run(connection: Connection, spoken: Spoken, context: &Context) -> anyhow::Result<Exit> {
     let client = context.client()?;
     let pass = match pass(&client, &connection.to, &connection.said, Some(spoken)).await? {
         Ok((_, pass)) => pass,

@@ -68,7 +68,8 @@ impl KeysCommand {
                     }
                     if kind == GateKey::Of(KeyKind::SshHost) {
                         output.toned(format!("A new {name} is announced: {new}. The gate still shows {old}."), Tone::Good)?;
-                        output.line("1. Whoever connects with OpenSSH learns it by that; everybody else by `tidegate ssh-config --write`.")?;
+                        output
+                            .line("1. Whoever connects with OpenSSH learns it by that; everybody else by `tidegate ssh-config --write`.")?;
                         return output.line("2. When people have it: `tidegate keys activate ssh_host`.");
                     }
                     output.toned(format!("{name}: {new} takes the place of {old}."), Tone::Good)?;

@@ -24,7 +24,7 @@ use super::exit::Exit;
 /// What is said beforehand, for who has no grant.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "If you have no grant yet")]
-pub struct Said {
+pub(crate) struct Said {
     /// Why you ask; without it you are asked at the terminal
     #[arg(long, value_name = "TEXT", env = "TIDEGATE_REASON", hide_env_values = true)]
     reason: Option<String>,

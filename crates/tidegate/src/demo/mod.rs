@@ -208,7 +208,8 @@ fn ready(node: &Node, dir: &Path, config: &Path, people: Vec<DemoPerson>) -> any
         })
         .collect();
     let ca_file = dir.join("data").join("ca.pem");
-    let address = |bound: std::net::SocketAddr| DatabaseAddress { host: bound.ip().to_string(), port: bound.port(), ca_file: ca_file.clone() };
+    let address =
+        |bound: std::net::SocketAddr| DatabaseAddress { host: bound.ip().to_string(), port: bound.port(), ca_file: ca_file.clone() };
     let (postgres, mysql) = (node.postgres.map(address), node.mysql.map(address));
     let people = people
         .into_iter()

@@ -83,7 +83,16 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
     let ssh_config = home.join("ssh_config");
     fs::write(&ssh_config, ssh_config_of(node, dir, &key))?;
     write_wrappers(node, &home, &token)?;
-    Ok(DemoPerson { username: username.to_owned(), name: name.to_owned(), id: person.to_string(), key, certificate, token, ssh_config, databases: Vec::new() })
+    Ok(DemoPerson {
+        username: username.to_owned(),
+        name: name.to_owned(),
+        id: person.to_string(),
+        key,
+        certificate,
+        token,
+        ssh_config,
+        databases: Vec::new(),
+    })
 }
 
 fn key_pair(home: &Path, name: &str) -> anyhow::Result<PathBuf> {

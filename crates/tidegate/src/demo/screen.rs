@@ -56,7 +56,9 @@ fn text(ready: &Ready) -> String {
 }
 
 fn listeners(ready: &Ready) -> String {
-    let of = |name: &str, address: Option<&super::DatabaseAddress>| address.map(|a| format!(", {name} {}:{}", a.host, a.port)).unwrap_or_default();
+    let of = |name: &str, address: Option<&super::DatabaseAddress>| {
+        address.map(|a| format!(", {name} {}:{}", a.host, a.port)).unwrap_or_default()
+    };
     format!("{}{}", of("PostgreSQL", ready.postgres.as_ref()), of("MySQL", ready.mysql.as_ref()))
 }
 

@@ -134,7 +134,8 @@ impl Owner {
         }
         let passwd = fs::read_to_string("/etc/passwd")?;
         let line = passwd.lines().find(|line| line.starts_with("postgres:"));
-        let line = line.context("PostgreSQL does not run as root, and there is no user `postgres` for it; install Debian's `postgresql-15`")?;
+        let line =
+            line.context("PostgreSQL does not run as root, and there is no user `postgres` for it; install Debian's `postgresql-15`")?;
         let mut fields = line.split(':').skip(2);
         let mut next = || fields.next().and_then(|n| n.parse().ok()).context("the user `postgres` has no ids");
         Ok(Self(Some((next()?, next()?))))
@@ -162,7 +163,8 @@ fn end_left_behind(pid_file: &Path, data: &Path) {
     let Ok(text) = fs::read_to_string(pid_file) else { return };
     let Some(pid) = text.lines().next().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw) else { return };
     let process = format!("/proc/{}", pid.as_raw_nonzero());
-    let is_it = || fs::read(format!("{process}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*data.to_string_lossy()));
+    let is_it =
+        || fs::read(format!("{process}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*data.to_string_lossy()));
     let deadline = Instant::now() + PATIENCE;
     while is_it() && Instant::now() < deadline {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -221,9 +223,11 @@ fn postgres(dir: &Path) -> anyhow::Result<Server> {
         .process_group(0)
         .spawn()
         .context("cannot run `postgres`")?;
-    let mut server = Server { child, resource: "orders-db", port: kept.port, authority: kept.authority.clone(), password: kept.password.clone() };
+    let mut server =
+        Server { child, resource: "orders-db", port: kept.port, authority: kept.authority.clone(), password: kept.password.clone() };
     let ready = || {
-        let asked = Command::new(format!("{POSTGRES}/pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).stdin(Stdio::null()).status();
+        let asked =
+            Command::new(format!("{POSTGRES}/pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).stdin(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     };
     server.wait_for(ready, dir)?;
@@ -286,7 +290,8 @@ fn mariadb(dir: &Path) -> anyhow::Result<Server> {
     }
     let child = command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn();
     let child = child.with_context(|| format!("cannot run `{MARIADB}`"))?;
-    let mut server = Server { child, resource: "warehouse-db", port: kept.port, authority: kept.authority.clone(), password: kept.password.clone() };
+    let mut server =
+        Server { child, resource: "warehouse-db", port: kept.port, authority: kept.authority.clone(), password: kept.password.clone() };
     let config = dir.join("ping.cnf");
     write_private(&config, format!("[client]\nuser={MAKER}\npassword={}\n", kept.password.expose()).as_bytes())?;
     let port = kept.port.to_string();

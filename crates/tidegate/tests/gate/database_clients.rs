@@ -18,7 +18,10 @@ fn psql(gate: &Served, user: &str, more: &str, password: Option<&str>, sql: &str
     let port = gate.databases.unwrap().port();
     let place = format!("host=127.0.0.1 port={port} user={user} sslmode=require connect_timeout=20 {more}");
     let mut psql = Command::new("psql");
-    psql.args(["-X", "-q", "-A", "-t", "-w", "-d", &place, "-c", sql]).stdin(Stdio::null()).env_remove("PGPASSWORD").env("HOME", gate.dir());
+    psql.args(["-X", "-q", "-A", "-t", "-w", "-d", &place, "-c", sql])
+        .stdin(Stdio::null())
+        .env_remove("PGPASSWORD")
+        .env("HOME", gate.dir());
     if let Some(password) = password {
         psql.env("PGPASSWORD", password);
     }

@@ -23,7 +23,9 @@ pub(super) async fn relay(mut tool: TcpStream, way: &Way) -> anyhow::Result<()> 
     let shown = Greeting { capabilities: plain, plugin: auth::NATIVE.to_owned(), ..greeting.clone() };
     send(&mut tool, 0, &shown.write()).await?;
     let (login, sequence) = read(&mut tool).await?;
-    let Reply::Login(login) = Reply::read(&login).context("the tool speaks no MySQL")? else { bail!("the tool wants TLS, which this port has none of") };
+    let Reply::Login(login) = Reply::read(&login).context("the tool speaks no MySQL")? else {
+        bail!("the tool wants TLS, which this port has none of")
+    };
     let Some(mut sequence) = checked(&mut tool, &login, &shown, sequence, way).await? else {
         return stranger();
     };
