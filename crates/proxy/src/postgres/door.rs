@@ -8,6 +8,7 @@ use std::time::Duration;
 use access::reason::{Reason, Refusal};
 use futures::FutureExt;
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -118,8 +119,10 @@ impl PostgresDoor {
     async fn sign_in(&self, stream: TcpStream, from: SocketAddr) -> Option<(Client, Knock, Wanted)> {
         let Begun { stream, startup, certificate } = match greeting::greet(stream, &self.tls).await {
             Ok(Greeted::Starts(begun)) => begun,
-            Ok(Greeted::Cancels(key)) => {
+            Ok(Greeted::Cancels(key, mut stream)) => {
                 self.cancels.cancel(&key).await;
+                // In order, as TLS has it: some clients take anything else for a failure.
+                let _ = tokio::time::timeout(greeting::FAREWELL, stream.shutdown()).await;
                 return None;
             }
             Err(error) => {

@@ -25,14 +25,14 @@ const ROUNDS: usize = 3;
 /// The first byte of a TLS handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 0x16;
 /// How long somebody who is turned away may take to read why.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a client wants.
 pub(crate) enum Greeted {
     /// A session, over this stream.
     Starts(Begun),
-    /// That what a session does is cancelled.
-    Cancels(CancelKey),
+    /// That what a session does is cancelled. The client waits until the stream is closed, which tells it that this was done.
+    Cancels(CancelKey, Stream),
 }
 
 /// A client that wants a session.
@@ -64,7 +64,7 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
             }
             First::Gss => stream.write_all(b"N").await?,
             // Stock clients before version 17 send it in clear, whatever their session speaks. It holds nothing but the key.
-            First::Cancel(key) => return Ok(Greeted::Cancels(key)),
+            First::Cancel(key) => return Ok(Greeted::Cancels(key, boxed(stream))),
             First::Startup(_) | First::OtherVersion(_) => {
                 let refusal = Refusal::because(
                     Reason::NotSignedIn,
@@ -84,7 +84,7 @@ async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
     let mut stream = boxed(accepted);
     match packet(&mut stream).await? {
         First::Startup(startup) => Ok(Greeted::Starts(Begun { stream, startup, certificate })),
-        First::Cancel(key) => Ok(Greeted::Cancels(key)),
+        First::Cancel(key) => Ok(Greeted::Cancels(key, stream)),
         First::OtherVersion(version) => {
             let why = format!("version {}.{} of the protocol is not spoken here; 3.0 and 3.2 are", version >> 16, version & 0xffff);
             let _ = tokio::time::timeout(FAREWELL, Client::new(stream).refuse_as(&Refusal::because(Reason::Invalid, why), "0A000")).await;

@@ -148,9 +148,11 @@ async fn what_one_channel_renounces_it_renounces_for_terminal_variables_and_agen
     let town = Town::open(everything()).await;
     let ana = ana(&town).await;
     let reach = "test -t 0 && echo terminal; echo \"[$GREETING] [${SSH_AUTH_SOCK:+agent}]\"";
-    let reaching = async |limit: Option<&str>| {
+    let reaching = async |limit: Option<&str>, agent: bool| {
         let channel = ana.channel_open_session().await.unwrap();
-        channel.agent_forward(false).await.unwrap();
+        if agent {
+            channel.agent_forward(false).await.unwrap();
+        }
         channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
         channel.set_env(false, "GREETING", "hello").await.unwrap();
         if let Some(limit) = limit {
@@ -159,14 +161,17 @@ async fn what_one_channel_renounces_it_renounces_for_terminal_variables_and_agen
         channel.exec(true, reach).await.unwrap();
         output(channel).await
     };
-    let whole = reaching(None).await;
-    assert!(whole.contains("terminal") && whole.contains("[hello] [agent]"), "{whole}");
+    let whole = reaching(None, false).await;
+    assert!(whole.contains("terminal") && whole.contains("[hello] []"), "{whole}");
     let limits = Limits { command: Some(reach.to_owned()), ..Limits::default() };
     let Rights::Ssh(narrowed) = limits.narrow(Rights::Ssh(everything())) else { unreachable!() };
-    let limited = reaching(Some("command")).await;
+    let limited = reaching(Some("command"), true).await;
     assert_eq!(limited.contains("terminal"), narrowed.pty, "{limited}");
     assert_eq!(limited.contains("[hello]"), narrowed.allows_env("GREETING"), "{limited}");
-    assert!(!narrowed.agent_forward && limited.contains("[]\r\n") || limited.contains("[]\n"), "{limited}");
+    assert!(!narrowed.agent_forward && !limited.contains("[agent]"), "{limited}");
+    // Who renounces nothing gets it; from then on the target shows it to the whole connection.
+    let whole = reaching(None, true).await;
+    assert!(whole.contains("[hello] [agent]"), "{whole}");
 }
 
 // covers: ASK-6 (ssh)

@@ -271,6 +271,9 @@ fn mariadb(dir: &Path) -> anyhow::Result<Server> {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
             .args(user)
             .arg(format!("--datadir={}", data.display()))
+            // Others on this machine may be making one of their own at the same moment.
+            .env("TMPDIR", dir)
+            .arg(format!("--tmpdir={}", dir.display()))
             .current_dir("/")
             .stdin(Stdio::null())
             .output()
@@ -281,7 +284,12 @@ fn mariadb(dir: &Path) -> anyhow::Result<Server> {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
     let at = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
     let mut command = Command::new(MARIADB);
-    command.arg("--no-defaults").args(user).arg(at("datadir", data)).args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
+    command
+        .arg("--no-defaults")
+        .args(user)
+        .arg(at("datadir", data))
+        .arg(at("tmpdir", dir.to_owned()))
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
     command.args([format!("--port={}", kept.port), at("ssl-cert", dir.join("server.crt")), at("ssl-key", dir.join("server.key"))]);
     // No path of a socket is longer than 107 bytes, and this one nobody needs.
     command.args(["--socket=".to_owned() + &socket(kept.port), at("pid-file", dir.join("pid"))]);

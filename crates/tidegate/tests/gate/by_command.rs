@@ -319,7 +319,11 @@ fn a_policy_is_checked_tested_compared_and_put_in_force() {
     let diff = run(&gate, "ana", &["policy", "diff", old, new_dir]);
     assert!(diff.1.to_string().contains("eve") || diff.2.contains("eve"), "{diff:?}");
     assert_ne!(run(&gate, "ana", &["policy", "diff", old, new_dir, "--declared-only"]).0, 0);
-    let declared = run(&gate, "ana", &["policy", "diff", old, new_dir, "--declared-only", "--declare", "* build-1+*"]);
+    let declared = run(
+        &gate,
+        "ana",
+        &["policy", "diff", old, new_dir, "--declared-only", "--declare", "* build-1+*", "--declare", "* warehouse-db+*"],
+    );
     assert_eq!(declared.0, 0, "{declared:?}");
 
     // What a change withdraws is cut; what it leaves goes on.

@@ -77,7 +77,10 @@ fn every_door_gives_the_same_answer_to_everybody() {
             let role = role.as_str().unwrap();
             for person in ["ana", "ben", "carla", "dan", "eve", "frank", "deploy-bot"] {
                 let expected = by_api(&demo, person, name, role);
-                assert_eq!(by_ssh(&demo, person, name, role), expected, "ssh: {person} {name}+{role}");
+                // A database has doors of its own, with suites of their own.
+                if resource["kind"] == "ssh" {
+                    assert_eq!(by_ssh(&demo, person, name, role), expected, "ssh: {person} {name}+{role}");
+                }
                 assert_eq!(by_cli(&demo, person, name, role), expected, "cli: {person} {name}+{role}");
                 *seen.entry(format!("{expected:?}")).or_insert(0) += 1;
             }

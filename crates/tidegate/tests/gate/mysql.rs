@@ -89,7 +89,7 @@ fn ana_asks_ben_approves_she_works_and_the_revocation_ends_what_runs() {
     let told = said(&sleeping.wait_with_output().unwrap());
     assert!(told.contains("ERROR 1927 (70100)") && told.contains("revoked"), "{told}");
     assert_eq!(running(&database), "");
-    let (_, sessions) = gate.api("eve", "GET", "/api/v1/sessions?resource=stock-db", None);
+    let (_, sessions) = gate.api("eve", "GET", "/api/v1/sessions?all=true&resource=stock-db", None);
     let ends: Vec<&str> = sessions["items"].as_array().unwrap().iter().filter_map(|s| s["end"].as_str()).collect();
     assert!(ends.contains(&"revoked") && ends.contains(&"client"), "{sessions}");
     let recording =
