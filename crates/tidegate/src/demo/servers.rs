@@ -171,6 +171,11 @@ fn end_left_behind(pid_file: &Path, data: &Path) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         std::thread::sleep(Duration::from_millis(50));
     }
+    // A new server takes a dead one for alive until somebody has collected it.
+    let is_dead = || fs::read_to_string(format!("{process}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+    while is_dead() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn postgres(dir: &Path) -> anyhow::Result<Server> {
