@@ -200,7 +200,11 @@ impl Down {
         }
         match ledger.announces() {
             Some(places) => self.veils = Some(veils(&columns, shown, places)),
-            None => ledger.small(b'T'),
+            // Of something the client asked about. Rows that came now would be of nobody knows what.
+            None => {
+                self.veils = None;
+                ledger.small(b'T');
+            }
         }
         Ok(None)
     }

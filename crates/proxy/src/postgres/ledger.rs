@@ -86,6 +86,9 @@ impl Running {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
+    /// Whether the server reads nothing but a `Sync` now, since a question of the extended protocol failed (PostgreSQL documentation,
+    /// "Extended Query"): not a `Query` either.
+    skipping: bool,
     last: u64,
     /// How many rows open cursors and portals have brought back, by their names. Kept where somebody counts.
     fetched: HashMap<Box<[u8]>, u64>,
@@ -111,7 +114,12 @@ impl Ledger {
         self.last
     }
 
+    /// What the server will not read is never answered, and stands in no queue.
     pub(crate) fn push(&mut self, asked: Asked) {
+        if self.skipping && !matches!(asked, Asked::Sync) {
+            return;
+        }
+        self.skipping = false;
         self.asked.push_back(asked);
     }
 
@@ -300,6 +308,7 @@ impl Ledger {
             while self.asked.front().is_some_and(|a| !matches!(a, Asked::Sync)) {
                 self.asked.pop_front();
             }
+            self.skipping = self.asked.is_empty();
         }
         failing
     }
@@ -381,6 +390,28 @@ mod tests {
             .map(|said| serde_json::from_str::<serde_json::Value>(&said).unwrap())
             .map(|v| (v["n"].as_u64().unwrap(), v["tag"].as_str().or(v["sqlstate"].as_str()).unwrap_or_default().to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn what_is_sent_between_an_error_and_its_sync_is_answered_by_nothing() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        ledger.push(Asked::Prepare { text: None, answer: b'1', portal: None });
+        ledger.failed(Some(b"42601"), at);
+        // The server reads none of this: neither a `Query` nor what comes behind it.
+        let number = ledger.number();
+        ledger.push(Asked::Simple(Running::new(number, at)));
+        ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
+        ledger.push(Asked::OwnDescribe(Arc::default()));
+        execute(&mut ledger, at);
+        assert!(ledger.is_quiet());
+        ledger.push(Asked::Sync);
+        ledger.ready(at);
+        assert!(ledger.is_quiet());
+        // Afterwards every answer meets its own question again.
+        ledger.push(Asked::OwnDescribe(Arc::default()));
+        execute(&mut ledger, at);
+        ledger.push(Asked::Sync);
+        assert!(ledger.describes_for_the_gate().is_some() && ledger.runs().is_some());
     }
 
     #[test]

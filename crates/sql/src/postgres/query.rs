@@ -165,6 +165,10 @@ impl Walk<'_> {
             Some(N::List(list)) if group => return list.items.iter().try_for_each(|node| self.key(node, outputs, group)),
             _ => node,
         };
+        // The same text with a number in the place of the parameter is another question.
+        if matches!(inner.node.as_ref(), Some(N::ParamRef(_))) {
+            self.by_constants = true;
+        }
         if let Some(number) = constant_number(inner) {
             self.by_constants = true;
             let at = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));

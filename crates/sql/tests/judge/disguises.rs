@@ -362,6 +362,13 @@ fn what_is_remembered_hides_no_constant() {
         assert!(!says("SELECT set_config('role', 'x', false)"));
         assert!(says("SELECT id, card FROM customers ORDER BY 1"));
         assert!(!says("SELECT id, card FROM customers ORDER BY 2"));
+        // What stands there as a parameter is harmless; the same shape with a number is not.
+        says("SELECT DISTINCT ON ($1) id, card FROM customers");
+        assert!(!says("SELECT DISTINCT ON (2) id, card FROM customers"));
+        says("SELECT count(*), card FROM customers GROUP BY ROLLUP ($1)");
+        assert!(!says("SELECT count(*), card FROM customers GROUP BY ROLLUP (2)"));
+        says("SELECT count(*), card FROM customers GROUP BY GROUPING SETS (($1), ())");
+        assert!(!says("SELECT count(*), card FROM customers GROUP BY GROUPING SETS ((2), ())"));
         assert!(says("SELECT pg_notify('orders', 'x')"));
         assert!(!says("SELECT pg_notify('payments', 'x')"));
         assert!(says("SET timezone = 'x'"));
