@@ -170,6 +170,13 @@ pub(crate) struct Values {
     hidden: usize,
 }
 
+impl Values {
+    /// How many bytes they take.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
 /// Values as a JSON list: text as it is, binary as `{"hex":"…"}`, NULL as `null`.
 pub(crate) fn list(values: &[(Option<&[u8]>, bool)]) -> Arc<str> {
     list_without(values, &HiddenValues::None).list

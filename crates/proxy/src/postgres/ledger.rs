@@ -370,8 +370,53 @@ pub(crate) struct Portal {
 /// Statements and portals by name, as the client has named them.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    pub(crate) statements: HashMap<Box<[u8]>, Prepared>,
-    pub(crate) portals: HashMap<Box<[u8]>, Portal>,
+    pub(crate) statements: Kept<Prepared>,
+    pub(crate) portals: Kept<Portal>,
+}
+
+/// Things by name, with what their texts and values take in memory.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    all: HashMap<Box<[u8]>, (T, usize)>,
+    bytes: usize,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { all: HashMap::new(), bytes: 0 }
+    }
+}
+
+impl<T> Kept<T> {
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&T> {
+        self.all.get(name).map(|(kept, _)| kept)
+    }
+
+    pub(crate) fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
+        self.all.get_mut(name).map(|(kept, _)| kept)
+    }
+
+    /// Keeps it, of this many bytes, in the place of what had the name.
+    pub(crate) fn insert(&mut self, name: Box<[u8]>, kept: T, bytes: usize) {
+        self.remove(&name);
+        self.bytes += bytes;
+        self.all.insert(name, (kept, bytes));
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        if let Some((_, bytes)) = self.all.remove(name) {
+            self.bytes -= bytes;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The bytes of all but this one.
+    pub(crate) fn bytes_beside(&self, name: &[u8]) -> usize {
+        self.bytes - self.all.get(name).map_or(0, |(_, bytes)| *bytes)
+    }
 }
 
 #[cfg(test)]
@@ -390,6 +435,19 @@ mod tests {
             .map(|said| serde_json::from_str::<serde_json::Value>(&said).unwrap())
             .map(|v| (v["n"].as_u64().unwrap(), v["tag"].as_str().or(v["sqlstate"].as_str()).unwrap_or_default().to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn what_is_kept_is_weighed() {
+        let mut kept = Kept::default();
+        kept.insert((*b"a").into(), 1, 10);
+        kept.insert((*b"b").into(), 2, 5);
+        kept.insert((*b"a").into(), 3, 20);
+        assert_eq!((kept.get(b"a"), kept.len()), (Some(&3), 2));
+        assert_eq!((kept.bytes_beside(b"a"), kept.bytes_beside(b"b"), kept.bytes_beside(b"c")), (5, 20, 25));
+        kept.remove(b"b");
+        kept.remove(b"b");
+        assert_eq!(kept.bytes_beside(b""), 20);
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::gatekeeper::{Extended, Gatekeeper, Knock};
 const LARGEST_STATEMENT: usize = 256 * 1024 * 1024;
 /// Prepared statements and portals of one session, at most.
 const NAMES: usize = 65_536;
+/// What their texts and values may take, but for the last.
+const NAMED_BYTES: usize = 64 * 1024 * 1024;
 /// A statement that no server takes: sent in the place of a refused one, so that its transaction fails there too.
 const REFUSED: &str = "tidegate: refused";
 
@@ -205,8 +207,8 @@ impl Up {
                 self.due.push(statement::going_out_without(number, Via::Simple, &Recorded::of(text, allowed.instead), None, None));
                 ledger.push(Asked::Simple(Running::masking(number, Instant::now(), allowed.masked).with_cursors(cursors)));
                 // `Query` closes the unnamed statement and portal.
-                self.names.statements.remove(&b""[..]);
-                self.names.portals.remove(&b""[..]);
+                self.names.statements.remove(b"");
+                self.names.portals.remove(b"");
             }
             b'P' => {
                 let parse = front::parse(body).map_err(Stopped::nonsense)?;
@@ -222,11 +224,15 @@ impl Up {
                 let cursor = self.cursors(parse.text).into_iter().next().unwrap_or_default();
                 let text = Recorded::of(parse.text, allowed.instead);
                 live.ledger().push(Asked::Prepare { text: Some(text.clone()), answer: b'1', portal: None });
-                self.too_many_names()?;
+                self.too_many_names(Some(parse.name), None)?;
                 let before = self.names.statements.get(parse.name).filter(|_| !parse.name.is_empty());
                 // The server keeps the older one of a name: then its values may be these.
                 let hidden = if before.is_some_and(|p| p.hidden != HiddenValues::None) { HiddenValues::All } else { allowed.hidden };
-                self.names.statements.insert(parse.name.into(), Prepared { text, hidden, cursor, recorded: None, masked });
+                self.names.statements.insert(
+                    parse.name.into(),
+                    Prepared { text, hidden, cursor, recorded: None, masked },
+                    parse.text.len(),
+                );
             }
             b'B' => {
                 let bind = front::bind(body).map_err(Stopped::nonsense)?;
@@ -240,10 +246,11 @@ impl Up {
                 let masked = prepared.map(|prepared| prepared.masked.clone()).unwrap_or_default();
                 let cursor = prepared.map(|prepared| prepared.cursor.clone()).unwrap_or_default();
                 live.ledger().push(Asked::Prepare { text: text.clone(), answer: b'2', portal: Some(bind.portal.into()) });
-                self.too_many_names()?;
+                self.too_many_names(None, Some(bind.portal))?;
                 let values = statement::list_without(&bind.values, &hidden);
                 let portal = Portal { statement: bind.statement.into(), text, values, cursor, masked };
-                self.names.portals.insert(bind.portal.into(), portal);
+                let bytes = portal.values.len();
+                self.names.portals.insert(bind.portal.into(), portal, bytes);
             }
             b'E' => {
                 let (name, _) = front::execute(body).map_err(Stopped::nonsense)?;
@@ -279,8 +286,8 @@ impl Up {
             }
             b'C' => {
                 match front::named(body).map_err(Stopped::nonsense)? {
-                    Named::Statement(name) => drop(self.names.statements.remove(name)),
-                    Named::Portal(name) => drop(self.names.portals.remove(name)),
+                    Named::Statement(name) => self.names.statements.remove(name),
+                    Named::Portal(name) => self.names.portals.remove(name),
                 }
                 live.ledger().push(Asked::Small);
             }
@@ -377,8 +384,11 @@ impl Up {
         Passing::Instead(failing.into())
     }
 
-    fn too_many_names(&self) -> Result<(), Stopped> {
-        if self.names.statements.len() < NAMES && self.names.portals.len() < NAMES {
+    /// Whether there is room for one of this name more.
+    fn too_many_names(&self, statement: Option<&[u8]>, portal: Option<&[u8]>) -> Result<(), Stopped> {
+        let names = &self.names;
+        let bytes = names.statements.bytes_beside(statement.unwrap_or_default()) + names.portals.bytes_beside(portal.unwrap_or_default());
+        if names.statements.len() < NAMES && names.portals.len() < NAMES && bytes < NAMED_BYTES {
             return Ok(());
         }
         let why = Refusal::because(Reason::TooMany, "there are too many prepared statements or cursors; deallocate some");
