@@ -166,7 +166,9 @@ impl Walk<'_> {
         match call.args.as_slice() {
             [name, value, _] => match (constant_text(name), constant_text(value)) {
                 (Some(name), Some(value)) => self.setting(name, &[value]),
-                _ => Err(Refused::not_in_role("`set_config` with anything but plain texts", "write `SET name = value`")),
+                // A setting that may have any value may have one that is computed, as drivers put back what they changed.
+                (Some(name), None) => self.setting(name, &[]),
+                (None, _) => Err(Refused::not_in_role("`set_config` of anything but a plain text", "write `SET name = value`")),
             },
             _ => Err(Refused::not_understood("`set_config` takes three arguments")),
         }
@@ -179,9 +181,20 @@ impl Walk<'_> {
                 self.by_constants = true;
                 self.readable_setting(name)
             }
+            // What the catalog names, it shows the value of too.
+            None if call.args.first().is_some_and(|name| self.is_name_of_setting(name)) => Ok(()),
             None => {
                 Err(Refused::not_in_role("`current_setting` of anything but a plain text", "write the setting's name out, or `SHOW name`"))
             }
+        }
+    }
+
+    /// `s.name` where `s` is `pg_settings`.
+    fn is_name_of_setting(&self, node: &Node) -> bool {
+        let Some(N::ColumnRef(column)) = node.node.as_ref() else { return false };
+        match texts(&column.fields).as_deref() {
+            Ok([alias, "name"]) => self.named(&[*alias]).is_ok_and(|items| items.iter().all(|item| item.settings)),
+            _ => false,
         }
     }
 

@@ -53,6 +53,7 @@ impl Walk<'_> {
     }
 
     fn common_table(&mut self, cte: &CommonTableExpr) -> Step<Item> {
+        super::bounds::one_item_more(&mut self.items)?;
         let query = cte.ctequery.as_deref().and_then(|query| query.node.as_ref());
         let outputs = match query {
             Some(query) => self.rows(query, Place::Inside)?,
@@ -76,6 +77,7 @@ impl Walk<'_> {
 
     /// Adds what stands in `FROM` to what is visible. Items on the left are visible to those on the right, as `LATERAL` would have it.
     pub(super) fn from(&mut self, node: &Node) -> Step {
+        super::bounds::one_item_more(&mut self.items)?;
         match node.node.as_ref() {
             Some(N::RangeVar(range)) => {
                 let item = self.range(range)?;
@@ -117,10 +119,13 @@ impl Walk<'_> {
                 Ok(self.item_of(&table, alias)?.renamed(&names))
             }
             Table::Catalog(name) => {
-                let item = Item { alias: alias.map_or(name, str::to_owned), source: Source::Catalog, ..Item::default() };
+                let settings = name == "pg_settings" && names.is_empty();
+                let item = Item { alias: alias.map_or(name, str::to_owned), source: Source::Catalog, settings, ..Item::default() };
                 Ok(item.renamed(&names))
             }
-            Table::Given(item) => Ok(Item { alias: alias.map_or(item.alias.clone(), str::to_owned), table: None, ..item }.renamed(&names)),
+            Table::Given(item) => {
+                Ok(Item { alias: alias.map_or(item.alias.clone(), str::to_owned), table: None, settings: false, ..item }.renamed(&names))
+            }
         }
     }
 
@@ -147,7 +152,7 @@ impl Walk<'_> {
             }
         }
         let alias = name_of(function.alias.as_ref()).map_or(name, str::to_owned);
-        let item = Item { alias, table: None, columns, source: Source::Function }.renamed(&column_names(function.alias.as_ref())?);
+        let item = Item { alias, columns, source: Source::Function, ..Item::default() }.renamed(&column_names(function.alias.as_ref())?);
         self.visible().push(item);
         Ok(())
     }
@@ -191,7 +196,7 @@ impl Walk<'_> {
                 .flat_map(|item| item.columns.clone())
                 .filter(|field| merged.contains(&field.name.as_str()))
                 .collect();
-            let item = Item { alias: alias.to_owned(), table: None, columns, source: Source::Derived };
+            let item = Item { alias: alias.to_owned(), columns, source: Source::Derived, ..Item::default() };
             self.merged = true;
             self.visible().push(item);
         }
@@ -210,7 +215,7 @@ impl Walk<'_> {
             if source == Source::Unknown && !names.is_empty() {
                 return Err(Refused::not_understood("a join whose columns are not known, named anew"));
             }
-            let item = Item { alias: alias.to_owned(), table: None, columns, source }.renamed(&names);
+            let item = Item { alias: alias.to_owned(), columns, source, ..Item::default() }.renamed(&names);
             self.visible().push(item);
         }
         Ok(())

@@ -128,6 +128,7 @@ impl Walk<'_> {
             table: alias.is_none().then(|| table.clone()),
             columns,
             source: Source::Table,
+            settings: false,
         })
     }
 

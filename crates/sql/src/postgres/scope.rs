@@ -13,6 +13,8 @@ pub(super) struct Item {
     pub(super) columns: Vec<Field>,
     /// What it is made of.
     pub(super) source: Source,
+    /// Whether it is `pg_settings`, its columns under their own names.
+    pub(super) settings: bool,
 }
 
 /// What an item is made of.
@@ -91,6 +93,6 @@ impl Outputs {
     pub(super) fn into_item(self, alias: String) -> Item {
         let source = if self.unknown { Source::Unknown } else { Source::Derived };
         let columns = self.columns.into_iter().map(|output| Field { name: output.name, base: None }).collect();
-        Item { alias, table: None, columns, source }
+        Item { alias, columns, source, ..Item::default() }
     }
 }

@@ -1,12 +1,12 @@
 //! Which kinds of statement there are. What is missing here a restricted role may not do.
 
-use access::rights::{QualifiedName, Verb};
+use access::rights::{Columns, QualifiedName, Verb};
 use pg_query::NodeEnum as N;
 use pg_query::protobuf::{
     CopyStmt, DropBehavior, ExplainStmt, LockStmt, Node, TransactionStmtKind, TruncateStmt, VariableSetKind, VariableSetStmt, a_const,
 };
 
-use super::names::texts;
+use super::names::{Table, texts};
 use super::scope::{Item, Outputs};
 use super::{Place, Step, Walk, builtin};
 use crate::verdict::{Allowed, Hidden, Outcome, Refused, shown};
@@ -149,11 +149,24 @@ impl Walk<'_> {
     }
 
     fn lock(&mut self, lock: &LockStmt) -> Step<Allowed> {
-        // The weakest lock is what reading takes anyway; any other keeps writers or readers away.
-        let verb = if lock.mode == pg_query::LockMode::AccessShareLock as i32 { Verb::Select } else { Verb::Update };
+        // The weakest lock is what reading takes anyway; any other keeps writers or readers away. A right to some columns is not enough
+        // for PostgreSQL, nor is it here.
+        let weak = lock.mode == pg_query::LockMode::AccessShareLock as i32;
+        let verbs: &[Verb] = if weak { &[Verb::Select] } else { &[Verb::Update, Verb::Delete, Verb::Truncate] };
         for node in &lock.relations {
             let Some(N::RangeVar(range)) = node.node.as_ref() else { return Err(Refused::not_understood("a table of an unknown kind")) };
-            self.target(Some(range), verb)?;
+            let Table::Listed(table) = self.table(range, false)? else {
+                return Err(Refused::not_in_role("a lock on what belongs to the database itself", "leave it alone"));
+            };
+            let whole = |verb: &&Verb| self.rights.tables.get(&table).is_some_and(|rights| rights.columns(**verb) == Columns::All);
+            let Some(verb) = verbs.iter().find(whole) else {
+                let need = if weak { "read all of it" } else { "change, delete or empty all of it" };
+                return Err(Refused::not_in_role(
+                    format!("this role may not lock `{table}` so, since it may not {need}"),
+                    "work without the lock",
+                ));
+            };
+            self.target(Some(range), *verb)?;
         }
         Ok(plain("lock"))
     }

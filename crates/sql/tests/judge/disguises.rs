@@ -30,6 +30,9 @@ fn verbs_tables_and_columns() {
         ("SELECT id FROM orders FOR UPDATE", "SELECT id FROM items FOR UPDATE"),
         ("SELECT id FROM orders FOR KEY SHARE", "SELECT s.id FROM (SELECT id FROM items) s FOR SHARE"),
         ("LOCK TABLE orders", "LOCK TABLE items"),
+        // Some columns are not the table.
+        ("LOCK TABLE items IN ACCESS SHARE MODE", "LOCK TABLE customers IN ACCESS SHARE MODE"),
+        ("LOCK TABLE orders IN ROW EXCLUSIVE MODE", "LOCK TABLE customers IN ROW EXCLUSIVE MODE"),
         (
             "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET status = 'x'",
             "MERGE INTO orders o USING items i ON i.order_id = o.id WHEN MATCHED THEN UPDATE SET total = 1",
@@ -273,6 +276,17 @@ fn settings_that_would_change_what_is_meant() {
         ("SET LOCAL lock_timeout = 10", "SET \"Role\" = 'postgres'"),
         ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION SNAPSHOT 'x'"),
         ("SELECT set_config('application_name', 'x', false)", "SELECT set_config('session_authorization', 'x', false)"),
+        ("SELECT set_config('jit', $1, false)", "SELECT set_config('search_path', $1, false)"),
+        ("SELECT set_config('jit', $1, false)", "SELECT set_config('standard_conforming_strings', $1, false)"),
+        ("SELECT set_config('jit', $1, false)", "SELECT set_config($1, 'off', false)"),
+        ("SELECT set_config('jit', lower($1), false)", "SELECT set_config('jit', leak($1), false)"),
+        ("SELECT current_setting(s.name) FROM pg_settings s", "SELECT current_setting(i.name) FROM items i"),
+        ("SELECT current_setting(s.name) FROM pg_settings s", "SELECT current_setting(s.name) FROM pg_settings s (other, name)"),
+        ("SELECT current_setting(s.name) FROM pg_settings s", "SELECT current_setting(s.name) FROM pg_class s"),
+        (
+            "WITH x AS (SELECT 1) SELECT current_setting(pg_settings.name) FROM pg_settings",
+            "WITH pg_settings AS (SELECT 'hba_file'::text AS name) SELECT current_setting(pg_settings.name) FROM pg_settings",
+        ),
         ("RESET ALL", "RESET ROLE"),
         ("RESET search_path", "SET backslash_quote = on"),
         ("SHOW search_path", "SET default_tablespace = 'x'"),

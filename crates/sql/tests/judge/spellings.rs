@@ -8,6 +8,9 @@ use crate::people::judge;
 #[derive(Debug, Clone, Copy)]
 enum Respell {
     Upper,
+    Quoted,
+    Qualified,
+    Escaped,
     Comments,
     Lines,
     Spaces,
@@ -30,12 +33,30 @@ const REFUSED: &[&str] = &[
     "select query_to_xml('x', true, true, '')",
 ];
 
+/// The names of tables written otherwise.
+fn on_tables(sql: &str, how: impl Fn(&str) -> String) -> String {
+    let tables = ["orders", "items", "customers", "payments"];
+    sql.split(' ').map(|word| if tables.contains(&word) { how(word) } else { word.to_owned() }).collect::<Vec<_>>().join(" ")
+}
+
 fn respell(sql: &str, how: Respell) -> String {
     match how {
         // Words outside quotes alone: there is none inside here that a change of case would change.
         Respell::Upper => {
-            sql.split('\'').enumerate().map(|(n, part)| if n % 2 == 0 { part.to_uppercase() } else { format!("'{part}'") }).collect()
+            let mut inside = None;
+            let one = |c: char| {
+                inside = match (inside, c) {
+                    (None, '\'' | '"') => Some(c),
+                    (Some(quote), c) if quote == c => None,
+                    (other, _) => other,
+                };
+                if inside.is_some() { c } else { c.to_ascii_uppercase() }
+            };
+            sql.chars().map(one).collect()
         }
+        Respell::Quoted => on_tables(sql, |table| format!("\"{table}\"")),
+        Respell::Qualified => on_tables(sql, |table| format!("public . {table}")),
+        Respell::Escaped => on_tables(sql, |table| format!("U&\"\\{:04x}{}\"", u32::from(table.as_bytes()[0]), &table[1..])),
         Respell::Comments => sql.replace(' ', "/* '; drop -- */ "),
         Respell::Lines => sql.replace(' ', " -- '\n\t"),
         Respell::Spaces => sql.replace(' ', " \u{c} \r\n ").replace(',', " , "),
@@ -52,8 +73,10 @@ fn ways() -> impl Strategy<Value = Vec<Respell>> {
     let outermost = prop_oneof![Just(Respell::Prepared), Just(Respell::Explained), Just(Respell::Cursor), Just(Respell::Upper)];
     let spaced = prop_oneof![Just(Respell::Comments), Just(Respell::Lines), Just(Respell::Spaces)];
     let upper = prop::option::of(Just(Respell::Upper));
-    (prop::collection::vec(wrapping, 0..4), outermost, upper, prop::option::of(spaced))
-        .prop_map(|(inside, outside, upper, spaced)| inside.into_iter().chain([outside]).chain(upper).chain(spaced).collect())
+    let named = prop::option::of(prop_oneof![Just(Respell::Quoted), Just(Respell::Qualified), Just(Respell::Escaped)]);
+    (named, prop::collection::vec(wrapping, 0..4), outermost, upper, prop::option::of(spaced)).prop_map(
+        |(named, inside, outside, upper, spaced)| named.into_iter().chain(inside).chain([outside]).chain(upper).chain(spaced).collect(),
+    )
 }
 
 proptest! {
