@@ -1,24 +1,34 @@
 # make demo    builds Tidegate and runs the whole journey on this machine
 # make test    everything that must hold, with real servers and clients
+# make build   the program alone: target/release/tidegate
 # make check   formatting and lints
 # make bench   side-by-side measurements, as ratios
 # make soak    the same at full scale
 # make screenshots    a picture of every page of the portal, light, dark and on a phone, into portal/screenshots
-# make setup   what all of these need first: packages of Debian, the patched SSH library and the portal
+# make setup   what tests need first: packages of Debian, the patched SSH library and the portal
 
 CARGO ?= cargo
 PATCHED = .patched/russh/Cargo.toml
+# How much `scripts/packages` installs.
+NEEDS = tests
 
-.PHONY: demo test check bench soak screenshots setup
+.PHONY: demo test build check bench soak screenshots setup packages
 .DEFAULT_GOAL := test
 
-setup: $(PATCHED)
-	@scripts/packages
+packages:
+	@scripts/packages $(NEEDS)
+
+setup: packages $(PATCHED)
 	@scripts/portal build
 
-$(PATCHED): patches/russh.patch patches/russh/Cargo.toml scripts/patched-russh
+$(PATCHED): patches/russh.patch patches/russh/Cargo.toml scripts/patched-russh | packages
 	@scripts/patched-russh
 
+build: NEEDS = build
+build: setup
+	$(CARGO) build --release --locked -p tidegate
+
+demo: NEEDS = demo
 demo: setup
 	$(CARGO) build --release --locked -p tidegate
 	target/release/tidegate demo
