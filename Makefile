@@ -1,7 +1,7 @@
 # make demo    builds Tidegate and runs the whole journey on this machine
 # make test    everything that must hold, with real servers and clients
 # make build   the program alone: target/release/tidegate
-# make check   formatting and lints
+# make check   formatting, lints, and what `deny.toml` says of dependencies where cargo-deny is installed
 # make bench   side-by-side measurements, as ratios
 # make soak    the same at full scale
 # make screenshots    a picture of every page of the portal, light, dark and on a phone, into portal/screenshots
@@ -39,8 +39,7 @@ test: setup
 check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
-	 else echo "cargo-deny is not installed; the test suite checks licences and TLS providers"; fi
+	@scripts/dependencies
 
 bench: setup
 	@scripts/bench
