@@ -115,10 +115,11 @@ try:
     compare("sftp down (operations and digests recorded)", ["scp", "-q", "-F", mine, f"db-1+shell.tide:{blob}", work / "down"], ["scp", "-q", "-F", direct, f"direct:{blob}", work / "down"])
     compare("sftp up (operations and digests recorded)", ["scp", "-q", "-F", mine, blob, f"db-1+shell.tide:{work}/up"], ["scp", "-q", "-F", direct, blob, f"direct:{work}/up"])
     compare("scp -O down", ["scp", "-O", "-q", "-F", mine, f"db-1+shell.tide:{blob}", work / "down"], ["scp", "-O", "-q", "-F", direct, f"direct:{blob}", work / "down"])
+    compare("scp -O up", ["scp", "-O", "-q", "-F", mine, blob, f"db-1+shell.tide:{work}/up"], ["scp", "-O", "-q", "-F", direct, blob, f"direct:{work}/up"])
     compare("cat over exec, content recorded", [*gate, f"cat {blob}"], [*straight, f"cat {blob}"])
     compare("cat over exec, events only", [*events, f"cat {blob}"], [*straight, f"cat {blob}"])
     compare("connection to first output", [*gate, "true"], [*straight, "true"], pairs=15)
-    # OpenSSH's default key exchange is post-quantum and slow; the gate does not offer it.
+    # Debian 12's OpenSSH takes sntrup761x25519 with itself, which is slow, and curve25519 with the gate, whose mlkem768x25519 it does not know.
     same = ["-o", "KexAlgorithms=curve25519-sha256"]
     compare("connection, same key exchange", [*gate[:1], *same, *gate[1:], "true"], [*straight[:1], *same, *straight[1:], "true"], pairs=15)
 
