@@ -319,6 +319,8 @@ pub(crate) struct Town {
     pub(crate) port: u16,
     pub(crate) target: Database,
     pub(crate) dir: tempfile::TempDir,
+    /// How it shows itself to clients.
+    pub(crate) tls: ServerConfig,
     stop: CancellationToken,
 }
 
@@ -366,7 +368,7 @@ impl Town {
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         tokio::spawn(PostgresDoor::new(gate.clone(), tls.clone(), judge, limits).serve(listener, stop.clone()));
-        Self { gate, port, target, dir, stop }
+        Self { gate, port, target, dir, tls, stop }
     }
 
     /// A connection string for libpq; `more` after it.

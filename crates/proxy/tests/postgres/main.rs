@@ -5,11 +5,17 @@
 mod asking;
 mod clients;
 mod cuts;
+mod disguises;
+mod drivers;
 mod gate;
 mod hidden;
 mod judged;
 mod limits;
 mod masks;
+mod pipelines;
+mod regress;
 mod restricted;
 mod signing_in;
+mod tap;
 mod target;
+mod tools;
