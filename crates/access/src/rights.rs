@@ -1,6 +1,7 @@
 //! What a role may do inside a session: the flat table a judge reads, one shape per protocol.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,17 +91,18 @@ pub fn changes_loading(name: &str) -> bool {
 /// Variables by which shells, interpreters and tools are made to run something else than they were called for.
 #[must_use]
 pub fn changes_programs(name: &str) -> bool {
-    const FAMILIES: [&str; 7] = ["BASH_", "GIT_", "PERL", "PYTHON", "RUBY", "NODE_", "JAVA_"];
-    const SINGLE: [&str; 22] = [
+    const FAMILIES: [&str; 9] = ["BASH_", "GIT_", "PERL", "PYTHON", "RUBY", "NODE_", "JAVA_", "LESS", "XDG_"];
+    const SINGLE: [&str; 27] = [
         "CDPATH",
         "EDITOR",
         "ENV",
+        "EXINIT",
         "GLOBIGNORE",
         "HOME",
         "HOSTALIASES",
         "IFS",
+        "INPUTRC",
         "JDK_JAVA_OPTIONS",
-        "LESSOPEN",
         "LOCPATH",
         "MANPAGER",
         "NLSPATH",
@@ -108,11 +110,15 @@ pub fn changes_programs(name: &str) -> bool {
         "PATH",
         "PROMPT_COMMAND",
         "PS4",
+        "RSYNC_RSH",
         "SHELL",
         "SHELLOPTS",
+        "SSH_ASKPASS",
         "TERMCAP",
         "TERMINFO",
+        "VIMINIT",
         "VISUAL",
+        "ZDOTDIR",
         "_JAVA_OPTIONS",
     ];
     FAMILIES.iter().any(|family| name.starts_with(family)) || SINGLE.contains(&name)
@@ -271,28 +277,49 @@ pub fn is_guarded(host: &str) -> bool {
     }
 }
 
-/// Addresses that are no targets unless named: loopback, link-local, unspecified, multicast, metadata.
+/// Addresses that are no targets unless named: loopback, link-local, unspecified, multicast, and where clouds tell machines their secrets.
 #[must_use]
 pub fn is_guarded_address(ip: std::net::IpAddr) -> bool {
     use std::net::IpAddr;
     match ip {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast() || v4.octets()[0] == 0
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || v4.octets()[0] == 0
+                || METADATA_V4.contains(&v4)
         }
         IpAddr::V6(v6) => {
-            if let Some(v4) = v6.to_ipv4_mapped() {
-                return is_guarded_address(IpAddr::V4(v4));
-            }
-            // NAT64 (RFC 6052): an IPv4 address behind a prefix of its own.
-            if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = v6.segments() {
-                let [a, b] = high.to_be_bytes();
-                let [c, d] = low.to_be_bytes();
-                return is_guarded_address(IpAddr::V4(std::net::Ipv4Addr::new(a, b, c, d)));
-            }
-            v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
-                // The IPv6 address of a large cloud's metadata service.
-                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local()
+                || METADATA_V6.contains(&v6)
+                // All of AWS's services for machines and pods.
+                || matches!(v6.segments(), [0xfd00, 0xec2, ..])
+                || embedded_v4(v6).is_some_and(|v4| is_guarded_address(IpAddr::V4(v4)))
         }
+    }
+}
+
+/// Metadata services outside 169.254.0.0/16: of Alibaba Cloud, Azure (WireServer) and Oracle Cloud.
+const METADATA_V4: [Ipv4Addr; 3] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+/// Of Google Cloud and Scaleway.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
+
+/// The IPv4 address that an IPv6 address stands for: mapped or compatible (RFC 4291 §2.5.5), behind a NAT64 prefix (RFC 6052, RFC 8215),
+/// or of 6to4 (RFC 3056).
+fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => {
+            Some(of(high, low))
+        }
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
     }
 }
 
@@ -354,7 +381,9 @@ mod tests {
     fn a_wildcard_never_reaches_the_gate_or_a_metadata_service() {
         let any: Endpoint = "*:*".parse().unwrap();
         assert!(any.covers("db.internal", 5432));
-        assert!(any.covers("10.1.2.3", 22));
+        for ordinary in ["10.1.2.3", "100.100.100.201", "2001:db8::1", "2002:a01:203::1", "64:ff9b::a01:203"] {
+            assert!(any.covers(ordinary, 22), "{ordinary}");
+        }
         for guarded in [
             "localhost",
             "LOCALHOST.",
@@ -368,11 +397,20 @@ mod tests {
             "::ffff:127.0.0.1",
             "169.254.169.254",
             "fd00:ec2::254",
+            "fd00:ec2::23",
             "fe80::1",
             "metadata.google.internal",
             "::1%1",
             "ip6-localhost",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::127.0.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "fd20:ce::254",
+            "fd00:42::42",
             "",
         ] {
             assert!(!any.covers(guarded, 80), "{guarded}");
@@ -415,7 +453,7 @@ mod tests {
     fn loader_variables_never_pass() {
         let rights = SshRights { env: vec!["*".into()], ..SshRights::default() };
         assert!(rights.allows_env("LANG"));
-        for loader in ["LD_PRELOAD", "GLIBC_TUNABLES", "BASH_ENV", "PATH", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "IFS"] {
+        for loader in ["LD_PRELOAD", "GLIBC_TUNABLES", "BASH_ENV", "PATH", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "IFS", "ZDOTDIR", "LESSOPEN"] {
             assert!(!rights.allows_env(loader), "{loader}");
         }
         let named = ["GIT_PROTOCOL", "LD_PRELOAD", "GLIBC_TUNABLES"].map(str::to_owned).to_vec();
