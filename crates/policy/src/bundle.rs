@@ -9,7 +9,6 @@ use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Usern
 use access::time::Span;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 
 use crate::cases::Case;
 use crate::engine::Engine;
@@ -78,7 +77,7 @@ impl Bundle {
         let parts = Parts::read(&files, &words, &sink);
         parts.check(&sink);
         let warnings = sink.close()?;
-        let digest = digest(&files);
+        let digest = access::bundle::digest_of(files.iter().map(|(path, content)| (path.as_str(), content.as_slice())));
         Ok(parts.assemble(words, files, digest, warnings))
     }
 
@@ -88,7 +87,7 @@ impl Bundle {
         &self.files
     }
 
-    /// SHA-256 over the sorted lines `path NUL sha256-of-content-in-hex LF`, in hex.
+    /// What it is known by, see [`access::bundle::digest_of`].
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
@@ -323,17 +322,6 @@ fn role_of(path: &str) -> Option<&'static str> {
             _ => None,
         },
     }
-}
-
-fn digest(files: &BTreeMap<String, Vec<u8>>) -> String {
-    let mut whole = Sha256::new();
-    for (path, content) in files {
-        whole.update(path.as_bytes());
-        whole.update([0]);
-        whole.update(hex::encode(Sha256::digest(content)));
-        whole.update(b"\n");
-    }
-    hex::encode(whole.finalize())
 }
 
 /// Reads the files of a directory that are parts of a policy, and of `resources/` and `tests/` below it.

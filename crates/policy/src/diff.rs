@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use access::names::Username;
+use access::names::{GroupName, Username};
 use access::request::Asked;
 use access::verdict::{Answer, StepUp, Terms};
 use jiff::Timestamp;
@@ -149,21 +149,42 @@ impl FromStr for Declaration {
     }
 }
 
+/// Somebody to ask about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whom {
+    /// Under which name.
+    pub username: Username,
+    /// The groups that the gate's store and identity providers know of, beside those of `people.toml`.
+    pub groups: Vec<GroupName>,
+}
+
+impl From<Username> for Whom {
+    fn from(username: Username) -> Self {
+        Self { username, groups: Vec::new() }
+    }
+}
+
+impl Whom {
+    fn seen_by(&self, bundle: &Bundle, now: Timestamp) -> Option<Situation> {
+        Some(Situation { store_groups: self.groups.clone(), ..bundle.imagine(&self.username, now)? })
+    }
+}
+
 /// Compares two bundles at `now`. `people`: whom to ask about; everybody either bundle names if there are none.
 #[must_use]
-pub fn diff(old: &Bundle, new: &Bundle, people: &[Username], now: Timestamp) -> Diff {
-    let everybody: BTreeSet<Username> = if people.is_empty() {
-        old.people().usernames().union(&new.people().usernames()).cloned().collect()
+pub fn diff(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp) -> Diff {
+    let everybody: BTreeSet<Whom> = if people.is_empty() {
+        old.people().usernames().union(&new.people().usernames()).cloned().map(Whom::from).collect()
     } else {
         people.iter().cloned().collect()
     };
     let moments = moments(old, new, now);
     let mut changes = Vec::new();
     if old.digest() != new.digest() {
-        for person in &everybody {
-            accesses(old, new, person, &moments, &mut changes);
-            acts(old, new, person, now, &mut changes);
-            seats(old, new, person, now, &mut changes);
+        for whom in &everybody {
+            accesses(old, new, whom, &moments, &mut changes);
+            acts(old, new, whom, now, &mut changes);
+            seats(old, new, whom, now, &mut changes);
         }
     }
     changes.sort();
@@ -191,7 +212,8 @@ fn cost(bundle: &Bundle, who: &Situation, ask: &Ask) -> Option<(Terms, Option<St
     }
 }
 
-fn accesses(old: &Bundle, new: &Bundle, person: &Username, moments: &[Timestamp], out: &mut Vec<Change>) {
+fn accesses(old: &Bundle, new: &Bundle, whom: &Whom, moments: &[Timestamp], out: &mut Vec<Change>) {
+    let person = &whom.username;
     let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
     for resource in resources {
         let roles: BTreeSet<_> = old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect();
@@ -205,7 +227,7 @@ fn accesses(old: &Bundle, new: &Bundle, person: &Username, moments: &[Timestamp]
             ] {
                 // A change is told once, at the first moment it shows.
                 let found = moments.iter().enumerate().find_map(|(index, now)| {
-                    let (before, after) = (old.imagine(person, *now)?, new.imagine(person, *now)?);
+                    let (before, after) = (whom.seen_by(old, *now)?, whom.seen_by(new, *now)?);
                     let (direction, says) = compare(cost(old, &before, &ask), cost(new, &after, &ask))?;
                     let when = if index == 0 {
                         String::new()
@@ -219,7 +241,7 @@ fn accesses(old: &Bundle, new: &Bundle, person: &Username, moments: &[Timestamp]
                     out.push(Change::new(person, format!("{what}{way}"), direction, &before, Some(resource.as_str()), &after));
                 }
             }
-            inside(old, new, person, &plain, moments, out);
+            inside(old, new, whom, &plain, moments, out);
         }
     }
 }
@@ -270,7 +292,7 @@ fn eases(before: &Terms, after: &Terms) -> bool {
         || after.activate_within > before.activate_within
         || (after.standing && !before.standing)
         || match (&before.break_glass, &after.break_glass) {
-            (Some(old), Some(new)) => old.reviewers != new.reviewers || new.review_within > old.review_within,
+            (Some(old), Some(new)) => old.reviewers != new.reviewers || new.review_within > old.review_within || (old.blocks_team && !new.blocks_team),
             (old, new) => old != new,
         }
 }
@@ -318,9 +340,10 @@ fn changed(before: &Terms, after: &Terms) -> String {
 }
 
 /// What more or less may be done inside sessions that are open on both sides.
-fn inside(old: &Bundle, new: &Bundle, person: &Username, ask: &Ask, moments: &[Timestamp], out: &mut Vec<Change>) {
+fn inside(old: &Bundle, new: &Bundle, whom: &Whom, ask: &Ask, moments: &[Timestamp], out: &mut Vec<Change>) {
+    let person = &whom.username;
     let Some(now) = moments.first() else { return };
-    let (Some(before), Some(after)) = (old.imagine(person, *now), new.imagine(person, *now)) else { return };
+    let (Some(before), Some(after)) = (whom.seen_by(old, *now), whom.seen_by(new, *now)) else { return };
     let open = |bundle: &Bundle, who: &Situation| {
         cost(bundle, who, ask).is_some() || cost(bundle, who, &Ask { break_glass: true, ..ask.clone() }).is_some()
     };
@@ -339,8 +362,9 @@ fn inside(old: &Bundle, new: &Bundle, person: &Username, ask: &Ask, moments: &[T
     }
 }
 
-fn acts(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut Vec<Change>) {
-    let (Some(before), Some(after)) = (old.imagine(person, now), new.imagine(person, now)) else { return };
+fn acts(old: &Bundle, new: &Bundle, whom: &Whom, now: Timestamp, out: &mut Vec<Change>) {
+    let person = &whom.username;
+    let (Some(before), Some(after)) = (whom.seen_by(old, now), whom.seen_by(new, now)) else { return };
     let mut tell = |what: String, words: String, resource: Option<&str>, was: bool, is: bool| {
         let (direction, may) = match (was, is) {
             (false, true) => (Direction::Gains, "may now"),
@@ -390,8 +414,9 @@ fn objects(bundle: &Bundle, act: Act, about: About) -> Vec<Object> {
     }
 }
 
-fn seats(old: &Bundle, new: &Bundle, person: &Username, now: Timestamp, out: &mut Vec<Change>) {
-    let (Some(before), Some(after)) = (old.imagine(person, now), new.imagine(person, now)) else { return };
+fn seats(old: &Bundle, new: &Bundle, whom: &Whom, now: Timestamp, out: &mut Vec<Change>) {
+    let person = &whom.username;
+    let (Some(before), Some(after)) = (whom.seen_by(old, now), whom.seen_by(new, now)) else { return };
     let names: BTreeSet<_> = old.plans().chain(new.plans()).map(|p| p.name.clone()).collect();
     for name in names {
         let seated = |bundle: &Bundle, who: &Situation| {

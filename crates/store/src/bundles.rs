@@ -36,6 +36,11 @@ impl Row for BundleFile {
     }
 }
 
+/// Whether these are the files that a digest stands for.
+pub(crate) fn are_of(files: &[BundleFile], digest: &str) -> bool {
+    access::bundle::digest_of(files.iter().map(|file| (file.path.as_str(), file.content.as_bytes()))) == digest
+}
+
 impl Store {
     /// One activation.
     ///
@@ -61,11 +66,16 @@ impl Store {
         self.select(Select::all().page("id", page)).await
     }
 
-    /// All files of a bundle, by path.
+    /// All files of a bundle, by path; none if none were kept.
     ///
     /// # Errors
-    /// If the store can't be read.
+    /// If the store can't be read, or what was kept is not what the digest says.
     pub async fn bundle_files(&self, digest: &str) -> Result<Vec<BundleFile>, StoreError> {
-        self.select(Select::all().is("digest", &digest.to_owned()).order("path")).await
+        let files: Vec<BundleFile> = self.select(Select::all().is("digest", &digest.to_owned()).order("path")).await?;
+        // INVARIANT: nobody is given a policy that was rewritten in the store.
+        if !files.is_empty() && !are_of(&files, digest) {
+            return Err(StoreError::Altered { what: format!("the kept policy bundle {digest}") });
+        }
+        Ok(files)
     }
 }

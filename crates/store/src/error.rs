@@ -39,6 +39,12 @@ pub enum StoreError {
     /// A row holds what it never should.
     #[error("a row of the store can't be read; run `tidegate audit replay` to see what was changed")]
     Row(#[from] ColumnError),
+    /// What was kept is not what the log says it is.
+    #[error("{what} was changed behind the gate's back; run `tidegate audit replay` to see what else was, and restore it from a backup")]
+    Altered {
+        /// What.
+        what: String,
+    },
     /// An entry of the log holds what it never should.
     #[error("an entry of the log can't be read; run `tidegate audit verify` to see what was changed: {why}")]
     Leaf {

@@ -7,6 +7,7 @@ use access::event::{Entry, Event};
 use access::fold::{RowKey, Tables, apply};
 use access::row::{Column, Row};
 
+use crate::bundles::{BundleFile, are_of};
 use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRow, digestible};
 use crate::database::Connection;
 use crate::entries::{self, LoggedEntry};
@@ -81,6 +82,8 @@ struct Promises {
     passkeys: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
     host_keys: BTreeMap<String, String>,
+    /// The digests of policies that were in force.
+    bundles: BTreeSet<String>,
     /// Of each person: every digest an invitation of theirs ever had.
     invitations: BTreeMap<String, BTreeSet<String>>,
     /// Of each person: how many were issued, how many used.
@@ -170,6 +173,9 @@ impl Teller {
             Event::SecretRemoved { secret } => {
                 promises.secrets.remove(secret.as_str());
             }
+            Event::BundleActivated { digest, .. } => {
+                promises.bundles.insert(digest.clone());
+            }
             Event::HostKeyLearned { resource, fingerprint } => {
                 promises.host_keys.insert(resource.to_string(), fingerprint.clone());
             }
@@ -243,6 +249,21 @@ impl Teller {
         }
         for key in host_keys.into_keys() {
             self.differ(HostKeyRow::TABLE, key, None, "a row", "nothing");
+        }
+
+        let mut kept: BTreeMap<String, Vec<BundleFile>> = promises.bundles.into_iter().map(|digest| (digest, Vec::new())).collect();
+        for file in self.rows::<BundleFile>(db).await? {
+            match kept.get_mut(&file.digest) {
+                Some(files) => files.push(file),
+                None => self.differ(BundleFile::TABLE, format!("{} {}", file.digest, file.path), None, "nothing", "a row"),
+            }
+        }
+        for (digest, files) in kept {
+            if files.is_empty() {
+                self.differ(BundleFile::TABLE, digest, None, "the files of a policy", "nothing");
+            } else if !are_of(&files, &digest) {
+                self.differ(BundleFile::TABLE, digest, None, "the files of this digest", "other files");
+            }
         }
 
         let (mut invited, none) = (promises.invited, BTreeSet::new());

@@ -116,10 +116,11 @@ async fn push(
 async fn diff(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(sent): Body<PolicyFiles>) -> Answer<Json<PolicyDiff>> {
     state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
     let files = files(sent)?;
+    let everybody = state.gate.everybody().await?;
     let (in_force, now) = (state.gate.bundle(), state.gate.now());
     let compared = tokio::task::spawn_blocking(move || {
         let next = policy::Bundle::from_files(files).map_err(|problems| Refusal::because(Reason::Invalid, problems.to_string()))?;
-        let diff = policy::diff::diff(&in_force, &next, &[], now).to_string();
+        let diff = policy::diff::diff(&in_force, &next, &everybody, now).to_string();
         Ok::<_, Refusal>(PolicyDiff { digest: next.digest().to_owned(), diff })
     });
     Ok(Json(compared.await.map_err(|_| Refused::from(Reason::Internal))??))

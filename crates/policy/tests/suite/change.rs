@@ -7,7 +7,7 @@ use access::names::GroupName;
 use access::reason::Reason;
 use access::time::Span;
 use access::verdict::{Answer, Terms};
-use tidegate_policy::diff::{Declaration, diff};
+use tidegate_policy::diff::{Declaration, Whom, diff};
 use tidegate_policy::{Ask, Bundle, Situation};
 
 use crate::company::{ask, at, example, monday, plus, user, who, with};
@@ -172,13 +172,13 @@ fn a_diff_says_in_words_who_gains_and_who_loses() {
 fn a_diff_sees_paths_that_only_open_in_a_window() {
     let old = example();
     let new = with("access.cedar", "@window(\"maintenance\")\n", "");
-    let found = diff(&old, &new, &[user("dan")], monday());
+    let found = diff(&old, &new, &[user("dan").into()], monday());
     let gained: Vec<&str> = found.changes.iter().filter(|c| c.grants()).map(|c| c.what.as_str()).collect();
     assert_eq!(gained, ["db-1+admin", "web-1+admin"]);
-    let back = diff(&new, &old, &[user("dan")], monday());
+    let back = diff(&new, &old, &[user("dan").into()], monday());
     assert!(back.changes.iter().all(|c| !c.grants()) && back.changes.len() == 2, "{back}");
     let later = with("access.cedar", "@approval(\"security\")\n@mfa", "@mfa");
-    let found = diff(&old, &later, &[user("dan")], monday());
+    let found = diff(&old, &later, &[user("dan").into()], monday());
     assert!(found.to_string().contains("(from 2026-11-28 20:00)"), "{found}");
     assert!(found.changes.iter().all(tidegate_policy::diff::Change::grants));
 }
@@ -191,4 +191,17 @@ fn an_explanation_reads_from_question_to_answer() {
     let shut = bundle.explain(&who(&bundle, "dan"), &ask("web-1+admin"));
     insta::assert_snapshot!("explained", format!("{open}\n----\n{shut}"));
     assert!(matches!(who(&bundle, "deploy-bot").id, PrincipalId::Workload(_)));
+}
+
+// covers: MAY-5
+#[test]
+fn a_diff_sees_groups_that_only_the_store_knows() {
+    let old = example();
+    let new = with("access.cedar", "principal in Tide::Group::\"engineers\"", "principal in Tide::Group::\"newcomers\"");
+    let gil = |groups: &[&str]| Whom { username: user("gil"), groups: groups.iter().map(|g| g.parse().unwrap()).collect() };
+    assert!(diff(&old, &new, &[gil(&[])], monday()).changes.is_empty());
+    let found = diff(&old, &new, &[gil(&["newcomers"])], monday());
+    assert!(!found.changes.is_empty() && found.changes.iter().all(|c| c.grants() && c.who == user("gil")), "{found}");
+    let back = diff(&old, &new, &[gil(&["engineers"])], monday());
+    assert!(!back.changes.is_empty() && back.changes.iter().all(|c| !c.grants()), "{back}");
 }

@@ -81,6 +81,18 @@ pub(crate) fn learns(row: &HostKeyRow) -> Change {
     Change::new(by(somebody(), 1, event)).learn_host_key(row)
 }
 
+/// The files of a policy.
+pub(crate) fn policy() -> [BundleFile; 2] {
+    let texts = [("access.cedar", "# access.cedar"), ("roles.toml", "# roles.toml")];
+    let digest = access::bundle::digest_of(texts.map(|(path, content)| (path, content.as_bytes())));
+    texts.map(|(path, content)| BundleFile { digest: digest.clone(), path: path.into(), content: content.into() })
+}
+
+pub(crate) fn activates(files: &[BundleFile], n: i64) -> Change {
+    let (bundle, digest) = (access::ids::BundleId::generate(at(n)), files[0].digest.clone());
+    Change::new(by(somebody(), n, Event::BundleActivated { bundle, digest, previous: None })).put_bundle_files(files)
+}
+
 on_both! {
     // covers: D8
     async fn an_invitation_used_twice_at_the_same_instant_lets_one_in(stage) {
@@ -145,15 +157,10 @@ on_both! {
     }
 
     async fn a_bundle_is_kept_with_its_files(stage) {
-        let file = |path: &str| BundleFile { digest: "b1".into(), path: path.into(), content: format!("# {path}") };
-        let files = [file("access.cedar"), file("roles.toml")];
-        let activates = |n| {
-            let bundle = access::ids::BundleId::generate(at(n));
-            Change::new(by(somebody(), n, Event::BundleActivated { bundle, digest: "b1".into(), previous: None })).put_bundle_files(&files)
-        };
-        stage.store.commit(activates(1)).await.unwrap();
-        stage.store.commit(activates(2)).await.unwrap();
-        assert_eq!(stage.store.bundle_files("b1").await.unwrap(), files);
+        let files = policy();
+        stage.store.commit(activates(&files, 1)).await.unwrap();
+        stage.store.commit(activates(&files, 2)).await.unwrap();
+        assert_eq!(stage.store.bundle_files(&files[0].digest).await.unwrap(), files);
         assert_eq!(stage.store.newest_bundle().await.unwrap().unwrap().activated_at, at(2));
     }
 }

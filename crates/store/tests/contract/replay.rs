@@ -2,9 +2,9 @@
 
 use access::event::Event;
 use access::ids::{GrantId, RequestId};
-use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, digestible};
+use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, StoreError, digestible};
 
-use crate::committed::{comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, seals, secret, token};
+use crate::committed::{activates, policy, comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, seals, secret, token};
 use crate::story::*;
 
 async fn differences(store: &Store) -> Vec<Difference> {
@@ -30,6 +30,22 @@ on_both! {
         let [difference] = &differences(&stage.store).await[..] else { panic!("not one difference") };
         assert_eq!((difference.table, &difference.key, difference.column), ("grants", &journey.grant.to_string(), Some("ends_at")));
         assert_eq!((&*difference.log_says, &*difference.table_says), ("1800003621000000", "1800090021000000"));
+    }
+
+    // covers: F7
+    async fn a_policy_rewritten_in_the_store_is_named_and_given_to_nobody(stage) {
+        let files = policy();
+        let digest = &files[0].digest;
+        stage.store.commit(activates(&files, 1)).await.unwrap();
+        assert_eq!(differences(&stage.store).await, []);
+        assert_eq!(stage.store.bundle_files(digest).await.unwrap(), files);
+        stage.behind.run("UPDATE bundle_files SET content = '# mine' WHERE path = 'access.cedar'").await.unwrap();
+        let [difference] = &differences(&stage.store).await[..] else { panic!("not one difference") };
+        assert_eq!((difference.table, &difference.key), ("bundle_files", digest));
+        assert!(matches!(stage.store.bundle_files(digest).await, Err(StoreError::Altered { .. })));
+        stage.behind.run("DELETE FROM bundle_files").await.unwrap();
+        let [difference] = &differences(&stage.store).await[..] else { panic!("not one difference") };
+        assert_eq!((difference.table, &*difference.table_says), ("bundle_files", "nothing"));
     }
 
     // covers: F7

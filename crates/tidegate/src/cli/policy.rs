@@ -13,7 +13,7 @@ use api::types::policy::{Activated, Activation, Explain, Explained, Policy, Poli
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
-use policy::diff::Declaration;
+use policy::diff::{Declaration, Whom};
 use policy::{Ask, Bundle};
 use serde_json::json;
 
@@ -212,7 +212,8 @@ fn test(output: &Output, dir: &Path) -> anyhow::Result<Exit> {
 impl Diff {
     fn run(self, output: &Output) -> anyhow::Result<Exit> {
         let load = |dir: &Path| Bundle::load(dir).with_context(|| format!("`{}` is no policy directory", dir.display()));
-        let diff = policy::diff::diff(&load(&self.old)?, &load(&self.new)?, &self.people, now());
+        let people: Vec<Whom> = self.people.into_iter().map(Whom::from).collect();
+        let diff = policy::diff::diff(&load(&self.old)?, &load(&self.new)?, &people, now());
         if output.is_json() {
             output.json(&diff)?;
         } else {
