@@ -57,6 +57,9 @@ pub struct BreakGlassTerms {
     pub reviewers: GroupName,
     /// Within which time.
     pub review_within: Span,
+    /// Whether an overdue review keeps their whole team from declaring emergencies, and not them alone.
+    #[serde(default)]
+    pub blocks_team: bool,
 }
 
 /// What a path costs: it joined with its tier, field by field, the stricter winning. Frozen into request and grant.

@@ -73,10 +73,12 @@ impl PathCost {
                 let example = "write who reviews it and within which time, as in `@breakglass(\"security, 24h\")`";
                 let reviewers = parts.next().unwrap_or_default().parse().map_err(|e| wrong(&format!("{e}; {example}")))?;
                 let review_within = parts.next().ok_or_else(|| wrong(&example))?.parse().map_err(|e| wrong(&e))?;
-                if parts.next().is_some() {
-                    return Err(wrong(&example));
-                }
-                self.break_glass = Some(BreakGlassTerms { reviewers, review_within });
+                let blocks_team = match (parts.next(), parts.next()) {
+                    (None, _) => false,
+                    (Some("team"), None) => true,
+                    _ => return Err(wrong(&format!("{example}; a third word `team` lets an overdue review block the whole team"))),
+                };
+                self.break_glass = Some(BreakGlassTerms { reviewers, review_within, blocks_team });
             }
             other => {
                 let known = PATH_ANNOTATIONS.iter().copied().chain(["id"]);

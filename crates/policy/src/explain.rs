@@ -169,7 +169,8 @@ pub(crate) fn say_terms(terms: &Terms) -> String {
         out.push("may be held without an end".to_owned());
     }
     if let Some(owed) = &terms.break_glass {
-        out.push(format!("reviewed by `{}` within {}", owed.reviewers, owed.review_within));
+        let whom = if owed.blocks_team { " (an overdue review blocks the whole team)" } else { "" };
+        out.push(format!("reviewed by `{}` within {}{whom}", owed.reviewers, owed.review_within));
     }
     out.join(", ")
 }

@@ -145,7 +145,8 @@ fn short(terms: &Terms) -> String {
         out.push_str(" may-stand");
     }
     if let Some(owed) = &terms.break_glass {
-        let _ = write!(out, " review:{}<{}", owed.reviewers, owed.review_within);
+        let team = if owed.blocks_team { "+team" } else { "" };
+        let _ = write!(out, " review:{}<{}{team}", owed.reviewers, owed.review_within);
     }
     out
 }

@@ -19,7 +19,7 @@ use store::{Change, CommitError};
 use crate::Caller;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
-use crate::seen::AsSeen;
+use crate::seen::{AsSeen, Seen};
 use crate::step_up::asking;
 
 /// What became of a request.
@@ -43,15 +43,16 @@ impl Gate {
     /// The refusal, as it was also entered in the audit log.
     pub async fn submit(&self, caller: &Caller, ask: AccessRequest) -> Result<Submitted, Refusal> {
         let request = IdentifiedRequest::new(ask, caller.who.clone());
+        match self.try_submit(caller, &request).await {
+            Ok(submitted) => Ok(submitted),
+            Err(refusal) => Err(self.refuse_request(caller, request.ask(), refusal).await),
+        }
+    }
+
+    async fn try_submit(&self, caller: &Caller, request: &IdentifiedRequest) -> Result<Submitted, Refusal> {
         let situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
-        let verdict = match self.admit(caller, &situation, request.ask()).await {
-            Ok(verdict) => verdict,
-            Err(refusal) => return Err(self.refuse_request(caller, request.ask(), refusal).await),
-        };
-        let terms = match terms_of(&verdict) {
-            Ok(terms) => terms,
-            Err(refusal) => return Err(self.refuse_request(caller, request.ask(), refusal).await),
-        };
+        let verdict = self.admit(caller, &situation, request.ask()).await?;
+        let terms = terms_of(&verdict)?;
         match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
             Ok(submitted) => Ok(submitted),
             Err(CommitError::Duplicate { .. }) if request.ask().break_glass => {
@@ -91,9 +92,30 @@ impl Gate {
         }
         self.refuse_if_person_locked(caller.who.id()).await?;
         if ask.break_glass {
-            let overdue = self.store.overdue_reviews_about(caller.who.id(), self.now()).await.map_err(unavailable)?;
-            if let Some(review) = overdue.first() {
-                return Err(Refusal::because(Reason::BreakGlassBlocked, format!("{} was due at {}", review.id, review.due_at)));
+            self.refuse_if_a_review_is_overdue(caller).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever's last emergency was not looked at in time declares no other; nor, where its path says so, does anybody of their team.
+    async fn refuse_if_a_review_is_overdue(&self, caller: &Caller) -> Result<(), Refusal> {
+        for review in self.store.overdue_reviews(self.now()).await.map_err(unavailable)? {
+            let due = format!("{} was due at {}", review.id, review.due_at);
+            if review.person == caller.who.id() {
+                return Err(Refusal::because(Reason::BreakGlassBlocked, due));
+            }
+            let grant = self.store.grant(review.grant).await.map_err(unavailable)?;
+            if !grant.and_then(|grant| grant.terms.break_glass).is_some_and(|terms| terms.blocks_team) {
+                continue;
+            }
+            let other = self.store.person(review.person).await.map_err(unavailable)?;
+            let people = self.bundle();
+            let mut teams = people.people().groups.values().filter(|group| group.team);
+            if let Some(other) = other
+                && let Some(team) = teams.find(|team| team.members.contains(caller.who.username()) && team.members.contains(&other.username))
+            {
+                let why = format!("{due}; it is about `{}`, of your team `{}`", other.username, team.name);
+                return Err(Refusal::because(Reason::BreakGlassBlocked, why));
             }
         }
         Ok(())
@@ -266,6 +288,14 @@ impl Gate {
         let AsSeen { id: request, seen } = request.into();
         let row = self.own_request(caller, request).await?;
         seen.is(row.version)?;
+        match self.try_edit(caller, row, &seen, &ask).await {
+            Ok(row) => Ok(row),
+            Err(refusal) => Err(self.refuse_request(caller, &ask, refusal.about(request)).await),
+        }
+    }
+
+    async fn try_edit(&self, caller: &Caller, row: RequestRow, seen: &Seen, ask: &AccessRequest) -> Result<RequestRow, Refusal> {
+        let request = row.id;
         if row.extends.is_some() && row.limits != ask.limits {
             return Err(Refusal::because(Reason::Invalid, "an extension has the limits of its grant"));
         }
@@ -275,8 +305,8 @@ impl Gate {
                 "only time, reason, ticket and limits of a request can be changed; cancel it and ask anew",
             ));
         }
-        let situation = self.situation_asking(&caller.who, &asking(&ask)).await?;
-        let verdict = self.admit(caller, &situation, &ask).await?;
+        let situation = self.situation_asking(&caller.who, &asking(ask)).await?;
+        let verdict = self.admit(caller, &situation, ask).await?;
         if matches!(verdict.answer(), Answer::Permit { .. }) {
             return Err(Refusal::because(
                 Reason::Invalid,
@@ -298,10 +328,10 @@ impl Gate {
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
                 },
             )
-            .text("reason", ask.reason)
-            .text("ticket", ask.ticket)
+            .text("reason", ask.reason.clone())
+            .text("ticket", ask.ticket.clone())
             .text("from", caller.from());
-        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
+        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, seen).await?;
         committed.rows.requests.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 

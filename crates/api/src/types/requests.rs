@@ -296,6 +296,9 @@ pub struct BreakGlassTerms {
     /// Within which time.
     #[schema(value_type = schema::Span)]
     pub review_within: Span,
+    /// Whether an overdue review keeps their whole team from declaring emergencies.
+    #[serde(default)]
+    pub blocks_team: bool,
 }
 
 /// A named approval plan: all of its stages.
@@ -365,7 +368,11 @@ impl From<access::verdict::Terms> for Terms {
             wait_at_connect,
             host_keys,
             standing,
-            break_glass: break_glass.map(|b| BreakGlassTerms { reviewers: b.reviewers, review_within: b.review_within }),
+            break_glass: break_glass.map(|b| BreakGlassTerms {
+                reviewers: b.reviewers,
+                review_within: b.review_within,
+                blocks_team: b.blocks_team,
+            }),
         }
     }
 }

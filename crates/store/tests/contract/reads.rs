@@ -82,7 +82,7 @@ on_both! {
         };
         keep(store, by(journey.ana, 70, opened)).await;
         assert_eq!(store.open_reviews_about(journey.ana).await.unwrap().len(), 1);
-        assert_eq!(store.overdue_reviews_about(journey.ana, at(99)).await.unwrap().len(), 0);
-        assert_eq!(store.overdue_reviews_about(journey.ana, at(100)).await.unwrap().len(), 1);
+        assert_eq!(store.overdue_reviews(at(99)).await.unwrap().len(), 0);
+        assert_eq!(store.overdue_reviews(at(100)).await.unwrap().len(), 1);
     }
 }

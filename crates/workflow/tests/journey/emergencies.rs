@@ -50,6 +50,46 @@ async fn an_emergency_opens_at_once_and_owes_a_review() {
 
 // covers: GRANT-9 (api)
 #[tokio::test]
+async fn an_overdue_review_blocks_the_team_where_policy_says_so() {
+    for blocks_team in [false, true] {
+        let t = TestGate::start().await.unwrap();
+        let mut files = t.gate.bundle().files().clone();
+        let edit = |file: &str, from: &str, to: &str| {
+            let text = String::from_utf8(files[file].clone()).unwrap();
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to).into_bytes()
+        };
+        let owed = if blocks_team { "@breakglass(\"security, 24h, team\")" } else { "@breakglass(\"security, 23h\")" };
+        let access = edit("access.cedar", "@breakglass(\"security, 24h\")", owed);
+        // Both are on call; that they are in one team is what counts.
+        let people = edit("people.toml", "people = [\"ben\"]", "people = [\"ben\", \"ana\"]");
+        files.extend([("access.cedar".to_owned(), access), ("people.toml".to_owned(), people)]);
+        t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+        let mut wish = ask("db-1", "shell");
+        wish.break_glass = true;
+        for name in ["ana", "ben"] {
+            let grant = t.gate.submit(t.person(name), wish.clone()).await.unwrap().grant.expect("at once");
+            t.gate.give_back(t.person(name), grant.id).await.unwrap();
+            let review = t.gate.store().open_reviews_about(t.person(name).who.id()).await.unwrap().remove(0);
+            if name == "ana" {
+                t.gate.complete_review(t.person("carla"), review.id, ReviewOutcome::Justified, None).await.unwrap();
+            }
+        }
+        t.pass(Duration::from_secs(25 * 3600)).await;
+        assert_eq!(t.gate.submit(t.person("ben"), wish.clone()).await.unwrap_err().reason, Reason::BreakGlassBlocked);
+        let again = t.gate.submit(t.person("ana"), wish.clone()).await;
+        if !blocks_team {
+            again.expect("Ana's own was looked at");
+            continue;
+        }
+        let refusal = again.unwrap_err();
+        assert_eq!(refusal.reason, Reason::BreakGlassBlocked);
+        assert!(refusal.detail.as_deref().is_some_and(|why| why.contains("`ben`")), "{refusal}");
+    }
+}
+
+// covers: GRANT-9 (api)
+#[tokio::test]
 async fn an_emergency_does_not_wait_behind_an_ordinary_question() {
     let t = TestGate::start().await.unwrap();
     let ordinary = t.gate.submit(t.person("ben"), ask("db-1", "shell")).await.unwrap();
