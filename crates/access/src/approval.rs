@@ -6,12 +6,13 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
-use crate::grant::Frozen;
+use crate::event::{Actor, EntryDraft, Event};
+use crate::fold::{Tables, apply};
+use crate::grant::{Frozen, GrantRow};
 use crate::ids::{GrantId, PasskeyId, PrincipalId, RequestId, VoteId};
 use crate::names::{GroupName, NameError, PlanName};
 use crate::reason::{Reason, Refusal};
-use crate::request::RequestRow;
+use crate::request::{Door, RequestRow};
 use crate::time::Span;
 use crate::verdict::{Answer, Verdict};
 
@@ -223,6 +224,16 @@ impl ApprovedRequest {
     #[must_use]
     pub fn approvers(&self) -> &[PrincipalId] {
         &self.approvers
+    }
+
+    /// The grant it would become now, to ask of it what its use will be asked.
+    #[must_use]
+    pub fn would_be(&self, length: Option<Span>, frozen: Frozen, now: Timestamp) -> Option<GrantRow> {
+        let likewise = Self { request: self.request.clone(), approvers: self.approvers.clone() };
+        let created = likewise.into_grant(GrantId::generate(now), length, frozen, now);
+        let mut tables = Tables::default();
+        apply(&mut tables, &EntryDraft::new(now, Actor::Gate, Door::Gate, created).seal()).ok()?;
+        tables.grants.into_values().next()
     }
 
     /// Becomes a grant of `length` (none: standing) that has to be activated in time.

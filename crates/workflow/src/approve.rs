@@ -20,7 +20,7 @@ use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::{AsSeen, Seen};
 use crate::sign::Signed;
-use crate::submit::LONGEST_TEXT;
+use crate::submit::{LONGEST_TEXT, length_of};
 
 /// What a vote led to.
 #[derive(Debug, Clone)]
@@ -348,10 +348,19 @@ impl Gate {
             let draft = self.own_draft(Event::RequestDenied { request, reason: refusal.reason }).text("detail", Some(refusal.to_string()));
             return Ok(change.and(draft));
         }
+        let bundle = self.bundle.load();
+        let frozen = bundle.freeze(&situation, &Ask::from(&ask_of(row)));
+        // INVARIANT: nobody is told that it was approved if the door would stay shut, as policy costs more now than they paid.
+        let would_be = approved.would_be(length_of(row.asked, &row.terms), frozen.clone(), self.now());
+        let unpaid = would_be.and_then(|grant| bundle.redecide(&situation, &grant).err());
+        if let Some(refusal) = unpaid {
+            let detail = format!("{}; ask again", refusal.detail.unwrap_or_default());
+            let denied = Event::RequestDenied { request, reason: refusal.reason };
+            return Ok(change.and(self.own_draft(denied).text("detail", Some(detail))));
+        }
         if row.extends.is_some() {
             return self.conclude_extension(change, approved).await.map_err(Attempt::from);
         }
-        let frozen = self.bundle.load().freeze(&situation, &Ask::from(&ask_of(row)));
         Ok(self.grant_approved(change, approved, frozen).0)
     }
 }

@@ -1,20 +1,24 @@
-//! Devices that a person signs in from a browser: the command line of a machine without one.
+//! Devices that a person signs in from a browser: the command line of a machine without one, and a connection that brought no key.
 //!
 //! *Takes* a device that asks, and a person in a browser who is shown what asks. *Proves* with their answer who the device works
-//! for. *Hands to* the device a token, which is worth no more than the sign-in it was agreed in.
+//! for. *Hands to* the device a token, which is worth no more than the sign-in it was agreed in; to a connection, who is there.
 
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 
 use access::identity::{Scope, VerifiedIdentity, Via};
+use access::ids::WebSessionId;
+use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
+use access::session::EndReason;
 use access::time::Span;
 use identity::device::{Agreed, Asker, Begun, Devices};
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
 use crate::people::{IssuedToken, LOGIN_VALID};
+use crate::revoke::confirm;
 
 /// The longest text of a device's own that is shown.
 const LONGEST: usize = 200;
@@ -30,8 +34,45 @@ impl Gate {
     /// If too many wait from this address.
     pub fn begin_device(&self, from: IpAddr, client: &str, purpose: &str) -> Result<Begun, Refusal> {
         let now = self.now();
-        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-        self.devices().begin(Asker { from, client: plain(client), purpose: plain(purpose), at: now }, now)
+        let asker = Asker { from, client: plain(client), purpose: plain(purpose), connection: None, at: now };
+        self.devices().begin(asker, now)
+    }
+
+    /// A connection at a door brought nothing that says who is there: somebody may say so in a browser. `client` is its software's own word.
+    ///
+    /// # Errors
+    /// If too many wait from this address.
+    pub fn begin_connection(&self, from: IpAddr, client: &str, to: &Selector, door: Door) -> Result<Begun, Refusal> {
+        let now = self.now();
+        let purpose = format!("one {} connection to {to}", door.code());
+        self.devices().begin(Asker { from, client: plain(client), purpose, connection: Some(to.clone()), at: now }, now)
+    }
+
+    /// Who is at a connection that somebody was asked about; once.
+    ///
+    /// # Errors
+    /// Refused: they said no, or nobody answered. The refusal is in the log.
+    pub async fn identify_connection(&self, device_code: &str, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
+        let found = async {
+            let (agreed, asker) = self.agreed(device_code).await?;
+            if asker.connection.is_none() {
+                return Err(Refusal::of(Reason::CodeInvalid));
+            }
+            let known = self.known(agreed.who.id()).await?;
+            agreed.at_connection(known.account(), from, self.now())
+        };
+        self.entered(found.await, from, door).await
+    }
+
+    /// What asked to be signed in is gone.
+    pub fn forget_device(&self, device_code: &str) {
+        self.devices().forget(device_code);
+    }
+
+    /// Cuts what browsers let in that are signed out now.
+    pub(crate) async fn cut_let_in_by(&self, browsers: &[WebSessionId]) {
+        let with_it = |via: &Via| matches!(via, Via::WebSession(id) if browsers.contains(id));
+        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
     }
 
     /// Who asks under a code: for the person to see before they answer.
@@ -63,12 +104,9 @@ impl Gate {
     /// [`Reason::Pending`] until then.
     pub async fn poll_device(&self, device_code: &str) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let now = self.now();
-        let (agreed, asker) = self.devices().poll(device_code, now)?;
-        // What happened since they agreed counts.
-        self.situation_of(agreed.who.id()).await?;
-        self.refuse_if_person_locked(agreed.who.id()).await?;
-        if !self.web_session_stands(agreed.browser).await? {
-            return Err(Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out"));
+        let (agreed, asker) = self.agreed(device_code).await?;
+        if asker.connection.is_some() {
+            return Err(Refusal::of(Reason::CodeInvalid));
         }
         let scopes = Scope::ALL.iter().copied().filter(|scope| agreed.who.may(*scope)).collect();
         let valid = LOGIN_VALID.min(Span::between(now, agreed.until));
@@ -78,4 +116,21 @@ impl Gate {
         let token = self.issue_token(&caller, caller.who.id(), scopes, valid, Some(label)).await?;
         Ok((caller.who, token))
     }
+
+    /// What somebody agreed to, if that still counts.
+    async fn agreed(&self, device_code: &str) -> Result<(Agreed, Asker), Refusal> {
+        let (agreed, asker) = self.devices().poll(device_code, self.now())?;
+        // What happened since they agreed counts.
+        self.situation_of(agreed.who.id()).await?;
+        self.refuse_if_person_locked(agreed.who.id()).await?;
+        if !self.web_session_stands(agreed.browser).await? {
+            return Err(Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out"));
+        }
+        Ok((agreed, asker))
+    }
+}
+
+/// A device's own words, as they are shown.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }

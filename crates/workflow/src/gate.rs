@@ -31,6 +31,7 @@ use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::sequence::Sequencer;
 use crate::timings::Timings;
+use crate::watchdog::LastLook;
 
 /// How many committed entries a slow listener may lag behind before it has to look at the state afresh.
 const NEWS: usize = 4096;
@@ -110,6 +111,8 @@ pub struct Gate {
     pub(crate) log_trouble: Mutex<Option<String>>,
     /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
     pub(crate) redeciding: tokio::sync::Mutex<()>,
+    /// When the ends of sessions were last looked at.
+    pub(crate) last_look: LastLook,
 }
 
 impl std::fmt::Debug for Gate {
@@ -170,6 +173,7 @@ impl Gate {
             rotating: tokio::sync::RwLock::new(()),
             log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
+            last_look: LastLook::default(),
         }))
     }
 

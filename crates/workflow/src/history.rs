@@ -3,7 +3,7 @@
 use access::event::Event;
 use access::ids::{GrantId, PrincipalId, SessionId};
 use access::names::{ResourceName, RoleName};
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use access::request::Asked;
 use access::session::SessionRow;
 use access::verdict::Answer;
@@ -36,10 +36,14 @@ pub struct Reach {
 pub enum ReachBy {
     /// They held this grant.
     Grant(GrantId),
+    /// They held this grant, and could have activated it.
+    Ready(GrantId),
     /// Policy would have let them in at once.
     AtOnce,
     /// Policy would have let them in when so many people agreed.
     Approval(u32),
+    /// Policy would have let them in if they had declared an emergency.
+    Emergency,
 }
 
 /// One session that was open in the time asked about.
@@ -63,22 +67,19 @@ impl Gate {
     /// Groups that only the store gave, and people not known then, are as the log has them at that time.
     ///
     /// # Errors
-    /// If the caller may not read the audit log.
+    /// If the caller may not read the audit log, or the policy of that time was not kept as it was: half an answer would pass for a whole one.
     pub async fn who_could(&self, caller: &Caller, resource: &ResourceName, at: Timestamp) -> Result<Vec<Reach>, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
         let then = self.as_of(at).await?;
         let mut reach: Vec<Reach> = Vec::new();
         for grant in then.rows.grants.values() {
-            let started = grant.starts_at.is_some_and(|start| start <= at);
-            let open = started && grant.ended_at.is_none() && grant.ends_at.is_none_or(|end| end > at);
-            if open && &grant.resource == resource {
-                reach.push(Reach {
-                    person: grant.person,
-                    username: name_of(&then.rows, grant.person),
-                    role: grant.role.clone(),
-                    by: ReachBy::Grant(grant.id),
-                });
-            }
+            let by = match (grant.starts_at, grant.ends_at) {
+                _ if grant.ended_at.is_some() || &grant.resource != resource => continue,
+                (Some(start), end) if start <= at && end.is_none_or(|end| end > at) => ReachBy::Grant(grant.id),
+                (None, _) if grant.activate_by > at => ReachBy::Ready(grant.id),
+                _ => continue,
+            };
+            reach.push(Reach { person: grant.person, username: name_of(&then.rows, grant.person), role: grant.role.clone(), by });
         }
         let Some(bundle) = then.bundle else { return Ok(reach) };
         for person in then.rows.people.values().filter(|p| p.state == access::identity::PersonState::Active) {
@@ -91,12 +92,24 @@ impl Gate {
                 let mut ask = Ask::plain(resource.clone(), role.name.clone());
                 ask.asked = Asked::Default;
                 ask.ticket = Some("any".to_owned());
-                let by = match bundle.decide(&situation, &ask).answer() {
-                    Answer::Permit { .. } => ReachBy::AtOnce,
-                    Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } => ReachBy::Approval(terms.people()),
-                    Answer::Deny { .. } => continue,
+                let ordinary = match bundle.decide(&situation, &ask).answer() {
+                    Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } if terms.people() == 0 => {
+                        Some(ReachBy::AtOnce)
+                    }
+                    Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } => {
+                        Some(ReachBy::Approval(terms.people()))
+                    }
+                    Answer::Deny { .. } => None,
                 };
-                reach.push(Reach { person: person.id, username: person.username.to_string(), role: role.name.clone(), by });
+                ask.break_glass = true;
+                let urgent = match bundle.decide(&situation, &ask).answer() {
+                    _ if ordinary == Some(ReachBy::AtOnce) => None,
+                    Answer::Deny { .. } => None,
+                    _ => Some(ReachBy::Emergency),
+                };
+                for by in ordinary.into_iter().chain(urgent) {
+                    reach.push(Reach { person: person.id, username: person.username.to_string(), role: role.name.clone(), by });
+                }
             }
         }
         reach.sort_by(|a, b| (&a.username, &a.role).cmp(&(&b.username, &b.role)));
@@ -158,7 +171,9 @@ impl Gate {
         let bundle = match digest {
             Some(digest) => {
                 let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
-                Bundle::from_files(files.into_iter().map(|f| (f.path, f.content.into_bytes())).collect()).ok()
+                let kept = Bundle::from_files(files.into_iter().map(|f| (f.path, f.content.into_bytes())).collect());
+                let unusable = |problems| Refusal::because(Reason::Internal, format!("the policy of that time, {digest}, can't be used: {problems}"));
+                Some(kept.map_err(unusable)?)
             }
             None => None,
         };

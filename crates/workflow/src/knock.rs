@@ -28,6 +28,9 @@ use std::sync::Arc;
 /// How long a no is repeated to who knocks again.
 const STANDS: Span = Span::minutes(1);
 
+/// How often whoever waits is shown anew who was asked: time alone brings further groups in.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What the door answers.
 #[derive(Debug)]
 pub enum Knocked {
@@ -122,13 +125,7 @@ impl Gate {
         if let Some(grant) = bound_to(caller) {
             return self.knock_on_grant(caller, to, grant, &given.limits, protocol).await;
         }
-        let (resource, role) = match self.resolve(caller, to).await {
-            Ok(found) => found,
-            Err(refusal) => {
-                self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
-                return Err(refusal);
-            }
-        };
+        let (resource, role) = self.resolve_at_the_door(caller, to).await?;
         match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
             Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
             Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
@@ -137,7 +134,10 @@ impl Gate {
         if let Some(pending) = self.store.pending_request(caller.who.id(), &resource, &role).await.map_err(unavailable)? {
             return Ok(Knocked::Waiting(pending.id));
         }
-        self.refuse_if_just_denied(caller, &resource, &role).await?;
+        if let Err(refusal) = self.refuse_if_just_denied(caller, &resource, &role).await {
+            self.enter_refused(caller, Some(&resource), Some(&role), &refusal).await;
+            return Err(refusal);
+        }
         // Without a grant: what would it cost? A path that asks nothing of anybody, or no more than was said, opens at once.
         let given = Given { break_glass: false, ..given };
         let silent = ask(caller, &resource, &role, given.clone());
@@ -192,6 +192,15 @@ impl Gate {
         }
     }
 
+    /// What they named; a name that leads nowhere for them is entered.
+    async fn resolve_at_the_door(&self, caller: &Caller, to: &Selector) -> Result<(ResourceName, RoleName), Refusal> {
+        let found = self.resolve(caller, to).await;
+        if let Err(refusal) = &found {
+            self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), refusal).await;
+        }
+        found
+    }
+
     /// Somebody stands at the door with what opens one grant alone: it opens, or it does not. Nothing is asked, and nobody waits.
     async fn knock_on_grant(
         &self,
@@ -201,7 +210,13 @@ impl Gate {
         limits: &Limits,
         protocol: Protocol,
     ) -> Result<Knocked, Refusal> {
-        let row = self.own_grant(caller, grant).await?;
+        let row = match self.own_grant(caller, grant).await {
+            Ok(row) => row,
+            Err(refusal) => {
+                self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
+                return Err(refusal);
+            }
+        };
         let named = |role: &RoleName| *role == row.role;
         let refusal = if to.resource != row.resource || !to.role.as_ref().is_none_or(named) {
             Refusal::because(Reason::NotAllowed, format!("this connect token opens `{}+{}` and nothing else", row.resource, row.role))
@@ -226,7 +241,7 @@ impl Gate {
     /// # Errors
     /// Refused; the refusal is in the log.
     pub async fn knock_with(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
-        let (resource, role) = self.resolve(caller, to).await?;
+        let (resource, role) = self.resolve_at_the_door(caller, to).await?;
         if given.break_glass {
             // What is open already needs no emergency, and an emergency that is open is not declared again.
             match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
@@ -293,6 +308,8 @@ impl Gate {
                         Err(broadcast::error::RecvError::Lagged(_)) => true,
                         Err(broadcast::error::RecvError::Closed) => return,
                     },
+                    // Who is asked changes by time alone, too.
+                    () = tokio::time::sleep(LOOK_AGAIN) => true,
                 };
                 if concerns && let Ok(progress) = gate.progress(request).await {
                     sender.send_if_modified(|now| {

@@ -49,6 +49,7 @@ pub mod reload;
 pub mod secrets;
 pub mod sequence;
 pub mod watch;
+mod watchdog;
 pub mod web_session;
 
 pub use gate::{Caller, Gate};

@@ -152,6 +152,7 @@ impl Gate {
         let row = self.store.invitation_by_verifier(verifier.as_str()).await.map_err(unavailable)?;
         let row = row.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
         let person = self.store.person(row.person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
+        self.refuse_if_invited_again(&row).await?;
         let facts =
             InvitationFacts { person: row.person, verifier: &row.verifier, expires_at: row.expires_at, used: row.used_at.is_some() };
         let who = invitation::verify_invitation(&verifier, &facts, Account::human(&person), from, self.now())?;
@@ -161,6 +162,22 @@ impl Gate {
         let caller = Caller { who, door: Door::Api };
         let spent = Change::new(self.draft(&caller, event)).use_invitation(&used);
         Ok((caller, spent))
+    }
+
+    /// Whoever was invited anew lost something: what they were invited with before lets nobody in any more.
+    async fn refuse_if_invited_again(&self, row: &InvitationRow) -> Result<(), Refusal> {
+        let filter = EntryFilter {
+            mentions: Some(row.person.to_string()),
+            name: Some("invitation.issued".to_owned()),
+            ..EntryFilter::default()
+        };
+        let newest = self.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: true }).await.map_err(unavailable)?;
+        // Its digest was that of a row that nobody had used.
+        let issued = store::digestible(&InvitationRow { used_at: None, ..row.clone() });
+        let is_newest = newest.first().is_some_and(|logged| {
+            matches!(&logged.entry.event, Event::InvitationIssued { row_digest, .. } if self.keyring().is_row_digest(&issued, row_digest))
+        });
+        if is_newest { Ok(()) } else { Err(Refusal::of(Reason::CodeInvalid)) }
     }
 
     /// Somebody registers a key of their own, or an administrator one for a workload.
@@ -407,6 +424,8 @@ impl Gate {
         // INVARIANT: a certificate outlives no token that it was asked for with, neither in time nor by its being taken away.
         let ended = self.certificates_made_with(row.person, &Via::Token(id)).await?;
         let change = change.and_all(ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key })));
+        let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
+        let browsers: Vec<_> = browsers.into_iter().filter(|browser| browser.token == Some(id)).map(|browser| browser.id).collect();
         self.commit(change).await.map_err(refused)?;
         let with_it = |via: &Via| match via {
             Via::Token(token) | Via::ConnectToken { token, .. } => *token == id,
@@ -414,6 +433,7 @@ impl Gate {
             _ => false,
         };
         confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
+        self.cut_let_in_by(&browsers).await;
         Ok(row)
     }
 

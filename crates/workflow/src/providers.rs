@@ -22,7 +22,7 @@ use identity::opaque::Verifier;
 use identity::web_session::LONGEST;
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::{Change, CommitError};
+use store::{Change, CommitError, WebSessionRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -430,11 +430,18 @@ impl Gate {
     /// Ends what sign-ins by an identity opened: its browsers, and the certificates its person has. All of it, or the provider is told that
     /// it was not done.
     async fn end_sign_ins(&self, row: &IdentityRow, sid: Option<&str>) -> Result<(), Refusal> {
+        let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
+        let theirs =
+            |browser: &WebSessionRow| browser.identity.as_ref() == Some(&row.id) && (sid.is_none() || browser.sid.as_deref() == sid);
+        let browsers: Vec<_> = browsers.into_iter().filter(theirs).map(|browser| browser.id).collect();
         for _ in 0..TRIES {
             let signed_out = self.own_draft(Event::IdentitySignedOut { identity: row.id.clone(), person: row.person });
             let change = Change::new(signed_out).and_all(self.ended_certificates(row.person).await?).end_web_sessions_from(&row.id, sid);
             match self.commit(change).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.cut_let_in_by(&browsers).await;
+                    return Ok(());
+                }
                 Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
                 // A certificate was removed or renewed in between: what there is now is ended.
                 Err(_) => {}

@@ -5,7 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
@@ -24,6 +24,8 @@ use crate::gate::Gate;
 
 /// How often live sessions are looked at. It bounds how late a cut at the end of a grant can be.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is seen whether they still are.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How often the store is looked at.
 const STORE_EVERY: Duration = Duration::from_millis(500);
 /// After how many looks at the store every open grant is decided anew: what time alone changes, as the end of a contract.
@@ -51,7 +53,15 @@ impl Gate {
         let gate = Arc::clone(&self);
         let sessions = tokio::spawn(again(stop.clone(), TICK, "the ends of sessions", move || {
             let gate = Arc::clone(&gate);
-            async move { gate.sweep_sessions().await }
+            async move {
+                gate.sweep_sessions().await;
+                gate.last_look.now(Instant::now());
+            }
+        }));
+        let gate = Arc::clone(&self);
+        let watchdog = tokio::spawn(again(stop.clone(), WATCH_EVERY, "the sweep", move || {
+            gate.look_after_the_sweep(Instant::now());
+            std::future::ready(())
         }));
         let gate = Arc::clone(&self);
         let looks = Arc::new(AtomicU32::new(0));
@@ -68,7 +78,7 @@ impl Gate {
             let gate = Arc::clone(&self);
             async move { gate.drop_unused_accounts().await }
         }));
-        let _ended = tokio::join!(sessions, store, accounts);
+        let _ended = tokio::join!(sessions, watchdog, store, accounts);
     }
 
     /// One look at the sessions that live here. Cuts act from memory; entries follow.

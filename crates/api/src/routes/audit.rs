@@ -172,7 +172,9 @@ async fn who_could(
     for reach in reaches {
         let by = match reach.by {
             By::Grant(grant) => ReachBy::Grant { grant },
+            By::Ready(grant) => ReachBy::Ready { grant },
             By::AtOnce => ReachBy::AtOnce,
+            By::Emergency => ReachBy::Emergency,
             By::Approval(people) => ReachBy::Approval { people },
         };
         items.push(Could { person: show.who(reach.person).await?, role: reach.role, by });

@@ -37,9 +37,10 @@ async fn readyz(State(state): State<ApiState>) -> impl IntoResponse {
     let store = state.gate.store().is_empty().await.is_ok();
     let clock = !state.gate.clock_is_behind();
     let log = state.gate.log_trouble().is_none();
-    let ready = store && clock && log;
+    let sweep = state.gate.is_swept();
+    let ready = store && clock && log && sweep;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, store, clock, log }))
+    (status, Json(Readiness { ready, store, clock, log, sweep }))
 }
 
 async fn document() -> impl IntoResponse {

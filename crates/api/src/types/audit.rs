@@ -180,6 +180,12 @@ pub enum ReachBy {
         #[schema(value_type = schema::GrantId)]
         grant: GrantId,
     },
+    /// They held a grant and could have activated it.
+    Ready {
+        /// Which.
+        #[schema(value_type = schema::GrantId)]
+        grant: GrantId,
+    },
     /// Policy would have let them in at once.
     AtOnce,
     /// Policy would have let them in when so many people agreed.
@@ -187,6 +193,8 @@ pub enum ReachBy {
         /// How many.
         people: u32,
     },
+    /// Policy would have let them in if they had declared an emergency.
+    Emergency,
 }
 
 /// Where and in which time.

@@ -103,4 +103,7 @@ pub struct Readiness {
     /// Whether entries reach the signed log, and its checkpoints the place they are published at.
     #[serde(default)]
     pub log: bool,
+    /// Whether the ends of live sessions are looked at.
+    #[serde(default)]
+    pub sweep: bool,
 }

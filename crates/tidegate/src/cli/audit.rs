@@ -180,7 +180,9 @@ impl AuditCommand {
                     let rows = answers.items.iter().map(|could| {
                         let by = match could.by {
                             ReachBy::Grant { grant } => format!("held {grant}"),
+                            ReachBy::Ready { grant } => format!("could activate {grant}"),
                             ReachBy::AtOnce => "policy, at once".to_owned(),
+                            ReachBy::Emergency => "policy, in an emergency".to_owned(),
                             ReachBy::Approval { people: 1 } => "policy, when one person agreed".to_owned(),
                             ReachBy::Approval { people } => format!("policy, when {people} people agreed"),
                         };

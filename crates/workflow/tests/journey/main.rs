@@ -6,6 +6,7 @@ mod accounts;
 mod agreeing;
 mod asking;
 mod at_the_door;
+mod closed;
 mod connecting;
 mod emergencies;
 mod ending;

@@ -1,0 +1,112 @@
+//! Closed by default: what is refused is entered, and what nobody looks after does not stay open.
+
+use std::time::{Duration, Instant};
+
+use access::approval::Decision::Approve;
+use access::limits::Limits;
+use access::reason::Reason;
+use access::request::{Asked, RequestState};
+use access::session::{EndReason, Protocol, Standing};
+use access::time::Span;
+use testkit::gate::{HERE, TestGate, ask};
+use tidegate_workflow::knock::{Given, Knocked};
+use tokio_util::sync::CancellationToken;
+
+async fn last(t: &TestGate) -> String {
+    t.entries().await.unwrap().pop().unwrap_or_default()
+}
+
+// covers: EV-1 (api), ASK-3
+#[tokio::test]
+async fn whatever_is_refused_is_in_the_log() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana");
+    let given = || Given { reason: Some("looking".into()), ..Given::default() };
+    assert!(matches!(t.gate.knock_with(ana, &"db-1+debug".parse().unwrap(), given(), Protocol::Ssh).await, Ok(Knocked::Waiting(_))));
+
+    // A place that does not exist, by whatever verb.
+    for n in 0..2 {
+        let before = t.entries().await.unwrap().len();
+        let nowhere = "nowhere".parse().unwrap();
+        let refusal = match n {
+            0 => t.gate.knock(ana, &nowhere, Protocol::Ssh).await.unwrap_err(),
+            _ => t.gate.knock_with(ana, &nowhere, given(), Protocol::Ssh).await.unwrap_err(),
+        };
+        assert_eq!((refusal.reason, t.entries().await.unwrap().len()), (Reason::UnknownResource, before + 1), "{n}");
+        assert_eq!(last(&t).await, "session.refused");
+    }
+
+    // The same again with other limits, and an edit that policy does not cover.
+    let mut limited = ask("db-1", "debug");
+    limited.limits = Limits { read_only: true, ..Limits::default() };
+    assert_eq!(t.gate.submit(ana, limited).await.unwrap_err().reason, Reason::AlreadyAsked);
+    assert_eq!(last(&t).await, "request.refused");
+    let pending = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+    let mut longer = ask("db-1", "debug");
+    longer.asked = Asked::For(Span::hours(3));
+    t.gate.edit(ana, pending.id, longer.clone()).await.expect("as long as it may be");
+    longer.asked = Asked::For(Span::hours(1_000));
+    let before = t.entries().await.unwrap().len();
+    assert_eq!(t.gate.edit(ana, pending.id, longer).await.unwrap_err().reason, Reason::TooLong);
+    assert_eq!((t.entries().await.unwrap().len(), last(&t).await.as_str()), (before + 1, "request.refused"));
+
+    // A no that still stands is repeated, and entered each time.
+    t.gate.vote(t.person("ben"), pending.id, access::approval::Decision::Deny, None).await.unwrap();
+    let refusal = t.gate.knock(ana, &"db-1+debug".parse().unwrap(), Protocol::Ssh).await.unwrap_err();
+    assert_eq!((refusal.reason, last(&t).await.as_str()), (Reason::Denied, "session.refused"));
+}
+
+// covers: C6 (api)
+#[tokio::test]
+async fn what_costs_more_by_now_is_not_called_approved() {
+    for dearer in [false, true] {
+        let t = TestGate::start().await.unwrap();
+        let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+        let mut files = t.gate.bundle().files().clone();
+        let access = String::from_utf8(files["access.cedar"].clone()).unwrap();
+        let price = if dearer { "@id(\"team-on-its-own\")\n@approval(\"lead-and-security\")" } else { "@id(\"team-on-its-own\")" };
+        files.insert("access.cedar".into(), format!("// looked at\n{}", access.replace("@id(\"team-on-its-own\")", price)).into_bytes());
+        assert!(t.gate.push_bundle(t.person("dan"), files).await.unwrap().changed);
+        let voted = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap();
+        let opened = t.gate.open(t.person("ana"), &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await;
+        if dearer {
+            assert_eq!((voted.request.state, voted.grant), (RequestState::Denied, None));
+            assert_eq!(opened.unwrap_err().reason, Reason::NoPath);
+        } else {
+            assert_eq!((voted.request.state, voted.grant.is_some()), (RequestState::Approved, true));
+            opened.expect("what was approved opens");
+        }
+    }
+}
+
+// covers: WHO-4
+#[tokio::test]
+async fn who_is_invited_anew_has_one_invitation() {
+    let t = TestGate::start().await.unwrap();
+    let gil = t.gate.invite(t.person("dan"), "gil".parse().unwrap(), None).await.unwrap();
+    let again = t.gate.invite_again(t.person("dan"), gil.person.id).await.unwrap();
+    assert_eq!(t.gate.accept_invitation(gil.code.expose(), HERE).await.unwrap_err().reason, Reason::CodeInvalid, "the lost one");
+    let (who, _) = t.gate.accept_invitation(again.code.expose(), HERE).await.unwrap();
+    assert_eq!(who.id(), gil.person.id);
+}
+
+// covers: D4
+#[tokio::test]
+async fn nothing_stays_open_that_nobody_would_cut() {
+    let t = TestGate::start().await.unwrap();
+    t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.expect("at once");
+    let opened = t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let stop = CancellationToken::new();
+    let sweeping = tokio::spawn(t.gate.clone().sweep_forever(stop.clone()));
+    // It has looked once at least when something that is due is done.
+    t.time.advance(Duration::from_secs(1));
+    while !t.gate.was_swept() {
+        tokio::task::yield_now().await;
+    }
+    t.gate.look_after_the_sweep(Instant::now());
+    assert!(t.gate.is_swept() && matches!(*opened.standing.borrow(), Standing::Open { .. }));
+    stop.cancel();
+    sweeping.await.unwrap();
+    t.gate.look_after_the_sweep(Instant::now() + Duration::from_secs(60));
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Node)));
+}
