@@ -12,6 +12,7 @@ pub mod gatekeeper;
 pub mod mysql;
 pub mod postgres;
 pub mod ssh;
+mod guests;
 mod strangers;
 pub mod tape;
 mod watched;

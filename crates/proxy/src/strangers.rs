@@ -72,6 +72,12 @@ impl Crowd {
         Some(present)
     }
 
+    /// Where the oldest of all is from.
+    fn oldest(&self) -> Option<IpAddr> {
+        let firsts = self.by_source.iter().filter_map(|(source, theirs)| Some((*theirs.first_key_value()?.0, *source)));
+        firsts.min().map(|(_, source)| source)
+    }
+
     /// Shows the oldest of a source out, if they linger or must.
     fn show_out(&mut self, source: IpAddr, whoever: bool, now: Instant) -> bool {
         let oldest = self.by_source.get(&source).and_then(|theirs| theirs.first_key_value());
@@ -91,11 +97,7 @@ impl Strangers {
     }
 
     /// A place for one more, if there is one.
-    pub(crate) fn admit(&self, address: IpAddr) -> Option<Stranger> {
-        self.admit_at(address, Instant::now())
-    }
-
-    fn admit_at(&self, address: IpAddr, now: Instant) -> Option<Stranger> {
+    fn place(&self, address: IpAddr, now: Instant) -> Option<Stranger> {
         let source = source(address);
         let mut crowd = locked(&self.crowd);
         if crowd.all >= self.places || crowd.from(&source) >= self.per_source {
@@ -108,9 +110,9 @@ impl Strangers {
         Some(Stranger { source, number, shown_out, crowd: self.crowd.clone() })
     }
 
-    /// The same, and if there is none, that of somebody who has to go for it. Only for doors that heed [`Stranger::shown_out`].
-    pub(crate) fn admit_instead(&self, address: IpAddr, now: Instant) -> Option<Stranger> {
-        if let Some(place) = self.admit_at(address, now) {
+    /// A place for one more; if there is none, that of somebody who has to go for it, see [`Stranger::shown_out`].
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Option<Stranger> {
+        if let Some(place) = self.place(address, now) {
             return Some(place);
         }
         let source = source(address);
@@ -119,14 +121,16 @@ impl Strangers {
             let mine = crowd.from(&source);
             let most = crowd.by_source.iter().max_by_key(|(_, theirs)| theirs.len()).map(|(source, theirs)| (*source, theirs.len()));
             let (from, whoever) = match most {
-                Some((most, held)) if mine < self.per_source => (most, held > mine + 1),
-                _ => (source, false),
+                Some(_) if mine >= self.per_source => (source, false),
+                Some((most, held)) if held > mine + 1 => (most, true),
+                // Nobody holds more than the newcomer would: whoever has been there the longest, wherever they are.
+                _ => (crowd.oldest()?, false),
             };
             if !crowd.show_out(from, whoever, now) {
                 return None;
             }
         }
-        self.admit_at(address, now)
+        self.place(address, now)
     }
 }
 
@@ -156,17 +160,17 @@ mod tests {
     fn whoever_fills_the_door_keeps_nobody_else_out() {
         let strangers = Strangers::new(7, 4);
         let start = Instant::now();
-        let crowd: Vec<Stranger> = (0..7u8).map(|n| strangers.admit_instead(at(n % 2), start).unwrap()).collect();
+        let crowd: Vec<Stranger> = (0..7u8).map(|n| strangers.admit(at(n % 2), start).unwrap()).collect();
         // Nobody lingers yet: the same sources get no more, others do.
-        assert!(strangers.admit(at(7)).is_none() && strangers.admit_instead(at(0), start).is_none());
-        let other = strangers.admit_instead(at(7), start).unwrap();
+        assert!(strangers.place(at(7), start).is_none() && strangers.admit(at(0), start).is_none());
+        let other = strangers.admit(at(7), start).unwrap();
         assert!(crowd[0].shown_out().is_cancelled() && !other.shown_out().is_cancelled());
         assert_eq!(crowd.iter().filter(|s| s.shown_out().is_cancelled()).count(), 1);
         drop((crowd, other));
         // Somebody else behind the same address: whoever lingers there goes, the oldest first.
-        let crowd: Vec<Stranger> = (0..4).map(|_| strangers.admit_instead(at(1), start).unwrap()).collect();
-        assert!(strangers.admit_instead(at(1), start).is_none());
-        let same: Vec<Stranger> = (0..4).map(|_| strangers.admit_instead(at(1), start + LINGERS).unwrap()).collect();
+        let crowd: Vec<Stranger> = (0..4).map(|_| strangers.admit(at(1), start).unwrap()).collect();
+        assert!(strangers.admit(at(1), start).is_none());
+        let same: Vec<Stranger> = (0..4).map(|_| strangers.admit(at(1), start + LINGERS).unwrap()).collect();
         assert!(crowd.iter().all(|s| s.shown_out().is_cancelled()) && same.iter().all(|s| !s.shown_out().is_cancelled()));
         drop((crowd, same));
         let crowd = locked(&strangers.crowd);
@@ -175,9 +179,23 @@ mod tests {
 
     // covers: E7
     #[test]
+    fn who_has_lingered_goes_though_others_from_elsewhere_are_fresh() {
+        let strangers = Strangers::new(8, 4);
+        let start = Instant::now();
+        let lingering = strangers.admit(at(5), start).unwrap();
+        let fresh: Vec<Stranger> = (10..17).map(|n| strangers.admit(at(n), start + LINGERS).unwrap()).collect();
+        let newcomer = strangers.admit(at(20), start + LINGERS).unwrap();
+        assert!(lingering.shown_out().is_cancelled() && !newcomer.shown_out().is_cancelled());
+        assert!(fresh.iter().all(|s| !s.shown_out().is_cancelled()));
+        // Now nobody lingers, and nobody holds more than one place.
+        assert!(strangers.admit(at(21), start + LINGERS).is_none());
+    }
+
+    // covers: E7
+    #[test]
     fn a_network_of_addresses_is_one_source() {
         let strangers = Strangers::new(100, 2);
-        let from = |text: &str| strangers.admit(text.parse().unwrap());
+        let from = |text: &str| strangers.place(text.parse().unwrap(), Instant::now());
         let there = (from("2001:db8::1"), from("2001:db8::2:1"), from("::ffff:192.0.2.1"), from("192.0.2.1"));
         assert!(there.0.is_some() && there.3.is_some());
         assert!(from("2001:db8::3").is_none() && from("192.0.2.1").is_none());

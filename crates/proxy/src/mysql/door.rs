@@ -18,7 +18,8 @@ use super::greeting::{self, Met, Shown};
 use super::kill::{Kills, Number};
 use super::session;
 use super::wanted::Wanted;
-use crate::gatekeeper::{Gatekeeper, Knock, Proof};
+use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
+use crate::guests::Guests;
 use crate::strangers::{Stranger, Strangers};
 
 pub use crate::postgres::DoorLimits;
@@ -37,6 +38,7 @@ pub struct MysqlDoor {
     limits: DoorLimits,
     tls: TlsAcceptor,
     strangers: Strangers,
+    guests: Guests,
     /// The version of the server that was reached last. Clients are greeted with it, for they name where they want to only afterwards.
     version: Mutex<Arc<str>>,
 }
@@ -52,6 +54,7 @@ impl MysqlDoor {
             gate,
             kills: Kills::default(),
             strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
+            guests: Guests::new(limits.per_person),
             tls: TlsAcceptor::from(Arc::new(tls)),
             limits,
             version: Mutex::new(PLAUSIBLE.into()),
@@ -85,7 +88,7 @@ impl MysqlDoor {
     }
 
     fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        let Some(stranger) = self.strangers.admit(from.ip()) else {
+        let Some(stranger) = self.strangers.admit(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
@@ -113,22 +116,37 @@ impl MysqlDoor {
     /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
     async fn sign_in(&self, stream: TcpStream, from: SocketAddr, number: &Number) -> Option<(Client, Knock, Wanted)> {
         let version = self.version.lock().unwrap_or_else(PoisonError::into_inner).to_string();
-        let met = match greeting::greet(stream, &self.tls, Shown { version, connection: number.get() }).await {
+        let mut met = match greeting::greet(stream, &self.tls, Shown { version, connection: number.get() }).await {
             Ok(met) => met,
             Err(error) => {
                 tracing::debug!(%from, %error, "no MySQL");
                 return None;
             }
         };
-        let Met { mut client, login, password } = met;
-        let wanted = match Wanted::of(&login) {
+        let wanted = match Wanted::of(&met.login) {
             Ok(wanted) => wanted,
             Err(refusal) => {
-                client.refuse(&refusal).await;
+                met.client.refuse(&refusal).await;
                 return None;
             }
         };
-        match self.gate.identify(Proof::Token(password), from).await {
+        let proof = match met.certificate.take() {
+            // Somebody else's certificate says nothing here, for or against.
+            Some(der) if self.gate.is_known(Offer::ClientCertificate(&der)).await => {
+                met.without_password().await.map(|()| Proof::ClientCertificate { der })
+            }
+            _ => met.password().await.map(Proof::Token),
+        };
+        let proof = match proof {
+            Ok(proof) => proof,
+            Err(error) => {
+                tracing::debug!(%from, %error, "left while signing in");
+                return None;
+            }
+        };
+        let Met { mut client, .. } = met;
+        let by_token = matches!(proof, Proof::Token(_));
+        match self.gate.identify(proof, from).await {
             Ok(who) => {
                 let knock = Knock {
                     who,
@@ -146,6 +164,8 @@ impl MysqlDoor {
                 // Why exactly is for the log; what to do about it is for everybody.
                 let told = match refusal.reason {
                     Reason::StoreUnavailable | Reason::Disabled => refusal,
+                    // Whoever showed it holds its key, and is told what to do.
+                    _ if !by_token => refusal,
                     _ => Refusal::because(Reason::NotSignedIn, "the password is a token of yours, and this is none that is valid"),
                 };
                 client.refuse(&told).await;
@@ -156,6 +176,10 @@ impl MysqlDoor {
 
     /// Somebody who is known: knocks, asks, waits, and runs the session.
     async fn receive(self: Arc<Self>, mut client: Client, knock: Knock, wanted: Wanted, number: &Number) {
+        let _place = match self.guests.admit(knock.who.id()) {
+            Ok(place) => place,
+            Err(refusal) => return client.refuse(&refusal).await,
+        };
         match ask::enter(&self, &mut client, &knock, &wanted).await {
             Way::In { opening, entry } => session::run(&self, client, *opening, wanted, number, entry).await,
             Way::Refused(refusal) => client.refuse(&refusal).await,

@@ -22,6 +22,7 @@ use super::judge::MakeJudge;
 use super::parameters::Wanted;
 use super::{Stream, session};
 use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
+use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
 
 /// How long a wrong password is answered with silence.
@@ -34,13 +35,15 @@ pub struct DoorLimits {
     pub strangers: usize,
     /// The same from one address.
     pub strangers_per_address: usize,
+    /// Connections that one person may have.
+    pub per_person: usize,
     /// How long signing in may take.
     pub grace: Duration,
 }
 
 impl Default for DoorLimits {
     fn default() -> Self {
-        Self { strangers: 512, strangers_per_address: 128, grace: Duration::from_secs(30) }
+        Self { strangers: 512, strangers_per_address: 128, per_person: PER_PERSON, grace: Duration::from_secs(30) }
     }
 }
 
@@ -52,6 +55,7 @@ pub struct PostgresDoor {
     limits: DoorLimits,
     tls: TlsAcceptor,
     strangers: Strangers,
+    guests: Guests,
 }
 
 impl PostgresDoor {
@@ -66,6 +70,7 @@ impl PostgresDoor {
             judge,
             cancels: Cancels::default(),
             strangers: Strangers::new(limits.strangers, limits.strangers_per_address),
+            guests: Guests::new(limits.per_person),
             tls: TlsAcceptor::from(Arc::new(tls)),
             limits,
         })
@@ -91,7 +96,7 @@ impl PostgresDoor {
 
     /// Starts one connection, or drops it when there are too many strangers already and none of them has to go for it.
     fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        let Some(stranger) = self.strangers.admit_instead(from.ip(), tokio::time::Instant::now()) else {
+        let Some(stranger) = self.strangers.admit(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
@@ -192,6 +197,10 @@ impl PostgresDoor {
 
     /// Somebody who is known: knocks, asks, waits, and runs the session.
     async fn receive(self: Arc<Self>, mut client: Client, knock: Knock, wanted: Wanted) {
+        let _place = match self.guests.admit(knock.who.id()) {
+            Ok(place) => place,
+            Err(refusal) => return client.refuse(&refusal).await,
+        };
         match ask::enter(&self, &mut client, &knock, &wanted).await {
             Way::In { opening, in_lobby } => session::run(&self, client, *opening, &knock, &wanted, in_lobby).await,
             Way::Refused(refusal) => client.refuse(&refusal).await,

@@ -12,6 +12,7 @@ use access::reason::{Reason, Refusal};
 use access::request::{Asked, RequestState};
 use bytes::Bytes;
 use russh::ChannelMsg;
+use tokio::time::{Instant, timeout_at};
 
 use super::channel::Wishes;
 use super::door::WINDOW;
@@ -248,8 +249,13 @@ pub(crate) async fn question_line(client: &mut ClientSide, wishes: &mut Wishes, 
 async fn optional_line(client: &mut ClientSide, wishes: &mut Wishes, prompt: &str) -> Result<String, Left> {
     write(client, prompt).await;
     let mut editor = Editor::default();
+    let until = Instant::now() + wishes.answers;
     loop {
-        let bytes = typed(client, wishes).await?;
+        let Ok(bytes) = timeout_at(until, typed(client, wishes)).await else {
+            write(client, "\r\n").await;
+            return Err(Left::Refused(Refusal::because(Reason::Cancelled, "nobody answered the question here; nothing was asked for")));
+        };
+        let bytes = bytes?;
         let (echo, typed) = editor.feed(&bytes);
         write(client, &echo).await;
         match typed {

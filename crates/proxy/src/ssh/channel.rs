@@ -76,6 +76,8 @@ pub(crate) struct Wishes {
     agent: bool,
     /// What the client renounces.
     pub(crate) limits: Limits,
+    /// How long a question in the terminal may stay unanswered.
+    pub(crate) answers: Duration,
     /// What arrived while nothing ran yet.
     early: Backlog,
 }
@@ -108,7 +110,7 @@ pub(crate) async fn serve(visit: Arc<Visit>, channel: Channel<server::Msg>, plac
     let _place = place;
     let (rx, tx) = channel.split();
     let mut client = ClientSide { rx, tx };
-    let mut wishes = Wishes::default();
+    let mut wishes = Wishes { answers: visit.door.limits.answers, ..Wishes::default() };
     let patience = visit.door.limits.grace;
     let start = match timeout(patience, gather(&mut client, &mut wishes)).await {
         Ok(Some(start)) => start,

@@ -15,8 +15,9 @@ use super::greeting;
 use super::handler::Visitor;
 use super::host_keys::HostKeys;
 use super::session::lock;
-use super::wire;
+use super::{text, wire};
 use crate::gatekeeper::Gatekeeper;
+use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
 
 /// Bytes a peer may send on a channel before what it sent has been forwarded.
@@ -34,7 +35,13 @@ pub struct DoorLimits {
     /// The same from one IPv4 address or one IPv6 network of 64 bits. Who finds all places taken gets that of somebody who has lingered for
     /// three seconds, or of one from where most are.
     pub strangers_per_address: usize,
-    /// How long signing in may take, and then each channel to say what is to run on it.
+    /// Connections that one person may have.
+    pub per_person: usize,
+    /// How long a question in a terminal may stay unanswered.
+    pub answers: Duration,
+    /// How long somebody may take to say in a browser who stands before the door.
+    pub in_browser: Duration,
+    /// How long signing in may take otherwise, and then each channel to say what is to run on it.
     pub grace: Duration,
     /// Attempts at signing in on one connection.
     pub attempts: usize,
@@ -49,6 +56,9 @@ impl Default for DoorLimits {
         Self {
             strangers: 512,
             strangers_per_address: 128,
+            per_person: PER_PERSON,
+            answers: Duration::from_secs(15 * 60),
+            in_browser: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(30),
             attempts: 6,
             channels: 64,
@@ -63,6 +73,7 @@ pub struct SshDoor {
     pub(crate) limits: DoorLimits,
     manner: Mutex<Option<Arc<Manner>>>,
     strangers: Strangers,
+    pub(crate) guests: Guests,
 }
 
 /// How connections are met as long as the gate's host keys are these.
@@ -78,7 +89,8 @@ impl SshDoor {
     #[must_use]
     pub fn new(gate: Arc<dyn Gatekeeper>, limits: DoorLimits) -> Arc<Self> {
         let strangers = Strangers::new(limits.strangers, limits.strangers_per_address);
-        Arc::new(Self { gate, strangers, manner: Mutex::default(), limits })
+        let guests = Guests::new(limits.per_person);
+        Arc::new(Self { gate, strangers, guests, manner: Mutex::default(), limits })
     }
 
     /// How a connection that begins now is met; `None`: the gate has no host key that it could show.
@@ -104,7 +116,7 @@ impl Manner {
     fn with(keys: HostKeys, limits: &DoorLimits) -> Self {
         let mut methods = MethodSet::empty();
         methods.push(MethodKind::PublicKey);
-        // Never lets anybody in: it tells who has no key how to get one.
+        // Nothing that is typed lets anybody in: who has no key is asked about in a browser.
         methods.push(MethodKind::KeyboardInteractive);
         let config = |preferred| server::Config {
             server_id: SshId::Standard(greeting::VERSION.into()),
@@ -155,7 +167,7 @@ impl SshDoor {
 
     /// Starts one connection, or drops it when there are too many strangers already and none of them has to go for it.
     fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        let Some(stranger) = self.strangers.admit_instead(from.ip(), tokio::time::Instant::now()) else {
+        let Some(stranger) = self.strangers.admit(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
@@ -178,11 +190,12 @@ impl SshDoor {
         let Some(manner) = self.manner() else { return };
         let config = manner.aes_gcm.as_ref().filter(|_| heard.speaks_aes_gcm).unwrap_or(&manner.config).clone();
         let (wire, shears) = wire::severable(stream);
+        let software = text::inert_bytes(heard.software(), 100);
         let wire = wire.after_greeting(heard.bytes, greeting::VERSION.len() + 2);
-        let known = CancellationToken::new();
-        let gone = CancellationToken::new();
+        let [known, asked, gone] = [(); 3].map(|()| CancellationToken::new());
         let _gone = gone.clone().drop_guard();
-        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), known.clone(), gone.clone(), stranger);
+        let signals = (known.clone(), asked.clone(), gone.clone());
+        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), signals, (stranger, software));
         let greeted = tokio::select! {
             greeted = tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)) => greeted,
             () = shown_out.cancelled() => return shears.sever(),
@@ -200,7 +213,7 @@ impl SshDoor {
                 tracing::debug!(%from, "had to go for somebody else before signing in");
                 shears.sever();
             }
-            () = tokio::time::sleep_until(deadline) => {
+            () = self.too_late(deadline, &asked) => {
                 tracing::debug!(%from, "took too long to sign in");
                 shears.sever();
             }
@@ -209,5 +222,13 @@ impl SshDoor {
             tracing::debug!(%from, %error, "connection ended");
         }
         shears.sever();
+    }
+
+    /// Waits until somebody who has not signed in has to go. Who is asked about in a browser has longer, and is told when that is over.
+    async fn too_late(&self, deadline: tokio::time::Instant, asked: &CancellationToken) {
+        tokio::time::sleep_until(deadline).await;
+        if asked.is_cancelled() {
+            tokio::time::sleep(self.limits.in_browser).await;
+        }
     }
 }

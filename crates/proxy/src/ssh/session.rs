@@ -18,6 +18,7 @@ use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
 use futures::FutureExt;
 use russh::server;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use super::live::{Live, Notice};
 use super::target;
 use super::text;
 use super::wire::Shears;
+use crate::guests::Guest;
 use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Prove, Question, Waiting};
 use crate::tape::{Tape, WHOLE_SESSION};
 use crate::watched::{cut, ended_reason};
@@ -52,6 +54,8 @@ pub(crate) struct Visit {
     pub(crate) knock: Knock,
     pub(crate) client: server::Handle,
     client_shears: Shears,
+    /// Their place at the door, or why there is none for one more connection.
+    guest: Result<Guest, Refusal>,
     /// Cancelled when the client's connection is over.
     pub(crate) gone: CancellationToken,
     /// The channels' tasks.
@@ -86,9 +90,11 @@ impl Visit {
         client_shears: Shears,
         gone: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let guest = door.guests.admit(knock.who.id());
+        let visit = Arc::new(Self {
             door,
             knock,
+            guest,
             client,
             client_shears,
             gone,
@@ -101,7 +107,19 @@ impl Visit {
             next_channel: AtomicU32::new(0),
             forwards: Forwards::default(),
             refused_early: Mutex::default(),
-        })
+        });
+        if visit.guest.is_err() {
+            visit.clone().leaves_soon();
+        }
+        visit
+    }
+
+    /// For whom there is no place may read why, and goes.
+    fn leaves_soon(self: Arc<Self>) {
+        tokio::spawn(async move {
+            let _ = timeout(self.door.limits.grace, self.gone.cancelled()).await;
+            self.client_shears.sever();
+        });
     }
 
     /// The session, if it is open.
@@ -145,6 +163,9 @@ impl Visit {
     pub(crate) async fn step(self: &Arc<Self>, limits: &Limits, sent: &Answer, answer: Option<Answer>) -> Step {
         if let Some(live) = self.live() {
             return Step::In(live.clone());
+        }
+        if let Err(refusal) = &self.guest {
+            return Step::Refused(refusal.clone());
         }
         let visit = self.clone();
         let knock = Knock { limits: limits.clone(), sent: sent.clone(), ..self.knock.clone() };
@@ -244,8 +265,19 @@ impl Visit {
 
     async fn report(&self, live: &Live, denied: Denied) {
         let _ = live.note(WHOLE_SESSION, serde_json::json!({"kind": "refused", "what": denied.what, "detail": denied.detail})).await;
-        self.door.gate.refused(live.facts.session, denied).await;
+        self.door.gate.refused(live.facts.session, in_the_log(denied)).await;
     }
+}
+
+/// What the log is told, which is not sealed as recordings are: arguments of commands may be secrets, so a command is its first word there,
+/// and what finds it again in the recording.
+fn in_the_log(denied: Denied) -> Denied {
+    if denied.what != "exec" {
+        return denied;
+    }
+    let first = denied.detail.split([' ', '\t', '=']).find(|word| !word.is_empty()).unwrap_or_default();
+    let digest = hex::encode(Sha256::digest(&denied.detail));
+    Denied { what: denied.what, detail: format!("{first} … ({} bytes, SHA-256 {digest})", denied.detail.len()) }
 }
 
 /// One open channel of a connection.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdout;
 
+use tidegate_proxy::ssh::DoorLimits;
+
 use crate::gate::{Policy, Setup, Town};
 
 async fn town() -> Town {
@@ -108,4 +110,18 @@ async fn without_a_terminal_it_waits_when_told_to_and_loses_no_input() {
     town.gate.ben_approves();
     let out = ssh.wait_with_output().await.unwrap();
     assert_eq!(out.stdout, b"early bird", "{out:?}");
+}
+
+// covers: E7 (ssh)
+#[tokio::test]
+async fn a_question_that_nobody_answers_keeps_no_connection() {
+    let door = DoorLimits { answers: Duration::from_millis(300), ..DoorLimits::default() };
+    let town = Town::new(Setup { policy: Policy::NeedsBen, door, ..Setup::default() }).await;
+    let mut ssh = town.ssh_with(&["-tt"], &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (_input, mut output) = (ssh.stdin.take().unwrap(), ssh.stdout.take().unwrap());
+    let mut shown = String::new();
+    until(&mut output, &mut shown, "Reason: ").await;
+    until(&mut output, &mut shown, "nobody answered the question here").await;
+    assert_eq!(ssh.wait().await.unwrap().code(), Some(77));
+    assert!(town.gate.asked.borrow().is_empty());
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::{GrantId, KeyId, RecordingId, RequestId, SessionId, UserId};
 use access::limits::Limits;
+use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{ExecRights, Rights, SftpRights, SshRights};
@@ -21,7 +22,7 @@ use jiff::Timestamp;
 use russh::keys::{PrivateKey, PublicKey};
 use testkit::sshd::{self, Sshd, SshdOptions};
 use tidegate_proxy::gatekeeper::{
-    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
+    Answer, Denied, Extended, Gatekeeper, InBrowser, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
 };
 use tidegate_proxy::ssh::{DoorLimits, HostKeys, SshDoor};
 use tidegate_proxy::tape::{Tape, TapeFailed};
@@ -154,6 +155,8 @@ pub(crate) struct TestGate {
     pub(crate) news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
+    /// Answers in a browser to who brought no key, if anybody is asked there: each is heard by the next that comes.
+    pub(crate) browser: Mutex<Vec<watch::Receiver<Option<bool>>>>,
     pub(crate) host_keys: Mutex<Option<HostKeys>>,
     pub(crate) auditor: KeyIdentity,
     pub(crate) recorders: RecorderPool,
@@ -191,6 +194,13 @@ impl Tape for MemoryTape {
         self.closed.fetch_add(1, Ordering::AcqRel);
         Some((1, "digest".into()))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this stands in for identity")]
+fn ana(from: SocketAddr) -> VerifiedIdentity {
+    let via = Via::SshKey(KeyId::generate(now()));
+    let id = "usr_01kaaaaaaaaaaaaaaaaaaaaaaa".parse::<UserId>().unwrap().into();
+    access::mint::verified_identity(id, "ana".parse().unwrap(), Mfa::None, via, vec![Scope::Ask], Some(from.ip()), now())
 }
 
 impl TestGate {
@@ -340,19 +350,7 @@ impl Gatekeeper for TestGate {
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal> {
         self.proofs.lock().unwrap().push(proof.clone());
         match proof {
-            Proof::Key { key, .. } if key.key_data() == self.known.key_data() => {
-                #[expect(clippy::disallowed_methods, reason = "this stands in for identity")]
-                let who = access::mint::verified_identity(
-                    UserId::generate(now()).into(),
-                    "ana".parse().unwrap(),
-                    Mfa::None,
-                    Via::SshKey(KeyId::generate(now())),
-                    vec![Scope::Ask],
-                    Some(from.ip()),
-                    now(),
-                );
-                Ok(who)
-            }
+            Proof::Key { key, .. } if key.key_data() == self.known.key_data() => Ok(ana(from)),
             _ => Err(Refusal::of(Reason::NotSignedIn)),
         }
     }
@@ -372,6 +370,17 @@ impl Gatekeeper for TestGate {
                 ..Question::default()
             }),
         }
+    }
+
+    async fn ask_in_browser(&self, to: &Selector, client: &str, from: SocketAddr) -> Option<InBrowser> {
+        let mut heard = self.browser.lock().unwrap().pop()?;
+        let answer = async move {
+            match heard.wait_for(Option::is_some).await.map(|said| *said) {
+                Ok(Some(true)) => Ok(ana(from)),
+                _ => Err(Refusal::because(Reason::Denied, "somebody said no at the link")),
+            }
+        };
+        Some(InBrowser { told: format!("Say yes at https://gate/device\nfor {to}\nby {client}"), answer: Box::pin(answer) })
     }
 
     async fn how_to_sign_in(&self, _: SocketAddr) -> String {
@@ -487,6 +496,7 @@ impl Town {
             news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
             approved: AtomicBool::default(),
             proofs: Mutex::default(),
+            browser: Mutex::default(),
             host_keys: Mutex::default(),
             auditor: KeyIdentity::generate(),
             recorders: RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap(),

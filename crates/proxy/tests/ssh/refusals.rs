@@ -44,9 +44,25 @@ async fn a_command_needs_the_right_to_it() {
         assert_eq!(out.status.code(), Some(77), "{tried}: {out:?}");
         assert!(said(&out).contains("Your role does not include this"), "{}", said(&out));
     }
-    assert_eq!(reported(&town).await[0], ("exec", "echo yes; id".to_owned()));
+    let (what, detail) = reported(&town).await[0].clone();
+    assert!(what == "exec" && detail.starts_with("echo … (12 bytes, SHA-256 "), "{what}: {detail}");
+    assert_eq!(town.gate.activities("refused")[0]["detail"], "echo yes; id");
     let town = Town::open(SshRights { exec: ExecRights::None, ..everything() }).await;
     assert_eq!(town.ssh(&["echo yes"]).output().await.unwrap().status.code(), Some(77));
+}
+
+// covers: F5 (ssh)
+#[tokio::test]
+async fn the_arguments_of_a_refused_command_are_sealed_in_its_recording_alone() {
+    let town = Town::open(SshRights { exec: ExecRights::Only(vec!["true".to_owned()]), ..everything() }).await;
+    assert!(town.ssh(&["true"]).output().await.unwrap().status.success());
+    for tried in ["mysql -pHunter2Unique", "TOKEN=Hunter2Unique curl x"] {
+        assert_eq!(town.ssh(&[tried]).output().await.unwrap().status.code(), Some(77));
+    }
+    let entered = reported(&town).await;
+    assert_eq!(entered.len(), 2);
+    assert!(entered.iter().all(|(_, detail)| !detail.contains("Hunter2Unique")), "{entered:?}");
+    assert!(town.gate.activities("refused").iter().all(|activity| activity["detail"].as_str().unwrap().contains("Hunter2Unique")));
 }
 
 // covers: B1 (ssh)

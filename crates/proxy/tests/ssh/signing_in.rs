@@ -152,6 +152,41 @@ async fn channels_are_counted() {
     drop(open);
 }
 
+// covers: E7 (ssh)
+#[tokio::test]
+async fn nobody_takes_the_places_of_others() {
+    let door = DoorLimits { per_person: 2, grace: Duration::from_secs(3), ..DoorLimits::default() };
+    let town = Town::new(Setup { door, ..Setup::default() }).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut ana = connect(&town).await;
+        assert!(ana.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+        open.push(ana);
+    }
+    let one_too_many = town.ssh(&["true"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&one_too_many.stderr).into_owned();
+    assert_eq!(one_too_many.status.code(), Some(75), "{said}");
+    assert!(said.contains("you have 2 connections to this door open"), "{said}");
+    // One that only lingers is closed.
+    let mut lingering = connect(&town).await;
+    assert!(lingering.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+    tokio::time::timeout(Duration::from_secs(20), &mut lingering).await.expect("still connected after the grace time").ok();
+    // Those that had a place keep it, and one that is given back is somebody's again.
+    let kept = open.pop().unwrap();
+    kept.channel_open_session().await.unwrap().exec(true, "true").await.unwrap();
+    kept.disconnect(russh::Disconnect::ByApplication, "", "").await.unwrap();
+    kept.await.ok();
+    let mut last = String::new();
+    for _ in 0..200 {
+        let out = town.ssh(&["true"]).output().await.unwrap();
+        if out.status.success() {
+            return;
+        }
+        last = String::from_utf8_lossy(&out.stderr).into_owned();
+    }
+    panic!("the place was not given back: {last}");
+}
+
 // covers: SSH-1 (ssh)
 #[tokio::test]
 async fn many_channels_share_one_session() {
