@@ -171,6 +171,11 @@ pub(crate) struct Values {
 }
 
 impl Values {
+    /// A JSON list that is written already, in which so many are hidden.
+    pub(crate) fn written(list: String, hidden: usize) -> Self {
+        Self { list: list.into(), hidden }
+    }
+
     /// How many bytes they take.
     pub(crate) fn len(&self) -> usize {
         self.list.len()
@@ -244,6 +249,15 @@ pub(crate) fn part(statement: u32, parameter: u16, data: &[u8]) -> String {
     let mut activity = Activity::new("sql.part", statement.into());
     activity.number("value", parameter.into());
     activity.text("text", data);
+    activity.finish()
+}
+
+/// The same of a value that no record keeps.
+pub(crate) fn part_without(statement: u32, parameter: u16, bytes: usize) -> String {
+    let mut activity = Activity::new("sql.part", statement.into());
+    activity.number("value", parameter.into());
+    activity.number("bytes", bytes as u64);
+    activity.hides(1);
     activity.finish()
 }
 

@@ -199,8 +199,7 @@ impl Relay {
 
     /// Whether the columns that come now are those of rows, and not of a preparation or a list.
     fn announces_rows(&self) -> bool {
-        self.shown.is_some() && self.running.as_ref().is_some_and(|r| !matches!(r.then, Then::Prepared { .. }))
-            || self.running.as_ref().is_some_and(|r| !r.masked.is_empty() && !matches!(r.then, Then::Prepared { .. }))
+        self.running.as_ref().is_some_and(|running| !running.prepares() && (self.shown.is_some() || !running.masked.is_empty()))
     }
 
     fn column(&mut self, message: &[u8]) -> Result<(), Stopped> {
@@ -220,11 +219,12 @@ impl Relay {
 
     fn prepared(&mut self, statement: u32, parameters: u16) {
         let Some(running) = &mut self.running else { return };
-        if let Then::Prepared { text, masked } =
-            std::mem::replace(&mut running.then, Then::Prepared { text: b""[..].into(), masked: Vec::new() })
-        {
-            self.statements.all.insert(statement, Prepared::new(text, parameters, masked));
-            self.statements.last = Some(statement);
+        match std::mem::replace(&mut running.then, Then::IsPrepared) {
+            Then::Prepared(preparing) => {
+                self.statements.all.insert(statement, Prepared::new(*preparing, parameters));
+                self.statements.last = Some(statement);
+            }
+            then => running.then = then,
         }
     }
 
@@ -268,7 +268,7 @@ impl Relay {
                 }
                 // Looked at when everything of the answer has been taken.
                 Then::Reset => return,
-                Then::Nothing | Then::Prepared { .. } => {}
+                Then::Nothing | Then::Prepared(_) | Then::IsPrepared => {}
             }
             self.running = None;
         }
@@ -276,11 +276,13 @@ impl Relay {
 
     fn failed(&mut self, failed: &Failed<'_>) -> Result<Looked, Stopped> {
         self.veils = Veils::default();
+        let mut hides = false;
         if let Some(mut running) = self.running.take() {
-            if let Then::Prepared { text, .. } = &running.then {
+            hides = running.hides;
+            if let Then::Prepared(preparing) = &running.then {
                 // What was prepared in vain is recorded; what was prepared well is when it runs.
                 let number = self.number();
-                self.due.push(statement::going_out(number, Via::Extended, text, None, None));
+                self.due.push(statement::going_out_without(number, Via::Extended, &preparing.said, None, None));
                 running.number = Some(number);
             }
             running.outcome.errno = Some(failed.code);
@@ -288,7 +290,7 @@ impl Relay {
             self.due.extend(running.settle());
         }
         if self.judge.is_restricted()
-            && let Some(instead) = without_values(failed).map_err(|e| Stopped::liar(e.0))?
+            && let Some(instead) = without_values(failed, hides).map_err(|e| Stopped::liar(e.0))?
         {
             return Ok(Looked::Instead(instead));
         }

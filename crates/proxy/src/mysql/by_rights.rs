@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use access::reason::{Reason, Refusal};
-use access::rights::{DatabaseRights, QualifiedName};
+use access::rights::{Columns, DatabaseRights, QualifiedName};
 use sql::Catalog;
 use sql::catalog::WIDTH;
 
 use super::upstream::Row;
 use super::veil::Shown;
+use crate::database::statement::{HiddenValues, Instead, Recorded};
 
 /// How many verdicts are remembered; then all are forgotten.
 const REMEMBERED: usize = 256;
@@ -17,6 +18,36 @@ const LONGEST_REMEMBERED: usize = 4 * 1024;
 
 /// For each statement of a text the places in its output, from 0 on, whose values are masked; those left out have none.
 pub(crate) type Places = Vec<BTreeSet<usize>>;
+
+/// Something that may be done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Allowed {
+    /// The places of its output that are masked.
+    pub(crate) masked: Places,
+    /// What is recorded in the place of its text; `None`: the text.
+    pub(crate) instead: Option<Instead>,
+    /// Which of its values no record keeps.
+    pub(crate) hidden: HiddenValues,
+}
+
+/// Something that may not be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    /// Why, for the client.
+    pub(crate) why: Refusal,
+    /// What is recorded in the place of its text and of the reason; `None`: these.
+    pub(crate) instead: Option<(Instead, Refusal)>,
+}
+
+impl Refused {
+    /// The text and the reason as they are recorded.
+    pub(crate) fn recorded(&self, text: &[u8]) -> (Recorded, Refusal) {
+        match &self.instead {
+            Some((instead, why)) => (Recorded::of(text, Some(instead.clone())), why.clone()),
+            None => (Recorded::of(text, None), self.why.clone()),
+        }
+    }
+}
 
 /// Judges the statements of one session.
 #[derive(Debug)]
@@ -28,7 +59,7 @@ struct Restricted {
     catalog: Catalog,
     /// The database the session is in.
     database: Option<String>,
-    remembered: HashMap<Box<[u8]>, Result<Places, Refusal>>,
+    remembered: HashMap<Box<[u8]>, Result<Allowed, Refused>>,
 }
 
 impl Judge {
@@ -65,9 +96,27 @@ impl Judge {
         self.0.is_some()
     }
 
-    /// Whether everything in a text may be done, and what is masked of its answers.
-    pub(crate) fn judge(&mut self, text: &[u8]) -> Result<Places, Refusal> {
-        self.0.as_mut().map_or(Ok(Places::new()), |restricted| restricted.judge(text))
+    /// Whether everything in a text may be done, what is masked of its answers, and what of it no record keeps.
+    pub(crate) fn judge(&mut self, text: &[u8]) -> Result<Allowed, Refused> {
+        self.0.as_mut().map_or(Ok(Allowed::default()), |restricted| restricted.judge(text))
+    }
+
+    /// A text that the relay itself refuses.
+    pub(crate) fn refused(&self, text: &[u8], why: Refusal) -> Refused {
+        let masks = self.0.as_ref().filter(|restricted| restricted.rights.has_masks());
+        let instead = masks.map(|restricted| match std::str::from_utf8(text) {
+            Ok(sql) => {
+                let concealed = sql::mysql::without_values(&restricted.catalog, sql, None);
+                (Instead { text: concealed.text, hidden: concealed.count }, why.clone())
+            }
+            Err(_) => (Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone()),
+        });
+        Refused { why, instead }
+    }
+
+    /// Whether no record keeps this value of a statement that nobody here knows.
+    pub(crate) fn hides_unknown(&self) -> bool {
+        self.0.as_ref().is_some_and(|restricted| restricted.rights.has_masks())
     }
 
     /// Whether the session may go into a database.
@@ -97,9 +146,10 @@ impl Judge {
         if known { Ok(()) } else { Err(Refusal::because(Reason::NotInRole, "that table is not among those of the role")) }
     }
 
-    /// The columns that are shown as they are; `None`: all.
+    /// The columns that are shown as they are; `None`: all. A list of columns does not grow when its table does.
     pub(crate) fn shown(&self) -> Option<Shown> {
-        let restricted = self.0.as_ref().filter(|restricted| restricted.rights.has_masks())?;
+        let lists = |rights: &DatabaseRights| rights.tables.values().any(|table| matches!(table.select, Columns::Only(_)));
+        let restricted = self.0.as_ref().filter(|restricted| restricted.rights.has_masks() || lists(&restricted.rights))?;
         Some(
             restricted
                 .catalog
@@ -130,16 +180,18 @@ impl Restricted {
         Err(Refusal::because(Reason::NotInRole, format!("this role has nothing in that database; it has {}", all.join(", "))))
     }
 
-    fn judge(&mut self, text: &[u8]) -> Result<Places, Refusal> {
+    fn judge(&mut self, text: &[u8]) -> Result<Allowed, Refused> {
         if let Some(verdict) = self.remembered.get(text) {
             return verdict.clone();
         }
         let verdict = match std::str::from_utf8(text) {
-            Err(_) => Err(no("the statement is no UTF-8, which is the encoding of every session under a restricted role")),
-            Ok(sql) => match sql::mysql::judge(&self.rights, &self.catalog, self.database.as_deref(), sql) {
-                sql::Verdict::Allowed(all) => Ok(all.into_iter().map(|one| one.masked_outputs).collect()),
-                sql::Verdict::Refused(refused) => Err(no(refused.to_string())),
-            },
+            Err(_) => {
+                let why = no("the statement is no UTF-8, which is the encoding of every session under a restricted role");
+                let instead =
+                    self.rights.has_masks().then(|| (Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone()));
+                Err(Refused { why, instead })
+            }
+            Ok(sql) => self.judge_text(sql),
         };
         if text.len() <= LONGEST_REMEMBERED {
             if self.remembered.len() >= REMEMBERED {
@@ -148,6 +200,35 @@ impl Restricted {
             self.remembered.insert(text.into(), verdict.clone());
         }
         verdict
+    }
+
+    fn judge_text(&self, sql: &str) -> Result<Allowed, Refused> {
+        let verdict = sql::mysql::judge(&self.rights, &self.catalog, self.database.as_deref(), sql);
+        let concealed = sql::mysql::conceal(&self.rights, &self.catalog, sql, &verdict);
+        match verdict {
+            sql::Verdict::Allowed(all) => Ok(Allowed {
+                // Only what stands alone can be prepared.
+                hidden: all.first().map_or(HiddenValues::None, |one| hidden(&one.hidden)),
+                masked: all.into_iter().map(|one| one.masked_outputs).collect(),
+                instead: concealed.map(|concealed| Instead { text: concealed.text, hidden: concealed.count }),
+            }),
+            sql::Verdict::Refused(refused) => Err(Refused {
+                why: no(refused.to_string()),
+                instead: concealed.map(|concealed| {
+                    (Instead { text: concealed.text, hidden: concealed.count }, no(concealed.why.unwrap_or_default()))
+                }),
+            }),
+        }
+    }
+}
+
+fn hidden(hidden: &sql::Hidden) -> HiddenValues {
+    match hidden {
+        sql::Hidden::Nothing => HiddenValues::None,
+        sql::Hidden::Some { parameters, .. } => {
+            HiddenValues::These(parameters.iter().filter_map(|number| usize::try_from(*number).ok()).collect())
+        }
+        sql::Hidden::Everything => HiddenValues::All,
     }
 }
 

@@ -6,13 +6,13 @@ use wire::mysql::answer::{Answers, Awaited, IN_TRANSACTION, Step};
 use wire::mysql::command::Command;
 use wire::mysql::packet;
 
-use super::by_rights::Places;
+use super::by_rights::{Allowed, Places, Refused};
 use super::client::error;
-use super::prepared::MOST;
+use super::prepared::{MOST, Preparing};
 use super::relay::{Live, Relay, Running, Then};
 use super::scan::{self, Kill};
 use crate::database::relay::Stopped;
-use crate::database::statement::{self, Text, Via};
+use crate::database::statement::{self, Recorded, Text, Via};
 
 /// The largest command, with its values, that is taken.
 const LARGEST_COMMAND: usize = 256 * 1024 * 1024;
@@ -51,14 +51,17 @@ impl Relay {
             Command::Prepare(text) => {
                 if scan::kill(text) != Kill::None {
                     let why = no("`KILL` cannot be prepared here: send it by itself, with the number of a connection of yours");
-                    return self.refuse(live, text, &why).await;
+                    return self.refuse(live, text, why).await;
                 }
-                let masked = match self.judge.judge(text) {
-                    Ok(masked) => masked,
-                    Err(why) => return self.refuse(live, text, &why).await,
+                let Allowed { masked, instead, hidden } = match self.judge.judge(text) {
+                    Ok(allowed) => allowed,
+                    Err(refused) => return self.refuse_judged(live, text, refused).await,
                 };
                 self.too_many_statements()?;
-                self.begin(None).then = Then::Prepared { text: Text::from(*text), masked };
+                let hides = instead.is_some();
+                let preparing = Preparing { text: Text::from(*text), said: Recorded::of(text, instead), hidden, masked };
+                let running = self.begin(None);
+                (running.then, running.hides) = (Then::Prepared(Box::new(preparing)), hides);
                 return Ok(Taken::Pass(Awaited::Prepared));
             }
             Command::Execute { statement, .. } => return self.execute(*statement, message),
@@ -66,7 +69,7 @@ impl Relay {
                 let number = self.number();
                 let meant = self.statements.meant(*statement);
                 let Some(prepared) = self.statements.get(*statement) else { return Err(unknown_statement()) };
-                let (text, first, veils) = (prepared.text.clone(), prepared.recorded, prepared.veils.clone());
+                let (text, first, veils) = (prepared.said.text.clone(), prepared.recorded, prepared.veils.clone());
                 self.due.push(statement::going_out(number, Via::Extended, &[b"FETCH: ", &text[..]].concat(), None, first));
                 let running = self.begin(Some(number));
                 running.statement = Some(meant);
@@ -74,10 +77,16 @@ impl Relay {
                 return Ok(Taken::Pass(Awaited::Rows));
             }
             Command::LongData { statement, parameter, data } => {
-                self.due.push(statement::part(*statement, *parameter, data));
+                let mut hides = self.judge.hides_unknown();
                 if let Some(prepared) = self.statements.get(*statement) {
                     prepared.part(*parameter);
+                    hides = prepared.hides(*parameter);
                 }
+                self.due.push(if hides {
+                    statement::part_without(*statement, *parameter, data.len())
+                } else {
+                    statement::part(*statement, *parameter, data)
+                });
                 return Ok(Taken::PassUnanswered);
             }
             Command::CloseStatement { statement } => {
@@ -94,7 +103,7 @@ impl Relay {
             Command::InitDb(database) => {
                 let text = [b"USE ", *database].concat();
                 if let Err(why) = self.judge.may_enter(database) {
-                    return self.refuse(live, &text, &why).await;
+                    return self.refuse(live, &text, why).await;
                 }
                 let number = self.command_goes_out(&text);
                 self.begin(Some(number)).then = Then::Entered(database.to_vec());
@@ -102,7 +111,7 @@ impl Relay {
             Command::FieldList { table } => {
                 let text = [b"SHOW COLUMNS FROM ", *table].concat();
                 if let Err(why) = self.judge.may_list(table) {
-                    return self.refuse(live, &text, &why).await;
+                    return self.refuse(live, &text, why).await;
                 }
                 let number = self.command_goes_out(&text);
                 self.begin(Some(number));
@@ -124,7 +133,7 @@ impl Relay {
             }
             Command::ChangeUser => {
                 let why = no("a session belongs to one person and one role; open another connection instead of changing its user");
-                return self.refuse(live, b"CHANGE USER", &why).await;
+                return self.refuse(live, b"CHANGE USER", why).await;
             }
             Command::Other(code) => {
                 let what = match code {
@@ -134,7 +143,7 @@ impl Relay {
                     0xfa => "bulk execution is not spoken here; execute the statement once for each row",
                     _ => "this command is not spoken here",
                 };
-                return self.refuse(live, format!("command {code:#04x}").as_bytes(), &no(what)).await;
+                return self.refuse(live, format!("command {code:#04x}").as_bytes(), no(what)).await;
             }
         }
         Ok(Taken::Pass(Awaited::Simple))
@@ -147,17 +156,21 @@ impl Relay {
             Kill::Unclear => {
                 let why =
                     no("`KILL` reaches connections of yours only: send it by itself, as in `KILL QUERY 12`, with the connection's number");
-                return self.refuse(live, text, &why).await;
+                return self.refuse(live, text, why).await;
             }
         }
-        let masked = match self.judge.judge(text) {
-            Ok(masked) => masked,
-            Err(why) => return self.refuse(live, text, &why).await,
+        let Allowed { masked, instead, .. } = match self.judge.judge(text) {
+            Ok(allowed) => allowed,
+            Err(refused) => return self.refuse_judged(live, text, refused).await,
         };
         let number = self.number();
-        self.due.push(statement::going_out(number, Via::Simple, text, None, None));
+        let hides = instead.is_some();
+        self.due.push(match instead {
+            Some(_) => statement::going_out_without(number, Via::Simple, &Recorded::of(text, instead), None, None),
+            None => statement::going_out(number, Via::Simple, text, None, None),
+        });
         let running = self.begin(Some(number));
-        running.masked = masked;
+        (running.masked, running.hides) = (masked, hides);
         running.files = scan::local_files(text);
         Ok(Taken::Pass(Awaited::Results { binary: false }))
     }
@@ -167,11 +180,12 @@ impl Relay {
         let meant = self.statements.meant(statement);
         let Some(prepared) = self.statements.get(statement) else { return Err(unknown_statement()) };
         let values = prepared.values(message).map_err(Stopped::nonsense)?;
-        let (text, masked) = (prepared.text.clone(), prepared.masked.clone());
+        let (text, masked, hides) = (prepared.text.clone(), prepared.masked.clone(), prepared.hides_any());
         let first = prepared.recorded.replace(prepared.recorded.unwrap_or(number));
-        self.due.push(statement::going_out(number, Via::Extended, &text, Some(&values), first));
+        let due = statement::going_out_without(number, Via::Extended, &prepared.said, Some(&values), first);
+        self.due.push(due);
         let running = self.begin(Some(number));
-        running.masked = masked;
+        (running.masked, running.hides) = (masked, hides);
         running.statement = Some(meant);
         running.files = scan::local_files(&text);
         Ok(Taken::Pass(Awaited::Results { binary: true }))
@@ -183,7 +197,7 @@ impl Relay {
             let why = no(format!(
                 "connection {connection} is none of yours; only connections that you opened through the gate can be killed here"
             ));
-            return self.refuse(live, text, &why).await;
+            return self.refuse(live, text, why).await;
         };
         let number = self.number();
         self.due.push(statement::going_out(number, Via::Simple, text, None, None));
@@ -217,13 +231,20 @@ impl Relay {
         number
     }
 
+    /// Refuses for a reason of the relay's own.
+    async fn refuse(&mut self, live: &Live, text: &[u8], why: Refusal) -> Result<Taken, Stopped> {
+        let refused = self.judge.refused(text, why);
+        self.refuse_judged(live, text, refused).await
+    }
+
     /// Refuses: the transaction it stood in is rolled back at the server, and the client gets the sentence.
-    async fn refuse(&mut self, live: &Live, text: &[u8], why: &Refusal) -> Result<Taken, Stopped> {
+    async fn refuse_judged(&mut self, live: &Live, text: &[u8], refused: Refused) -> Result<Taken, Stopped> {
         let number = self.number();
-        self.due.push(statement::refused(number, text, &why.to_string()));
+        let (recorded, reason) = refused.recorded(text);
+        self.due.push(statement::refused_without(number, &recorded, &reason.to_string()));
         self.settle(live).await?;
-        live.refused(text, why);
-        let mut why = why.clone();
+        live.refused(&recorded.text, &reason);
+        let mut why = refused.why;
         if self.judge.is_restricted() && self.status & IN_TRANSACTION != 0 {
             self.own(live, "ROLLBACK").await?;
             why.detail = why.detail.map(|detail| format!("{detail}; its transaction was rolled back"));

@@ -1,4 +1,4 @@
-//! The first packets of a connection: the gate's greeting, TLS, and the sign-in with a token as password.
+//! The first packets of a connection: the gate's greeting, TLS, and the sign-in with a client certificate, or a token as password.
 //!
 //! Of what comes in clear exactly one packet is read, and nothing of it counts but the wish for TLS: what follows under TLS is read anew.
 
@@ -17,6 +17,7 @@ use wire::mysql::handshake::{Greeting, LARGEST_LOGIN, Login, NONCE, Reply};
 use wire::mysql::{auth, packet, row};
 
 use super::client::Client;
+use crate::client_certificate::shown as shown_certificate;
 
 /// How long somebody who is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -36,11 +37,12 @@ pub(crate) struct Shown {
 pub(crate) struct Met {
     pub(crate) client: Client,
     pub(crate) login: Login,
-    /// What they gave for a password.
-    pub(crate) password: Secret<String>,
+    /// The certificate (DER) they showed while TLS began, whose key they hold.
+    pub(crate) certificate: Option<Vec<u8>>,
+    nonce: [u8; NONCE],
 }
 
-/// Meets a client: greeting, TLS, sign-in.
+/// Meets a client: greeting, TLS, and what it says about itself.
 pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown) -> io::Result<Met> {
     let nonce = nonce();
     let greeting = Greeting {
@@ -71,7 +73,9 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown
         }
     }
     // What was sent in clear beyond that packet is read as TLS now, and is nonsense if it is none.
-    let mut client = Client::new(Box::new(tls.accept(stream).await?), 0);
+    let accepted = tls.accept(stream).await?;
+    let certificate = shown_certificate(accepted.get_ref().1);
+    let mut client = Client::new(Box::new(accepted), 0);
     let Reply::Login(login) = Reply::read(&client.message().await?).map_err(wrong)? else {
         return Err(wrong(Malformed("encryption within encryption was asked for")));
     };
@@ -81,26 +85,39 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown
         client.refuse(&Refusal::because(Reason::Invalid, why)).await;
         return Err(wrong(Malformed("a client without pluggable authentication")));
     }
-    let password = password(&mut client, &login, &nonce).await?;
-    Ok(Met { client, login, password })
+    Ok(Met { client, login, certificate, nonce })
 }
 
-/// Has the client send the password itself: under TLS both ways do.
-async fn password(client: &mut Client, login: &Login, nonce: &[u8; NONCE]) -> io::Result<Secret<String>> {
-    if login.plugin == auth::CLEAR {
-        return text(&login.answer);
+impl Met {
+    /// Has the client send the password itself: under TLS both ways do.
+    pub(crate) async fn password(&mut self) -> io::Result<Secret<String>> {
+        if self.login.plugin == auth::CLEAR {
+            return text(&self.login.answer);
+        }
+        let mut scramble = self.login.answer.clone();
+        if self.login.plugin != auth::CACHING_SHA2 {
+            self.client.send([&auth::switch(auth::CACHING_SHA2, &self.nonce)[..]]).await?;
+            scramble = self.client.message().await?;
+        }
+        // Without a password there is nothing to prove, and clients don't expect to be asked for it.
+        if is_empty(&scramble) {
+            return Ok(Secret::new(String::new()));
+        }
+        self.client.send([&auth::more(auth::FULL)[..]]).await?;
+        text(&self.client.message().await?)
     }
-    let mut scramble = login.answer.clone();
-    if login.plugin != auth::CACHING_SHA2 {
-        client.send([&auth::switch(auth::CACHING_SHA2, nonce)[..]]).await?;
-        scramble = client.message().await?;
+
+    /// Leaves the password out, since the client has proven itself otherwise. Whoever sent an answer for it wants to hear about that first.
+    pub(crate) async fn without_password(&mut self) -> io::Result<()> {
+        if self.login.plugin == auth::CACHING_SHA2 && !is_empty(&self.login.answer) {
+            self.client.send([&auth::more(auth::FAST_OK)[..]]).await?;
+        }
+        Ok(())
     }
-    // Without a password there is nothing to prove, and clients don't expect to be asked for it.
-    if scramble.is_empty() || scramble == [0] {
-        return Ok(Secret::new(String::new()));
-    }
-    client.send([&auth::more(auth::FULL)[..]]).await?;
-    text(&client.message().await?)
+}
+
+fn is_empty(scramble: &[u8]) -> bool {
+    matches!(scramble, [] | [0])
 }
 
 fn text(bytes: &[u8]) -> io::Result<Secret<String>> {

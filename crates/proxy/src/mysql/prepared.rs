@@ -8,15 +8,31 @@ use wire::mysql::command::{Types, binds};
 use wire::mysql::row::Value;
 
 use super::by_rights::Places;
-use crate::database::statement::{Text, put_text};
+use crate::database::statement::{HiddenValues, Recorded, Text, Values, put_text};
 
 /// Prepared statements of one session, at most. Servers have a limit of their own (`max_prepared_stmt_count`).
 pub(crate) const MOST: usize = 65_536;
+
+/// A statement that is being prepared.
+#[derive(Debug)]
+pub(crate) struct Preparing {
+    pub(crate) text: Text,
+    /// Its text as it is recorded.
+    pub(crate) said: Recorded,
+    /// Which of its values no record keeps.
+    pub(crate) hidden: HiddenValues,
+    /// What is masked of its answers.
+    pub(crate) masked: Places,
+}
 
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) text: Text,
+    /// Its text as it is recorded.
+    pub(crate) said: Recorded,
+    /// Which of its values no record keeps.
+    hidden: HiddenValues,
     /// How many values it takes.
     pub(crate) parameters: u16,
     /// The types of its values, as announced last.
@@ -32,8 +48,19 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(text: Text, parameters: u16, masked: Places) -> Self {
-        Self { text, parameters, types: Types::new(), parts: HashMap::new(), recorded: None, masked, veils: None }
+    pub(crate) fn new(preparing: Preparing, parameters: u16) -> Self {
+        let Preparing { text, said, hidden, masked } = preparing;
+        Self { text, said, hidden, parameters, types: Types::new(), parts: HashMap::new(), recorded: None, masked, veils: None }
+    }
+
+    /// Whether no record keeps this value, counted from 0 on.
+    pub(crate) fn hides(&self, parameter: u16) -> bool {
+        self.hidden.covers(usize::from(parameter) + 1)
+    }
+
+    /// Whether no record keeps some of what it holds or is run with.
+    pub(crate) fn hides_any(&self) -> bool {
+        self.hidden != HiddenValues::None
     }
 
     /// Part of a value went ahead.
@@ -46,17 +73,21 @@ impl Prepared {
         self.parts.clear();
     }
 
-    /// The values of a run, as a JSON list; those that went ahead as `{"parts":2}`.
-    pub(crate) fn values(&mut self, message: &[u8]) -> Result<String, Malformed> {
+    /// The values of a run, as a JSON list; those that went ahead as `{"parts":2}`, those that no record keeps as `{"hidden":true}`.
+    pub(crate) fn values(&mut self, message: &[u8]) -> Result<Values, Malformed> {
         let parts = std::mem::take(&mut self.parts);
         let values = binds(message, usize::from(self.parameters), |at| parts.contains_key(&(at as u16)), &mut self.types)?;
-        let mut out = String::from("[");
+        let (mut out, mut hidden) = (String::from("["), 0);
         for (at, value) in values.iter().enumerate() {
             if at > 0 {
                 out.push(',');
             }
             match value {
                 Value::Null => out.push_str("null"),
+                _ if self.hidden.covers(at + 1) => {
+                    hidden += 1;
+                    out.push_str("{\"hidden\":true}");
+                }
                 Value::Long => {
                     let _ = write!(out, "{{\"parts\":{}}}", parts.get(&(at as u16)).copied().unwrap_or_default());
                 }
@@ -65,7 +96,7 @@ impl Prepared {
             }
         }
         out.push(']');
-        Ok(out)
+        Ok(Values::written(out, hidden))
     }
 }
 

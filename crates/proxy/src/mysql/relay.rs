@@ -14,12 +14,12 @@ use wire::mysql::packet;
 use super::answers::Veils;
 use super::by_rights::{Judge, Places};
 use super::kill::Kills;
-use super::prepared::Statements;
+use super::prepared::{Preparing, Statements};
 use super::upstream::Hold;
 use super::veil::Shown;
 use crate::database::Stream;
 use crate::database::relay::{Incoming, Outgoing, Stopped};
-use crate::database::statement::{self, Outcome, Text};
+use crate::database::statement::{self, Outcome};
 
 /// A live session.
 pub(crate) type Live = crate::database::live::Live<()>;
@@ -32,10 +32,9 @@ const AHEAD: usize = 64 * 1024;
 pub(crate) enum Then {
     Nothing,
     /// A statement was prepared.
-    Prepared {
-        text: Text,
-        masked: Places,
-    },
+    Prepared(Box<Preparing>),
+    /// The same, and it is known by its number now.
+    IsPrepared,
     /// The session is in another database.
     Entered(Vec<u8>),
     /// The session begins anew.
@@ -59,6 +58,8 @@ pub(crate) struct Running {
     pub(crate) statement: Option<u32>,
     /// The files of the client's that the statement names.
     pub(crate) files: Vec<Vec<u8>>,
+    /// Whether it holds values that no record keeps.
+    pub(crate) hides: bool,
 }
 
 impl Running {
@@ -73,7 +74,13 @@ impl Running {
             then: Then::Nothing,
             statement: None,
             files: Vec::new(),
+            hides: false,
         }
+    }
+
+    /// Whether it is the preparation of a statement.
+    pub(crate) fn prepares(&self) -> bool {
+        matches!(self.then, Then::Prepared(_) | Then::IsPrepared)
     }
 
     /// The activity that says what came of it; what follows under the same number counts anew.

@@ -41,9 +41,9 @@ const QUOTE_NO_VALUES: &[u16] = &[
     1235, 1241, 1242, 1248, 1305, 1317, 1318, 1370, 1449, 1927, 1969, 3024,
 ];
 
-/// An error in which whatever stands in quotes, and could be a value, is left out.
-pub(crate) fn without_values(failed: &Failed<'_>) -> Result<Option<Vec<u8>>, Malformed> {
-    if QUOTE_NO_VALUES.contains(&failed.code) {
+/// An error in which whatever stands in quotes, and could be a value, is left out. `of_the_statement`: also one of the statement's own.
+pub(crate) fn without_values(failed: &Failed<'_>, of_the_statement: bool) -> Result<Option<Vec<u8>>, Malformed> {
+    if QUOTE_NO_VALUES.contains(&failed.code) && !of_the_statement {
         return Ok(None);
     }
     let state = std::str::from_utf8(failed.sqlstate).map_err(|_| Malformed("an SQLSTATE is no text"))?;
@@ -92,10 +92,13 @@ mod tests {
     fn an_error_loses_what_it_quotes() {
         let read = |code, message: &str| {
             let failed = Failed { code, sqlstate: b"23000", message: message.as_bytes() };
-            without_values(&failed).unwrap().map(|m| String::from_utf8_lossy(&m[9..]).into_owned())
+            without_values(&failed, false).unwrap().map(|m| String::from_utf8_lossy(&m[9..]).into_owned())
         };
         assert_eq!(read(1062, "Duplicate entry '4111-it's' for key 'card'").as_deref(), Some("Duplicate entry '****'"));
         assert_eq!(read(1054, "Unknown column 'x' in 'field list'"), None);
         assert_eq!(read(1105, "no").as_deref(), Some("no"));
+        let quotes = Failed { code: 1064, sqlstate: b"42000", message: b"an error near ''4111' nonsense'" };
+        assert!(without_values(&quotes, false).unwrap().is_none());
+        assert!(without_values(&quotes, true).unwrap().unwrap().ends_with(b"an error near '****'"));
     }
 }

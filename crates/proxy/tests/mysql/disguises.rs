@@ -1,5 +1,6 @@
 //! Statements in disguise, each through the gate by a real client to the real server, as a role that may little. The account behind the
-//! gate may do everything, so that what holds here the judge and the relay alone hold.
+//! gate may do everything, so that what holds here the judge and the relay alone hold. The oracle is a plain account with exactly the
+//! role's GRANTs at a database of its own: what it is denied, the gate never lets through.
 
 use access::rights::{Columns, DatabaseRights, QualifiedName, TableRights};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::gate::{Setup, Town};
 const CASES: &str = include_str!("disguises.txt");
 
 /// What is in the database. The values of `card`, `born` and `pin`, of `iban` and `password` stand nowhere else.
-const SHOP: &str = "
+pub(crate) const SHOP: &str = "
     create table orders (id int primary key auto_increment, status varchar(200), total int); insert into orders values (1, 'new', 5), (2, 'sent', 7);
     create table items (id int primary key auto_increment, name varchar(200)); insert into items (name) values ('ink');
     create table customers (id int primary key, name varchar(100) not null, card varchar(40) unique, born date, pin int, check (name <> 'raise'));
@@ -59,6 +60,13 @@ pub(crate) async fn shop_with(rights: impl Fn(&str) -> DatabaseRights) -> Town {
     town
 }
 
+/// The same rights as an account's, by `GRANT` alone. No GRANT masks anything: there the account may read more.
+const GRANTS: &str = "grant select, insert, update (status) on DB.orders to ROLE; grant select, insert on DB.items to ROLE; \
+    grant select, insert, update (name) on DB.customers to ROLE; grant execute on function DB.ship to ROLE";
+/// What a server says to who may not: in a database, with a command, a column, for want of a right over everything, with a routine, to
+/// grant, to make a function.
+const DENIED: &[u16] = &[1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419];
+
 /// Everything that a statement could have changed, in one text.
 fn state(database: &Database) -> String {
     let rows =
@@ -84,22 +92,30 @@ const tls = require('tls'); const raw = [];
 const emit = tls.TLSSocket.prototype.emit;
 tls.TLSSocket.prototype.emit = function (event, data) { if (event === 'data') raw.push(Buffer.from(data)); return emit.apply(this, arguments) };
 const out = [];
+let c = null, gone = null;
+async function connect() {
+  c = await mysql.createConnection({...options, multipleStatements: true, dateStrings: true}); c.on('error', () => {});
+  // Not every call hears of it when the connection goes.
+  gone = new Promise((_, no) => c.connection.stream.once('close', () => no(Object.assign(new Error('gone'), {errno: 2013, fatal: true}))));
+  gone.catch(() => {});
+}
 for (const mode of ['query', 'execute']) {
-  let c = null;
   for (const steps of cases) {
     const seen = [];
-    if (!c) { c = await mysql.createConnection({...options, multipleStatements: true, dateStrings: true}); c.on('error', () => {}); }
+    if (!c) await connect();
     for (const step of steps) {
-      try { await c[mode]({sql: step, infileStreamFactory: () => require('stream').Readable.from([Buffer.from('7\tbad\n')])}); seen.push(null) }
+      const asked = {sql: step, infileStreamFactory: () => require('stream').Readable.from([Buffer.from('7\tbad\n')])};
+      try { await Promise.race([c[mode](asked), gone]); seen.push(null) }
       catch (e) {
         seen.push([e.errno || 0, String(e.message).startsWith('Your role does not include this')]);
-        if (e.fatal) { c = await mysql.createConnection({...options, multipleStatements: true, dateStrings: true}); c.on('error', () => {}); }
+        if (e.fatal) await connect();
       }
     }
-    try { await c.query('rollback'); await c.query('set autocommit = 1') } catch (e) { c = null }
+    try { await Promise.race([c.query('rollback; set autocommit = 1'), gone]) } catch (e) { c = null }
     out.push(seen);
   }
-  await c.end();
+  if (c) await c.end();
+  c = null;
 }
 fs.writeFileSync(file, Buffer.concat(raw));
 console.log('RESULT' + JSON.stringify(out));
@@ -158,8 +174,22 @@ async fn no_disguise_gets_through_the_gate() {
     let (gate, bytes) = outcomes(&town, "", &cases).await;
     assert_eq!(state(&town.target), before);
 
-    let mut wrong = Vec::new();
-    for (number, gate) in gate.iter().enumerate() {
+    let oracle = Database::fresh().await.unwrap();
+    oracle.query(SHOP).unwrap();
+    let account = format!("plain_{}", oracle.name());
+    let grants = GRANTS.replace("DB", oracle.name()).replace("ROLE", &account);
+    oracle.query(&format!("create user {account} identified by 'pw'; {grants}")).unwrap();
+    let direct = format!(
+        "options.host = '127.0.0.1'; options.port = {}; options.user = '{account}'; options.password = 'pw'; options.database = '{}'; \
+         delete options.ssl;",
+        oracle.port(),
+        oracle.name()
+    );
+    let (plain, _) = outcomes(&town, &direct, &cases).await;
+    oracle.query(&format!("drop user {account}")).unwrap();
+
+    let (mut wrong, mut denials) = (Vec::new(), 0);
+    for (number, (gate, plain)) in gate.iter().zip(&plain).enumerate() {
         let (mode, (verdict, text)) = (["query", "execute"][number / lines.len()], lines[number % lines.len()]);
         let first = |seen: &Seen, is: &dyn Fn(u16, bool) -> bool| {
             seen.iter().position(|state| state.is_some_and(|(errno, gates)| is(errno, gates)))
@@ -173,10 +203,14 @@ async fn no_disguise_gets_through_the_gate() {
             '+' => failed.is_none() || unpreparable,
             _ => failed.is_some() && refused.is_none(),
         };
-        if !as_it_should {
-            wrong.push(format!("{mode}: {verdict} {text}\n    gate {gate:?}"));
+        let denied = first(plain, &|errno, _| DENIED.contains(&errno));
+        denials += usize::from(denied.is_some());
+        let lets_through = denied.is_some_and(|denied| failed.is_none_or(|failed| failed > denied));
+        if !as_it_should || lets_through {
+            wrong.push(format!("{mode}: {verdict} {text}\n    gate {gate:?}, the plain account {plain:?}"));
         }
     }
+    assert!(denials > 200, "the plain account was denied {denials} only");
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
 
     // Nothing of what is masked, and nothing of what is somebody else's, in any form.

@@ -164,6 +164,11 @@ impl TestGate {
         self.of_kind("sql.statement").iter().map(|a| a["text"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// Whatever is recorded, in one piece.
+    pub(crate) fn everything(&self) -> Vec<u8> {
+        self.frames.lock().unwrap().iter().flat_map(|frame| frame.bytes.to_vec()).collect()
+    }
+
     /// The bytes recorded as they passed.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let frames = self.frames.lock().unwrap();

@@ -7,6 +7,7 @@ mod clients;
 mod cuts;
 mod disguises;
 mod gate;
+mod hidden;
 mod restricted;
 mod signing_in;
 mod target;

@@ -8,6 +8,7 @@
 //! The session has to be pinned: `sql_mode` without `ANSI_QUOTES` and `NO_BACKSLASH_ESCAPES`, the character set of the connection to
 //! `utf8mb4`, and the database it began with.
 
+mod conceal;
 mod depth;
 mod lists;
 mod load;
@@ -25,7 +26,10 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::catalog::Catalog;
-use crate::verdict::{Allowed, Refused, Verdict, shown};
+use crate::verdict::{Allowed, Hidden, Refused, Verdict, shown};
+
+pub use conceal::{conceal, nothing_of, without_values};
+use conceal::Placed;
 
 /// The longest text that is looked at, in bytes.
 pub const LONGEST: usize = 1024 * 1024;
@@ -67,7 +71,11 @@ fn look(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql:
             "write it as plain SQL, without `/*!`, `/*M!` and `/*+`",
         ));
     }
-    let unreadable = |why: String| Refused::not_understood(format!("the statement cannot be read: {}", shown(&why)));
+    let unreadable = |why: String| {
+        // The parser quotes what it stumbled over, which may be a value that nobody may keep.
+        let why = if rights.has_masks() { place(&why) } else { why.as_str() };
+        Refused::not_understood(format!("the statement cannot be read: {}", shown(why)).trim_end_matches(": "))
+    };
     let tokens = Tokenizer::new(&MySqlDialect {}, sql).tokenize().map_err(|error| unreadable(error.to_string()))?;
     depth::not_too_deep(&tokens)?;
     if rights.only_statements {
@@ -88,7 +96,21 @@ fn look(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql:
     }
     let parsed = Parser::new(&MySqlDialect {}).with_recursion_limit(60).try_with_sql(sql).and_then(|mut parser| parser.parse_statements());
     let statements = parsed.map_err(|error| unreadable(error.to_string()))?;
-    statements.iter().map(|statement| look.statement(statement)).collect()
+    let placed = if rights.has_masks() { Placed::of(sql) } else { None };
+    let judged = statements.iter().map(|statement| {
+        let mut allowed = look.statement(statement)?;
+        if rights.has_masks() {
+            allowed.hidden = placed.as_ref().map_or(Hidden::Everything, |placed| conceal::hidden(&look, placed, statement));
+        }
+        Ok(allowed)
+    });
+    judged.collect()
+}
+
+/// Where in the text, of what a parser says.
+fn place(why: &str) -> &str {
+    let place = why.rfind("at Line: ").and_then(|at| why.get(at..)).unwrap_or_default();
+    if place.bytes().all(|b| b.is_ascii_alphanumeric() || b" :,".contains(&b)) { place } else { "" }
 }
 
 /// An output that is a column and nothing else: its place, the column's name, and the other name it was given.

@@ -21,11 +21,8 @@ impl Look<'_> {
                 "join with `ON`",
             ));
         }
-        if (seen.outer_star || seen.inner_star) && rights.select != Columns::All && rights.select != Columns::None {
-            return Err(Refused::not_in_role(
-                format!("`*` stands for columns of `{table}` that this role may not read"),
-                "name the columns you need",
-            ));
+        if seen.outer_star || seen.inner_star {
+            self.star(table)?;
         }
         let star_masked = seen.outer_star && !rights.masked.is_empty();
         if seen.inner_star && !rights.masked.is_empty() {
@@ -70,6 +67,24 @@ impl Look<'_> {
             ));
         }
         Ok(if star_masked { BTreeSet::new() } else { masked_outputs })
+    }
+
+    /// Whether the role may read whatever `*` stands for.
+    fn star(&self, table: &QualifiedName) -> Step {
+        let Some(Columns::Only(may)) = self.rights.tables.get(table).map(|rights| &rights.select) else { return Ok(()) };
+        let columns = self.catalog.relation(table).map(|relation| relation.columns.as_slice()).unwrap_or_default();
+        let may_read = |name: &str| may.iter().any(|one| one.to_lowercase() == name.to_lowercase());
+        // An account sees its own columns alone: a gap in their numbers is one of somebody else's.
+        let without_gaps = (1_i16..).zip(columns).all(|(number, column)| column.number == number);
+        if !columns.is_empty() && without_gaps && columns.iter().all(|column| may_read(&column.name)) {
+            return Ok(());
+        }
+        let readable: Vec<String> =
+            columns.iter().filter(|column| may_read(&column.name)).map(|column| format!("`{}`", shown(&column.name))).collect();
+        Err(Refused::not_in_role(
+            format!("`*` stands for columns of `{table}` that this role may not read"),
+            if readable.is_empty() { "name the columns you need".to_owned() } else { format!("write {} in its place", readable.join(", ")) },
+        ))
     }
 
     pub(super) fn table(&self, name: &ObjectName) -> Step<QualifiedName> {
@@ -183,7 +198,8 @@ impl Look<'_> {
             Set::MultipleAssignments { assignments } => assignments.iter().try_for_each(|one| self.variable(one.scope.as_ref(), &one.name)),
             Set::SetNames { charset_name, .. } if matches!(key(charset_name).as_str(), "utf8" | "utf8mb4") => Ok(()),
             Set::SetTimeZone { .. } | Set::SetTransaction { snapshot: None, .. } => Ok(()),
-            other => refused(&other.to_string()),
+            // Its name, and not what it was to become.
+            other => refused(other.to_string().split(['=', '\'', '"']).next().unwrap_or_default().trim_end()),
         }
     }
 

@@ -1,10 +1,12 @@
 //! MariaDB's statements, allowed and refused in pairs.
 
-use sql::{Catalog, Verdict, mysql};
+use access::rights::{Columns, DatabaseRights};
+use proptest::prelude::*;
+use sql::{Catalog, Concealed, Hidden, Verdict, mysql};
 
-use crate::people::clerk;
+use crate::people::{clerk, some};
 
-fn judge(sql: &str) -> Verdict {
+fn shop() -> (DatabaseRights, Catalog) {
     let mut rights = clerk();
     rights.tables = rights
         .tables
@@ -21,7 +23,22 @@ fn judge(sql: &str) -> Verdict {
         ("shop.customers", &["id", "name", "card", "born", "password"]),
         ("shop.payments", &["id", "iban"]),
     ]);
+    (rights, catalog)
+}
+
+fn judge(sql: &str) -> Verdict {
+    let (rights, catalog) = shop();
     mysql::judge(&rights, &catalog, Some("shop"), sql)
+}
+
+/// What is recorded of a text; `None`: all of it.
+fn recorded(sql: &str) -> Option<Concealed> {
+    let (mut rights, catalog) = shop();
+    for table in rights.tables.values_mut().filter(|table| !table.masked.is_empty()) {
+        (table.insert, table.delete) = (Columns::All, true);
+    }
+    let verdict = mysql::judge(&rights, &catalog, Some("shop"), sql);
+    mysql::conceal(&rights, &catalog, sql, &verdict)
 }
 
 // covers: E4 (mysql), E5 (mysql)
@@ -116,4 +133,115 @@ fn statements_in_disguise() {
 fn masked_outputs_are_known_by_their_place() {
     let Verdict::Allowed(all) = judge("SELECT id, card, name, born FROM customers") else { panic!("refused") };
     assert_eq!(all[0].masked_outputs.iter().copied().collect::<Vec<_>>(), [1, 3]);
+}
+
+// covers: MAY-6 (mysql)
+#[test]
+fn a_star_stands_for_the_columns_of_a_complete_list_and_for_no_others() {
+    let (mut rights, catalog) = shop();
+    let mut of = |columns: &[&str], sql: &str| {
+        rights.tables.get_mut(&"shop.items".parse().unwrap()).unwrap().select = some(columns);
+        mysql::judge(&rights, &catalog, Some("shop"), sql)
+    };
+    let all = ["ID", "order_id", "name", "price"];
+    for sql in ["SELECT * FROM items", "SELECT i.* FROM items i", "SELECT count(*) FROM (SELECT * FROM items) x"] {
+        assert!(of(&all, sql).is_allowed(), "{sql}: {:?}", of(&all, sql));
+        let refused = of(&["id", "name"], sql);
+        assert_eq!(refused.refused().unwrap().hint, "write `id`, `name` in its place", "{sql}");
+    }
+    // An account that sees two of four columns: nobody here knows the others.
+    let gap = [["1", "id"], ["3", "name"]]
+        .map(|[n, name]| [Some("column"), Some("shop"), Some("items"), Some("0"), Some(n), Some(name), Some("0")]);
+    let seen = Catalog::from_rows(gap).unwrap();
+    let (mut rights, _) = shop();
+    rights.tables.get_mut(&"shop.items".parse().unwrap()).unwrap().select = some(&["id", "name"]);
+    assert!(mysql::judge(&rights, &seen, Some("shop"), "SELECT id, name FROM items").is_allowed());
+    assert!(!mysql::judge(&rights, &seen, Some("shop"), "SELECT * FROM items").is_allowed());
+}
+
+// covers: F5 (mysql)
+#[test]
+fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
+    for (sql, kept) in [
+        ("INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '4111')", "INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '‹hidden›')"),
+        (
+            "INSERT INTO customers VALUES (5, 'Ä', '4111', '1971-03-29', 'x'), (6, 'B', NULL, -7, 'y')",
+            "INSERT INTO customers VALUES (5, 'Ä', '‹hidden›', '‹hidden›', 'x'), (6, 'B', NULL, -'‹hidden›', 'y')",
+        ),
+        ("REPLACE customers SET id = 1, name = 'x', card = \"41\\\"11\"", "REPLACE customers SET id = 1, name = 'x', card = '‹hidden›'"),
+        ("UPDATE customers SET\n name = 'Ä', card = 'a' 'b'  \"c\" WHERE id = 7", "UPDATE customers SET\n name = 'Ä', card = '‹hidden›' '‹hidden›'  '‹hidden›' WHERE id = 7"),
+        ("UPDATE customers SET card = concat('41', upper('x')) WHERE id = 7", "UPDATE customers SET card = concat('‹hidden›', upper('‹hidden›')) WHERE id = 7"),
+        ("UPDATE customers SET card = x'4111', name = 'y'", "UPDATE customers SET card = '‹hidden›', name = 'y'"),
+        ("UPDATE customers SET card = 0x4111, name = 'y'", "UPDATE customers SET card = '‹hidden›', name = 'y'"),
+        ("UPDATE customers SET card = _utf8mb4'4111', name = 'y'", "UPDATE customers SET card = _utf8mb4'‹hidden›', name = 'y'"),
+        ("UPDATE customers SET CARD = cast('4111' as char), name = 'y'", "UPDATE customers SET CARD = cast('‹hidden›' as char), name = 'y'"),
+        (
+            "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '4111', name = 'z'",
+            "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '‹hidden›', name = 'z'",
+        ),
+        // Where it goes, nobody can tell.
+        ("INSERT INTO customers (id, name, card) VALUES (5, '4111', name)", "INSERT INTO customers (id, name, card) VALUES ('‹hidden›', '‹hidden›', name)"),
+        ("INSERT INTO customers (id, card) SELECT 5, '4111' /* 4111 */", "INSERT INTO customers (id, card) SELECT '‹hidden›', '‹hidden›' /*‹hidden›*/"),
+        ("SET @card = '4111'", "SET @card = '‹hidden›'"),
+        ("SELECT 1; UPDATE customers SET card = '4111'", "SELECT 1; UPDATE customers SET card = '‹hidden›'"),
+        ("EXPLAIN UPDATE customers SET card = '4111'", "EXPLAIN UPDATE customers SET card = '‹hidden›'"),
+    ] {
+        let concealed = recorded(sql).unwrap_or_else(|| panic!("all of it: {sql}"));
+        assert_eq!((concealed.text.as_str(), concealed.why), (kept, None), "{sql}");
+        assert!(concealed.count > 0);
+    }
+    for sql in ["SELECT id, card FROM customers WHERE name = 'x'", "UPDATE customers SET name = 'x'", "INSERT INTO orders (id) VALUES (4111)", "SELECT @@autocommit, 4111"] {
+        assert_eq!(recorded(sql), None, "{sql}");
+    }
+}
+
+// covers: F5 (mysql)
+#[test]
+fn parameters_are_hidden_by_their_number() {
+    let Verdict::Allowed(all) = judge("UPDATE customers SET name = ?, card = concat(?, 'x', ?) WHERE id = ?") else { panic!("refused") };
+    let Hidden::Some { parameters, constants } = &all[0].hidden else { panic!("{:?}", all[0].hidden) };
+    assert_eq!((parameters.iter().copied().collect::<Vec<_>>(), constants.len()), (vec![2, 3], 1));
+}
+
+// covers: F5 (mysql)
+#[test]
+fn of_a_statement_that_is_refused_a_record_keeps_no_value() {
+    for (sql, kept) in [
+        ("SELECT id FROM customers WHERE card = '4111' -- 4111", "SELECT id FROM customers WHERE card = '‹hidden›' /*‹hidden›*/"),
+        ("SELECT id FROM customers WHERE card = `4111` AND `name` = 0x4111", "SELECT id FROM customers WHERE card = `‹hidden›` AND `name` = '‹hidden›'"),
+        ("SELECT id FROM customers WHERE card = 0b4111", "SELECT id FROM customers WHERE card = '‹hidden›'"),
+        ("SELECT id FROM open_cards WHERE x = '4111'", "SELECT id FROM open_cards WHERE x = '‹hidden›'"),
+        ("SET PASSWORD = '4111'", "SET PASSWORD = '‹hidden›'"),
+        ("EXECUTE IMMEDIATE concat('select ', '4111')", "EXECUTE IMMEDIATE concat('‹hidden›', '‹hidden›')"),
+    ] {
+        let concealed = recorded(sql).unwrap();
+        assert_eq!(concealed.text, kept);
+        assert!(!concealed.why.unwrap().contains("4111"), "{sql}");
+    }
+    for sql in ["SELECT id FROM customers WHERE card = '4111", "SELECT 1 /*! , '4111' */", "SELECT id FROM customers WHERE card = '4111' nonsense '4111'"] {
+        let concealed = recorded(sql).unwrap();
+        assert!(!concealed.text.contains("4111") && !concealed.why.as_ref().unwrap().contains("4111"), "{concealed:?}");
+    }
+}
+
+proptest! {
+    // covers: F5 (mysql)
+    #[test]
+    fn whatever_a_masked_column_is_given_is_in_no_record(before in "[ -~äö\n]{0,20}", secret in "[A-Z]{8}[ -&(-~äö]{0,8}", n in 0_u32..9) {
+        let name = before.replace(['\\', '\''], "");
+        let secret = secret.replace('\\', "");
+        for sql in [
+            format!("INSERT INTO customers (id, name, card) VALUES ({n}, '{name}', '{secret}')"),
+            format!("UPDATE customers SET name = '{name}', card = '{secret}' WHERE id = {n}"),
+            format!("SELECT '{name}' FROM customers WHERE card = '{secret}'"),
+            format!("SELECT '{name}' FROM customers WHERE card = '{secret}' {name} {n}"),
+        ] {
+            if let Some(concealed) = recorded(&sql) {
+                prop_assert!(!concealed.text.contains(&secret[..8]), "{}", concealed.text);
+                prop_assert!(!concealed.why.unwrap_or_default().contains(&secret[..8]), "{}", sql);
+            } else {
+                prop_assert!(false, "kept: {}", sql);
+            }
+        }
+    }
 }

@@ -1,0 +1,369 @@
+//! What a record keeps of a statement under a role with masks: everything but the values that meet a masked column.
+//!
+//! In a statement that is allowed they meet one only where it is given a value, in `INSERT`, `REPLACE` and `UPDATE`; anywhere else a
+//! masked column stands alone. A variable may carry a value into another statement, so whatever names one keeps none. What is refused
+//! may have compared a masked column with anything, also through a view that nobody knows here, so all its values go.
+
+use std::collections::BTreeSet;
+
+use access::rights::{DatabaseRights, QualifiedName};
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert, ObjectName, OnInsert, SetExpr,
+    Statement, TableObject, Value, ValueWithSpan,
+};
+use sqlparser::dialect::MySqlDialect;
+use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
+
+use super::seen::{key, last};
+use super::{LONGEST, Look};
+use crate::catalog::Catalog;
+use crate::postgres::conceal::Concealed;
+use crate::verdict::{Hidden, Verdict, shown};
+
+/// What stands in the place of a constant.
+const IN_PLACE: &str = "'‹hidden›'";
+/// What stands in the place of a name in backquotes that nothing here has: often somebody's value in the wrong quotes.
+const NAME_IN_PLACE: &str = "`‹hidden›`";
+/// What stands in the place of a comment.
+const COMMENT_IN_PLACE: &str = "/*‹hidden›*/";
+
+/// What is recorded of a text, after [`super::judge`] has said this about it; `None`: all of it.
+#[must_use]
+pub fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, verdict: &Verdict) -> Option<Concealed> {
+    if !rights.has_masks() {
+        return None;
+    }
+    match verdict {
+        Verdict::Allowed(all) => {
+            let mut starts = BTreeSet::new();
+            for one in all {
+                match &one.hidden {
+                    Hidden::Nothing => {}
+                    Hidden::Some { constants, .. } => starts.extend(constants.iter().copied()),
+                    Hidden::Everything => return Some(without_values(catalog, sql, None)),
+                }
+            }
+            (!starts.is_empty()).then(|| without(sql, &starts).unwrap_or_else(|| without_values(catalog, sql, None)))
+        }
+        Verdict::Refused(refused) => Some(without_values(catalog, sql, Some(&refused.to_string()))),
+    }
+}
+
+/// The text without any constant, comment, or name that nothing here has; without anything if it cannot be read. `why` is what is said
+/// about it, and loses the same names.
+#[must_use]
+pub fn without_values(catalog: &Catalog, sql: &str, why: Option<&str>) -> Concealed {
+    let mut why = why.map(str::to_owned);
+    let lower = sql.to_ascii_lowercase();
+    // What stands in a comment that the server runs, the tokens do not place.
+    let runs_comments = lower.contains("/*!") || lower.contains("/*m!");
+    let read = if sql.len() > LONGEST || runs_comments { None } else { Placed::of(sql) };
+    let Some(placed) = read else { return Concealed { text: nothing_of(sql), count: 1, why } };
+    let mut out = Rewritten::new(sql);
+    for one in &placed.tokens {
+        match &one.token {
+            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => out.replace(one, COMMENT_IN_PLACE),
+            token if is_constant(token) => out.replace(one, IN_PLACE),
+            Token::Word(word) if word.quote_style.is_some() && !catalog.knows_name(&word.value) => {
+                why = why.map(|why| why.replace(&shown(&word.value), "‹hidden›"));
+                out.replace(one, NAME_IN_PLACE);
+            }
+            // `0b101` and the like.
+            Token::Word(word) if word.value.starts_with(|c: char| c.is_ascii_digit()) && !catalog.knows_name(&word.value) => {
+                out.replace(one, IN_PLACE);
+            }
+            _ => {}
+        }
+    }
+    let (text, count) = out.finish();
+    Concealed { text, count, why }
+}
+
+/// A text of which nothing is kept.
+#[must_use]
+pub fn nothing_of(text: impl AsRef<[u8]>) -> String {
+    format!("‹hidden: {} bytes›", text.as_ref().len())
+}
+
+/// The text without the constants that begin at these places; `None` if one is not found.
+fn without(sql: &str, starts: &BTreeSet<i32>) -> Option<Concealed> {
+    let placed = Placed::of(sql)?;
+    let mut out = Rewritten::new(sql);
+    let mut found = 0;
+    let mut at = 0;
+    while let Some(one) = placed.tokens.get(at) {
+        at += 1;
+        if !i32::try_from(one.start).is_ok_and(|start| starts.contains(&start)) {
+            continue;
+        }
+        found += 1;
+        out.replace(one, IN_PLACE);
+        // Texts one after another are one text.
+        while let Some(next) = placed.tokens.get(at) {
+            match &next.token {
+                Token::Whitespace(_) => {}
+                token if is_text(token) => out.replace(next, IN_PLACE),
+                _ => break,
+            }
+            at += 1;
+        }
+    }
+    let (text, count) = out.finish();
+    (found == starts.len()).then_some(Concealed { text, count, why: None })
+}
+
+/// A token, and where it stands in the text, in bytes.
+struct One {
+    token: Token,
+    at: Location,
+    start: usize,
+    end: usize,
+}
+
+/// The tokens of a text, by their places.
+pub(super) struct Placed {
+    tokens: Vec<One>,
+}
+
+impl Placed {
+    /// `None` if it cannot be read.
+    pub(super) fn of(sql: &str) -> Option<Self> {
+        let read = Tokenizer::new(&MySqlDialect {}, sql).tokenize_with_location().ok()?;
+        let mut chars = sql.char_indices();
+        // Lines and columns are counted in letters, from 1 on.
+        let (mut line, mut column, mut byte) = (1, 1, 0);
+        let mut go_to = |to: Location| {
+            while (line, column) < (to.line, to.column) {
+                let (at, letter) = chars.next()?;
+                byte = at + letter.len_utf8();
+                (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
+            }
+            ((line, column) == (to.line, to.column)).then_some(byte)
+        };
+        let mut tokens = Vec::with_capacity(read.len());
+        for one in read {
+            let (start, end) = (go_to(one.span.start)?, go_to(one.span.end)?);
+            tokens.push(One { token: one.token, at: one.span.start, start, end });
+        }
+        Some(Self { tokens })
+    }
+
+    fn position(&self, at: Location) -> Option<usize> {
+        self.tokens.binary_search_by(|one| (one.at.line, one.at.column).cmp(&(at.line, at.column))).ok()
+    }
+
+    /// Whether a variable of the session's own stands anywhere.
+    fn has_variable(&self) -> bool {
+        self.tokens.iter().any(|one| match &one.token {
+            Token::AtSign => true,
+            Token::Word(word) => word.quote_style.is_none() && word.value.starts_with('@') && !word.value.starts_with("@@"),
+            _ => false,
+        })
+    }
+}
+
+/// A text in which tokens are replaced, in their order.
+struct Rewritten<'t> {
+    sql: &'t str,
+    text: String,
+    from: usize,
+    count: usize,
+}
+
+impl<'t> Rewritten<'t> {
+    fn new(sql: &'t str) -> Self {
+        Self { sql, text: String::with_capacity(sql.len()), from: 0, count: 0 }
+    }
+
+    fn replace(&mut self, one: &One, by: &str) {
+        self.text.push_str(self.sql.get(self.from..one.start).unwrap_or_default());
+        self.text.push_str(by);
+        self.from = one.end;
+        self.count += 1;
+    }
+
+    fn finish(mut self) -> (String, usize) {
+        self.text.push_str(self.sql.get(self.from..).unwrap_or_default());
+        (self.text, self.count)
+    }
+}
+
+fn is_text(token: &Token) -> bool {
+    matches!(token, Token::SingleQuotedString(_) | Token::DoubleQuotedString(_))
+}
+
+fn is_constant(token: &Token) -> bool {
+    match token {
+        Token::Number(..)
+        | Token::Char(_)
+        | Token::DollarQuotedString(_)
+        | Token::TripleSingleQuotedString(_)
+        | Token::TripleDoubleQuotedString(_)
+        | Token::SingleQuotedByteStringLiteral(_)
+        | Token::DoubleQuotedByteStringLiteral(_)
+        | Token::TripleSingleQuotedByteStringLiteral(_)
+        | Token::TripleDoubleQuotedByteStringLiteral(_)
+        | Token::SingleQuotedRawStringLiteral(_)
+        | Token::DoubleQuotedRawStringLiteral(_)
+        | Token::TripleSingleQuotedRawStringLiteral(_)
+        | Token::TripleDoubleQuotedRawStringLiteral(_)
+        | Token::NationalStringLiteral(_)
+        | Token::QuoteDelimitedStringLiteral(_)
+        | Token::NationalQuoteDelimitedStringLiteral(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::HexStringLiteral(_) => true,
+        Token::Word(word) => {
+            word.quote_style.is_none() && (word.value.eq_ignore_ascii_case("true") || word.value.eq_ignore_ascii_case("false"))
+        }
+        other => is_text(other),
+    }
+}
+
+/// Which values of an allowed statement become those of a masked column.
+pub(super) fn hidden(look: &Look<'_>, placed: &Placed, statement: &Statement) -> Hidden {
+    if placed.has_variable() {
+        return Hidden::Everything;
+    }
+    let mut given = Given { look, placed, hidden: Hidden::Nothing };
+    given.statement(statement);
+    given.hidden
+}
+
+struct Given<'a> {
+    look: &'a Look<'a>,
+    placed: &'a Placed,
+    hidden: Hidden,
+}
+
+impl Given<'_> {
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) => {
+                let tables = self.look.all_tables(std::slice::from_ref(&update.table)).unwrap_or_default();
+                self.assigned(&tables, &update.assignments);
+            }
+            Statement::Explain { statement, .. } => self.statement(statement),
+            _ => {}
+        }
+    }
+
+    fn is_masked(&self, table: &QualifiedName, column: &str) -> bool {
+        let rights = self.look.rights.tables.get(table);
+        rights.is_some_and(|rights| rights.masked.iter().any(|masked| masked.to_lowercase() == column))
+    }
+
+    fn insert(&mut self, insert: &Insert) {
+        let TableObject::TableName(name) = &insert.table else { return };
+        let Ok(table) = self.look.table(name) else { return };
+        let columns: Vec<String> = if insert.columns.is_empty() {
+            let known = self.look.catalog.relation(&table).map(|relation| relation.columns.as_slice()).unwrap_or_default();
+            known.iter().map(|column| column.name.to_lowercase()).collect()
+        } else {
+            insert.columns.iter().map(|column| name_of(column).unwrap_or_default()).collect()
+        };
+        if let Some(source) = &insert.source
+            && columns.iter().any(|column| self.is_masked(&table, column))
+        {
+            match (&*source.body, &source.with) {
+                (SetExpr::Values(values), None) => {
+                    for row in &values.rows {
+                        for (column, value) in columns.iter().zip(&row.content) {
+                            if self.is_masked(&table, column) {
+                                self.value(value);
+                            }
+                        }
+                        if row.content.len() > columns.len() {
+                            self.hidden = Hidden::Everything;
+                        }
+                    }
+                }
+                // Only a walk through other rows could tell where its values go.
+                _ => self.hidden = Hidden::Everything,
+            }
+        }
+        let tables = [table];
+        self.assigned(&tables, &insert.assignments);
+        if let Some(OnInsert::DuplicateKeyUpdate(assignments)) = &insert.on {
+            self.assigned(&tables, assignments);
+        }
+    }
+
+    fn assigned(&mut self, tables: &[QualifiedName], assignments: &[Assignment]) {
+        for assignment in assignments {
+            let AssignmentTarget::ColumnName(target) = &assignment.target else {
+                self.hidden = Hidden::Everything;
+                continue;
+            };
+            let column = name_of(target).unwrap_or_default();
+            if tables.iter().any(|table| self.is_masked(table, &column)) {
+                self.value(&assignment.value);
+            }
+        }
+    }
+
+    /// What becomes the value of a masked column: constants, and what only computes with them; of anything else nobody can tell what
+    /// goes into it.
+    fn value(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Value(value) => self.constant(value),
+            Expr::TypedString(typed) => self.constant(&typed.value),
+            Expr::Nested(inner)
+            | Expr::Prefixed { value: inner, .. }
+            | Expr::UnaryOp { expr: inner, .. }
+            | Expr::Cast { expr: inner, .. }
+            | Expr::Convert { expr: inner, .. }
+            | Expr::Collate { expr: inner, .. } => self.value(inner),
+            Expr::BinaryOp { left, right, .. } => {
+                self.value(left);
+                self.value(right);
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Identifier(ident) if ident.quote_style.is_none() && key(ident) == "default" => {}
+            _ => self.hidden = Hidden::Everything,
+        }
+    }
+
+    fn function(&mut self, function: &Function) {
+        let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
+        match &function.args {
+            FunctionArguments::None if plain => {}
+            FunctionArguments::List(list) if plain && list.clauses.is_empty() => {
+                for argument in &list.args {
+                    match argument {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.value(expr),
+                        _ => self.hidden = Hidden::Everything,
+                    }
+                }
+            }
+            _ => self.hidden = Hidden::Everything,
+        }
+    }
+
+    fn constant(&mut self, value: &ValueWithSpan) {
+        if value.value == Value::Null || self.hidden == Hidden::Everything {
+            return;
+        }
+        let Some(at) = self.placed.position(value.span.start) else {
+            self.hidden = Hidden::Everything;
+            return;
+        };
+        let start = self.placed.tokens.get(at).and_then(|one| i32::try_from(one.start).ok());
+        let before = self.placed.tokens.get(..=at).unwrap_or_default();
+        let number = before.iter().filter(|one| matches!(one.token, Token::Placeholder(_))).count();
+        if self.hidden == Hidden::Nothing {
+            self.hidden = Hidden::Some { parameters: BTreeSet::new(), constants: BTreeSet::new() };
+        }
+        let Hidden::Some { parameters, constants } = &mut self.hidden else { return };
+        if matches!(value.value, Value::Placeholder(_)) {
+            parameters.extend(i32::try_from(number));
+        } else {
+            constants.extend(start);
+        }
+    }
+}
+
+fn name_of(name: &ObjectName) -> Option<String> {
+    last(name).map(key)
+}
