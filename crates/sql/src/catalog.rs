@@ -172,6 +172,29 @@ impl Catalog {
         catalog
     }
 
+    /// A catalog of tables with columns in whatever order, and of functions, for looking at statements without a target.
+    pub(crate) fn imagined(tables: impl Iterator<Item = (QualifiedName, Vec<String>)>, functions: &BTreeSet<QualifiedName>) -> Self {
+        let mut catalog = Self::default();
+        for (oid, (table, columns)) in (16_384_u32..).zip(tables) {
+            let columns = (1_i16..).zip(columns).map(|(number, name)| Column { number, name, type_oid: 25 }).collect();
+            catalog.relations.insert(table, Relation { oid, columns, reads: BTreeSet::new() });
+        }
+        for function in functions {
+            let one = Function { schema: function.schema.clone(), shadows: false, compiled: false };
+            catalog.functions.entry(function.name.clone()).or_default().push(one);
+        }
+        catalog
+    }
+
+    /// The same catalog but for one column.
+    pub(crate) fn without_column(&self, table: &QualifiedName, column: &str) -> Self {
+        let mut catalog = self.clone();
+        if let Some(relation) = catalog.relations.get_mut(table) {
+            relation.columns.retain(|one| one.name != column);
+        }
+        catalog
+    }
+
     /// A table or view.
     #[must_use]
     pub fn relation(&self, name: &QualifiedName) -> Option<&Relation> {

@@ -10,11 +10,15 @@
 
 pub mod catalog;
 pub mod judge;
+mod mentioned;
 pub mod mysql;
+pub mod narrow;
 pub mod postgres;
 pub mod verdict;
 
 pub use catalog::Catalog;
 pub use judge::Judge;
+pub use mentioned::Language;
+pub use narrow::{Narrowed, Narrowing, Ran};
 pub use postgres::conceal::Concealed;
 pub use verdict::{Allowed, Hidden, Outcome, Refused, Use, Verdict};

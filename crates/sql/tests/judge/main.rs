@@ -6,5 +6,6 @@ mod disguises;
 mod hidden;
 mod masks;
 mod mysql;
+mod narrowed;
 mod people;
 mod spellings;
