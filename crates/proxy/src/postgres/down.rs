@@ -247,8 +247,9 @@ fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
         b'W' => ledger.copies("copy_both"),
         b'1' | b'2' | b'3' | b'n' | b't' => ledger.small(kind),
         b'Z' => {
-            ledger.status = back::ready(body).map_err(|e| Stopped::liar(e.0))?;
-            ledger.ready(Instant::now());
+            let status = back::ready(body).map_err(|e| Stopped::liar(e.0))?;
+            let out_of_step = |_| Stopped::liar("it is ready for the next query and has not answered the last; a copy that failed can end so");
+            ledger.ready(status, Instant::now()).map_err(out_of_step)?;
         }
         b'S' | b'c' => {}
         _ => return Err(Stopped::liar("a message that has no place in a session")),

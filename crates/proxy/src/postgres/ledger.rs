@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use wire::postgres::back::Status;
 
-use super::judge::{HiddenValues, Places};
-use super::statement::{self, Outcome, Recorded, Values};
+use super::judge::Places;
+use super::names::{Name, Names, Naming, Portal, Prepared};
+use super::statement::{self, Outcome, Recorded};
 
 /// Questions without answer, at most; the client is not read beyond that.
 pub(crate) const OUTSTANDING: usize = 65_536;
@@ -25,10 +26,14 @@ pub(crate) enum Asked {
     Execute(Running),
     /// `FunctionCall`: ends at `ReadyForQuery`.
     Function(Running),
-    /// `Parse` or `Bind` of this text; `answer` is the letter that says it went well. A `Bind` opens a portal.
-    Prepare { text: Option<Recorded>, answer: u8, portal: Option<Box<[u8]>> },
-    /// `Describe` or `Close`.
-    Small,
+    /// `Parse` of this text.
+    Parse { text: Recorded, unnamed: bool },
+    /// `Bind` of a statement that is recorded under this number, to this portal.
+    Bind { number: u64, portal: Name },
+    /// `Close` of a statement or a portal.
+    Close(Kind),
+    /// `Describe`.
+    Describe,
     /// The gate's own `Describe` of a portal that is about to run; these places of its rows are masked.
     OwnDescribe(Arc<BTreeSet<usize>>),
     /// `Sync`.
@@ -38,6 +43,24 @@ pub(crate) enum Asked {
     /// Something that makes the server fail, in the place of what was refused.
     Refused { instead: Vec<u8>, simple: bool },
 }
+
+impl Asked {
+    /// Whether what is asked after it runs also if it fails.
+    fn ends_segment(&self) -> bool {
+        matches!(self, Self::Simple(_) | Self::Function(_) | Self::Sync | Self::Refused { simple: true, .. })
+    }
+}
+
+/// What has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Statement,
+    Portal,
+}
+
+/// The server answered what it was not asked, or not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfStep;
 
 /// A statement that runs, or waits to.
 #[derive(Debug)]
@@ -49,8 +72,10 @@ pub(crate) struct Running {
     /// What is masked in the answers of its statements, and how many have been answered.
     masked: Places,
     answered: usize,
-    /// What its statements do with cursors.
-    cursors: Vec<Cursor>,
+    /// What its statements do with names.
+    namings: Vec<Naming>,
+    /// Whether it takes away what is prepared under no name, and has not been seen to.
+    drops_unnamed: bool,
 }
 
 impl Running {
@@ -59,17 +84,22 @@ impl Running {
     }
 
     pub(crate) fn masking(number: u64, since: Instant, masked: Places) -> Self {
-        Self { number, since, outcome: Outcome::default(), settled: false, masked, answered: 0, cursors: Vec::new() }
+        let (outcome, namings) = (Outcome::default(), Vec::new());
+        Self { number, since, outcome, settled: false, masked, answered: 0, namings, drops_unnamed: false }
     }
 
-    /// The same, doing this with cursors, statement by statement.
-    pub(crate) fn with_cursors(self, cursors: Vec<Cursor>) -> Self {
-        Self { cursors, ..self }
+    /// The same, doing this with names, statement by statement.
+    pub(crate) fn naming(self, namings: Vec<Naming>) -> Self {
+        Self { namings, ..self }
     }
 
-    /// What the statement that runs now does with a cursor.
-    fn cursor(&self) -> &Cursor {
-        self.cursors.get(self.answered).unwrap_or(&Cursor::None)
+    /// What the statement that runs now does with a name.
+    fn names(&self) -> &Naming {
+        self.namings.get(self.answered).unwrap_or(&Naming::None)
+    }
+
+    fn copied_in(&self) -> bool {
+        matches!(self.outcome.copy, Some("copy_in" | "copy_both"))
     }
 
     /// The activity that says what came of it; what follows under the same number counts anew.
@@ -86,6 +116,12 @@ impl Running {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
+    /// How many segments have been sent whole, and how many answered.
+    sent: u64,
+    answered: u64,
+    /// How many `Sync`s the server may have read as part of a copy that failed, so that it will not answer them.
+    spare: usize,
+    pub(crate) names: Names,
     /// Whether the server reads nothing but a `Sync` now, since a question of the extended protocol failed (PostgreSQL documentation,
     /// "Extended Query"): not a `Query` either.
     skipping: bool,
@@ -120,24 +156,118 @@ impl Ledger {
             return;
         }
         self.skipping = false;
+        self.sent += u64::from(asked.ends_segment());
         self.asked.push_back(asked);
+    }
+
+    /// Forgets the oldest question.
+    fn pop(&mut self) {
+        let asked = self.asked.pop_front();
+        self.answered += u64::from(asked.is_some_and(|asked| asked.ends_segment()));
+    }
+
+    /// `Parse`, of a text of this many bytes.
+    pub(crate) fn parse(&mut self, name: &[u8], prepared: Prepared, bytes: usize) {
+        if !self.skipping {
+            let text = prepared.text.clone();
+            self.names.statements.change(self.sent, name, Some((prepared, bytes)));
+            self.push(Asked::Parse { text, unnamed: name.is_empty() });
+        }
+    }
+
+    /// `Bind` to this portal.
+    pub(crate) fn bind(&mut self, name: &[u8], portal: Portal) {
+        if !self.skipping {
+            // The text of the one without a name is that of a statement mostly, and is counted there.
+            let text = if name.is_empty() { 0 } else { portal.text.text.len() };
+            let (number, bytes) = (portal.number, portal.values.len() + text);
+            self.names.portals.change(self.sent, name, Some((portal, bytes)));
+            self.push(Asked::Bind { number, portal: name.into() });
+        }
+    }
+
+    /// `Close`.
+    pub(crate) fn close(&mut self, kind: Kind, name: &[u8]) {
+        if !self.skipping {
+            match kind {
+                Kind::Statement => self.names.statements.change(self.sent, name, None),
+                Kind::Portal => self.names.portals.change(self.sent, name, None),
+            }
+            self.push(Asked::Close(kind));
+        }
+    }
+
+    /// `Query`: it takes away what is prepared under no name. A portal without a name it leaves, or it is gone for good: none comes by
+    /// that name again but by a `Bind`.
+    pub(crate) fn query(&mut self, mut running: Running) {
+        if !self.skipping {
+            running.drops_unnamed = self.names.statements.get(b"").is_some() || self.names.statements.is_unsure(b"", u64::MAX);
+            if running.drops_unnamed {
+                self.names.statements.change(self.sent, b"", None);
+            }
+            self.take_names(&running);
+            self.push(Asked::Simple(running));
+        }
+    }
+
+    /// `Execute`.
+    pub(crate) fn execute(&mut self, running: Running) {
+        if !self.skipping {
+            self.take_names(&running);
+            self.push(Asked::Execute(running));
+        }
+    }
+
+    /// Statements that give names take them from whatever has them now.
+    fn take_names(&mut self, running: &Running) {
+        for naming in &running.namings {
+            match naming {
+                Naming::None | Naming::Fetches(_) => {}
+                Naming::Opens(name) => self.names.portals.change(self.sent, name, None),
+                Naming::Prepares(name) => self.names.statements.change(self.sent, name, None),
+            }
+        }
+    }
+
+    /// Something that fails is sent in the place of what was refused; what is prepared under no name does not outlive it.
+    pub(crate) fn refuse(&mut self, instead: Vec<u8>, simple: bool) {
+        if !self.skipping {
+            self.names.statements.change(self.sent, b"", None);
+            self.push(Asked::Refused { instead, simple });
+        }
+    }
+
+    /// Whether an answer is still to come that says what has this name.
+    pub(crate) fn is_unsure(&self, kind: Kind, name: &[u8]) -> bool {
+        match kind {
+            Kind::Statement => self.names.statements.is_unsure(name, self.sent),
+            Kind::Portal => self.names.portals.is_unsure(name, self.sent),
+        }
     }
 
     /// Whether the server owes nothing.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.asked.is_empty()
+        let left = self.asked.iter().filter(|asked| !matches!(asked, Asked::CopyEnd));
+        // Those that the server may have read as part of a copy, and nothing else.
+        left.zip(1..).all(|(asked, count)| matches!(asked, Asked::Sync) && count <= self.spare)
     }
 
     pub(crate) fn is_full(&self) -> bool {
         self.asked.len() >= OUTSTANDING
     }
 
-    /// The question that is being answered. The end of a copy that has failed already is none.
+    /// The question that is being answered by something else than `ReadyForQuery`. The end of a copy that has failed already is none.
     fn front(&mut self) -> Option<&mut Asked> {
-        while matches!(self.asked.front(), Some(Asked::CopyEnd)) {
-            self.asked.pop_front();
+        loop {
+            match self.asked.front() {
+                Some(Asked::CopyEnd) => self.pop(),
+                Some(Asked::Sync) if self.spare > 0 => {
+                    self.spare -= 1;
+                    self.pop();
+                }
+                _ => return self.asked.front_mut(),
+            }
         }
-        self.asked.front_mut()
     }
 
     fn running(&mut self) -> Option<&mut Running> {
@@ -153,27 +283,40 @@ impl Ledger {
         running.outcome.rows += u64::from(is_row);
         running.outcome.bytes += bytes as u64;
         let rows = running.outcome.rows;
-        match running.cursor() {
-            Cursor::Fetches(name) => {
+        match running.names() {
+            Naming::Fetches(name) => {
                 let name = name.clone();
                 rows + self.fetched.get(&name).copied().unwrap_or_default()
             }
-            Cursor::None | Cursor::Opens(_) => rows,
+            Naming::None | Naming::Opens(_) | Naming::Prepares(_) => rows,
         }
     }
 
-    /// The statement that ran is over: what it brought back of a cursor counts for the next that fetches there.
-    fn count_fetched(&mut self) {
+    /// The statement that ran is over: what it did with a name is done, and what it brought back of a cursor counts for the next that
+    /// fetches there.
+    fn has_named(&mut self) {
         let Some(running) = self.running() else { return };
-        let (cursor, rows) = (running.cursor().clone(), running.outcome.rows);
-        match cursor {
-            Cursor::None => {}
-            Cursor::Opens(name) => drop(self.fetched.remove(&name)),
-            Cursor::Fetches(name) if self.fetched.len() < FETCHED || self.fetched.contains_key(&name) => {
+        let (naming, rows) = (running.names().clone(), running.outcome.rows);
+        match naming {
+            Naming::None => {}
+            Naming::Opens(name) => {
+                self.names.portals.done();
+                self.fetched.remove(&name);
+            }
+            Naming::Prepares(_) => self.names.statements.done(),
+            Naming::Fetches(name) if self.fetched.len() < FETCHED || self.fetched.contains_key(&name) => {
                 *self.fetched.entry(name).or_default() += rows;
             }
             // So many are open that they have to be forgotten.
-            Cursor::Fetches(_) => self.fetched.clear(),
+            Naming::Fetches(_) => self.fetched.clear(),
+        }
+    }
+
+    /// The first answer to a `Query`: what was prepared under no name is gone.
+    fn has_dropped_unnamed(&mut self) {
+        if self.running().is_some_and(|running| std::mem::take(&mut running.drops_unnamed)) {
+            self.names.statements.begun();
+            self.names.statements.done();
         }
     }
 
@@ -194,7 +337,7 @@ impl Ledger {
     pub(crate) fn describes_for_the_gate(&mut self) -> Option<Arc<BTreeSet<usize>>> {
         let Some(Asked::OwnDescribe(places)) = self.front() else { return None };
         let places = places.clone();
-        self.asked.pop_front();
+        self.pop();
         Some(places)
     }
 
@@ -223,45 +366,58 @@ impl Ledger {
 
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
     pub(crate) fn small(&mut self, answer: u8) {
-        let mut opened = None;
-        let done = match self.front() {
-            Some(Asked::Prepare { answer: wanted, portal, .. }) => {
-                opened = portal.take().filter(|_| *wanted == answer);
-                *wanted == answer
+        match (self.front(), answer) {
+            (Some(Asked::Parse { .. }), b'1') => self.names.statements.done(),
+            (Some(Asked::Bind { portal, .. }), b'2') => {
+                let portal = std::mem::take(portal);
+                self.names.portals.done();
+                if !self.fetched.is_empty() {
+                    self.fetched.remove(&portal);
+                }
             }
+            (Some(Asked::Close(Kind::Statement)), b'3') => self.names.statements.done(),
+            (Some(Asked::Close(Kind::Portal)), b'3') => self.names.portals.done(),
             // A `Describe` of a statement is answered by `t` and then `T` or `n`.
-            Some(Asked::Small) => matches!(answer, b'3' | b'n' | b'T'),
-            _ => false,
-        };
-        if let Some(name) = opened {
-            self.fetched.remove(&name);
+            (Some(Asked::Describe), b'n' | b'T') => {}
+            _ => return,
         }
-        if done {
-            self.asked.pop_front();
-        }
+        self.pop();
     }
 
     /// `CommandComplete`, `EmptyQueryResponse`, `PortalSuspended`.
     pub(crate) fn complete(&mut self, tag: Option<&[u8]>, suspended: bool, now: Instant) {
-        self.count_fetched();
+        self.has_dropped_unnamed();
+        self.has_named();
         let Some(running) = self.running() else { return };
         running.outcome.tag = tag.map(<[u8]>::to_vec);
         running.outcome.suspended = suspended;
-        let copied_in = matches!(running.outcome.copy, Some("copy_in" | "copy_both"));
+        let copied_in = running.copied_in();
         let said = running.settle(now);
         running.since = now;
         self.due.push(said);
-        if matches!(self.asked.front(), Some(Asked::Execute(_))) {
-            self.asked.pop_front();
-            if copied_in {
-                // What was asked while it copied was ignored by the server, a `Sync` too.
-                if let Some(end) = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)) {
-                    self.asked.drain(..=end);
-                }
-            }
-        } else if copied_in {
-            self.asked.retain(|a| !matches!(a, Asked::CopyEnd));
+        let simple = !matches!(self.asked.front(), Some(Asked::Execute(_)));
+        if !simple {
+            self.pop();
         }
+        // What was asked while it copied the server has ignored, a `Sync` too.
+        if copied_in && let Some(end) = self.asked.iter().position(|asked| matches!(asked, Asked::CopyEnd)) {
+            let ignored = self.asked.drain(usize::from(simple)..=end).filter(Asked::ends_segment).count();
+            self.answered += ignored as u64;
+        }
+    }
+
+    /// A copy failed: what was asked while it copied the server has ignored or not, a `Sync` too; nobody can tell.
+    fn copy_failed(&mut self) {
+        let end = self.asked.iter().position(|asked| matches!(asked, Asked::CopyEnd)).unwrap_or(self.asked.len());
+        self.spare += self.asked.iter().take(end).filter(|asked| matches!(asked, Asked::Sync)).count();
+        if matches!(self.asked.front(), Some(Asked::Execute(_))) {
+            let mut at = 0;
+            self.asked.retain(|asked| {
+                at += 1;
+                at > end || matches!(asked, Asked::Sync)
+            });
+        }
+        self.asked.retain(|asked| !matches!(asked, Asked::CopyEnd));
     }
 
     /// `ErrorResponse`.
@@ -271,151 +427,79 @@ impl Ledger {
         let mut skips = true;
         if matches!(self.front(), Some(Asked::OwnDescribe(_))) {
             // It is what was to run that failed.
-            self.asked.pop_front();
+            self.pop();
         }
+        self.has_dropped_unnamed();
         match self.front() {
-            Some(Asked::Simple(running) | Asked::Function(running)) => {
+            Some(asked @ (Asked::Simple(_) | Asked::Function(_) | Asked::Execute(_))) => {
+                skips = matches!(asked, Asked::Execute(_));
+                let (Asked::Simple(running) | Asked::Function(running) | Asked::Execute(running)) = asked else { return failing };
                 running.outcome.sqlstate = sqlstate;
-                let said = running.settle(now);
-                self.due.push(said);
-                self.asked.retain(|a| !matches!(a, Asked::CopyEnd));
-                skips = false;
-            }
-            Some(Asked::Execute(running)) => {
-                running.outcome.sqlstate = sqlstate;
-                let copied_in = matches!(running.outcome.copy, Some("copy_in" | "copy_both"));
+                let copied_in = running.copied_in();
                 let said = running.settle(now);
                 self.due.push(said);
                 if copied_in {
-                    // Whatever was asked while it copied was ignored, a `Sync` too.
-                    let end = self.asked.iter().position(|a| matches!(a, Asked::CopyEnd)).map_or(self.asked.len(), |end| end + 1);
-                    self.asked.drain(..end);
+                    self.copy_failed();
                 }
             }
-            Some(Asked::Prepare { text: Some(text), .. }) => {
-                let text = text.clone();
+            Some(Asked::Parse { text, unnamed }) => {
+                let (text, unnamed) = (text.clone(), *unnamed);
+                if unnamed {
+                    self.names.statements.begun();
+                }
                 let number = self.number();
                 self.due.push(statement::going_out_without(number, statement::Via::Extended, &text, None, None));
                 self.due.push(statement::came_of(number, &Outcome { sqlstate, ..Outcome::default() }));
             }
+            Some(Asked::Bind { number, .. }) => {
+                let said = statement::came_of(*number, &Outcome { sqlstate, ..Outcome::default() });
+                self.due.push(said);
+            }
             Some(Asked::Refused { instead, simple }) => {
                 failing = Failing::Provoked(std::mem::take(instead));
                 skips = !*simple;
+                self.names.statements.begun();
             }
             _ => {}
         }
         if skips {
             while self.asked.front().is_some_and(|a| !matches!(a, Asked::Sync)) {
-                self.asked.pop_front();
+                self.pop();
             }
             self.skipping = self.asked.is_empty();
         }
+        self.names.take_back(self.answered);
         failing
     }
 
     /// `ReadyForQuery`.
-    pub(crate) fn ready(&mut self, now: Instant) {
-        while let Some(mut asked) = self.asked.pop_front() {
-            if let Asked::Function(running) = &mut asked
-                && !running.settled
-            {
+    ///
+    /// # Errors
+    /// If the server has left something before it without an answer, or nobody waits for it.
+    pub(crate) fn ready(&mut self, status: Status, now: Instant) -> Result<(), OutOfStep> {
+        self.status = status;
+        while matches!(self.asked.front(), Some(Asked::CopyEnd)) {
+            self.pop();
+        }
+        let segment = self.answered;
+        match self.asked.front_mut() {
+            Some(Asked::Function(running)) if !running.settled => {
                 let said = running.settle(now);
                 self.due.push(said);
             }
-            if matches!(asked, Asked::Simple(_) | Asked::Function(_) | Asked::Sync | Asked::Refused { simple: true, .. }) {
-                return;
-            }
+            Some(asked) if asked.ends_segment() => {}
+            _ => return Err(OutOfStep),
         }
-    }
-}
-
-/// What a statement does with a cursor.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Cursor {
-    /// Nothing.
-    #[default]
-    None,
-    /// It opens the one of this name.
-    Opens(Box<[u8]>),
-    /// It fetches from it.
-    Fetches(Box<[u8]>),
-}
-
-/// A prepared statement.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    /// Its text as it is recorded.
-    pub(crate) text: Recorded,
-    /// Which of its values are not.
-    pub(crate) hidden: HiddenValues,
-    /// What it does with a cursor.
-    pub(crate) cursor: Cursor,
-    /// The number under which its text was recorded first.
-    pub(crate) recorded: Option<u64>,
-    /// The places of its output that are masked.
-    pub(crate) masked: Arc<BTreeSet<usize>>,
-}
-
-/// A portal: what it runs, with which values.
-#[derive(Debug, Clone)]
-pub(crate) struct Portal {
-    pub(crate) statement: Box<[u8]>,
-    pub(crate) text: Option<Recorded>,
-    pub(crate) values: Values,
-    pub(crate) cursor: Cursor,
-    /// The places of its output that are masked.
-    pub(crate) masked: Arc<BTreeSet<usize>>,
-}
-
-/// Statements and portals by name, as the client has named them.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    pub(crate) statements: Kept<Prepared>,
-    pub(crate) portals: Kept<Portal>,
-}
-
-/// Things by name, with what their texts and values take in memory.
-#[derive(Debug)]
-pub(crate) struct Kept<T> {
-    all: HashMap<Box<[u8]>, (T, usize)>,
-    bytes: usize,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self { all: HashMap::new(), bytes: 0 }
-    }
-}
-
-impl<T> Kept<T> {
-    pub(crate) fn get(&self, name: &[u8]) -> Option<&T> {
-        self.all.get(name).map(|(kept, _)| kept)
-    }
-
-    pub(crate) fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        self.all.get_mut(name).map(|(kept, _)| kept)
-    }
-
-    /// Keeps it, of this many bytes, in the place of what had the name.
-    pub(crate) fn insert(&mut self, name: Box<[u8]>, kept: T, bytes: usize) {
-        self.remove(&name);
-        self.bytes += bytes;
-        self.all.insert(name, (kept, bytes));
-    }
-
-    pub(crate) fn remove(&mut self, name: &[u8]) {
-        if let Some((_, bytes)) = self.all.remove(name) {
-            self.bytes -= bytes;
+        self.pop();
+        self.names.take_back(segment);
+        if self.asked.is_empty() {
+            self.spare = 0;
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// The bytes of all but this one.
-    pub(crate) fn bytes_beside(&self, name: &[u8]) -> usize {
-        self.bytes - self.all.get(name).map_or(0, |(_, bytes)| *bytes)
+        if status == Status::Idle {
+            // No portal outlives its transaction.
+            self.names.portals.over();
+        }
+        Ok(())
     }
 }
 
@@ -425,7 +509,24 @@ mod tests {
 
     fn execute(ledger: &mut Ledger, at: Instant) {
         let number = ledger.number();
-        ledger.push(Asked::Execute(Running::new(number, at)));
+        ledger.execute(Running::new(number, at));
+    }
+
+    fn parse(ledger: &mut Ledger) {
+        let text = Recorded::of(b"select", None);
+        let (hidden, naming, masked) = (crate::postgres::judge::HiddenValues::None, Naming::None, Arc::default());
+        ledger.parse(b"", Prepared { text, hidden, naming, recorded: None, masked }, 6);
+    }
+
+    fn bind(ledger: &mut Ledger) {
+        let values = statement::list_without(&[], &crate::postgres::judge::HiddenValues::None);
+        let (text, number) = (Recorded::of(b"select", None), ledger.number());
+        let portal = Portal { text, values, naming: Naming::None, number, has_run: false, first: number, masked: Arc::default() };
+        ledger.bind(b"", portal);
+    }
+
+    fn ready(ledger: &mut Ledger, at: Instant) {
+        ledger.ready(Status::Idle, at).unwrap();
     }
 
     fn numbers(ledger: &mut Ledger) -> Vec<(u64, String)> {
@@ -438,32 +539,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_weighed() {
-        let mut kept = Kept::default();
-        kept.insert((*b"a").into(), 1, 10);
-        kept.insert((*b"b").into(), 2, 5);
-        kept.insert((*b"a").into(), 3, 20);
-        assert_eq!((kept.get(b"a"), kept.len()), (Some(&3), 2));
-        assert_eq!((kept.bytes_beside(b"a"), kept.bytes_beside(b"b"), kept.bytes_beside(b"c")), (5, 20, 25));
-        kept.remove(b"b");
-        kept.remove(b"b");
-        assert_eq!(kept.bytes_beside(b""), 20);
-    }
-
-    #[test]
     fn what_is_sent_between_an_error_and_its_sync_is_answered_by_nothing() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
-        ledger.push(Asked::Prepare { text: None, answer: b'1', portal: None });
+        parse(&mut ledger);
         ledger.failed(Some(b"42601"), at);
         // The server reads none of this: neither a `Query` nor what comes behind it.
         let number = ledger.number();
-        ledger.push(Asked::Simple(Running::new(number, at)));
-        ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
+        ledger.query(Running::new(number, at));
+        bind(&mut ledger);
         ledger.push(Asked::OwnDescribe(Arc::default()));
         execute(&mut ledger, at);
         assert!(ledger.is_quiet());
         ledger.push(Asked::Sync);
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert!(ledger.is_quiet());
         // Afterwards every answer meets its own question again.
         ledger.push(Asked::OwnDescribe(Arc::default()));
@@ -476,8 +564,8 @@ mod tests {
     fn answers_find_their_questions_in_a_pipeline_with_an_error() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
         for _ in 0..3 {
-            ledger.push(Asked::Prepare { text: None, answer: b'1', portal: None });
-            ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
+            parse(&mut ledger);
+            bind(&mut ledger);
             execute(&mut ledger, at);
         }
         ledger.push(Asked::Sync);
@@ -492,22 +580,22 @@ mod tests {
             ledger.small(answer);
         }
         assert_eq!(ledger.failed(Some(b"23505"), at), Failing::Genuine);
-        ledger.ready(at);
+        ready(&mut ledger, at);
         ledger.complete(Some(b"SELECT 4"), false, at);
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert!(ledger.is_quiet());
-        assert_eq!(numbers(&mut ledger), [(1, "SELECT 1".into()), (2, "23505".into()), (4, "SELECT 4".into())]);
+        assert_eq!(numbers(&mut ledger), [(2, "SELECT 1".into()), (4, "23505".into()), (7, "SELECT 4".into())]);
     }
 
     #[test]
     fn a_batch_of_statements_is_one_question_with_several_answers() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
         let number = ledger.number();
-        ledger.push(Asked::Simple(Running::new(number, at)));
+        ledger.query(Running::new(number, at));
         ledger.complete(Some(b"INSERT 0 1"), false, at);
         ledger.failed(Some(b"42601"), at);
         assert!(!ledger.is_quiet());
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert!(ledger.is_quiet());
         assert_eq!(numbers(&mut ledger), [(1, "INSERT 0 1".into()), (1, "42601".into())]);
     }
@@ -522,7 +610,7 @@ mod tests {
         ledger.push(Asked::CopyEnd);
         ledger.push(Asked::Sync);
         ledger.complete(Some(b"COPY 5"), false, at);
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert!(ledger.is_quiet());
     }
 
@@ -530,15 +618,54 @@ mod tests {
     #[test]
     fn what_was_refused_is_answered_in_its_place() {
         let (mut ledger, at) = (Ledger::default(), Instant::now());
-        ledger.push(Asked::Refused { instead: b"no".to_vec(), simple: false });
-        ledger.push(Asked::Prepare { text: None, answer: b'2', portal: None });
+        ledger.refuse(b"no".to_vec(), false);
+        bind(&mut ledger);
         execute(&mut ledger, at);
         ledger.push(Asked::Sync);
-        ledger.push(Asked::Refused { instead: b"no again".to_vec(), simple: true });
+        ledger.refuse(b"no again".to_vec(), true);
         assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no".to_vec()));
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no again".to_vec()));
-        ledger.ready(at);
+        ready(&mut ledger, at);
         assert!(ledger.is_quiet() && ledger.due.is_empty());
+    }
+
+    #[test]
+    fn a_sync_that_a_failed_copy_may_have_swallowed_moves_no_answer() {
+        for swallowed in [true, false] {
+            let (mut ledger, at) = (Ledger::default(), Instant::now());
+            execute(&mut ledger, at);
+            ledger.push(Asked::Sync);
+            ledger.copies("copy_in");
+            ledger.failed(Some(b"22P02"), at);
+            if !swallowed {
+                ready(&mut ledger, at);
+            }
+            ledger.push(Asked::CopyEnd);
+            ledger.push(Asked::Sync);
+            ready(&mut ledger, at);
+            assert!(ledger.is_quiet(), "{swallowed}");
+            parse(&mut ledger);
+            bind(&mut ledger);
+            execute(&mut ledger, at);
+            ledger.push(Asked::Sync);
+            ledger.small(b'1');
+            ledger.small(b'2');
+            assert_eq!(ledger.row(10, true), 1);
+            ledger.complete(Some(b"SELECT 1"), false, at);
+            ready(&mut ledger, at);
+            assert_eq!(numbers(&mut ledger).len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_ready_too_soon_is_out_of_step() {
+        let (mut ledger, at) = (Ledger::default(), Instant::now());
+        assert_eq!(ledger.ready(Status::Idle, at), Err(OutOfStep));
+        execute(&mut ledger, at);
+        ledger.push(Asked::Sync);
+        assert_eq!(ledger.ready(Status::Idle, at), Err(OutOfStep));
+        ledger.complete(Some(b"SELECT 1"), false, at);
+        ready(&mut ledger, at);
     }
 }

@@ -9,9 +9,11 @@ mod down;
 mod greeting;
 pub mod judge;
 mod ledger;
+mod names;
 mod parameters;
 mod session;
 mod target;
+mod thinking;
 mod up;
 pub mod veil;
 

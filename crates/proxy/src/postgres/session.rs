@@ -56,6 +56,13 @@ impl Live {
         }
     }
 
+    /// Waits until the server has answered so that this holds.
+    pub(crate) async fn until(&self, holds: impl Fn(&Ledger) -> bool) {
+        while !holds(&self.ledger()) {
+            self.room.notified().await;
+        }
+    }
+
     pub(crate) fn has_room(&self) {
         self.room.notify_one();
     }

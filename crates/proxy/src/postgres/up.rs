@@ -1,5 +1,6 @@
 //! From the client to the server: statements are read whole, judged, recorded, and only then sent. Copied data is counted and passed on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,11 +17,13 @@ use wire::postgres::{Head, Side, head};
 
 use super::Stream;
 use super::client::sentence;
-use super::judge::{Act, HiddenValues, Judge, Refused, Verdict};
-use super::ledger::{Asked, Cursor, Names, Portal, Prepared, Running};
+use super::judge::{Act, Allowed, Judge, Refused, Verdict};
+use super::ledger::{Asked, Kind, Ledger, Running};
+use super::names::{Name, Naming, Portal, Prepared, looked_at};
 use super::relay::{Incoming, Outgoing, Stopped};
 use super::session::Live;
 use super::statement::{self, Recorded, Via};
+use super::thinking::Thinking;
 use super::veil::Withheld;
 use crate::database::live::clock;
 use crate::database::lobby::{asked, extension};
@@ -28,10 +31,6 @@ use crate::gatekeeper::{Extended, Gatekeeper, Knock};
 
 /// The largest statement, with its values, that is taken.
 const LARGEST_STATEMENT: usize = 256 * 1024 * 1024;
-/// Prepared statements and portals of one session, at most.
-const NAMES: usize = 65_536;
-/// What their texts and values may take, but for the last.
-const NAMED_BYTES: usize = 64 * 1024 * 1024;
 /// A statement that no server takes: sent in the place of a refused one, so that its transaction fails there too.
 const REFUSED: &str = "tidegate: refused";
 
@@ -39,8 +38,7 @@ const REFUSED: &str = "tidegate: refused";
 pub(crate) struct Up {
     from: Incoming,
     pub(crate) to: Outgoing,
-    names: Names,
-    judge: Box<dyn Judge>,
+    judge: Thinking,
     /// Whether it has to be known of each row which columns it has, because some are masked.
     describes: bool,
     /// Whether rows are counted, so that it has to be known which cursor they come from.
@@ -50,6 +48,19 @@ pub(crate) struct Up {
     asking: Asking,
     /// What is to be asked for once everything before it has gone.
     more: Option<More>,
+    /// What has to be answered before the next message is looked at.
+    waits: Option<Waits>,
+}
+
+/// What the next message waits for.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// An answer that says what has this name.
+    Name(Kind, Name),
+    /// Answers, so that less has to be kept.
+    Room,
+    /// The judge, who reads this text.
+    Judge { text: Bytes, named: Option<Name> },
 }
 
 /// How a person asks for more time from inside a session: `extend 30m 'why'`, in the place of a statement.
@@ -73,6 +84,8 @@ enum Passing {
     After(Bytes),
     /// The gate itself answers it, and nothing after it is looked at before.
     Asks(More),
+    /// It is looked at once this is there.
+    Waits(Waits),
     /// The client is leaving.
     Leaves,
 }
@@ -88,7 +101,8 @@ impl Up {
     ) -> Self {
         let (from, to) = (Incoming::new(reader, unread), Outgoing::new(writer));
         let (describes, counts) = (withheld.shown.is_some(), withheld.rows.is_some());
-        Self { from, to, names: Names::default(), judge, describes, counts, due: Vec::new(), asking, more: None }
+        let judge = Thinking::new(judge, counts);
+        Self { from, to, judge, describes, counts, due: Vec::new(), asking, more: None, waits: None }
     }
 
     /// Relays until something ends it.
@@ -124,6 +138,14 @@ impl Up {
         self.to.release();
         if let Some(more) = self.more.take() {
             self.ask(live, more).await;
+        }
+        if let Some(waits) = self.waits.take() {
+            self.to.flush().await.map_err(|_| Stopped::by(EndReason::Target))?;
+            match waits {
+                Waits::Name(kind, name) => live.until(|ledger| !ledger.is_unsure(kind, &name)).await,
+                Waits::Room => live.until(|ledger| !ledger.names.hold_too_much()).await,
+                Waits::Judge { text, named } => self.judge.think(text, named).await,
+            }
         }
         if leaves {
             let _ = self.to.flush().await;
@@ -177,6 +199,14 @@ impl Up {
                     self.more = Some(more);
                     return Ok((true, false));
                 }
+                Passing::Waits(waits) => {
+                    self.to.stage(self.from.unread.split_to(pass).freeze());
+                    if matches!(waits, Waits::Room) {
+                        self.to.stage(front::message(b'H', &[]).into());
+                    }
+                    self.waits = Some(waits);
+                    return Ok((true, false));
+                }
                 Passing::Leaves => {
                     self.to.stage(self.from.unread.split_to(pass).freeze());
                     return Ok((true, true));
@@ -197,77 +227,97 @@ impl Up {
                 {
                     return Ok(Passing::Asks(more));
                 }
-                let allowed = match self.judge.judge(Act::Query(text)) {
+                let Some((verdict, namings)) = self.judge.judge(Act::Query(text)) else {
+                    return Ok(Passing::Waits(Waits::Judge { text: Bytes::copy_from_slice(text), named: None }));
+                };
+                let allowed = match verdict {
                     Verdict::Allow(allowed) => allowed,
                     Verdict::Refuse(why) => return Ok(self.refuse(live, text, why, true)),
                 };
-                let cursors = self.cursors(text);
                 let mut ledger = live.ledger();
                 let number = ledger.number();
                 self.due.push(statement::going_out_without(number, Via::Simple, &Recorded::of(text, allowed.instead), None, None));
-                ledger.push(Asked::Simple(Running::masking(number, Instant::now(), allowed.masked).with_cursors(cursors)));
-                // `Query` closes the unnamed statement and portal.
-                self.names.statements.remove(b"");
-                self.names.portals.remove(b"");
+                let namings = known(&mut ledger, namings);
+                ledger.query(Running::masking(number, Instant::now(), allowed.masked).naming(namings));
             }
             b'P' => {
                 let parse = front::parse(body).map_err(Stopped::nonsense)?;
-                let allowed = match self.judge.judge(Act::Parse { name: parse.name, text: parse.text }) {
-                    Verdict::Allow(allowed) => allowed,
-                    Verdict::Refuse(why) => {
-                        // What follows under this name is not what had it before.
-                        self.names.statements.remove(parse.name);
-                        return Ok(self.refuse(live, parse.text, why, false));
-                    }
+                let name = one_name(parse.name)?;
+                if live.ledger().names.hold_too_much() {
+                    return Ok(Passing::Waits(Waits::Room));
+                }
+                let Some((verdict, namings)) = self.judge.judge(Act::Parse { name, text: parse.text }) else {
+                    return Ok(Passing::Waits(Waits::Judge { text: Bytes::copy_from_slice(parse.text), named: Some(name.into()) }));
                 };
-                let masked = Arc::new(allowed.masked.into_iter().next().unwrap_or_default());
-                let cursor = self.cursors(parse.text).into_iter().next().unwrap_or_default();
-                let text = Recorded::of(parse.text, allowed.instead);
-                live.ledger().push(Asked::Prepare { text: Some(text.clone()), answer: b'1', portal: None });
-                self.too_many_names(Some(parse.name), None)?;
-                let before = self.names.statements.get(parse.name).filter(|_| !parse.name.is_empty());
-                // The server keeps the older one of a name: then its values may be these.
-                let hidden = if before.is_some_and(|p| p.hidden != HiddenValues::None) { HiddenValues::All } else { allowed.hidden };
-                self.names.statements.insert(
-                    parse.name.into(),
-                    Prepared { text, hidden, cursor, recorded: None, masked },
-                    parse.text.len(),
-                );
+                let Allowed { masked, instead, hidden } = match verdict {
+                    Verdict::Allow(allowed) => allowed,
+                    Verdict::Refuse(why) => return Ok(self.refuse(live, parse.text, why, false)),
+                };
+                let mut ledger = live.ledger();
+                let naming = known(&mut ledger, namings).into_iter().next().unwrap_or_default();
+                let masked = Arc::new(masked.into_iter().next().unwrap_or_default());
+                let prepared = Prepared { text: Recorded::of(parse.text, instead), hidden, naming, recorded: None, masked };
+                have_room(&ledger, Some(name), None)?;
+                ledger.parse(name, prepared, parse.text.len());
             }
             b'B' => {
                 let bind = front::bind(body).map_err(Stopped::nonsense)?;
-                let prepared = self.names.statements.get(bind.statement);
-                let text = prepared.map(|prepared| prepared.text.clone());
+                let (name, portal) = (one_name(bind.statement)?, one_name(bind.portal)?);
+                let text = {
+                    let ledger = live.ledger();
+                    if ledger.is_unsure(Kind::Statement, name) {
+                        return Ok(Passing::Waits(Waits::Name(Kind::Statement, name.into())));
+                    }
+                    if ledger.names.hold_too_much() {
+                        return Ok(Passing::Waits(Waits::Room));
+                    }
+                    ledger.names.statements.get(name).map(|prepared| prepared.text.clone())
+                };
                 let sent = text.as_ref().map(|recorded| &*recorded.text);
-                let hidden = match self.judge.judge(Act::Bind { text: sent, bind: &bind }) {
-                    Verdict::Allow(allowed) => prepared.map_or(allowed.hidden, |prepared| prepared.hidden.clone()),
+                let allowed = match self.judge.bind(sent, &bind) {
+                    Verdict::Allow(allowed) => allowed,
                     Verdict::Refuse(why) => return Ok(self.refuse(live, sent.unwrap_or_default(), why, false)),
                 };
-                let masked = prepared.map(|prepared| prepared.masked.clone()).unwrap_or_default();
-                let cursor = prepared.map(|prepared| prepared.cursor.clone()).unwrap_or_default();
-                live.ledger().push(Asked::Prepare { text: text.clone(), answer: b'2', portal: Some(bind.portal.into()) });
-                self.too_many_names(None, Some(bind.portal))?;
-                let values = statement::list_without(&bind.values, &hidden);
-                let portal = Portal { statement: bind.statement.into(), text, values, cursor, masked };
-                let bytes = portal.values.len();
-                self.names.portals.insert(bind.portal.into(), portal, bytes);
+                let mut ledger = live.ledger();
+                let number = ledger.number();
+                let bound = match ledger.names.statements.get_mut(name) {
+                    Some(prepared) => {
+                        let before = prepared.recorded;
+                        let first = *prepared.recorded.get_or_insert(number);
+                        let values = statement::list_without(&bind.values, &prepared.hidden);
+                        self.due.push(statement::going_out_without(number, Via::Extended, &prepared.text, Some(&values), before));
+                        let (text, naming, masked) = (prepared.text.clone(), prepared.naming.clone(), prepared.masked.clone());
+                        Portal { text, values, naming, number, has_run: false, first, masked }
+                    }
+                    None => {
+                        // Prepared by `PREPARE`, whose text is recorded there.
+                        let text = Recorded::of(&[b"EXECUTE ", bind.statement].concat(), None);
+                        let values = statement::list_without(&bind.values, &allowed.hidden);
+                        self.due.push(statement::going_out_without(number, Via::Extended, &text, Some(&values), None));
+                        let (naming, masked) = (Naming::None, Arc::default());
+                        Portal { text, values, naming, number, has_run: false, first: number, masked }
+                    }
+                };
+                have_room(&ledger, None, Some(portal))?;
+                ledger.bind(portal, bound);
             }
             b'E' => {
                 let (name, _) = front::execute(body).map_err(Stopped::nonsense)?;
+                let name = one_name(name)?;
                 let mut ledger = live.ledger();
-                let number = ledger.number();
-                let going_out = self.executing(number, name);
-                self.due.push(going_out);
+                if ledger.is_unsure(Kind::Portal, name) {
+                    return Ok(Passing::Waits(Waits::Name(Kind::Portal, name.into())));
+                }
+                let (number, naming, masked) = self.executing(&mut ledger, name);
                 if self.describes {
-                    let masked = self.names.portals.get(name).map(|portal| portal.masked.clone()).unwrap_or_default();
                     ledger.push(Asked::OwnDescribe(masked));
                 }
-                let cursor = match self.names.portals.get(name).map(|portal| &portal.cursor) {
-                    Some(Cursor::None) | None => Cursor::Fetches(name.into()),
-                    Some(other) => other.clone(),
+                let namings = match naming {
+                    Naming::None if self.counts => vec![Naming::Fetches(name.into())],
+                    Naming::None => Vec::new(),
+                    other => vec![other],
                 };
-                let cursors = if self.counts { vec![cursor] } else { Vec::new() };
-                ledger.push(Asked::Execute(Running::new(number, Instant::now()).with_cursors(cursors)));
+                ledger.execute(Running::new(number, Instant::now()).naming(namings));
                 if self.describes {
                     // The server says which columns the rows have that follow.
                     let describe = [&b"P"[..], name, b"\0"].concat();
@@ -276,7 +326,7 @@ impl Up {
             }
             b'F' => {
                 let (oid, values) = front::function_call(body).map_err(Stopped::nonsense)?;
-                if let Verdict::Refuse(why) = self.judge.judge(Act::FunctionCall(oid)) {
+                if let Verdict::Refuse(why) = self.judge.function_call(oid) {
                     return Ok(self.refuse(live, format!("function call {oid}").as_bytes(), why, true));
                 }
                 let mut ledger = live.ledger();
@@ -285,15 +335,15 @@ impl Up {
                 ledger.push(Asked::Function(Running::new(number, Instant::now())));
             }
             b'C' => {
-                match front::named(body).map_err(Stopped::nonsense)? {
-                    Named::Statement(name) => self.names.statements.remove(name),
-                    Named::Portal(name) => self.names.portals.remove(name),
-                }
-                live.ledger().push(Asked::Small);
+                let (kind, name) = match front::named(body).map_err(Stopped::nonsense)? {
+                    Named::Statement(name) => (Kind::Statement, name),
+                    Named::Portal(name) => (Kind::Portal, name),
+                };
+                live.ledger().close(kind, one_name(name)?);
             }
             b'D' => {
                 front::named(body).map_err(Stopped::nonsense)?;
-                live.ledger().push(Asked::Small);
+                live.ledger().push(Asked::Describe);
             }
             b'S' => live.ledger().push(Asked::Sync),
             b'c' | b'f' => live.ledger().push(Asked::CopyEnd),
@@ -328,35 +378,22 @@ impl Up {
         let _ = self.asking.say.send(writer.into_bytes().into()).await;
     }
 
-    /// The activity for a portal that is about to run.
-    fn executing(&mut self, number: u64, name: &[u8]) -> String {
-        match self.names.portals.get(name) {
-            Some(Portal { statement, text: Some(text), values, .. }) => {
-                let prepared = self.names.statements.get_mut(statement).filter(|p| Arc::ptr_eq(&p.text.text, &text.text));
-                let first = prepared.and_then(|p| p.recorded.replace(p.recorded.unwrap_or(number)));
-                statement::going_out_without(number, Via::Extended, text, Some(values), first)
-            }
-            Some(Portal { values, text: None, statement, .. }) => {
-                // Prepared by `PREPARE`, whose text is recorded there.
-                let text = Recorded::of(&[b"EXECUTE ", &statement[..]].concat(), None);
-                statement::going_out_without(number, Via::Extended, &text, Some(values), None)
-            }
+    /// A portal is about to run: its number, what it does with a name, and what is masked of its rows. It was recorded when it was
+    /// bound; it is recorded again if it runs again.
+    fn executing(&mut self, ledger: &mut Ledger, name: &[u8]) -> (u64, Naming, Arc<BTreeSet<usize>>) {
+        let next = ledger.number();
+        let Some(portal) = ledger.names.portals.get_mut(name) else {
             // Opened by `DECLARE`, whose text is recorded there.
-            None => statement::going_out(number, Via::Extended, &[b"FETCH ", name].concat(), None, None),
-        }
-    }
-
-    /// What each statement of a text does with cursors; nothing if nobody counts.
-    fn cursors(&self, text: &[u8]) -> Vec<Cursor> {
-        if !self.counts {
-            return Vec::new();
-        }
-        let as_said = |cursor| match cursor {
-            sql::postgres::Cursor::None => Cursor::None,
-            sql::postgres::Cursor::Opens(name) => Cursor::Opens(name.into_bytes().into()),
-            sql::postgres::Cursor::Fetches(name) => Cursor::Fetches(name.into_bytes().into()),
+            self.due.push(statement::going_out(next, Via::Extended, &[b"FETCH ", name].concat(), None, None));
+            return (next, Naming::None, Arc::default());
         };
-        std::str::from_utf8(text).map(sql::postgres::cursors).unwrap_or_default().into_iter().map(as_said).collect()
+        let number = if std::mem::replace(&mut portal.has_run, true) {
+            self.due.push(statement::going_out_without(next, Via::Extended, &portal.text, Some(&portal.values), Some(portal.first)));
+            next
+        } else {
+            portal.number
+        };
+        (number, portal.naming.clone(), portal.masked.clone())
     }
 
     /// Sends something that fails in the place of what was refused: the server aborts its transaction, skips to the next `Sync`, and
@@ -370,7 +407,7 @@ impl Up {
         self.due.push(statement::refused_without(number, &recorded, &detail.to_string()));
         let mut writer = Writer::default();
         writer.say(Severity::Error, sqlstate, &sentence(&why), Some(why.reason.hint()));
-        ledger.push(Asked::Refused { instead: writer.into_bytes(), simple });
+        ledger.refuse(writer.into_bytes(), simple);
         drop(ledger);
         live.refused(&recorded.text, &detail);
         let failing = if simple {
@@ -383,15 +420,28 @@ impl Up {
         };
         Passing::Instead(failing.into())
     }
+}
 
-    /// Whether there is room for one of this name more.
-    fn too_many_names(&self, statement: Option<&[u8]>, portal: Option<&[u8]>) -> Result<(), Stopped> {
-        let names = &self.names;
-        let bytes = names.statements.bytes_beside(statement.unwrap_or_default()) + names.portals.bytes_beside(portal.unwrap_or_default());
-        if names.statements.len() < NAMES && names.portals.len() < NAMES && bytes < NAMED_BYTES {
-            return Ok(());
-        }
-        let why = Refusal::because(Reason::TooMany, "there are too many prepared statements or cursors; deallocate some");
-        Err(Stopped { end: EndReason::Client, say: Some(why) })
+/// A name as the server reads it.
+fn one_name(name: &[u8]) -> Result<&[u8], Stopped> {
+    looked_at(name).ok_or_else(|| {
+        let why = "a name of a prepared statement or cursor with other letters than ASCII's is too long; take one of at most 15 bytes";
+        Stopped { end: EndReason::Client, say: Some(Refusal::because(Reason::Invalid, why)) }
+    })
+}
+
+/// What a text does with names, if it is known; otherwise no name is known any more.
+fn known(ledger: &mut Ledger, namings: Option<Vec<Naming>>) -> Vec<Naming> {
+    namings.unwrap_or_else(|| {
+        ledger.names.forget_named();
+        Vec::new()
+    })
+}
+
+fn have_room(ledger: &Ledger, statement: Option<&[u8]>, portal: Option<&[u8]>) -> Result<(), Stopped> {
+    if ledger.names.have_room_for(statement, portal) {
+        return Ok(());
     }
+    let why = Refusal::because(Reason::TooMany, "there are too many prepared statements or cursors; deallocate some");
+    Err(Stopped { end: EndReason::Client, say: Some(why) })
 }

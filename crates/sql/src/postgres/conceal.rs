@@ -9,7 +9,7 @@ use pg_query::protobuf::{AConst, ColumnRef, FuncCall, Node, Token};
 
 use super::expression::constant_text;
 use super::names::texts;
-use super::{LONGEST, Step, Walk};
+use super::{Step, Walk, bounds};
 use crate::catalog::Catalog;
 use crate::verdict::{Hidden, Refused, Verdict, shown};
 
@@ -65,7 +65,8 @@ fn without(sql: &str, starts: &std::collections::BTreeSet<i32>) -> Option<Concea
     let (mut text, mut from, mut count) = (String::with_capacity(sql.len()), 0, 0);
     for start in starts {
         // A negative number begins with its sign.
-        let token = tokens.iter().find(|token| token.start >= *start && is_constant(token.token()))?;
+        let from_here = tokens.partition_point(|token| token.start < *start);
+        let token = tokens.iter().skip(from_here).find(|token| is_constant(token.token()))?;
         let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
         if start < from {
             continue;
@@ -90,7 +91,7 @@ fn is_constant(token: Token) -> bool {
 fn without_values(catalog: &Catalog, sql: &str, why: Option<&str>) -> Concealed {
     let mut why = why.map(str::to_owned);
     let nothing = |why| Concealed { text: format!("‹hidden: {} bytes›", sql.len()), count: 1, why };
-    if sql.len() > LONGEST || sql.contains('\0') {
+    if bounds::check(sql).is_err() {
         return nothing(why);
     }
     let Ok(tokens) = pg_query::scan_tokens(sql) else { return nothing(why) };

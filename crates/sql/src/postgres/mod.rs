@@ -3,11 +3,13 @@
 //! [`statement`] says which kinds of statement there are, [`query`] walks what reads and writes tables, [`expression`] what stands
 //! inside, [`names`] finds out what a name means, and [`builtin`] lists what comes with the database and does no harm.
 
+pub mod bounds;
 mod builtin;
 pub(crate) mod conceal;
 mod expression;
 mod from;
 mod names;
+mod naming;
 mod query;
 mod scope;
 mod statement;
@@ -19,10 +21,9 @@ use access::rights::{DatabaseRights, QualifiedName, Verb};
 
 use crate::catalog::Catalog;
 use crate::verdict::{Allowed, Hidden, Refused, Use, Verdict};
+pub use bounds::LONGEST;
+pub use naming::{Naming, namings};
 use scope::{Item, Outputs};
-
-/// The longest text that is looked at, in bytes; longer ones are refused.
-pub const LONGEST: usize = 4 * 1024 * 1024;
 
 /// How much stack there has to be for reading a statement, and how much is taken if there is less, in bytes.
 const STACK_LEFT: usize = 8 * 1024 * 1024;
@@ -39,36 +40,6 @@ pub fn judge(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Verdict {
     }
 }
 
-/// What a statement does with a cursor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cursor {
-    /// Nothing.
-    None,
-    /// It opens the one of this name.
-    Opens(String),
-    /// It fetches rows from it.
-    Fetches(String),
-}
-
-/// What each statement of a text does with cursors, in their order; empty if none does anything, or if it cannot be read.
-#[must_use]
-pub fn cursors(sql: &str) -> Vec<Cursor> {
-    let lower = sql.get(..LONGEST.min(sql.len())).unwrap_or_default().to_ascii_lowercase();
-    if sql.len() > LONGEST || !(lower.contains("fetch") || lower.contains("declare")) {
-        return Vec::new();
-    }
-    let read = || {
-        let parsed = pg_query::parse(sql, 0).ok()?;
-        let one = |raw: &pg_query::protobuf::RawStmt| match raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()) {
-            Some(pg_query::NodeEnum::DeclareCursorStmt(declare)) => Cursor::Opens(declare.portalname.clone()),
-            Some(pg_query::NodeEnum::FetchStmt(fetch)) if !fetch.ismove => Cursor::Fetches(fetch.portalname.clone()),
-            _ => Cursor::None,
-        };
-        Some(parsed.protobuf.stmts.iter().map(one).collect())
-    };
-    stacker::maybe_grow(STACK_LEFT, STACK_NEW, read).unwrap_or_default()
-}
-
 /// A statement that is allowed, and whether that hangs on the constants in it.
 pub(crate) struct Looked {
     pub(crate) allowed: Allowed,
@@ -76,12 +47,7 @@ pub(crate) struct Looked {
 }
 
 pub(crate) fn look(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Vec<Looked>, Refused> {
-    if sql.len() > LONGEST {
-        return Err(Refused::not_understood(format!("a statement of {} bytes is longer than the {LONGEST} that are looked at", sql.len())));
-    }
-    if sql.contains('\0') {
-        return Err(Refused::not_understood("a statement holds a zero byte"));
-    }
+    bounds::check(sql)?;
     if rights.unrestricted {
         return Ok(Vec::new());
     }
@@ -117,6 +83,7 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
             has_masks: rights.has_masks(),
             hidden: Hidden::Nothing,
             concealing: false,
+            items: 0,
         };
         let mut allowed = walk.statement(node)?;
         walk.locks_are_allowed()?;
@@ -148,6 +115,8 @@ struct Walk<'a> {
     hidden: Hidden,
     /// Whether what is walked through now becomes the value of a masked column.
     concealing: bool,
+    /// How many things it has looked at that names are looked up in.
+    items: usize,
 }
 
 type Step<T = ()> = Result<T, Refused>;
