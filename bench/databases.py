@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the PostgreSQL door against PgBouncer (session mode) and against the server itself, side by side in one run.
+"""Measures the PostgreSQL door against PgBouncer (session mode) and the server itself, and the MySQL door against MariaDB itself, side by side in one run.
 
 Each figure is the median of interleaved pairs, as a ratio with its spread, so that it holds when the machine's speed drifts. Clients speak TLS
 to the gate, to PgBouncer and, where it is compared with, to the server; both middlemen reach the same server in the clear on loopback.
@@ -20,6 +20,7 @@ PAIRS = 5
 SECONDS = 5 if args.full else 3
 COPY_ROWS = 10_000_000 if args.full else 1_250_000  # about 107 bytes each
 IDLE = 1000 if args.full else 200
+SYSBENCH = ("oltp_read_only", "oltp_read_write", "oltp_point_select")
 work = pathlib.Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
 work.chmod(0o755)
 children, results = [], {}
@@ -88,6 +89,22 @@ def postgres():
     return port, sql
 
 
+def mariadb():
+    home = work / "mariadb"
+    home.mkdir(mode=0o755)
+    certificate(home)
+    own = ["--user=root"] if os.getuid() == 0 else []
+    run("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", *own, f"--datadir={home}/data")
+    (home / "init.sql").write_text("CREATE DATABASE bench;\nDROP USER IF EXISTS ''@localhost;\nCREATE USER 'app'@'%' IDENTIFIED BY 'apps-password';\nGRANT ALL ON bench.* TO 'app'@'%';\n"
+                                   "CREATE USER 'maker'@'%' IDENTIFIED BY 'makers-password';\nGRANT ALL ON *.* TO 'maker'@'%' WITH GRANT OPTION;\n")
+    port = free_port()
+    spawn(["/usr/sbin/mariadbd", "--no-defaults", *own, f"--datadir={home}/data", f"--port={port}", f"--socket={home}/socket", f"--pid-file={home}/pid", "--bind-address=127.0.0.1",
+           "--skip-name-resolve", "--max-connections=300", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", f"--init-file={home}/init.sql",
+           f"--ssl-ca={home}/cert.pem", f"--ssl-cert={home}/cert.pem", f"--ssl-key={home}/key.pem"], stdout=open(work / "mariadb.log", "w"), stderr=subprocess.STDOUT)
+    until("MariaDB", lambda: subprocess.run(["mariadb-admin", "--no-defaults", "-h", "127.0.0.1", "-P", str(port), "-u", "app", "-papps-password", "ping"], capture_output=True).returncode == 0)
+    return port
+
+
 def bouncer(port):
     home = work / "bouncer"
     home.mkdir(mode=0o755)
@@ -121,6 +138,19 @@ owner = "platform"
 tls = "plain"
 credential = "secret:bench-app"
 accounts = {{ login = "maker", credential = "secret:bench-maker" }}
+
+[[resource]]
+name = "bench-my"
+description = "What is measured."
+kind = "mysql"
+address = "127.0.0.1:{my_port}"
+database = "bench"
+tier = "non-prod"
+environment = "build"
+owner = "platform"
+tls = "plain"
+credential = "secret:bench-app"
+accounts = {{ login = "maker", credential = "secret:bench-maker" }}
 """
 ROLES = """
 [[role]]
@@ -140,30 +170,44 @@ tables = [
   { name = "public.pgbench_accounts", select = true, update = ["abalance"] },
   { name = "public.pgbench_branches", select = true },
 ]
+
+[[role]]
+name = "bench-my-all"
+description = "Everything."
+kind = "mysql"
+login = "app"
+database = { unrestricted = true }
+
+[[role]]
+name = "bench-my-some"
+description = "What sysbench reads and writes."
+kind = "mysql"
+login = "nobody"
+database = { tables = [{ name = "bench.sbtest1", select = true, insert = true, update = ["k", "c"], delete = true }] }
 """
 PATHS = """
 @id("bench") permit(principal, action == Tide::Action::"request", resource)
-when { resource.role == Tide::Role::"bench-all" || resource.role == Tide::Role::"bench-some" };
+when { ["bench-db", "bench-my"].contains(resource.resource.name) };
 """
 
 
-def gate(port):
-    """The demo's gate, with one more listener and one more resource."""
-    ready, home, listen = work / "ready.json", work / "demo", free_port()
+def gate(port, my_port):
+    """The demo's gate, with listeners of its own and two more resources."""
+    ready, home, listen, my_listen = work / "ready.json", work / "demo", free_port(), free_port()
     first = spawn([args.binary, "demo", "--dir", home, "--ready-file", ready], stdout=open(work / "log", "w"), stderr=subprocess.STDOUT)
     until("the demo", ready.exists)
     told = json.loads(ready.read_text())
     first.send_signal(signal.SIGINT)
     first.wait(30)
     config = (home / "tidegate.toml").read_text()
-    config = re.sub(r"(?m)^(postgres|mysql) = .*\n", "", config).replace("[listen]\n", f'[listen]\npostgres = "127.0.0.1:{listen}"\n')
+    config = re.sub(r"(?m)^(postgres|mysql) = .*\n", "", config).replace("[listen]\n", f'[listen]\npostgres = "127.0.0.1:{listen}"\nmysql = "127.0.0.1:{my_listen}"\n')
     (home / "tidegate.toml").write_text(config)
-    for file, text in [("resources.toml", RESOURCE.format(port=port)), ("roles.toml", ROLES), ("access.cedar", PATHS)]:
+    for file, text in [("resources.toml", RESOURCE.format(port=port, my_port=my_port)), ("roles.toml", ROLES), ("access.cedar", PATHS)]:
         with open(home / "policy" / file, "a") as f:
             f.write(text)
     served = spawn([args.binary, "serve", "--config", home / "tidegate.toml"], stdout=open(work / "log", "a"), stderr=subprocess.STDOUT)
-    until("the gate", lambda: answers(listen))
-    return told, listen, served.pid
+    until("the gate", lambda: answers(listen) and answers(my_listen))
+    return told, listen, my_listen, served.pid
 
 
 def person(name):
@@ -209,6 +253,24 @@ def psql(where, text, stdin=None):
     return time.monotonic() - start
 
 
+def sysbench(where, what, *options):
+    """Transactions per second. It wants the certificates under these names where it runs."""
+    home = work / f"sysbench-{where}"
+    if not home.exists():
+        home.mkdir()
+        shutil.copy(work / "mariadb/cert.pem" if where == "direct" else told_ca, home / "cacert.pem")
+        shutil.copy(work / "mariadb/cert.pem", home / "client-cert.pem")
+        shutil.copy(work / "mariadb/key.pem", home / "client-key.pem")
+    port, name, password = {"gate": (my_listens, "bench-my+bench-my-all", person("ana")["token"]), "judged": (my_listens, "bench-my+bench-my-some", person("ana")["token"]),
+                            "direct": (my_server, "app", "apps-password")}[where]
+    done = subprocess.run(["sysbench", what[0], "--db-driver=mysql", "--mysql-ssl=on", "--mysql-host=127.0.0.1", f"--mysql-port={port}", f"--mysql-user={name}", f"--mysql-password={password}",
+                           "--mysql-db=bench", "--tables=1", "--table-size=100000", "--threads=8", *options, what[1]], cwd=home, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"sysbench {where} {what}: {done.stdout}{done.stderr}")
+    found = re.search(r"transactions: +\d+ +\(([\d.]+) per sec", done.stdout)
+    return float(found.group(1)) if found else 0
+
+
 def compare(name, ours, theirs, unit="ratio of speeds", pairs=PAIRS):
     """`ours` and `theirs` give speeds."""
     if args.only not in name:
@@ -243,11 +305,13 @@ def idle_memory(pid):
 try:
     server, sql = postgres()
     pooled = bouncer(server)
-    ready, listens, pid = gate(server)
+    my_server = mariadb()
+    ready, listens, my_listens, pid = gate(server, my_server)
+    told_ca = ready["mysql"]["ca_file"]
     for name, value in [("bench-app", "apps-password"), ("bench-maker", "makers-password")]:
         api("dan", "PUT", f"/api/v1/secrets/{name}", {"value": value})
-    for role in ("bench-all", "bench-some"):
-        api("ana", "POST", "/api/v1/requests", {"resource": "bench-db", "role": role, "duration": "4h", "reason": "bench"})
+    for resource, role in [("bench-db", "bench-all"), ("bench-db", "bench-some"), ("bench-my", "bench-my-all"), ("bench-my", "bench-my-some")]:
+        api("ana", "POST", "/api/v1/requests", {"resource": resource, "role": role, "duration": "4h", "reason": "bench"})
     print("pgbench -S, 8 clients, to PgBouncer in session mode; TLS towards the client on both; every statement recorded\n")
     for mode in ("simple", "extended", "prepared"):
         for who, said in (("gate", "unrestricted"), ("judged", "judged")):
@@ -279,6 +343,14 @@ try:
 
     compare("COPY in", lambda: copy_in("gate"), lambda: copy_in("direct"), pairs=3)
     idle_memory(pid)
+    if any(args.only in f"sysbench {script}" or args.only.startswith(f"sysbench {script}") for script in SYSBENCH):
+        print("\nsysbench, 8 threads, to MariaDB itself; TLS on both; every statement recorded\n")
+        sysbench("direct", ("oltp_read_write", "prepare"))
+        for script in SYSBENCH:
+            for mode, said in (("auto", "prepared"), ("disable", "not prepared")):
+                for who, role in (("gate", "unrestricted"), ("judged", "judged")):
+                    load = (f"--time={SECONDS}", f"--db-ps-mode={mode}")
+                    compare(f"sysbench {script}, {said}, {role}", lambda: sysbench(who, (script, "run"), *load), lambda: sysbench("direct", (script, "run"), *load), pairs=3)
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"cpus": os.cpu_count(), "full": args.full, "results": results}, indent=2) + "\n")
 finally:
