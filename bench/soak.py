@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Full scale: a thousand live sessions, their memory, new ones per second, all cut at once, and a target that reads nothing.
+"""Full scale: a thousand live sessions, their memory, new ones per second, all cut at once, a target that reads nothing, and a crowd at the door.
 
     bench/soak.py TIDEGATE_BINARY [--sessions N] [--gibibytes N] [--only PART] [--json FILE]
 
@@ -15,7 +15,7 @@ parser.add_argument("--sessions", type=int, default=1000)
 parser.add_argument("--targets", type=int, default=4, help="OpenSSH servers that share the sessions")
 parser.add_argument("--login", default="postgres" if os.getuid() == 0 else None, help="the account at the targets; run as root, another than root")
 parser.add_argument("--gibibytes", type=float, default=1.0, help="pushed at a target that reads nothing")
-parser.add_argument("--only", choices=["rate", "stuck", "sessions"], help="just new sessions per second, the target that reads nothing, or the many sessions")
+parser.add_argument("--only", choices=["rate", "stuck", "crowd", "sessions"], help="just new sessions per second, the target that reads nothing, those who say nothing, or the many sessions")
 parser.add_argument("--json", default=None)
 args = parser.parse_args()
 if not 0 < args.sessions <= 1000:
@@ -280,6 +280,40 @@ def rate(names):
     note(f"rate: {results['new sessions per second']}")
 
 
+def crowd(names, size=10_000):
+    """So many connections from as many addresses say nothing at the door of SSH; who has a key goes through all the same."""
+    address = (ready["ssh"]["host"], ready["ssh"]["port"])
+    size = min(size, hard - 1000)
+    before, _ = resident(gate.pid)
+    held, begin = [], time.monotonic()
+    try:
+        for n in range(size):
+            one = socket.socket()
+            held.append(one)
+            one.bind((f"127.{1 + n // 62500}.{n // 250 % 250}.{n % 250 + 1}", 0))
+            one.setblocking(False)
+            one.connect_ex(address)
+            if n % 100 == 99:
+                time.sleep(0.1)
+        opened = time.monotonic() - begin
+        # For three seconds a stranger may be slow; only then may a newcomer take their place.
+        time.sleep(3)
+        took, refused = [], 0
+        for _ in range(20):
+            start = time.monotonic()
+            if subprocess.run(ssh("ben", f"{names[0]}+shell", "true"), capture_output=True).returncode == 0:
+                took.append(time.monotonic() - start)
+            else:
+                refused += 1
+        results["half-open connections at the door"] = {
+            "opened": size, "in seconds": round(opened, 1), "let in meanwhile": len(took), "refused": refused, "slowest, s": round(max(took, default=0), 2),
+            "memory, KiB": resident(gate.pid)[0] - before}
+    finally:
+        for one in held:
+            one.close()
+    note(f"crowd: {results['half-open connections at the door']}")
+
+
 try:
     gate, ready = serve([args.binary, "demo"])
     names = targets()
@@ -291,6 +325,8 @@ try:
         rate(names)
     if args.only in (None, "stuck"):
         stuck_target(names)
+    if args.only in (None, "crowd"):
+        crowd(names)
     if args.only in (None, "sessions"):
         cut_all(many_sessions(names))
     time.sleep(2)
