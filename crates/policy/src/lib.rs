@@ -21,6 +21,7 @@ pub mod cases;
 pub mod diff;
 pub mod explain;
 pub mod matrix;
+pub mod narrow;
 
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Group, People, Schedule};

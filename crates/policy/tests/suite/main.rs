@@ -7,4 +7,5 @@ mod change;
 mod company;
 mod decide;
 mod example;
+mod narrowed;
 mod properties;
