@@ -190,7 +190,7 @@ for driver, args in (('psycopg', {'sslmode': 'verify-full', 'sslrootcert': ca}),
     );
 }
 
-// covers: PG-3 (asyncpg), PG-3 (node-postgres)
+// covers: PG-3 (asyncpg), PG-3 (psycopg)
 #[tokio::test]
 async fn drivers_look_up_types_under_a_restricted_role() {
     let town = shop(clerk()).await;
@@ -220,7 +220,7 @@ with psycopg.connect(dsn) as c:
 /// What graphical tools and drivers ask, as they write it; under each the part that a tool stands or falls with.
 const ASKED: &str = include_str!("tools.sql");
 
-// covers: PG-3 (jdbc), PG-3 (dbeaver), PG-3 (pgadmin), PG-3 (datagrip)
+// covers: PG-3 (psql), E4 (psql)
 #[tokio::test]
 async fn what_graphical_tools_and_drivers_ask_is_answered_under_a_restricted_role() {
     let town = masked_shop().await;
