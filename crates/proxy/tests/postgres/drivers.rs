@@ -160,7 +160,7 @@ async fn tokio_postgres_works_and_is_recorded() {
     );
 }
 
-// covers: PG-1 (node-postgres), PG-2 (node-postgres)
+// covers: PG-1 (node-postgres), PG-2 (node-postgres), PG-3 (node-postgres)
 #[tokio::test]
 async fn node_pg_works_and_is_recorded() {
     let town = shop(clerk()).await;
