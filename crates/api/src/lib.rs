@@ -8,6 +8,7 @@ pub mod serve;
 pub mod types;
 
 mod caller;
+pub mod console;
 mod cookie;
 mod extract;
 mod frame;

@@ -9,6 +9,7 @@ use identity::throttle::Throttle;
 use jiff::Timestamp;
 use workflow::Gate;
 
+use crate::console::{Consoles, OpenConsoles};
 use crate::idempotency::Repeats;
 use crate::shares::{Share, Shares};
 use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
@@ -25,6 +26,9 @@ pub struct ApiState {
     failures: Arc<Mutex<Throttle>>,
     pub(crate) repeats: Arc<Repeats>,
     pub(crate) taken: Arc<Taken>,
+    /// What runs consoles; `None`: nothing does.
+    pub(crate) consoles: Option<Arc<dyn Consoles>>,
+    pub(crate) open_consoles: Arc<OpenConsoles>,
 }
 
 /// What callers take of the gate just now.
@@ -69,7 +73,21 @@ impl ApiState {
     #[must_use]
     pub fn new(gate: Arc<Gate>, facts: GateFacts) -> Self {
         gate.serve_passkeys(&facts.api);
-        Self { gate, facts: Arc::new(facts), failures: Arc::default(), repeats: Arc::default(), taken: Arc::default() }
+        Self {
+            gate,
+            facts: Arc::new(facts),
+            failures: Arc::default(),
+            repeats: Arc::default(),
+            taken: Arc::default(),
+            consoles: None,
+            open_consoles: Arc::default(),
+        }
+    }
+
+    /// The same, with consoles.
+    #[must_use]
+    pub fn with_consoles(self, consoles: Arc<dyn Consoles>) -> Self {
+        Self { consoles: Some(consoles), ..self }
     }
 
     /// Lets somebody do what takes long, for as long as they hold this.

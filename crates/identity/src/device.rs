@@ -3,16 +3,21 @@
 //! Who asks gets a long code, which it keeps and polls with, and a short one, which a person types or follows into a browser that is
 //! signed in. There they see who asks, from where and for what, before they agree. In memory and bounded; both codes are kept as
 //! their SHA-256, end after ten minutes and are good for one answer.
+//!
+//! A device gets a token. A connection that stands at a door gets in itself, and nothing that could be used anywhere else.
 
 use std::net::IpAddr;
 
-use access::identity::VerifiedIdentity;
+use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::WebSessionId;
+use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
 use access::time::Span;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
+use crate::account::{Account, Proven};
 use crate::opaque::{self, Verifier};
 use crate::waiting::Waiting;
 
@@ -37,6 +42,8 @@ pub struct Asker {
     pub client: String,
     /// For what, in its own words.
     pub purpose: String,
+    /// The place that a connection at one of the gate's doors wants to reach. It is let in and gets no token.
+    pub connection: Option<Selector>,
     /// Since when.
     pub at: Timestamp,
 }
@@ -50,6 +57,8 @@ pub struct Begun {
     pub user_code: String,
     /// Until when.
     pub expires_at: Timestamp,
+    /// Turns true once somebody answered; the sender gone: it waits no more.
+    pub answered: watch::Receiver<bool>,
 }
 
 /// Somebody who agreed, and to what.
@@ -61,6 +70,21 @@ pub struct Agreed {
     pub until: Timestamp,
     /// The browser they agreed in.
     pub browser: WebSessionId,
+}
+
+impl Agreed {
+    /// Who is at a connection that somebody agreed to, from there: they, by their browser's sign-in. Without its MFA: that a person was
+    /// there, they showed elsewhere.
+    ///
+    /// # Errors
+    /// If the account may not sign in, or is not theirs.
+    pub fn at_connection(&self, account: Account<'_>, from: IpAddr, now: Timestamp) -> Result<VerifiedIdentity, Refusal> {
+        if account.person.id != self.who.id() {
+            return Err(Reason::Internal.into());
+        }
+        let scopes = Scope::ALL.iter().copied().filter(|scope| self.who.may(*scope)).collect();
+        account.proven(Proven { mfa: Mfa::None, via: Via::WebSession(self.browser), scopes }, Some(from), now)
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +102,7 @@ struct Device {
     end: Timestamp,
     polled: Option<Timestamp>,
     answer: Answer,
+    answered: watch::Sender<bool>,
 }
 
 /// Whether a text has the form of a device's long code, which nobody guesses.
@@ -110,8 +135,10 @@ impl Devices {
         let user_code = self.fresh_user_code();
         let end = VALID_FOR.after(now);
         let user = Verifier::of(&user_code);
-        self.0.push(asker.from, Device { device: issued.verifier, user, asker, end, polled: None, answer: Answer::None });
-        Ok(Begun { device_code: issued.secret, user_code, expires_at: end })
+        let (sender, answered) = watch::channel(false);
+        let waiting = Device { device: issued.verifier, user, asker, end, polled: None, answer: Answer::None, answered: sender };
+        self.0.push(waiting.asker.from, waiting);
+        Ok(Begun { device_code: issued.secret, user_code, expires_at: end, answered })
     }
 
     fn fresh_user_code(&self) -> String {
@@ -146,7 +173,14 @@ impl Devices {
     pub fn answer(&mut self, user_code: &str, agreed: Option<Agreed>, now: Timestamp) -> Result<Asker, Refusal> {
         let waiting = self.asked(user_code, now)?;
         waiting.answer = agreed.map_or(Answer::No, |agreed| Answer::Yes(Box::new(agreed)));
+        waiting.answered.send_replace(true);
         Ok(waiting.asker.clone())
+    }
+
+    /// What asked is gone: nobody is shown it any more, and no yes counts.
+    pub fn forget(&mut self, device_code: &str) {
+        let presented = Verifier::of(device_code);
+        self.0.take(|waiting| presented.matches(waiting.device.as_str()));
     }
 
     /// A device asks whether somebody agreed. A yes and a no are given once.
@@ -186,11 +220,9 @@ fn normal(user_code: &str) -> String {
 mod tests {
     use super::*;
     use crate::account::people::*;
-    use crate::account::{Account, Proven};
-    use access::identity::{Mfa, Via};
 
     fn asker() -> Asker {
-        Asker { from: desk(), client: "tidegate 0.1 on laptop".into(), purpose: "the command line".into(), at: noon() }
+        Asker { from: desk(), client: "tidegate 0.1 on laptop".into(), purpose: "the command line".into(), connection: None, at: noon() }
     }
 
     fn agreed() -> Agreed {
@@ -235,6 +267,34 @@ mod tests {
         let begun = devices.begin(asker(), noon()).unwrap();
         assert_eq!(reason(devices.poll(&begun.user_code, noon())), Reason::CodeInvalid);
         assert_eq!(reason(devices.asker(begun.device_code.expose(), noon())), Reason::CodeInvalid);
+    }
+
+    // covers: A8 (ssh), WHO-4 (ssh)
+    #[test]
+    fn a_connection_gets_no_more_than_the_browser_without_its_mfa() {
+        let (ana, ben) = (person("ana"), person("ben"));
+        let how = Proven { mfa: Mfa::Verified, via: Via::Provider, scopes: vec![Scope::Read, Scope::Ask] };
+        let who = Account::human(&ana).proven(how, Some("192.0.2.77".parse().unwrap()), noon()).unwrap();
+        let agreed = Agreed { who, until: VALID_FOR.after(noon()), browser: WebSessionId::generate(noon()) };
+        let here = agreed.at_connection(Account::human(&ana), desk(), noon()).unwrap();
+        assert_eq!((here.id(), here.mfa(), here.from()), (ana.id, Mfa::None, Some(desk())));
+        assert_eq!(here.via(), &Via::WebSession(agreed.browser));
+        assert!(here.may(Scope::Ask) && !here.may(Scope::Approve) && !here.may(Scope::Administer));
+        assert!(agreed.at_connection(Account::human(&ben), desk(), noon()).is_err());
+    }
+
+    // covers: A8 (ssh)
+    #[test]
+    fn what_is_gone_is_shown_to_nobody_and_gets_nothing() {
+        let mut devices = Devices::default();
+        let (gone, stays) = (devices.begin(asker(), noon()).unwrap(), devices.begin(asker(), noon()).unwrap());
+        assert!(devices.asker(&gone.user_code, noon()).is_ok());
+        devices.forget(gone.device_code.expose());
+        assert_eq!(reason(devices.asker(&gone.user_code, noon())), Reason::CodeInvalid);
+        assert_eq!(reason(devices.answer(&gone.user_code, Some(agreed()), noon())), Reason::CodeInvalid);
+        assert!(gone.answered.has_changed().is_err() && !*stays.answered.borrow());
+        devices.answer(&stays.user_code, None, noon()).unwrap();
+        assert!(*stays.answered.borrow(), "a no is an answer");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use access::time::Span;
 #[cfg(doc)]
 use access::verdict::HostKeyRule;
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use ssh_key::{Certificate, PublicKey};
 use tokio::sync::watch;
@@ -53,6 +54,12 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// # Errors
     /// Refused. The client learns nothing but that; the refusal is for the log.
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal>;
+
+    /// Somebody proves nothing, and may be signed in from a browser elsewhere, for this connection alone (RFC 8628). `None`: not here, or
+    /// not now; then they are told [`Gatekeeper::how_to_sign_in`].
+    async fn ask_in_browser(&self, _to: &Selector, _client: &str, _from: SocketAddr) -> Option<InBrowser> {
+        None
+    }
 
     /// What somebody is told who proves nothing: how people sign in here, in a few lines of plain text. It reveals nothing but that.
     async fn how_to_sign_in(&self, from: SocketAddr) -> String;
@@ -141,6 +148,14 @@ pub enum Presence {
         /// It verified who did, by PIN or fingerprint.
         verified: bool,
     },
+}
+
+/// Somebody who stands before a door without proof, and is asked about in a browser. Dropped: they are gone, and no yes counts any more.
+pub struct InBrowser {
+    /// What to tell them, in lines of plain text: the link is among them.
+    pub told: String,
+    /// Who they are, once somebody said so in the browser.
+    pub answer: BoxFuture<'static, Result<VerifiedIdentity, Refusal>>,
 }
 
 /// Somebody at the door of a resource.

@@ -6,13 +6,14 @@
 //! Who should not import this: everything but the binary, which wires it. It knows nothing of policy, store or workflow.
 
 pub mod client_certificate;
+pub mod console;
 mod database;
 pub mod fuzzing;
 pub mod gatekeeper;
+mod guests;
 pub mod mysql;
 pub mod postgres;
 pub mod ssh;
-mod guests;
 mod strangers;
 pub mod tape;
 mod watched;

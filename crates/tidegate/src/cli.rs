@@ -24,7 +24,7 @@ pub mod secret;
 pub mod session;
 pub mod ssh_config;
 pub mod statements;
-mod step_up;
+pub(crate) mod step_up;
 pub mod token;
 pub mod user;
 mod way_in;

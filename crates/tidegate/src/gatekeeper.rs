@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use access::identity::VerifiedIdentity;
 use access::ids::{RequestId, SessionId};
+use access::names::Selector;
 use access::reason::Refusal;
 use access::request::Door;
+use access::secret::Secret;
 use access::session::{ClosedSession, Ends, Protocol};
 use access::time::Span;
 use async_trait::async_trait;
 use identity::client_ca::ClientCertificateProof;
+use identity::device::Begun;
 use identity::login_ca::{self, CertificateProof};
 use identity::ssh_key::KeyProof;
 use proxy::gatekeeper::{
-    Answer, Denied, Extended, Gatekeeper, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Prove, Question, Waiting,
+    Answer, Denied, Extended, Gatekeeper, InBrowser, Knock, Knocked, News, Offer, Opening, PermitWatch, Presence, Proof, Prove, Question,
+    Waiting,
 };
 use proxy::ssh::HostKeys;
 use ssh_key::{HashAlg, PublicKey};
@@ -57,6 +61,18 @@ impl Port {
     }
 }
 
+/// A connection that somebody is asked about in a browser, as long as it is there.
+struct Asked {
+    gate: Arc<Gate>,
+    device_code: Secret<String>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.gate.forget_device(self.device_code.expose());
+    }
+}
+
 #[async_trait]
 impl Gatekeeper for Port {
     async fn is_known(&self, offer: Offer<'_>) -> bool {
@@ -87,8 +103,28 @@ impl Gatekeeper for Port {
         }
     }
 
+    async fn ask_in_browser(&self, to: &Selector, client: &str, from: SocketAddr) -> Option<InBrowser> {
+        let ip = from.ip().to_canonical();
+        let Begun { device_code, user_code, mut answered, .. } = self.gate.begin_connection(ip, client, to, self.door()).ok()?;
+        let told = format!(
+            "You brought no SSH key or certificate that is known here. Open this page in a\n\
+             browser, see that it shows your address and this code, and say yes there. Here\n\
+             it goes on by itself, for this connection:\n\n  \
+             {0}/device?code={user_code}\n\nCode: {user_code}\n\n  \
+             for hours?  tidegate login --url {0}\n  \
+             invited?    tidegate join {0} CODE",
+            self.api_url
+        );
+        let (asked, door) = (Asked { gate: self.gate.clone(), device_code }, self.door());
+        let answer = async move {
+            // The sender gone, it waits no more; why is said when it is asked for.
+            let _ = answered.wait_for(|answered| *answered).await;
+            asked.gate.identify_connection(asked.device_code.expose(), ip, door).await
+        };
+        Some(InBrowser { told, answer: Box::pin(answer) })
+    }
+
     async fn how_to_sign_in(&self, _: SocketAddr) -> String {
-        // Here the link of a sign-in by browser will stand.
         format!(
             "Tidegate knows you by an SSH key or a certificate, and you brought neither.\n\
              Nothing you could type here lets you in. On your own machine:\n\n  \

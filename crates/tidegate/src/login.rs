@@ -4,24 +4,28 @@
 //! doors of databases take. Each sign-in makes new pairs, so that nothing that is worth anything for longer than a certificate lies on
 //! a laptop.
 
+mod browser;
 mod challenge;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use access::reason::Reason;
 use access::secret::Secret;
 use access::time::Span;
 use anyhow::{Context as _, bail};
 use api::types::keys::{IssuedCertificate, NewCertificate};
 use api::types::users::{AcceptInvitation, Accepted, AnswerChallenge, Challenge};
 use clap::Args;
+use serde_json::Value;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{Certificate, LineEnding, PrivateKey};
 
 use crate::cli::Context;
 use crate::cli::exit::Exit;
+use crate::cli::step_up::may_wait;
 use crate::client::settings::{self, Settings, write_private};
-use crate::client::{Client, Reply};
+use crate::client::{Client, ClientError, Reply};
 use crate::output::{Tone, note};
 
 /// Marks a key that was made here.
@@ -96,6 +100,9 @@ pub struct Login {
     /// Sign in anew with this SSH key, which you registered before, when your token has run out
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Sign in anew in a browser, here or on another machine, though your token still works
+    #[arg(long, conflicts_with = "key")]
+    browser: bool,
     #[command(flatten)]
     files: SshFiles,
 }
@@ -127,32 +134,56 @@ impl Login {
     /// Gets a fresh key and certificate.
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let client = match &self.key {
-            Some(registered) => sign_in(context, registered).await?,
+            Some(_) => self.sign_in(context).await?,
+            None if self.browser || (may_wait() && needs_sign_in(context).await?) => self.sign_in(context).await?,
             None => context.client()?,
         };
         let key = self.files.key()?;
         let certificate = certify(&client, &key, self.length).await?;
         say_ready(context, &key, &certificate)
     }
+
+    /// Signs in anew, with a registered key by its agent or its file, or else in a browser; and keeps the token.
+    async fn sign_in(&self, context: &Context) -> anyhow::Result<Client> {
+        let file = settings::default_file()?;
+        let mut given = context.given();
+        given.token = None;
+        let mut settings = Settings::resolve(&given, Some(&file))?;
+        settings.token = None;
+        let client = Client::new(&settings)?;
+        settings::probe(&file)?;
+        let accepted = match &self.key {
+            Some(key) => with_key(&client, &settings, key).await?,
+            None => browser::sign_in(&client).await?,
+        };
+        let token = Secret::new(accepted.token.secret.clone());
+        settings.token = Some(token.clone());
+        settings.keep(&file)?;
+        note(format!("You are {}. Your token is in {}.", accepted.user.username, file.display()));
+        Ok(client.with_token(token))
+    }
 }
 
-/// Signs in with a registered key, by its agent or its file, and keeps the token.
-async fn sign_in(context: &Context, key: &Path) -> anyhow::Result<Client> {
-    let file = settings::default_file()?;
-    let mut given = context.given();
-    given.token = None;
-    let mut settings = Settings::resolve(&given, Some(&file))?;
-    settings.token = None;
-    let client = Client::new(&settings)?;
-    settings::probe(&file)?;
+/// Whether there is no token that still works. One that the environment gives is somebody else's care.
+async fn needs_sign_in(context: &Context) -> anyhow::Result<bool> {
+    if context.given().token.is_some() {
+        return Ok(false);
+    }
+    let settings = context.settings()?;
+    if settings.token.is_none() {
+        return Ok(true);
+    }
+    match Client::new(&settings)?.get::<Value>("/me", &()).await {
+        Ok(_) => Ok(false),
+        Err(ClientError::Refused(problem)) if problem.code == Reason::NotSignedIn => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn with_key(client: &Client, settings: &Settings, key: &Path) -> anyhow::Result<Accepted> {
     let given: Reply<Challenge> = client.post("/sign-in/challenge", &serde_json::json!({})).await?;
     let answer = AnswerChallenge { signature: challenge::answer(key, &settings.url, &given.value)?, nonce: given.value.nonce };
-    let accepted: Reply<Accepted> = client.post("/sign-in", &answer).await?;
-    let token = Secret::new(accepted.value.token.secret.clone());
-    settings.token = Some(token.clone());
-    settings.keep(&file)?;
-    note(format!("You are {}. Your token is in {}.", accepted.value.user.username, file.display()));
-    Ok(client.with_token(token))
+    Ok(client.post::<Accepted>("/sign-in", &answer).await?.value)
 }
 
 fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) -> anyhow::Result<Exit> {

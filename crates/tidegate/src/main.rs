@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod consoles;
 pub mod demo;
 pub mod doctor;
 pub mod gatekeeper;

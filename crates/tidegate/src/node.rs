@@ -28,6 +28,7 @@ use workflow::start::Started;
 
 use crate::config::Config;
 use crate::config::providers::ProviderConfig;
+use crate::consoles::Doors;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::tls::InternalCa;
@@ -156,6 +157,7 @@ impl Node {
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());
         node.workers.spawn(leftovers::go_after(Arc::clone(&node.gate), Arc::clone(&door), node.working.clone()));
+        let mut consoles = Doors { ssh: Arc::clone(&door), postgres: None };
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
         if let (Some(listener), Some(certified)) = (mysql_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Mysql));
@@ -166,6 +168,7 @@ impl Node {
             let port = Arc::new(node.port(Protocol::Postgres));
             let limits = proxy::postgres::DoorLimits::default();
             let door = PostgresDoor::new(port, certified.databases.clone(), by_rights, limits);
+            consoles.postgres = Some(Arc::clone(&door));
             node.listeners.spawn(door.serve(listener, node.serving.clone()));
         }
 
@@ -183,7 +186,7 @@ impl Node {
             ca: certified.as_ref().and_then(|c| c.root.clone()),
             ..api::types::GateFacts::default()
         };
-        let mut router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts));
+        let mut router = api::router(api::ApiState::new(Arc::clone(&node.gate), facts).with_consoles(Arc::new(consoles)));
         if let Some(root) = certified.as_ref().and_then(|c| c.root.clone()) {
             router = router.route("/ca.pem", get(move || async move { ([(CONTENT_TYPE, "application/x-pem-file")], root) }));
         }

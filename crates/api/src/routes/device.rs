@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use identity::device::Asker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -61,7 +62,7 @@ async fn show(State(state): State<ApiState>, Peer(from): Peer, Reads(_caller): R
     let now = state.gate.now();
     state.may_try(from, now)?;
     let asker = state.gate.device(&code).inspect_err(|_| state.failed(from, now))?;
-    Ok(Json(AskingDevice { address: asker.from.to_string(), client: asker.client, purpose: asker.purpose, asked_at: asker.at }))
+    Ok(Json(shown_asker(asker)))
 }
 
 /// Somebody in a browser lets the device work for them, or does not.
@@ -81,5 +82,15 @@ async fn answer(
             state.failed(from, now);
         }
     })?;
-    Ok(Json(AskingDevice { address: asker.from.to_string(), client: asker.client, purpose: asker.purpose, asked_at: asker.at }))
+    Ok(Json(shown_asker(asker)))
+}
+
+fn shown_asker(asker: Asker) -> AskingDevice {
+    AskingDevice {
+        address: asker.from.to_string(),
+        client: asker.client,
+        purpose: asker.purpose,
+        connection: asker.connection.map(|to| to.to_string()),
+        asked_at: asker.at,
+    }
 }

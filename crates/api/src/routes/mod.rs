@@ -17,6 +17,7 @@ use crate::types::problem::Problem;
 use crate::{frame, idempotency, portal, problem};
 
 mod audit;
+mod consoles;
 mod device;
 mod events;
 mod evidence;
@@ -42,6 +43,7 @@ mod web_sessions;
 fn all() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(consoles::routes())
         .merge(device::routes())
         .merge(events::routes())
         .merge(evidence::routes())

@@ -209,7 +209,7 @@ async fn decide(
 }
 
 /// A passkey that is no good does not sign anybody out.
-fn still_signed_in(refusal: Refusal) -> Refused {
+pub(super) fn still_signed_in(refusal: Refusal) -> Refused {
     match refusal.reason {
         Reason::NotSignedIn => Refusal { reason: Reason::NotAllowed, ..refusal }.into(),
         _ => refusal.into(),

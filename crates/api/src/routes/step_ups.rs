@@ -1,7 +1,9 @@
 //! `/step-up` and `/step-ups`: people prove freshly that it is them, for their browser or for a terminal that waits.
 
+use std::net::IpAddr;
+
 use access::names::Selector;
-use access::reason::Reason;
+use access::reason::{Reason, Refusal};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -12,6 +14,7 @@ use utoipa_axum::routes;
 use workflow::{Caller, Gate};
 
 use super::passkeys::party;
+use super::requests::still_signed_in;
 use crate::caller::{Peer, SignedIn};
 use crate::extract::{Body, Id};
 use crate::idempotency::ShownOnce;
@@ -29,6 +32,22 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(refuse))
 }
 
+/// Does what somebody may try only so often; these refusals count as tries.
+async fn counted<T>(
+    state: &ApiState,
+    from: IpAddr,
+    guesses: &[Reason],
+    doing: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let now = state.gate.now();
+    state.may_try(from, now)?;
+    doing.await.inspect_err(|refusal| {
+        if guesses.contains(&refusal.reason) {
+            state.failed(from, now);
+        }
+    })
+}
+
 /// Gives what a browser needs to use one of the caller's passkeys.
 #[utoipa::path(post, path = "/step-up/challenge", tag = "step-up", request_body = ProofFor, responses((status = 201, body = PasskeyToUse)))]
 async fn to_prove(
@@ -37,13 +56,8 @@ async fn to_prove(
     SignedIn(caller): SignedIn,
     Body(what): Body<ProofFor>,
 ) -> Answer<impl IntoResponse> {
-    let now = state.gate.now();
-    state.may_try(from, now)?;
-    let begun = state.gate.begin_proof(&caller, what.code.as_deref()).await.inspect_err(|refusal| {
-        if refusal.reason == Reason::CodeInvalid {
-            state.failed(from, now);
-        }
-    })?;
+    let begun = state.gate.begin_proof(&caller, what.code.as_deref());
+    let begun = counted(&state, from, &[Reason::CodeInvalid], begun).await?;
     let body = PasskeyToUse { challenge: encode(&begun.challenge), party: party(&state.gate)?, credentials: begun.credentials };
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(body)))
 }
@@ -56,15 +70,10 @@ async fn prove(
     SignedIn(caller): SignedIn,
     Body(new): Body<NewProof>,
 ) -> Answer<impl IntoResponse> {
-    let now = state.gate.now();
-    state.may_try(from, now)?;
-    let proved = state.gate.prove_again(&caller, &new.answer.assertion(), new.code.as_deref()).await;
-    let proved_at = proved.inspect_err(|refusal| {
-        if matches!(refusal.reason, Reason::CodeInvalid | Reason::NotSignedIn | Reason::NotAllowed) {
-            state.failed(from, now);
-        }
-    });
-    let proved_at = proved_at.map_err(still_signed_in)?;
+    let assertion = new.answer.assertion();
+    let proved = state.gate.prove_again(&caller, &assertion, new.code.as_deref());
+    let guesses = [Reason::CodeInvalid, Reason::NotSignedIn, Reason::NotAllowed];
+    let proved_at = counted(&state, from, &guesses, proved).await.map_err(still_signed_in)?;
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Proof { proved_at })))
 }
 
@@ -121,14 +130,6 @@ async fn refuse(
         }
     })?;
     Ok(Json(shown(asker)))
-}
-
-/// A passkey that is no good does not sign the browser out: its refusal is none of the session's.
-fn still_signed_in(refusal: access::reason::Refusal) -> Refused {
-    match refusal.reason {
-        Reason::NotSignedIn => access::reason::Refusal { reason: Reason::NotAllowed, ..refusal }.into(),
-        _ => refusal.into(),
-    }
 }
 
 async fn asking(gate: &Gate, caller: &Caller, new: NewStepUp) -> Answer<Asking> {

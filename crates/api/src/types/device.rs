@@ -68,6 +68,9 @@ pub struct AskingDevice {
     pub client: String,
     /// For what, in its own words.
     pub purpose: String,
+    /// Where a connection that stands at a door of the gate wants to go, `resource[+role]`: a yes lets it in and gives nothing else. Absent:
+    /// a yes gives a token.
+    pub connection: Option<String>,
     /// Since when.
     #[schema(value_type = schema::Time)]
     pub asked_at: Timestamp,

@@ -14,6 +14,8 @@ pub mod requests;
 pub mod resources;
 pub mod sessions;
 
+pub mod consoles;
+
 pub mod device;
 pub mod keys;
 pub mod passkeys;

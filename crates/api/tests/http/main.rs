@@ -4,6 +4,7 @@
 
 mod asking;
 mod browsers;
+mod consoles;
 mod devices;
 mod passkeys;
 mod providers;
@@ -22,6 +23,7 @@ use access::time::Span;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use testkit::gate::TestGate;
+use tidegate_api::ApiState;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,11 +37,16 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|state| state).await
+    }
+
+    /// The same, where something of the API's state is the test's own.
+    pub(crate) async fn start_with(change: impl FnOnce(ApiState) -> ApiState) -> Self {
         let test = TestGate::start().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let facts = tidegate_api::types::GateFacts { version: "test".into(), api: url.clone(), ..Default::default() };
-        let router = tidegate_api::router(tidegate_api::ApiState::new(test.gate.clone(), facts));
+        let router = tidegate_api::router(change(ApiState::new(test.gate.clone(), facts)));
         let stop = CancellationToken::new();
         // Another test of this process may have done so already.
         let _once = rustls::crypto::aws_lc_rs::default_provider().install_default();

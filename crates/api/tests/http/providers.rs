@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::identity::PersonRow;
+use access::request::Door;
+use access::session::{EndReason, Protocol, Standing};
 use access::time::Span;
 use axum::Json;
 use axum::routing::{get, post};
@@ -16,6 +18,8 @@ use reqwest::header::COOKIE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::oidc::{Browser, CLIENT, OidcProvider};
+use workflow::Caller;
+use workflow::knock::Knocked;
 
 use crate::{Served, read};
 
@@ -213,11 +217,20 @@ async fn who_signs_out_at_the_provider_is_signed_out_here() {
         let verifier = identity::opaque::Verifier::of(cookie);
         sessions.iter().find(|row| row.verifier == verifier.as_str()).unwrap().sid.clone().unwrap()
     };
-    // One session there: one browser here.
+    // One session there: one browser here, with what it let in.
+    let mut let_in = Vec::new();
+    for cookie in &cookies {
+        let who = served.test.gate.identify_web_session(cookie, "192.0.2.7".parse().unwrap(), true).await.unwrap();
+        let opened = served.test.gate.knock(&Caller { who, door: Door::Ssh }, &"build-1+shell".parse().unwrap(), Protocol::Ssh).await;
+        let Ok(Knocked::Open(opened)) = opened else { panic!("build-1 opens at once: {opened:?}") };
+        let_in.push(opened);
+    }
     in_time(&served);
     provider.log_out("ana-1", &sid_of(&cookies[0])).await.unwrap();
     assert_eq!(me(&served, &cookies[0]).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(me(&served, &cookies[1]).await.0, StatusCode::OK);
+    let cut: Vec<bool> = let_in.iter().map(|opened| matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Revoked))).collect();
+    assert_eq!(cut, [true, false]);
     // What nobody signed ends nothing.
     let forged = format!("logout_token={}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode("{}"));
     let form =

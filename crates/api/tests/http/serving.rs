@@ -21,10 +21,8 @@ async fn connect(address: std::net::SocketAddr, roots: rustls::RootCertStore, pr
     TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await.unwrap()
 }
 
-// covers: G3 (api)
-#[tokio::test]
-async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
-    let served = Served::start().await;
+/// A certificate for `localhost`, and what trusts it.
+fn certified() -> (rustls::ServerConfig, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = made.signing_key.serialize_der().try_into().unwrap();
@@ -33,6 +31,14 @@ async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
     let tls = versions.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
+    (tls, roots)
+}
+
+// covers: G3 (api)
+#[tokio::test]
+async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
+    let served = Served::start().await;
+    let (tls, roots) = certified();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -65,14 +71,7 @@ async fn over_tls_both_versions_of_http_are_spoken_and_plain_text_is_not() {
 #[tokio::test]
 async fn a_handshake_that_fails_leaves_its_place() {
     let served = Served::start().await;
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = made.signing_key.serialize_der().try_into().unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let tls = versions.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
+    let (tls, roots) = certified();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = tidegate_api::router(tidegate_api::ApiState::new(served.test.gate.clone(), Default::default()));

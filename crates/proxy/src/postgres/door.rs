@@ -8,7 +8,7 @@ use std::time::Duration;
 use access::reason::{Reason, Refusal};
 use futures::FutureExt;
 use rustls::ServerConfig;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +21,16 @@ use super::greeting::{self, Begun, Greeted};
 use super::judge::MakeJudge;
 use super::parameters::Wanted;
 use super::{Stream, session};
+use crate::console::Known;
 use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
 use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
 
 /// How long a wrong password is answered with silence.
 const REJECTION: Duration = Duration::from_millis(300);
+
+/// Bytes on their way between a console and the door.
+const IN_PROCESS: usize = 64 * 1024;
 
 /// How much strangers may take of the gate.
 #[derive(Debug, Clone)]
@@ -120,6 +124,46 @@ impl PostgresDoor {
         self.receive(client, knock, wanted).await;
     }
 
+    /// Meets somebody whom this process knows already: a console. Gives their end of the connection, which no byte leaves the process on.
+    ///
+    /// # Errors
+    /// If there is no place for one more.
+    pub(crate) fn receive_known(self: &Arc<Self>, known: Known) -> Result<DuplexStream, Refusal> {
+        let place = self.strangers.admit(known.from.ip(), tokio::time::Instant::now());
+        let place = place.ok_or_else(|| Refusal::because(Reason::TooMany, "too many connections that have not signed in"))?;
+        let (theirs, ours) = tokio::io::duplex(IN_PROCESS);
+        let (door, from) = (self.clone(), known.from);
+        let attending = async move {
+            let met = tokio::time::timeout(door.limits.grace, door.meet(ours, known)).await;
+            drop(place);
+            if let Ok(Some((client, knock, wanted))) = met {
+                door.receive(client, knock, wanted).await;
+            }
+        };
+        tokio::spawn(async move {
+            if AssertUnwindSafe(Box::pin(attending)).catch_unwind().await.is_err() {
+                tracing::error!(%from, "a connection ended by a fault of the gate");
+            }
+        });
+        Ok(theirs)
+    }
+
+    /// What somebody who is known wants; `None` if it came to nothing, which they have been told.
+    async fn meet(&self, stream: DuplexStream, known: Known) -> Option<(Client, Knock, Wanted)> {
+        let (stream, startup) = greeting::greet_in_process(stream).await.ok()?;
+        let mut client = Client::new(stream);
+        client.speaks(startup.spoken());
+        let wanted = match Wanted::of(&startup) {
+            Ok(wanted) => wanted,
+            Err(refusal) => {
+                client.refuse(&refusal).await;
+                return None;
+            }
+        };
+        client.write(|w| w.authentication_ok()).await.ok()?;
+        Some((client, wanted.knock(known.who, known.from), wanted))
+    }
+
     /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
     async fn sign_in(&self, stream: TcpStream, from: SocketAddr) -> Option<(Client, Knock, Wanted)> {
         let Begun { stream, startup, certificate } = match greeting::greet(stream, &self.tls).await {
@@ -169,16 +213,8 @@ impl PostgresDoor {
         let by_token = matches!(proof, Proof::Token(_));
         match self.gate.identify(proof, from).await {
             Ok(who) => {
-                let knock = Knock {
-                    who,
-                    to: wanted.to.clone(),
-                    from,
-                    client: wanted.application.clone(),
-                    limits: access::limits::Limits::default(),
-                    sent: crate::gatekeeper::Answer::default(),
-                };
                 client.write(|w| w.authentication_ok()).await?;
-                Ok((knock, wanted))
+                Ok((wanted.knock(who, from), wanted))
             }
             Err(refusal) => {
                 tracing::debug!(%from, %refusal, "not signed in");

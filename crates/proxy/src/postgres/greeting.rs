@@ -78,6 +78,15 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
     Err(wrong("the client asks for encryption over and over"))
 }
 
+/// What somebody in this process wants: no byte of it leaves the process, so nothing is encrypted.
+pub(crate) async fn greet_in_process(stream: impl super::Duplex + 'static) -> io::Result<(Stream, Startup)> {
+    let mut stream = boxed(stream);
+    match packet(&mut stream).await? {
+        First::Startup(startup) => Ok((stream, startup)),
+        _ => Err(wrong("a console wants a session and nothing else")),
+    }
+}
+
 /// What is wanted inside TLS.
 async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
     let certificate = shown(accepted.get_ref().1);

@@ -1,12 +1,16 @@
 //! Start-up parameters: an allow-list. What is not on it is refused by name, never passed on and never dropped in silence.
 
+use std::net::SocketAddr;
+
+use access::identity::VerifiedIdentity;
+use access::limits::Limits;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
 use access::rights::DatabaseRights;
 use wire::postgres::startup::{Startup, options};
 
-use crate::gatekeeper::Answer;
+use crate::gatekeeper::{Answer, Knock};
 use crate::ssh::text::inert;
 
 /// Settings that any client may start with: how values look, and how long it waits.
@@ -78,6 +82,12 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Somebody who wants this, at the door.
+    pub(crate) fn knock(&self, who: VerifiedIdentity, from: SocketAddr) -> Knock {
+        let client = self.application.clone();
+        Knock { who, to: self.to.clone(), from, client, limits: Limits::default(), sent: Answer::default() }
+    }
+
     /// Reads a start-up.
     pub(crate) fn of(startup: &Startup) -> Result<Self, Refusal> {
         let user = startup.get("user").unwrap_or_default();

@@ -1,10 +1,12 @@
 //! The listener: admits connections within limits, and keeps each one's faults to itself.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use access::identity::VerifiedIdentity;
+use access::reason::{Reason, Refusal};
 use futures::FutureExt;
 use russh::{MethodKind, MethodSet, SshId, server};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +18,7 @@ use super::handler::Visitor;
 use super::host_keys::HostKeys;
 use super::session::lock;
 use super::{text, wire};
+use crate::console::Known;
 use crate::gatekeeper::Gatekeeper;
 use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
@@ -171,15 +174,41 @@ impl SshDoor {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
+        self.begin(stream, from, stranger, None);
+    }
+
+    /// Meets somebody whom this process knows already: a console. Gives their end of the connection.
+    ///
+    /// # Errors
+    /// If there is no place for one more, or no socket.
+    pub(crate) async fn receive_known(self: &Arc<Self>, known: Known) -> Result<TcpStream, Refusal> {
+        let no = |error: std::io::Error| Refusal::because(Reason::Internal, format!("no connection to the door: {error}"));
+        let place = self.strangers.admit(known.from.ip(), tokio::time::Instant::now());
+        let place = place.ok_or_else(|| Refusal::because(Reason::TooMany, "too many connections that have not signed in"))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no)?;
+        let theirs = TcpStream::connect(listener.local_addr().map_err(no)?).await.map_err(no)?;
+        let itself = theirs.local_addr().map_err(no)?;
+        let ours = loop {
+            let (ours, peer) = listener.accept().await.map_err(no)?;
+            // INVARIANT: nobody else's connection is taken for theirs.
+            if peer == itself {
+                break ours;
+            }
+        };
+        Arc::clone(self).begin(ours, known.from, place, Some(known.who));
+        Ok(theirs)
+    }
+
+    fn begin(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger, known: Option<VerifiedIdentity>) {
         tokio::spawn(async move {
             // A fault in one session ends that session.
-            if AssertUnwindSafe(self.attend(stream, from, stranger)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.attend(stream, from, stranger, known)).catch_unwind().await.is_err() {
                 tracing::error!(%from, "a connection ended by a fault of the gate");
             }
         });
     }
 
-    async fn attend(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, stranger: Stranger) {
+    async fn attend(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, stranger: Stranger, who: Option<VerifiedIdentity>) {
         let _ = stream.set_nodelay(true);
         let deadline = tokio::time::Instant::now() + self.limits.grace;
         let shown_out = stranger.shown_out();
@@ -195,7 +224,7 @@ impl SshDoor {
         let [known, asked, gone] = [(); 3].map(|()| CancellationToken::new());
         let _gone = gone.clone().drop_guard();
         let signals = (known.clone(), asked.clone(), gone.clone());
-        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), signals, (stranger, software));
+        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), signals, (stranger, software), who);
         let greeted = tokio::select! {
             greeted = tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)) => greeted,
             () = shown_out.cancelled() => return shears.sever(),

@@ -27,6 +27,14 @@ pub(crate) struct Heard {
     pub(crate) speaks_aes_gcm: bool,
 }
 
+impl Heard {
+    /// What the client software calls itself; empty if it has not said yet.
+    pub(crate) fn software(&self) -> &[u8] {
+        let end = self.bytes.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(0);
+        self.bytes.get(..end).unwrap_or_default()
+    }
+}
+
 /// Greets, and listens for what the client can speak. Bounded in time and size; never fails, since what is odd here fails later.
 pub(crate) async fn listen(stream: &mut TcpStream) -> Heard {
     let mut bytes = BytesMut::new();

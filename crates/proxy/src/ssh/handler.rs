@@ -12,9 +12,10 @@ use access::names::Selector;
 use russh::keys::ssh_key::{Algorithm, Signature};
 use russh::keys::{Certificate, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 use tokio_util::sync::CancellationToken;
 
+use super::browser::{Browser, Round};
 use super::channel::Variables;
 use super::door::SshDoor;
 use super::globals::{Asked, Requests};
@@ -37,8 +38,14 @@ pub(crate) struct Visitor {
     /// Told (by the door) when the connection is over.
     gone: CancellationToken,
     stranger: Option<Stranger>,
-    /// Whether they were told how to sign in.
-    told: bool,
+    /// What the client software calls itself; inert.
+    software: String,
+    /// Who this is, if they proved it before they came: a console of this process.
+    in_person: Option<VerifiedIdentity>,
+    /// Whether somebody is asked in a browser who this is …
+    browser: Browser,
+    /// … which is told here: they need longer than others.
+    asked: CancellationToken,
     proven: Option<(VerifiedIdentity, Selector)>,
     visit: Option<Arc<Visit>>,
     /// What is asked of the whole connection.
@@ -55,9 +62,9 @@ impl Visitor {
         keys: Arc<HostKeys>,
         from: SocketAddr,
         shears: Shears,
-        known: CancellationToken,
-        gone: CancellationToken,
-        stranger: Stranger,
+        (known, asked, gone): (CancellationToken, CancellationToken, CancellationToken),
+        (stranger, software): (Stranger, String),
+        in_person: Option<VerifiedIdentity>,
     ) -> Self {
         Self {
             door,
@@ -67,7 +74,10 @@ impl Visitor {
             known,
             gone,
             stranger: Some(stranger),
-            told: false,
+            software,
+            in_person,
+            browser: Browser::default(),
+            asked,
             proven: None,
             visit: None,
             requests: None,
@@ -122,6 +132,17 @@ fn exhausted() -> ChannelOpenFailure {
 impl server::Handler for Visitor {
     type Error = russh::Error;
 
+    /// RFC 4252 section 5.2: nothing is shown. It lets in whom this process itself brought, and nobody else.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        match (self.in_person.take(), user.parse::<Selector>()) {
+            (Some(who), Ok(to)) => {
+                self.proven = Some((who, to));
+                Ok(Auth::Accept)
+            }
+            _ => Ok(Auth::reject()),
+        }
+    }
+
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         if user.parse::<Selector>().is_err() || !algorithms::is_sound(offer.algorithm) {
             return Ok(Auth::reject());
@@ -154,16 +175,27 @@ impl server::Handler for Visitor {
         Ok(self.identify(user, proof).await)
     }
 
-    /// RFC 4256, with instructions and no question: there is nothing anybody could answer here, so it never lets anybody in.
-    async fn auth_keyboard_interactive<'a>(&'a mut self, _: &str, _: &str, _: Option<Response<'a>>) -> Result<Auth, Self::Error> {
-        let only_keys =
-            || Auth::Reject { proceed_with_methods: Some(MethodSet::from([MethodKind::PublicKey].as_slice())), partial_success: false };
-        if std::mem::replace(&mut self.told, true) {
-            return Ok(only_keys());
+    /// RFC 4256, with instructions and no question: nothing that anybody could type here lets them in, see [`Browser`]. Until they are in,
+    /// nothing else happens on the connection, so this may wait.
+    async fn auth_keyboard_interactive<'a>(&'a mut self, user: &str, _: &str, answer: Option<Response<'a>>) -> Result<Auth, Self::Error> {
+        let round = match answer {
+            None => {
+                let (gate, patience) = (self.door.gate.as_ref(), self.door.limits.in_browser);
+                let round = self.browser.begin(gate, user, &self.software, self.from, patience).await;
+                if self.browser.waits() {
+                    self.asked.cancel();
+                }
+                round
+            }
+            Some(_) => self.browser.go_on().await,
+        };
+        match round {
+            Round::In(who, to) => {
+                self.proven = Some((who, to));
+                Ok(Auth::Accept)
+            }
+            Round::Tell(auth) => Ok(auth),
         }
-        let help = self.door.gate.how_to_sign_in(self.from).await;
-        let lines: Vec<String> = help.lines().map(|line| text::inert(line, 200)).collect();
-        Ok(Auth::Partial { name: "Tidegate".into(), instructions: lines.join("\n").into(), prompts: Vec::new().into() })
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {

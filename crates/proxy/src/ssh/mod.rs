@@ -6,6 +6,7 @@ mod wire;
 
 mod ask;
 mod backlog;
+mod browser;
 mod channel;
 pub mod door;
 mod extend;

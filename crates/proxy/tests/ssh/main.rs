@@ -12,6 +12,7 @@ mod gate;
 mod host_keys;
 mod hostile_clients;
 mod hostile_targets;
+mod in_browser;
 mod refusals;
 mod signing_in;
 mod strain;

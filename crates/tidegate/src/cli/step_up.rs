@@ -13,7 +13,7 @@ use crate::output::note;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Whether a command may wait for somebody: they see what it says, or said that it shall.
-fn may_wait() -> bool {
+pub(crate) fn may_wait() -> bool {
     io::stderr().is_terminal() || std::env::var("TIDEGATE_WAIT").is_ok_and(|value| value == "1")
 }
 

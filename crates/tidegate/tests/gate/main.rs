@@ -10,9 +10,11 @@ mod served;
 
 mod backups;
 mod bad_input;
+mod by_browser;
 mod by_command;
 mod clients;
 mod clocks;
+mod consoles;
 mod crash;
 mod crashes;
 mod database_clients;

@@ -200,15 +200,18 @@ fn a_stranger_is_told_where_to_begin() {
     let demo = Demo::start();
     let port = demo.ready["ssh"]["port"].to_string();
     let known_hosts = format!("UserKnownHostsFile={}", demo.ready["ssh"]["known_hosts"].as_str().unwrap());
-    let out = Command::new("ssh")
-        .args(["-F", "/dev/null", "-o", &known_hosts, "-o", "StrictHostKeyChecking=no", "-o", "IdentityFile=/dev/null"])
-        .args(["-o", "IdentityAgent=none", "-p", &port, "db-1@127.0.0.1", "true"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.code() == Some(255) && said.contains(&format!("tidegate join {}", demo.ready["api"].as_str().unwrap())), "{said}");
-    assert!(said.lines().all(|line| line.trim_end().chars().count() <= 80), "{said}");
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "/dev/null", "-o", &known_hosts, "-o", "StrictHostKeyChecking=no", "-o", "IdentityFile=/dev/null"])
+        .args(["-o", "IdentityAgent=none", "-p", &port, "db-1@127.0.0.1", "echo inside"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let api = demo.ready["api"].as_str().unwrap();
+    let stranger = Talk::start(ssh);
+    for line in [format!("{api}/device?code="), format!("tidegate login --url {api}"), format!("tidegate join {api} CODE")] {
+        stranger.until(&line);
+    }
+    let said = stranger.heard();
+    assert!(said.lines().all(|line| line.trim_end().chars().count() <= 80) && !said.contains("inside"), "{said}");
 }
 
 // covers: ASK-3 (ssh)

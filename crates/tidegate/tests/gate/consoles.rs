@@ -1,0 +1,233 @@
+//! A terminal and a SQL prompt in the browser, through the whole program: the same doors, grants, records and cuts as a client's.
+
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use testkit::postgres::Database;
+
+use crate::databases::shop;
+use crate::demo::{Talk, eventually, lives};
+use crate::known::http;
+use crate::served::Served;
+
+/// A console that somebody has open: a stream that curl reads, and calls beside it.
+struct Console<'g> {
+    gate: &'g Served,
+    token: String,
+    stream: Talk,
+    id: String,
+}
+
+impl<'g> Console<'g> {
+    fn open(gate: &'g Served, person: &str, wanted: Value) -> Self {
+        Self::with(gate, gate.person(person)["token"].as_str().unwrap(), &wanted)
+    }
+
+    fn with(gate: &'g Served, token: &str, wanted: &Value) -> Self {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-N", "-X", "POST", "-H", "Content-Type: application/json", "-H", &format!("Authorization: Bearer {token}")])
+            .args(["-d", &wanted.to_string(), &format!("{}/api/v1/consoles", api(gate))])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut console = Self { gate, token: token.to_owned(), stream: Talk::start(curl), id: String::new() };
+        console.id = eventually("it is open", || console.first("opened")?["id"].as_str().map(str::to_owned));
+        console
+    }
+
+    fn terminal(gate: &'g Served, person: &str, to: &str) -> Self {
+        Self::open(gate, person, json!({ "kind": "terminal", "to": to, "cols": 100, "rows": 30 }))
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let heard = self.stream.heard();
+        // The last line may not be whole yet.
+        let whole = heard.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter_map(|line| line.strip_prefix("data: ")).filter_map(|data| serde_json::from_str(data).ok()).collect()
+    }
+
+    fn first(&self, name: &str) -> Option<Value> {
+        self.events().into_iter().find(|event| event["event"] == name)
+    }
+
+    /// What the terminal has shown.
+    fn shown(&self) -> String {
+        let pieces = self.events().into_iter().filter(|event| event["event"] == "output");
+        let bytes: Vec<u8> = pieces.flat_map(|event| BASE64_STANDARD.decode(event["data"].as_str().unwrap()).unwrap()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn until(&self, text: &str) {
+        eventually(&format!("it shows {text}"), || self.shown().contains(text).then_some(()));
+    }
+
+    fn call(&self, what: &str, body: Value) -> (u16, Value) {
+        http(api(self.gate), Some(&self.token), "POST", &format!("/api/v1/consoles/{}/{what}", self.id), Some(body))
+    }
+
+    fn types(&self, text: &str) {
+        let (status, answer) = self.call("input", json!({ "data": BASE64_STANDARD.encode(text) }));
+        assert_eq!(status, 204, "{answer}");
+    }
+
+    /// Runs a statement and gives its answer.
+    fn asks(&self, text: &str, rows: u32) -> Value {
+        let answers = || self.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
+        let before = answers().len();
+        let (status, answer) = self.call("statements", json!({ "text": text, "rows": rows }));
+        assert_eq!(status, 204, "{answer}");
+        eventually("it is answered", || answers().get(before).map(|event| event["answer"].clone()))
+    }
+
+    fn end(&self) -> Value {
+        eventually("it ends", || self.first("ended"))
+    }
+}
+
+fn api(gate: &Served) -> &str {
+    gate.ready["api"].as_str().unwrap()
+}
+
+// covers: SES-2 (api), ASK-3 (console), D1 (console), EV-1 (console), B2 (console), WHO-4 (console)
+#[test]
+fn a_terminal_in_the_browser_is_a_session_like_any_other() {
+    let gate = Served::start();
+    // Without a grant it asks where one sits, and goes through when who has to agreed.
+    let ana = Console::terminal(&gate, "ana", "db-1+shell");
+    ana.until("Reason:");
+    ana.types("orders are slow\r");
+    eventually("the question how long, or the request", || {
+        (ana.shown().contains("For how long") || ana.shown().contains("waits for approval")).then_some(())
+    });
+    if ana.shown().contains("For how long") {
+        ana.types("\r");
+    }
+    ana.until("waits for approval");
+    assert_eq!(gate.live_session("ana"), None);
+    let request = gate.get("ben", "/api/v1/requests?of=inbox")["items"][0].clone();
+    assert_eq!((&request["resource"], &request["reason"]), (&json!("db-1"), &json!("orders are slow")));
+    gate.post("ben", &format!("/api/v1/requests/{}/approve", request["id"].as_str().unwrap()), json!({ "note": "go ahead" }));
+    ana.until("go ahead");
+    ana.types("echo pid-$$-; stty size\r");
+    let pid: u32 = eventually("the shell says which it is", || {
+        ana.shown().match_indices("pid-").find_map(|(at, _)| ana.shown()[at + 4..].split_once('-')?.0.parse().ok())
+    });
+    ana.until("30 100");
+    assert_eq!(ana.call("input", json!({ "cols": 132, "rows": 40 })).0, 204);
+    ana.types("stty size\r");
+    ana.until("40 132");
+    let session = gate.live_session("ana").unwrap();
+    assert_eq!((&session["resource"], &session["role"], &session["protocol"]), (&json!("db-1"), &json!("shell"), &json!("ssh")));
+
+    // It is this sign-in's alone: not Ben's, nor another token's of hers.
+    let (input, path) = (json!({ "data": BASE64_STANDARD.encode("exit\r") }), format!("/api/v1/consoles/{}/input", ana.id));
+    assert_eq!(gate.api("ben", "POST", &path, Some(input.clone())).0, 404);
+    let other = gate.post("ana", "/api/v1/tokens", json!({ "scopes": ["read", "ask"], "duration": "1h" }));
+    assert_eq!(http(api(&gate), other["secret"].as_str(), "POST", &path, Some(input)).0, 404);
+
+    // Revoked: the shell at the target is gone, and she reads why.
+    assert!(lives(pid));
+    gate.post("dan", &format!("/api/v1/grants/{}/revoke", session["grant"].as_str().unwrap()), json!({ "reason": "drill" }));
+    eventually("the shell at the target is gone", || (!lives(pid)).then_some(()));
+    ana.end();
+    assert!(ana.shown().contains("revoked"), "{}", ana.shown());
+    let recording = gate.recording(session["id"].as_str().unwrap());
+    assert!(recording.contains("40 132") && recording.contains("pid-"), "{recording}");
+
+    // Who has no way there is told the same as of what does not exist.
+    let frank = |to: &str| {
+        let console = Console::terminal(&gate, "frank", to);
+        console.end();
+        console.shown()
+    };
+    assert_eq!(frank("db-1+shell").replace("db-1", "db-9"), frank("db-9+shell"));
+    assert_eq!(gate.live_session("frank"), None);
+    gate.assert_provable();
+}
+
+// covers: SES-2 (api), WHO-8 (console), F7 (console)
+#[test]
+fn a_terminal_ends_with_its_tab_and_with_the_sign_in_it_was_opened_with() {
+    let gate = Served::start();
+    gate.grant("ana", "db-1", "shell", "1h");
+    let shell = |console: &Console<'_>| {
+        console.types("echo pid-$$-\r");
+        eventually("the shell says which it is", || {
+            let shown = console.shown();
+            shown.match_indices("pid-").find_map(|(at, _)| shown[at + 4..].split_once('-')?.0.parse::<u32>().ok())
+        })
+    };
+    let gone = |pid: u32| eventually("the shell at the target is gone", || (!lives(pid)).then_some(()));
+    // Left by itself.
+    let left = Console::terminal(&gate, "ana", "db-1+shell");
+    let pid = shell(&left);
+    left.types("exit 3\r");
+    assert_eq!(left.end()["exit_status"], json!(3));
+    gone(pid);
+    // The tab is closed.
+    let mut closed = Console::terminal(&gate, "ana", "db-1+shell");
+    let pid = shell(&closed);
+    closed.stream.child.kill().unwrap();
+    gone(pid);
+    // The token is revoked.
+    let issued = gate.post("ana", "/api/v1/tokens", json!({ "scopes": ["read", "ask"], "duration": "1h" }));
+    let wanted = json!({ "kind": "terminal", "to": "db-1+shell" });
+    let mut revoked = Console::with(&gate, issued["secret"].as_str().unwrap(), &wanted);
+    let pid = shell(&revoked);
+    gate.api("ana", "DELETE", &format!("/api/v1/tokens/{}", issued["token"]["id"].as_str().unwrap()), None);
+    gone(pid);
+    eventually("the stream is over", || revoked.stream.child.try_wait().unwrap());
+    // She is locked.
+    let locked = Console::terminal(&gate, "ana", "db-1+shell");
+    let pid = shell(&locked);
+    gate.post("carla", "/api/v1/locks", json!({ "scope": format!("person:{}", gate.id("ana")), "reason": "drill" }));
+    gone(pid);
+    gate.assert_provable();
+}
+
+// covers: SES-2 (api), MAY-6 (console), PG-4 (console), D1 (console)
+#[test]
+fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(Database::fresh()).unwrap();
+    let gate = shop(&database);
+    let prompt = |person: &str, reason: Option<&str>| {
+        Console::open(&gate, person, json!({ "kind": "sql", "to": "sales-db+clerk", "reason": reason }))
+    };
+    // Who has no way there gets none.
+    let ended = prompt("frank", Some("curious")).end();
+    assert!(ended["error"]["sqlstate"].is_string() && ended["error"]["hint"].is_string(), "{ended}");
+    // Nobody has to agree for Ana: a reason is enough.
+    let ana = prompt("ana", Some("a customer asks"));
+    eventually("it takes statements", || ana.first("ready"));
+    let rows = ana.asks("SELECT * FROM customers", 100);
+    assert_eq!((&rows["columns"], &rows["rows"]), (&json!(["name", "card"]), &json!([["Kim", "****"]])), "{rows}");
+    assert_eq!((&rows["done"], &rows["more"], &rows["error"]), (&json!("SELECT 1"), &json!(false), &Value::Null), "{rows}");
+    // The server's error and the gate's, each with its code and what to do.
+    let wrong = ana.asks("SELECT nonsense FROM orders", 100);
+    assert!(wrong["error"]["sqlstate"].is_string() && wrong["error"]["message"].as_str().unwrap().contains("nonsense"), "{wrong}");
+    let refused = ana.asks("SELECT * FROM payments", 100);
+    assert_eq!(refused["error"]["sqlstate"], "42501", "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("does not include this"), "{refused}");
+    // A limit is a limit, also inside a transaction, which goes on.
+    assert_eq!(ana.asks("BEGIN", 100)["transaction"], "open");
+    assert_eq!(ana.asks("UPDATE orders SET status = 'sent' WHERE id = 1", 100)["done"], "UPDATE 1");
+    let some = ana.asks("SELECT a.id FROM orders a, orders b", 100);
+    assert_eq!((&some["more"], some["rows"].as_array().unwrap().len()), (&json!(false), 1), "{some}");
+    assert_eq!(ana.asks("COMMIT", 100)["transaction"], "none");
+    assert_eq!(database.query("SELECT status FROM orders").unwrap(), "sent");
+    database.query("INSERT INTO orders SELECT n, 'new' FROM generate_series(2, 50) n").unwrap();
+    let some = ana.asks("SELECT id FROM orders", 10);
+    assert_eq!((&some["more"], some["rows"].as_array().unwrap().len()), (&json!(true), 10), "{some}");
+    // Revoked: it is over, and says so.
+    let session = gate.live_session("ana").unwrap();
+    assert_eq!(session["protocol"], "postgres");
+    gate.post("dan", &format!("/api/v1/grants/{}/revoke", session["grant"].as_str().unwrap()), json!({ "reason": "drill" }));
+    let ended = ana.end();
+    assert_eq!(ended["error"]["sqlstate"], "57P01", "{ended}");
+    let statements = gate.tidegate("eve", &["session", "statements", session["id"].as_str().unwrap(), "--format", "csv"]);
+    let statements = String::from_utf8_lossy(&statements.stdout).into_owned();
+    assert!(statements.contains("FROM customers") && statements.contains("FROM payments"), "{statements}");
+    gate.assert_provable();
+}
