@@ -9,6 +9,7 @@ export async function prepare(gate) {
   await shell.until('db-1$ ');
   await gate.grant('ana', 'build-1', 'shell', '2h');
   await gate.ssh('ana', 'build-1+shell', 'echo built; uname -s');
+  await gate.grant('ana', 'orders-db', 'readonly', '1h');
   const ready = await gate.grant('ana', 'web-1', 'logs', '30m');
   const pending = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', duration: '1h', reason: 'roll the workers back to 4.2, they leak memory', ticket: 'INC-1042' })).request.id;
   const regulated = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'ledger-1', role: 'debug', reason: 'one booking is missing', ticket: 'FIN-88' })).request.id;
@@ -34,6 +35,26 @@ const replay = async (page) => {
 const button = (name) => async (page) => {
   await page.getByRole('button', { name, exact: true }).first().click();
 };
+/** Where calls are refused, a refusal is what there is to see. */
+const refused = (page) => page.getByText('The test lets nothing change.').waitFor();
+const terminal = async (page) => {
+  await button('Open the terminal')(page);
+  const shown = page.getByRole('button', { name: 'Close the terminal' }).waitFor().then(async () => {
+    await page.locator('.xterm-rows').getByText('$').first().waitFor();
+    await page.keyboard.type('uname -o\n');
+    await page.locator('.xterm-rows').getByText('GNU/Linux').first().waitFor();
+  });
+  await Promise.race([shown, refused(page)]);
+};
+const sql = async (page) => {
+  await button('Open the SQL prompt')(page);
+  const shown = page.getByLabel('Statement').waitFor().then(async () => {
+    await page.getByLabel('Statement').fill('SELECT id, name, email FROM customers ORDER BY id LIMIT 8');
+    await button('Run')(page);
+    await page.getByText('8 rows').waitFor();
+  });
+  await Promise.race([shown, refused(page)]);
+};
 /** The pages each person looks at; `show` does what has to be done to see all of it. */
 export function pagesOf(scene) {
   const { gate } = scene;
@@ -49,6 +70,11 @@ export function pagesOf(scene) {
       { name: 'account', path: '/account' },
       { name: 'welcome', path: '/welcome' },
       { name: 'prove', path: '/prove' },
+      { name: 'device', path: '/device' },
+      { name: 'console', path: '/console/build-1?role=shell' },
+      { name: 'terminal', path: '/console/build-1?role=shell', show: terminal },
+      { name: 'sql', path: '/console/orders-db?role=readonly', show: sql },
+      { name: 'no-console', path: '/console/warehouse-db' },
       { name: 'not-allowed', path: '/audit' },
       { name: 'nothing-here', path: '/requests/req_00000000000000000000000000' },
       { name: 'no-page', path: '/nowhere' },
@@ -61,6 +87,8 @@ export function pagesOf(scene) {
       { name: 'sessions', path: '/sessions' },
       { name: 'session-live', path: `/sessions/${scene.live}`, show: replay },
       { name: 'session-ended', path: `/sessions/${scene.ended}`, show: replay },
+      { name: 'search', path: '/search' },
+      { name: 'found', path: '/search?text=uname', show: (page) => page.getByRole('list', { name: 'Found' }).waitFor() },
       { name: 'locks', path: '/locks' },
       { name: 'reviews', path: '/inbox' },
       { name: 'audit', path: '/audit' },

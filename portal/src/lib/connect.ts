@@ -24,3 +24,6 @@ export function shorter(kind: string, resource: string, role: string): string | 
   const program = { postgres: 'psql', mysql: 'mysql' }[kind];
   return program && `tidegate ${program} ${resource}+${role}`;
 }
+
+/** What a resource of each kind is opened with in the browser. */
+export const consoles: Record<string, string> = { ssh: 'terminal', postgres: 'SQL prompt' };

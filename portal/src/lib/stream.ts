@@ -7,10 +7,14 @@ export interface Heard {
   id: string;
 }
 
-/** Reads a stream of events until it ends or is aborted. */
-export async function* events(url: string, signal: AbortSignal): AsyncGenerator<Heard> {
-  const headers = { accept: 'text/event-stream', 'x-tidegate-background': '1' };
-  const response = await send(url, { headers, signal });
+/** Reads a stream of events until it ends or is aborted. With a body it is asked for by somebody who is there. */
+export async function* events(url: string, signal: AbortSignal, body?: unknown): AsyncGenerator<Heard> {
+  const accept = 'text/event-stream';
+  const init: RequestInit =
+    body === undefined
+      ? { headers: { accept, 'x-tidegate-background': '1' }, signal }
+      : { method: 'POST', headers: { accept, 'content-type': 'application/json' }, body: JSON.stringify(body), signal };
+  const response = await send(url, init);
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';

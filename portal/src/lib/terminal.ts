@@ -1,4 +1,4 @@
-// A terminal that only shows. Loaded when a session is looked at, not before.
+// A terminal: one that only shows, and one that is typed into. Loaded when there is one to be seen, not before.
 import { Terminal } from '@xterm/xterm';
 import '@xterm/xterm/css/xterm.css';
 
@@ -55,13 +55,13 @@ function styled(element: HTMLElement): HTMLElement {
   return element;
 }
 
-/** Opens a terminal in an element. */
-export function open(element: HTMLElement, cols = 80, rows = 24): Terminal {
+/** Opens a terminal in an element; `types`: somebody types into it. */
+export function open(element: HTMLElement, cols = 80, rows = 24, types = false): Terminal {
   const terminal = new Terminal({
     cols,
     rows,
-    disableStdin: true,
-    cursorBlink: false,
+    disableStdin: !types,
+    cursorBlink: types,
     convertEol: false,
     scrollback: 5000,
     fontSize: 13,
@@ -76,14 +76,29 @@ export function open(element: HTMLElement, cols = 80, rows = 24): Terminal {
   });
   for (const code of [0, 1, 2, 4, 5, 8, 10, 11, 12, 52, 104]) terminal.parser.registerOscHandler(code, () => true);
   withSheets(element.ownerDocument, () => terminal.open(element));
-  terminal.textarea?.setAttribute('tabindex', '-1');
-  terminal.textarea?.setAttribute('aria-hidden', 'true');
+  if (!types) {
+    terminal.textarea?.setAttribute('tabindex', '-1');
+    terminal.textarea?.setAttribute('aria-hidden', 'true');
+  }
   return terminal;
 }
 
 /** Gives a terminal the size the session had. A client without a window says 0 by 0; then it is the usual one. */
 export function resize(terminal: Terminal, [cols, rows]: [number, number]): void {
   terminal.resize(cols < 2 ? 80 : Math.min(cols, 500), rows < 2 ? 24 : Math.min(rows, 300));
+}
+
+/** How many columns and rows fit into an element, as they are drawn now. */
+export function fitting(terminal: Terminal, element: HTMLElement): [number, number] {
+  const screen = element.querySelector('.xterm-screen');
+  const drawn = screen?.getBoundingClientRect();
+  if (!drawn || drawn.width === 0 || drawn.height === 0) return [terminal.cols, terminal.rows];
+  const style = getComputedStyle(element);
+  const width = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 16;
+  const height = element.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+  const cols = Math.floor(width / (drawn.width / terminal.cols));
+  const rows = Math.floor(height / (drawn.height / terminal.rows));
+  return [Math.min(500, Math.max(20, cols)), Math.min(300, Math.max(5, rows))];
 }
 
 export type { Terminal };

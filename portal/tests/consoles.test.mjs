@@ -1,0 +1,153 @@
+// A terminal and a SQL prompt in the browser, as somebody without a client uses them; and the page that lets others in.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { eventually, settled, signIn, startBrowser, startGate } from './gate.mjs';
+
+let gate;
+let browser;
+before(async () => ([gate, browser] = await Promise.all([startGate(), startBrowser()])));
+after(async () => {
+  await browser?.close();
+  await gate?.stop();
+});
+
+const lives = (pid) => {
+  try {
+    return !/^State:\s+Z/m.test(execFileSync('cat', [`/proc/${pid}/status`], { stdio: ['ignore', 'pipe', 'ignore'] }).toString());
+  } catch {
+    return false;
+  }
+};
+const shown = (page) => page.locator('.xterm-rows').innerText();
+const shows = (page, text) => eventually(`the terminal shows ${text}`, async () => (await shown(page)).includes(text));
+
+// covers: SES-2 (portal), ASK-3 (portal), D1 (portal)
+test('Ana asks in the terminal of her browser, works when Ben agreed, and is cut when it is revoked', { timeout: 120_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'ana');
+  await page.goto('/resources/db-1');
+  await page.getByRole('link', { name: /Open in the browser as shell/ }).click();
+  await settled(page);
+  // Nothing opens before she says so.
+  assert.equal((await gate.api('ana', 'GET', '/api/v1/sessions?state=live')).items.length, 0);
+  await page.getByRole('button', { name: 'Open the terminal' }).click();
+  await shows(page, 'Reason:');
+  await page.keyboard.type('orders are slow\n');
+  await eventually('it waits', async () => {
+    const text = await shown(page);
+    if (text.includes('For how long') && !text.includes('waits for')) await page.keyboard.type('\n');
+    return text.includes('waits for approval');
+  });
+  const [request] = (await gate.api('ben', 'GET', '/api/v1/requests?of=inbox')).items;
+  assert.equal(request.reason, 'orders are slow');
+  await gate.api('ben', 'POST', `/api/v1/requests/${request.id}/approve`, { note: 'go ahead' });
+  const live = await eventually('her session', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live')).items[0]);
+  await page.keyboard.type('echo pid-$$-\n');
+  const pid = await eventually('which process', async () => /pid-(\d+)-/.exec(await shown(page))?.[1]);
+  assert.ok(lives(pid));
+  // Text of others moves nothing of the page's: no title is taken, no link followed.
+  await page.keyboard.type("printf '\\033]0;owned\\007'; echo do''ne\n");
+  await shows(page, 'done');
+  assert.ok(!(await page.title()).includes('owned'));
+  // The keyboard leads out again.
+  await page.keyboard.press('Control+Shift+KeyL');
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Close the terminal');
+  await gate.api('dan', 'POST', `/api/v1/grants/${live.grant}/revoke`, { reason: 'drill' });
+  await eventually('the process at the target is gone', () => !lives(pid));
+  await page.getByRole('button', { name: 'Open again' }).waitFor();
+  await shows(page, 'revoked');
+  const recording = await (await fetch(`${gate.facts.api}/api/v1/sessions/${live.id}/recording?format=asciicast`, { headers: { authorization: `Bearer ${gate.person('eve').token}` } })).text();
+  assert.match(recording, /pid-\d+-/);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: SES-2 (portal), WHO-8 (portal)
+test('a terminal ends when its page is left, and when its browser is signed out elsewhere', { timeout: 120_000 }, async () => {
+  await gate.grant('ana', 'build-1', 'shell', '1h');
+  const { page, context } = await signIn(browser, gate, 'ana');
+  const open = async () => {
+    await page.goto('/console/build-1?role=shell');
+    await page.getByRole('button', { name: 'Open the terminal' }).click();
+    await page.getByRole('button', { name: 'Close the terminal' }).waitFor();
+    await page.keyboard.type('echo pid-$$-\n');
+    return eventually('which process', async () => /pid-(\d+)-/.exec(await shown(page))?.[1]);
+  };
+  let pid = await open();
+  assert.ok(lives(pid));
+  await page.getByRole('link', { name: 'Home' }).click();
+  await eventually('the process at the target is gone', () => !lives(pid));
+  pid = await open();
+  assert.ok(lives(pid));
+  // From the same browser, in another tab.
+  const other = await context.newPage();
+  await other.goto('/account');
+  await other.getByRole('button', { name: 'Sign out', exact: true }).first().click();
+  await eventually('the process at the target is gone', () => !lives(pid));
+  await context.close();
+});
+
+// covers: SES-2 (portal), MAY-6 (portal), ASK-3 (portal)
+test('Ana looks into the orders in her browser, and sees no more than her role lets her', { timeout: 120_000 }, async () => {
+  await gate.grant('ana', 'orders-db', 'readonly', '1h');
+  const { page, context, faults } = await signIn(browser, gate, 'ana');
+  await page.goto('/console/orders-db?role=readonly');
+  await page.getByRole('button', { name: 'Open the SQL prompt' }).click();
+  const run = async (text) => {
+    await page.getByLabel('Statement').fill(text);
+    await page.keyboard.press('Control+Enter');
+  };
+  await page.getByLabel('Statement').waitFor();
+  await run('SELECT email FROM customers LIMIT 1');
+  await page.getByRole('cell', { name: '****' }).waitFor();
+  await run('SELECT id FROM orders');
+  await page.getByText(/100 rows, and more that are not shown/).waitFor();
+  await run('SELECT card FROM payments');
+  await page.getByText('42501').waitFor();
+  await page.getByText('Your role does not include this').waitFor();
+  await run('SELECT nonsense FROM orders');
+  await page.getByRole('alert').getByText(/nonsense/).waitFor();
+  // What is in a table is text here, whatever it looks like.
+  await run(`SELECT '<img src=x onerror="document.title=1">' AS "<b>x</b>"`);
+  await page.getByRole('cell', { name: '<img src=x' }).waitFor();
+  assert.equal(await page.locator('table img').count(), 0);
+  await page.getByRole('button', { name: 'Close the prompt' }).click();
+  await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=orders-db')).items.length === 0);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: A8 (portal), WHO-1 (portal)
+test('the page shows who stands before the door without a key, and a click lets in that connection alone', { timeout: 120_000 }, async () => {
+  await gate.grant('ana', 'build-1', 'shell', '1h');
+  const { ssh: door } = gate.facts;
+  const args = ['-F/dev/null', '-oIdentityAgent=none', '-oIdentitiesOnly=yes', '-i/dev/null', `-oUserKnownHostsFile=${door.known_hosts}`, '-oStrictHostKeyChecking=no', '-p', String(door.port), `build-1+shell@${door.host ?? '127.0.0.1'}`, 'echo inside'];
+  const knock = () => {
+    const ssh = spawn('ssh', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const heard = { text: '', ended: new Promise((done) => ssh.on('exit', done)) };
+    for (const stream of [ssh.stdout, ssh.stderr]) stream.on('data', (piece) => (heard.text += piece));
+    return heard;
+  };
+  const { page, context, faults } = await signIn(browser, gate, 'ana');
+  const link = async (heard) => {
+    const found = await eventually('the link', () => /\/device\?code=([A-Z]{4}-[A-Z]{4})/.exec(heard.text));
+    await page.goto(found[0]);
+    await page.getByText('127.0.0.1').waitFor();
+    await page.getByText(found[1]).waitFor();
+    await page.getByText('build-1+shell', { exact: true }).waitFor();
+    await page.getByText(/SSH-2\.0-OpenSSH/).waitFor();
+  };
+  const first = knock();
+  await link(first);
+  assert.ok(!first.text.includes('inside'));
+  await page.getByRole('button', { name: 'Yes, let it in as me' }).click();
+  assert.equal(await first.ended, 0);
+  assert.ok(first.text.includes('inside'));
+  const second = knock();
+  await link(second);
+  await page.getByRole('button', { name: 'No', exact: true }).click();
+  assert.equal(await second.ended, 255);
+  assert.ok(!second.text.includes('inside'));
+  assert.deepEqual(faults, []);
+  await context.close();
+});
