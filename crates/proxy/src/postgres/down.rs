@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use wire::postgres::back;
-use wire::postgres::{Side, head};
+use wire::postgres::{Head, Side, head};
 
 use super::Stream;
 use super::ledger::{Failing, Ledger};
@@ -21,6 +21,9 @@ use super::veil::{Veil, Withheld, masked_row, veils, without_details};
 const LARGEST_ERROR: usize = 1024 * 1024;
 /// The largest row of which something is masked: it is held whole.
 const LARGEST_MASKED_ROW: usize = 256 * 1024 * 1024;
+
+/// What a binary copy ends with in the place of a row (PostgreSQL documentation, `COPY`, "File Trailer").
+const COPY_ENDS: [u8; 2] = [0xff, 0xff];
 
 /// From the server to the client.
 pub(crate) struct Down {
@@ -95,8 +98,10 @@ impl Down {
         self.to.left -= pass;
         while let Some(head) = head(&self.from.unread[pass..], Side::Back).map_err(|e| Stopped::liar(e.0))? {
             let there = self.from.unread.len() - pass;
-            if head.kind == b'D' {
-                let rows = ledger.row(head.total - 5, true);
+            if matches!(head.kind, b'D' | b'd') {
+                let Some(is_row) = is_row(head, self.from.unread.get(pass + 5..pass + head.total)) else { break };
+                // A server sends copied data row by row; the line of names that `HEADER` asks for is one.
+                let rows = ledger.row(head.total - 5, is_row);
                 if self.withheld.rows.is_some_and(|most| rows > most) {
                     self.stage(pass, left);
                     return Err(self.too_many_rows(live, &mut ledger));
@@ -111,12 +116,8 @@ impl Down {
                 _ => false,
             };
             if streams {
-                match head.kind {
-                    b'd' => {
-                        ledger.row(head.total - 5, false);
-                    }
-                    b'T' => ledger.small(b'T'),
-                    _ => {}
+                if head.kind == b'T' {
+                    ledger.small(b'T');
                 }
                 let now = head.total.min(there);
                 self.to.left = head.total - now;
@@ -233,6 +234,14 @@ impl Down {
     }
 }
 
+/// Whether a `DataRow` or `CopyData` is a row; the end of a binary copy is none. `None` if that takes the rest of its body to say.
+fn is_row(head: Head, body: Option<&[u8]>) -> Option<bool> {
+    if head.kind == b'D' || head.total != 5 + COPY_ENDS.len() {
+        return Some(true);
+    }
+    body.map(|body| body != COPY_ENDS)
+}
+
 /// What a message without data says about what was asked.
 fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
     match kind {
@@ -248,7 +257,8 @@ fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
         b'1' | b'2' | b'3' | b'n' | b't' => ledger.small(kind),
         b'Z' => {
             let status = back::ready(body).map_err(|e| Stopped::liar(e.0))?;
-            let out_of_step = |_| Stopped::liar("it is ready for the next query and has not answered the last; a copy that failed can end so");
+            let out_of_step =
+                |_| Stopped::liar("it is ready for the next query and has not answered the last; a copy that failed can end so");
             ledger.ready(status, Instant::now()).map_err(out_of_step)?;
         }
         b'S' | b'c' => {}

@@ -94,9 +94,7 @@ impl Names {
         let (statements, portals) = (&self.statements, &self.portals);
         let present = statements.present_beside(statement.unwrap_or_default()) + portals.present_beside(portal.unwrap_or_default());
         let few = |names: usize, changes: usize| names < NAMES && changes < NAMES;
-        few(statements.slots.len(), statements.changes.len())
-            && few(portals.slots.len(), portals.changes.len())
-            && present < PRESENT
+        few(statements.slots.len(), statements.changes.len()) && few(portals.slots.len(), portals.changes.len()) && present < PRESENT
     }
 
     /// Whether so much is kept in case a change fails that the server has to answer first.

@@ -185,7 +185,11 @@ impl Model {
                 _ => self.fail(ledger, true),
             },
             Message::Close(statement, name) => {
-                if statement { self.statements.remove(name) } else { self.portals.remove(name) };
+                if statement {
+                    self.statements.remove(name)
+                } else {
+                    self.portals.remove(name)
+                };
                 ledger.small(b'3');
             }
             Message::Query { all, fails, refused } => {

@@ -36,6 +36,24 @@ with psycopg.connect(dsn, autocommit=True) as c:
 
 // covers: MAY-6 (psql)
 #[tokio::test]
+async fn a_copy_brings_back_no_more_rows_than_the_role_allows() {
+    let town = shop(DatabaseRights { row_limit: Some(2), copy_out: true, ..clerk() }).await;
+    for sql in ["copy orders to stdout", "copy orders (id) to stdout (format csv)", "copy orders to stdout (format binary)"] {
+        let out = town.run(sql).await;
+        assert!(out.status.success() && errors_of(&out).is_empty(), "{sql}: {}", errors_of(&out));
+    }
+    town.target.query("insert into orders values (3, 'third', 1)").unwrap();
+    for sql in
+        ["copy orders to stdout", "copy (select id, status from orders order by id) to stdout", "copy orders to stdout (format binary)"]
+    {
+        let out = town.run(sql).await;
+        assert!(errors_of(&out).contains("one statement may bring back 2 rows under this role"), "{sql}: {}", errors_of(&out));
+        assert!(!out_of(&out).contains("third"), "{sql}: {}", out_of(&out));
+    }
+}
+
+// covers: MAY-6 (psql)
+#[tokio::test]
 async fn an_unrestricted_role_has_its_limits_too() {
     let rights = DatabaseRights {
         unrestricted: true,

@@ -123,3 +123,56 @@ asyncio.run(main())
     let out = town.psql(&town.conninfo(""), &["-f", &file.display().to_string()]).output().await.unwrap();
     assert_eq!(out_of(&out), "Kim\n****|", "{}", errors_of(&out));
 }
+
+// covers: PG-4 (psql), E5 (psql)
+#[tokio::test]
+async fn a_view_that_shows_what_is_masked_is_refused_however_it_reads_it() {
+    let mut rights = masking();
+    let all = TableRights { select: Columns::All, ..TableRights::default() };
+    for view in ["plain", "whole", "of_a_view", "counted", "kept"] {
+        rights.tables.insert(QualifiedName::new("public", view), all.clone());
+    }
+    let town = shop(rights).await;
+    town.target
+        .query(
+            "create view plain as select id, name from customers; \
+             create view whole as select c.id, row_to_json(c)::text as status from customers c; \
+             create schema elsewhere; create view elsewhere.cards as select id, card cc from customers; \
+             create view of_a_view as select id, cc as status from elsewhere.cards; \
+             create view counted as select count(*) as n from customers; \
+             create materialized view kept as select id, pin from customers; \
+             grant usage on schema elsewhere to public; grant select on plain, whole, of_a_view, counted, kept to public",
+        )
+        .unwrap();
+    assert_eq!(out_of(&town.run("select * from plain order by id; select n from counted").await), "1|Kim\n2|Lou\n2");
+    for view in ["whole", "of_a_view", "kept"] {
+        for sql in [format!("select * from {view}"), format!("select id from {view}")] {
+            let out = town.run(&sql).await;
+            assert!(errors_of(&out).contains("masked for this role"), "{sql}: {}{}", errors_of(&out), out_of(&out));
+        }
+    }
+}
+
+// covers: E4 (psql)
+#[tokio::test]
+async fn an_operator_made_here_runs_nowhere_unwritten() {
+    let town = masked_shop().await;
+    let unwritten = [
+        "select id from orders where status between 'a' and 'b'",
+        "select case status when 'a' then 1 end from orders",
+        "select id from orders where status in (select 'a')",
+        "select o.id from orders o join orders p using (status)",
+    ];
+    for sql in unwritten {
+        assert_eq!(errors_of(&town.run(sql).await), "", "{sql}");
+    }
+    let make = |name: &str| format!("create operator public.{name} (leftarg = text, rightarg = text, function = public.same)");
+    let make: Vec<String> = ["=", ">=", "<="].into_iter().map(make).collect();
+    town.target
+        .query(&format!("create function same(text, text) returns boolean language sql as 'select true'; {}", make.join("; ")))
+        .unwrap();
+    for sql in unwritten {
+        let out = town.run(sql).await;
+        assert!(errors_of(&out).contains("could be an operator that was made here"), "{sql}: {}", errors_of(&out));
+    }
+}

@@ -71,7 +71,9 @@ async fn raw(town: &Town, program: &str) -> Vec<String> {
 /// What was recorded of statements: the text or whose text, and what came of it.
 fn recorded(town: &Town) -> Vec<(String, Value)> {
     let outcomes = town.gate.of_kind("sql.outcome");
-    let came = |n: &Value| outcomes.iter().find(|o| o["n"] == *n).map(|o| if o["tag"].is_null() { o["sqlstate"].clone() } else { o["tag"].clone() });
+    let came = |n: &Value| {
+        outcomes.iter().find(|o| o["n"] == *n).map(|o| if o["tag"].is_null() { o["sqlstate"].clone() } else { o["tag"].clone() })
+    };
     let statements = town.gate.of_kind("sql.statement");
     statements.iter().map(|s| (s["text"].as_str().unwrap_or_default().to_owned(), came(&s["n"]).unwrap_or_default())).collect()
 }
@@ -99,10 +101,7 @@ print(c.run(P('u', 'select 4'), B('', 'u'), E('')))
 ",
     )
     .await;
-    assert_eq!(
-        said,
-        ["1 Z", "E42P05 Z", "2 DELETE 1 Z", "1 Z E42P05 Z 2 DELETE 1 Z", "E42601 Z", "2 DELETE 0 Z", "1 2 4 SELECT 1 Z"]
-    );
+    assert_eq!(said, ["1 Z", "E42P05 Z", "2 DELETE 1 Z", "1 Z E42P05 Z 2 DELETE 1 Z", "E42601 Z", "2 DELETE 0 Z", "1 2 4 SELECT 1 Z"]);
     let (one, two) = ("delete from orders where id = 2", "delete from orders where id = 1");
     let wanted = [
         (one, "DELETE 1"),
@@ -175,7 +174,9 @@ async fn a_statement_that_is_bound_and_not_run_is_recorded() {
              create function f(n int) returns int immutable language plpgsql as 'begin perform nextval(''ran''); return n; end'",
         )
         .unwrap();
-    let said = raw(&town, "print(c.run(P('', 'select f(7)'), B('', '')))\nprint(c.run(P('', 'select $1::int'), B('', '', '8'), E('', 1), E('')))").await;
+    let said =
+        raw(&town, "print(c.run(P('', 'select f(7)'), B('', '')))\nprint(c.run(P('', 'select $1::int'), B('', '', '8'), E('', 1), E('')))")
+            .await;
     assert_eq!((&*said[0], &*said[1]), ("1 2 Z", "1 2 8 s SELECT 0 Z"));
     assert_eq!(town.target.query("select is_called from ran").unwrap(), "t");
     let statements = town.gate.of_kind("sql.statement");
@@ -184,7 +185,10 @@ async fn a_statement_that_is_bound_and_not_run_is_recorded() {
     let again: Vec<_> = statements[1..].iter().map(|s| (s["text"].clone(), s["values"].clone())).collect();
     assert_eq!(again, [(json!("select $1::int"), json!(["8"])), (json!("select $1::int"), json!(["8"]))]);
     let outcomes = town.gate.of_kind("sql.outcome");
-    assert_eq!(outcomes.iter().map(|o| o["n"].clone()).collect::<Vec<_>>(), statements[1..].iter().map(|s| s["n"].clone()).collect::<Vec<_>>());
+    assert_eq!(
+        outcomes.iter().map(|o| o["n"].clone()).collect::<Vec<_>>(),
+        statements[1..].iter().map(|s| s["n"].clone()).collect::<Vec<_>>()
+    );
 }
 
 // covers: PG-4 (postgres), E5 (postgres)
@@ -235,7 +239,8 @@ print(show(c.until('Z')), show(c.until('Z')), show(c.until('Z')))
     )
     .await;
     assert_eq!(said, ["1 Z E42P05 Z 2 INSERT 0 1 Z", "1 Z E42P05 Z 2 INSERT 0 1 Z"]);
-    let values: Vec<Value> = town.gate.of_kind("sql.statement").iter().filter(|s| !s["values"].is_null()).map(|s| s["values"].clone()).collect();
+    let values: Vec<Value> =
+        town.gate.of_kind("sql.statement").iter().filter(|s| !s["values"].is_null()).map(|s| s["values"].clone()).collect();
     assert_eq!(values, [json!(["11", {"hidden": true}]), json!(["12", "plain"])]);
 }
 
@@ -243,9 +248,7 @@ print(show(c.until('Z')), show(c.until('Z')), show(c.until('Z')))
 #[tokio::test]
 async fn a_copy_that_fails_leaves_every_later_answer_in_its_place() {
     let town = open_shop().await;
-    town.target
-        .query("create view v as select 1 as n; create table counted (n int); grant all on v, counted to public")
-        .unwrap();
+    town.target.query("create view v as select 1 as n; create table counted (n int); grant all on v, counted to public").unwrap();
     let said = raw(
         &town,
         r"
@@ -290,7 +293,9 @@ async fn a_statement_of_many_pieces_is_refused_before_it_is_read() {
     // One large value is none of many pieces.
     let value = "it''s; ".repeat(300_000);
     assert_eq!(out_of(&run(format!("insert into orders (id, status) values (77, '{value}')")).await), "INSERT 0 1");
-    let tables = |count: usize| format!("select count(*) from {}orders z where z.id = 1", (0..count).map(|n| format!("orders a{n}, ")).collect::<String>());
+    let tables = |count: usize| {
+        format!("select count(*) from {}orders z where z.id = 1", (0..count).map(|n| format!("orders a{n}, ")).collect::<String>())
+    };
     assert_eq!(out_of(&run(tables(3)).await), "27");
     let out = run(tables(300)).await;
     assert!(errors_of(&out).contains("more than 200 tables"), "{}", errors_of(&out));

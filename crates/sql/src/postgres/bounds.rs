@@ -23,7 +23,8 @@ pub(crate) fn check(sql: &str) -> Result<(), Refused> {
         return Ok(());
     }
     // Most of it may stand inside a constant: only the scanner knows.
-    let tokens = pg_query::scan_tokens(sql).map_err(|_| Refused::not_understood("the statement cannot be read: a constant does not end"))?;
+    let tokens =
+        pg_query::scan_tokens(sql).map_err(|_| Refused::not_understood("the statement cannot be read: a constant does not end"))?;
     if tokens.len() <= TOKENS {
         return Ok(());
     }

@@ -111,6 +111,12 @@ pub(super) fn is_harmless_setting(name: &str) -> bool {
     listed(SETTINGS, name)
 }
 
+/// Whether a setting says how rows are found, and with that in which order they come.
+pub(super) fn is_planners_setting(name: &str) -> bool {
+    name.starts_with("enable_")
+        || matches!(name, "geqo" | "plan_cache_mode" | "from_collapse_limit" | "join_collapse_limit" | "force_parallel_mode")
+}
+
 /// Whether only the server's owner may look at a setting.
 pub(super) fn is_owners_setting(name: &str) -> bool {
     listed(OWNERS_SETTINGS, name)

@@ -1,7 +1,7 @@
 //! Expressions: each kind that is known, and what stands inside it. A kind that is not known is refused.
 
 use pg_query::NodeEnum as N;
-use pg_query::protobuf::{FuncCall, Node, SortBy, SubLink, TypeName, WindowDef, a_const};
+use pg_query::protobuf::{AExprKind, FuncCall, Node, SortBy, SubLink, TypeName, WindowDef, a_const};
 
 use super::names::texts;
 use super::{Place, Step, Walk};
@@ -56,7 +56,15 @@ impl Walk<'_> {
             }
             N::SetToDefault(_) | N::SqlvalueFunction(_) | N::Integer(_) | N::Float(_) | N::String(_) => Ok(()),
             N::AExpr(e) => {
-                self.operator(&e.name)?;
+                match e.kind() {
+                    AExprKind::AexprBetween | AExprKind::AexprBetweenSym => {
+                        [">=", "<="].iter().try_for_each(|o| self.unwritten_operator(o))?
+                    }
+                    AExprKind::AexprNotBetween | AExprKind::AexprNotBetweenSym => {
+                        ["<", ">"].iter().try_for_each(|o| self.unwritten_operator(o))?
+                    }
+                    _ => self.operator(&e.name)?,
+                }
                 self.maybe(e.lexpr.as_deref())?;
                 self.maybe(e.rexpr.as_deref())
             }
@@ -64,6 +72,9 @@ impl Walk<'_> {
             N::NullTest(e) => self.maybe(e.arg.as_deref()),
             N::BooleanTest(e) => self.maybe(e.arg.as_deref()),
             N::CaseExpr(e) => {
+                if e.arg.is_some() {
+                    self.unwritten_operator("=")?;
+                }
                 self.maybe(e.arg.as_deref())?;
                 self.expressions(&e.args)?;
                 self.maybe(e.defresult.as_deref())
@@ -139,6 +150,9 @@ impl Walk<'_> {
         self.conceal_all();
         self.maybe(link.testexpr.as_deref())?;
         self.operator(&link.oper_name)?;
+        if link.testexpr.is_some() && link.oper_name.is_empty() {
+            self.unwritten_operator("=")?;
+        }
         match link.subselect.as_ref().and_then(|select| select.node.as_ref()) {
             Some(N::SelectStmt(select)) => self.select(select, Place::Inside).map(|_| ()),
             _ => Err(Refused::not_understood("a sub-select of an unknown kind")),

@@ -201,6 +201,7 @@ impl Walk<'_> {
             self.visible().push(item);
         }
         if join.is_natural || !merged.is_empty() {
+            self.unwritten_operator("=")?;
             self.merged = true;
         }
         if let Some(alias) = name_of(join.alias.as_ref()) {

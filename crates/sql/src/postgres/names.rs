@@ -276,8 +276,23 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Nothing but named columns is read of a table of which a masked column is not there: it may have been made since.
+    pub(super) fn masks_are_known(&self, table: &QualifiedName) -> Step {
+        let (Some(rights), Some(relation)) = (self.rights.tables.get(table), self.catalog.relation(table)) else { return Ok(()) };
+        let missing = rights.masked.iter().find(|masked| !relation.columns.iter().any(|column| column.name == **masked));
+        missing.map_or(Ok(()), |masked| {
+            Err(Refused::not_in_role(
+                format!("`{}` of `{table}` is masked for this role and was not there when this session began", shown(masked)),
+                "name the columns you need, or begin another session",
+            ))
+        })
+    }
+
     /// A row as a value holds each of its columns.
     pub(super) fn whole_row(&mut self, item: &Item) -> Step {
+        if let (Source::Table, Some((table, _))) = (item.source, item.columns.iter().find_map(|field| field.base.as_ref())) {
+            self.masks_are_known(table)?;
+        }
         for field in &item.columns {
             if let Some((table, column)) = &field.base {
                 self.may_column(table, Verb::Select, column)?;
@@ -365,6 +380,17 @@ impl Walk<'_> {
             return own.iter().all(|function| function.compiled || listed(&function.schema));
         }
         !own.is_empty() && own.iter().all(|function| listed(&function.schema) && !function.shadows)
+    }
+
+    /// A built-in operator is used without being written.
+    pub(super) fn unwritten_operator(&self, name: &str) -> Step {
+        if !self.catalog.has_own_operator(name) {
+            return Ok(());
+        }
+        Err(Refused::not_in_role(
+            format!("`{name}` stands behind this, and could be an operator that was made here and runs a function"),
+            format!("compare with `OPERATOR(pg_catalog.{name})`"),
+        ))
     }
 
     /// An operator is used.

@@ -55,13 +55,7 @@ mod tests {
     #[test]
     fn names_that_a_text_takes_are_known() {
         let text = b"begin; DECLARE \"K\" cursor for select 1; fetch 2 from k; prePare S as select 1; move 1 from k";
-        let found = [
-            Naming::None,
-            Naming::Opens("K".into()),
-            Naming::Fetches("k".into()),
-            Naming::Prepares("s".into()),
-            Naming::None,
-        ];
+        let found = [Naming::None, Naming::Opens("K".into()), Naming::Fetches("k".into()), Naming::Prepares("s".into()), Naming::None];
         assert_eq!(namings(text, true).as_deref(), Some(&found[..]));
         assert_eq!(namings(b"fetch 2 from k", false), Some(Vec::new()));
         assert_eq!(namings(b"select 'prepare', \"declare\"", true), Some(Vec::new()));

@@ -132,6 +132,10 @@ impl Walk<'_> {
         };
         for item in items {
             outputs.unknown |= !item.is_known();
+            if let (false, Source::Table, Some((table, _))) = (bare, item.source, item.columns.iter().find_map(|field| field.base.as_ref()))
+            {
+                self.masks_are_known(table)?;
+            }
             for field in &item.columns {
                 let masked = match &field.base {
                     Some((table, column)) => {

@@ -214,6 +214,9 @@ impl Walk<'_> {
         }
         let verb = if copy.is_from { Verb::Insert } else { Verb::Select };
         let table = self.target(copy.relation.as_ref(), verb)?;
+        if copy.attlist.is_empty() && !copy.is_from {
+            self.masks_are_known(&table)?;
+        }
         let columns = self.copied(copy, &table)?;
         for column in &columns {
             self.may_column(&table, verb, column)?;
@@ -288,6 +291,11 @@ impl Walk<'_> {
                     "search_path" => "write names with their schema",
                     _ => "leave it as it is",
                 },
+            )),
+            // An index that holds a masked column gives its rows in the order of that.
+            _ if self.has_masks && builtin::is_planners_setting(&name) => Err(Refused::not_in_role(
+                format!("`{name}` may make rows come in the order of a column that is masked for this role"),
+                "leave it to the planner",
             )),
             _ if builtin::is_harmless_setting(&name) => Ok(()),
             _ => Err(not_settable(&name)),

@@ -125,3 +125,39 @@ fn a_view_that_shows_what_is_masked_is_refused_even_if_it_is_listed() {
     let mut judge = sql::Judge::new(rights, shop());
     assert!(judge.judge("SELECT id, card FROM open_cards").is_allowed());
 }
+
+#[test]
+fn the_planner_is_not_told_to_give_rows_in_the_order_of_an_index() {
+    for sql in
+        ["SET enable_seqscan = off", "SET LOCAL enable_sort TO off", "SELECT set_config('plan_cache_mode', 'force_generic_plan', false)"]
+    {
+        refused(sql);
+        let mut without = clerk();
+        without.tables.values_mut().for_each(|table| table.masked.clear());
+        assert!(sql::Judge::new(without, shop()).judge(sql).is_allowed(), "{sql}");
+    }
+    allowed("RESET enable_seqscan");
+}
+
+#[test]
+fn a_masked_column_that_is_made_later_goes_out_in_no_whole_row() {
+    let mut rights = clerk();
+    rights.copy_out = true;
+    let whole = [
+        "SELECT o FROM orders o",
+        "SELECT x.id FROM (SELECT * FROM orders) x",
+        "COPY orders TO STDOUT",
+        "SELECT row_to_json(orders.*) FROM orders",
+    ];
+    for sql in whole {
+        assert!(sql::Judge::new(rights.clone(), shop()).judge(sql).is_allowed(), "{sql}");
+    }
+    rights.tables.get_mut(&"public.orders".parse().unwrap()).unwrap().masked.insert("made_later".to_owned());
+    let mut judge = sql::Judge::new(rights, shop());
+    for sql in whole {
+        assert!(!judge.judge(sql).is_allowed(), "{sql}");
+    }
+    for sql in ["SELECT id FROM orders", "SELECT * FROM orders", "COPY orders (id) TO STDOUT"] {
+        assert!(judge.judge(sql).is_allowed(), "{sql}");
+    }
+}
