@@ -136,7 +136,58 @@ async fn a_stage_nobody_fills_is_escalated() {
 
 // covers: C6 (api)
 #[tokio::test]
-async fn a_request_whose_resource_is_gone_is_denied_when_it_is_decided() {
+async fn what_goes_away_while_a_request_waits_gives_no_grant_and_that_is_said() {
+    const RESOURCE: &str = "\n[[resource]]\nname = \"extra-1\"\nkind = \"ssh\"\naddress = \"10.20.0.99:22\"\ntier = \"prod\"\n\
+                            owner = \"payments\"\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\"]\n";
+    const ROLE: &str = "\n[[role]]\nname = \"probe\"\ndescription = \"To look.\"\nkind = \"ssh\"\nlogin = \"app\"\nssh = { exec = \"any\" }\n";
+    let t = TestGate::start().await.unwrap();
+    let before = t.gate.bundle().files().clone();
+    let with = |changes: &[(&str, &dyn Fn(String) -> String)]| {
+        let mut files = before.clone();
+        for (file, change) in changes {
+            let text = String::from_utf8(files[*file].clone()).unwrap();
+            let changed = change(text.clone());
+            assert_ne!(changed, text, "{file}");
+            files.insert((*file).to_owned(), changed.into_bytes());
+        }
+        files
+    };
+    let no_path = |text: String| {
+        let admin = "resource.role == Tide::Role::\"admin\" };";
+        text.replace(admin, "resource.role == Tide::Role::\"admin\" || resource.role == Tide::Role::\"debug\" };")
+    };
+    t.gate.push_bundle(t.person("dan"), with(&[("resources.toml", &|text| text + RESOURCE), ("roles.toml", &|text| text + ROLE)])).await.unwrap();
+    let mut asked = Vec::new();
+    for (resource, role, reason) in [
+        ("db-1", "logs", None),
+        ("extra-1", "shell", Some(Reason::UnknownResource)),
+        ("db-1", "probe", Some(Reason::UnknownRole)),
+        ("db-1", "debug", Some(Reason::NoPath)),
+    ] {
+        asked.push((role, t.gate.submit(t.person("ana"), ask(resource, role)).await.unwrap().request.id, reason));
+    }
+    // The resource, the role, and the policy that led in go away; what one of them stands on stays.
+    t.gate.push_bundle(t.person("dan"), with(&[("access.cedar", &no_path)])).await.unwrap();
+    for (what, request, reason) in asked {
+        let voted = t.gate.vote(t.person("ben"), request, Approve, None).await.unwrap();
+        let Some(reason) = reason else {
+            assert!(voted.grant.is_some(), "nothing is gone");
+            continue;
+        };
+        assert_eq!((voted.request.state, voted.grant), (RequestState::Denied, None), "{what}");
+        let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+        let newest = t.gate.store().entries(&store::EntryFilter::default(), page).await.unwrap().remove(0).entry;
+        assert!(
+            matches!(&newest.event, access::event::Event::RequestDenied { request: denied, reason: why } if *denied == request && *why == reason),
+            "{what}: {newest:?}"
+        );
+    }
+    assert_eq!(t.gate.store().open_grants_of(t.person("ana").who.id()).await.unwrap().len(), 1);
+}
+
+// covers: C6 (api)
+#[tokio::test]
+async fn a_request_whose_asker_is_disabled_is_denied_when_it_is_decided() {
     let t = TestGate::start().await.unwrap();
     let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
     t.gate.disable(t.person("dan"), t.person("ana").who.id(), None).await.unwrap();

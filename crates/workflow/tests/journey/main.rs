@@ -11,6 +11,7 @@ mod connecting;
 mod emergencies;
 mod ending;
 mod erasing;
+mod history;
 mod host_keys;
 mod keys;
 mod policy_changes;
