@@ -2,6 +2,7 @@
 
 pub(crate) mod live;
 pub(crate) mod lobby;
+pub(crate) mod place;
 pub(crate) mod relay;
 pub(crate) mod statement;
 pub(crate) mod tls;

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::reason::{Reason, Refusal};
+use access::reason::Refusal;
 use access::rights::DatabaseRights;
-use access::session::{DatabaseCredential, DatabaseDial, TargetTls};
+use access::session::{DatabaseCredential, DatabaseDial};
 use access::time::Span;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::mysql::capability::Capabilities;
 use wire::mysql::row;
 
 use super::by_rights::Judge;
-use super::upstream::{Account, Beginning, Hold, Place, Upstream, unreachable};
+use super::upstream::{Account, Beginning, Hold, Upstream};
 use super::wanted::Wanted;
-use crate::database::tls;
-use crate::ssh::text::inert;
+use crate::database::place::{self, Place, reach, unreachable};
 
 /// How long reaching and convincing a server may take.
 const DIAL: Duration = Duration::from_secs(15);
@@ -42,14 +39,7 @@ pub(crate) async fn dial(dial: DatabaseDial, wanted: &Wanted, rights: &DatabaseR
 }
 
 async fn dial_slowly(dial: DatabaseDial, wanted: &Wanted, rights: &DatabaseRights, session: &str) -> Result<Target, Refusal> {
-    let database = match (&dial.database, &wanted.database) {
-        (Some(only), Some(other)) if only != other => {
-            let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
-            return Err(Refusal::because(Reason::UnknownResource, why));
-        }
-        (Some(only), _) => Some(only.clone()),
-        (None, named) => named.clone(),
-    };
+    let database = place::database(&dial, wanted.database.as_deref())?;
     let mut attributes = wanted.attributes.clone();
     attributes.push(("tidegate_session".to_owned(), session.to_owned()));
     let mut capabilities = wanted.capabilities;
@@ -59,16 +49,8 @@ async fn dial_slowly(dial: DatabaseDial, wanted: &Wanted, rights: &DatabaseRight
         charset = row::UTF8MB4 as u8;
     }
     let beginning = Beginning { capabilities, charset, database: database.clone(), attributes };
-    let tls = match &dial.tls {
-        TargetTls::Plain => None,
-        trusted => {
-            let name =
-                ServerName::try_from(dial.host.clone()).map_err(|_| unreachable("its address is no name that a certificate can have"))?;
-            // The protocol has no name in TLS.
-            Some((tls::config(trusted, Vec::new())?, name))
-        }
-    };
-    let (place, tcp) = reach(&dial, tls).await?;
+    // The protocol has no name in TLS.
+    let (place, tcp) = reach(&dial, Vec::new(), Place::tcp).await?;
     let DatabaseCredential::Account { user, password } = dial.credential;
     let account = Account { user, password };
     let mut upstream = place.sign_in_over(tcp, &account, &beginning).await?;
@@ -103,27 +85,4 @@ fn pins(rights: &DatabaseRights, mariadb: bool) -> Option<String> {
 
 fn seconds(span: Span) -> i64 {
     i64::try_from(span.as_std().as_secs()).unwrap_or(i64::MAX / 1000)
-}
-
-/// Connects to the first address that may be dialled and answers.
-async fn reach(dial: &DatabaseDial, tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>) -> Result<(Place, TcpStream), Refusal> {
-    let host = dial.host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((host, dial.port)).await.map_err(|e| unreachable(format!("its name does not resolve: {e}")))?;
-    let (mut last, mut forbidden) = (None, false);
-    for address in found {
-        if !dial.allows_address(address.ip()) {
-            forbidden = true;
-            continue;
-        }
-        let place = Place { address, tls: tls.clone() };
-        match place.tcp().await {
-            Ok(stream) => return Ok((place, stream)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(match last {
-        Some(error) => unreachable(inert(&error.to_string(), 512)),
-        None if forbidden => Refusal::of(Reason::TargetForbidden),
-        None => unreachable("its name has no address"),
-    })
 }

@@ -1,15 +1,11 @@
 //! A connection to a server on which the gate signs in and asks, and what it takes to stop a session there.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use access::reason::{Reason, Refusal};
+use access::reason::Refusal;
 use access::secret::Secret;
 use bytes::BytesMut;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -21,6 +17,7 @@ use wire::mysql::handshake::{Greeting, Login, NONCE, tls_request};
 use wire::mysql::{packet, row};
 
 use crate::database::Stream;
+use crate::database::place::{Place, refused, unreachable};
 use crate::ssh::text::{inert, inert_bytes};
 
 /// How long one attempt to stop a session may take.
@@ -38,19 +35,6 @@ const SWITCHES: usize = 3;
 
 /// A row as text; `None` is NULL.
 pub(crate) type Row = Vec<Option<String>>;
-
-/// Where a server is, and how it proves to be the right one.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
-
-impl std::fmt::Debug for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").field("address", &self.address).field("tls", &self.tls.is_some()).finish()
-    }
-}
 
 /// Who signs in.
 #[derive(Debug)]
@@ -147,12 +131,6 @@ impl Place {
     pub(crate) async fn sign_in(&self, account: &Account, beginning: &Beginning) -> Result<Upstream, Refusal> {
         let tcp = self.tcp().await.map_err(|e| unreachable(inert(&e.to_string(), 512)))?;
         self.sign_in_over(tcp, account, beginning).await
-    }
-
-    pub(crate) async fn tcp(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
     }
 
     /// Signs in over a connection that has just been made.
@@ -349,14 +327,6 @@ impl Upstream {
 
 fn gone(error: io::Error) -> Refusal {
     unreachable(inert(&error.to_string(), 512))
-}
-
-pub(crate) fn unreachable(why: impl Into<String>) -> Refusal {
-    Refusal::because(Reason::TargetUnreachable, why)
-}
-
-fn refused(why: impl Into<String>) -> Refusal {
-    Refusal::because(Reason::TargetRefused, why)
 }
 
 fn nonsense(why: &str) -> Refusal {

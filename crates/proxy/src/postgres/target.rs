@@ -1,18 +1,14 @@
 //! The other side: dialling a server with what a permit gives, knowing that it is the right one, and making it stop.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
-use access::session::{DatabaseCredential, DatabaseDial, TargetTls};
+use access::session::{DatabaseCredential, DatabaseDial};
 use bytes::BytesMut;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wire::postgres::auth::{end_point, md5};
@@ -25,8 +21,8 @@ use super::Stream;
 use super::door::boxed;
 use super::greeting::ALPN;
 use super::judge::Row;
-use crate::database::tls;
-use crate::ssh::text::{inert, inert_bytes};
+use crate::database::place::{self, Place, reach, refused, unreachable};
+use crate::ssh::text::inert_bytes;
 
 /// How long reaching and convincing a server may take.
 const DIAL: Duration = Duration::from_secs(15);
@@ -67,19 +63,6 @@ pub(crate) struct Hold {
     key: Option<CancelKey>,
 }
 
-/// Where a server is, and how it proves to be the right one.
-#[derive(Clone)]
-struct Place {
-    address: SocketAddr,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
-
-impl std::fmt::Debug for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").field("address", &self.address).field("tls", &self.tls.is_some()).finish()
-    }
-}
-
 #[derive(Debug)]
 struct Account {
     user: String,
@@ -96,24 +79,9 @@ pub(crate) async fn dial(dial: DatabaseDial, call: Call<'_>) -> Result<Target, R
 }
 
 async fn dial_slowly(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refusal> {
-    let database = match (&dial.database, call.database) {
-        (Some(only), Some(other)) if only != other => {
-            let why = format!("it is the database `{}`, not `{}`", inert(only, 64), inert(other, 64));
-            return Err(Refusal::because(Reason::UnknownResource, why));
-        }
-        (Some(only), _) => only.clone(),
-        (None, Some(named)) => named.to_owned(),
-        (None, None) => return Err(Refusal::because(Reason::Invalid, "name the database, as in `dbname=orders`")),
-    };
-    let tls = match &dial.tls {
-        TargetTls::Plain => None,
-        trusted => {
-            let name =
-                ServerName::try_from(dial.host.clone()).map_err(|_| unreachable("its address is no name that a certificate can have"))?;
-            Some((tls::config(trusted, vec![ALPN.to_vec()])?, name))
-        }
-    };
-    let (place, stream) = reach(&dial, tls).await?;
+    let database = place::database(&dial, call.database)?;
+    let database = database.ok_or_else(|| Refusal::because(Reason::Invalid, "name the database, as in `dbname=orders`"))?;
+    let (place, stream) = reach(&dial, vec![ALPN.to_vec()], Place::connect).await?;
     let DatabaseCredential::Account { user, password } = dial.credential;
     let account = Account { user, password, database };
     let (stream, binding) = stream;
@@ -127,37 +95,10 @@ async fn dial_slowly(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refus
     Ok(Target { stream, unread, parameters, rows, hold: Arc::new(Hold { place, account, key }) })
 }
 
-/// Connects to the first address that may be dialled and answers.
-async fn reach(
-    dial: &DatabaseDial,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-) -> Result<(Place, (Stream, Option<Vec<u8>>)), Refusal> {
-    let host = dial.host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((host, dial.port)).await.map_err(|e| unreachable(format!("its name does not resolve: {e}")))?;
-    let (mut last, mut forbidden) = (None, false);
-    for address in found {
-        if !dial.allows_address(address.ip()) {
-            forbidden = true;
-            continue;
-        }
-        let place = Place { address, tls: tls.clone() };
-        match place.connect().await {
-            Ok(stream) => return Ok((place, stream)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(match last {
-        Some(error) => unreachable(inert(&error.to_string(), 512)),
-        None if forbidden => Refusal::of(Reason::TargetForbidden),
-        None => unreachable("its name has no address"),
-    })
-}
-
 impl Place {
     /// A connection, and what its certificate can be bound by.
     async fn connect(&self) -> io::Result<(Stream, Option<Vec<u8>>)> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
+        let mut stream = self.tcp().await?;
         let Some((config, name)) = &self.tls else { return Ok((boxed(stream), None)) };
         stream.write_all(&ssl_request()).await?;
         // One byte and no more: what follows is encrypted or a lie.
@@ -379,14 +320,6 @@ impl Login {
 fn nonce() -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     rand::random::<[u8; 24]>().iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
-}
-
-fn unreachable(why: impl Into<String>) -> Refusal {
-    Refusal::because(Reason::TargetUnreachable, why)
-}
-
-fn refused(why: impl Into<String>) -> Refusal {
-    Refusal::because(Reason::TargetRefused, why)
 }
 
 fn broken(error: wire::Malformed) -> Refusal {
