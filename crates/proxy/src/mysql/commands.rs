@@ -59,7 +59,8 @@ impl Relay {
                 };
                 self.too_many_statements()?;
                 let hides = instead.is_some();
-                let preparing = Preparing { text: Text::from(*text), said: Recorded::of(text, instead), hidden, masked };
+                let said = Recorded::of(text, instead);
+                let preparing = Preparing { text: if hides { Text::from(*text) } else { said.text.clone() }, said, hidden, masked };
                 let running = self.begin(None);
                 (running.then, running.hides) = (Then::Prepared(Box::new(preparing)), hides);
                 return Ok(Taken::Pass(Awaited::Prepared));

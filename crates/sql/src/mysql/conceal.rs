@@ -1,19 +1,22 @@
 //! What a record keeps of a statement under a role with masks: everything but the values that meet a masked column.
 //!
 //! In a statement that is allowed they meet one only where it is given a value, in `INSERT`, `REPLACE` and `UPDATE`; anywhere else a
-//! masked column stands alone. A variable may carry a value into another statement, so whatever names one keeps none. What is refused
-//! may have compared a masked column with anything, also through a view that nobody knows here, so all its values go.
+//! masked column stands alone. A variable may carry a value into another statement, and a function of the role's anywhere: whatever names
+//! one keeps no value. What is refused may have compared a masked column with anything, also through a view that nobody knows here, so
+//! all its values go.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use access::rights::{DatabaseRights, QualifiedName};
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert, ObjectName, OnInsert, SetExpr,
-    Statement, TableObject, Value, ValueWithSpan,
+    Statement, TableObject, Value, ValueWithSpan, visit_expressions,
 };
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
 
+use super::lists::FUNCTIONS;
 use super::seen::{key, last};
 use super::{LONGEST, Look};
 use crate::catalog::Catalog;
@@ -222,12 +225,27 @@ fn is_constant(token: &Token) -> bool {
 
 /// Which values of an allowed statement become those of a masked column.
 pub(super) fn hidden(look: &Look<'_>, placed: &Placed, statement: &Statement) -> Hidden {
-    if placed.has_variable() {
+    if placed.has_variable() || calls_own(look, statement) {
         return Hidden::Everything;
     }
     let mut given = Given { look, placed, hidden: Hidden::Nothing };
     given.statement(statement);
     given.hidden
+}
+
+/// Whether it hands values to a function or procedure of the role's: where they go from there, nobody can tell.
+fn calls_own(look: &Look<'_>, statement: &Statement) -> bool {
+    if matches!(statement, Statement::Call(_)) {
+        return true;
+    }
+    let comes_with_the_server = |name: &ObjectName| {
+        name.0.len() == 1 && last(name).is_some_and(|name| FUNCTIONS.split_ascii_whitespace().any(|known| known == key(name)))
+    };
+    let has_own = |expr: &Expr| match expr {
+        Expr::Function(function) if !comes_with_the_server(&function.name) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    !look.rights.functions.is_empty() && visit_expressions(statement, has_own).is_break()
 }
 
 struct Given<'a> {
@@ -259,6 +277,10 @@ impl Given<'_> {
         let Ok(table) = self.look.table(name) else { return };
         let columns: Vec<String> = if insert.columns.is_empty() {
             let known = self.look.catalog.relation(&table).map(|relation| relation.columns.as_slice()).unwrap_or_default();
+            // An account sees its own columns alone: behind a gap in their numbers each value stands elsewhere.
+            if !(1_i16..).zip(known).all(|(number, column)| column.number == number) {
+                self.hidden = Hidden::Everything;
+            }
             known.iter().map(|column| column.name.to_lowercase()).collect()
         } else {
             insert.columns.iter().map(|column| name_of(column).unwrap_or_default()).collect()

@@ -183,6 +183,8 @@ fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
         ("INSERT INTO customers (id, name, card) VALUES (5, '4111', name)", "INSERT INTO customers (id, name, card) VALUES ('‹hidden›', '‹hidden›', name)"),
         ("INSERT INTO customers (id, card) SELECT 5, '4111' /* 4111 */", "INSERT INTO customers (id, card) SELECT '‹hidden›', '‹hidden›' /*‹hidden›*/"),
         ("SET @card = '4111'", "SET @card = '‹hidden›'"),
+        ("SELECT ship(4111), id FROM orders WHERE status = 'x'", "SELECT ship('‹hidden›'), id FROM orders WHERE status = '‹hidden›'"),
+        ("CALL ship(4111)", "CALL ship('‹hidden›')"),
         ("SELECT 1; UPDATE customers SET card = '4111'", "SELECT 1; UPDATE customers SET card = '‹hidden›'"),
         ("EXPLAIN UPDATE customers SET card = '4111'", "EXPLAIN UPDATE customers SET card = '‹hidden›'"),
     ] {
@@ -193,6 +195,25 @@ fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
     for sql in ["SELECT id, card FROM customers WHERE name = 'x'", "UPDATE customers SET name = 'x'", "INSERT INTO orders (id) VALUES (4111)", "SELECT @@autocommit, 4111"] {
         assert_eq!(recorded(sql), None, "{sql}");
     }
+}
+
+// covers: F5 (mysql)
+#[test]
+fn where_columns_are_out_of_sight_no_value_is_kept_by_its_place() {
+    let (mut rights, _) = shop();
+    rights.tables.get_mut(&"shop.customers".parse().unwrap()).unwrap().insert = Columns::All;
+    let recorded = |numbers: [&'static str; 2], sql: &str| {
+        let rows = [[numbers[0], "id"], [numbers[1], "card"]]
+            .map(|[n, name]| [Some("column"), Some("shop"), Some("customers"), Some("0"), Some(n), Some(name), Some("0")]);
+        let catalog = Catalog::from_rows(rows).unwrap();
+        let verdict = mysql::judge(&rights, &catalog, Some("shop"), sql);
+        assert!(verdict.is_allowed(), "{verdict:?}");
+        mysql::conceal(&rights, &catalog, sql, &verdict).unwrap().text
+    };
+    assert_eq!(recorded(["1", "2"], "INSERT INTO customers VALUES (5, '4111')"), "INSERT INTO customers VALUES (5, '‹hidden›')");
+    let all = "INSERT INTO customers VALUES ('‹hidden›', '‹hidden›', '‹hidden›')";
+    assert_eq!(recorded(["1", "3"], "INSERT INTO customers VALUES (5, 'x', '4111')"), all);
+    assert_eq!(recorded(["1", "2"], "INSERT INTO customers VALUES (5, 'x', '4111')"), all);
 }
 
 // covers: F5 (mysql)
