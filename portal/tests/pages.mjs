@@ -40,7 +40,6 @@ const refused = (page) => page.getByText('The test lets nothing change.').waitFo
 const terminal = async (page) => {
   await button('Open the terminal')(page);
   const shown = page.getByRole('button', { name: 'Close the terminal' }).waitFor().then(async () => {
-    await page.locator('.xterm-rows').getByText('$').first().waitFor();
     await page.keyboard.type('uname -o\n');
     await page.locator('.xterm-rows').getByText('GNU/Linux').first().waitFor();
   });
