@@ -140,6 +140,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/consoles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Opens a console: server-sent events until it ends. It ends when nobody reads them any more: one console is one tab. */
+        post: operations["consoles_open"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/consoles/{id}/input": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Types into a terminal, or says how large it is now. Pieces arrive in the order in which they were answered. */
+        post: operations["consoles_input"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/consoles/{id}/statements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a SQL prompt a statement. What comes of it is an event of the console. */
+        post: operations["consoles_statement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/consoles/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops the statement that runs. */
+        post: operations["consoles_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/device": {
         parameters: {
             query?: never;
@@ -1647,6 +1715,11 @@ export interface components {
             asked_at: components["schemas"]["Time"];
             /** @description With what program, in its own words. */
             client: string;
+            /**
+             * @description Where a connection that stands at a door of the gate wants to go, `resource[+role]`: a yes lets it in and gives nothing else. Absent:
+             *     a yes gives a token.
+             */
+            connection?: string | null;
             /** @description For what, in its own words. */
             purpose: string;
         };
@@ -1720,6 +1793,8 @@ export interface components {
         };
         /** @description What an emergency owes afterwards. */
         BreakGlassTerms: {
+            /** @description Whether an overdue review keeps their whole team from declaring emergencies. */
+            blocks_team?: boolean;
             /** @description Within which time. */
             review_within: components["schemas"]["Span"];
             /** @description Who has to look at it. */
@@ -1759,6 +1834,60 @@ export interface components {
             /** @description What was found. */
             outcome: components["schemas"]["ReviewOutcome"];
         };
+        /** @description One event of a console. */
+        ConsoleEvent: {
+            /** @enum {string} */
+            event: "opened";
+            /** @description Under which id what is typed is sent. */
+            id: string;
+        } | {
+            /** @description Bytes, base64. */
+            data: string;
+            /** @enum {string} */
+            event: "output";
+        } | {
+            /** @enum {string} */
+            event: "ready";
+        } | {
+            /** @enum {string} */
+            event: "notice";
+            /** @description What. */
+            text: string;
+        } | {
+            /** @description That. */
+            answer: components["schemas"]["SqlAnswer"];
+            /** @enum {string} */
+            event: "answer";
+        } | {
+            error?: components["schemas"]["SqlError"] | null;
+            /** @enum {string} */
+            event: "ended";
+            /**
+             * Format: int32
+             * @description The exit status of a shell.
+             */
+            exit_status?: number | null;
+        };
+        /** @description What is typed into a terminal, or its new size. */
+        ConsoleInput: {
+            /**
+             * Format: int32
+             * @description Columns.
+             */
+            cols?: number | null;
+            /** @description Bytes, base64. */
+            data?: string | null;
+            /**
+             * Format: int32
+             * @description Rows.
+             */
+            rows?: number | null;
+        };
+        /**
+         * @description Which kind of console.
+         * @enum {string}
+         */
+        ConsoleKind: "terminal" | "sql";
         /** @description Somebody who could reach a resource. */
         Could: {
             /** @description By what. */
@@ -2199,6 +2328,27 @@ export interface components {
             /** @description What its owner calls it. */
             label?: string | null;
         };
+        /** @description A console to be opened. */
+        NewConsole: {
+            /**
+             * Format: int32
+             * @description Of a terminal: columns, 80 if none are named.
+             */
+            cols?: number | null;
+            /** @description Of a SQL prompt: the database; the resource's if none is named. */
+            database?: string | null;
+            /** @description Which kind. */
+            kind: components["schemas"]["ConsoleKind"];
+            /** @description Of a SQL prompt: why, for who has no grant yet. A terminal asks for it by itself. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Of a terminal: rows, 24 if none are named.
+             */
+            rows?: number | null;
+            /** @description Where to and as what: `resource[+role]`. */
+            to: string;
+        };
         /** @description A device that asks, in its own words. */
         NewDevice: {
             /** @description The program and machine. */
@@ -2260,6 +2410,16 @@ export interface components {
             role?: components["schemas"]["RoleName"] | null;
             /** @description The change or incident it belongs to. */
             ticket?: string | null;
+        };
+        /** @description A statement for a SQL prompt. Its answer is an event. */
+        NewStatement: {
+            /**
+             * Format: int32
+             * @description How many rows to show at most; 500 if none are named.
+             */
+            rows?: number | null;
+            /** @description One statement. */
+            text: string;
         };
         /** @description Something a program wants to do for which its owner has to prove freshly that it is them: ask for access, or decide on a request. */
         NewStepUp: {
@@ -2958,6 +3118,11 @@ export interface components {
             /** @enum {string} */
             kind: "grant";
         } | {
+            /** @description Which. */
+            grant: components["schemas"]["GrantId"];
+            /** @enum {string} */
+            kind: "ready";
+        } | {
             /** @enum {string} */
             kind: "at_once";
         } | {
@@ -2968,6 +3133,9 @@ export interface components {
              * @description How many.
              */
             people: number;
+        } | {
+            /** @enum {string} */
+            kind: "emergency";
         };
         /** @description Whether the gate can serve. */
         Readiness: {
@@ -2979,6 +3147,8 @@ export interface components {
             ready: boolean;
             /** @description Whether the store answers. */
             store: boolean;
+            /** @description Whether the ends of live sessions are looked at. */
+            sweep?: boolean;
         };
         /**
          * @description Why something was refused, ended or held.
@@ -3322,6 +3492,41 @@ export interface components {
         };
         /** @description A length of time: `90s`, `15m`, `8h`, `7d`, or several of these (`1h30m`). */
         Span: string;
+        /** @description What came of a statement. */
+        SqlAnswer: {
+            /** @description The columns' names; empty if it has no rows. */
+            columns: string[];
+            /** @description What the server says was done, as in `UPDATE 3`. */
+            done?: string | null;
+            error?: components["schemas"]["SqlError"] | null;
+            /** @description Whether there are more rows than are shown, or something was too large to be shown whole. */
+            more: boolean;
+            /** @description Values as text, `null` for NULL. Text of others: whoever shows it escapes it. */
+            rows: (string | null)[][];
+            /** @description Whether a transaction is open now. */
+            transaction: components["schemas"]["SqlTransaction"];
+        };
+        /** @description An error, of the server's or the gate's. */
+        SqlError: {
+            /** @description More about it. */
+            detail?: string | null;
+            /** @description What to do. */
+            hint?: string | null;
+            /** @description The error. */
+            message: string;
+            /**
+             * Format: int32
+             * @description Where in the statement, in characters from 1.
+             */
+            position?: number | null;
+            /** @description Its code. */
+            sqlstate: string;
+        };
+        /**
+         * @description Whether a transaction is open.
+         * @enum {string}
+         */
+        SqlTransaction: "none" | "open" | "failed";
         /** @description Where `ssh` connects to. */
         SshFacts: {
             /** @description Their fingerprints, `SHA256:…`. */
@@ -3897,6 +4102,142 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["IssuedCertificate"];
                 };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consoles_open: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConsole"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ConsoleEvent"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consoles_input: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConsoleInput"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consoles_statement: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStatement"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consoles_stop: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A refusal */
             default: {
