@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 
 use access::identity::{Scope, VerifiedIdentity, Via};
-use access::ids::WebSessionId;
+use access::ids::{SessionId, WebSessionId};
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -17,8 +17,8 @@ use identity::device::{Agreed, Asker, Begun, Devices};
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
+use crate::live::Gone;
 use crate::people::{IssuedToken, LOGIN_VALID};
-use crate::revoke::confirm;
 
 /// The longest text of a device's own that is shown.
 const LONGEST: usize = 200;
@@ -69,10 +69,10 @@ impl Gate {
         self.devices().forget(device_code);
     }
 
-    /// Cuts what browsers let in that are signed out now.
-    pub(crate) async fn cut_let_in_by(&self, browsers: &[WebSessionId]) {
+    /// Cuts what browsers let in that are signed out now; says when each is gone.
+    pub(crate) fn cut_let_in_by(&self, browsers: &[WebSessionId]) -> Vec<(SessionId, Gone)> {
         let with_it = |via: &Via| matches!(via, Via::WebSession(id) if browsers.contains(id));
-        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
+        self.live.cut(EndReason::Revoked, |live| with_it(&live.via))
     }
 
     /// Who asks under a code: for the person to see before they answer.

@@ -433,7 +433,7 @@ impl Gate {
             _ => false,
         };
         confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
-        self.cut_let_in_by(&browsers).await;
+        confirm(self.cut_let_in_by(&browsers)).await;
         Ok(row)
     }
 

@@ -439,7 +439,8 @@ impl Gate {
             let change = Change::new(signed_out).and_all(self.ended_certificates(row.person).await?).end_web_sessions_from(&row.id, sid);
             match self.commit(change).await {
                 Ok(_) => {
-                    self.cut_let_in_by(&browsers).await;
+                    // Cut at once; a provider waits no longer for a target that is slow to close.
+                    let _gone = self.cut_let_in_by(&browsers);
                     return Ok(());
                 }
                 Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),

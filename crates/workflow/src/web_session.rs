@@ -223,7 +223,7 @@ impl Gate {
         self.store.end_web_session(id).await.map_err(unavailable)?;
         let with_it = |via: &Via| matches!(via, Via::LoginCertificate(key) | Via::ClientCertificate(key) if ended.contains(key));
         confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
-        self.cut_let_in_by(&[id]).await;
+        confirm(self.cut_let_in_by(&[id])).await;
         Ok(row)
     }
 

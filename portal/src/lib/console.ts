@@ -1,8 +1,17 @@
 // A console: it lasts as long as its events are read, and what is typed goes in calls of its own, one after the other.
-import { call, type Schemas } from './api';
+import { call, type Refusal, type Schemas } from './api';
 import { events } from './stream';
 
 export type ConsoleEvent = Schemas['ConsoleEvent'];
+
+/** How a console ended. */
+export interface End {
+  how: string;
+  /** What the door or the server said. */
+  error?: Schemas['SqlError'] | null | undefined;
+  /** What the gate refused. */
+  refusal?: Refusal | undefined;
+}
 
 /** Opens a console and reads what it says until it ends. */
 export async function* open(wanted: Schemas['NewConsole'], signal: AbortSignal): AsyncGenerator<ConsoleEvent> {
