@@ -22,7 +22,7 @@ const lives = (pid) => {
 const shown = (page) => page.locator('.xterm-rows').innerText();
 const shows = (page, text) => eventually(`the terminal shows ${text}`, async () => (await shown(page)).includes(text));
 
-// covers: SES-2 (portal), ASK-3 (portal), D1 (portal)
+// covers: SES-2 (portal), ASK-3 (portal), GRANT-3 (portal)
 test('Ana asks in the terminal of her browser, works when Ben agreed, and is cut when it is revoked', { timeout: 120_000 }, async () => {
   const { page, context, faults } = await signIn(browser, gate, 'ana');
   await page.goto('/resources/db-1');
@@ -87,7 +87,7 @@ test('a terminal ends when its page is left, and when its browser is signed out 
   await context.close();
 });
 
-// covers: SES-2 (portal), MAY-6 (portal), ASK-3 (portal)
+// covers: SES-2 (portal), MAY-6 (portal)
 test('Ana looks into the orders in her browser, and sees no more than her role lets her', { timeout: 120_000 }, async () => {
   await gate.grant('ana', 'orders-db', 'readonly', '1h');
   const { page, context, faults } = await signIn(browser, gate, 'ana');

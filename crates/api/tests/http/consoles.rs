@@ -104,7 +104,7 @@ fn typed(text: &str) -> Value {
     json!({ "data": BASE64_STANDARD.encode(text) })
 }
 
-// covers: SES-2 (api), B8 (api)
+// covers: SES-2 (api), B2 (api)
 #[tokio::test]
 async fn a_console_is_of_the_sign_in_that_opened_it() {
     let (served, _leaves) = start().await;

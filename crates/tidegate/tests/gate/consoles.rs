@@ -89,7 +89,7 @@ fn api(gate: &Served) -> &str {
     gate.ready["api"].as_str().unwrap()
 }
 
-// covers: SES-2 (api), ASK-3 (console), D1 (console), EV-1 (console), B2 (console), WHO-4 (console)
+// covers: SES-2 (api), ASK-3 (console), GRANT-3 (console), EV-1 (console), B2 (console), WHO-4 (console)
 #[test]
 fn a_terminal_in_the_browser_is_a_session_like_any_other() {
     let gate = Served::start();
@@ -146,7 +146,7 @@ fn a_terminal_in_the_browser_is_a_session_like_any_other() {
     gate.assert_provable();
 }
 
-// covers: SES-2 (api), WHO-8 (console), F7 (console)
+// covers: SES-2 (api), WHO-8 (console)
 #[test]
 fn a_terminal_ends_with_its_tab_and_with_the_sign_in_it_was_opened_with() {
     let gate = Served::start();
@@ -186,7 +186,7 @@ fn a_terminal_ends_with_its_tab_and_with_the_sign_in_it_was_opened_with() {
     gate.assert_provable();
 }
 
-// covers: SES-2 (api), MAY-6 (console), PG-4 (console), D1 (console)
+// covers: SES-2 (api), MAY-6 (console), PG-4 (console), GRANT-3 (console)
 #[test]
 fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
