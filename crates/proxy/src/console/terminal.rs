@@ -69,7 +69,8 @@ pub async fn run(door: &Arc<SshDoor>, known: Known, to: &Selector, terminal: Ter
         while let Some(message) = from_door.wait().await {
             match message {
                 ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => {
-                    if shown.send(data).await.is_err() {
+                    let taken = shown.send(data).await;
+                    if taken.is_err() {
                         return status;
                     }
                 }
