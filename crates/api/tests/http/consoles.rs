@@ -13,12 +13,13 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tidegate_api::console::{Beforehand, Consoles, Guest, SqlIo, SqlSaid, TerminalIo};
 use tidegate_api::types::consoles::{SqlAnswer, SqlError};
+use tokio::sync::mpsc;
 
 use crate::{Served, read};
 
 /// Says back what it hears, and that it was left.
 #[derive(Debug)]
-struct Parrot(tokio::sync::mpsc::UnboundedSender<String>);
+struct Parrot(mpsc::Sender<String>);
 
 #[async_trait]
 impl Consoles for Parrot {
@@ -39,7 +40,7 @@ impl Consoles for Parrot {
                 () = io.shown.closed() => break,
             }
         }
-        self.0.send(guest.to.to_string()).unwrap();
+        self.0.send(guest.to.to_string()).await.unwrap();
         Ok(None)
     }
 
@@ -58,8 +59,8 @@ impl Consoles for Parrot {
 }
 
 /// A gate with such consoles, and who was left.
-async fn start() -> (Served, tokio::sync::mpsc::UnboundedReceiver<String>) {
-    let (left, leaves) = tokio::sync::mpsc::unbounded_channel();
+async fn start() -> (Served, mpsc::Receiver<String>) {
+    let (left, leaves) = mpsc::channel(16);
     (Served::start_with(|state| state.with_consoles(Arc::new(Parrot(left)))).await, leaves)
 }
 
@@ -87,8 +88,7 @@ impl Events {
                     None => continue,
                 }
             }
-            let piece =
-                tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await.expect("nothing comes").unwrap_or(None)?;
+            let piece = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await.unwrap().unwrap_or(None)?;
             self.rest.push_str(&String::from_utf8_lossy(&piece));
         }
     }
