@@ -142,6 +142,60 @@ async fn files_by_scp_in_both_forms_sftp_and_rsync() {
     assert!(commands.iter().any(|c| c.starts_with("scp -t")) && commands.iter().any(|c| c.starts_with("rsync --server")), "{commands:?}");
 }
 
+/// `ssh` in between, that keeps what passes: what a client sent and received, to compare with what was recorded.
+fn tapped(town: &Town) -> String {
+    let script = town.path("tapped-ssh");
+    let dir = town.dir.path().display();
+    let text = format!("#!/bin/bash\nexec {} \"$@\" < <(tee {dir}/tap-in.$$) > >(tee {dir}/tap-out.$$)\n", town.ssh_line());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    script.display().to_string()
+}
+
+/// What went in and out of each channel by the recording is what went in and out of each client: bytes and digest, for so many of them.
+async fn recorded_as_tapped(town: &Town, channels: usize) {
+    let mut ended = town.gate.ended.subscribe();
+    let all = tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() >= channels)).await;
+    all.expect("not all sessions ended").unwrap();
+    let sizes = |kind: &str| {
+        let closed = town.gate.activities("channel.closed");
+        let mut recorded: Vec<_> =
+            closed.iter().map(|closed| (closed[kind]["bytes"].as_u64().unwrap(), closed[kind]["sha256"].as_str().unwrap().to_owned())).collect();
+        recorded.sort();
+        let files = std::fs::read_dir(town.dir.path()).unwrap().map(|file| file.unwrap().path());
+        let files = files.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with(&format!("tap-{kind}.")));
+        let mut passed: Vec<_> = files.map(|file| (std::fs::metadata(&file).unwrap().len(), sha256(&file))).collect();
+        passed.sort();
+        (recorded, passed)
+    };
+    // What is kept in between may be written a moment after it was passed on.
+    let patience = std::time::Instant::now() + Duration::from_secs(10);
+    while ["in", "out"].iter().any(|kind| sizes(kind).0 != sizes(kind).1) && std::time::Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ((sent, passed), (received, returned)) = (sizes("in"), sizes("out"));
+    assert_eq!((&sent, &received), (&passed, &returned));
+    assert_eq!((sent.len(), received.len()), (channels, channels));
+    assert!(sent.iter().chain(&received).all(|(size, _)| *size > 0), "{sent:?} {received:?}");
+}
+
+// covers: SSH-2 (ssh)
+#[tokio::test]
+async fn of_rsync_both_streams_are_recorded_by_size_and_digest() {
+    let town = Town::open(everything()).await;
+    let (sent, there, back) = (town.path("sent"), town.target.dir().join("there"), town.path("back"));
+    random_file(&sent, 1 << 20, 17);
+    for (from, to) in [
+        (sent.display().to_string(), format!("db-1@127.0.0.1:{}", there.display())),
+        (format!("db-1@127.0.0.1:{}", there.display()), back.display().to_string()),
+    ] {
+        let out = tokio::process::Command::new("rsync").args(["-e", &tapped(&town), &from, &to]).output().await.unwrap();
+        assert!(out.status.success(), "{out:?}");
+    }
+    assert_eq!(sha256(&back), sha256(&sent));
+    recorded_as_tapped(&town, 2).await;
+}
+
 // covers: SSH-2 (ssh), SES-3 (ssh)
 #[tokio::test]
 async fn what_is_only_called_like_a_file_transfer_does_not_go_unrecorded() {
@@ -193,7 +247,7 @@ async fn git_clones_and_pushes() {
         git.current_dir(dir)
             .args(["-c", "user.name=Ana", "-c", "user.email=ana@example.org", "-c", "init.defaultBranch=main"])
             .args(arguments);
-        git.env("GIT_SSH_COMMAND", town.ssh_line()).env("GIT_SSH_VARIANT", "simple").env("HOME", town.dir.path());
+        git.env("GIT_SSH_COMMAND", tapped(&town)).env("GIT_SSH_VARIANT", "simple").env("HOME", town.dir.path());
         git
     };
     let far = town.target.dir().to_owned();
@@ -209,6 +263,8 @@ async fn git_clones_and_pushes() {
     }
     let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
     assert!(commands.iter().any(|c| c.starts_with("git-receive-pack")), "{commands:?}");
+    assert!(commands.iter().any(|c| c.starts_with("git-upload-pack")), "{commands:?}");
+    recorded_as_tapped(&town, 2).await;
 }
 
 // covers: SSH-1 (ssh)
@@ -250,6 +306,14 @@ async fn dropbear_and_putty_come_in_too() {
         .await
         .unwrap();
     assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"putty\n"[..], Some(5)), "{out:?}");
+    // Both stand in their recordings.
+    let mut ended = town.gate.ended.subscribe();
+    tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() >= 2)).await.expect("not both ended").unwrap();
+    assert_eq!(town.gate.output(), "dropbear\nputty\n");
+    let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(commands, ["echo dropbear; exit 4", "echo putty; exit 5"]);
+    let exits: Vec<_> = town.gate.activities("channel.closed").iter().map(|closed| closed["exit"]["status"].clone()).collect();
+    assert_eq!(exits, [4, 5]);
 }
 
 // covers: EV-4 (ssh), SSH-2 (ssh)
@@ -270,4 +334,131 @@ async fn the_recording_holds_what_the_client_received() {
         frames.iter().filter(|f| f.direction == Direction::Output && f.kind == FrameKind::Bytes).flat_map(|f| f.bytes.to_vec()).collect();
     assert_eq!(shown, out.stdout);
     assert!(frames.iter().any(|f| f.kind == FrameKind::Activity));
+}
+
+/// AsyncSSH, from PyPI, does what `script` says on a connection `c` as Ana; what it printed.
+async fn asyncssh(town: &Town, script: &str) -> String {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/venv/bin/python");
+    let body: String = script.lines().map(|line| format!("        {line}\n")).collect();
+    let program = format!(
+        "import asyncio, asyncssh, sys\n\
+         async def until(stream, text):\n    got = ''\n    while text not in got:\n        more = await stream.read(1)\n        \
+         assert more, got\n        got += more\n    return got\n\
+         async def main():\n    async with asyncssh.connect('127.0.0.1', {}, username='db-1', client_keys=[{:?}], known_hosts=None, agent_path=None) as c:\n{body}\
+         asyncio.run(asyncio.wait_for(main(), 40))\n",
+        town.port,
+        town.ana.to_str().unwrap()
+    );
+    let out = tokio::process::Command::new(python).args(["-c", &program]).stdin(Stdio::null()).output().await;
+    let out = out.expect("`make setup` installs AsyncSSH");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn a_window_that_changes_its_size_does_so_at_the_target_and_in_the_recording() {
+    use evidence::recording::FrameKind;
+    let town = Town::open(everything()).await;
+    let said = asyncssh(
+        &town,
+        "p = await c.create_process('trap \"stty size; exit 6\" WINCH; stty size; while :; do sleep 0.05; done', term_type='xterm', term_size=(80, 24))\n\
+         print('first', (await until(p.stdout, '24 80')).strip())\n\
+         p.change_terminal_size(132, 50)\n\
+         print('then', (await until(p.stdout, '50 132')).strip())\n\
+         print('exit', (await p.wait()).exit_status)",
+    )
+    .await;
+    assert!(said.contains("first 24 80") && said.contains("then 50 132") && said.contains("exit 6"), "{said}");
+    town.gate.ended().await;
+    let sizes: Vec<(u32, u32)> = {
+        let frames = town.gate.frames.lock().unwrap();
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+        frames.iter().filter(|f| f.kind == FrameKind::Resize).map(|f| (number(&f.bytes[..4]), number(&f.bytes[4..]))).collect()
+    };
+    assert_eq!(sizes, [(80, 24), (132, 50)]);
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn an_end_by_a_signal_is_one_for_the_client_too() {
+    let town = Town::open(everything()).await;
+    let said = asyncssh(&town, "r = await c.run('kill -SEGV $$')\nprint('signal', r.exit_signal[0], r.exit_status)").await;
+    assert!(said.contains("signal SEGV"), "{said}");
+    town.gate.ended().await;
+    assert_eq!(town.gate.activities("channel.closed")[0]["exit"], serde_json::json!({"signal": "SEGV"}));
+}
+
+/// A server that says which signal it is sent and ends with status 9. OpenSSH's passes none on to what runs as its own user.
+const TOLD_BY_SIGNALS: &str = "
+import asyncio, asyncssh, sys
+class Anybody(asyncssh.SSHServer):
+    def begin_auth(self, username):
+        return False
+async def handle(process):
+    process.stdout.write('ready\\n')
+    try:
+        await process.stdin.read()
+    except asyncssh.SignalReceived as signal:
+        process.stdout.write('got-' + signal.signal + '\\n')
+        process.exit(9)
+async def main():
+    server = await asyncssh.listen('127.0.0.1', 0, server_factory=Anybody, server_host_keys=[sys.argv[1]], process_factory=handle)
+    print(server.get_port(), flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+";
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
+#[tokio::test]
+async fn a_signal_reaches_the_target() {
+    let town = Town::open(everything()).await;
+    let host_key = testkit::sshd::keypair(town.dir.path(), "signalled_host").unwrap();
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/venv/bin/python");
+    let mut server = tokio::process::Command::new(python);
+    server.args(["-c", TOLD_BY_SIGNALS]).arg(&host_key).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut server = server.spawn().expect("`make setup` installs AsyncSSH");
+    let mut port = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(server.stdout.take().unwrap()), &mut port).await.unwrap();
+    let port = port.trim().parse().unwrap();
+    town.gate.setup.lock().unwrap().instead = Some((port, testkit::sshd::public_half(&host_key).unwrap()));
+    let said = asyncssh(
+        &town,
+        "p = await c.create_process('work')\n\
+         await until(p.stdout, 'ready')\n\
+         p.send_signal('TERM')\n\
+         r = await p.wait()\n\
+         print('exit', r.exit_status, r.stdout.strip())",
+    )
+    .await;
+    assert!(said.contains("exit 9 got-TERM"), "{said}");
+    town.gate.ended().await;
+    let signals: Vec<_> = town.gate.activities("signal").iter().map(|a| a["signal"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(signals, ["TERM"]);
+    assert_eq!(town.gate.activities("channel.closed")[0]["exit"]["status"], 9);
+}
+
+// covers: SSH-1 (ssh), SES-3 (ssh)
+#[tokio::test]
+async fn a_client_that_answers_no_more_is_gone_and_one_that_is_only_quiet_is_not() {
+    let door = tidegate_proxy::ssh::DoorLimits { keepalive: Duration::from_millis(200), ..Default::default() };
+    let town = Town::new(Setup { door, ..Setup::default() }).await;
+    // Quiet for much longer than three questions take.
+    let out = town.ssh(&["sleep 3; echo still"]).output().await.unwrap();
+    assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"still\n"[..], Some(0)), "{out:?}");
+    town.gate.ended().await;
+    let mut ssh = town.ssh(&["echo in; exec sleep 60"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(ssh.stdout.take().unwrap()), &mut line).await.unwrap();
+    assert_eq!(line, "in\n");
+    // Its machine sleeps: the connection stands, and nobody answers on it.
+    let pid = ssh.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    let mut ended = town.gate.ended.subscribe();
+    let second = tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() == 2)).await;
+    let closed = second.expect("its session goes on").unwrap()[1].clone();
+    assert_eq!((closed.end, closed.confirmed), (access::session::EndReason::Client, true));
+    assert!(ssh.try_wait().unwrap().is_none(), "it was told nothing, as it listens to nothing");
+    assert!(std::process::Command::new("kill").args(["-CONT", &pid]).status().unwrap().success());
+    assert!(!ssh.wait().await.unwrap().success());
 }

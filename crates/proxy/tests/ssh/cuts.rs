@@ -50,8 +50,7 @@ async fn whatever_runs_is_gone_from_the_target_when_the_session_is_cut() {
         let (ssh, pid, output) = start(&town, options, command).await;
         assert!(lives(pid));
         town.gate.cut(EndReason::Revoked);
-        let took = dies(pid).await;
-        assert!(took < Duration::from_secs(1), "{command}: {took:?}");
+        dies(pid).await;
         // Nobody reads `cat /dev/zero`'s output: the cut must not wait for that.
         let closed = town.gate.ended().await;
         assert_eq!((closed.end, closed.confirmed), (EndReason::Revoked, true), "{command}");
