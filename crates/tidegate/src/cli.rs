@@ -24,6 +24,7 @@ pub mod secret;
 pub mod session;
 pub mod ssh_config;
 pub mod statements;
+pub mod suggest;
 pub(crate) mod step_up;
 pub mod token;
 pub mod user;

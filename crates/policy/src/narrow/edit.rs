@@ -137,6 +137,13 @@ fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
     }
 }
 
+/// A list on one line is set out anew, so that no gap stays where something went.
+fn close_gaps(array: &mut Array) {
+    if !array.to_string().contains(['\n', '#']) {
+        array.fmt();
+    }
+}
+
 /// Leaves just these texts in a list; what of them stands there keeps its place.
 fn list(table: &mut dyn TableLike, key: &str, now: &[String]) {
     if now.is_empty() {
@@ -145,6 +152,7 @@ fn list(table: &mut dyn TableLike, key: &str, now: &[String]) {
     }
     if let Some(array) = table.get_mut(key).and_then(Item::as_array_mut) {
         array.retain(|value| value.as_str().is_some_and(|text| now.iter().any(|now| now == text)));
+        close_gaps(array);
         let there: BTreeSet<&str> = array.iter().filter_map(Value::as_str).collect();
         if now.iter().all(|now| there.contains(now.as_str())) {
             return;
@@ -185,6 +193,7 @@ fn each(table: &mut dyn TableLike, key: &str, name: &str, mut wanted: impl FnMut
             }
         }
         gone.into_iter().rev().for_each(|at| drop(array.remove(at)));
+        close_gaps(array);
     } else {
         return Err(format!("`{key}` is no list"));
     }

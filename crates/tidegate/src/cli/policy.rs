@@ -26,6 +26,7 @@ use crate::output::{Output, Tone, note};
 use super::config::ConfigFile;
 use super::exit::Exit;
 use super::request::Wanted;
+use super::suggest::Suggest;
 use super::{Context, Shown, note_more};
 
 /// What to do with policy.
@@ -47,6 +48,8 @@ pub enum PolicyCommand {
     Diff(Diff),
     /// Say why a request gets the answer it gets
     Explain(Box<ExplainArgs>),
+    /// Propose a narrower role, from what sessions as it really did
+    Suggest(Suggest),
     /// Which policy is in force
     Show,
     /// Put a directory in force, all of it or nothing
@@ -142,6 +145,7 @@ impl PolicyCommand {
                 Some(dir) => explain.offline(output, &dir),
                 None => explain.run(context, &context.client()?).await,
             },
+            Self::Suggest(suggest) => suggest.run(context, &context.client()?).await,
             Self::Show => {
                 let reply: Reply<Policy> = context.client()?.get("/policy", &()).await?;
                 context.print(&reply, |output, policy| {

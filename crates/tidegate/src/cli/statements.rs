@@ -99,7 +99,7 @@ fn of_csv(value: &Value) -> String {
 
 /// Statements that wait for what comes of them, and texts that later ones point to.
 #[derive(Debug, Default)]
-struct Table {
+pub(super) struct Table {
     open: BTreeMap<u64, Map<String, Value>>,
     texts: BTreeMap<u64, Value>,
 }
@@ -109,7 +109,7 @@ const REPEATED: usize = 4096;
 
 impl Table {
     /// What is complete with this frame.
-    fn take(&mut self, frame: Frame) -> Vec<Map<String, Value>> {
+    pub(super) fn take(&mut self, frame: Frame) -> Vec<Map<String, Value>> {
         let Some(Value::Object(mut activity)) = frame.activity else { return Vec::new() };
         let kind = activity.remove("kind");
         let Some(number) = activity.get("n").and_then(Value::as_u64) else { return Vec::new() };
@@ -141,7 +141,7 @@ impl Table {
     }
 
     /// What nothing came of.
-    fn rest(&mut self) -> Vec<Map<String, Value>> {
+    pub(super) fn rest(&mut self) -> Vec<Map<String, Value>> {
         std::mem::take(&mut self.open).into_values().collect()
     }
 }

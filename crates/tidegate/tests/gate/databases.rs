@@ -35,7 +35,7 @@ pub(crate) fn shop(database: &Database) -> Served {
 }
 
 /// Ana's `psql` through the gate.
-fn psql(gate: &Served, database: &Database, arguments: &[&str]) -> Output {
+pub(crate) fn psql(gate: &Served, database: &Database, arguments: &[&str]) -> Output {
     let port = gate.databases.unwrap().port();
     let place = format!("host=127.0.0.1 port={port} user=sales-db+clerk dbname={} sslmode=require connect_timeout=20", database.name());
     let mut psql = Command::new("psql");
