@@ -159,8 +159,10 @@ async fn recorded_as_tapped(town: &Town, channels: usize) {
     all.expect("not all sessions ended").unwrap();
     let sizes = |kind: &str| {
         let closed = town.gate.activities("channel.closed");
-        let mut recorded: Vec<_> =
-            closed.iter().map(|closed| (closed[kind]["bytes"].as_u64().unwrap(), closed[kind]["sha256"].as_str().unwrap().to_owned())).collect();
+        let mut recorded: Vec<_> = closed
+            .iter()
+            .map(|closed| (closed[kind]["bytes"].as_u64().unwrap(), closed[kind]["sha256"].as_str().unwrap().to_owned()))
+            .collect();
         recorded.sort();
         let files = std::fs::read_dir(town.dir.path()).unwrap().map(|file| file.unwrap().path());
         let files = files.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with(&format!("tap-{kind}.")));

@@ -139,7 +139,8 @@ async fn a_stage_nobody_fills_is_escalated() {
 async fn what_goes_away_while_a_request_waits_gives_no_grant_and_that_is_said() {
     const RESOURCE: &str = "\n[[resource]]\nname = \"extra-1\"\nkind = \"ssh\"\naddress = \"10.20.0.99:22\"\ntier = \"prod\"\n\
                             owner = \"payments\"\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\"]\n";
-    const ROLE: &str = "\n[[role]]\nname = \"probe\"\ndescription = \"To look.\"\nkind = \"ssh\"\nlogin = \"app\"\nssh = { exec = \"any\" }\n";
+    const ROLE: &str =
+        "\n[[role]]\nname = \"probe\"\ndescription = \"To look.\"\nkind = \"ssh\"\nlogin = \"app\"\nssh = { exec = \"any\" }\n";
     let t = TestGate::start().await.unwrap();
     let before = t.gate.bundle().files().clone();
     let with = |changes: &[(&str, &dyn Fn(String) -> String)]| {
@@ -156,7 +157,10 @@ async fn what_goes_away_while_a_request_waits_gives_no_grant_and_that_is_said() 
         let admin = "resource.role == Tide::Role::\"admin\" };";
         text.replace(admin, "resource.role == Tide::Role::\"admin\" || resource.role == Tide::Role::\"debug\" };")
     };
-    t.gate.push_bundle(t.person("dan"), with(&[("resources.toml", &|text| text + RESOURCE), ("roles.toml", &|text| text + ROLE)])).await.unwrap();
+    t.gate
+        .push_bundle(t.person("dan"), with(&[("resources.toml", &|text| text + RESOURCE), ("roles.toml", &|text| text + ROLE)]))
+        .await
+        .unwrap();
     let mut asked = Vec::new();
     for (resource, role, reason) in [
         ("db-1", "logs", None),
