@@ -381,18 +381,19 @@ impl Up {
     /// A portal is about to run: its number, what it does with a name, and what is masked of its rows. It was recorded when it was
     /// bound; it is recorded again if it runs again.
     fn executing(&mut self, ledger: &mut Ledger, name: &[u8]) -> (u64, Naming, Arc<BTreeSet<usize>>) {
-        let next = ledger.number();
-        let Some(portal) = ledger.names.portals.get_mut(name) else {
+        let has_run = ledger.names.portals.get_mut(name).map(|portal| std::mem::replace(&mut portal.has_run, true));
+        // Numbers have no gaps: one that is missing in a recording is missing.
+        let next = if has_run == Some(false) { None } else { Some(ledger.number()) };
+        let Some(portal) = ledger.names.portals.get(name) else {
             // Opened by `DECLARE`, whose text is recorded there.
-            self.due.push(statement::going_out(next, Via::Extended, &[b"FETCH ", name].concat(), None, None));
-            return (next, Naming::None, Arc::default());
+            let number = next.unwrap_or_default();
+            self.due.push(statement::going_out(number, Via::Extended, &[b"FETCH ", name].concat(), None, None));
+            return (number, Naming::None, Arc::default());
         };
-        let number = if std::mem::replace(&mut portal.has_run, true) {
-            self.due.push(statement::going_out_without(next, Via::Extended, &portal.text, Some(&portal.values), Some(portal.first)));
-            next
-        } else {
-            portal.number
-        };
+        let number = next.unwrap_or(portal.number);
+        if next.is_some() {
+            self.due.push(statement::going_out_without(number, Via::Extended, &portal.text, Some(&portal.values), Some(portal.first)));
+        }
         (number, portal.naming.clone(), portal.masked.clone())
     }
 

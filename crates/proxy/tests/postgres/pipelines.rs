@@ -181,6 +181,7 @@ async fn a_statement_that_is_bound_and_not_run_is_recorded() {
     assert_eq!(town.target.query("select is_called from ran").unwrap(), "t");
     let statements = town.gate.of_kind("sql.statement");
     assert_eq!(statements[0]["text"], "select f(7)");
+    assert_eq!(statements.iter().map(|s| s["n"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     // What runs twice is recorded twice, each time with its values; a first run under the number it was bound with.
     let again: Vec<_> = statements[1..].iter().map(|s| (s["text"].clone(), s["values"].clone())).collect();
     assert_eq!(again, [(json!("select $1::int"), json!(["8"])), (json!("select $1::int"), json!(["8"]))]);
