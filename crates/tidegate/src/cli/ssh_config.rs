@@ -23,7 +23,7 @@ use crate::output::note;
 use super::Context;
 use super::exit::Exit;
 
-const INCLUDE: &str = "Include tidegate_config";
+const FILE: &str = "tidegate_config";
 
 /// How to write it.
 #[derive(Debug, Args)]
@@ -64,10 +64,14 @@ impl SshConfig {
             return Ok(Exit::Done);
         }
         write_private(&known_hosts, keys.as_bytes())?;
-        write_private(&dir.join("tidegate_config"), config.as_bytes())?;
-        include(&dir.join("config"))?;
+        write_private(&dir.join(FILE), config.as_bytes())?;
+        include(&dir.join("config"), &include_line(&dir)?)?;
         let count = resources.value.items.iter().filter(|r| r.kind == "ssh").count();
-        let file = dir.join("tidegate_config");
+        let file = dir.join(FILE);
+        if context.output.is_json() {
+            context.output.json(&json!({ "file": file, "known_hosts_file": known_hosts, "resources": count }))?;
+            return Ok(Exit::Done);
+        }
         match count {
             0 => note(format!("{} is written, but no resource is open to you yet.", file.display())),
             n => note(format!("{} has {n} {}; `ssh NAME.tide` works now.", file.display(), if n == 1 { "resource" } else { "resources" })),
@@ -140,8 +144,15 @@ fn quoted(path: &Path) -> anyhow::Result<String> {
     Ok(if escaped.contains(' ') { format!("\"{escaped}\"") } else { escaped })
 }
 
+/// How the person's own configuration names ours: `ssh` looks for a bare name in `~/.ssh` alone (ssh_config(5), `Include`).
+fn include_line(dir: &Path) -> anyhow::Result<String> {
+    let usual = std::env::var_os("HOME").is_some_and(|home| dir == Path::new(&home).join(".ssh"));
+    // No token is expanded there.
+    Ok(if usual { format!("Include {FILE}") } else { format!("Include {}", quoted(&dir.join(FILE))?.replace("%%", "%")) })
+}
+
 /// Includes our file from the person's own, at its top: an `Include` below a `Host` would hold for that host alone.
-fn include(file: &Path) -> anyhow::Result<()> {
+fn include(file: &Path, line: &str) -> anyhow::Result<()> {
     let cannot = || format!("cannot read `{}`", file.display());
     // Whoever keeps it elsewhere and links to it goes on doing so.
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
@@ -150,10 +161,10 @@ fn include(file: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(cannot),
     };
-    if before.lines().any(|line| line.trim().eq_ignore_ascii_case(INCLUDE)) {
+    if before.lines().any(|there| there.trim().eq_ignore_ascii_case(line)) {
         return Ok(());
     }
-    write_private(&file, format!("{INCLUDE}\n{before}").as_bytes())?;
+    write_private(&file, format!("{line}\n{before}").as_bytes())?;
     note(format!("{} includes it now.", file.display()));
     Ok(())
 }
@@ -215,8 +226,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
         fs::write(&file, "Host old\n    User me\n").unwrap();
-        include(&file).unwrap();
-        include(&file).unwrap();
+        include(&file, "Include tidegate_config").unwrap();
+        include(&file, "Include tidegate_config").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "Include tidegate_config\nHost old\n    User me\n");
     }
 }

@@ -128,6 +128,72 @@ fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificat
     assert!(heard.contains("POST /api/v1/sign-in/challenge") && !heard.contains("SSH SIGNATURE"), "{heard}");
 }
 
+// covers: SSH-1 (cli), SSH-1 (ssh), WHO-5 (cli)
+#[test]
+fn what_ssh_config_writes_is_all_that_stock_tools_need() {
+    let demo = Demo::start();
+    let home = tempfile::tempdir().unwrap();
+    let ssh_dir = home.path().join("of ana");
+    let mine = |args: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .env_clear()
+            .env("HOME", home.path())
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("TIDEGATE_SSH_DIR", &ssh_dir)
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    std::fs::create_dir(&ssh_dir).unwrap();
+    std::fs::write(ssh_dir.join("config"), "Host other\n  User somebody\n").unwrap();
+    mine(&["login", "--key", demo.person("ana")["key"].as_str().unwrap(), "--url", demo.ready["api"].as_str().unwrap()]);
+    mine(&["ssh-config", "--write"]);
+    let config = ssh_dir.join("config");
+    let run = |program: &str, args: &[&str]| {
+        let out = std::process::Command::new(program)
+            .arg("-F")
+            .arg(&config)
+            .args(["-o", "BatchMode=yes", "-o", "IdentityAgent=none"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    // A name, a name with a role, and files.
+    assert_eq!(run("ssh", &["build-1.tide", "echo in"]), "in");
+    assert_eq!(run("ssh", &["build-1+shell.tide", "echo in"]), "in");
+    let (here, there, back) = (home.path().join("here"), home.path().join("there"), home.path().join("back"));
+    std::fs::write(&here, "carried").unwrap();
+    run("scp", &[here.to_str().unwrap(), &format!("build-1.tide:{}", there.display())]);
+    run("scp", &[&format!("build-1.tide:{}", there.display()), back.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&back).unwrap(), "carried");
+    let by_rsync = std::process::Command::new("rsync")
+        .args(["-e", &format!("ssh -F '{}' -o BatchMode=yes", config.display())])
+        .arg(&here)
+        .arg(format!("build-1.tide:{}.2", there.display()))
+        .output()
+        .unwrap();
+    assert!(by_rsync.status.success(), "{}", String::from_utf8_lossy(&by_rsync.stderr));
+    assert_eq!(std::fs::read_to_string(home.path().join("there.2")).unwrap(), "carried");
+    // What stood there still stands; written again it is the same.
+    let before = std::fs::read_to_string(&config).unwrap();
+    assert!(before.ends_with("Host other\n  User somebody\n"), "{before}");
+    mine(&["ssh-config", "--write"]);
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+    // Another gate at that address is not taken for this one.
+    let known = ssh_dir.join("tidegate_known_hosts");
+    let of_another = std::fs::read_to_string(demo.person("ben")["key"].as_str().unwrap().to_owned() + ".pub").unwrap();
+    let alias = std::fs::read_to_string(&known).unwrap().split(' ').next().unwrap().to_owned();
+    std::fs::write(&known, format!("{alias} {of_another}")).unwrap();
+    let refused =
+        std::process::Command::new("ssh").arg("-F").arg(&config).args(["-o", "BatchMode=yes", "build-1.tide", "echo in"]).output();
+    let refused = refused.unwrap();
+    assert!(refused.stdout.is_empty() && refused.status.code() == Some(255), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("REMOTE HOST IDENTIFICATION HAS CHANGED"));
+}
+
 /// Something that hands everything on to the gate and keeps what it hears: its address, and what clients said.
 fn relay(demo: &Demo) -> (String, Arc<Mutex<Vec<u8>>>) {
     let gate = demo.ready["api"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
