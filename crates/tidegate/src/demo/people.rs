@@ -69,17 +69,20 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
     fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
     let key = key_pair(&home, "id_ed25519")?;
     gate.add_key(caller, person, &fs::read_to_string(key.with_extension("pub"))?, Some("demo key".to_owned())).await?;
-    let certificate = if person == caller.who.id() {
-        let login = key_pair(&home, "login_ed25519")?;
-        let (_, certificate) = gate.issue_certificate(caller, &fs::read_to_string(login.with_extension("pub"))?, None).await?;
-        let path = home.join("login_ed25519-cert.pub");
-        fs::write(&path, format!("{certificate}\n"))?;
-        Some(path)
-    } else {
-        None
-    };
     let token = gate.issue_token(caller, person, Scope::ALL.to_vec(), Span::hours(24 * 30), Some("demo".to_owned())).await?;
     let token = token.token.expose().clone();
+    // A certificate is for whoever asks for it: a machine does so with its token.
+    let machine;
+    let holder = if person == caller.who.id() {
+        caller
+    } else {
+        machine = Caller { who: gate.identify_token(&token, HERE).await?, door: Door::Api };
+        &machine
+    };
+    let login = key_pair(&home, "login_ed25519")?;
+    let (_, certified) = gate.issue_certificate(holder, &fs::read_to_string(login.with_extension("pub"))?, None).await?;
+    let certificate = home.join("login_ed25519-cert.pub");
+    fs::write(&certificate, format!("{certified}\n"))?;
     let ssh_config = home.join("ssh_config");
     fs::write(&ssh_config, ssh_config_of(node, dir, &key))?;
     write_wrappers(node, &home, &token)?;
@@ -88,7 +91,7 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
         name: name.to_owned(),
         id: person.to_string(),
         key,
-        certificate,
+        certificate: Some(certificate),
         token,
         ssh_config,
         databases: Vec::new(),

@@ -72,6 +72,19 @@ impl Demo {
         Self::start_in(dir)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What Ctrl-C does, and how it ends then; what it made stays as long as the directory is held.
+    pub(crate) fn interrupt(mut self) -> (Option<i32>, Arc<TempDir>) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = eventually("the demo has ended", || self.child.try_wait().unwrap());
+        (status.code(), Arc::clone(&self.dir))
+    }
+
     /// The directory of the demo.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().join("demo")
@@ -87,6 +100,9 @@ impl std::ops::Deref for Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let deadline = Instant::now() + Duration::from_secs(20);
