@@ -1,7 +1,9 @@
 //! Stock clients that know nothing of Tidegate, through the gate: each signs in with Ana's registered key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::{Value, json};
 
 use crate::demo::Demo;
 
@@ -59,7 +61,29 @@ async def main():
 asyncio.run(main())
 "#;
 
-// covers: SSH-1 (ssh)
+fn digest(file: &Path) -> String {
+    let out = Command::new("sha256sum").arg(file).output().unwrap();
+    text(&out).split(' ').next().unwrap().to_owned()
+}
+
+/// What Ana's sessions so far left in their recordings, of one kind.
+fn recorded(demo: &Demo, kind: &str) -> Vec<Value> {
+    demo.ended_sessions("ana").iter().flat_map(|session| demo.activities(session["id"].as_str().unwrap(), kind)).collect()
+}
+
+fn commands(demo: &Demo) -> Vec<String> {
+    recorded(demo, "exec").iter().map(|exec| exec["command"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A file was written there, whole, and its digest stands in the recording.
+fn assert_written(demo: &Demo, path: &Path) {
+    let files = recorded(demo, "sftp");
+    let wanted = (json!(path), json!(digest(path)));
+    let found = files.iter().any(|file| file["act"] == "file" && (&file["path"], &file["written"]["sha256"]) == (&wanted.0, &wanted.1));
+    assert!(found, "{wanted:?} is not among {files:?}");
+}
+
+// covers: SSH-1 (ssh), SSH-2 (ssh)
 #[test]
 fn paramiko_and_asyncssh_work_unmodified() {
     let demo = Demo::start();
@@ -74,11 +98,18 @@ fn paramiko_and_asyncssh_work_unmodified() {
         for text_wanted in wanted {
             assert!(text(&out).contains(text_wanted), "{name}: {text_wanted:?} is missing in:\n{}", text(&out));
         }
-        assert!(file.exists(), "{name}");
+        assert_written(&demo, &file);
     }
+    let commands = commands(&demo);
+    assert!(commands.contains(&"cat; echo done-$((40+2))".to_owned()) && commands.contains(&"exit 5".to_owned()), "{commands:?}");
+    assert!((0..8).all(|i| commands.contains(&format!("echo channel-{i}"))), "{commands:?}");
+    let sent = dir.path().join("sent");
+    std::fs::write(&sent, "into-stdin\n").unwrap();
+    let streams = recorded(&demo, "channel.closed");
+    assert!(streams.iter().any(|closed| closed["in"]["sha256"] == digest(&sent)), "{streams:?}");
 }
 
-// covers: SSH-1 (ssh)
+// covers: SSH-1 (ssh), SSH-2 (ssh)
 #[test]
 fn ansible_works_unmodified() {
     let demo = Demo::start();
@@ -86,6 +117,8 @@ fn ansible_works_unmodified() {
     let home = tempfile::tempdir().unwrap();
     let out = Command::new(tool("ansible"))
         .env("ANSIBLE_HOME", home.path())
+        // As it comes, but for the connection it keeps for a minute.
+        .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=2s")
         .env("ANSIBLE_LOCAL_TEMP", home.path().join("local"))
         .env("ANSIBLE_REMOTE_TEMP", home.path().join("remote"))
         .env("HOME", home.path())
@@ -96,9 +129,18 @@ fn ansible_works_unmodified() {
         .output()
         .unwrap();
     assert!(out.status.success() && text(&out).contains("through-the-gate"), "{}", text(&out));
+    // The module it carries over, and that it ran there.
+    let files = recorded(&demo, "sftp");
+    let module = |file: &Value| file["path"].as_str().is_some_and(|path| path.ends_with("AnsiballZ_command.py"));
+    assert!(files.iter().any(|file| module(file) && file["written"]["sha256"].is_string()), "{files:?}");
+    let commands = commands(&demo);
+    assert!(
+        commands.iter().any(|command| command.contains("/usr/bin/python3") && command.contains("AnsiballZ_command.py")),
+        "{commands:?}"
+    );
 }
 
-// covers: SSH-1 (ssh)
+// covers: SSH-1 (ssh), SSH-2 (ssh)
 #[test]
 fn putty_s_tools_work_unmodified() {
     let demo = Demo::start();
@@ -122,6 +164,9 @@ fn putty_s_tools_work_unmodified() {
     std::fs::write(&script, format!("put {} {}\nquit\n", local.display(), remote.display())).unwrap();
     let psftp = Command::new("psftp").args(common).arg(&ppk).arg("-b").arg(&script).arg(&host).output().unwrap();
     assert_eq!(std::fs::read_to_string(&remote).unwrap_or_default(), "carried", "{}", text(&psftp));
+    assert_written(&demo, &remote);
+    let commands = commands(&demo);
+    assert_eq!(commands, ["echo plink-$((6*7))"]);
 }
 
 // covers: A6 (ssh), SSH-1 (ssh)

@@ -5,13 +5,19 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::demo::{Demo, Talk, eventually, lives};
+use crate::known::Known;
+use crate::served::{Plan, Served};
 
 /// A generous upper bound from a revocation to the target's process being gone.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts something at the target that would run for long, and gives its process id there.
-fn long_runner(demo: &Demo, person: &str, selector: &str) -> (Talk, u32) {
-    let ssh = Talk::start(demo.ssh(person, selector, &[], &["echo pid-$$-; exec sleep 1000"]));
+fn long_runner(gate: &Known, person: &str, selector: &str) -> (Talk, u32) {
+    long_runner_with(gate, person, selector, &[])
+}
+
+fn long_runner_with(gate: &Known, person: &str, selector: &str, options: &[&str]) -> (Talk, u32) {
+    let ssh = Talk::start(gate.ssh(person, selector, options, &["echo pid-$$-; exec sleep 1000"]));
     let pid = eventually("the target's process", || {
         let heard = ssh.heard();
         let rest = heard.split("pid-").nth(1)?;
@@ -105,6 +111,48 @@ fn every_end_cuts_what_runs_at_the_target() {
             demo.post("ana", &format!("/api/v1/grants/{}/return", left["id"].as_str().unwrap()), json!({}));
         }
     }
+}
+
+// covers: GRANT-3 (ssh), D2 (ssh), MAY-8 (ssh)
+#[test]
+fn what_is_taken_out_of_the_policy_is_cut_at_the_target() {
+    let resource = "[[resource]]\nname = \"extra-1\"\nkind = \"ssh\"\naddress = \"127.0.0.1:{port}\"\nlogin = \"{login}\"\n\
+                    tier = \"non-prod\"\nowner = \"platform\"\nhost_keys = [\"{host_key}\"]\n";
+    let role = "[[role]]\nname = \"probe\"\ndescription = \"To look.\"\nkind = \"ssh\"\nlogin = \"{login}\"\nssh = { exec = \"any\" }\n";
+    let plan = Plan { policy: vec![("resources.toml", resource.to_owned()), ("roles.toml", role.to_owned())], ..Plan::default() };
+    let gate = Served::with(plan);
+    let until = |text: String, mark: &str| {
+        let at = text.find(mark).unwrap_or_else(|| panic!("no {mark} in {text}"));
+        text[..at].to_owned()
+    };
+    // What stands on neither goes on all the while.
+    let (mut untouched, his) = long_runner(&gate, "ben", "build-1+shell");
+    for (what, selector, file, mark) in [
+        ("the role", "build-1+probe", "roles.toml", "[[role]]\nname = \"probe\""),
+        ("the resource", "extra-1+shell", "resources.toml", "[[resource]]\nname = \"extra-1\""),
+    ] {
+        let (host, role) = selector.split_once('+').unwrap();
+        let grant = gate.grant("ana", host, role, "1h");
+        let (mut ssh, pid) = long_runner_with(&gate, "ana", &format!("{host}+shell"), &["-o", &format!("User={selector}")]);
+        let session = gate.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+        gate.change_policy(file, |text| until(text, mark));
+        eventually("the process at the target is gone", || (!lives(pid)).then_some(()));
+        assert_eq!(ssh.end(), 76, "{what}: {}", ssh.heard());
+        let row = eventually("the entry", || {
+            let row = gate.get("eve", &format!("/api/v1/sessions/{session}"));
+            (row["state"] == "ended").then_some(row)
+        });
+        assert_eq!((&row["end"], &row["confirmed"]), (&json!("withdrawn"), &json!(true)), "{what}: {row}");
+        let row = gate.get("eve", &format!("/api/v1/grants/{grant}"));
+        assert_eq!((&row["state"], &row["end"]), (&json!("ended"), &json!("withdrawn")), "{what}: {row}");
+        // And it is not there any more.
+        let gone = gate.ssh("ana", &format!("{host}+shell"), &["-o", &format!("User={selector}")], &["echo inside"]).output().unwrap();
+        let said = String::from_utf8_lossy(&gone.stderr).into_owned();
+        assert_eq!((gone.status.code(), gone.stdout.as_slice()), (Some(77), &b""[..]), "{what}: {said}");
+        assert!(said.contains("no such"), "{what}: {said}");
+    }
+    assert!(lives(his) && untouched.child.try_wait().unwrap().is_none(), "{}", untouched.heard());
+    gate.assert_provable();
 }
 
 // covers: GRANT-2 (ssh), D1 (ssh)

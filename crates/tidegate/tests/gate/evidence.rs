@@ -1,15 +1,21 @@
 //! An auditor proves it all from an exported file, without the gate.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use crate::demo::{Demo, eventually};
+use crate::demo::{Demo, Talk, eventually};
 
 fn verify(file: &std::path::Path, key: &str) -> std::process::Output {
     // A process of its own, in an empty home, with no address of any gate.
     Command::new(env!("CARGO_BIN_EXE_tidegate")).env_clear().args(["evidence", "verify"]).arg(file).args(["--key", key]).output().unwrap()
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
 }
 
 // covers: EV-1 (ssh), EV-1 (cli), EV-2 (ssh), EV-2 (cli), EV-3 (ssh), EV-3 (cli), EV-4 (ssh), EV-4 (cli), F3 (ssh), F3 (cli), F6 (ssh), F6 (cli)
@@ -36,12 +42,21 @@ fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
         assert!(names.contains(event), "{event} is missing");
     }
     assert!(!names.contains("secret-of-the-session"), "the recording is ciphertext");
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, &bytes).unwrap();
-    let bad = verify(&file, key);
-    assert!(!bad.status.success());
+    // One byte of an entry, and one of the recording: each is named.
+    let whole = fs::read(&file).unwrap();
+    let recording = session["recording"].as_str().unwrap();
+    let entry = position(&whole, b"\"request.voted\"").unwrap() + 4;
+    // What follows a file's name in the archive is its head, of 512 bytes in all, and then the file.
+    let chunk =
+        position(&whole, format!("{recording}.").as_bytes()).or_else(|| position(&whole, recording.as_bytes())).unwrap() + 512 + 2_000;
+    for (at, names) in [(entry, "entry"), (chunk, "chunk")] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        let bad = verify(&file, key);
+        let said = format!("{}{}", String::from_utf8_lossy(&bad.stdout), String::from_utf8_lossy(&bad.stderr));
+        assert!(!bad.status.success() && said.contains("WRONG: ") && said.contains(names), "{names}: {said}");
+    }
     // Who may not export, can't; and can't tell whether it exists.
     let refused = demo.tidegate("frank", &["evidence", "export", "--session", id, dir.path().join("x").to_str().unwrap()]);
     assert!(!refused.status.success());
@@ -96,7 +111,7 @@ fn the_log_verifies_from_a_copy_and_replay_finds_what_was_changed_behind_our_bac
 fn what_was_shown_can_be_replayed_and_what_was_typed_is_sealed_apart() {
     let demo = Demo::start();
     demo.grant("ana", "db-1", "shell", "1h");
-    let mut ana = crate::demo::Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
+    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
     ana.say("stty -echo; echo now-$((1+1)); read x\r");
     ana.until("now-2");
     ana.say("hunter2-never-shown\r");
@@ -124,4 +139,113 @@ fn what_was_shown_can_be_replayed_and_what_was_typed_is_sealed_apart() {
     // Nowhere on disk in clear.
     let grep = Command::new("grep").args(["-r", "-l", "-a", "hunter2"]).arg(demo.dir().join("data")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "");
+}
+
+// covers: EV-3 (cli), EV-3 (api), EV-6 (cli)
+#[test]
+fn everything_of_a_person_a_resource_or_a_period_is_one_file_and_nothing_else_is_in_it() {
+    let demo = Demo::start();
+    let enters = |person: &str, resource: &str| {
+        if resource == "db-1" {
+            demo.grant(person, resource, "shell", "1h");
+        }
+        let ran = demo.ssh(person, &format!("{resource}+shell"), &[], &["echo inside"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), "inside", "{}", String::from_utf8_lossy(&ran.stderr));
+        let row = demo.ended_sessions(person).pop().unwrap();
+        (row["id"].as_str().unwrap().to_owned(), row["recording"].as_str().unwrap().to_owned())
+    };
+    let before = Timestamp::now().to_string();
+    let (hers, his) = (enters("ana", "build-1"), enters("ben", "build-1"));
+    let between = Timestamp::now().to_string();
+    let at_db = enters("ana", "db-1");
+    let key = demo.ready["checkpoint_verifier"].as_str().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (selection, wanted) in [
+        (vec!["--person", "ana"], vec![&hers, &at_db]),
+        (vec!["--person", "ben"], vec![&his]),
+        (vec!["--resource", "db-1"], vec![&at_db]),
+        (vec!["--resource", "build-1"], vec![&hers, &his]),
+        (vec!["--since", &between], vec![&at_db]),
+        (vec!["--since", &before, "--until", &between], vec![&hers, &his]),
+        (vec!["--since", &before], vec![&hers, &his, &at_db]),
+    ] {
+        let export = |file: &str, more: &[&str]| {
+            let file = dir.path().join(file);
+            let args = [&["evidence", "export"], &selection[..], more, &[file.to_str().unwrap()]].concat();
+            let exported = demo.tidegate("eve", &args);
+            assert!(exported.status.success(), "{selection:?}: {}", String::from_utf8_lossy(&exported.stderr));
+            file
+        };
+        let proof = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .env_clear()
+            .args(["evidence", "verify", "--json", "--key", key])
+            .arg(export("proof.tar", &[]))
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&proof.stdout).unwrap();
+        assert!(proof.status.success() && found["sound"] == true, "{selection:?}: {found}");
+        let recordings: BTreeSet<_> = found["recordings"].as_array().unwrap().iter().map(|r| r["recording"].as_str().unwrap()).collect();
+        assert_eq!(recordings, wanted.iter().map(|(_, recording)| recording.as_str()).collect(), "{selection:?}: {found}");
+        assert_eq!(found["recordings_absent"], json!([]), "{selection:?}");
+        let lines = fs::read_to_string(export("lines.jsonl", &["--jsonl"])).unwrap();
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let opened: BTreeSet<_> =
+            lines.iter().filter(|line| line["event"] == "session.opened").map(|line| line["data"].to_string()).collect();
+        assert_eq!(opened.len(), wanted.len(), "{selection:?}: {opened:?}");
+        assert!(wanted.iter().all(|(session, _)| opened.iter().any(|data| data.contains(session))), "{selection:?}: {opened:?}");
+        // What was done in them is there as well, and of nothing else.
+        let done: BTreeSet<_> = lines.iter().filter(|line| line["kind"] == "activity").map(|line| line["id"].as_str().unwrap()).collect();
+        assert_eq!(done, wanted.iter().map(|(session, _)| session.as_str()).collect(), "{selection:?}");
+    }
+    // Who may not, can't; and nothing is no file.
+    for (who, selection, said) in [
+        ("frank", ["--person", "ana"], ""),
+        ("ana", ["--resource", "db-1"], ""),
+        ("eve", ["--since", "2100-01-01T00:00:00Z"], "a later `until`"),
+        ("eve", ["--person", "nobody"], "nobody"),
+    ] {
+        let file = dir.path().join("none.tar");
+        let refused = demo.tidegate(who, &["evidence", "export", selection[0], selection[1], file.to_str().unwrap()]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains(said) && !file.exists(), "{who} {selection:?}: {told}");
+    }
+}
+
+// covers: EV-4 (ssh), EV-4 (api)
+#[test]
+fn the_digests_of_a_recording_enter_the_log_while_the_session_lives() {
+    let demo = Demo::start();
+    demo.grant("ana", "db-1", "shell", "1h");
+    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
+    ana.say("echo ready-$((1+1)); while :; do date +%N; sleep 0.2; done\r");
+    ana.until("ready-2");
+    let session = demo.live_session("ana").unwrap();
+    let (id, recording) = (session["id"].as_str().unwrap(), session["recording"].as_str().unwrap());
+    let named = || {
+        let entries = demo.get("eve", "/api/v1/audit/entries?event=recording.progress");
+        entries["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|entry| entry["data"].to_string().contains(recording))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let first = eventually("the log has its first digest", || named().pop());
+    assert_eq!(demo.get("eve", &format!("/api/v1/sessions/{id}"))["state"], "live", "{first}");
+    eventually("and another, as it goes on", || (named().len() > 1).then_some(()));
+    ana.say("\u{3}exit\r");
+    ana.end();
+    demo.ended_sessions("ana");
+    // Each of them, and the one at its end, is what the file is verified against.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("proof.tar");
+    let exported = demo.tidegate("eve", &["evidence", "export", "--session", id, file.to_str().unwrap()]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let key = demo.ready["checkpoint_verifier"].as_str().unwrap();
+    let verified =
+        Command::new(env!("CARGO_BIN_EXE_tidegate")).env_clear().args(["evidence", "verify", "--json", "--key", key]).arg(&file).output();
+    let found: Value = serde_json::from_slice(&verified.unwrap().stdout).unwrap();
+    assert_eq!((&found["sound"], &found["recordings"][0]["recording"]), (&json!(true), &json!(recording)), "{found}");
+    assert!(found["recordings"][0]["anchors"].as_u64() >= Some(3), "{found}");
 }

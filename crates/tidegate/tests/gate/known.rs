@@ -111,6 +111,35 @@ impl Known {
         last["grant"]["id"].as_str().unwrap_or_else(|| panic!("no grant: {last}")).to_owned()
     }
 
+    /// What a session's recording shows, joined: the output events of its asciicast.
+    pub(crate) fn shown(&self, session: &str) -> String {
+        let (status, answer) = self.api("eve", "GET", &format!("/api/v1/sessions/{session}/recording?format=asciicast"), None);
+        assert_eq!(status, 200, "{session}: {answer}");
+        let cast = answer["raw"].as_str().unwrap_or_else(|| panic!("no lines: {answer}")).to_owned();
+        let events = cast.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        events.filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The activities of one kind in a session's recording, as its export has them.
+    pub(crate) fn activities(&self, session: &str, kind: &str) -> Vec<Value> {
+        let file = self.home.join(format!("{session}.jsonl"));
+        let exported = self.tidegate("eve", &["evidence", "export", "--session", session, "--jsonl", file.to_str().unwrap()]);
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        let lines = std::fs::read_to_string(&file).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["kind"] == "activity" && line["event"] == kind).map(|line| line["data"]["activity"].clone()).collect()
+    }
+
+    /// Waits until none of somebody's sessions is live any more; gives all of them, the oldest first.
+    pub(crate) fn ended_sessions(&self, person: &str) -> Vec<Value> {
+        crate::demo::eventually("every session has ended", || {
+            let id = self.id(person);
+            let mut all = self.get("eve", &format!("/api/v1/sessions?all=true&person={id}"))["items"].as_array().unwrap().clone();
+            all.sort_by_key(|row| row["opened_at"].as_str().unwrap().to_owned());
+            (!all.is_empty() && all.iter().all(|row| row["state"] == "ended")).then_some(all)
+        })
+    }
+
     /// The one live session of a person.
     pub(crate) fn live_session(&self, person: &str) -> Option<Value> {
         let sessions = self.get(person, "/api/v1/sessions?state=live");

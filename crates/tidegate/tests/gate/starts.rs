@@ -14,6 +14,13 @@ struct Home(TempDir);
 
 impl Home {
     fn new() -> Self {
+        let home = Self::never_started();
+        home.starts();
+        home
+    }
+
+    /// The same before anything ran.
+    fn never_started() -> Self {
         let home = Self(tempfile::Builder::new().prefix("start-").tempdir().unwrap());
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
         let copied = Command::new("cp").arg("-r").arg(example).arg(home.path("policy")).status().unwrap();
@@ -21,7 +28,6 @@ impl Home {
         let config = "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n[listen]\napi = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\n\
                       plain_http = true\n[audit]\ncheckpoints = \"published\"\n";
         fs::write(home.path("tidegate.toml"), config).unwrap();
-        home.starts();
         home
     }
 
@@ -64,6 +70,31 @@ impl Home {
     fn remove(&self, name: &str) {
         fs::remove_dir_all(self.path(name)).unwrap();
     }
+}
+
+// covers: MAY-8 (cli)
+#[test]
+fn a_broken_policy_starts_nothing_where_none_was_in_force_and_the_one_before_where_one_was() {
+    let home = Home::never_started();
+    let cedar = home.path("policy/access.cedar");
+    let good = fs::read_to_string(&cedar).unwrap();
+    let broken = format!("{good}permit(principal, action, resource\n");
+    fs::write(&cedar, &broken).unwrap();
+    fs::write(home.path("policy/windows.toml"), "[[window]]\nnam = \"x\"\n").unwrap();
+    home.refuses(&["cannot use the policy directory", "no earlier policy is in force", "access.cedar", "windows.toml", "nam"]);
+    fs::remove_file(home.path("policy/windows.toml")).unwrap();
+    home.refuses(&["cannot use the policy directory", "access.cedar"]);
+    home.remove("policy");
+    home.refuses(&["cannot use the policy directory", "no earlier policy is in force"]);
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
+    assert!(Command::new("cp").arg("-r").arg(example).arg(home.path("policy")).status().unwrap().success());
+    home.starts();
+    // From now on there is one that was in force.
+    fs::write(&cedar, &broken).unwrap();
+    let said = home.starts();
+    assert!(said.contains("has mistakes; the policy in force stays in force") && said.contains("access.cedar"), "{said}");
+    fs::write(&cedar, &good).unwrap();
+    assert!(!home.starts().contains("has mistakes"));
 }
 
 // covers: F1 (cli)

@@ -1,0 +1,103 @@
+//! The policy directory while the gate serves: a broken one changes nothing, an uncommitted one is not taken, a signal takes it at once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::demo::eventually;
+use crate::served::{Plan, Served};
+
+fn digest(gate: &Served) -> Value {
+    gate.get("dan", "/api/v1/policy")["digest"].clone()
+}
+
+fn write(gate: &Served, file: &str, change: impl FnOnce(String) -> String) {
+    let path = gate.dir().join("policy").join(file);
+    fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
+}
+
+fn events(gate: &Served, event: &str) -> usize {
+    gate.get("eve", &format!("/api/v1/audit/entries?event={event}"))["items"].as_array().unwrap().len()
+}
+
+// covers: MAY-8 (cli), MAY-6 (cli)
+#[test]
+fn a_directory_that_breaks_while_the_gate_serves_changes_nothing_and_is_told() {
+    let mut gate = Served::start();
+    let good = digest(&gate);
+    gate.grant("ana", "build-1", "shell", "1h");
+    write(&gate, "access.cedar", |text| text + "permit(principal, action, resource\n");
+    eventually("the broken directory is refused, and that is entered", || (events(&gate, "bundle.rejected") > 0).then_some(()));
+    assert_eq!(digest(&gate), good);
+    let entry = gate.get("eve", "/api/v1/audit/entries?event=bundle.rejected")["items"][0].clone();
+    assert!(entry.to_string().contains("access.cedar"), "{entry}");
+    assert!(gate.log().contains("the policy before stays in force") && gate.log().contains("access.cedar"), "{}", gate.log());
+    let inside = gate.ssh("ana", "build-1+shell", &[], &["echo inside"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "inside", "{}", String::from_utf8_lossy(&inside.stderr));
+    // It starts with the one that was in force, and says what is wrong.
+    gate.stop();
+    gate.run_again();
+    assert_eq!(digest(&gate), good);
+    assert!(gate.log().contains("has mistakes; the policy in force stays in force"), "{}", gate.log());
+    // Put right, and changed besides, it is taken.
+    gate.change_policy("access.cedar", |text| text.replace("permit(principal, action, resource\n", "// mended\n"));
+    assert_ne!(digest(&gate), good);
+    gate.assert_provable();
+}
+
+// covers: MAY-8 (cli)
+#[test]
+fn in_a_git_work_tree_only_what_is_committed_counts_unless_somebody_says_so() {
+    // A `git` that counts how often it is asked how the work tree stands.
+    let tools = tempfile::tempdir().unwrap();
+    let (asked, wrapper) = (tools.path().join("asked"), tools.path().join("git"));
+    fs::write(&asked, "").unwrap();
+    fs::write(
+        &wrapper,
+        format!("#!/bin/sh\nPATH=/usr/local/bin:/usr/bin:/bin git \"$@\"\nstatus=$?\necho \"$*\" >>{}\nexit $status\n", asked.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    let mut gate = Served::with(Plan { environment: vec![("PATH".to_owned(), path)], ..Plan::default() });
+    let dir = gate.dir().join("policy");
+    let git = |args: &[&str]| {
+        let out = Command::new("git")
+            .arg("-C")
+            .arg(&dir)
+            .args(["-c", "user.name=Dan", "-c", "user.email=dan@example.org", "-c", "init.defaultBranch=main"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    let looks = || fs::read_to_string(&asked).unwrap().lines().filter(|line| line.contains("status")).count();
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "as it is"]);
+    let first = digest(&gate);
+
+    // Written and not committed: it is looked at, again and again, and not taken.
+    let before = looks();
+    write(&gate, "roles.toml", |text| text + "# one more line\n");
+    eventually("the watch has seen it three times", || (looks() >= before + 3).then_some(()));
+    assert_eq!(digest(&gate), first);
+    git(&["commit", "-q", "-a", "-m", "one more line"]);
+    eventually("what is committed is taken", || (digest(&gate) != first).then_some(()));
+
+    // Nor at a start.
+    let second = digest(&gate);
+    gate.stop();
+    write(&gate, "roles.toml", |text| text + "# and another\n");
+    gate.run_again();
+    assert_eq!(digest(&gate), second);
+    assert!(gate.log().contains("is not what its Git HEAD says"), "{}", gate.log());
+    // An operator who says so takes it as it is.
+    assert!(Command::new("kill").args(["-HUP", &gate.pid().to_string()]).status().unwrap().success());
+    eventually("the signal takes it", || (digest(&gate) != second).then_some(()));
+    let newest = gate.get("dan", "/api/v1/policy/history")["items"][0].clone();
+    assert_eq!(newest["digest"], json!(digest(&gate)), "{newest}");
+    gate.assert_provable();
+}
