@@ -187,8 +187,7 @@ impl Restricted {
         let verdict = match std::str::from_utf8(text) {
             Err(_) => {
                 let why = no("the statement is no UTF-8, which is the encoding of every session under a restricted role");
-                let instead =
-                    self.rights.has_masks().then(|| (Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone()));
+                let instead = self.rights.has_masks().then(|| (Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone()));
                 Err(Refused { why, instead })
             }
             Ok(sql) => self.judge_text(sql),
@@ -214,9 +213,8 @@ impl Restricted {
             }),
             sql::Verdict::Refused(refused) => Err(Refused {
                 why: no(refused.to_string()),
-                instead: concealed.map(|concealed| {
-                    (Instead { text: concealed.text, hidden: concealed.count }, no(concealed.why.unwrap_or_default()))
-                }),
+                instead: concealed
+                    .map(|concealed| (Instead { text: concealed.text, hidden: concealed.count }, no(concealed.why.unwrap_or_default()))),
             }),
         }
     }

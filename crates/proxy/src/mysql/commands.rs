@@ -65,7 +65,7 @@ impl Relay {
                 (running.then, running.hides) = (Then::Prepared(Box::new(preparing)), hides);
                 return Ok(Taken::Pass(Awaited::Prepared));
             }
-            Command::Execute { statement, .. } => return self.execute(*statement, message),
+            Command::Execute { statement, cursor } => return self.execute(*statement, *cursor, message),
             Command::Fetch { statement } => {
                 let number = self.number();
                 let meant = self.statements.meant(*statement);
@@ -176,7 +176,7 @@ impl Relay {
         Ok(Taken::Pass(Awaited::Results { binary: false }))
     }
 
-    fn execute(&mut self, statement: u32, message: &[u8]) -> Result<Taken, Stopped> {
+    fn execute(&mut self, statement: u32, cursor: bool, message: &[u8]) -> Result<Taken, Stopped> {
         let number = self.number();
         let meant = self.statements.meant(statement);
         let Some(prepared) = self.statements.get(statement) else { return Err(unknown_statement()) };
@@ -189,7 +189,7 @@ impl Relay {
         (running.masked, running.hides) = (masked, hides);
         running.statement = Some(meant);
         running.files = scan::local_files(&text);
-        Ok(Taken::Pass(Awaited::Results { binary: true }))
+        Ok(Taken::Pass(if cursor { Awaited::Cursor } else { Awaited::Results { binary: true } }))
     }
 
     /// Ends a connection of one's own, or what it does.

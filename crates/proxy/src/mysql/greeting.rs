@@ -94,30 +94,31 @@ impl Met {
         if self.login.plugin == auth::CLEAR {
             return text(&self.login.answer);
         }
-        let mut scramble = self.login.answer.clone();
-        if self.login.plugin != auth::CACHING_SHA2 {
-            self.client.send([&auth::switch(auth::CACHING_SHA2, &self.nonce)[..]]).await?;
-            scramble = self.client.message().await?;
-        }
-        // Without a password there is nothing to prove, and clients don't expect to be asked for it.
-        if is_empty(&scramble) {
+        if !self.scrambles().await? {
             return Ok(Secret::new(String::new()));
         }
         self.client.send([&auth::more(auth::FULL)[..]]).await?;
         text(&self.client.message().await?)
     }
 
-    /// Leaves the password out, since the client has proven itself otherwise. Whoever sent an answer for it wants to hear about that first.
+    /// Does without the password, since the client has proven itself otherwise: it is told that what it gave for one is right.
     pub(crate) async fn without_password(&mut self) -> io::Result<()> {
-        if self.login.plugin == auth::CACHING_SHA2 && !is_empty(&self.login.answer) {
+        if self.login.plugin != auth::CLEAR && self.scrambles().await? {
             self.client.send([&auth::more(auth::FAST_OK)[..]]).await?;
         }
         Ok(())
     }
-}
 
-fn is_empty(scramble: &[u8]) -> bool {
-    matches!(scramble, [] | [0])
+    /// Has the client take part in `caching_sha2_password`, whichever way it began with; says whether it has a password to prove. Without
+    /// one it doesn't expect to be asked for it.
+    async fn scrambles(&mut self) -> io::Result<bool> {
+        let mut scramble = self.login.answer.clone();
+        if self.login.plugin != auth::CACHING_SHA2 {
+            self.client.send([&auth::switch(auth::CACHING_SHA2, &self.nonce)[..]]).await?;
+            scramble = self.client.message().await?;
+        }
+        Ok(!matches!(scramble.as_slice(), [] | [0]))
+    }
 }
 
 fn text(bytes: &[u8]) -> io::Result<Secret<String>> {

@@ -85,6 +85,23 @@ c.close()
     assert_eq!(answered.len(), all, "each statement has its outcome");
 }
 
+// covers: MY-1 (pymysql)
+#[tokio::test]
+async fn rows_come_while_a_procedure_has_a_cursor_of_its_own() {
+    let town = Town::open().await;
+    let said = town
+        .python(
+            r"c = connect(); k = c.cursor()
+k.execute('create procedure walks() begin declare c cursor for select 1; open c; select 2; close c; select 3; end')
+k.execute('call walks()'); print(k.fetchall()); k.nextset(); print(k.fetchall()); k.nextset()
+k.execute('begin not atomic declare c cursor for select 1; open c; select 4; end'); print(k.fetchall()); k.nextset()
+k.execute('select 5'); print(k.fetchall())
+",
+        )
+        .await;
+    assert_eq!(said, "((2,),)\n((3,),)\n((4,),)\n((5,),)");
+}
+
 // covers: MY-1 (mysql2)
 #[tokio::test]
 async fn mysql2_prepares_and_sends_values_in_binary() {

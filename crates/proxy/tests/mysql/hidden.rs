@@ -46,7 +46,11 @@ async fn what_meets_a_masked_column_is_recorded_as_hidden() {
     let twice = town.run(&format!("insert into customers (id, name, card) values (6, 'Bo', '{SECRET}')")).await;
     assert!(errors_of(&twice).contains("Duplicate entry '****'"), "{}", errors_of(&twice));
     let unreadable = town.run(&format!("update customers set name = 'x'::text, card = '{SECRET}'")).await;
-    assert!(errors_of(&unreadable).contains("ERROR 1064") && errors_of(&unreadable).contains("near '****' at line 1"), "{}", errors_of(&unreadable));
+    assert!(
+        errors_of(&unreadable).contains("ERROR 1064") && errors_of(&unreadable).contains("near '****' at line 1"),
+        "{}",
+        errors_of(&unreadable)
+    );
     for refused in [
         format!("select id from customers where card = '{SECRET}'"),
         format!("select id from customers where card = \"{SECRET}\""),
@@ -122,7 +126,10 @@ k.execute('select count(*) from customers where name = %s', ('Ed',)); print(k.fe
     assert_eq!(inserted["text"], "insert into customers (id, name, card) values (5, 'Ada', '‹hidden›')");
     assert_eq!(inserted["hidden"], 1);
     let bound = of("insert into customers (id, name, card) values (?");
-    assert_eq!((&bound["values"][0], bound["values"][1].as_str(), &bound["values"][2]["hidden"], &bound["hidden"]), (&"93".into(), Some("Ed"), &true.into(), &1.into()));
+    assert_eq!(
+        (&bound["values"][0], bound["values"][1].as_str(), &bound["values"][2]["hidden"], &bound["hidden"]),
+        (&"93".into(), Some("Ed"), &true.into(), &1.into())
+    );
     assert_eq!(of("insert into customers values (?")["hidden"], 3);
     let parts = town.gate.of_kind("sql.part");
     assert!(parts.len() == 7 && parts.iter().all(|part| part["hidden"] == 1 && part["text"].is_null()), "{parts:?}");

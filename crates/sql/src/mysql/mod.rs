@@ -28,8 +28,8 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use crate::catalog::Catalog;
 use crate::verdict::{Allowed, Hidden, Refused, Verdict, shown};
 
-pub use conceal::{conceal, nothing_of, without_values};
 use conceal::Placed;
+pub use conceal::{conceal, nothing_of, without_values};
 
 /// The longest text that is looked at, in bytes.
 pub const LONGEST: usize = 1024 * 1024;

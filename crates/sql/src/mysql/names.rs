@@ -83,7 +83,11 @@ impl Look<'_> {
             columns.iter().filter(|column| may_read(&column.name)).map(|column| format!("`{}`", shown(&column.name))).collect();
         Err(Refused::not_in_role(
             format!("`*` stands for columns of `{table}` that this role may not read"),
-            if readable.is_empty() { "name the columns you need".to_owned() } else { format!("write {} in its place", readable.join(", ")) },
+            if readable.is_empty() {
+                "name the columns you need".to_owned()
+            } else {
+                format!("write {} in its place", readable.join(", "))
+            },
         ))
     }
 

@@ -163,25 +163,43 @@ fn a_star_stands_for_the_columns_of_a_complete_list_and_for_no_others() {
 #[test]
 fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
     for (sql, kept) in [
-        ("INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '4111')", "INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '‹hidden›')"),
+        (
+            "INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '4111')",
+            "INSERT INTO customers (id, name, card) VALUES (5, 'Ada', '‹hidden›')",
+        ),
         (
             "INSERT INTO customers VALUES (5, 'Ä', '4111', '1971-03-29', 'x'), (6, 'B', NULL, -7, 'y')",
             "INSERT INTO customers VALUES (5, 'Ä', '‹hidden›', '‹hidden›', 'x'), (6, 'B', NULL, -'‹hidden›', 'y')",
         ),
         ("REPLACE customers SET id = 1, name = 'x', card = \"41\\\"11\"", "REPLACE customers SET id = 1, name = 'x', card = '‹hidden›'"),
-        ("UPDATE customers SET\n name = 'Ä', card = 'a' 'b'  \"c\" WHERE id = 7", "UPDATE customers SET\n name = 'Ä', card = '‹hidden›' '‹hidden›'  '‹hidden›' WHERE id = 7"),
-        ("UPDATE customers SET card = concat('41', upper('x')) WHERE id = 7", "UPDATE customers SET card = concat('‹hidden›', upper('‹hidden›')) WHERE id = 7"),
+        (
+            "UPDATE customers SET\n name = 'Ä', card = 'a' 'b'  \"c\" WHERE id = 7",
+            "UPDATE customers SET\n name = 'Ä', card = '‹hidden›' '‹hidden›'  '‹hidden›' WHERE id = 7",
+        ),
+        (
+            "UPDATE customers SET card = concat('41', upper('x')) WHERE id = 7",
+            "UPDATE customers SET card = concat('‹hidden›', upper('‹hidden›')) WHERE id = 7",
+        ),
         ("UPDATE customers SET card = x'4111', name = 'y'", "UPDATE customers SET card = '‹hidden›', name = 'y'"),
         ("UPDATE customers SET card = 0x4111, name = 'y'", "UPDATE customers SET card = '‹hidden›', name = 'y'"),
         ("UPDATE customers SET card = _utf8mb4'4111', name = 'y'", "UPDATE customers SET card = _utf8mb4'‹hidden›', name = 'y'"),
-        ("UPDATE customers SET CARD = cast('4111' as char), name = 'y'", "UPDATE customers SET CARD = cast('‹hidden›' as char), name = 'y'"),
+        (
+            "UPDATE customers SET CARD = cast('4111' as char), name = 'y'",
+            "UPDATE customers SET CARD = cast('‹hidden›' as char), name = 'y'",
+        ),
         (
             "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '4111', name = 'z'",
             "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '‹hidden›', name = 'z'",
         ),
         // Where it goes, nobody can tell.
-        ("INSERT INTO customers (id, name, card) VALUES (5, '4111', name)", "INSERT INTO customers (id, name, card) VALUES ('‹hidden›', '‹hidden›', name)"),
-        ("INSERT INTO customers (id, card) SELECT 5, '4111' /* 4111 */", "INSERT INTO customers (id, card) SELECT '‹hidden›', '‹hidden›' /*‹hidden›*/"),
+        (
+            "INSERT INTO customers (id, name, card) VALUES (5, '4111', name)",
+            "INSERT INTO customers (id, name, card) VALUES ('‹hidden›', '‹hidden›', name)",
+        ),
+        (
+            "INSERT INTO customers (id, card) SELECT 5, '4111' /* 4111 */",
+            "INSERT INTO customers (id, card) SELECT '‹hidden›', '‹hidden›' /*‹hidden›*/",
+        ),
         ("SET @card = '4111'", "SET @card = '‹hidden›'"),
         ("SELECT ship(4111), id FROM orders WHERE status = 'x'", "SELECT ship('‹hidden›'), id FROM orders WHERE status = '‹hidden›'"),
         ("CALL ship(4111)", "CALL ship('‹hidden›')"),
@@ -192,7 +210,12 @@ fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
         assert_eq!((concealed.text.as_str(), concealed.why), (kept, None), "{sql}");
         assert!(concealed.count > 0);
     }
-    for sql in ["SELECT id, card FROM customers WHERE name = 'x'", "UPDATE customers SET name = 'x'", "INSERT INTO orders (id) VALUES (4111)", "SELECT @@autocommit, 4111"] {
+    for sql in [
+        "SELECT id, card FROM customers WHERE name = 'x'",
+        "UPDATE customers SET name = 'x'",
+        "INSERT INTO orders (id) VALUES (4111)",
+        "SELECT @@autocommit, 4111",
+    ] {
         assert_eq!(recorded(sql), None, "{sql}");
     }
 }
@@ -229,7 +252,10 @@ fn parameters_are_hidden_by_their_number() {
 fn of_a_statement_that_is_refused_a_record_keeps_no_value() {
     for (sql, kept) in [
         ("SELECT id FROM customers WHERE card = '4111' -- 4111", "SELECT id FROM customers WHERE card = '‹hidden›' /*‹hidden›*/"),
-        ("SELECT id FROM customers WHERE card = `4111` AND `name` = 0x4111", "SELECT id FROM customers WHERE card = `‹hidden›` AND `name` = '‹hidden›'"),
+        (
+            "SELECT id FROM customers WHERE card = `4111` AND `name` = 0x4111",
+            "SELECT id FROM customers WHERE card = `‹hidden›` AND `name` = '‹hidden›'",
+        ),
         ("SELECT id FROM customers WHERE card = 0b4111", "SELECT id FROM customers WHERE card = '‹hidden›'"),
         ("SELECT id FROM open_cards WHERE x = '4111'", "SELECT id FROM open_cards WHERE x = '‹hidden›'"),
         ("SET PASSWORD = '4111'", "SET PASSWORD = '‹hidden›'"),
@@ -239,7 +265,11 @@ fn of_a_statement_that_is_refused_a_record_keeps_no_value() {
         assert_eq!(concealed.text, kept);
         assert!(!concealed.why.unwrap().contains("4111"), "{sql}");
     }
-    for sql in ["SELECT id FROM customers WHERE card = '4111", "SELECT 1 /*! , '4111' */", "SELECT id FROM customers WHERE card = '4111' nonsense '4111'"] {
+    for sql in [
+        "SELECT id FROM customers WHERE card = '4111",
+        "SELECT 1 /*! , '4111' */",
+        "SELECT id FROM customers WHERE card = '4111' nonsense '4111'",
+    ] {
         let concealed = recorded(sql).unwrap();
         assert!(!concealed.text.contains("4111") && !concealed.why.as_ref().unwrap().contains("4111"), "{concealed:?}");
     }

@@ -29,6 +29,8 @@ pub enum Awaited {
         /// Whether binary.
         binary: bool,
     },
+    /// What an execution answers that asks for a cursor: rows in binary, now or when they are fetched.
+    Cursor,
     /// What `COM_STMT_PREPARE` answers.
     Prepared,
     /// Rows in binary, of columns announced before.
@@ -207,8 +209,8 @@ impl Answers {
             }
             State::Between { binary } => {
                 let done = eof(start)?;
-                if done.status & CURSOR != 0 {
-                    // The rows come when they are fetched.
+                // The rows come when they are fetched. The flag alone does not say so: it is also there while a procedure has a cursor of its own.
+                if awaited == Awaited::Cursor && done.status & CURSOR != 0 {
                     return Ok(self.last(done));
                 }
                 self.state = State::Rows { binary };
@@ -254,7 +256,7 @@ impl Answers {
                 self.finish();
                 Ok(Step::Text)
             }
-            Awaited::Results { binary } => match first {
+            Awaited::Results { .. } | Awaited::Cursor => match first {
                 0x00 => self.done(start, true),
                 0xfb => {
                     self.state = State::File;
@@ -268,6 +270,7 @@ impl Answers {
                     if count == 0 || count > u64::from(u16::MAX) {
                         return Err(Malformed("an answer has a number of columns that none has"));
                     }
+                    let binary = matches!(awaited, Awaited::Results { binary: true } | Awaited::Cursor);
                     self.state = State::Columns { left: count, binary };
                     Ok(Step::Count(count))
                 }

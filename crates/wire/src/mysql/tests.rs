@@ -211,10 +211,19 @@ fn a_cursor_ends_an_execution_before_its_rows() {
     let [bare, with_eof] = BOTH;
     let cursor = 0x40 | 2;
     let columns = vec![vec![1], text_column("x"), vec![0xfe, 0, 0, cursor, 0]];
-    assert_eq!(follow(with_eof, Awaited::Results { binary: true }, &columns), ["Count", "Column", "Done"]);
+    assert_eq!(follow(with_eof, Awaited::Cursor, &columns), ["Count", "Column", "Done"]);
     let columns = vec![vec![1], text_column("x"), vec![0xfe, 0, 0, cursor, 0, 0, 0]];
-    assert_eq!(follow(bare, Awaited::Results { binary: true }, &columns), ["Count", "Column", "Done"]);
+    assert_eq!(follow(bare, Awaited::Cursor, &columns), ["Count", "Column", "Done"]);
     assert_eq!(follow(with_eof, Awaited::Rows, &[vec![0, 0, 1, b'x'], vec![0xfe, 0, 0, 0x82, 0]]), ["Row", "Done"]);
+}
+
+#[test]
+fn a_cursor_of_a_procedures_own_ends_nothing() {
+    let [_, with_eof] = BOTH;
+    let cursor = 0x40 | 2;
+    let answer = vec![vec![1], text_column("x"), vec![0xfe, 0, 0, cursor, 0], vec![1, b'2'], vec![0xfe, 0, 0, cursor, 0]];
+    assert_eq!(follow(with_eof, Awaited::Results { binary: false }, &answer), ["Count", "Column", "Between", "Row", "Done"]);
+    assert_eq!(follow(with_eof, Awaited::Results { binary: true }, &answer), ["Count", "Column", "Between", "Row", "Done"]);
 }
 
 // covers: E6 (mysql)
@@ -280,7 +289,7 @@ proptest! {
         let _ = read_text_row(&bytes, columns);
         let _ = veil_binary_row(&bytes, &kinds, |at| if at % 2 == 0 { Instead::Null } else { Instead::Text(b"****") });
         let _ = binds(&bytes, columns, |at| at % 3 == 0, &mut kinds.iter().map(|k| (*k, k % 2 == 0)).collect());
-        for awaited in [Awaited::Simple, Awaited::Statistics, Awaited::Results { binary: true }, Awaited::Prepared, Awaited::Rows, Awaited::Columns] {
+        for awaited in [Awaited::Simple, Awaited::Statistics, Awaited::Results { binary: true }, Awaited::Cursor, Awaited::Prepared, Awaited::Rows, Awaited::Columns] {
             let mut answers = Answers::new(BOTH[usize::from(no_eof)]);
             answers.sent(awaited).unwrap();
             for part in bytes.chunks(5) {
