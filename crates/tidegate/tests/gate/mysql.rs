@@ -1,6 +1,7 @@
 //! A MariaDB through the whole program with the stock client: asked for, approved, opened, recorded, and cut when it is revoked; under a
 //! restricted role on an account of its own, of which nothing is left.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::json;
@@ -37,8 +38,15 @@ fn stock(database: &Database) -> Served {
     gate
 }
 
-/// Ana's `mariadb` through the gate.
+/// Ana's `mariadb` through the gate, with her token.
 fn mariadb(gate: &Served, role: &str, arguments: &[&str]) -> Command {
+    let mut client = client(gate, role);
+    client.arg(format!("-p{}", gate.person("ana")["token"].as_str().unwrap())).args(arguments);
+    client
+}
+
+/// Somebody's, who has yet to say who they are.
+fn client(gate: &Served, role: &str) -> Command {
     let mut client = Command::new("mariadb");
     client.args([
         "--no-defaults",
@@ -50,7 +58,7 @@ fn mariadb(gate: &Served, role: &str, arguments: &[&str]) -> Command {
         &format!("stock-db+{role}"),
         "--ssl",
     ]);
-    client.arg(format!("-p{}", gate.person("ana")["token"].as_str().unwrap())).args(["-N", "-B"]).args(arguments).stdin(Stdio::null());
+    client.args(["-N", "-B"]).env("HOME", gate.dir()).env_remove("MYSQL_PWD").stdin(Stdio::null());
     client
 }
 
@@ -120,5 +128,80 @@ fn a_restricted_role_works_on_an_account_of_its_grant_and_nothing_is_left_of_it(
     for event in ["account.created", "account.dropped", "session.denied"] {
         assert!(audit.to_string().contains(event), "{event}: {audit}");
     }
+    gate.assert_provable();
+}
+
+/// A certificate and its key as files, as `tidegate login` leaves them.
+fn files(dir: &Path, certificate: &str, key: &str) -> (PathBuf, PathBuf) {
+    std::fs::create_dir_all(dir).unwrap();
+    let files = (dir.join("tidegate-client.crt"), dir.join("tidegate-client.key"));
+    std::fs::write(&files.0, certificate).unwrap();
+    std::fs::write(&files.1, key).unwrap();
+    files
+}
+
+// covers: WHO-5 (mariadb), WHO-8 (mariadb), A4 (mysql)
+#[test]
+fn the_client_certificate_of_a_login_signs_in_and_no_other_does() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(Database::fresh()).unwrap();
+    let gate = stock(&database);
+    gate.grant("ana", "stock-db", "keeper", "10m");
+    let login = |person: &str| {
+        let dir = gate.dir().join(format!("login-{person}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        let done = gate.tidegate(person, &["login", "--ssh-dir", dir.to_str().unwrap()]);
+        assert!(done.status.success(), "{}", said(&done));
+        (dir.join("tidegate-client.crt"), dir.join("tidegate-client.key"))
+    };
+    let ask = |(certificate, key): &(PathBuf, PathBuf), more: &[&str]| {
+        let mut client = client(&gate, "keeper");
+        client.arg("--ssl-cert").arg(certificate).arg("--ssl-key").arg(key).args(more);
+        said(&client.args(["-e", "SELECT status FROM orders"]).output().unwrap())
+    };
+    let anas = login("ana");
+    assert_eq!(ask(&anas, &[]), "new");
+    // What is given for a password counts for nothing beside it, whichever way it is sent.
+    for plugin in ["caching_sha2_password", "mysql_native_password", "mysql_clear_password"] {
+        assert_eq!(ask(&anas, &["-pwhatever", &format!("--default-auth={plugin}")]), "new", "{plugin}");
+    }
+
+    // Another person's signs that person in, who may not even know of it, with whatever of Ana's beside it.
+    let eves = login("eve");
+    let anas_token = format!("-p{}", gate.person("ana")["token"].as_str().unwrap());
+    for more in [&[][..], &[anas_token.as_str()]] {
+        assert!(ask(&eves, more).contains("There is no such resource"), "{}", ask(&eves, more));
+    }
+
+    // Another CA's certificate is nobody's: its holder is asked for a token like anybody.
+    let own = rcgen::generate_simple_self_signed(["ana".to_owned()]).unwrap();
+    let foreign = files(&gate.dir().join("foreign"), &own.cert.pem(), &own.signing_key.serialize_pem());
+    assert!(ask(&foreign, &[]).contains("this is none that is valid"), "{}", ask(&foreign, &[]));
+    assert_eq!(ask(&foreign, &[&anas_token]), "new");
+
+    // One that has run out says so.
+    let keys = gate.dir().join("brief");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&keys).status().unwrap();
+    assert!(made.success());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let new = json!({
+        "public_key": std::fs::read_to_string(keys.with_extension("pub")).unwrap(), "client_key": key.public_key_pem(), "duration": "1s"
+    });
+    let issued = gate.post("ana", "/api/v1/certificates", new);
+    let brief = files(&gate.dir().join("brief-client"), issued["client"]["certificate"].as_str().unwrap(), &key.serialize_pem());
+    eventually("it has run out", || ask(&brief, &[]).contains("has run out; sign in again").then_some(()));
+
+    // Locked: the certificate is good, and opens nothing. Taken away: it is nothing.
+    let lock = gate.cli("carla", &["lock", "set", "user", "ana", "--reason", "drill"]);
+    assert!(ask(&anas, &[]).contains("locked"), "{}", ask(&anas, &[]));
+    gate.cli("carla", &["lock", "lift", lock["lock"]["id"].as_str().or(lock["id"].as_str()).unwrap()]);
+    // What the lock withdrew stays withdrawn.
+    gate.grant("ana", "stock-db", "keeper", "10m");
+    assert_eq!(ask(&anas, &[]), "new");
+    let keys = gate.cli("ana", &["key", "list"]);
+    for key in keys["items"].as_array().unwrap().iter().filter(|key| key["kind"] == "client_certificate") {
+        gate.cli("ana", &["key", "remove", key["id"].as_str().unwrap()]);
+    }
+    assert!(ask(&anas, &[]).contains("this is none that is valid"), "{}", ask(&anas, &[]));
     gate.assert_provable();
 }
