@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
+use workflow::clock::{SystemTime, TimeSource as _};
 
 use crate::demo::{Demo, Talk, eventually};
 
@@ -154,9 +154,9 @@ fn everything_of_a_person_a_resource_or_a_period_is_one_file_and_nothing_else_is
         let row = demo.ended_sessions(person).pop().unwrap();
         (row["id"].as_str().unwrap().to_owned(), row["recording"].as_str().unwrap().to_owned())
     };
-    let before = Timestamp::now().to_string();
+    let before = SystemTime.wall().to_string();
     let (hers, his) = (enters("ana", "build-1"), enters("ben", "build-1"));
-    let between = Timestamp::now().to_string();
+    let between = SystemTime.wall().to_string();
     let at_db = enters("ana", "db-1");
     let key = demo.ready["checkpoint_verifier"].as_str().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use testkit::postgres::Database;
+use workflow::clock::{SystemTime, TimeSource as _};
 
 use crate::demo::{Talk, eventually, lives};
 use crate::served::{Plan, Served};
@@ -44,7 +45,7 @@ fn cut_in_time(gate: &Served, ssh: &mut Talk, pid: u32, session: &str, since: In
     assert!(since.elapsed() >= LENGTH, "cut before its time: {:?}", since.elapsed());
     assert_ne!(ssh.end(), 0);
     eventually("its end stands in the journal", || (journal(gate).contains(session)).then_some(()));
-    Timestamp::now()
+    SystemTime.wall()
 }
 
 fn entered_as(gate: &Served, session: &str, due: Timestamp, before: Timestamp) -> Value {
