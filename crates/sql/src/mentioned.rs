@@ -38,6 +38,10 @@ fn in_postgres(text: &str) -> Option<BTreeSet<String>> {
         return None;
     }
     let mut names = BTreeSet::new();
+    // Of nothing the scanner gives no list at all.
+    if text.trim().is_empty() {
+        return Some(names);
+    }
     for token in &pg_query::scan_tokens(text).ok()? {
         let said = text.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)?;
         match token.token() {
@@ -80,6 +84,7 @@ mod tests {
         );
         assert_eq!(of(Language::Postgres, "SELECT U&\"\\0061\""), None);
         assert_eq!(of(Language::Postgres, "SELECT 'open"), None);
+        assert_eq!(of(Language::Postgres, " \n").as_deref(), Some(""));
         assert_eq!(of(Language::Mysql, "SELECT `Odd` FROM s.t WHERE x = \"d\"").as_deref(), Some("from odd s select t where x"));
     }
 }
