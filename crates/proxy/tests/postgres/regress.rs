@@ -32,6 +32,7 @@ fn empty(town: &Town, name: &str) {
 }
 
 /// The tests that pass, and all of them.
+#[expect(clippy::print_stdout, reason = "what the suite says is for whoever runs it")]
 async fn passing(
     output: &Path,
     (port, user, password, tls): (u16, &str, &str, &str),
@@ -54,6 +55,7 @@ async fn passing(
 }
 
 // covers: PG-1 (pg_regress)
+#[expect(clippy::print_stdout, reason = "the numbers are for whoever runs it")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "PostgreSQL's own suite, twice: it takes minutes, and its source from Debian; scripts/soak runs it"]
 async fn postgresqls_own_suite_passes_through_the_gate_as_it_does_without() {
