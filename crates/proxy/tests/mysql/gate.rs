@@ -69,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) door: DoorLimits,
     /// Instead of the real server.
     pub(crate) port: Option<u16>,
+    /// The account there, instead of one that may do everything in its database.
+    pub(crate) user: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -87,6 +89,7 @@ impl Default for Setup {
             one_database: true,
             door: DoorLimits::default(),
             port: None,
+            user: None,
         }
     }
 }
@@ -325,6 +328,7 @@ impl Town {
     pub(crate) async fn with(setup: Setup) -> Self {
         let target = Database::fresh().await.unwrap();
         let user = target.account("app", "right", setup.proof).unwrap();
+        let user = setup.user.map_or(user, str::to_owned);
         let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();

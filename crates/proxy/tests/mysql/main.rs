@@ -10,4 +10,5 @@ mod gate;
 mod hidden;
 mod restricted;
 mod signing_in;
+mod suite;
 mod target;
