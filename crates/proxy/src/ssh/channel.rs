@@ -210,6 +210,8 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         return say_cut(live, &lane, &client, EndReason::Recorder).await;
     }
     let mut notices = live.notices();
+    // From here on it may run there, whether the answer comes or a cut before it.
+    live.started();
     let opening = open(visit, live, &start, terminal.as_ref(), &env, agent);
     let opened = tokio::select! {
         biased;
@@ -217,11 +219,9 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         opened = relay::while_reading(&mut client.rx, &mut wishes.early, opening) => opened,
     };
     let mut target = match opened.unwrap_or_else(|much| Err(much.to_string())) {
-        Ok(target) => {
-            live.started();
-            target
-        }
+        Ok(target) => target,
         Err(why) => {
+            live.stopped();
             let _ = live.note(lane.number, json!({"kind": "target.refused", "why": why})).await;
             return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
         }

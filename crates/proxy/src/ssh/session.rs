@@ -36,8 +36,10 @@ use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Pr
 use crate::tape::{Tape, WHOLE_SESSION};
 use crate::watched::{cut, ended_reason};
 
-/// How long the command that kills what still runs at a target may take.
+/// How long the client waits for the command that kills what still runs at a target.
 const KILLS: Duration = Duration::from_millis(300);
+/// How long that command may take altogether. Where a thousand sessions of one machine are cut at once, it has a thousand to run.
+const KILLS_AT_MOST: Duration = Duration::from_secs(20);
 /// How long channels may take to tell both sides that it is over.
 const FAREWELL: Duration = Duration::from_millis(800);
 /// How long the target may take to close its connection once it was told to.
@@ -463,22 +465,41 @@ pub(crate) fn clock(at: jiff::Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
 }
 
-/// Closes both sides, the target first; says whether the target's end was seen to close. Never waits for a peer longer than a moment.
+/// Closes both sides, the target first; says whether the target's end was seen to close. Never waits for a peer longer than a moment, but for
+/// a target that is busy killing: then the client goes first.
 async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
     live.notices.send_replace(Notice::Cut(end));
     visit.tracker.close();
     let _ = timeout(FAREWELL, visit.tracker.wait()).await;
     // Also what runs on there although its channel is closed. A closed connection alone does not say that it is gone.
-    let stopped =
-        !end.is_cut() || timeout(KILLS, live.target.kill_processes()).await.unwrap_or(false) || live.running.load(Ordering::Acquire) == 0;
+    let stopped = !end.is_cut() || nothing_runs_on(visit, live, end).await;
     let confirmed = live.target.hang_up(end, TARGET_CLOSES).await && stopped;
+    dismiss(visit, live, end).await;
+    confirmed
+}
+
+/// Kills what runs on at the target; whether nothing does.
+async fn nothing_runs_on(visit: &Visit, live: &Live, end: EndReason) -> bool {
+    let is_idle = || live.running.load(Ordering::Acquire) == 0;
+    match timeout(KILLS, live.target.kill_processes()).await {
+        Ok(none_left) => none_left || is_idle(),
+        Err(_) if is_idle() => true,
+        Err(_) => {
+            dismiss(visit, live, end).await;
+            let rest = if end == EndReason::Node { KILLS } else { KILLS_AT_MOST };
+            timeout(rest, live.target.kill_processes()).await.unwrap_or(false) || is_idle()
+        }
+    }
+}
+
+/// Tells the client that it is over, and closes its connection.
+async fn dismiss(visit: &Visit, live: &Live, end: EndReason) {
     if !visit.gone.is_cancelled() {
         let bye = visit.client.disconnect(russh::Disconnect::ByApplication, live.farewell(end).to_owned(), "en".to_owned());
         let _ = timeout(CLIENT_READS, bye).await;
         let _ = timeout(CLIENT_READS, visit.gone.cancelled()).await;
     }
     visit.client_shears.sever();
-    confirmed
 }
 
 /// A lock that a panic elsewhere does not poison.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use access::reason::{Reason, Refusal};
 use access::session::{EndReason, Ends, SessionFacts, SshCredential, SshDial};
 use access::verdict::HostKeyRule;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::ssh_key::HashAlg;
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -37,12 +38,15 @@ const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 
                     for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
                     [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
 
+/// The command that kills, under way or done: whether nothing is left; `None` if it never got so far.
+type Killing = Shared<BoxFuture<'static, Option<bool>>>;
+
 /// An open connection to a target.
 pub(crate) struct Target {
-    handle: client::Handle<Guest>,
+    handle: Arc<client::Handle<Guest>>,
     shears: Shears,
     gone: CancellationToken,
-    killed: OnceCell<bool>,
+    killing: Mutex<Option<Killing>>,
     /// Both ends of the connection.
     ends: Option<Ends>,
 }
@@ -64,21 +68,20 @@ impl Target {
     /// What a server starts for a channel is a child of its process for the connection and leads a process group. The command finds itself
     /// among those children, or it could not see them and says nothing.
     pub(crate) async fn kill_processes(&self) -> bool {
-        let killing = self.killed.get_or_try_init(|| async {
+        let killing = {
+            let mut killing = lock(&self.killing);
             // A try that never got so far must not bar the next.
-            let mut channel = self.handle.channel_open_session().await?;
-            channel.exec(false, KILL).await?;
-            let mut said = Vec::new();
-            while let Some(message) = channel.wait().await {
-                match message {
-                    ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
-                    ChannelMsg::Close => break,
-                    _ => {}
-                }
-            }
-            Ok::<bool, russh::Error>(said.ends_with(b"tidegate: none left\n"))
-        });
-        killing.await.is_ok_and(|none_left| *none_left)
+            let under_way = killing.take().filter(|killing| killing.peek() != Some(&None));
+            killing.insert(under_way.unwrap_or_else(|| self.begin_killing())).clone()
+        };
+        killing.await == Some(true)
+    }
+
+    /// A task of its own: whoever gives up waiting does not stop it, and whoever comes next waits for the same.
+    fn begin_killing(&self) -> Killing {
+        let handle = self.handle.clone();
+        let task = tokio::spawn(async move { kill_by(&handle).await.ok() });
+        async move { task.await.ok().flatten() }.boxed().shared()
     }
 
     /// Both ends of the connection.
@@ -109,6 +112,20 @@ impl Target {
         self.shears.sever();
         confirmed
     }
+}
+
+async fn kill_by(handle: &client::Handle<Guest>) -> Result<bool, russh::Error> {
+    let mut channel = handle.channel_open_session().await?;
+    channel.exec(false, KILL).await?;
+    let mut said = Vec::new();
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
+            ChannelMsg::Close => break,
+            _ => {}
+        }
+    }
+    Ok(said.ends_with(b"tidegate: none left\n"))
 }
 
 /// Lets what a target opens by itself (forwarded connections, the agent) find its session, which is made after the dialling.
@@ -371,7 +388,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
             .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle, shears, gone, killed: OnceCell::new(), ends })
+    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), ends })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {

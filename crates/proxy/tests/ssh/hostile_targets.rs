@@ -9,6 +9,7 @@ use russh::keys::PrivateKey;
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::gate::{Setup, Town};
 use crate::hostile_clients::{ana, run};
@@ -24,6 +25,8 @@ enum Deed {
     Agents,
     /// Opens what no target may.
     Oddities,
+    /// Runs for ever, takes no signals, and has much to do before it comes to the command that kills.
+    Busy,
 }
 
 #[derive(Clone)]
@@ -32,6 +35,11 @@ struct Target {
     asked_to_listen: Arc<AtomicUsize>,
     /// The recorder of the gate, as it was when the target was asked.
     sessions: Arc<Mutex<Vec<ChannelId>>>,
+    /// Commands that run.
+    started: Arc<Semaphore>,
+    /// How often it was told to kill, and when it comes to it.
+    told_to_kill: Arc<AtomicUsize>,
+    comes_to_it: Arc<Semaphore>,
 }
 
 impl server::Handler for Target {
@@ -50,6 +58,20 @@ impl server::Handler for Target {
     async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
         session.channel_success(channel)?;
         let (handle, deed) = (session.handle(), self.deed);
+        if deed == Deed::Busy {
+            if !String::from_utf8_lossy(command).contains("tidegate: none left") {
+                self.started.add_permits(1);
+                return Ok(());
+            }
+            self.told_to_kill.fetch_add(1, Ordering::AcqRel);
+            let comes_to_it = self.comes_to_it.clone();
+            tokio::spawn(async move {
+                let _now = comes_to_it.acquire().await;
+                let _ = handle.data(channel, bytes::Bytes::from_static(b"tidegate: none left\n")).await;
+                let _ = handle.close(channel).await;
+            });
+            return Ok(());
+        }
         let serves = command == b"echo in" || deed == Deed::Serve;
         tokio::spawn(async move {
             if serves {
@@ -62,7 +84,7 @@ impl server::Handler for Target {
                 let opened = match deed {
                     Deed::Forwards => handle.channel_open_forwarded_tcpip("127.0.0.1", 9, "\x1b[2J", 9).await,
                     Deed::Agents => handle.channel_open_agent().await,
-                    Deed::Serve | Deed::Oddities => handle.channel_open_session().await,
+                    Deed::Serve | Deed::Oddities | Deed::Busy => handle.channel_open_session().await,
                 };
                 if matches!(opened, Err(russh::Error::SendError)) {
                     return;
@@ -80,6 +102,19 @@ impl server::Handler for Target {
 
 /// A gate in front of such a target; the count of remote forwards it was asked for.
 async fn town(deed: Deed) -> (Town, Arc<AtomicUsize>) {
+    let target = Target {
+        deed,
+        asked_to_listen: Arc::default(),
+        sessions: Arc::default(),
+        started: Arc::new(Semaphore::new(0)),
+        told_to_kill: Arc::default(),
+        comes_to_it: Arc::new(Semaphore::new(0)),
+    };
+    let asked = target.asked_to_listen.clone();
+    (town_with(target).await, asked)
+}
+
+async fn town_with(target: Target) -> Town {
     let town = Town::new(Setup::default()).await;
     let host = testkit::sshd::keypair(town.dir.path(), "hostile").unwrap();
     let key = testkit::sshd::public_half(&host).unwrap();
@@ -88,8 +123,6 @@ async fn town(deed: Deed) -> (Town, Arc<AtomicUsize>) {
         auth_rejection_time: Duration::ZERO,
         ..server::Config::default()
     });
-    let target = Target { deed, asked_to_listen: Arc::default(), sessions: Arc::default() };
-    let asked = target.asked_to_listen.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     town.gate.setup.lock().unwrap().instead = Some((listener.local_addr().unwrap().port(), key));
     tokio::spawn(async move {
@@ -102,7 +135,33 @@ async fn town(deed: Deed) -> (Town, Arc<AtomicUsize>) {
             });
         }
     });
-    (town, asked)
+    town
+}
+
+// covers: D1 (ssh)
+#[tokio::test]
+async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait_for_it() {
+    let target = Target {
+        deed: Deed::Busy,
+        asked_to_listen: Arc::default(),
+        sessions: Arc::default(),
+        started: Arc::new(Semaphore::new(0)),
+        told_to_kill: Arc::default(),
+        comes_to_it: Arc::new(Semaphore::new(0)),
+    };
+    let town = town_with(target.clone()).await;
+    let ana = ana(&town).await;
+    let channel = ana.channel_open_session().await.unwrap();
+    channel.exec(true, "runs for ever").await.unwrap();
+    let mut ended = town.gate.ended.subscribe();
+    target.started.acquire().await.unwrap().forget();
+    town.gate.cut(EndReason::Revoked);
+    tokio::time::timeout(Duration::from_secs(10), ana).await.expect("the client waits for the target").ok();
+    assert!(ended.borrow_and_update().is_empty(), "the target was left alone");
+    target.comes_to_it.add_permits(1);
+    let closed = tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.unwrap().unwrap()[0].clone();
+    assert!(closed.confirmed && closed.end == EndReason::Revoked, "{closed:?}");
+    assert_eq!(target.told_to_kill.load(Ordering::Acquire), 1);
 }
 
 // covers: E6 (ssh), E7 (ssh), B1 (ssh)
