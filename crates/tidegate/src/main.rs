@@ -27,8 +27,10 @@ use clap::Parser as _;
 async fn main() -> ExitCode {
     // Fails only where one is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match cli::run(cli::Cli::parse()).await {
+    let command = cli::Cli::parse();
+    let json = command.global.json;
+    match cli::run(command).await {
         Ok(exit) => exit.into(),
-        Err(error) => cli::exit::report(&error).into(),
+        Err(error) => cli::exit::report(&error, json).into(),
     }
 }

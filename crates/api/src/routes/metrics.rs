@@ -27,11 +27,16 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
     gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
     let mut text = String::new();
     let pending = gate.store().pending_requests().await?.len();
+    let open = gate.store().open_grants().await?;
+    let standing = open.iter().filter(|grant| grant.length.is_none()).count();
     let placed = gate.store().sequenced().await?;
     gauge(&mut text, "tidegate_sessions_live", "sessions that live on this node", gate.live().len() as u64);
     gauge(&mut text, "tidegate_requests_pending", "requests that people are asked about", pending as u64);
+    gauge(&mut text, "tidegate_grants_open", "grants that are ready or active", open.len() as u64);
+    gauge(&mut text, "tidegate_grants_standing", "those of them that have no end", standing as u64);
     gauge(&mut text, "tidegate_log_entries", "audit entries that have their place in the log", placed);
     gauge(&mut text, "tidegate_log_stuck", "1 while entries do not reach the signed log", gate.log_trouble().is_some().into());
+    gauge(&mut text, "tidegate_sweep_stuck", "1 while nobody looks at the ends of sessions", (!gate.is_swept()).into());
     gauge(&mut text, "tidegate_clock_behind", "1 while the clock is behind the log and nothing opens", gate.clock_is_behind().into());
     let timings = gate.timings();
     head(&mut text, "tidegate_audit_waiting_seconds", "how long the oldest entry waits that no published checkpoint commits to", "gauge");

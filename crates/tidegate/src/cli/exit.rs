@@ -1,10 +1,11 @@
 //! How a command ends: 0 done, 1 failed, 2 not understood, 75 come back later, 77 refused.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use access::reason::Reason;
+use serde::Serialize;
 
 use crate::client::ClientError;
 use crate::output::note;
@@ -58,9 +59,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Prints an error and what caused it, once, and says how the command ended.
+/// Prints an error and what caused it, once, and says how the command ended. With `json` it is one object on stderr: the problem as the API
+/// answered it, or `code`, `title` and `detail` of what went wrong here.
 #[must_use]
-pub fn report(error: &anyhow::Error) -> Exit {
+pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     // Whoever read our output has seen enough of it (`tidegate … | head`).
     if error.chain().any(is_broken_pipe) {
         return Exit::Done;
@@ -68,11 +70,22 @@ pub fn report(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())
         && let ClientError::Refused(problem) = refused
     {
-        note(refused);
+        if json { tell(problem) } else { note(refused) }
         return Exit::of(problem.code);
     }
-    note(sentence(error));
+    if json {
+        tell(&serde_json::json!({"code": "failed", "title": "The command failed.", "detail": sentence(error)}));
+    } else {
+        note(sentence(error));
+    }
     Exit::Failed
+}
+
+/// One object on stderr; where it can't be written there is nobody to tell.
+fn tell(what: &impl Serialize) {
+    if let Ok(text) = serde_json::to_string(what) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
 }
 
 fn is_broken_pipe(cause: &(dyn Error + 'static)) -> bool {
@@ -114,6 +127,6 @@ mod tests {
     #[test]
     fn a_reader_that_left_is_no_failure() {
         let error = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot print");
-        assert_eq!(report(&error), Exit::Done);
+        assert_eq!(report(&error, false), Exit::Done);
     }
 }

@@ -435,6 +435,10 @@ pub(crate) async fn save(context: &Context, mut response: reqwest::Response, fil
     }
     out.sync_all().await.with_context(cannot)?;
     tokio::fs::rename(&fresh, file).await.with_context(cannot)?;
-    note(format!("Written: {} ({size} bytes).", file.display()));
+    if context.output.is_json() {
+        context.output.json(&serde_json::json!({ "file": file, "bytes": size }))?;
+    } else {
+        note(format!("Written: {} ({size} bytes).", file.display()));
+    }
     Ok(Exit::Done)
 }

@@ -21,7 +21,9 @@ fn run(gate: &Served, person: &str, args: &[&str]) -> (i32, Value, String) {
 fn refused(gate: &Served, person: &str, args: &[&str], says: &str) {
     let (status, answer, said) = run(gate, person, args);
     assert_eq!(status, 77, "{person} {args:?}: {answer} {said}");
-    assert!(said.contains(says), "{person} {args:?}: {said}");
+    // A refusal is JSON too, as the API answered it.
+    let problem: Value = said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("no JSON: {said}"));
+    assert!(problem["code"].is_string() && problem["hint"].is_string() && said.contains(says), "{person} {args:?}: {said}");
 }
 
 fn text(value: &Value) -> &str {
@@ -229,11 +231,17 @@ fn the_life_of_a_grant() {
 #[test]
 fn standing_access_emergencies_and_locks() {
     let gate = Served::start();
+    let counted = |standing: u32| {
+        let numbers = gate.get("eve", "/api/v1/metrics")["raw"].as_str().unwrap().to_owned();
+        assert!(numbers.lines().any(|line| line == format!("tidegate_grants_standing {standing}")), "{numbers}");
+    };
+    counted(0);
     // Without an end only by name.
     refused(&gate, "ana", &["request", "create", "build-1", "shell", "--standing", "--reason", "x"], "without an end");
     let standing = gets(&gate, "deploy-bot", &["build-1", "deploy", "--standing"]);
     let standing = gate.cli("deploy-bot", &["grant", "activate", text(&standing["id"])]);
     assert!(standing["state"] == "active" && standing["ends_at"].is_null(), "{standing}");
+    counted(1);
     // An emergency asks nobody, tells everybody, and owes a review by somebody else.
     refused(&gate, "ana", &["break-glass", "db-1", "shell", "--reason", "outage"], "no emergency path");
     let (status, emergency, said) = run(&gate, "ben", &["break-glass", "db-1", "shell", "--reason", "outage"]);
