@@ -307,8 +307,7 @@ pub fn is_guarded_address(ip: std::net::IpAddr) -> bool {
 /// Metadata services outside 169.254.0.0/16: of Alibaba Cloud, Azure (WireServer) and Oracle Cloud.
 const METADATA_V4: [Ipv4Addr; 3] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 /// Of Google Cloud and Scaleway.
-const METADATA_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
+const METADATA_V6: [Ipv6Addr; 2] = [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
 
 /// The IPv4 address that an IPv6 address stands for: mapped or compatible (RFC 4291 §2.5.5), behind a NAT64 prefix (RFC 6052, RFC 8215),
 /// or of 6to4 (RFC 3056).
@@ -453,7 +452,8 @@ mod tests {
     fn loader_variables_never_pass() {
         let rights = SshRights { env: vec!["*".into()], ..SshRights::default() };
         assert!(rights.allows_env("LANG"));
-        for loader in ["LD_PRELOAD", "GLIBC_TUNABLES", "BASH_ENV", "PATH", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "IFS", "ZDOTDIR", "LESSOPEN"] {
+        for loader in ["LD_PRELOAD", "GLIBC_TUNABLES", "BASH_ENV", "PATH", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "IFS", "ZDOTDIR", "LESSOPEN"]
+        {
             assert!(!rights.allows_env(loader), "{loader}");
         }
         let named = ["GIT_PROTOCOL", "LD_PRELOAD", "GLIBC_TUNABLES"].map(str::to_owned).to_vec();

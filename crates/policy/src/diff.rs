@@ -292,7 +292,9 @@ fn eases(before: &Terms, after: &Terms) -> bool {
         || after.activate_within > before.activate_within
         || (after.standing && !before.standing)
         || match (&before.break_glass, &after.break_glass) {
-            (Some(old), Some(new)) => old.reviewers != new.reviewers || new.review_within > old.review_within || (old.blocks_team && !new.blocks_team),
+            (Some(old), Some(new)) => {
+                old.reviewers != new.reviewers || new.review_within > old.review_within || (old.blocks_team && !new.blocks_team)
+            }
             (old, new) => old != new,
         }
 }

@@ -172,7 +172,8 @@ impl Gate {
             Some(digest) => {
                 let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
                 let kept = Bundle::from_files(files.into_iter().map(|f| (f.path, f.content.into_bytes())).collect());
-                let unusable = |problems| Refusal::because(Reason::Internal, format!("the policy of that time, {digest}, can't be used: {problems}"));
+                let unusable =
+                    |problems| Refusal::because(Reason::Internal, format!("the policy of that time, {digest}, can't be used: {problems}"));
                 Some(kept.map_err(unusable)?)
             }
             None => None,

@@ -259,7 +259,10 @@ impl Gate {
         if let Err(error) = self.commit(Change::new(entry)).await {
             tracing::error!(%error, "the clock is behind, and that could not be entered");
         }
-        Err(Refusal::because(Reason::ClockBehind, format!("it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before, and nothing opens until {mark}")))
+        Err(Refusal::because(
+            Reason::ClockBehind,
+            format!("it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before, and nothing opens until {mark}"),
+        ))
     }
 }
 

@@ -166,11 +166,8 @@ impl Gate {
 
     /// Whoever was invited anew lost something: what they were invited with before lets nobody in any more.
     async fn refuse_if_invited_again(&self, row: &InvitationRow) -> Result<(), Refusal> {
-        let filter = EntryFilter {
-            mentions: Some(row.person.to_string()),
-            name: Some("invitation.issued".to_owned()),
-            ..EntryFilter::default()
-        };
+        let filter =
+            EntryFilter { mentions: Some(row.person.to_string()), name: Some("invitation.issued".to_owned()), ..EntryFilter::default() };
         let newest = self.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: true }).await.map_err(unavailable)?;
         // Its digest was that of a row that nobody had used.
         let issued = store::digestible(&InvitationRow { used_at: None, ..row.clone() });

@@ -112,7 +112,8 @@ impl Gate {
             let people = self.bundle();
             let mut teams = people.people().groups.values().filter(|group| group.team);
             if let Some(other) = other
-                && let Some(team) = teams.find(|team| team.members.contains(caller.who.username()) && team.members.contains(&other.username))
+                && let Some(team) =
+                    teams.find(|team| team.members.contains(caller.who.username()) && team.members.contains(&other.username))
             {
                 let why = format!("{due}; it is about `{}`, of your team `{}`", other.username, team.name);
                 return Err(Refusal::because(Reason::BreakGlassBlocked, why));

@@ -46,7 +46,10 @@ impl Gate {
         if self.last_look.ago(now).is_some_and(|ago| ago >= LOST) {
             let cut = self.live.cut(EndReason::Node, |_| true);
             if !cut.is_empty() {
-                tracing::error!(sessions = cut.len(), "nobody looks at the ends of sessions any more: all of them are cut; restart the gate");
+                tracing::error!(
+                    sessions = cut.len(),
+                    "nobody looks at the ends of sessions any more: all of them are cut; restart the gate"
+                );
             }
         }
     }

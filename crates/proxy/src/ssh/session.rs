@@ -31,8 +31,8 @@ use super::live::{Live, Notice};
 use super::target;
 use super::text;
 use super::wire::Shears;
-use crate::guests::Guest;
 use crate::gatekeeper::{Answer, Denied, Knock, Knocked, Opening, PermitWatch, Prove, Question, Waiting};
+use crate::guests::Guest;
 use crate::tape::{Tape, WHOLE_SESSION};
 use crate::watched::{cut, ended_reason};
 

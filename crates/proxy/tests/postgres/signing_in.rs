@@ -136,7 +136,12 @@ async fn the_gate_signs_in_in_every_way_a_server_asks_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_take_no_place_from_others() {
     let town = Town::with(Setup {
-        door: tidegate_proxy::postgres::DoorLimits { strangers: 8, strangers_per_address: 4, grace: Duration::from_secs(3), ..Default::default() },
+        door: tidegate_proxy::postgres::DoorLimits {
+            strangers: 8,
+            strangers_per_address: 4,
+            grace: Duration::from_secs(3),
+            ..Default::default()
+        },
         ..Setup::default()
     })
     .await;

@@ -4,7 +4,7 @@ use access::event::Event;
 use access::ids::{GrantId, RequestId};
 use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, StoreError, digestible};
 
-use crate::committed::{activates, policy, comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, seals, secret, token};
+use crate::committed::{activates, comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, policy, seals, secret, token};
 use crate::story::*;
 
 async fn differences(store: &Store) -> Vec<Difference> {

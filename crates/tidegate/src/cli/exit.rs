@@ -70,7 +70,11 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())
         && let ClientError::Refused(problem) = refused
     {
-        if json { tell(problem) } else { note(refused) }
+        if json {
+            tell(problem)
+        } else {
+            note(refused)
+        }
         return Exit::of(problem.code);
     }
     if json {
