@@ -12,7 +12,7 @@ use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope, Via};
 use crate::ids::{
     AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId,
-    UserId, VoteId,
+    UserId, VoteId, WebSessionId,
 };
 use crate::limits::Limits;
 use crate::lock::LockScope;
@@ -137,6 +137,15 @@ pub enum Event {
         identity: String,
         /// Who.
         person: PrincipalId,
+    },
+    /// A person in a browser said whether a device, or a connection of `ssh`, is theirs and is let in. Texts: `from`, `detail` (what asked, from
+    /// where, for what).
+    #[serde(rename = "device.answered")]
+    DeviceAnswered {
+        /// The browser.
+        browser: WebSessionId,
+        /// Whether they agreed.
+        agreed: bool,
     },
     /// Somebody at the machine itself invited an administrator, because none could sign in any more. Text: `by`.
     #[serde(rename = "administrator.recovered")]
@@ -777,6 +786,7 @@ impl Event {
             Self::IdentityLinked { .. } => "identity.linked",
             Self::IdentityProved { .. } => "identity.proved",
             Self::IdentitySignedOut { .. } => "identity.signed_out",
+            Self::DeviceAnswered { .. } => "device.answered",
             Self::AdministratorRecovered { .. } => "administrator.recovered",
             Self::KeyAdded { .. } => "key.added",
             Self::KeyRemoved { .. } => "key.removed",

@@ -194,6 +194,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
         | E::IdentitySignedOut { .. }
+        | E::DeviceAnswered { .. }
         | E::AdministratorRecovered { .. }
         | E::PasskeyAdded { .. }
         | E::PasskeyUsed { .. }

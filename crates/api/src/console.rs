@@ -90,7 +90,7 @@ pub enum SqlSaid {
 /// The calls' side of a console.
 #[derive(Debug)]
 pub(crate) enum Hands {
-    Terminal { typed: mpsc::Sender<Bytes>, size: watch::Sender<(u32, u32)> },
+    Terminal { typed: tokio::sync::Mutex<mpsc::Sender<Bytes>>, size: watch::Sender<(u32, u32)> },
     Sql { asked: mpsc::Sender<(String, u32)>, stop: Arc<Notify> },
 }
 

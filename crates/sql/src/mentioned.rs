@@ -42,7 +42,7 @@ fn in_postgres(text: &str) -> Option<BTreeSet<String>> {
     if text.trim().is_empty() {
         return Some(names);
     }
-    for token in &pg_query::scan_tokens(text).ok()? {
+    for token in &crate::postgres::bounds::tokens(text)? {
         let said = text.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)?;
         match token.token() {
             Kind::Uident => return None,

@@ -41,7 +41,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials"]),
     ("proxy", &["access", "wire", "sql", "evidence"]),
     ("api", &["access", "workflow", "evidence", "policy", "identity"]),
-    ("tidegate", &["access", "wire", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
+    ("tidegate", &["access", "wire", "sql", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
 ];
 
 /// What a crate never sees, of others' crates.

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 
+use access::event::Event;
 use access::identity::{Scope, VerifiedIdentity, Via};
 use access::ids::{SessionId, WebSessionId};
 use access::names::Selector;
@@ -14,9 +15,10 @@ use access::request::Door;
 use access::session::EndReason;
 use access::time::Span;
 use identity::device::{Agreed, Asker, Begun, Devices};
+use store::Change;
 
 use crate::Caller;
-use crate::gate::{Gate, unavailable};
+use crate::gate::{Gate, refused, unavailable};
 use crate::live::Gone;
 use crate::people::{IssuedToken, LOGIN_VALID};
 
@@ -75,6 +77,17 @@ impl Gate {
         self.live.cut(EndReason::Revoked, |live| with_it(&live.via))
     }
 
+    /// Cuts what browsers let in that are signed in no more, whatever ended that: a passkey that was removed, an account that is another's now,
+    /// time.
+    pub(crate) async fn cut_let_in_by_browsers_that_are_gone(&self) {
+        for browser in self.live.browsers() {
+            // A store that is away says nothing about it.
+            if let Ok(false) = self.web_session_stands(browser).await {
+                drop(self.cut_let_in_by(&[browser]));
+            }
+        }
+    }
+
     /// Who asks under a code: for the person to see before they answer.
     ///
     /// # Errors
@@ -94,6 +107,12 @@ impl Gate {
         let browser = *session;
         let session = self.store.web_session(browser).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
         self.refuse_if_person_locked(caller.who.id()).await?;
+        // INVARIANT: no answer counts that is not entered, with what they were shown.
+        let asker = self.devices().asker(user_code, self.now())?;
+        let what = format!("{} at {}: {}", asker.client, asker.from, asker.purpose);
+        let entry =
+            self.draft(caller, Event::DeviceAnswered { browser, agreed: agree }).text("from", caller.from()).text("detail", Some(what));
+        self.commit(Change::new(entry)).await.map_err(refused)?;
         let agreed = agree.then(|| Agreed { who: caller.who.clone(), until: session.ends_at, browser });
         self.devices().answer(user_code, agreed, self.now())
     }

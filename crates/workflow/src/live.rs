@@ -2,11 +2,11 @@
 //!
 //! INVARIANT: a session stands here before its opening is committed, so that whatever is decided afterwards finds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use access::identity::Via;
-use access::ids::{GrantId, PrincipalId, SessionId};
+use access::ids::{GrantId, PrincipalId, SessionId, WebSessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
@@ -150,6 +150,16 @@ impl LiveSessions {
                 })
                 .collect()
         })
+    }
+
+    /// The browsers that let sessions in which live now.
+    #[must_use]
+    pub fn browsers(&self) -> BTreeSet<WebSessionId> {
+        let browser = |live: &LiveSession| match live.via {
+            Via::WebSession(browser) => Some(browser),
+            _ => None,
+        };
+        self.with(|all| all.values().filter_map(browser).collect())
     }
 
     /// Lets whatever is decided about a grant from now on find this session, before it is entered that it stands on it.

@@ -151,6 +151,8 @@ impl Gate {
         facts: SessionFacts,
         (resource, whole): (&policy::Resource, &access::rights::Rights),
     ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
+        // What took their sign-in away since it was looked at found no session to cut.
+        self.refuse_if_sign_in_ended(caller).await?;
         self.still_paid_for(&row).await?;
         self.may_be_used_from_here(caller, &row).await?;
         // A policy that came into force since the rights and the address were read: again, by that. Any later one finds the session registered.

@@ -168,13 +168,22 @@ impl Gate {
     async fn refuse_if_invited_again(&self, row: &InvitationRow) -> Result<(), Refusal> {
         let filter =
             EntryFilter { mentions: Some(row.person.to_string()), name: Some("invitation.issued".to_owned()), ..EntryFilter::default() };
-        let newest = self.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: true }).await.map_err(unavailable)?;
         // Its digest was that of a row that nobody had used.
         let issued = store::digestible(&InvitationRow { used_at: None, ..row.clone() });
-        let is_newest = newest.first().is_some_and(|logged| {
-            matches!(&logged.entry.event, Event::InvitationIssued { row_digest, .. } if self.keyring().is_row_digest(&issued, row_digest))
-        });
-        if is_newest { Ok(()) } else { Err(Refusal::of(Reason::CodeInvalid)) }
+        let mut page = EntryPage { limit: 100, after: None, newest_first: true };
+        loop {
+            let entries = self.store.entries(&filter, page).await.map_err(unavailable)?;
+            // Those that they issued to others mention them too.
+            let theirs = entries.iter().find_map(|logged| match &logged.entry.event {
+                Event::InvitationIssued { person, row_digest, .. } if *person == row.person => Some(row_digest),
+                _ => None,
+            });
+            match (theirs, entries.last()) {
+                (Some(newest), _) if self.keyring().is_row_digest(&issued, newest) => return Ok(()),
+                (None, Some(last)) => page.after = Some(last.seq),
+                _ => return Err(Refusal::of(Reason::CodeInvalid)),
+            }
+        }
     }
 
     /// Somebody registers a key of their own, or an administrator one for a workload.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{IdentityRow, KeyKind, KeyState, PersonRow, PersonState};
-use access::ids::{PrincipalId, UserId};
+use access::identity::{IdentityRow, KeyKind, KeyState, PersonRow, PersonState, Via};
+use access::ids::{KeyId, PrincipalId, UserId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
 use access::secret::Secret;
+use access::session::EndReason;
 use access::time::Span;
 use identity::account::Account;
 use identity::oidc::account::{IdentityFacts, key, verify_claims};
@@ -324,15 +325,19 @@ impl Gate {
         }
         let event = Event::IdentityLinked { identity: identity.clone(), person, issuer };
         let mut change = Change::new(self.draft(caller, event).text("subject", Some(subject)));
+        let mut ended = Vec::new();
         if let Some(before) = &before {
+            let (certificates, removed) = self.ended_certificates(before.person).await?;
+            ended = certificates;
             change = change
                 .expect(before)
                 .and(self.own_draft(Event::IdentitySignedOut { identity: before.id.clone(), person: before.person }))
-                .and_all(self.ended_certificates(before.person).await?)
+                .and_all(removed)
                 .end_web_sessions_from(&before.id, None);
         }
         let committed = self.commit(change).await.map_err(refused)?;
         if before.is_some() {
+            self.cut_opened_with(&ended);
             self.redecide_all().await;
         }
         committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
@@ -436,11 +441,13 @@ impl Gate {
         let browsers: Vec<_> = browsers.into_iter().filter(theirs).map(|browser| browser.id).collect();
         for _ in 0..TRIES {
             let signed_out = self.own_draft(Event::IdentitySignedOut { identity: row.id.clone(), person: row.person });
-            let change = Change::new(signed_out).and_all(self.ended_certificates(row.person).await?).end_web_sessions_from(&row.id, sid);
+            let (ended, removed) = self.ended_certificates(row.person).await?;
+            let change = Change::new(signed_out).and_all(removed).end_web_sessions_from(&row.id, sid);
             match self.commit(change).await {
                 Ok(_) => {
                     // Cut at once; a provider waits no longer for a target that is slow to close.
                     let _gone = self.cut_let_in_by(&browsers);
+                    self.cut_opened_with(&ended);
                     return Ok(());
                 }
                 Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
@@ -451,11 +458,17 @@ impl Gate {
         Err(Refusal::of(Reason::StoreUnavailable))
     }
 
+    /// Cuts what was opened with certificates that were taken away.
+    fn cut_opened_with(&self, certificates: &[KeyId]) {
+        let with_it = |via: &Via| matches!(via, Via::LoginCertificate(key) | Via::ClientCertificate(key) if certificates.contains(key));
+        drop(self.live.cut(EndReason::Revoked, |live| with_it(&live.via)));
+    }
+
     /// The certificates that somebody has now, taken away.
-    async fn ended_certificates(&self, person: PrincipalId) -> Result<Vec<EntryDraft>, Refusal> {
+    async fn ended_certificates(&self, person: PrincipalId) -> Result<(Vec<KeyId>, Vec<EntryDraft>), Refusal> {
         let keys = self.store.keys_of(person).await.map_err(unavailable)?;
         let certificates = keys.iter().filter(|key| key.kind != KeyKind::Registered && key.state == KeyState::Active);
-        Ok(certificates.map(|key| self.own_draft(Event::KeyRemoved { key: key.id })).collect())
+        Ok(certificates.map(|key| (key.id, self.own_draft(Event::KeyRemoved { key: key.id }))).unzip())
     }
 
     async fn enter_signin_refused(&self, refusal: &Refusal, from: IpAddr) {

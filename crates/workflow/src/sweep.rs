@@ -119,6 +119,7 @@ impl Gate {
             self.set(self.own_draft(event), &row).await;
         }
         self.end_idle_grants(now).await;
+        self.cut_let_in_by_browsers_that_are_gone().await;
         for row in self.store.overdue_requests(now, BATCH).await.unwrap_or_default() {
             self.set(self.own_draft(Event::RequestExpired { request: row.id }), &row).await;
             self.tell_of_extension(&RequestRow { state: RequestState::Expired, ..row }, None).await;

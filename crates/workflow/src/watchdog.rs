@@ -2,6 +2,7 @@
 //!
 //! *Takes* the sweep's last look. *Proves* that whoever should cut is there. *Hands to* live sessions their cut if nobody is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ const LATE: Duration = Duration::from_secs(5);
 /// After so long every session is cut: nobody knows whether their time is up. Time in which the machine sleeps does not count.
 const LOST: Duration = Duration::from_secs(20);
 
-/// When the ends of sessions were last looked at; `None` until that begins.
+/// When the ends of sessions were last looked at (`None` until that begins), and whether it was too long ago when that was seen last.
 #[derive(Debug, Default)]
-pub(crate) struct LastLook(Mutex<Option<Instant>>);
+pub(crate) struct LastLook(Mutex<Option<Instant>>, AtomicBool);
 
 impl LastLook {
     pub(crate) fn now(&self, now: Instant) {
@@ -43,7 +44,9 @@ impl Gate {
 
     /// One look at the sweep.
     pub fn look_after_the_sweep(&self, now: Instant) {
-        if self.last_look.ago(now).is_some_and(|ago| ago >= LOST) {
+        let lost = self.last_look.ago(now).is_some_and(|ago| ago >= LOST);
+        // Twice in a row: a process that stood still as a whole looks again when it goes on.
+        if self.last_look.1.swap(lost, Ordering::Relaxed) && lost {
             let cut = self.live.cut(EndReason::Node, |_| true);
             if !cut.is_empty() {
                 tracing::error!(

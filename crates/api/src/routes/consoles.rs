@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::ids::PrincipalId;
 use access::names::Selector;
@@ -36,6 +37,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// What a terminal may show before its page has taken it, in pieces.
 const PIECES: usize = 64;
+/// What may wait to be typed, in pieces; the longest piece, in characters of base64; and how long one waits for its place.
+const WAITING: usize = 4;
+const LONGEST_INPUT: usize = 90_000;
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// Rows of an answer if none are named, and at most.
 const ROWS: (u32, u32) = (500, 5_000);
 
@@ -71,12 +76,21 @@ async fn input(
 ) -> Answer<StatusCode> {
     let hands = state.open_consoles.of(&caller, &id)?;
     let Hands::Terminal { typed, size: sized } = &*hands else { return Err(Refused::invalid("a SQL prompt takes statements")) };
+    if input.data.as_ref().is_some_and(|data| data.len() > LONGEST_INPUT) {
+        return Err(Refused::invalid(format!("`data` has at most {LONGEST_INPUT} characters; send it in pieces")));
+    }
     let bytes = input.data.map(|data| BASE64_STANDARD.decode(data)).transpose().map_err(|_| Refused::invalid("`data` is not base64"))?;
     if input.cols.is_some() || input.rows.is_some() {
         sized.send_replace(size(input.cols, input.rows)?);
     }
     if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
-        typed.send(Bytes::from(bytes)).await.map_err(|_| Refused::not_found())?;
+        // One after the other, so that what waits for a program that reads nothing is one call.
+        let full = || Refusal::because(Reason::TooMany, "the program there takes nothing just now");
+        let typed = typed.try_lock().map_err(|_| full())?;
+        match tokio::time::timeout(TAKEN_WITHIN, typed.send(Bytes::from(bytes))).await {
+            Ok(sent) => sent.map_err(|_| Refused::not_found())?,
+            Err(_) => return Err(full().into()),
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -125,7 +139,7 @@ fn size(cols: Option<u32>, rows: Option<u32>) -> Result<(u32, u32), Refused> {
 type Started = (Hands, mpsc::Receiver<ConsoleEvent>, oneshot::Receiver<ConsoleEvent>);
 
 fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32)) -> Started {
-    let (typed, typing) = mpsc::channel(PIECES);
+    let (typed, typing) = mpsc::channel(WAITING);
     let (size, sizes) = watch::channel(size);
     let (show, mut showing) = mpsc::channel::<Bytes>(PIECES);
     let (events, shows) = mpsc::channel(1);
@@ -151,7 +165,7 @@ fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32)) -> Star
         };
         let _ = end.send(ended);
     });
-    (Hands::Terminal { typed, size }, shows, over)
+    (Hands::Terminal { typed: tokio::sync::Mutex::new(typed), size }, shows, over)
 }
 
 fn sql(consoles: Arc<dyn Consoles>, guest: Guest, before: Beforehand) -> Started {

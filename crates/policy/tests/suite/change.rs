@@ -197,10 +197,10 @@ fn an_explanation_reads_from_question_to_answer() {
 #[test]
 fn a_diff_sees_groups_that_only_the_store_knows() {
     let old = example();
-    let new = with("access.cedar", "principal in Tide::Group::\"engineers\"", "principal in Tide::Group::\"newcomers\"");
+    let new = with("access.cedar", "principal in Tide::Group::\"engineers\"", "principal in Tide::Group::\"auditors\"");
     let gil = |groups: &[&str]| Whom { username: user("gil"), groups: groups.iter().map(|g| g.parse().unwrap()).collect() };
     assert!(diff(&old, &new, &[gil(&[])], monday()).changes.is_empty());
-    let found = diff(&old, &new, &[gil(&["newcomers"])], monday());
+    let found = diff(&old, &new, &[gil(&["auditors"])], monday());
     assert!(!found.changes.is_empty() && found.changes.iter().all(|c| c.grants() && c.who == user("gil")), "{found}");
     let back = diff(&old, &new, &[gil(&["engineers"])], monday());
     assert!(!back.changes.is_empty() && back.changes.iter().all(|c| !c.grants()), "{back}");

@@ -169,8 +169,8 @@ impl Relay {
                 };
                 return Ok(Looked::Instead(hidden.map_err(|e| Stopped::liar(e.0))?));
             }
-            Step::Prepared { statement, parameters, last, .. } => {
-                self.prepared(statement, parameters);
+            Step::Prepared { statement, columns, parameters, last } => {
+                self.prepared(statement, columns, parameters);
                 if last {
                     self.running = None;
                 }
@@ -217,11 +217,11 @@ impl Relay {
         Ok(())
     }
 
-    fn prepared(&mut self, statement: u32, parameters: u16) {
+    fn prepared(&mut self, statement: u32, columns: u16, parameters: u16) {
         let Some(running) = &mut self.running else { return };
         match std::mem::replace(&mut running.then, Then::IsPrepared) {
             Then::Prepared(preparing) => {
-                self.statements.all.insert(statement, Prepared::new(*preparing, parameters));
+                self.statements.all.insert(statement, Prepared::new(*preparing, columns, parameters));
                 self.statements.last = Some(statement);
             }
             then => running.then = then,

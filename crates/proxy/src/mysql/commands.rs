@@ -182,6 +182,8 @@ impl Relay {
         let Some(prepared) = self.statements.get(statement) else { return Err(unknown_statement()) };
         let values = prepared.values(message).map_err(Stopped::nonsense)?;
         let (text, masked, hides) = (prepared.text.clone(), prepared.masked.clone(), prepared.hides_any());
+        // A server opens no cursor for what calls a procedure: its results come one after another, as ever.
+        let cursor = cursor && prepared.has_rows;
         let first = prepared.recorded.replace(prepared.recorded.unwrap_or(number));
         let due = statement::going_out_without(number, Via::Extended, &prepared.said, Some(&values), first);
         self.due.push(due);

@@ -33,6 +33,8 @@ pub(crate) struct Prepared {
     pub(crate) said: Recorded,
     /// Which of its values no record keeps.
     hidden: HiddenValues,
+    /// Whether it brings back rows of its own, as a `CALL` does not.
+    pub(crate) has_rows: bool,
     /// How many values it takes.
     pub(crate) parameters: u16,
     /// The types of its values, as announced last.
@@ -48,9 +50,20 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(preparing: Preparing, parameters: u16) -> Self {
+    pub(crate) fn new(preparing: Preparing, columns: u16, parameters: u16) -> Self {
         let Preparing { text, said, hidden, masked } = preparing;
-        Self { text, said, hidden, parameters, types: Types::new(), parts: HashMap::new(), recorded: None, masked, veils: None }
+        Self {
+            text,
+            said,
+            hidden,
+            has_rows: columns > 0,
+            parameters,
+            types: Types::new(),
+            parts: HashMap::new(),
+            recorded: None,
+            masked,
+            veils: None,
+        }
     }
 
     /// Whether no record keeps this value, counted from 0 on.

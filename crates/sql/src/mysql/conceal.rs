@@ -121,6 +121,8 @@ struct One {
     at: Location,
     start: usize,
     end: usize,
+    /// How many placeholders there are up to here.
+    placeholders: usize,
 }
 
 /// The tokens of a text, by their places.
@@ -143,10 +145,11 @@ impl Placed {
             }
             ((line, column) == (to.line, to.column)).then_some(byte)
         };
-        let mut tokens = Vec::with_capacity(read.len());
+        let (mut tokens, mut placeholders) = (Vec::with_capacity(read.len()), 0);
         for one in read {
             let (start, end) = (go_to(one.span.start)?, go_to(one.span.end)?);
-            tokens.push(One { token: one.token, at: one.span.start, start, end });
+            placeholders += usize::from(matches!(one.token, Token::Placeholder(_)));
+            tokens.push(One { token: one.token, at: one.span.start, start, end, placeholders });
         }
         Some(Self { tokens })
     }
@@ -371,9 +374,9 @@ impl Given<'_> {
             self.hidden = Hidden::Everything;
             return;
         };
-        let start = self.placed.tokens.get(at).and_then(|one| i32::try_from(one.start).ok());
-        let before = self.placed.tokens.get(..=at).unwrap_or_default();
-        let number = before.iter().filter(|one| matches!(one.token, Token::Placeholder(_))).count();
+        let one = self.placed.tokens.get(at);
+        let start = one.and_then(|one| i32::try_from(one.start).ok());
+        let number = one.map_or(0, |one| one.placeholders);
         if self.hidden == Hidden::Nothing {
             self.hidden = Hidden::Some { parameters: BTreeSet::new(), constants: BTreeSet::new() };
         }

@@ -23,8 +23,7 @@ pub(crate) fn check(sql: &str) -> Result<(), Refused> {
         return Ok(());
     }
     // Most of it may stand inside a constant: only the scanner knows.
-    let tokens =
-        pg_query::scan_tokens(sql).map_err(|_| Refused::not_understood("the statement cannot be read: a constant does not end"))?;
+    let tokens = tokens(sql).ok_or_else(|| Refused::not_understood("the statement cannot be read: a constant does not end"))?;
     if tokens.len() <= TOKENS {
         return Ok(());
     }
@@ -37,13 +36,35 @@ pub(crate) fn check(sql: &str) -> Result<(), Refused> {
     })
 }
 
+/// What PostgreSQL's scanner passes over; its vertical tab is none of Rust's blanks.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+/// The tokens of a text. The parser's own function does not bear a text that has none.
+pub(crate) fn tokens(sql: &str) -> Option<Vec<pg_query::protobuf::ScanToken>> {
+    // A comment is a token.
+    if sql.bytes().all(is_blank) { Some(Vec::new()) } else { pg_query::scan_tokens(sql).ok() }
+}
+
+/// How many outputs a list may have, as in PostgreSQL itself (`MaxTupleAttributeNumber`).
+const OUTPUTS: usize = 1_664;
+
+/// Refuses a list of outputs that no table could hold.
+pub(super) fn few_outputs(outputs: usize) -> Result<(), Refused> {
+    if outputs <= OUTPUTS {
+        return Ok(());
+    }
+    Err(Refused::not_understood(format!("a statement that brings back more than {OUTPUTS} columns is not looked at")))
+}
+
 /// How many tokens a text has at most: every sign, and every beginning of a word, whether inside a constant or not.
 fn at_most(sql: &[u8]) -> usize {
     let mut in_word = false;
     let mut count = 0;
     for byte in sql {
         let is_word = byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
-        count += usize::from(if is_word { !in_word } else { !byte.is_ascii_whitespace() });
+        count += usize::from(if is_word { !in_word } else { !is_blank(*byte) });
         in_word = is_word;
     }
     count

@@ -61,7 +61,7 @@ pub(crate) fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, ver
 
 /// The text without the constants that begin at these places; `None` if one is not found.
 fn without(sql: &str, starts: &std::collections::BTreeSet<i32>) -> Option<Concealed> {
-    let tokens = pg_query::scan_tokens(sql).ok()?;
+    let tokens = super::bounds::tokens(sql)?;
     let (mut text, mut from, mut count) = (String::with_capacity(sql.len()), 0, 0);
     for start in starts {
         // A negative number begins with its sign.
@@ -94,7 +94,7 @@ fn without_values(catalog: &Catalog, sql: &str, why: Option<&str>) -> Concealed 
     if bounds::check(sql).is_err() {
         return nothing(why);
     }
-    let Ok(tokens) = pg_query::scan_tokens(sql) else { return nothing(why) };
+    let Some(tokens) = super::bounds::tokens(sql) else { return nothing(why) };
     let (mut text, mut from, mut count) = (String::with_capacity(sql.len()), 0, 0);
     for token in &tokens {
         let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { return nothing(why) };

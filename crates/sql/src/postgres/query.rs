@@ -152,6 +152,7 @@ impl Walk<'_> {
                     None => false,
                 };
                 outputs.push(field.name.clone(), masked);
+                super::bounds::few_outputs(outputs.columns.len())?;
             }
         }
         Ok(())

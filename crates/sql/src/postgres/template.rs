@@ -10,7 +10,7 @@ use crate::verdict::Refused;
 type Word = (i32, String);
 
 fn words(sql: &str) -> Option<Vec<Word>> {
-    let scanned = pg_query::scan_tokens(sql).ok()?;
+    let scanned = super::bounds::tokens(sql)?;
     let text = |token: &ScanToken| sql.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?).map(str::to_owned);
     let mut out: Vec<Word> = Vec::new();
     for token in &scanned {

@@ -11,8 +11,12 @@ use crate::served::{Plan, Served};
 
 /// Stock `ssh` with just this key.
 fn with_key(gate: &Served, keys: &SecurityKey, key: &Path, selector: &str, lazy: bool) -> Output {
-    let options =
-        [format!("IdentityFile={}", key.display()), format!("SecurityKeyProvider={}", keys.library().display()), "BatchMode=no".to_owned()];
+    let options = [
+        format!("IdentityFile={}", key.display()),
+        format!("SecurityKeyProvider={}", keys.library().display()),
+        "BatchMode=no".to_owned(),
+        "PreferredAuthentications=publickey".to_owned(),
+    ];
     let hers = std::fs::read_to_string(gate.person("ana")["ssh_config"].as_str().unwrap()).unwrap();
     let config = key.with_extension("config");
     let only_this: String = hers.lines().filter(|line| !line.trim().starts_with("IdentityFile")).map(|line| format!("{line}\n")).collect();

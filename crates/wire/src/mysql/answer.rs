@@ -316,7 +316,7 @@ impl Answers {
             return Err(Malformed("the server answers with something that does not belong here"));
         }
         let done = if start[0] == 0xfe && !self.no_eof { eof(start)? } else { ok(start)? };
-        if done.status & MORE_RESULTS != 0 && matches!(self.awaited.front(), Some(Awaited::Results { .. })) {
+        if done.status & MORE_RESULTS != 0 && matches!(self.awaited.front(), Some(Awaited::Results { .. } | Awaited::Cursor)) {
             self.state = State::First;
             return Ok(Step::Done { done, last: false });
         }

@@ -85,6 +85,10 @@ async fn who_is_invited_anew_has_one_invitation() {
     let t = TestGate::start().await.unwrap();
     let gil = t.gate.invite(t.person("dan"), "gil".parse().unwrap(), None).await.unwrap();
     let again = t.gate.invite_again(t.person("dan"), gil.person.id).await.unwrap();
+    // Whom an administrator invites meanwhile takes nothing from the administrator's own.
+    let dans = t.gate.invite_again(t.person("admin"), t.person("dan").who.id()).await.unwrap();
+    t.gate.invite(t.person("dan"), "hal".parse().unwrap(), None).await.unwrap();
+    t.gate.accept_invitation(dans.code.expose(), HERE).await.expect("the newest of his own");
     assert_eq!(t.gate.accept_invitation(gil.code.expose(), HERE).await.unwrap_err().reason, Reason::CodeInvalid, "the lost one");
     let (who, _) = t.gate.accept_invitation(again.code.expose(), HERE).await.unwrap();
     assert_eq!(who.id(), gil.person.id);
@@ -108,5 +112,7 @@ async fn nothing_stays_open_that_nobody_would_cut() {
     stop.cancel();
     sweeping.await.unwrap();
     t.gate.look_after_the_sweep(Instant::now() + Duration::from_secs(60));
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }), "it may just have stood still");
+    t.gate.look_after_the_sweep(Instant::now() + Duration::from_secs(61));
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Node)));
 }

@@ -62,7 +62,7 @@ async fn an_overdue_review_blocks_the_team_where_policy_says_so() {
         let owed = if blocks_team { "@breakglass(\"security, 24h, team\")" } else { "@breakglass(\"security, 23h\")" };
         let access = edit("access.cedar", "@breakglass(\"security, 24h\")", owed);
         // Both are on call; that they are in one team is what counts.
-        let people = edit("people.toml", "people = [\"ben\"]", "people = [\"ben\", \"ana\"]");
+        let people = edit("people.toml", "people = [\"dan\"]", "people = [\"ana\"]");
         files.extend([("access.cedar".to_owned(), access), ("people.toml".to_owned(), people)]);
         t.gate.push_bundle(t.person("dan"), files).await.unwrap();
         let mut wish = ask("db-1", "shell");
