@@ -98,6 +98,12 @@ mod tests {
         assert!(check(&"x".repeat(LONGEST + 1)).is_err());
     }
 
+    #[test]
+    fn a_text_of_blanks_is_no_text() {
+        assert_eq!(tokens("\x0b \t\n").map(|tokens| tokens.len()), Some(0));
+        assert!(check(&"\x0b".repeat(TOKENS + 1)).is_ok());
+    }
+
     proptest! {
         #[test]
         fn no_text_has_more_tokens_than_the_estimate(sql in "[ a-c1.0$'\"é|<>=(),;:\\-/*xEU&\\\\\n]{0,60}") {

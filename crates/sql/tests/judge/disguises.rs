@@ -407,3 +407,11 @@ fn what_nests_too_deep_is_refused_and_not_a_crash() {
     }
     refused(&format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000)));
 }
+
+// covers: E7 (psql)
+#[test]
+fn stars_of_stars_are_refused_before_they_are_counted_out() {
+    let doubled = |levels: usize| (0..levels).fold("(SELECT 1 AS a) t".to_owned(), |inner, _| format!("(SELECT *, * FROM {inner}) t"));
+    allowed(&format!("SELECT count(*) FROM {}", doubled(5)));
+    refused(&format!("SELECT count(*) FROM {}", doubled(40)));
+}

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use access::approval::Decision::Approve;
 use access::limits::Limits;
 use access::reason::Reason;
-use access::request::{Asked, RequestState};
+use access::request::{Asked, Door, RequestState};
 use access::session::{EndReason, Protocol, Standing};
 use access::time::Span;
 use testkit::gate::{HERE, TestGate, ask};
+use tidegate_workflow::Caller;
 use tidegate_workflow::knock::{Given, Knocked};
 use tokio_util::sync::CancellationToken;
 
@@ -115,4 +116,26 @@ async fn nothing_stays_open_that_nobody_would_cut() {
     assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }), "it may just have stood still");
     t.gate.look_after_the_sweep(Instant::now() + Duration::from_secs(61));
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Node)));
+}
+
+// covers: A9, D1
+#[tokio::test]
+async fn what_a_browser_let_in_ends_with_its_sign_in() {
+    let t = TestGate::start().await.unwrap();
+    t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.expect("at once");
+    let until = Span::hours(12).after(t.gate.now());
+    let browser = t.gate.open_web_session(t.person("ana").who.clone(), until, None).await.unwrap();
+    let who = t.gate.identify_web_session(browser.cookie.expose(), HERE, true).await.unwrap();
+    let by_browser = Caller { who, door: Door::Ssh };
+    let (resource, role) = ("build-1".parse().unwrap(), "shell".parse().unwrap());
+    let let_in = t.gate.open(&by_browser, &resource, &role, Protocol::Ssh).await.unwrap();
+    let by_key = t.gate.open(t.person("ana"), &resource, &role, Protocol::Ssh).await.unwrap();
+    let lives = |opened: &tidegate_workflow::open::Opened| !matches!(*opened.standing.borrow(), Standing::Cut(_));
+    t.pass(Duration::from_secs(59 * 60)).await;
+    assert!(lives(&let_in) && lives(&by_key));
+    // Nobody was at the browser for an hour.
+    t.pass(Duration::from_secs(2 * 60)).await;
+    assert!(matches!(*let_in.standing.borrow(), Standing::Cut(EndReason::Revoked)));
+    assert!(lives(&by_key));
+    assert_eq!(t.gate.open(&by_browser, &resource, &role, Protocol::Ssh).await.unwrap_err().reason, Reason::NotSignedIn);
 }
