@@ -38,10 +38,11 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("evidence", &["access", "webauthn"]),
     ("identity", &["access", "webauthn"]),
     ("credentials", &["access"]),
-    ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials"]),
+    ("notify", &["access"]),
+    ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials", "notify"]),
     ("proxy", &["access", "wire", "sql", "evidence"]),
     ("api", &["access", "workflow", "evidence", "policy", "identity"]),
-    ("tidegate", &["access", "wire", "sql", "policy", "store", "evidence", "identity", "credentials", "workflow", "proxy", "api"]),
+    ("tidegate", &["access", "wire", "sql", "policy", "store", "evidence", "identity", "credentials", "notify", "workflow", "proxy", "api"]),
 ];
 
 /// What a crate never sees, of others' crates.

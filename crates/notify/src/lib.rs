@@ -1,0 +1,4 @@
+//! Where people are: chat, mail, webhooks, on-call schedules and trackers of tickets.
+//!
+//! This crate says what is sent and reads what comes back: it signs and verifies, and knows each service's payloads and
+//! limits. What a message or an answer means for a request is `workflow`'s alone.
