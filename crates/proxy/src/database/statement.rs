@@ -235,6 +235,16 @@ fn going(number: u64, via: Via, text: &[u8], values: Option<&str>, first: Option
     activity.finish()
 }
 
+/// A statement that is prepared under a name going out: it may be run by that name in more ways than by a message.
+pub(crate) fn preparing(number: u64, name: &[u8], recorded: &Recorded) -> String {
+    let mut activity = Activity::new("sql.statement", number);
+    activity.text("via", b"prepare");
+    activity.text("name", name);
+    activity.text("text", &recorded.text);
+    activity.hides(recorded.hidden);
+    activity.finish()
+}
+
 /// A function call going out.
 pub(crate) fn calling(number: u64, oid: u32, values: &str) -> String {
     let mut activity = Activity::new("sql.statement", number);

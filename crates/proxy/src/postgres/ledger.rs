@@ -26,8 +26,8 @@ pub(crate) enum Asked {
     Execute(Running),
     /// `FunctionCall`: ends at `ReadyForQuery`.
     Function(Running),
-    /// `Parse` of this text.
-    Parse { text: Recorded, unnamed: bool },
+    /// `Parse` of this text, which is recorded under this number already if it has a name.
+    Parse { text: Recorded, number: Option<u64>, unnamed: bool },
     /// `Bind` of a statement that is recorded under this number, to this portal.
     Bind { number: u64, portal: Name },
     /// `Close` of a statement or a portal.
@@ -169,9 +169,9 @@ impl Ledger {
     /// `Parse`, of a text of this many bytes.
     pub(crate) fn parse(&mut self, name: &[u8], prepared: Prepared, bytes: usize) {
         if !self.skipping {
-            let text = prepared.text.clone();
+            let (text, number) = (prepared.text.clone(), prepared.recorded);
             self.names.statements.change(self.sent, name, Some((prepared, bytes)));
-            self.push(Asked::Parse { text, unnamed: name.is_empty() });
+            self.push(Asked::Parse { text, number, unnamed: name.is_empty() });
         }
     }
 
@@ -367,7 +367,12 @@ impl Ledger {
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
     pub(crate) fn small(&mut self, answer: u8) {
         match (self.front(), answer) {
-            (Some(Asked::Parse { .. }), b'1') => self.names.statements.done(),
+            (Some(Asked::Parse { number, .. }), b'1') => {
+                let prepared = Outcome { tag: Some(b"PREPARE".to_vec()), ..Outcome::default() };
+                let said = number.map(|number| statement::came_of(number, &prepared));
+                self.due.extend(said);
+                self.names.statements.done();
+            }
             (Some(Asked::Bind { portal, .. }), b'2') => {
                 let portal = std::mem::take(portal);
                 self.names.portals.done();
@@ -442,13 +447,16 @@ impl Ledger {
                     self.copy_failed();
                 }
             }
-            Some(Asked::Parse { text, unnamed }) => {
-                let (text, unnamed) = (text.clone(), *unnamed);
+            Some(Asked::Parse { text, number, unnamed }) => {
+                let (text, number, unnamed) = (text.clone(), *number, *unnamed);
                 if unnamed {
                     self.names.statements.begun();
                 }
-                let number = self.number();
-                self.due.push(statement::going_out_without(number, statement::Via::Extended, &text, None, None));
+                let number = number.unwrap_or_else(|| {
+                    let number = self.number();
+                    self.due.push(statement::going_out_without(number, statement::Via::Extended, &text, None, None));
+                    number
+                });
                 self.due.push(statement::came_of(number, &Outcome { sqlstate, ..Outcome::default() }));
             }
             Some(Asked::Bind { number, .. }) => {

@@ -256,7 +256,11 @@ impl Up {
                 let mut ledger = live.ledger();
                 let naming = known(&mut ledger, namings).into_iter().next().unwrap_or_default();
                 let masked = Arc::new(masked.into_iter().next().unwrap_or_default());
-                let prepared = Prepared { text: Recorded::of(parse.text, instead), hidden, naming, recorded: None, masked };
+                let text = Recorded::of(parse.text, instead);
+                // INVARIANT: what has a name is recorded before it can be run by it, be it by `EXECUTE`.
+                let recorded = (!name.is_empty()).then(|| ledger.number());
+                self.due.extend(recorded.map(|number| statement::preparing(number, name, &text)));
+                let prepared = Prepared { text, hidden, naming, recorded, masked };
                 have_room(&ledger, Some(name), None)?;
                 ledger.parse(name, prepared, parse.text.len());
             }

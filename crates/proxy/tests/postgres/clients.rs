@@ -84,8 +84,9 @@ with psycopg.connect(dsn, autocommit=True) as c:
         .await;
     assert_eq!(said.lines().skip(1).collect::<Vec<_>>(), ["1275", "division", "20000", "hello", "b'abc'", "20000 True"], "{said}");
     assert!(said.lines().next().unwrap().parse::<u64>().unwrap() > 2_000_000);
-    let prepared: Vec<_> = town.gate.of_kind("sql.statement").into_iter().filter(|a| a["text"] == "select $1::text").collect();
-    assert_eq!((prepared.len(), &prepared[7]["values"]), (8, &json!(["prepared"])));
+    let runs: Vec<_> =
+        town.gate.of_kind("sql.statement").into_iter().filter(|a| a["text"] == "select $1::text" && a["via"] == "extended").collect();
+    assert_eq!((runs.len(), &runs[7]["values"]), (8, &json!(["prepared"])));
     let outcomes = town.gate.of_kind("sql.outcome");
     let copied = outcomes.iter().find(|o| o["copy"] == "copy_in").unwrap();
     assert_eq!((copied["tag"].clone(), copied["copied_in"].as_u64().unwrap() > 2_000_000), (json!("COPY 19900"), true));

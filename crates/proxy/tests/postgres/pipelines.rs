@@ -68,6 +68,30 @@ async fn raw(town: &Town, program: &str) -> Vec<String> {
     town.python(&format!("{RAW}{program}")).await.lines().map(str::to_owned).collect()
 }
 
+// covers: F2 (psql), SES-3 (psql), D10 (psql)
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_by_a_message_and_run_by_a_statement_is_recorded_whole() {
+    let town = Town::open().await;
+    let said = raw(
+        &town,
+        r"
+print(c.run(P('s', 'select 40 + 2')))
+c.send(Q('execute s')); print(show(c.until('Z')))
+print(c.run(P('x', 'declare (')))
+c.send(Q('execute s')); print(show(c.until('Z')))
+",
+    )
+    .await;
+    assert_eq!(said, ["1 Z", "T 42 SELECT 1 Z", "E42601 Z", "T 42 SELECT 1 Z"]);
+    let statements = town.gate.of_kind("sql.statement");
+    let prepared: Vec<_> = statements.iter().filter(|s| s["via"] == "prepare").map(|s| (&s["name"], &s["text"])).collect();
+    assert_eq!(prepared, [(&json!("s"), &json!("select 40 + 2")), (&json!("x"), &json!("declare ("))]);
+    let of = |text: &str| recorded(&town).into_iter().filter(|(said, _)| said == text).map(|(_, came)| came).collect::<Vec<_>>();
+    assert_eq!(of("select 40 + 2"), [json!("PREPARE")]);
+    assert_eq!(of("declare ("), [json!("42601")]);
+    assert_eq!(of("execute s"), [json!("SELECT 1"), json!("SELECT 1")]);
+}
+
 /// What was recorded of statements: the text or whose text, and what came of it.
 fn recorded(town: &Town) -> Vec<(String, Value)> {
     let outcomes = town.gate.of_kind("sql.outcome");
