@@ -61,6 +61,12 @@ pub trait Gatekeeper: Send + Sync + 'static {
         None
     }
 
+    /// What keeps everybody from signing in just now, if anything does: that the store is away. Told before anybody proves
+    /// anything, since a protocol may have no word for it later.
+    async fn trouble(&self) -> Option<Refusal> {
+        None
+    }
+
     /// What somebody is told who proves nothing: how people sign in here, in a few lines of plain text. It reveals nothing but that.
     async fn how_to_sign_in(&self, from: SocketAddr) -> String;
 
@@ -84,6 +90,23 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// The person asks for more time on what they have open at `knock.to`; without a time for the usual one. Sessions go on meanwhile,
     /// and are told through their [`PermitWatch`] how it goes.
     async fn extend(&self, knock: &Knock, more: Option<Span>, reason: Option<String>) -> Extended;
+
+    /// Whether somebody whose session `own` is open may join the terminal of another: they may watch it, and it is to the same resource as
+    /// the same role.
+    ///
+    /// # Errors
+    /// They may not, or it is over. That of somebody they may not see is as one that does not exist.
+    async fn may_join(&self, _knock: &Knock, _own: SessionId, _host: SessionId) -> Result<(), Refusal> {
+        Err(Refusal::because(Reason::NotFound, "sessions are not joined here"))
+    }
+
+    /// They do: in the log before anything is shown to them.
+    ///
+    /// # Errors
+    /// As [`Gatekeeper::may_join`], or it cannot be entered; then they do not.
+    async fn joined(&self, knock: &Knock, own: SessionId, host: SessionId) -> Result<(), Refusal> {
+        self.may_join(knock, own, host).await
+    }
 
     /// A target showed a host key that its resource doesn't name, and its rule is [`HostKeyRule::FirstUse`]: whether to trust it. The first
     /// key seen for a resource is pinned (and entered in the audit log) by this; any other is not trusted.

@@ -9,6 +9,9 @@ use access::reason::{Reason, Refusal};
 /// Connections that one person may have at one door by default: enough for a tool that works on a thousand machines at once.
 pub(crate) const PER_PERSON: usize = 1_024;
 
+/// Of those for whom there is no place, how many may stay for a moment to read why.
+const READERS: usize = 16;
+
 type Held = Arc<Mutex<HashMap<PrincipalId, usize>>>;
 
 /// Counts those who have signed in.
@@ -44,6 +47,16 @@ impl Guests {
         *theirs += 1;
         Ok(Guest { who, held: self.held.clone() })
     }
+
+    /// For somebody for whom there is no place: whether they may stay to read why.
+    pub(crate) fn reader(&self, who: PrincipalId) -> Option<Guest> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = held.entry(who).or_default();
+        (*theirs < self.per_person + READERS).then(|| {
+            *theirs += 1;
+            Guest { who, held: self.held.clone() }
+        })
+    }
 }
 
 impl Drop for Guest {
@@ -74,6 +87,9 @@ mod tests {
         let _second = guests.admit(ana).unwrap();
         assert_eq!(guests.admit(ana).unwrap_err().reason, Reason::TooMany);
         let other = guests.admit(ben).unwrap();
+        let readers: Vec<_> = std::iter::from_fn(|| guests.reader(ana)).collect();
+        assert_eq!(readers.len(), READERS);
+        drop(readers);
         drop(first);
         let _third = guests.admit(ana).unwrap();
         drop(other);

@@ -8,19 +8,20 @@ use std::sync::Arc;
 
 use access::names::Selector;
 use access::reason::Refusal;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use futures::FutureExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use wire::postgres::back::{self, Status};
 use wire::postgres::startup::{CancelKey, startup_packet};
-use wire::postgres::{Side, head};
+use wire::postgres::Side;
 
 use super::Known;
 use crate::postgres::PostgresDoor;
+use crate::postgres::messages::{self, Most};
 
 /// The largest message that is taken from the door.
-const LARGEST: usize = 16 * 1024 * 1024;
+const LARGEST: Most = Most(16 * 1024 * 1024, "one row is larger than a console takes");
 /// The most that is kept of one answer, in bytes; what is more is left out, and it is said so.
 const KEPT: usize = 2 * 1024 * 1024;
 /// The longest value that is shown whole, in bytes.
@@ -245,21 +246,7 @@ struct Line {
 impl Line {
     /// The next message: letter and body. Cancelling this loses nothing.
     async fn message(&mut self) -> io::Result<(u8, BytesMut)> {
-        loop {
-            if let Some(head) = head(&self.unread, Side::Back).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-                if head.total > LARGEST {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "one row is larger than a console takes"));
-                }
-                if self.unread.len() >= head.total {
-                    let mut message = self.unread.split_to(head.total);
-                    message.advance(5);
-                    return Ok((head.kind, message));
-                }
-            }
-            if self.stream.read_buf(&mut self.unread).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+        messages::next(&mut self.stream, &mut self.unread, Side::Back, LARGEST).await
     }
 
     async fn send(&mut self, text: &str, rows: u32) -> io::Result<()> {

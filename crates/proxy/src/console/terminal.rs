@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::ids::SessionId;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Terminal {
     pub size: watch::Receiver<(u32, u32)>,
     /// What they see; its receiver gone: they left.
     pub shown: mpsc::Sender<Bytes>,
+    /// Whose terminal they want to join, instead of one of their own.
+    pub join: Option<SessionId>,
 }
 
 /// Runs a terminal until its end; gives the shell's exit status, if there was one.
@@ -40,11 +43,14 @@ pub async fn run(door: &Arc<SshDoor>, known: Known, to: &Selector, terminal: Ter
     if !client.authenticate_none(to.to_string()).await.map_err(broken)?.success() {
         return Err(Refusal::because(Reason::Internal, "the door did not take a console"));
     }
-    let Terminal { mut typed, mut size, shown } = terminal;
+    let Terminal { mut typed, mut size, shown, join } = terminal;
     let (cols, rows) = *size.borrow_and_update();
     let channel = client.channel_open_session().await.map_err(broken)?;
     channel.request_pty(false, KIND, cols, rows, 0, 0, &[]).await.map_err(broken)?;
-    channel.request_shell(false).await.map_err(broken)?;
+    match join {
+        Some(session) => channel.request_subsystem(false, format!("join {session}")).await.map_err(broken)?,
+        None => channel.request_shell(false).await.map_err(broken)?,
+    }
     let (mut from_door, to_door) = channel.split();
     let up = async {
         loop {

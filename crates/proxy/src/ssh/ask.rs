@@ -409,7 +409,7 @@ async fn leaves(client: &mut ClientSide, wishes: &mut Wishes, has_terminal: bool
 }
 
 /// One line in the terminal.
-async fn show(client: &ClientSide, line: &str) {
+pub(crate) async fn show(client: &ClientSide, line: &str) {
     write(client, &format!("{}\r\n", text::inert(line, 1024))).await;
 }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::ask::{self, Left};
 use super::backlog::Backlog;
-use super::extend;
+use super::{extend, join};
 use super::lane::Lane;
 use super::live::Live;
 use super::relay::{self, ClientSide, Ended, TargetSide};
@@ -128,6 +128,11 @@ pub(crate) async fn serve(visit: Arc<Visit>, channel: Channel<server::Msg>, plac
     {
         return extend::serve(&visit, client, wishes, more).await;
     }
+    if let Start::Subsystem(name) = &start
+        && let Some(which) = join::asked(name)
+    {
+        return join::serve(&visit, client, wishes, which).await;
+    }
     match ask::renounced(&wishes, &start) {
         Ok(limits) => wishes.limits = limits,
         Err(refusal) => return refuse(&client, wishes.terminal.is_some(), &refusal).await,
@@ -226,6 +231,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
             return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
         }
     };
+    lane.set_stage(live, &target.tx);
     let ended = relay::relay(live, &lane, &mut client, &mut target, wishes.early).await;
     finish(live, &lane, client, target, ended).await;
 }
@@ -322,7 +328,7 @@ async fn open(
             _ => {}
         }
         if answers == 0 {
-            return Ok(TargetSide { rx, tx });
+            return Ok(TargetSide { rx, tx: Arc::new(tx) });
         }
     }
     Err("it closed the connection".to_owned())

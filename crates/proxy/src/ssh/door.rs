@@ -17,6 +17,8 @@ use super::greeting;
 use super::handler::Visitor;
 use super::host_keys::HostKeys;
 use super::session::lock;
+use super::stage::Sessions;
+use super::target::Killers;
 use super::{text, wire};
 use crate::console::Known;
 use crate::gatekeeper::Gatekeeper;
@@ -77,6 +79,10 @@ pub struct SshDoor {
     manner: Mutex<Option<Arc<Manner>>>,
     strangers: Strangers,
     pub(crate) guests: Guests,
+    /// What is live, for those who join.
+    pub(crate) sessions: Sessions,
+    /// The turns of the commands that kill what runs on at targets.
+    pub(crate) killers: Killers,
 }
 
 /// How connections are met as long as the gate's host keys are these.
@@ -93,7 +99,7 @@ impl SshDoor {
     pub fn new(gate: Arc<dyn Gatekeeper>, limits: DoorLimits) -> Arc<Self> {
         let strangers = Strangers::new(limits.strangers, limits.strangers_per_address);
         let guests = Guests::new(limits.per_person);
-        Arc::new(Self { gate, strangers, guests, manner: Mutex::default(), limits })
+        Arc::new(Self { gate, strangers, guests, sessions: Sessions::default(), killers: Killers::default(), manner: Mutex::default(), limits })
     }
 
     /// How a connection that begins now is met; `None`: the gate has no host key that it could show.

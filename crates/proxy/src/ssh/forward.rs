@@ -241,7 +241,7 @@ pub(crate) async fn join(live: &Live, lane: &Lane, client: Channel<server::Msg>,
     let (rx, tx) = client.split();
     let mut client = ClientSide { rx, tx };
     let (rx, tx) = target.split();
-    let mut target = TargetSide { rx, tx };
+    let mut target = TargetSide { rx, tx: Arc::new(tx) };
     let ended = relay::relay(live, lane, &mut client, &mut target, Backlog::default()).await;
     finish(live, lane, client, target, ended).await;
 }

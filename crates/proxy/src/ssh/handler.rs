@@ -132,6 +132,11 @@ fn exhausted() -> ChannelOpenFailure {
 impl server::Handler for Visitor {
     type Error = russh::Error;
 
+    /// RFC 4252 section 5.4. A refused proof says nothing but that, so what keeps everybody out is said before.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.door.gate.trouble().await.map(|refusal| format!("tidegate: {}\r\n", text::inert(&refusal.to_string(), 1024))))
+    }
+
     /// RFC 4252 section 5.2: nothing is shown. It lets in whom this process itself brought, and nobody else.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         match (self.in_person.take(), user.parse::<Selector>()) {

@@ -1,17 +1,18 @@
 //! What is kept of one channel: which of its bytes are recorded, which are digested, and what is said when it closes.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use access::rights::SftpRights;
 use bytes::Bytes;
 use evidence::recording::{Direction, FrameKind};
-use russh::server;
+use russh::{ChannelWriteHalf, client, server};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::live::Live;
 use super::session::lock;
 use super::sftp::Observer;
+use super::stage::Stage;
 use crate::tape::TapeFailed;
 
 /// How much of a stream that carries files is recorded, beside its digest.
@@ -64,6 +65,14 @@ impl Passed {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some(stage) = self.stage.get() {
+            stage.close();
+        }
+    }
+}
+
 /// What a channel carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cargo {
@@ -109,6 +118,8 @@ pub(crate) struct Lane {
     tallies: [Mutex<Tally>; 3],
     sftp: Option<Mutex<Observer>>,
     exit: Mutex<Value>,
+    /// A terminal that runs, which others may join.
+    stage: OnceLock<Arc<Stage>>,
 }
 
 impl Lane {
@@ -125,6 +136,7 @@ impl Lane {
                 _ => None,
             },
             exit: Mutex::new(Value::Null),
+            stage: OnceLock::new(),
         }
     }
 
@@ -134,6 +146,19 @@ impl Lane {
 
     pub(crate) fn has_error_stream(&self) -> bool {
         self.cargo != Cargo::Forward
+    }
+
+    /// Lets others join what runs on this channel, if it is a terminal.
+    pub(crate) fn set_stage(&self, live: &Live, target: &Arc<ChannelWriteHalf<client::Msg>>) {
+        if self.is_terminal() {
+            let stage = Stage::new(target.clone());
+            live.stages.add(stage.clone());
+            let _ = self.stage.set(stage);
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Option<&Stage> {
+        self.stage.get().map(|stage| &**stage)
     }
 
     fn tally(&self, stream: Stream) -> &Mutex<Tally> {

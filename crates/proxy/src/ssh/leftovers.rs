@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::session::{Dial, Ends, SessionPermit};
-use russh::ChannelMsg;
 use tokio::time::timeout;
 
 use super::door::SshDoor;
@@ -47,16 +46,7 @@ impl SshDoor {
 }
 
 async fn ask(target: &target::Target, command: &str) -> Option<Cleared> {
-    let mut channel = target.handle().channel_open_session().await.ok()?;
-    channel.exec(false, command).await.ok()?;
-    let mut said = Vec::new();
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
-            ChannelMsg::Close => break,
-            _ => {}
-        }
-    }
+    let said = target::answer_of(target.handle(), command).await.ok()?;
     match said.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()? {
         b"tidegate: none left" => Some(Cleared::NoneLeft),
         b"tidegate: not all" => Some(Cleared::NotAll),

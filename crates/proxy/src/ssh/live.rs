@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::session::lock;
+use super::stage::Stages;
 use super::target::Target;
 use super::text;
 use crate::tape::{Tape, TapeFailed};
@@ -36,6 +37,10 @@ pub(crate) struct Live {
     pub(super) tape: Box<dyn Tape>,
     started: Instant,
     pub(super) notices: watch::Sender<Notice>,
+    /// The terminals that others may join.
+    pub(super) stages: Stages,
+    /// The number of the next channel, as recordings count them.
+    next_channel: Arc<AtomicU32>,
     /// The last warning, as long as the end it speaks of stands.
     pub(super) warned: Mutex<Option<Arc<str>>>,
     pub(super) wanted_end: watch::Sender<Option<EndReason>>,
@@ -50,7 +55,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(facts: SessionFacts, rights: SshRights, target: Target, tape: Box<dyn Tape>) -> Self {
+    pub(super) fn new(facts: SessionFacts, rights: SshRights, target: Target, tape: Box<dyn Tape>, next_channel: Arc<AtomicU32>) -> Self {
         Self {
             facts,
             rights,
@@ -58,6 +63,8 @@ impl Live {
             tape,
             started: Instant::now(),
             notices: watch::Sender::new(Notice::Quiet),
+            stages: Stages::default(),
+            next_channel,
             warned: Mutex::default(),
             wanted_end: watch::Sender::new(None),
             fault: OnceLock::new(),
@@ -66,6 +73,11 @@ impl Live {
             bytes_down: AtomicU64::new(0),
             moved_at: AtomicU64::new(0),
         }
+    }
+
+    /// The number of one more channel of its recording.
+    pub(crate) fn next_channel(&self) -> u32 {
+        self.next_channel.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether content is kept, or events only.
@@ -139,6 +151,18 @@ impl Live {
     /// What a channel that begins only now is told: that the end is near.
     pub(crate) fn warning(&self) -> Option<Arc<str>> {
         lock(&self.warned).clone()
+    }
+
+    /// Tells its user something, on every channel that can show it.
+    pub(crate) fn tell(&self, text: Arc<str>) {
+        self.notices.send_if_modified(|notice| {
+            // What was cut stays cut.
+            let open = !matches!(notice, Notice::Cut(_));
+            if open {
+                *notice = Notice::Say(text);
+            }
+            open
+        });
     }
 
     pub(crate) fn notices(&self) -> watch::Receiver<Notice> {

@@ -16,6 +16,7 @@ mod globals;
 mod greeting;
 mod handler;
 mod host_keys;
+mod join;
 mod lane;
 mod leftovers;
 mod line;
@@ -29,6 +30,7 @@ mod sftp_files;
 mod sftp_packets;
 mod sftp_pending;
 mod sockets;
+mod stage;
 mod target;
 
 pub use door::{DoorLimits, SshDoor};

@@ -4,6 +4,7 @@
 //! a side that reads nothing stops just the direction towards it, and a full direction never keeps the other from being read.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::session::EndReason;
@@ -28,7 +29,8 @@ pub(crate) struct ClientSide {
 /// A channel of the target.
 pub(crate) struct TargetSide {
     pub(crate) rx: ChannelReadHalf,
-    pub(crate) tx: ChannelWriteHalf<client::Msg>,
+    /// Shared with those who join.
+    pub(crate) tx: Arc<ChannelWriteHalf<client::Msg>>,
 }
 
 /// How a relay ended.
@@ -294,6 +296,9 @@ impl Down<'_> {
             Err(stopped) => return stopped.into(),
         };
         for bytes in passed.on {
+            if let Some(stage) = self.lane.stage() {
+                stage.show(&bytes);
+            }
             let _ = match stream {
                 Stream::Err => self.client.extended_data_bytes(1, bytes).await,
                 Stream::In | Stream::Out => self.client.data_bytes(bytes).await,

@@ -18,7 +18,6 @@ use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
 use futures::FutureExt;
 use russh::server;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -69,7 +68,7 @@ pub(crate) struct Visit {
     stepping: tokio::sync::Mutex<()>,
     open_channels: Arc<AtomicU32>,
     tolerance: Tolerance,
-    next_channel: AtomicU32,
+    next_channel: Arc<AtomicU32>,
     pub(crate) forwards: Forwards,
     /// What was refused before there was a session to report it for.
     refused_early: Mutex<Vec<Denied>>,
@@ -106,19 +105,23 @@ impl Visit {
             stepping: tokio::sync::Mutex::new(()),
             open_channels: Arc::default(),
             tolerance: Tolerance::new(Instant::now()),
-            next_channel: AtomicU32::new(0),
+            next_channel: Arc::default(),
             forwards: Forwards::default(),
             refused_early: Mutex::default(),
         });
         if visit.guest.is_err() {
-            visit.clone().leaves_soon();
+            match visit.door.guests.reader(visit.knock.who.id()) {
+                Some(reader) => visit.clone().leaves_soon(reader),
+                None => visit.client_shears.sever(),
+            }
         }
         visit
     }
 
     /// For whom there is no place may read why, and goes.
-    fn leaves_soon(self: Arc<Self>) {
+    fn leaves_soon(self: Arc<Self>, reader: Guest) {
         tokio::spawn(async move {
+            let _reader = reader;
             let _ = timeout(self.door.limits.grace, self.gone.cancelled()).await;
             self.client_shears.sever();
         });
@@ -271,15 +274,15 @@ impl Visit {
     }
 }
 
-/// What the log is told, which is not sealed as recordings are: arguments of commands may be secrets, so a command is its first word there,
-/// and what finds it again in the recording.
+/// What the log is told, which is not sealed as recordings are: arguments of commands may be secrets, so a command is its first word there;
+/// the recording has the rest.
 fn in_the_log(denied: Denied) -> Denied {
     if denied.what != "exec" {
         return denied;
     }
-    let first = denied.detail.split([' ', '\t', '=']).find(|word| !word.is_empty()).unwrap_or_default();
-    let digest = hex::encode(Sha256::digest(&denied.detail));
-    Denied { what: denied.what, detail: format!("{first} … ({} bytes, SHA-256 {digest})", denied.detail.len()) }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
+    let first: String = denied.detail.trim_start().chars().take_while(|c| plain(*c)).take(64).collect();
+    Denied { what: denied.what, detail: format!("{first} … ({} bytes, whole in the recording)", denied.detail.len()) }
 }
 
 /// One open channel of a connection.
@@ -327,7 +330,8 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     if let Some(ends) = target.ends() {
         let _ = caught(visit.door.gate.reached(facts.session, ends)).await;
     }
-    let live = Arc::new(Live::new(facts, rights, target, tape));
+    let live = Arc::new(Live::new(facts, rights, target, tape, visit.next_channel.clone()));
+    visit.door.sessions.add(&live);
     // INVARIANT: watched before anybody can relay over it; what was refused before is reported beside that.
     let (watching, kept) = (visit.clone(), live.clone());
     tokio::spawn(async move { supervise(&watching, &kept, watch).await });
@@ -371,6 +375,7 @@ fn caught<'a, T: 'a>(part: impl Future<Output = T> + Send + 'a) -> impl Future<O
 /// Watches a live session until it ends, closes both sides, and reports.
 async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
     let mut end = caught(watch_over(visit, live, watch)).await.unwrap_or(EndReason::Error);
+    visit.door.sessions.remove(live.facts.session);
     let confirmed = caught(close(visit, live, end)).await.unwrap_or_else(|| {
         end = EndReason::Error;
         live.target.sever();
@@ -409,7 +414,7 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
     let mut told = watch.told();
     let mut standing = watch.now();
     let mut end = live.facts.ends_at;
-    let say = |text: Arc<str>| live.notices.send_replace(Notice::Say(text));
+    let say = |text: Arc<str>| live.tell(text);
     loop {
         match standing {
             Standing::Cut(end) => return end,

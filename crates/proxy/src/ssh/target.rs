@@ -16,7 +16,8 @@ use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, Pub
 use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
 use super::session::{Place, Visit, lock};
@@ -38,6 +39,37 @@ const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 
                     for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
                     [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
 
+/// How many of these commands run at once, over all targets, and how long one of them keeps the others waiting.
+///
+/// Where a thousand sessions are cut at once, each is told to stop by a signal, which costs nothing, and most have ended by it. A thousand
+/// shells that are started beside those signals would keep the target's servers from delivering them.
+const KILLERS: usize = 16;
+const KEEPS_WAITING: Duration = Duration::from_secs(1);
+
+/// The turns of the commands that kill.
+pub(crate) struct Killers(Arc<Semaphore>);
+
+impl Default for Killers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(KILLERS)))
+    }
+}
+
+impl Killers {
+    /// Waits for a turn, which is over when this is dropped or has kept others waiting for long.
+    async fn turn(&self) -> DropGuard {
+        let over = CancellationToken::new();
+        if let Ok(turn) = self.0.clone().acquire_owned().await {
+            let over = over.clone();
+            tokio::spawn(async move {
+                let _ = timeout(KEEPS_WAITING, over.cancelled()).await;
+                drop(turn);
+            });
+        }
+        over.drop_guard()
+    }
+}
+
 /// The command that kills, under way or done: whether nothing is left; `None` if it never got so far.
 type Killing = Shared<BoxFuture<'static, Option<bool>>>;
 
@@ -47,6 +79,7 @@ pub(crate) struct Target {
     shears: Shears,
     gone: CancellationToken,
     killing: Mutex<Option<Killing>>,
+    door: Arc<SshDoor>,
     /// Both ends of the connection.
     ends: Option<Ends>,
 }
@@ -79,8 +112,11 @@ impl Target {
 
     /// A task of its own: whoever gives up waiting does not stop it, and whoever comes next waits for the same.
     fn begin_killing(&self) -> Killing {
-        let handle = self.handle.clone();
-        let task = tokio::spawn(async move { kill_by(&handle).await.ok() });
+        let (handle, door) = (self.handle.clone(), self.door.clone());
+        let task = tokio::spawn(async move {
+            let _turn = door.killers.turn().await;
+            answer_of(&handle, KILL).await.ok().map(|said| said.ends_with(b"tidegate: none left\n"))
+        });
         async move { task.await.ok().flatten() }.boxed().shared()
     }
 
@@ -114,9 +150,10 @@ impl Target {
     }
 }
 
-async fn kill_by(handle: &client::Handle<Guest>) -> Result<bool, russh::Error> {
+/// What a command of the gate's own says at a target, as far as it is short.
+pub(super) async fn answer_of(handle: &client::Handle<Guest>, command: &str) -> Result<Vec<u8>, russh::Error> {
     let mut channel = handle.channel_open_session().await?;
-    channel.exec(false, KILL).await?;
+    channel.exec(false, command).await?;
     let mut said = Vec::new();
     while let Some(message) = channel.wait().await {
         match message {
@@ -125,7 +162,7 @@ async fn kill_by(handle: &client::Handle<Guest>) -> Result<bool, russh::Error> {
             _ => {}
         }
     }
-    Ok(said.ends_with(b"tidegate: none left\n"))
+    Ok(said)
 }
 
 /// Lets what a target opens by itself (forwarded connections, the agent) find its session, which is made after the dialling.
@@ -388,7 +425,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
             .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), ends })
+    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), door: door.clone(), ends })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {
