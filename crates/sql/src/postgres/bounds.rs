@@ -1,5 +1,7 @@
 //! How much of a statement is looked at: a text of many small pieces takes a parser a thousand times its own size in memory.
 
+use std::cell::Cell;
+
 use crate::verdict::Refused;
 
 /// The longest text that is looked at, in bytes; longer ones are refused.
@@ -8,6 +10,11 @@ pub const LONGEST: usize = 4 * 1024 * 1024;
 pub const TOKENS: usize = 50_000;
 /// The most tables, joins, subqueries and `WITH` clauses in one statement: each name in it may be looked up in all of them.
 pub const ITEMS: usize = 200;
+/// How much may be looked at to find out what the names of one statement mean, in columns that are compared with a name: some ten
+/// milliseconds.
+pub const WORK: usize = 5_000_000;
+/// What it takes to hold one column against the rights of a role, in the same units.
+pub(super) const HELD: usize = 50;
 /// A text shorter than this cannot have so many tokens that reading it is felt by others, in bytes.
 pub const SHORT: usize = 16 * 1024;
 
@@ -80,6 +87,25 @@ pub(super) fn one_item_more(items: &mut usize) -> Result<(), Refused> {
         hint: "join fewer at once, or ask for a view".to_owned(),
         ..Refused::not_understood(format!("a statement with more than {ITEMS} tables, subqueries and `WITH` clauses is not looked at"))
     })
+}
+
+/// What may still be looked at in one statement.
+pub(super) struct Work(Cell<usize>);
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self(Cell::new(WORK))
+    }
+
+    /// Refuses a statement in which too many names could mean too many things.
+    pub(super) fn spend(&self, units: usize) -> Result<(), Refused> {
+        let left = self.0.get().checked_sub(units);
+        self.0.set(left.unwrap_or_default());
+        left.map(|_| ()).ok_or_else(|| Refused {
+            hint: "join fewer tables at once, or name fewer columns".to_owned(),
+            ..Refused::not_understood("a statement in which so many names could mean so many columns is not looked at")
+        })
+    }
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ impl Walk<'_> {
     fn is_name_of_setting(&self, node: &Node) -> bool {
         let Some(N::ColumnRef(column)) = node.node.as_ref() else { return false };
         match texts(&column.fields).as_deref() {
-            Ok([alias, "name"]) => self.named(&[*alias]).is_ok_and(|items| items.iter().all(|item| item.settings)),
+            Ok([alias, "name"]) => self.named(&self.scopes, &[*alias]).is_ok_and(|items| items.iter().all(|item| item.settings)),
             _ => false,
         }
     }

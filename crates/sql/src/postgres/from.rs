@@ -4,6 +4,7 @@ use access::rights::Verb;
 use pg_query::NodeEnum as N;
 use pg_query::protobuf::{Alias, CommonTableExpr, JoinExpr, Node, RangeFunction, RangeVar, WithClause};
 
+use super::bounds::HELD;
 use super::names::{Table, text, texts};
 use super::scope::{Field, Item, Source};
 use super::{Place, Step, Walk};
@@ -181,6 +182,7 @@ impl Walk<'_> {
         }
         let merged = texts(&join.using_clause)?;
         for column in &merged {
+            self.work.spend(self.visible_columns(start))?;
             let bases: Vec<_> = self.visible()[start..]
                 .iter()
                 .flat_map(|item| &item.columns)
@@ -191,10 +193,12 @@ impl Walk<'_> {
         }
         self.maybe(join.quals.as_deref())?;
         if let Some(alias) = name_of(join.join_using_alias.as_ref()) {
+            self.work.spend(self.visible_columns(start) * merged.len())?;
             let columns = self.visible()[start..]
                 .iter()
-                .flat_map(|item| item.columns.clone())
+                .flat_map(|item| &item.columns)
                 .filter(|field| merged.contains(&field.name.as_str()))
+                .cloned()
                 .collect();
             let item = Item { alias: alias.to_owned(), columns, source: Source::Derived, ..Item::default() };
             self.merged = true;
@@ -222,8 +226,15 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// How many columns the items have that are visible from this one on.
+    fn visible_columns(&self, start: usize) -> usize {
+        let items = self.scopes.last().and_then(|items| items.get(start..)).unwrap_or_default();
+        items.iter().map(|item| item.columns.len()).sum()
+    }
+
     /// `NATURAL` compares every pair of columns of one name.
     fn natural(&mut self, start: usize, middle: usize) -> Step {
+        self.work.spend(self.visible_columns(start) * HELD)?;
         let items = self.visible()[start..].to_vec();
         if !items.iter().all(Item::is_known) {
             return Err(Refused::not_understood("a natural join with something whose columns are not known"));
@@ -232,7 +243,7 @@ impl Walk<'_> {
         let names = |side: &[Item]| {
             side.iter().flat_map(|item| item.columns.iter().map(|field| field.name.clone())).collect::<std::collections::BTreeSet<_>>()
         };
-        let common: Vec<String> = names(left).intersection(&names(right)).cloned().collect();
+        let common: std::collections::BTreeSet<String> = names(left).intersection(&names(right)).cloned().collect();
         let bases: Vec<_> = items
             .iter()
             .flat_map(|item| &item.columns)

@@ -22,7 +22,7 @@ use access::rights::{DatabaseRights, QualifiedName, Verb};
 use crate::catalog::Catalog;
 use crate::verdict::{Allowed, Hidden, Refused, Use, Verdict};
 pub use bounds::LONGEST;
-pub use naming::{Naming, namings};
+pub use naming::{Naming, may_name, namings};
 use scope::{Item, Outputs};
 
 /// How much stack there has to be for reading a statement, and how much is taken if there is less, in bytes.
@@ -84,6 +84,7 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
             hidden: Hidden::Nothing,
             concealing: false,
             items: 0,
+            work: bounds::Work::new(),
         };
         let mut allowed = walk.statement(node)?;
         walk.locks_are_allowed()?;
@@ -117,6 +118,8 @@ struct Walk<'a> {
     concealing: bool,
     /// How many things it has looked at that names are looked up in.
     items: usize,
+    /// What it may still look at for that.
+    work: bounds::Work,
 }
 
 type Step<T = ()> = Result<T, Refused>;
@@ -132,8 +135,16 @@ enum Place {
 
 impl Walk<'_> {
     fn used(&mut self, table: &QualifiedName, verb: Verb, column: Option<&str>) {
-        let columns = self.uses.entry(table.clone()).or_default().entry(verb).or_default();
-        columns.extend(column.map(str::to_owned));
+        if !self.uses.contains_key(table) {
+            self.uses.insert(table.clone(), BTreeMap::new());
+        }
+        let Some(verbs) = self.uses.get_mut(table) else { return };
+        let columns = verbs.entry(verb).or_default();
+        if let Some(column) = column
+            && !columns.contains(column)
+        {
+            columns.insert(column.to_owned());
+        }
     }
 
     /// Rows that are locked have to be ones that may be changed.

@@ -4,7 +4,8 @@ use access::rights::{QualifiedName, Verb};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node, RangeVar};
 
-use super::scope::{Field, Item, Source};
+use super::bounds::HELD;
+use super::scope::{self, Field, Item, Scopes, Source};
 use super::{Step, Walk, builtin};
 use crate::verdict::{Hidden, Refused, shown};
 
@@ -50,6 +51,7 @@ impl Walk<'_> {
             schema => return self.listed(&QualifiedName::new(schema, name)),
         }
         if may_be_given && let Some(given) = self.ctes.iter().rev().flat_map(|frame| frame.iter().rev()).find(|cte| cte.alias == name) {
+            self.work.spend(given.columns.len())?;
             return Ok(Table::Given(given.clone()));
         }
         if name.starts_with("pg_") {
@@ -121,6 +123,7 @@ impl Walk<'_> {
             .catalog
             .relation(table)
             .ok_or_else(|| Refused::not_in_role(format!("there is no `{table}` at the target"), "look at the name"))?;
+        self.work.spend(relation.columns.len())?;
         let columns =
             relation.columns.iter().map(|c| Field { name: c.name.clone(), base: Some((table.clone(), c.name.clone())) }).collect();
         Ok(Item {
@@ -158,75 +161,83 @@ impl Walk<'_> {
         }
     }
 
+    /// Does something with what is visible, which stays as it is meanwhile.
+    pub(super) fn within<T>(&mut self, look: impl FnOnce(&mut Self, &Scopes) -> Step<T>) -> Step<T> {
+        let scopes = std::mem::take(&mut self.scopes);
+        let looked = look(self, &scopes);
+        self.scopes = scopes;
+        looked
+    }
+
     /// Everything a plain name could stand for, at every level.
     fn plain_column(&mut self, name: &str, bare: bool) -> Step<bool> {
-        let (mut bases, mut rows, mut found) = (Vec::new(), Vec::new(), false);
-        for item in self.scopes.iter().flatten() {
-            for field in item.columns.iter().filter(|field| field.name == name) {
-                found = true;
-                bases.extend(field.base.clone());
+        self.within(|walk, scopes| {
+            let (mut bases, mut rows, mut found) = (Vec::new(), Vec::new(), false);
+            for item in scopes.iter().flatten() {
+                walk.work.spend(1 + item.columns.len())?;
+                for field in item.columns.iter().filter(|field| field.name == name) {
+                    found = true;
+                    bases.extend(field.base.as_ref());
+                }
+                let is_row = item.alias == name || (item.source == Source::Table && SYSTEM_COLUMNS.contains(&name));
+                rows.extend(is_row.then_some(item));
+                found |= is_row || !item.is_known();
             }
-            if item.alias == name {
-                found = true;
-                rows.push(item.clone());
+            if !found {
+                return Err(Refused::not_in_role(
+                    format!("there is no column `{}` here that this role could mean", shown(name)),
+                    "look at the name, or write it with its table",
+                ));
             }
-            if item.source == Source::Table && SYSTEM_COLUMNS.contains(&name) {
-                found = true;
-                rows.push(item.clone());
-            }
-            found |= !item.is_known();
-        }
-        if !found {
-            return Err(Refused::not_in_role(
-                format!("there is no column `{}` here that this role could mean", shown(name)),
-                "look at the name, or write it with its table",
-            ));
-        }
-        for item in rows {
-            self.whole_row(&item)?;
-        }
-        self.bases(&bases, bare)
+            rows.into_iter().try_for_each(|item| walk.whole_row(item))?;
+            walk.bases(&bases, bare)
+        })
     }
 
     /// Everything that a name with a table before it could stand for, at every level.
     fn column_of(&mut self, qualifier: &[&str], name: &str, bare: bool) -> Step<bool> {
-        let (mut bases, mut rows, mut found) = (Vec::new(), Vec::new(), false);
-        for item in self.named(qualifier)? {
-            let hits: Vec<&Field> = item.columns.iter().filter(|field| field.name == name).collect();
-            if !hits.is_empty() {
-                found = true;
-                bases.extend(hits.into_iter().filter_map(|field| field.base.clone()));
-                continue;
+        self.within(|walk, scopes| {
+            let (mut bases, mut rows, mut found) = (Vec::new(), Vec::new(), false);
+            for item in walk.named(scopes, qualifier)? {
+                walk.work.spend(item.columns.len())?;
+                let mut hits = item.columns.iter().filter(|field| field.name == name).peekable();
+                if hits.peek().is_some() {
+                    found = true;
+                    bases.extend(hits.filter_map(|field| field.base.as_ref()));
+                    continue;
+                }
+                match item.source {
+                    Source::Table if SYSTEM_COLUMNS.contains(&name) => {
+                        found = true;
+                        rows.push(item);
+                    }
+                    // `row.name` with no such column is `name(row)`.
+                    Source::Catalog | Source::Unknown => {
+                        walk.field(name, true)?;
+                        found = true;
+                    }
+                    Source::Function if item.alias == name => found = true,
+                    Source::Function => {
+                        walk.field(name, false)?;
+                        found = true;
+                    }
+                    Source::Table | Source::Derived => {}
+                }
             }
-            match item.source {
-                Source::Table if SYSTEM_COLUMNS.contains(&name) => {
-                    found = true;
-                    rows.push(item.clone());
-                }
-                // `row.name` with no such column is `name(row)`.
-                Source::Catalog | Source::Unknown => {
-                    self.field(name, true)?;
-                    found = true;
-                }
-                Source::Function if item.alias == name => found = true,
-                Source::Function => {
-                    self.field(name, false)?;
-                    found = true;
-                }
-                Source::Table | Source::Derived => {}
+            if !found {
+                let whole = qualifier.iter().chain([&name]).map(|part| shown(part)).collect::<Vec<_>>().join(".");
+                return Err(Refused::not_in_role(
+                    format!("there is no column `{whole}` here that this role could mean"),
+                    "look at the name",
+                ));
             }
-        }
-        if !found {
-            let whole = qualifier.iter().chain([&name]).map(|part| shown(part)).collect::<Vec<_>>().join(".");
-            return Err(Refused::not_in_role(format!("there is no column `{whole}` here that this role could mean"), "look at the name"));
-        }
-        for item in rows {
-            self.whole_row(&item)?;
-        }
-        self.bases(&bases, bare)
+            rows.into_iter().try_for_each(|item| walk.whole_row(item))?;
+            walk.bases(&bases, bare)
+        })
     }
 
-    fn bases(&mut self, bases: &[(QualifiedName, String)], bare: bool) -> Step<bool> {
+    fn bases(&mut self, bases: &[&(QualifiedName, String)], bare: bool) -> Step<bool> {
+        self.work.spend(bases.len() * HELD)?;
         let mut masked = false;
         for (table, column) in bases {
             self.may_column(table, Verb::Select, column)?;
@@ -245,17 +256,11 @@ impl Walk<'_> {
         Ok(masked)
     }
 
-    /// The items that go by a name: `alias`, or `schema.table`.
-    pub(super) fn named(&self, qualifier: &[&str]) -> Step<Vec<Item>> {
-        let hits = |matches: &dyn Fn(&Item) -> bool| self.scopes.iter().flatten().filter(|item| matches(item)).cloned().collect::<Vec<_>>();
-        let found = match qualifier {
-            [alias] => hits(&|item| item.alias == *alias),
-            [schema, table] => hits(&|item| {
-                item.is_table(schema, table)
-                    || (item.source == Source::Catalog && item.alias == *table && matches!(*schema, "pg_catalog" | "information_schema"))
-            }),
-            _ => return Err(Refused::not_in_role("a name with a database in it", "leave the database out of the name")),
-        };
+    /// The items among these that go by a name: `alias`, or `schema.table`.
+    pub(super) fn named<'s>(&self, scopes: &'s Scopes, qualifier: &[&str]) -> Step<Vec<&'s Item>> {
+        self.work.spend(scopes.iter().map(Vec::len).sum())?;
+        let found = scope::named(scopes, qualifier)
+            .ok_or_else(|| Refused::not_in_role("a name with a database in it", "leave the database out of the name"))?;
         if found.is_empty() {
             let shown: Vec<String> = qualifier.iter().map(|part| shown(part)).collect();
             return Err(Refused::not_in_role(
@@ -270,10 +275,7 @@ impl Walk<'_> {
         if qualifier.is_empty() {
             return Err(Refused::not_understood("a star where no column can stand"));
         }
-        for item in self.named(qualifier)? {
-            self.whole_row(&item)?;
-        }
-        Ok(())
+        self.within(|walk, scopes| walk.named(scopes, qualifier)?.into_iter().try_for_each(|item| walk.whole_row(item)))
     }
 
     /// Nothing but named columns is read of a table of which a masked column is not there: it may have been made since.
@@ -290,6 +292,7 @@ impl Walk<'_> {
 
     /// A row as a value holds each of its columns.
     pub(super) fn whole_row(&mut self, item: &Item) -> Step {
+        self.work.spend(item.columns.len() * HELD)?;
         if let (Source::Table, Some((table, _))) = (item.source, item.columns.iter().find_map(|field| field.base.as_ref())) {
             self.masks_are_known(table)?;
         }

@@ -22,8 +22,7 @@ pub enum Naming {
 /// `None` if it says something of the kind and cannot be read.
 #[must_use]
 pub fn namings(sql: &[u8], fetches: bool) -> Option<Vec<Naming>> {
-    let speaks = speaks_of(sql, b"prepare") || speaks_of(sql, b"declare") || (fetches && speaks_of(sql, b"fetch"));
-    if !speaks {
+    if !may_name(sql, fetches) {
         return Some(Vec::new());
     }
     let sql = std::str::from_utf8(sql).ok()?;
@@ -40,6 +39,12 @@ pub fn namings(sql: &[u8], fetches: bool) -> Option<Vec<Naming>> {
         Some(if all.iter().all(|one| *one == Naming::None) { Vec::new() } else { all })
     };
     stacker::maybe_grow(STACK_LEFT, STACK_NEW, read)
+}
+
+/// Whether a text may do something with names, by a mere look at its letters.
+#[must_use]
+pub fn may_name(sql: &[u8], fetches: bool) -> bool {
+    speaks_of(sql, b"prepare") || speaks_of(sql, b"declare") || (fetches && speaks_of(sql, b"fetch"))
 }
 
 /// Whether a text has a word in it, written large or small.

@@ -8,6 +8,7 @@ use pg_query::protobuf::{
 };
 
 use super::expression::constant_number;
+use super::bounds::HELD;
 use super::names::{Table, text, texts};
 use super::scope::{Item, Outputs, Source};
 use super::{Place, Step, Walk, no_outputs};
@@ -72,6 +73,7 @@ impl Walk<'_> {
         let mut outputs = no_outputs();
         for row in &select.values_lists {
             let Some(N::List(list)) = row.node.as_ref() else { return Err(Refused::not_understood("`VALUES` of an unknown kind")) };
+            super::bounds::few_outputs(list.items.len())?;
             self.expressions(&list.items)?;
             for at in outputs.columns.len()..list.items.len() {
                 outputs.push(format!("column{}", at + 1), false);
@@ -116,44 +118,49 @@ impl Walk<'_> {
                     outputs.push(if target.name.is_empty() { usual_name(value) } else { target.name.clone() }, false);
                 }
             }
+            super::bounds::few_outputs(outputs.columns.len())?;
         }
         Ok(outputs)
     }
 
     fn star(&mut self, qualifier: &[Node], bare: bool, outputs: &mut Outputs) -> Step {
-        let items = if qualifier.is_empty() {
-            outputs.unknown |= self.merged;
-            self.scopes.last().cloned().unwrap_or_default()
-        } else {
-            let found = self.named(&texts(qualifier)?)?;
-            // Several levels may have it; which one is meant, nobody here can tell.
-            outputs.unknown |= found.len() > 1;
-            found
-        };
-        for item in items {
-            outputs.unknown |= !item.is_known();
-            if let (false, Source::Table, Some((table, _))) = (bare, item.source, item.columns.iter().find_map(|field| field.base.as_ref()))
-            {
-                self.masks_are_known(table)?;
-            }
-            for field in &item.columns {
-                let masked = match &field.base {
-                    Some((table, column)) => {
-                        self.may_column(table, Verb::Select, column)?;
-                        let masked = self.is_masked(table, column);
-                        if masked && !bare {
-                            return Err(Refused::not_in_role(
-                                format!("`*` stands for `{column}` of `{table}` too, which is masked for this role"),
-                                "inside another query, name the columns you need",
-                            ));
-                        }
-                        masked
+        self.within(|walk, scopes| {
+            let items = if qualifier.is_empty() {
+                outputs.unknown |= walk.merged;
+                scopes.last().into_iter().flatten().collect()
+            } else {
+                let found = walk.named(scopes, &texts(qualifier)?)?;
+                // Several levels may have it; which one is meant, nobody here can tell.
+                outputs.unknown |= found.len() > 1;
+                found
+            };
+            items.into_iter().try_for_each(|item| walk.star_of(item, bare, outputs))
+        })
+    }
+
+    fn star_of(&mut self, item: &Item, bare: bool, outputs: &mut Outputs) -> Step {
+        outputs.unknown |= !item.is_known();
+        if let (false, Source::Table, Some((table, _))) = (bare, item.source, item.columns.iter().find_map(|field| field.base.as_ref())) {
+            self.masks_are_known(table)?;
+        }
+        for field in &item.columns {
+            super::bounds::few_outputs(outputs.columns.len() + 1)?;
+            self.work.spend(HELD)?;
+            let masked = match &field.base {
+                Some((table, column)) => {
+                    self.may_column(table, Verb::Select, column)?;
+                    let masked = self.is_masked(table, column);
+                    if masked && !bare {
+                        return Err(Refused::not_in_role(
+                            format!("`*` stands for `{column}` of `{table}` too, which is masked for this role"),
+                            "inside another query, name the columns you need",
+                        ));
                     }
-                    None => false,
-                };
-                outputs.push(field.name.clone(), masked);
-                super::bounds::few_outputs(outputs.columns.len())?;
-            }
+                    masked
+                }
+                None => false,
+            };
+            outputs.push(field.name.clone(), masked);
         }
         Ok(())
     }
@@ -180,6 +187,7 @@ impl Walk<'_> {
             let masked = at.and_then(|at| outputs.columns.get(at)).is_some_and(|output| output.masked);
             return if masked || (outputs.unknown && outputs.any_masked()) { Err(compared(outputs)) } else { Ok(()) };
         }
+        self.work.spend(outputs.columns.len())?;
         if let Some(N::ColumnRef(column)) = inner.node.as_ref()
             && let [one] = column.fields.as_slice()
             && let Some(name) = text(one)
@@ -189,15 +197,20 @@ impl Walk<'_> {
                 return Err(compared(outputs));
             }
             // An order means the output; a group means a column of that name first.
-            let is_input =
-                self.scopes.last().is_some_and(|items| items.iter().any(|item| item.columns.iter().any(|field| field.name == name)));
-            return if group && is_input { self.column(column, false).map(|_| ()) } else { Ok(()) };
+            if !group {
+                return Ok(());
+            }
+            let items = self.scopes.last().map(Vec::as_slice).unwrap_or_default();
+            self.work.spend(items.iter().map(|item| item.columns.len()).sum())?;
+            let is_input = items.iter().any(|item| item.columns.iter().any(|field| field.name == name));
+            return if is_input { self.column(column, false).map(|_| ()) } else { Ok(()) };
         }
         self.expression(inner)
     }
 
     /// Columns that are compared with each other.
     pub(super) fn may_compare(&mut self, bases: &[(QualifiedName, String)]) -> Step {
+        self.work.spend(bases.len() * HELD)?;
         for (table, column) in bases {
             self.may_column(table, Verb::Select, column)?;
             if self.is_masked(table, column) {

@@ -65,6 +65,25 @@ impl Item {
     }
 }
 
+/// What is visible at a place, level by level.
+pub(super) type Scopes = [Vec<Item>];
+
+/// The items that go by a name: `alias`, or `schema.table`. `None`: no name has so many parts.
+pub(super) fn named<'s>(scopes: &'s Scopes, qualifier: &[&str]) -> Option<Vec<&'s Item>> {
+    let all = scopes.iter().flatten();
+    match qualifier {
+        [alias] => Some(all.filter(|item| item.alias == *alias).collect()),
+        [schema, table] => {
+            let of_server = matches!(*schema, "pg_catalog" | "information_schema");
+            let is = |item: &&Item| {
+                item.is_table(schema, table) || (item.source == Source::Catalog && item.alias == *table && of_server)
+            };
+            Some(all.filter(is).collect())
+        }
+        _ => None,
+    }
+}
+
 /// A column of a statement's output.
 #[derive(Debug, Clone)]
 pub(super) struct Output {

@@ -414,4 +414,34 @@ fn stars_of_stars_are_refused_before_they_are_counted_out() {
     let doubled = |levels: usize| (0..levels).fold("(SELECT 1 AS a) t".to_owned(), |inner, _| format!("(SELECT *, * FROM {inner}) t"));
     allowed(&format!("SELECT count(*) FROM {}", doubled(5)));
     refused(&format!("SELECT count(*) FROM {}", doubled(40)));
+    // As many as PostgreSQL itself brings back, and one more.
+    for (outputs, is_allowed) in [(1_664, true), (1_665, false)] {
+        let list = vec!["1 AS a"; outputs].join(", ");
+        let check = if is_allowed { allowed } else { refused };
+        check(&format!("SELECT {list}"));
+        check(&format!("WITH c AS (SELECT {list}) SELECT count(*) FROM c"));
+        check(&format!("VALUES ({})", vec!["1"; outputs].join(", ")));
+    }
+}
+
+// covers: E7 (psql)
+#[test]
+fn names_that_could_mean_too_much_are_refused_before_all_of_it_is_looked_at() {
+    let tables = |count: usize| (0..count).map(|n| format!("orders a{n}")).collect::<Vec<_>>().join(", ");
+    let list = |name: &str, count: usize| vec![name; count].join(", ");
+    // A system column may be that of any table, and stands for its whole row.
+    allowed(&format!("SELECT {} FROM {}", list("a1.ctid", 500), tables(30)));
+    allowed(&format!("SELECT {} FROM {}", list("status", 500), tables(30)));
+    refused(&format!("SELECT {} FROM {}", list("ctid", 1_600), tables(190)));
+    refused(&format!("SELECT {} FROM {}", list("status", 1_600), tables(190)));
+    refused(&format!("SELECT 1 FROM {} WHERE {}", tables(190), vec!["a1 IS NULL OR status IS NULL"; 3_000].join(" AND ")));
+    // Many columns that no table holds: the work is a name's with each of them.
+    let wide = (0..8).fold("(SELECT 1 AS a) t".to_owned(), |inner, _| format!("(SELECT *, * FROM {inner}) t"));
+    let wide = |count: usize| (0..count).map(|n| format!("{wide}{n}")).collect::<Vec<_>>().join(", ");
+    let (names, width) = (1_000, 256);
+    assert!(names * width * 10 < sql::postgres::bounds::WORK && names * width * 20 > sql::postgres::bounds::WORK);
+    allowed(&format!("SELECT count(*) FROM {} WHERE {}", wide(5), vec!["a = 1"; names].join(" OR ")));
+    refused(&format!("SELECT count(*) FROM {} WHERE {}", wide(20), vec!["a = 1"; names].join(" OR ")));
+    refused(&format!("SELECT 1 FROM {} GROUP BY {}", wide(20), list("a", names)));
+    refused(&format!("SELECT a FROM {} ORDER BY {}", wide(20), list("a || ''", names)));
 }
