@@ -6,7 +6,7 @@ use access::rights::DatabaseRights;
 
 use crate::catalog::Catalog;
 use crate::postgres;
-use crate::postgres::conceal::Concealed;
+use crate::concealed::Concealed;
 use crate::verdict::{Hidden, Verdict};
 
 /// How many verdicts are remembered; then all are forgotten.

@@ -9,6 +9,7 @@
 //! of its meanings.
 
 pub mod catalog;
+mod concealed;
 pub mod judge;
 mod mentioned;
 pub mod mysql;
@@ -17,8 +18,8 @@ pub mod postgres;
 pub mod verdict;
 
 pub use catalog::Catalog;
+pub use concealed::Concealed;
 pub use judge::Judge;
 pub use mentioned::Language;
 pub use narrow::{Narrowed, Narrowing, Ran};
-pub use postgres::conceal::Concealed;
 pub use verdict::{Allowed, Hidden, Outcome, Refused, Use, Verdict};

@@ -11,6 +11,7 @@
 //! - masks are kept even on tables that nobody read, as other tables may show the same rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 
 use access::rights::{Columns, DatabaseRights, QualifiedName, TableRights, Verb};
 
@@ -54,7 +55,9 @@ pub struct Narrowing {
     /// Everything but tables.
     kept: DatabaseRights,
     everything: bool,
-    seen: HashSet<(String, Ran)>,
+    /// What was looked at: texts are long, so two numbers stand for each that nobody can make alike from outside.
+    seen: HashSet<([u64; 2], Ran)>,
+    keys: [RandomState; 2],
     unclear: u64,
 }
 
@@ -80,7 +83,8 @@ impl Narrowing {
             ..DatabaseRights::default()
         };
         let everything = had.unrestricted;
-        Self { language, had, needs: Needs::new(), kept, everything, seen: HashSet::new(), unclear: 0 }
+        let keys = [RandomState::new(), RandomState::new()];
+        Self { language, had, needs: Needs::new(), kept, everything, seen: HashSet::new(), keys, unclear: 0 }
     }
 
     /// A statement that went to the target, as it is recorded.
@@ -88,7 +92,8 @@ impl Narrowing {
         if self.everything {
             return;
         }
-        if self.seen.len() < REMEMBERED && !self.seen.insert((text.to_owned(), ran)) {
+        let digest = self.keys.each_ref().map(|key| key.hash_one(text));
+        if self.seen.len() < REMEMBERED && !self.seen.insert((digest, ran)) {
             return;
         }
         let Some(names) = mentioned(self.language, text) else {
@@ -120,6 +125,14 @@ impl Narrowing {
             self.keep_what_it_names(&statement);
         }
         self.keep_namesakes(&statement);
+    }
+
+    /// Whether a text may run what the role has of its own: an error may come from inside that, when much was used already.
+    #[must_use]
+    pub fn runs_own(&self, text: &str) -> bool {
+        let lower = text.to_lowercase();
+        let calls = || lower.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| matches!(word, "call" | "do" | "execute"));
+        self.had.functions.iter().any(|name| lower.contains(&name.name.to_lowercase())) || (!self.had.functions.is_empty() && calls())
     }
 
     /// A statement went to the target, and no record says which.

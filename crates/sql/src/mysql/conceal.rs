@@ -13,23 +13,17 @@ use sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert, ObjectName, OnInsert, SetExpr,
     Statement, TableObject, Value, ValueWithSpan, visit_expressions,
 };
-use sqlparser::dialect::MySqlDialect;
-use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 use super::lists::FUNCTIONS;
 use super::seen::{key, last};
 use super::{LONGEST, Look};
 use crate::catalog::Catalog;
-use crate::postgres::conceal::Concealed;
-use crate::verdict::{Hidden, Verdict, shown};
+use crate::concealed::{COMMENT, CONSTANT, Concealed, of_allowed};
+use crate::verdict::{Hidden, Refused, Verdict, shown};
 
-/// What stands in the place of a constant.
-const IN_PLACE: &str = "'‹hidden›'";
 /// What stands in the place of a name in backquotes that nothing here has: often somebody's value in the wrong quotes.
 const NAME_IN_PLACE: &str = "`‹hidden›`";
-/// What stands in the place of a comment.
-const COMMENT_IN_PLACE: &str = "/*‹hidden›*/";
-
 /// What is recorded of a text, after [`super::judge`] has said this about it; `None`: all of it.
 #[must_use]
 pub fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, verdict: &Verdict) -> Option<Concealed> {
@@ -37,17 +31,7 @@ pub fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, verdict: &
         return None;
     }
     match verdict {
-        Verdict::Allowed(all) => {
-            let mut starts = BTreeSet::new();
-            for one in all {
-                match &one.hidden {
-                    Hidden::Nothing => {}
-                    Hidden::Some { constants, .. } => starts.extend(constants.iter().copied()),
-                    Hidden::Everything => return Some(without_values(catalog, sql, None)),
-                }
-            }
-            (!starts.is_empty()).then(|| without(sql, &starts).unwrap_or_else(|| without_values(catalog, sql, None)))
-        }
+        Verdict::Allowed(all) => of_allowed(all, |starts| without(sql, starts), || without_values(catalog, sql, None)),
         Verdict::Refused(refused) => Some(without_values(catalog, sql, Some(&refused.to_string()))),
     }
 }
@@ -65,15 +49,15 @@ pub fn without_values(catalog: &Catalog, sql: &str, why: Option<&str>) -> Concea
     let mut out = Rewritten::new(sql);
     for one in &placed.tokens {
         match &one.token {
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => out.replace(one, COMMENT_IN_PLACE),
-            token if is_constant(token) => out.replace(one, IN_PLACE),
+            token if is_comment(token) => out.replace(one, COMMENT),
+            token if is_constant(token) => out.replace(one, CONSTANT),
             Token::Word(word) if word.quote_style.is_some() && !catalog.knows_name(&word.value) => {
                 why = why.map(|why| why.replace(&shown(&word.value), "‹hidden›"));
                 out.replace(one, NAME_IN_PLACE);
             }
             // `0b101` and the like.
             Token::Word(word) if word.value.starts_with(|c: char| c.is_ascii_digit()) && !catalog.knows_name(&word.value) => {
-                out.replace(one, IN_PLACE);
+                out.replace(one, CONSTANT);
             }
             _ => {}
         }
@@ -88,7 +72,7 @@ pub fn nothing_of(text: impl AsRef<[u8]>) -> String {
     format!("‹hidden: {} bytes›", text.as_ref().len())
 }
 
-/// The text without the constants that begin at these places; `None` if one is not found.
+/// The text without the constants that begin at these places, and without comments, which may say the same; `None` if one is not found.
 fn without(sql: &str, starts: &BTreeSet<i32>) -> Option<Concealed> {
     let placed = Placed::of(sql)?;
     let mut out = Rewritten::new(sql);
@@ -96,16 +80,21 @@ fn without(sql: &str, starts: &BTreeSet<i32>) -> Option<Concealed> {
     let mut at = 0;
     while let Some(one) = placed.tokens.get(at) {
         at += 1;
+        if is_comment(&one.token) {
+            out.replace(one, COMMENT);
+            continue;
+        }
         if !i32::try_from(one.start).is_ok_and(|start| starts.contains(&start)) {
             continue;
         }
         found += 1;
-        out.replace(one, IN_PLACE);
+        out.replace(one, CONSTANT);
         // Texts one after another are one text.
         while let Some(next) = placed.tokens.get(at) {
             match &next.token {
+                token if is_comment(token) => out.replace(next, COMMENT),
                 Token::Whitespace(_) => {}
-                token if is_text(token) => out.replace(next, IN_PLACE),
+                token if is_text(token) => out.replace(next, CONSTANT),
                 _ => break,
             }
             at += 1;
@@ -118,53 +107,74 @@ fn without(sql: &str, starts: &BTreeSet<i32>) -> Option<Concealed> {
 /// A token, and where it stands in the text, in bytes.
 struct One {
     token: Token,
-    at: Location,
     start: usize,
     end: usize,
-    /// How many placeholders there are up to here.
-    placeholders: usize,
 }
 
 /// The tokens of a text, by their places.
-pub(super) struct Placed {
+struct Placed {
     tokens: Vec<One>,
 }
 
 impl Placed {
     /// `None` if it cannot be read.
-    pub(super) fn of(sql: &str) -> Option<Self> {
-        let read = Tokenizer::new(&MySqlDialect {}, sql).tokenize_with_location().ok()?;
-        let mut chars = sql.char_indices();
-        // Lines and columns are counted in letters, from 1 on.
-        let (mut line, mut column, mut byte) = (1, 1, 0);
-        let mut go_to = |to: Location| {
-            while (line, column) < (to.line, to.column) {
-                let (at, letter) = chars.next()?;
-                byte = at + letter.len_utf8();
-                (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
-            }
-            ((line, column) == (to.line, to.column)).then_some(byte)
-        };
-        let (mut tokens, mut placeholders) = (Vec::with_capacity(read.len()), 0);
+    fn of(sql: &str) -> Option<Self> {
+        let read = super::tokens(sql, Refused::not_understood).ok()?;
+        let mut go_to = bytes_at(sql);
+        let mut tokens = Vec::with_capacity(read.len());
         for one in read {
             let (start, end) = (go_to(one.span.start)?, go_to(one.span.end)?);
-            placeholders += usize::from(matches!(one.token, Token::Placeholder(_)));
-            tokens.push(One { token: one.token, at: one.span.start, start, end, placeholders });
+            tokens.push(One { token: one.token, start, end });
         }
         Some(Self { tokens })
     }
+}
 
-    fn position(&self, at: Location) -> Option<usize> {
-        self.tokens.binary_search_by(|one| (one.at.line, one.at.column).cmp(&(at.line, at.column))).ok()
+/// Finds the byte at which a letter stands, for letters that are asked for in their order.
+fn bytes_at(sql: &str) -> impl FnMut(Location) -> Option<usize> {
+    let mut chars = sql.char_indices();
+    // Lines and columns are counted in letters, from 1 on.
+    let (mut line, mut column, mut byte) = (1, 1, 0);
+    move |to: Location| {
+        while (line, column) < (to.line, to.column) {
+            let (at, letter) = chars.next()?;
+            byte = at + letter.len_utf8();
+            (line, column) = if letter == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        ((line, column) == (to.line, to.column)).then_some(byte)
+    }
+}
+
+/// Where the tokens of a text begin, and what of them says where values go.
+pub(super) struct Spots {
+    /// Where each begins, by line and column and in bytes, and how many placeholders there are up to it.
+    all: Vec<(Location, usize, usize)>,
+    /// Whether a variable of the session's own stands anywhere.
+    has_variable: bool,
+}
+
+impl Spots {
+    /// `None` if they cannot be found again.
+    pub(super) fn of(sql: &str, tokens: &[TokenWithSpan]) -> Option<Self> {
+        let mut go_to = bytes_at(sql);
+        let (mut all, mut placeholders, mut has_variable) = (Vec::new(), 0, false);
+        for one in tokens {
+            has_variable |= match &one.token {
+                Token::Whitespace(_) => continue,
+                Token::AtSign => true,
+                Token::Word(word) => word.quote_style.is_none() && word.value.starts_with('@') && !word.value.starts_with("@@"),
+                _ => false,
+            };
+            placeholders += usize::from(matches!(one.token, Token::Placeholder(_)));
+            all.push((one.span.start, go_to(one.span.start)?, placeholders));
+        }
+        Some(Self { all, has_variable })
     }
 
-    /// Whether a variable of the session's own stands anywhere.
-    fn has_variable(&self) -> bool {
-        self.tokens.iter().any(|one| match &one.token {
-            Token::AtSign => true,
-            Token::Word(word) => word.quote_style.is_none() && word.value.starts_with('@') && !word.value.starts_with("@@"),
-            _ => false,
-        })
+    /// The byte at which the one begins that stands here, and how many placeholders there are up to it.
+    fn at(&self, place: Location) -> Option<(usize, usize)> {
+        let found = self.all.binary_search_by(|(at, ..)| (at.line, at.column).cmp(&(place.line, place.column))).ok()?;
+        self.all.get(found).map(|(_, start, placeholders)| (*start, *placeholders))
     }
 }
 
@@ -192,6 +202,10 @@ impl<'t> Rewritten<'t> {
         self.text.push_str(self.sql.get(self.from..).unwrap_or_default());
         (self.text, self.count)
     }
+}
+
+fn is_comment(token: &Token) -> bool {
+    matches!(token, Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)))
 }
 
 fn is_text(token: &Token) -> bool {
@@ -227,11 +241,11 @@ fn is_constant(token: &Token) -> bool {
 }
 
 /// Which values of an allowed statement become those of a masked column.
-pub(super) fn hidden(look: &Look<'_>, placed: &Placed, statement: &Statement) -> Hidden {
-    if placed.has_variable() || calls_own(look, statement) {
+pub(super) fn hidden(look: &Look<'_>, spots: &Spots, statement: &Statement) -> Hidden {
+    if spots.has_variable || calls_own(look, statement) {
         return Hidden::Everything;
     }
-    let mut given = Given { look, placed, hidden: Hidden::Nothing };
+    let mut given = Given { look, spots, hidden: Hidden::Nothing };
     given.statement(statement);
     given.hidden
 }
@@ -253,7 +267,7 @@ fn calls_own(look: &Look<'_>, statement: &Statement) -> bool {
 
 struct Given<'a> {
     look: &'a Look<'a>,
-    placed: &'a Placed,
+    spots: &'a Spots,
     hidden: Hidden,
 }
 
@@ -370,13 +384,11 @@ impl Given<'_> {
         if value.value == Value::Null || self.hidden == Hidden::Everything {
             return;
         }
-        let Some(at) = self.placed.position(value.span.start) else {
+        let Some((start, number)) = self.spots.at(value.span.start) else {
             self.hidden = Hidden::Everything;
             return;
         };
-        let one = self.placed.tokens.get(at);
-        let start = one.and_then(|one| i32::try_from(one.start).ok());
-        let number = one.map_or(0, |one| one.placeholders);
+        let start = i32::try_from(start).ok();
         if self.hidden == Hidden::Nothing {
             self.hidden = Hidden::Some { parameters: BTreeSet::new(), constants: BTreeSet::new() };
         }

@@ -41,9 +41,9 @@ impl<'t> Reading<'t> {
     }
 }
 
-/// Whether a statement is one that loads.
-pub(super) fn is_load(tokens: &[Token]) -> bool {
-    matches!(tokens.first(), Some(Token::Word(word)) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("load"))
+/// Whether a statement that begins with this is one that loads.
+pub(super) fn loads(first: &Token) -> bool {
+    matches!(first, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("load"))
 }
 
 impl Look<'_> {

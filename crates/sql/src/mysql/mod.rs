@@ -23,16 +23,21 @@ use access::rights::DatabaseRights;
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::catalog::Catalog;
 use crate::verdict::{Allowed, Hidden, Refused, Verdict, shown};
 
-use conceal::Placed;
+use conceal::Spots;
 pub use conceal::{conceal, nothing_of, without_values};
 
 /// The longest text that is looked at, in bytes.
 pub const LONGEST: usize = 1024 * 1024;
+/// The most words, values, signs and blanks in a text: each takes the parser a few hundred bytes. A client that sends many rows at once
+/// stays below.
+pub const TOKENS: usize = 250_000;
+/// A text shorter than this cannot have so many tokens that reading it is felt by others, in bytes.
+pub const SHORT: usize = 16 * 1024;
 
 /// The statement whose rows [`Catalog::from_rows`] reads, at MySQL or MariaDB. It has no object identifiers: columns of results are
 /// known there by database, table and name.
@@ -76,35 +81,48 @@ fn look(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql:
         let why = if rights.has_masks() { place(&why) } else { why.as_str() };
         Refused::not_understood(format!("the statement cannot be read: {}", shown(why)).trim_end_matches(": "))
     };
-    let tokens = Tokenizer::new(&MySqlDialect {}, sql).tokenize().map_err(|error| unreadable(error.to_string()))?;
-    depth::not_too_deep(&tokens)?;
+    let tokens = tokens(sql, &unreadable)?;
+    let words = || tokens.iter().map(|one| &one.token);
+    depth::not_too_deep(words())?;
     if rights.only_statements {
-        named::require(rights, &tokens)?;
+        named::require(rights, words())?;
     }
-    let natural = tokens.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::NATURAL));
-    let bare: Vec<Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).cloned().collect();
+    let natural = words().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::NATURAL));
     let look = Look { rights, catalog, database, natural };
-    if load::is_load(&bare) {
-        return Ok(vec![look.load(&bare)?]);
+    let mut bare = words().filter(|token| !matches!(token, Token::Whitespace(_)));
+    if bare.clone().next().is_some_and(load::loads) {
+        return Ok(vec![look.load(&bare.cloned().collect::<Vec<_>>())?]);
     }
     // What of `SELECT` the parser takes for a table's other name: it shows the least and greatest value of each column.
-    let analyses = bare
-        .iter()
-        .any(|token| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("analyse")));
+    let analyses =
+        bare.any(|token| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("analyse")));
     if analyses {
         return Err(Refused::not_understood("`PROCEDURE ANALYSE`"));
     }
-    let parsed = Parser::new(&MySqlDialect {}).with_recursion_limit(60).try_with_sql(sql).and_then(|mut parser| parser.parse_statements());
-    let statements = parsed.map_err(|error| unreadable(error.to_string()))?;
-    let placed = if rights.has_masks() { Placed::of(sql) } else { None };
+    let spots = if rights.has_masks() { Spots::of(sql, &tokens) } else { None };
+    let mut parser = Parser::new(&MySqlDialect {}).with_recursion_limit(60).with_tokens_with_locations(tokens);
+    let statements = parser.parse_statements().map_err(|error| unreadable(error.to_string()))?;
     let judged = statements.iter().map(|statement| {
         let mut allowed = look.statement(statement)?;
         if rights.has_masks() {
-            allowed.hidden = placed.as_ref().map_or(Hidden::Everything, |placed| conceal::hidden(&look, placed, statement));
+            allowed.hidden = spots.as_ref().map_or(Hidden::Everything, |spots| conceal::hidden(&look, spots, statement));
         }
         Ok(allowed)
     });
     judged.collect()
+}
+
+/// The tokens of a text, with their places.
+fn tokens(sql: &str, unreadable: impl Fn(String) -> Refused) -> Step<Vec<TokenWithSpan>> {
+    let too_many = || Refused {
+        hint: "send it in several statements".to_owned(),
+        ..Refused::not_understood(format!("a statement of more than {TOKENS} words, values, signs and blanks is not looked at"))
+    };
+    if depth::pieces(sql.as_bytes()) > TOKENS {
+        return Err(too_many());
+    }
+    let tokens = Tokenizer::new(&MySqlDialect {}, sql).tokenize_with_location().map_err(|error| unreadable(error.to_string()))?;
+    if tokens.len() > TOKENS { Err(too_many()) } else { Ok(tokens) }
 }
 
 /// Where in the text, of what a parser says.

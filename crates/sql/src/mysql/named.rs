@@ -8,9 +8,8 @@ use super::Step;
 use crate::verdict::Refused;
 
 /// Tokens as they count: without blanks and comments, bare words in small letters, without a `;` at the end.
-fn words(tokens: &[Token]) -> Vec<Token> {
+fn words<'t>(tokens: impl Iterator<Item = &'t Token>) -> Vec<Token> {
     let mut out: Vec<Token> = tokens
-        .iter()
         .filter(|token| !matches!(token, Token::Whitespace(_)))
         .map(|token| match token {
             Token::Word(word) if word.quote_style.is_none() => Token::make_word(&word.value.to_ascii_lowercase(), None),
@@ -52,12 +51,12 @@ fn matches(template: &[Token], given: &[Token]) -> bool {
 }
 
 /// Refuses what is none of the role's statements; each statement of a text is held against them.
-pub(super) fn require(rights: &DatabaseRights, tokens: &[Token]) -> Step {
+pub(super) fn require<'t>(rights: &DatabaseRights, tokens: impl Iterator<Item = &'t Token>) -> Step {
     let templates: Vec<Vec<Token>> = rights
         .statements
         .values()
         .filter_map(|text| Tokenizer::new(&MySqlDialect {}, text).tokenize().ok())
-        .map(|tokens| words(&tokens))
+        .map(|tokens| words(tokens.iter()))
         .collect();
     let given = words(tokens);
     let mut statements = given.split(|token| *token == Token::SemiColon).filter(|statement| !statement.is_empty());

@@ -11,40 +11,15 @@ use super::expression::constant_text;
 use super::names::texts;
 use super::{Step, Walk, bounds};
 use crate::catalog::Catalog;
+use crate::concealed::{COMMENT, CONSTANT, Concealed, of_allowed};
 use crate::verdict::{Hidden, Refused, Verdict, shown};
 
-/// What stands in the place of a constant.
-const IN_PLACE: &str = "'‹hidden›'";
 /// What stands in the place of a name in double quotes that nothing here has: often somebody's value in the wrong quotes.
 const NAME_IN_PLACE: &str = "\"‹hidden›\"";
-/// What stands in the place of a comment.
-const COMMENT_IN_PLACE: &str = "/*‹hidden›*/";
-
-/// A text as it is recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concealed {
-    /// The text without what is hidden.
-    pub text: String,
-    /// How many constants, names and comments were taken out.
-    pub count: usize,
-    /// If it was refused: why, without what is hidden.
-    pub why: Option<String>,
-}
-
 /// What is recorded of a text; `None`: all of it.
 pub(crate) fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, verdict: &Verdict) -> Option<Concealed> {
     match verdict {
-        Verdict::Allowed(all) => {
-            let mut starts = std::collections::BTreeSet::new();
-            for one in all {
-                match &one.hidden {
-                    Hidden::Nothing => {}
-                    Hidden::Some { constants, .. } => starts.extend(constants.iter().copied()),
-                    Hidden::Everything => return Some(without_values(catalog, sql, None)),
-                }
-            }
-            (!starts.is_empty()).then(|| without(sql, &starts).unwrap_or_else(|| without_values(catalog, sql, None)))
-        }
+        Verdict::Allowed(all) => of_allowed(all, |starts| without(sql, starts), || without_values(catalog, sql, None)),
         Verdict::Refused(refused) => {
             if !rights.has_masks() {
                 return None;
@@ -59,25 +34,31 @@ pub(crate) fn conceal(rights: &DatabaseRights, catalog: &Catalog, sql: &str, ver
     }
 }
 
-/// The text without the constants that begin at these places; `None` if one is not found.
+/// The text without the constants that begin at these places, and without comments, which may say the same; `None` if one is not found.
 fn without(sql: &str, starts: &std::collections::BTreeSet<i32>) -> Option<Concealed> {
     let tokens = super::bounds::tokens(sql)?;
     let (mut text, mut from, mut count) = (String::with_capacity(sql.len()), 0, 0);
-    for start in starts {
-        // A negative number begins with its sign.
-        let from_here = tokens.partition_point(|token| token.start < *start);
-        let token = tokens.iter().skip(from_here).find(|token| is_constant(token.token()))?;
+    let mut starts = starts.iter().peekable();
+    for token in &tokens {
+        let instead = match token.token() {
+            Token::SqlComment | Token::CComment => COMMENT,
+            // A negative number begins with its sign.
+            kind if is_constant(kind) && starts.peek().is_some_and(|start| **start <= token.start) => {
+                while starts.peek().is_some_and(|start| **start <= token.start) {
+                    starts.next();
+                }
+                CONSTANT
+            }
+            _ => continue,
+        };
         let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
-        if start < from {
-            continue;
-        }
         text.push_str(sql.get(from..start)?);
-        text.push_str(IN_PLACE);
+        text.push_str(instead);
         from = end;
         count += 1;
     }
     text.push_str(sql.get(from..)?);
-    Some(Concealed { text, count, why: None })
+    starts.next().is_none().then_some(Concealed { text, count, why: None })
 }
 
 fn is_constant(token: Token) -> bool {
@@ -100,8 +81,8 @@ fn without_values(catalog: &Catalog, sql: &str, why: Option<&str>) -> Concealed 
         let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { return nothing(why) };
         let Some(said) = sql.get(start..end) else { return nothing(why) };
         let instead = match token.token() {
-            Token::SqlComment | Token::CComment => COMMENT_IN_PLACE,
-            kind if is_constant(kind) => IN_PLACE,
+            Token::SqlComment | Token::CComment => COMMENT,
+            kind if is_constant(kind) => CONSTANT,
             Token::Ident | Token::Uident if said.contains('"') && !catalog.knows_name(inside(said)) => {
                 why = why.map(|why| why.replace(inside(said), "‹hidden›"));
                 NAME_IN_PLACE

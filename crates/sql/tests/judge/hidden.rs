@@ -41,6 +41,13 @@ fn a_value_for_a_masked_column_is_not_kept_and_the_others_are() {
             "UPDATE customers SET card = CASE WHEN $1 THEN '‹hidden›' ELSE '‹hidden›' END WHERE name = 'kept'",
             vec![1],
         ),
+        // A comment may say it again.
+        (
+            "/* secret */ UPDATE customers SET card = 'secret', name = 'kept' -- secret",
+            "/*‹hidden›*/ UPDATE customers SET card = '‹hidden›', name = 'kept' /*‹hidden›*/",
+            vec![],
+        ),
+        ("UPDATE customers SET name = 'kept' -- kept", "UPDATE customers SET name = 'kept' -- kept", vec![]),
         ("UPDATE customers SET card = NULL WHERE id = 1", "UPDATE customers SET card = NULL WHERE id = 1", vec![]),
         // Where it comes from, nobody can tell: everything.
         (

@@ -159,6 +159,25 @@ fn a_star_stands_for_the_columns_of_a_complete_list_and_for_no_others() {
     assert!(!mysql::judge(&rights, &seen, Some("shop"), "SELECT * FROM items").is_allowed());
 }
 
+// covers: E6 (mysql), E7 (mysql)
+#[test]
+fn a_text_of_many_pieces_is_refused_and_many_rows_in_one_go_are_not() {
+    let insert = |rows: usize| format!("INSERT INTO orders (id, status) VALUES {}(1,'x')", "(1,'x'),".repeat(rows));
+    // Six pieces a row.
+    let most = mysql::TOKENS / 6;
+    assert!(judge(&insert(most - 20)).is_allowed());
+    let verdict = judge(&insert(most + 1));
+    assert!(verdict.refused().unwrap().to_string().contains("more than 250000 words"), "{verdict:?}");
+    // What stands in one value is one piece, however it looks.
+    assert!(judge(&format!("UPDATE orders SET status = '{}'", "a, b, (c); ".repeat(80_000))).is_allowed());
+    assert!(!judge(&format!("UPDATE orders SET status = '{}'", "a".repeat(mysql::LONGEST))).is_allowed());
+    // A count that is led to believe it stands in a comment is no way around.
+    assert!(!judge(&format!("SELECT 1 --{}\n", ",1".repeat(most * 3))).is_allowed());
+    // Nothing of what was refused for it is kept where something is masked.
+    let text = insert(most + 1).replace("(1,'x')", "(1,'4111')");
+    assert_eq!(recorded(&text).unwrap().text, format!("‹hidden: {} bytes›", text.len()));
+}
+
 // covers: F5 (mysql)
 #[test]
 fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
@@ -190,6 +209,11 @@ fn of_a_statement_that_is_allowed_a_record_keeps_what_meets_no_masked_column() {
         (
             "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '4111', name = 'z'",
             "INSERT INTO customers (id, name) VALUES (5, 'Ada') ON DUPLICATE KEY UPDATE card = '‹hidden›', name = 'z'",
+        ),
+        // A comment may say it again.
+        (
+            "/* 4111 */ UPDATE customers SET card = '4111' /* 4111 */ '41', name = 'x' -- 4111",
+            "/*‹hidden›*/ UPDATE customers SET card = '‹hidden›' /*‹hidden›*/ '‹hidden›', name = 'x' /*‹hidden›*/",
         ),
         // Where it goes, nobody can tell.
         (
