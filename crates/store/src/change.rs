@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use access::event::{Entry, EntryDraft};
 use access::fold::{RowKey, Tables, touches};
-use access::ids::PrincipalId;
+use access::ids::{DeliveryId, PrincipalId};
 use access::names::SecretName;
 use access::row::{Column, Field, Row, json_to_column};
+use jiff::Timestamp;
 
 use crate::bundles::BundleFile;
 use crate::commit::makes_only_new_rows;
@@ -14,6 +15,7 @@ use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRo
 use crate::database::Sql;
 use crate::entries::LoggedEntry;
 use crate::error::StoreError;
+use crate::outbox::{Attempted, OutboxRow, REPLAY, Telling, attempt, told};
 use crate::table::{insert_row, upsert_row, version_of};
 
 /// What is to be kept, all of it or nothing. There is no change without an entry.
@@ -23,6 +25,8 @@ pub struct Change {
     drafts: Vec<EntryDraft>,
     expectations: Vec<Expectation>,
     writes: Vec<Write>,
+    /// What is to be told of which entry.
+    tellings: Vec<(usize, Telling)>,
 }
 
 /// A row as it was read.
@@ -44,7 +48,7 @@ pub(crate) struct Write {
 impl Change {
     /// A change with its first entry.
     pub fn new(first: EntryDraft) -> Self {
-        Self { drafts: vec![first], expectations: Vec::new(), writes: Vec::new() }
+        Self { drafts: vec![first], expectations: Vec::new(), writes: Vec::new(), tellings: Vec::new() }
     }
 
     /// With another entry; entries are applied in order.
@@ -57,6 +61,35 @@ impl Change {
     pub fn and_all(mut self, next: impl IntoIterator<Item = EntryDraft>) -> Self {
         self.drafts.extend(next);
         self
+    }
+
+    /// Its entries, in order, before they are sealed.
+    #[must_use]
+    pub fn drafts(&self) -> &[EntryDraft] {
+        &self.drafts
+    }
+
+    /// With a message about the entry at this place among [`Self::drafts`]: kept if the change is, and lost if it is not.
+    pub fn tell(mut self, place: usize, telling: Telling) -> Self {
+        self.tellings.push((place, telling));
+        self
+    }
+
+    /// Whether somebody is told of it.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        !self.tellings.is_empty()
+    }
+
+    /// With the end of a message that was claimed. Only if it still is.
+    pub fn end_message(self, row: &OutboxRow, what: &Attempted, now: Timestamp) -> Self {
+        let (sql, args) = attempt(row.id, row.claimed_by.as_deref().unwrap_or_default(), what, now);
+        self.write(sql, args, Some((OutboxRow::TABLE, row.id.to_string())))
+    }
+
+    /// With a message that is over sent again. Only if it is over.
+    pub fn replay_message(self, id: DeliveryId, now: Timestamp) -> Self {
+        self.write(REPLAY, vec![id.to_column(), now.to_column()], Some((OutboxRow::TABLE, id.to_string())))
     }
 
     /// Only if this journaled row still is as it was read: same version. It need not be one that the entries touch.
@@ -180,11 +213,17 @@ impl Change {
         for RowKey { table, key } in touches(&entry.event) {
             let columns = Tables::SHAPES.iter().find(|(shape, _)| *shape == table).map_or(&[][..], |(_, columns)| columns);
             let (Some(id), Some(column)) = (columns.first(), columns.iter().find(|c| **c == name)) else { continue };
-            // An edit brings texts of its own; all other texts that stand in rows are given once.
+            // These bring all texts of such a row anew; all other texts that stand in rows are given once.
+            let anew = match table {
+                "people" => "'person.renamed'",
+                "directory_users" => "'directory.user_added', 'directory.user_changed'",
+                "directory_groups" => "'directory.group_changed'",
+                _ => "'request.edited'",
+            };
             self = self.write(
                 format!(
                     "UPDATE {table} SET \"{column}\" = NULL WHERE \"{id}\" = $1 AND NOT EXISTS \
-                     (SELECT 1 FROM entries WHERE seq > $2 AND name = 'request.edited' AND leaf LIKE $3)"
+                     (SELECT 1 FROM entries WHERE seq > $2 AND name IN ({anew}) AND leaf LIKE $3)"
                 ),
                 vec![Column::Text(key.clone()), Column::Int(logged.seq), Column::Text(format!("%\"{key}\"%"))],
                 None,
@@ -232,7 +271,14 @@ impl Change {
             rows.clear();
         }
         rows.extend(self.expectations.iter().map(|e| e.key.clone()));
-        Ok(Prepared { lines, load: rows, expectations: self.expectations, writes: self.writes })
+        let mut writes = self.writes;
+        for (place, telling) in &self.tellings {
+            if let Some(Line { entry, .. }) = lines.get(*place) {
+                let row = told(telling, entry.id, entry.event.name(), entry.at);
+                writes.push(Write { sql: insert_row::<OutboxRow>().into(), args: row.to_columns(), must: None });
+            }
+        }
+        Ok(Prepared { lines, load: rows, expectations: self.expectations, writes })
     }
 }
 

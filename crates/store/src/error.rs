@@ -109,6 +109,12 @@ pub enum Unique {
     Fingerprint,
     /// A trusted host key of a resource.
     HostKey,
+    /// Somebody whom a directory has, by `userName` or `externalId`.
+    DirectoryUser,
+    /// A group that a directory has, by name or `externalId`.
+    DirectoryGroup,
+    /// A token of the gate for one of a CI system's own.
+    Assertion,
     /// Something else; a fault of the gate.
     Other,
 }
@@ -122,6 +128,9 @@ impl std::fmt::Display for Unique {
             Self::Username => "somebody with this username; names are never given twice",
             Self::Fingerprint => "an active key with this fingerprint",
             Self::HostKey => "a trusted host key of this resource",
+            Self::DirectoryUser => "somebody of this directory with this userName or externalId",
+            Self::DirectoryGroup => "a group of this directory with this displayName or externalId",
+            Self::Assertion => "a token that was given for this token of a CI system",
             Self::Other => "a row like this",
         })
     }
@@ -146,8 +155,14 @@ pub(crate) fn unique(error: &sqlx::Error) -> Option<Unique> {
         Unique::Username
     } else if is("keys_active_fingerprint", "keys.fingerprint") {
         Unique::Fingerprint
+    } else if is("tokens_assertion", "tokens.assertion") {
+        Unique::Assertion
     } else if is("host_keys_pkey", "host_keys.resource") {
         Unique::HostKey
+    } else if is("directory_users_named", "directory_users.user_name_key") || is("directory_users_called", "directory_users.external_id_key") {
+        Unique::DirectoryUser
+    } else if is("directory_groups_named", "directory_groups.name_key") || is("directory_groups_called", "directory_groups.external_id_key") {
+        Unique::DirectoryGroup
     } else {
         Unique::Other
     })

@@ -41,6 +41,7 @@ pub(crate) struct Select {
     args: Vec<Column>,
     order: Option<&'static str>,
     limit: Option<u32>,
+    skip: Option<u32>,
 }
 
 impl Select {
@@ -101,6 +102,25 @@ impl Select {
         self
     }
 
+    /// Leaves out so many first.
+    pub(crate) fn skip(mut self, skip: u32) -> Self {
+        self.skip = Some(skip);
+        self
+    }
+
+    /// `"column"` is one of these.
+    pub(crate) fn among(mut self, column: &str, values: &[impl Field]) -> Self {
+        let mut places = Vec::with_capacity(values.len());
+        for value in values {
+            self.args.push(value.to_column());
+            places.push(format!("${}", self.args.len()));
+        }
+        // Nothing is one of none.
+        let which = if places.is_empty() { "1 = 0".to_owned() } else { format!("\"{column}\" IN ({})", places.join(", ")) };
+        self.conditions.push(which);
+        self
+    }
+
     /// One page by the key, newest first.
     pub(crate) fn page(mut self, key: &str, page: &Page) -> Self {
         if let Some(after) = &page.after {
@@ -127,6 +147,10 @@ impl Select {
         if let Some(limit) = self.limit {
             args.push(Column::Int(limit.into()));
             sql.push_str(&format!(" LIMIT ${}", args.len()));
+        }
+        if let Some(skip) = self.skip.filter(|skip| *skip > 0) {
+            args.push(Column::Int(skip.into()));
+            sql.push_str(&format!(" OFFSET ${}", args.len()));
         }
         (sql.into(), args)
     }

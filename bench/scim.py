@@ -1,0 +1,124 @@
+"""A directory brings a company: how long 10,000 people and 2,000 groups take, and how long a leaver's statement lives.
+
+    bench/scim.py URL TOKEN [--users N] [--groups N] [--members N] [--lanes N] [--leavers N]
+
+URL is a gate's address, TOKEN its directory's (`tidegate directory token NAME`). Needs nothing but Python. Prints one JSON object:
+times in seconds, changes a second, and what one deactivation takes (the answer; sessions are cut before it).
+"""
+
+import argparse
+import http.client
+import json
+import ssl
+import sys
+import threading
+import time
+from queue import Empty, Queue
+from urllib.parse import urlsplit
+
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+
+
+class Line:
+    """One connection that stays open."""
+
+    def __init__(self, url, token):
+        place = urlsplit(url)
+        if place.scheme == "https":
+            self.http = http.client.HTTPSConnection(place.hostname, place.port, context=ssl._create_unverified_context())
+        else:
+            self.http = http.client.HTTPConnection(place.hostname, place.port)
+        self.headers = {"Authorization": "Bearer " + token, "Content-Type": "application/scim+json"}
+
+    def send(self, method, path, body=None):
+        self.http.request(method, "/scim/v2" + path, json.dumps(body) if body is not None else None, self.headers)
+        answer = self.http.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            sys.exit(f"{method} {path}: {answer.status} {text[:400]!r}")
+        return json.loads(text) if text else None
+
+
+def spread(work, lanes, url, token):
+    """Does all of it on so many connections; gives what each piece answered and took, in order."""
+    queue, done = Queue(), [None] * len(work)
+    for piece in enumerate(work):
+        queue.put(piece)
+
+    def lane():
+        line = Line(url, token)
+        while True:
+            try:
+                place, (method, path, body) = queue.get_nowait()
+            except Empty:
+                return
+            start = time.perf_counter()
+            answer = line.send(method, path, body)
+            done[place] = (answer, time.perf_counter() - start)
+
+    threads = [threading.Thread(target=lane) for _ in range(lanes)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if any(piece is None for piece in done):
+        sys.exit("not all was done")
+    return done, time.perf_counter() - start
+
+
+def percentile(times, part):
+    times = sorted(times)
+    return times[min(len(times) - 1, int(len(times) * part))]
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("url")
+    arguments.add_argument("token")
+    arguments.add_argument("--users", type=int, default=10_000)
+    arguments.add_argument("--groups", type=int, default=2_000)
+    arguments.add_argument("--members", type=int, default=20)
+    arguments.add_argument("--lanes", type=int, default=8)
+    arguments.add_argument("--leavers", type=int, default=200)
+    given = arguments.parse_args()
+    mark = f"{int(time.time()):x}"
+
+    def user(n):
+        name = f"u{mark}-{n}"
+        return {"schemas": [USER], "userName": name, "externalId": name, "displayName": f"User {n}", "active": True}
+
+    users, users_took = spread([("POST", "/Users", user(n)) for n in range(given.users)], given.lanes, given.url, given.token)
+    ids = [answer["id"] for answer, _ in users]
+
+    def group(n):
+        members = [{"value": ids[(n * 7 + k * 131) % len(ids)]} for k in range(min(given.members, len(ids)))]
+        return {"schemas": [GROUP], "displayName": f"Group {mark} {n}", "members": members}
+
+    groups, groups_took = spread([("POST", "/Groups", group(n)) for n in range(given.groups)], given.lanes, given.url, given.token)
+    leave = {"schemas": [PATCH], "Operations": [{"op": "Replace", "path": "active", "value": "False"}]}
+    leavers, _ = spread([("PATCH", "/Users/" + one, leave) for one in ids[: given.leavers]], 1, given.url, given.token)
+    took = [seconds for _, seconds in leavers]
+    total = users_took + groups_took
+    print(
+        json.dumps(
+            {
+                "users": given.users,
+                "groups": given.groups,
+                "members_each": given.members,
+                "lanes": given.lanes,
+                "users_seconds": round(users_took, 2),
+                "groups_seconds": round(groups_took, 2),
+                "total_seconds": round(total, 2),
+                "changes_per_second": round((given.users + given.groups) / total, 1),
+                "deactivation_p50_ms": round(percentile(took, 0.50) * 1e3, 2) if took else None,
+                "deactivation_p99_ms": round(percentile(took, 0.99) * 1e3, 2) if took else None,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
