@@ -7,16 +7,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Decision, VoteSignature};
+use crate::chat::ChatService;
+use crate::claims::JobClaims;
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope, Via};
 use crate::ids::{
-    AccountId, BundleId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId,
+    AccountId, BundleId, DeliveryId, DirectoryGroupId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId,
     UserId, VoteId, WebSessionId,
 };
 use crate::limits::Limits;
 use crate::lock::LockScope;
 use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};
+use crate::on_call::OnDuty;
 use crate::reason::Reason;
 use crate::request::{Asked, Door};
 use crate::review::{ReviewKind, ReviewOutcome};
@@ -80,6 +83,12 @@ pub enum Event {
         /// Groups the store itself gives.
         groups: Vec<GroupName>,
     },
+    /// Somebody is called differently; the name they sign in with stays. Text: `display_name`.
+    #[serde(rename = "person.renamed")]
+    PersonRenamed {
+        /// Who.
+        person: PrincipalId,
+    },
     /// Somebody may no longer sign in. Text: `reason`.
     #[serde(rename = "person.disabled")]
     PersonDisabled {
@@ -138,6 +147,44 @@ pub enum Event {
         /// Who.
         person: PrincipalId,
     },
+    /// Somebody said in the portal that an account at a chat service is theirs: what is done with it there counts as theirs. Text: `from`.
+    #[serde(rename = "chat_account.linked")]
+    ChatAccountLinked {
+        /// Which account: [`crate::chat::key`].
+        chat_account: String,
+        /// Who.
+        person: PrincipalId,
+        /// Where.
+        service: ChatService,
+        /// Of which workspace, by the service's own id.
+        team: String,
+        /// Who there, by the service's own id.
+        account: String,
+    },
+    /// It is nobody's any more.
+    #[serde(rename = "chat_account.removed")]
+    ChatAccountRemoved {
+        /// Which account.
+        chat_account: String,
+        /// Whose it was.
+        person: PrincipalId,
+    },
+    /// A message to the outside was given up. Text: `detail`.
+    #[serde(rename = "delivery.abandoned")]
+    DeliveryAbandoned {
+        /// Which message.
+        delivery: DeliveryId,
+        /// Where it was to go.
+        destination: String,
+    },
+    /// Somebody had a message sent again.
+    #[serde(rename = "delivery.replayed")]
+    DeliveryReplayed {
+        /// Which message.
+        delivery: DeliveryId,
+        /// Where it goes.
+        destination: String,
+    },
     /// A person in a browser said whether a device, or a connection of `ssh`, is theirs and is let in. Texts: `from`, `detail` (what asked, from
     /// where, for what).
     #[serde(rename = "device.answered")]
@@ -146,6 +193,84 @@ pub enum Event {
         browser: WebSessionId,
         /// Whether they agreed.
         agreed: bool,
+    },
+    /// A directory brought somebody, for the first time or again. Texts: `user_name`, `external_id`, `profile`.
+    #[serde(rename = "directory.user_added")]
+    DirectoryUserAdded {
+        /// Which directory.
+        directory: Username,
+        /// Who that is here.
+        person: PrincipalId,
+        /// Digest of what they are called there.
+        user_name_key: String,
+        /// Digest of what the directory itself calls them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id_key: Option<String>,
+        /// Whether the directory lets them sign in.
+        active: bool,
+        /// Whether they are disabled because it does not.
+        shut: bool,
+    },
+    /// A directory says something else of somebody. Texts: `user_name`, `external_id`, `profile`.
+    #[serde(rename = "directory.user_changed")]
+    DirectoryUserChanged {
+        /// Who that is here.
+        person: PrincipalId,
+        /// Digest of what they are called there.
+        user_name_key: String,
+        /// Digest of what the directory itself calls them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id_key: Option<String>,
+        /// Whether the directory lets them sign in.
+        active: bool,
+        /// Whether they are disabled because it does not.
+        shut: bool,
+    },
+    /// A directory has them no more.
+    #[serde(rename = "directory.user_removed")]
+    DirectoryUserRemoved {
+        /// Who that is here.
+        person: PrincipalId,
+        /// Whether they are disabled because of that, or were because of the directory before.
+        shut: bool,
+        /// The groups they were in there, and are not any more.
+        groups: Vec<DirectoryGroupId>,
+    },
+    /// A directory has a group. Texts: `display_name`, `external_id`.
+    #[serde(rename = "directory.group_added")]
+    DirectoryGroupAdded {
+        /// Which directory.
+        directory: Username,
+        /// Which group.
+        group: DirectoryGroupId,
+        /// Digest of what it is called there.
+        name_key: String,
+        /// Digest of what the directory itself calls it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id_key: Option<String>,
+        /// Who is in it.
+        members: Vec<PrincipalId>,
+    },
+    /// A group of a directory changed. Texts: `display_name`, `external_id`.
+    #[serde(rename = "directory.group_changed")]
+    DirectoryGroupChanged {
+        /// Which group.
+        group: DirectoryGroupId,
+        /// Digest of what it is called there.
+        name_key: String,
+        /// Digest of what the directory itself calls it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id_key: Option<String>,
+        /// Who is in it now and was not.
+        added: Vec<PrincipalId>,
+        /// Who was in it and is not.
+        removed: Vec<PrincipalId>,
+    },
+    /// A directory has it no more; nobody is in it.
+    #[serde(rename = "directory.group_removed")]
+    DirectoryGroupRemoved {
+        /// Which group.
+        group: DirectoryGroupId,
     },
     /// Somebody at the machine itself invited an administrator, because none could sign in any more. Text: `by`.
     #[serde(rename = "administrator.recovered")]
@@ -172,6 +297,9 @@ pub enum Event {
         /// What its owner was signed in with when they asked for this certificate: it ends with that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         with: Option<Via>,
+        /// The job that has it, if it is a job's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claims: Option<JobClaims>,
     },
     /// A key no longer signs anybody in.
     #[serde(rename = "key.removed")]
@@ -238,6 +366,28 @@ pub enum Event {
         /// Keyed digest of the row as it stands now.
         row_digest: String,
     },
+    /// A job of a CI system signed in with the token that its issuer gave it. Texts: `from`, `run` (what set it off, as the issuer says).
+    #[serde(rename = "workload.signed_in")]
+    WorkloadSignedIn {
+        /// Which workload it is.
+        person: PrincipalId,
+        /// By which claims.
+        claims: JobClaims,
+        /// SHA-256, hex, of what the issuer's token is known by: it does once.
+        assertion: String,
+        /// The token that it was given for it.
+        token: TokenId,
+        /// The bundle that says whose jobs are whose.
+        bundle: String,
+    },
+    /// Somebody else answers for a workload from now on, as `workloads.toml` says.
+    #[serde(rename = "workload.handed_over")]
+    WorkloadHandedOver {
+        /// Which workload.
+        person: PrincipalId,
+        /// The human who answers for it.
+        owner: UserId,
+    },
     /// A bearer token no longer works.
     #[serde(rename = "token.revoked")]
     TokenRevoked {
@@ -276,6 +426,9 @@ pub enum Event {
         extends: Option<GrantId>,
         /// How strongly the asker had proved who they are.
         mfa: Mfa,
+        /// The job that asked, if it was a job.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claims: Option<JobClaims>,
         /// What the path costs.
         terms: Terms,
         /// The bundle that decided.
@@ -541,6 +694,14 @@ pub enum Event {
         /// The grant it stands on now.
         to_grant: GrantId,
     },
+    /// It was opened from the machine on which another one, that is named too, lived then.
+    #[serde(rename = "session.stepped")]
+    SessionStepped {
+        /// Which session.
+        session: SessionId,
+        /// From which.
+        from_session: SessionId,
+    },
     /// Somebody knocked and was not let through. Texts: `from`, `detail`.
     #[serde(rename = "session.refused")]
     SessionRefused {
@@ -572,6 +733,14 @@ pub enum Event {
     SessionWatched {
         /// Which session.
         session: SessionId,
+    },
+    /// Somebody joined it, by a session of their own to the same resource.
+    #[serde(rename = "session.joined")]
+    SessionJoined {
+        /// Which session was joined.
+        session: SessionId,
+        /// By which.
+        by: SessionId,
     },
     /// Somebody ended it by hand. Text: `reason`.
     #[serde(rename = "session.killed")]
@@ -675,6 +844,9 @@ pub enum Event {
         kind: ReviewKind,
         /// Which grant.
         grant: GrantId,
+        /// Which session on it; absent: all of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
         /// Who.
         person: PrincipalId,
         /// Who owes it.
@@ -682,7 +854,21 @@ pub enum Event {
         /// By when.
         due_at: Timestamp,
     },
-    /// It was answered. Text: `note`.
+    /// It is due soon: those who owe it were reminded.
+    #[serde(rename = "review.reminded")]
+    ReviewReminded {
+        /// Which review.
+        review: ReviewId,
+    },
+    /// It is overdue, and others may answer it too.
+    #[serde(rename = "review.escalated")]
+    ReviewEscalated {
+        /// Which review.
+        review: ReviewId,
+        /// Who.
+        to: GroupName,
+    },
+    /// It was answered. Texts: `note`, `follow_ups`.
     #[serde(rename = "review.completed")]
     ReviewCompleted {
         /// Which review.
@@ -749,6 +935,18 @@ pub enum Event {
         /// Of which session.
         session: SessionId,
     },
+    /// What the gate believes of who is on call changed, for a service of a source outside of it. Text: `detail` (why it is not known).
+    #[serde(rename = "oncall.changed")]
+    OnCallChanged {
+        /// The source.
+        source: GroupName,
+        /// Its service.
+        service: GroupName,
+        /// Whether it is known; if not, nobody counts as on call.
+        known: bool,
+        /// Who is on call.
+        people: Vec<OnDuty>,
+    },
     /// A target's host key was seen for the first time and is the only one trusted from now on.
     #[serde(rename = "host_key.learned")]
     HostKeyLearned {
@@ -779,6 +977,7 @@ impl Event {
             Self::NodeStopped { .. } => "node.stopped",
             Self::ClockBehind { .. } => "clock.behind",
             Self::PersonCreated { .. } => "person.created",
+            Self::PersonRenamed { .. } => "person.renamed",
             Self::PersonDisabled { .. } => "person.disabled",
             Self::PersonEnabled { .. } => "person.enabled",
             Self::InvitationIssued { .. } => "invitation.issued",
@@ -786,7 +985,17 @@ impl Event {
             Self::IdentityLinked { .. } => "identity.linked",
             Self::IdentityProved { .. } => "identity.proved",
             Self::IdentitySignedOut { .. } => "identity.signed_out",
+            Self::ChatAccountLinked { .. } => "chat_account.linked",
+            Self::ChatAccountRemoved { .. } => "chat_account.removed",
+            Self::DeliveryAbandoned { .. } => "delivery.abandoned",
+            Self::DeliveryReplayed { .. } => "delivery.replayed",
             Self::DeviceAnswered { .. } => "device.answered",
+            Self::DirectoryUserAdded { .. } => "directory.user_added",
+            Self::DirectoryUserChanged { .. } => "directory.user_changed",
+            Self::DirectoryUserRemoved { .. } => "directory.user_removed",
+            Self::DirectoryGroupAdded { .. } => "directory.group_added",
+            Self::DirectoryGroupChanged { .. } => "directory.group_changed",
+            Self::DirectoryGroupRemoved { .. } => "directory.group_removed",
             Self::AdministratorRecovered { .. } => "administrator.recovered",
             Self::KeyAdded { .. } => "key.added",
             Self::KeyRemoved { .. } => "key.removed",
@@ -795,6 +1004,8 @@ impl Event {
             Self::PasskeyRenamed { .. } => "passkey.renamed",
             Self::PasskeyRemoved { .. } => "passkey.removed",
             Self::TokenIssued { .. } => "token.issued",
+            Self::WorkloadSignedIn { .. } => "workload.signed_in",
+            Self::WorkloadHandedOver { .. } => "workload.handed_over",
             Self::TokenRevoked { .. } => "token.revoked",
             Self::SigninRefused { .. } => "signin.refused",
             Self::RequestSubmitted { .. } => "request.submitted",
@@ -819,9 +1030,11 @@ impl Event {
             Self::SessionEnded { .. } => "session.ended",
             Self::SessionConfirmed { .. } => "session.confirmed",
             Self::SessionRehomed { .. } => "session.rehomed",
+            Self::SessionStepped { .. } => "session.stepped",
             Self::SessionRefused { .. } => "session.refused",
             Self::SessionDenied { .. } => "session.denied",
             Self::SessionWatched { .. } => "session.watched",
+            Self::SessionJoined { .. } => "session.joined",
             Self::SessionKilled { .. } => "session.killed",
             Self::RecordingProgress { .. } => "recording.progress",
             Self::RecordingRead { .. } => "recording.read",
@@ -834,6 +1047,8 @@ impl Event {
             Self::AccountCreated { .. } => "account.created",
             Self::AccountDropped { .. } => "account.dropped",
             Self::ReviewOpened { .. } => "review.opened",
+            Self::ReviewReminded { .. } => "review.reminded",
+            Self::ReviewEscalated { .. } => "review.escalated",
             Self::ReviewCompleted { .. } => "review.completed",
             Self::SecretSet { .. } => "secret.set",
             Self::SecretRemoved { .. } => "secret.removed",
@@ -841,6 +1056,7 @@ impl Event {
             Self::KeysRotated { .. } => "keys.rotated",
             Self::TextErased { .. } => "text.erased",
             Self::RecordingDestroyed { .. } => "recording.destroyed",
+            Self::OnCallChanged { .. } => "oncall.changed",
             Self::HostKeyLearned { .. } => "host_key.learned",
             Self::ActionRefused { .. } => "action.refused",
         }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use crate::account::{AccountRow, AccountState};
 use crate::approval::{StageIndexes, VoteRow};
 use crate::bundle::BundleRow;
+use crate::chat::ChatAccountRow;
+use crate::directory::{DirectoryGroupRow, DirectoryMemberRow, DirectoryUserRow, member_id};
 use crate::event::{Entry, Event};
 use crate::grant::{Approvers, GrantEnd, GrantRow, GrantState};
 use crate::identity::{Groups, IdentityRow, KeyRow, KeyState, PersonRow, PersonState};
-use crate::ids::GrantId;
+use crate::ids::{DirectoryGroupId, GrantId, PrincipalId};
 use crate::lock::{LockRow, LockState};
 use crate::request::{RequestRow, RequestState};
 use crate::review::{ReviewRow, ReviewState};
@@ -120,6 +122,7 @@ tables! {
     people: PersonRow,
     keys: KeyRow,
     identities: IdentityRow,
+    chat_accounts: ChatAccountRow,
     requests: RequestRow,
     votes: VoteRow,
     grants: GrantRow,
@@ -128,6 +131,9 @@ tables! {
     reviews: ReviewRow,
     bundles: BundleRow,
     accounts: AccountRow,
+    directory_users: DirectoryUserRow,
+    directory_groups: DirectoryGroupRow,
+    directory_members: DirectoryMemberRow,
 }
 
 fn get<R: Slot>(tables: &mut Tables, key: impl ToString) -> Result<&mut R, FoldError> {
@@ -157,8 +163,22 @@ fn key_of<R: Row>(key: impl ToString) -> RowKey {
 pub fn touches(event: &Event) -> Vec<RowKey> {
     use Event as E;
     match event {
-        E::PersonCreated { person, .. } | E::PersonDisabled { person } | E::PersonEnabled { person } => vec![key_of::<PersonRow>(person)],
+        E::PersonCreated { person, .. }
+        | E::PersonRenamed { person }
+        | E::PersonDisabled { person }
+        | E::PersonEnabled { person }
+        | E::WorkloadHandedOver { person, .. } => vec![key_of::<PersonRow>(person)],
         E::IdentityLinked { identity, .. } | E::IdentityProved { identity, .. } => vec![key_of::<IdentityRow>(identity)],
+        E::DirectoryUserAdded { person, .. } | E::DirectoryUserChanged { person, .. } => vec![key_of::<DirectoryUserRow>(person)],
+        E::DirectoryUserRemoved { person, groups, .. } => std::iter::once(key_of::<DirectoryUserRow>(person))
+            .chain(groups.iter().map(|group| key_of::<DirectoryMemberRow>(member_id(*group, *person))))
+            .collect(),
+        E::DirectoryGroupAdded { group, members, .. } => group_and_members(*group, members, &[]),
+        E::DirectoryGroupChanged { group, added, removed, .. } => group_and_members(*group, added, removed),
+        E::DirectoryGroupRemoved { group } => vec![key_of::<DirectoryGroupRow>(group)],
+        E::ChatAccountLinked { chat_account, .. } | E::ChatAccountRemoved { chat_account, .. } => {
+            vec![key_of::<ChatAccountRow>(chat_account)]
+        }
         E::KeyAdded { key, .. } | E::KeyRemoved { key } => vec![key_of::<KeyRow>(key)],
         E::RequestSubmitted { request, .. }
         | E::RequestEdited { request, .. }
@@ -184,7 +204,10 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         }
         E::AccountCreated { account, .. } | E::AccountDropped { account } => vec![key_of::<AccountRow>(account)],
         E::LockSet { lock, .. } | E::LockLifted { lock } => vec![key_of::<LockRow>(lock)],
-        E::ReviewOpened { review, .. } | E::ReviewCompleted { review, .. } => vec![key_of::<ReviewRow>(review)],
+        E::ReviewOpened { review, .. }
+        | E::ReviewReminded { review }
+        | E::ReviewEscalated { review, .. }
+        | E::ReviewCompleted { review, .. } => vec![key_of::<ReviewRow>(review)],
         E::BundleActivated { bundle, .. } => vec![key_of::<BundleRow>(bundle)],
         // These leave no journaled row.
         E::LogStarted { .. }
@@ -194,6 +217,8 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
         | E::IdentitySignedOut { .. }
+        | E::DeliveryAbandoned { .. }
+        | E::DeliveryReplayed { .. }
         | E::DeviceAnswered { .. }
         | E::AdministratorRecovered { .. }
         | E::PasskeyAdded { .. }
@@ -202,12 +227,15 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::PasskeyRemoved { .. }
         | E::TokenIssued { .. }
         | E::TokenRevoked { .. }
+        | E::WorkloadSignedIn { .. }
         | E::SigninRefused { .. }
         | E::RequestRefused { .. }
         | E::VoteRefused { .. }
+        | E::SessionStepped { .. }
         | E::SessionRefused { .. }
         | E::SessionDenied { .. }
         | E::SessionWatched { .. }
+        | E::SessionJoined { .. }
         | E::SessionKilled { .. }
         | E::RecordingProgress { .. }
         | E::RecordingRead { .. }
@@ -220,9 +248,15 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::KeysRotated { .. }
         | E::TextErased { .. }
         | E::RecordingDestroyed { .. }
+        | E::OnCallChanged { .. }
         | E::HostKeyLearned { .. }
         | E::ActionRefused { .. } => Vec::new(),
     }
+}
+
+fn group_and_members(group: DirectoryGroupId, some: &[PrincipalId], more: &[PrincipalId]) -> Vec<RowKey> {
+    let member = |person: &PrincipalId| key_of::<DirectoryMemberRow>(member_id(group, *person));
+    std::iter::once(key_of::<DirectoryGroupRow>(group)).chain(some.iter().chain(more).map(member)).collect()
 }
 
 /// Changes the rows as the entry says.
@@ -249,6 +283,18 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 version: 1,
             },
         ),
+        E::WorkloadHandedOver { person, owner } => {
+            let row: &mut PersonRow = get(tables, person)?;
+            row.owner = Some(owner);
+            row.version += 1;
+            Ok(())
+        }
+        E::PersonRenamed { person } => {
+            let row: &mut PersonRow = get(tables, person)?;
+            row.display_name = text("display_name");
+            row.version += 1;
+            Ok(())
+        }
         E::PersonDisabled { person } => person_state(tables, person, PersonState::Disabled),
         E::PersonEnabled { person } => person_state(tables, person, PersonState::Active),
         E::IdentityLinked { identity, person, issuer } => {
@@ -272,7 +318,112 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.version += 1;
             Ok(())
         }
-        E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at, with: _ } => add(
+        E::DirectoryUserAdded { directory, person, user_name_key, external_id_key, active, shut } => {
+            let mut new = DirectoryUserRow {
+                id: person,
+                directory,
+                user_name: text("user_name"),
+                user_name_key,
+                external_id: text("external_id"),
+                external_id_key,
+                profile: text("profile"),
+                active,
+                shut,
+                created_at: at,
+                changed_at: at,
+                removed_at: None,
+                version: 1,
+            };
+            // Whom a directory took out it can bring again.
+            if let Ok(row) = get::<DirectoryUserRow>(tables, person)
+                && !row.is_there()
+            {
+                new.version = row.version + 1;
+                *row = new;
+                return Ok(());
+            }
+            add(tables, new)
+        }
+        E::DirectoryUserChanged { person, user_name_key, external_id_key, active, shut } => {
+            let row: &mut DirectoryUserRow = get(tables, person)?;
+            there(DirectoryUserRow::TABLE, &person, row.removed_at)?;
+            row.user_name = text("user_name");
+            row.user_name_key = user_name_key;
+            row.external_id = text("external_id");
+            row.external_id_key = external_id_key;
+            row.profile = text("profile");
+            row.active = active;
+            row.shut = shut;
+            row.changed_at = at;
+            row.version += 1;
+            Ok(())
+        }
+        E::DirectoryUserRemoved { person, shut, groups } => {
+            let row: &mut DirectoryUserRow = get(tables, person)?;
+            there(DirectoryUserRow::TABLE, &person, row.removed_at)?;
+            row.active = false;
+            row.shut = shut;
+            row.changed_at = at;
+            row.removed_at = Some(at);
+            row.version += 1;
+            groups.into_iter().try_for_each(|group| membership(tables, group, person, false, at))
+        }
+        E::DirectoryGroupAdded { directory, group, name_key, external_id_key, members } => {
+            add(
+                tables,
+                DirectoryGroupRow {
+                    id: group,
+                    directory,
+                    display_name: text("display_name"),
+                    name_key,
+                    external_id: text("external_id"),
+                    external_id_key,
+                    created_at: at,
+                    changed_at: at,
+                    removed_at: None,
+                    version: 1,
+                },
+            )?;
+            members.into_iter().try_for_each(|person| membership(tables, group, person, true, at))
+        }
+        E::DirectoryGroupChanged { group, name_key, external_id_key, added, removed } => {
+            let row: &mut DirectoryGroupRow = get(tables, group)?;
+            there(DirectoryGroupRow::TABLE, &group, row.removed_at)?;
+            row.display_name = text("display_name");
+            row.name_key = name_key;
+            row.external_id = text("external_id");
+            row.external_id_key = external_id_key;
+            row.changed_at = at;
+            row.version += 1;
+            added.into_iter().try_for_each(|person| membership(tables, group, person, true, at))?;
+            removed.into_iter().try_for_each(|person| membership(tables, group, person, false, at))
+        }
+        E::DirectoryGroupRemoved { group } => {
+            let row: &mut DirectoryGroupRow = get(tables, group)?;
+            there(DirectoryGroupRow::TABLE, &group, row.removed_at)?;
+            row.changed_at = at;
+            row.removed_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::ChatAccountLinked { chat_account, person, service, team, account } => {
+            // Somebody's before: they gave it up, or it is theirs again.
+            if let Ok(row) = get::<ChatAccountRow>(tables, &chat_account) {
+                row.person = person;
+                row.linked_at = at;
+                row.removed_at = None;
+                row.version += 1;
+                return Ok(());
+            }
+            add(tables, ChatAccountRow { id: chat_account, person, service, team, account, linked_at: at, removed_at: None, version: 1 })
+        }
+        E::ChatAccountRemoved { chat_account, .. } => {
+            let row: &mut ChatAccountRow = get(tables, chat_account)?;
+            row.removed_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::KeyAdded { key, person, kind, fingerprint, public_key, expires_at, with: _, claims } => add(
             tables,
             KeyRow {
                 id: key,
@@ -284,6 +435,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 state: KeyState::Active,
                 added_at: at,
                 expires_at,
+                claims,
                 version: 1,
             },
         ),
@@ -304,6 +456,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             break_glass,
             extends,
             mfa,
+            claims,
             terms,
             bundle,
             policy,
@@ -324,6 +477,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 door: entry.door,
                 network: network(),
                 mfa,
+                claims,
                 terms,
                 bundle,
                 policy,
@@ -526,12 +680,13 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.version += 1;
             Ok(())
         }
-        E::ReviewOpened { review, kind, grant, person, reviewers, due_at } => add(
+        E::ReviewOpened { review, kind, grant, session, person, reviewers, due_at } => add(
             tables,
             ReviewRow {
                 id: review,
                 kind,
                 grant,
+                session,
                 person,
                 reviewers,
                 due_at,
@@ -539,11 +694,22 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
                 outcome: None,
                 done_by: None,
                 note: None,
+                follow_ups: None,
+                reminded_at: None,
+                escalated_to: None,
                 opened_at: at,
                 done_at: None,
                 version: 1,
             },
         ),
+        E::ReviewReminded { review } => {
+            open_review(tables, review, "reminded")?.reminded_at = Some(at);
+            Ok(())
+        }
+        E::ReviewEscalated { review, to } => {
+            open_review(tables, review, "escalated")?.escalated_to = Some(to);
+            Ok(())
+        }
         E::ReviewCompleted { review, outcome } => {
             let done_by = match entry.actor {
                 crate::event::Actor::Principal(id) => Some(id),
@@ -555,6 +721,7 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.outcome = Some(outcome);
             row.done_by = done_by;
             row.note = text("note");
+            row.follow_ups = text("follow_ups");
             row.done_at = Some(at);
             row.version += 1;
             Ok(())
@@ -565,6 +732,41 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             Ok(())
         }
     }
+}
+
+/// What a directory took out it can't change any more.
+fn there(table: &'static str, key: &impl ToString, removed_at: Option<jiff::Timestamp>) -> Result<(), FoldError> {
+    match removed_at {
+        None => Ok(()),
+        Some(_) => Err(FoldError::Illegal { table, key: key.to_string(), from: "removed", to: "changed" }),
+    }
+}
+
+fn membership(
+    tables: &mut Tables,
+    group: DirectoryGroupId,
+    person: PrincipalId,
+    member: bool,
+    at: jiff::Timestamp,
+) -> Result<(), FoldError> {
+    let id = member_id(group, person);
+    if let Ok(row) = get::<DirectoryMemberRow>(tables, &id) {
+        row.member = member;
+        row.since = at;
+        row.version += 1;
+        return Ok(());
+    }
+    add(tables, DirectoryMemberRow { id, group, person, member, since: at, version: 1 })
+}
+
+/// A review that something happens to while it is open; counts the change.
+fn open_review<'t>(tables: &'t mut Tables, review: crate::ids::ReviewId, to: &'static str) -> Result<&'t mut ReviewRow, FoldError> {
+    let row: &mut ReviewRow = get(tables, review)?;
+    if row.state != ReviewState::Open {
+        return Err(FoldError::Illegal { table: ReviewRow::TABLE, key: review.to_string(), from: row.state.code(), to });
+    }
+    row.version += 1;
+    Ok(row)
 }
 
 fn person_state(tables: &mut Tables, person: crate::ids::PrincipalId, to: PersonState) -> Result<(), FoldError> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::claims::JobClaims;
 use crate::ids::{GrantId, KeyId, PasskeyId, PrincipalId, TokenId, UserId, WebSessionId};
 use crate::names::{GroupName, Username};
 
@@ -75,7 +76,14 @@ codes! {
         Approve = "approve",
         /// Administrative verbs that its owner has the right to.
         Administer = "administer",
+        /// Say, for a directory, who there is and in which groups; nothing else, and nobody but a directory has it.
+        Directory = "directory",
     }
+}
+
+impl Scope {
+    /// What people and machines can sign in for. A directory's own is none of these.
+    pub const OF_PEOPLE: &'static [Self] = &[Self::Read, Self::Ask, Self::Approve, Self::Administer];
 }
 
 row! {
@@ -127,6 +135,8 @@ row! {
         added_at: Timestamp,
         /// When a certificate stops being valid.
         expires_at: Option<Timestamp>,
+        /// The job that has it, if it is a job's.
+        claims: Option<JobClaims>,
         /// Counts changes.
         version: i64,
     }
@@ -181,6 +191,8 @@ pub enum Via {
     Invitation,
     /// A sign-in at an identity provider.
     Provider,
+    /// An account at a chat service that they said is theirs, by [`crate::chat::key`].
+    ChatAccount(String),
     /// The local socket of the machine the gate runs on.
     LocalSocket,
 }
@@ -197,6 +209,7 @@ pub struct VerifiedIdentity {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) from: Option<IpAddr>,
     pub(crate) at: Timestamp,
+    pub(crate) claims: Option<JobClaims>,
 }
 
 impl VerifiedIdentity {
@@ -229,6 +242,11 @@ impl VerifiedIdentity {
     #[must_use]
     pub fn from(&self) -> Option<IpAddr> {
         self.from
+    }
+    /// Which job of a CI system it is, if it is one.
+    #[must_use]
+    pub fn claims(&self) -> Option<&JobClaims> {
+        self.claims.as_ref()
     }
     /// Since when.
     #[must_use]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::claims::JobClaims;
 use crate::identity::{Mfa, VerifiedIdentity};
 use crate::ids::{GrantId, PrincipalId, RequestId};
 use crate::limits::Limits;
@@ -24,6 +25,8 @@ codes! {
         Mysql = "mysql",
         /// The HTTP API, and with it the command line and the portal.
         Api = "api",
+        /// Where they chat: a button, a window or a command there.
+        Chat = "chat",
         /// The socket on the gate's own machine.
         Socket = "socket",
         /// The gate by itself: clocks, sweeps, reloads.
@@ -170,6 +173,8 @@ row! {
         network: Option<std::net::IpAddr>,
         /// How strongly the asker had proved who they are.
         mfa: Mfa,
+        /// The job that asked, if it was a job.
+        claims: Option<JobClaims>,
         /// What the chosen path costs.
         terms: Terms,
         /// The digest of the bundle that decided.

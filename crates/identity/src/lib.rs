@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod challenge;
+pub mod chat;
 pub mod client_ca;
 pub mod device;
 pub mod invitation;
@@ -15,6 +16,7 @@ pub mod login_ca;
 pub mod oidc;
 pub mod opaque;
 pub mod passkeys;
+pub mod scim;
 pub mod ssh_key;
 pub mod throttle;
 pub mod token;

@@ -2,3 +2,10 @@
 //!
 //! This crate says what is sent and reads what comes back: it signs and verifies, and knows each service's payloads and
 //! limits. What a message or an answer means for a request is `workflow`'s alone.
+
+pub mod http;
+pub mod oncall;
+pub mod outcome;
+pub mod slack;
+pub mod tickets;
+pub mod webhook;

@@ -34,6 +34,7 @@ CREATE TABLE keys (
     state TEXT NOT NULL,
     added_at BIGINT NOT NULL,
     expires_at BIGINT,
+    claims TEXT,
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX keys_active_fingerprint ON keys (fingerprint) WHERE state = 'active';
@@ -51,6 +52,65 @@ CREATE TABLE identities (
 );
 CREATE INDEX identities_of_person ON identities (person);
 
+CREATE TABLE directory_users (
+    id {key} PRIMARY KEY,
+    directory {key} NOT NULL,
+    user_name TEXT,
+    user_name_key {key} NOT NULL,
+    external_id TEXT,
+    external_id_key {key},
+    profile TEXT,
+    active BIGINT NOT NULL,
+    shut BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    removed_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX directory_users_named ON directory_users (directory, user_name_key) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX directory_users_called ON directory_users (directory, external_id_key) WHERE removed_at IS NULL;
+CREATE INDEX directory_users_were_called ON directory_users (directory, external_id_key) WHERE removed_at IS NOT NULL;
+CREATE INDEX directory_users_there ON directory_users (directory, id) WHERE removed_at IS NULL;
+
+CREATE TABLE directory_groups (
+    id {key} PRIMARY KEY,
+    directory {key} NOT NULL,
+    display_name TEXT,
+    name_key {key} NOT NULL,
+    external_id TEXT,
+    external_id_key {key},
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    removed_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX directory_groups_named ON directory_groups (directory, name_key) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX directory_groups_called ON directory_groups (directory, external_id_key) WHERE removed_at IS NULL;
+CREATE INDEX directory_groups_there ON directory_groups (directory, id) WHERE removed_at IS NULL;
+
+CREATE TABLE directory_members (
+    id {key} PRIMARY KEY,
+    "group" {key} NOT NULL,
+    person {key} NOT NULL,
+    member BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE INDEX directory_members_of ON directory_members ("group") WHERE member = 1;
+CREATE INDEX directory_memberships ON directory_members (person) WHERE member = 1;
+
+CREATE TABLE chat_accounts (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    service TEXT NOT NULL,
+    team TEXT NOT NULL,
+    account TEXT NOT NULL,
+    linked_at BIGINT NOT NULL,
+    removed_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX chat_accounts_of_person ON chat_accounts (person);
+
 CREATE TABLE requests (
     id {key} PRIMARY KEY,
     person {key} NOT NULL,
@@ -65,6 +125,7 @@ CREATE TABLE requests (
     door TEXT NOT NULL,
     network TEXT,
     mfa TEXT NOT NULL,
+    claims TEXT,
     terms TEXT NOT NULL,
     bundle TEXT NOT NULL,
     policy TEXT NOT NULL,
@@ -161,6 +222,7 @@ CREATE TABLE reviews (
     id {key} PRIMARY KEY,
     kind TEXT NOT NULL,
     "grant" {key} NOT NULL,
+    session {key},
     person {key} NOT NULL,
     reviewers {key} NOT NULL,
     due_at BIGINT NOT NULL,
@@ -168,11 +230,15 @@ CREATE TABLE reviews (
     outcome TEXT,
     done_by TEXT,
     note TEXT,
+    follow_ups TEXT,
+    reminded_at BIGINT,
+    escalated_to {key},
     opened_at BIGINT NOT NULL,
     done_at BIGINT,
     version BIGINT NOT NULL
 );
 CREATE INDEX reviews_open ON reviews (person) WHERE state = 'open';
+CREATE INDEX reviews_due ON reviews (due_at) WHERE state = 'open';
 
 CREATE TABLE accounts (
     id {key} PRIMARY KEY,
@@ -211,12 +277,15 @@ CREATE TABLE tokens (
     scopes TEXT NOT NULL,
     "grant" {key},
     mfa TEXT NOT NULL,
+    claims TEXT,
+    assertion {key},
     label TEXT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     revoked_at BIGINT
 );
 CREATE UNIQUE INDEX tokens_verifier ON tokens (verifier);
+CREATE UNIQUE INDEX tokens_assertion ON tokens (assertion);
 CREATE INDEX tokens_of_person ON tokens (person);
 CREATE INDEX tokens_of_grant ON tokens ("grant");
 
@@ -290,6 +359,35 @@ CREATE TABLE web_sessions (
 );
 CREATE UNIQUE INDEX web_sessions_verifier ON web_sessions (verifier);
 CREATE INDEX web_sessions_of_person ON web_sessions (person);
+
+CREATE TABLE projections (name {key} PRIMARY KEY, version BIGINT NOT NULL, entries BIGINT NOT NULL, body TEXT NOT NULL);
+
+-- Messages to the outside, in the order in which what they tell of happened. A row holds no text: it is made from the entry.
+CREATE TABLE outbox (
+    seq {serial},
+    id {key} NOT NULL,
+    destination {key} NOT NULL,
+    task TEXT NOT NULL,
+    lane {key} NOT NULL,
+    entry {key} NOT NULL,
+    event TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    claimed_by {key},
+    claimed_until BIGINT,
+    error TEXT,
+    created_at BIGINT NOT NULL,
+    done_at BIGINT
+);
+CREATE UNIQUE INDEX outbox_id ON outbox (id);
+CREATE INDEX outbox_waiting ON outbox (destination, lane, seq) WHERE state = 'waiting';
+CREATE INDEX outbox_claimed ON outbox (claimed_by) WHERE claimed_by IS NOT NULL;
+CREATE INDEX outbox_done ON outbox (done_at) WHERE state <> 'waiting';
+
+-- Where messages about something stand at a chat service.
+CREATE TABLE chat_messages (subject {key} PRIMARY KEY, place TEXT NOT NULL, at BIGINT NOT NULL);
 
 CREATE TABLE leases (name {key} PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
 

@@ -3,8 +3,13 @@
 pub mod gate;
 pub mod mariadb;
 pub mod oidc;
+pub mod on_call;
 pub mod passkey;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;
+pub mod slack;
 pub mod sshd;
+pub mod tracker;
+pub mod web;
+pub mod webhooks;

@@ -265,7 +265,13 @@ impl State {
                 }
                 self.next += 1;
                 let ts = format!("1700000000.{:06}", self.next);
-                self.messages.push(Message { channel: channel.clone(), ts: ts.clone(), text: text("text"), blocks: body["blocks"].clone(), id });
+                self.messages.push(Message {
+                    channel: channel.clone(),
+                    ts: ts.clone(),
+                    text: text("text"),
+                    blocks: body["blocks"].clone(),
+                    id,
+                });
                 Ok(json!({ "channel": channel, "ts": ts }))
             }
             "views.open" => {
@@ -279,7 +285,10 @@ impl State {
                 }
                 let view = &body["view"];
                 let title = view["title"]["text"].as_str().unwrap_or_default().chars().count();
-                if view["type"] != "modal" || !(1..=24).contains(&title) || view["private_metadata"].as_str().is_some_and(|m| m.len() > 3000) {
+                if view["type"] != "modal"
+                    || !(1..=24).contains(&title)
+                    || view["private_metadata"].as_str().is_some_and(|m| m.len() > 3000)
+                {
                     return Err("invalid_arguments");
                 }
                 check_blocks(&view["blocks"])?;

@@ -77,11 +77,8 @@ fn talk(stream: TcpStream, answer: &dyn Fn(Call) -> Reply) -> std::io::Result<()
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace();
-    let mut call = Call {
-        method: words.next().unwrap_or_default().to_owned(),
-        path: words.next().unwrap_or_default().to_owned(),
-        ..Call::default()
-    };
+    let mut call =
+        Call { method: words.next().unwrap_or_default().to_owned(), path: words.next().unwrap_or_default().to_owned(), ..Call::default() };
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;

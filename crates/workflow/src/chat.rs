@@ -186,15 +186,7 @@ impl Gate {
         Err(Refusal::of(Reason::AlreadyDecided).about(request))
     }
 
-    async fn open_window(
-        &self,
-        slack: &Slack,
-        caller: &Caller,
-        about: &About,
-        deny: bool,
-        trigger: &str,
-        back: &Back,
-    ) -> Option<Said> {
+    async fn open_window(&self, slack: &Slack, caller: &Caller, about: &About, deny: bool, trigger: &str, back: &Back) -> Option<Said> {
         let opened = async {
             let token = self.kept_secret(&slack.bot_token).await?;
             let request: RequestId = about.request.parse().map_err(|_| Refusal::of(Reason::NotFound))?;

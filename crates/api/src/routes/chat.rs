@@ -46,7 +46,12 @@ async fn from_slack(state: ApiState, from: std::net::IpAddr, call: SlackCall, re
     }
     let now = state.gate.now();
     let body = whole(request, &state).await?;
-    let came = FromSlack { call, timestamp: one(&headers, "x-slack-request-timestamp"), signature: one(&headers, "x-slack-signature"), body: &body };
+    let came = FromSlack {
+        call,
+        timestamp: one(&headers, "x-slack-request-timestamp"),
+        signature: one(&headers, "x-slack-signature"),
+        body: &body,
+    };
     // Who guesses waits, and Slack does not wait for others behind the same address.
     if let Err(refusal) = state.may_try(from, now)
         && !state.gate.is_from_slack(came).await
@@ -103,7 +108,7 @@ async fn link(
 async fn asking(
     State(state): State<ApiState>,
     Peer(from): Peer,
-    SignedIn(_): SignedIn,
+    SignedIn(_anybody): SignedIn,
     Body(new): Body<ChatCode>,
 ) -> Answer<Json<AskingChatAccount>> {
     let now = state.gate.now();

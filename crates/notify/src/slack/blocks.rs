@@ -135,7 +135,9 @@ impl Card {
             elements.push(json!({ "type": "rich_text_quote", "elements": [{ "type": "text", "text": short(reason, LONGEST) }] }));
         }
         for vote in &self.votes {
-            elements.push(json!({ "type": "rich_text_section", "elements": [{ "type": "text", "text": format!("{}\n", short(vote, LONGEST)) }] }));
+            elements.push(
+                json!({ "type": "rich_text_section", "elements": [{ "type": "text", "text": format!("{}\n", short(vote, LONGEST)) }] }),
+            );
         }
         if let Some(outcome) = &self.outcome {
             elements.push(json!({ "type": "rich_text_section", "elements": [
@@ -188,7 +190,9 @@ pub fn note_window(deny: bool, what: &str, deciding: &str) -> Value {
 pub fn said(text: &str, link: Option<(&str, &str)>) -> Value {
     let mut blocks = vec![json!({ "type": "section", "text": plain(&short(text, LONGEST)) })];
     if let Some((url, name)) = link {
-        blocks.push(json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("<{url}|{}>", escaped(name)), "verbatim": true } }));
+        blocks.push(
+            json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("<{url}|{}>", escaped(name)), "verbatim": true } }),
+        );
     }
     Value::Array(blocks)
 }

@@ -152,9 +152,20 @@ impl SlackClient {
         let why = format!("Slack refused `{method}`: {error}");
         match error.as_str() {
             // What is wrong with the message itself stays wrong; all else somebody can put right, there or here.
-            "invalid_blocks" | "invalid_blocks_format" | "msg_too_long" | "msg_blocks_too_long" | "no_text" | "invalid_arguments"
-            | "message_not_found" | "cant_update_message" | "edit_window_closed" | "expired_trigger_id" | "invalid_trigger_id"
-            | "trigger_exchanged" | "exchanged_trigger_id" | "user_not_in_channel" => Outcome::Never { why },
+            "invalid_blocks"
+            | "invalid_blocks_format"
+            | "msg_too_long"
+            | "msg_blocks_too_long"
+            | "no_text"
+            | "invalid_arguments"
+            | "message_not_found"
+            | "cant_update_message"
+            | "edit_window_closed"
+            | "expired_trigger_id"
+            | "invalid_trigger_id"
+            | "trigger_exchanged"
+            | "exchanged_trigger_id"
+            | "user_not_in_channel" => Outcome::Never { why },
             "ratelimited" | "rate_limited" => Outcome::Later { why, after: answer.retry_after.or(Some(Duration::from_secs(30))) },
             _ => Outcome::Later { why, after: None },
         }

@@ -166,7 +166,8 @@ pub fn interaction(body: &[u8]) -> Result<Incoming, Unreadable> {
         }
         "view_submission" => {
             let view = payload.view.filter(|view| view.callback_id == NOTE).ok_or(Unreadable("its window is not the gate's"))?;
-            let deciding: Deciding = serde_json::from_str(&view.private_metadata).map_err(|_| Unreadable("its window is not the gate's"))?;
+            let deciding: Deciding =
+                serde_json::from_str(&view.private_metadata).map_err(|_| Unreadable("its window is not the gate's"))?;
             let note = view.state.pointer("/values/note/note/value").and_then(Value::as_str).map(str::trim).filter(|n| !n.is_empty());
             if deciding.deny && note.is_none() {
                 return Err(Unreadable("a no needs its reason"));
@@ -190,11 +191,7 @@ pub fn command(body: &[u8], own: &str) -> Result<Incoming, Unreadable> {
     }
     let person = Person { team: wanted("team_id")?, user: wanted("user_id")?, name: field(body, "user_name").unwrap_or_default() };
     let text = field(body, "text").unwrap_or_default().chars().take(LONGEST).collect();
-    Ok(Incoming {
-        person,
-        act: Act::Command(text),
-        back: Back { url: field(body, "response_url"), channel: field(body, "channel_id") },
-    })
+    Ok(Incoming { person, act: Act::Command(text), back: Back { url: field(body, "response_url"), channel: field(body, "channel_id") } })
 }
 
 /// Whether Slack only asks if somebody listens (`ssl_check=1`).
@@ -266,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_command_is_the_gates_own_or_none() {
-        let fields = [("command", "/tidegate"), ("team_id", "T1"), ("user_id", "U1"), ("user_name", "ana"), ("text", "db-1+debug slow query")];
+        let fields =
+            [("command", "/tidegate"), ("team_id", "T1"), ("user_id", "U1"), ("user_name", "ana"), ("text", "db-1+debug slow query")];
         let read = command(&form(&fields), "/tidegate").unwrap();
         assert_eq!(read.act, Act::Command("db-1+debug slow query".into()));
         assert!(command(&form(&fields), "/gate").is_err());

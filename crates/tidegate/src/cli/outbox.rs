@@ -89,7 +89,9 @@ impl OutboxCommand {
             Self::Replay { ids } => {
                 for id in ids {
                     let reply: Reply<Message> = client.post(&format!("/outbox/{id}/replay"), &json!({})).await?;
-                    context.print(&reply, |output, message| output.line(format!("{} is sent to {} again.", message.id, message.destination)))?;
+                    context.print(&reply, |output, message| {
+                        output.line(format!("{} is sent to {} again.", message.id, message.destination))
+                    })?;
                 }
                 Ok(Exit::Done)
             }

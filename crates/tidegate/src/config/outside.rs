@@ -192,7 +192,8 @@ pub(crate) fn check_slack(raw: Option<RawSlack>, document: &Document<'_>, base: 
     let addresses: Vec<IpAddr> = raw.addresses.into_iter().map(|address| address.value).collect();
     let id = |at: Option<At<String>>, what: &str, first: &[char]| {
         let at = at?;
-        let good = at.value.len() >= 2 && at.value.starts_with(first) && at.value.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let good =
+            at.value.len() >= 2 && at.value.starts_with(first) && at.value.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         if !good {
             document.reject(&at, format!("`{what}`: `{}` is no id of Slack, which looks like `{}0123ABCD`", shown(&at.value), first[0]));
         }
@@ -239,8 +240,10 @@ mod tests {
     use super::*;
 
     const START: &str = "data_dir = '/var/lib/tidegate'\npolicy_dir = 'policy'\nnode = 'gate-1'\n";
-    const HOOK: &str = "[[webhook]]\nname = 'siem'\nurl = 'https://hooks.example.com/x'\nevents = ['request.*', 'grant.revoked']\nsecret = 'siem-hook'\n";
-    const SLACK: &str = "[slack]\nteam = 'T0123ABCD'\nchannel = 'C0123ABCD'\nbot_token = 'slack-bot'\nsigning_secret_file = 'slack.secret'\n";
+    const HOOK: &str =
+        "[[webhook]]\nname = 'siem'\nurl = 'https://hooks.example.com/x'\nevents = ['request.*', 'grant.revoked']\nsecret = 'siem-hook'\n";
+    const SLACK: &str =
+        "[slack]\nteam = 'T0123ABCD'\nchannel = 'C0123ABCD'\nbot_token = 'slack-bot'\nsigning_secret_file = 'slack.secret'\n";
 
     fn parse(text: &str) -> Result<Config, String> {
         let file = Path::new("/etc/tidegate/tidegate.toml");

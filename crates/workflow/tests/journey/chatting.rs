@@ -82,7 +82,8 @@ impl Chat {
     }
 
     async fn browser(&self, name: &str) -> Caller {
-        let opened = self.t.gate.open_web_session(self.t.person(name).who.clone(), access::time::Span::hours(1).after(self.t.gate.now()), None);
+        let opened =
+            self.t.gate.open_web_session(self.t.person(name).who.clone(), access::time::Span::hours(1).after(self.t.gate.now()), None);
         let cookie = opened.await.unwrap().cookie;
         let who = self.t.gate.identify_web_session(cookie.expose(), HERE, true).await.unwrap();
         Caller { who, door: access::request::Door::Api }
@@ -178,9 +179,11 @@ async fn ana_asks_with_the_command_and_is_told_how_it_ended() {
     chat.t.gate.vote(chat.t.person("ben"), request.id, Approve, None).await.unwrap();
     chat.t.gate.deliver_all().await;
     assert!(chat.slack.messages("UANA").last().unwrap().text.contains("Approved by ben"));
-    for (text, wanted) in
-        [("", "Say what you need"), ("nowhere-1 because", "There is no such resource"), ("db-1+debug for 1x why", "is not a length of time")]
-    {
+    for (text, wanted) in [
+        ("", "Say what you need"),
+        ("nowhere-1 because", "There is no such resource"),
+        ("db-1+debug for 1x why", "is not a length of time"),
+    ] {
         chat.call(SlackCall::Command, &chat.slack.command("UANA", "/tidegate", text)).await.unwrap();
         let said = chat.slack.whispers("UANA").pop().unwrap().to_string();
         assert!(said.contains(wanted), "{text}: {said}");
