@@ -60,6 +60,10 @@ reasons! {
     MfaRequired = "mfa_required", 403, 77, "This access needs a fresh, stronger proof that it is you.", "Use your passkey in the portal, or connect with a security key that checks PIN or fingerprint.";
     /// A ticket is needed.
     TicketRequired = "ticket_required", 403, 77, "This access needs a ticket.", "Name the change or incident with `--ticket`.";
+    /// The tracker says that it is not as it has to be.
+    TicketNotOpen = "ticket_not_open", 403, 77, "The ticket is not as this access needs it.", "Name an open one with `--ticket`, or have this one reopened and ask again; `tidegate request edit` changes a request that waits.";
+    /// The tracker does not say how a ticket is.
+    TrackerUnreachable = "tracker_unreachable", 503, 75, "The tracker could not say whether the ticket is open, so nothing opens on it.", "Try again shortly; if it can't wait, break the glass. Your administrator sees in `tidegate doctor` what is wrong.";
     /// A reason is needed.
     ReasonRequired = "reason_required", 400, 77, "This access needs a reason.", "Say why with `--reason`, or `TIDEGATE_REASON` sent by ssh.";
     /// Standing access is not allowed here.
@@ -147,6 +151,8 @@ reasons! {
     Stale = "stale", 412, 77, "It has changed since you looked.", "Look at it again before you act.";
     /// Too much at once.
     TooMany = "too_many", 429, 75, "Too many at once.", "Wait a moment and try again.";
+    /// Who signs tokens can't be asked for their keys.
+    IssuerUnreachable = "issuer_unreachable", 503, 75, "The CI system could not be asked for the keys that its tokens are verified with.", "Check that the gate reaches its address, and that its certificate is under a CA that `roots` in `workloads.toml` or the machine trusts.";
     /// The state can't be read or written.
     StoreUnavailable = "store_unavailable", 503, 75, "The gate cannot reach its store, so nothing opens.", "Try again shortly; `tidegate doctor` says what is wrong.";
     /// The clock went backwards.

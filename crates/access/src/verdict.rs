@@ -1,5 +1,8 @@
 //! May they: what policy answers, what the chosen path costs, and why every other path lost.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::approval::Plan;
@@ -47,6 +50,8 @@ codes! {
         None = "none",
         /// One must be named.
         Named = "named",
+        /// One must be named, and its tracker must say that it is open, or in a state that the tier names.
+        Open = "open",
     }
 }
 
@@ -62,11 +67,54 @@ pub struct BreakGlassTerms {
     pub blocks_team: bool,
 }
 
+/// Which of the sessions that end are looked at, emergency or not. See [`crate::review::is_sampled`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// So many of a hundred; 1 to 100.
+    pub percent: u8,
+    /// Who has to look at them.
+    pub reviewers: GroupName,
+    /// Within which time.
+    pub review_within: Span,
+}
+
+/// Why a text is no [`Sample`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no sample; write how many, who looks at them and within which time, as in `5%, security, 7d`")]
+pub struct SampleError(String);
+
+impl FromStr for Sample {
+    type Err = SampleError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || SampleError(text.chars().take(80).flat_map(char::escape_default).collect());
+        let mut parts = text.split(',').map(str::trim);
+        let (Some(percent), Some(reviewers), Some(within), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(bad());
+        };
+        let percent: u8 = percent.strip_suffix('%').and_then(|n| n.parse().ok()).filter(|n| (1..=100).contains(n)).ok_or_else(bad)?;
+        let reviewers = reviewers.parse().map_err(|_| bad())?;
+        let review_within: Span = within.parse().map_err(|_| bad())?;
+        if review_within == Span::default() {
+            return Err(bad());
+        }
+        Ok(Self { percent, reviewers, review_within })
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%, {}, {}", self.percent, self.reviewers, self.review_within)
+    }
+}
+
 /// What a path costs: it joined with its tier, field by field, the stricter winning. Frozen into request and grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The tier of the resource.
     pub tier: TierName,
+    /// Whether the tier is production, as measures count it.
+    #[serde(default = "production")]
+    pub production: bool,
     /// The longest time.
     pub max: Span,
     /// The time when none is asked.
@@ -79,6 +127,9 @@ pub struct Terms {
     pub mfa_within: Span,
     /// What is asked of a ticket.
     pub ticket: TicketRule,
+    /// Where an open one is asked for: the states, any of which will do. Empty: whatever the tracker counts as open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_states: Vec<String>,
     /// Whether a reason has to be given.
     pub reason: bool,
     /// What is recorded.
@@ -99,8 +150,19 @@ pub struct Terms {
     pub standing: bool,
     /// What an emergency on this path owes; `None`: the path is none for emergencies.
     pub break_glass: Option<BreakGlassTerms>,
+    /// Which sessions are looked at afterwards; `None`: none but emergencies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// Who joins the reviewers of a review that is overdue; `None`: the administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_to: Option<GroupName>,
 }
 json_fields!(Terms);
+
+/// What is not said to be anything else.
+fn production() -> bool {
+    true
+}
 
 impl Terms {
     /// How many people have to agree.

@@ -58,7 +58,8 @@ impl<'g> Shown<'g> {
             Some(owner) => Some(self.who(owner.into()).await?),
             None => None,
         };
-        Ok(users::User { id, username, display_name, owner, groups: groups.0, state, created_at, version })
+        let directory = self.gate.directory_that_brought(id).await?;
+        Ok(users::User { id, username, display_name, owner, groups: groups.0, directory, state, created_at, version })
     }
 
     pub(crate) async fn request(&mut self, row: RequestRow) -> Answer<requests::Request> {
@@ -77,6 +78,7 @@ impl<'g> Shown<'g> {
             door,
             network,
             mfa,
+            claims,
             terms,
             bundle,
             policy,
@@ -94,6 +96,7 @@ impl<'g> Shown<'g> {
             role,
             duration: asked,
             reason,
+            ticket_url: ticket.as_deref().and_then(|ticket| self.gate.page_of_ticket(ticket)),
             ticket,
             limits: limits.into(),
             break_glass,
@@ -101,6 +104,7 @@ impl<'g> Shown<'g> {
             door,
             network: network.map(|address| address.to_string()),
             mfa,
+            job: claims.map(Into::into),
             terms: terms.into(),
             bundle,
             policy,
@@ -141,7 +145,7 @@ impl<'g> Shown<'g> {
             bundle,
             policy,
             approvers,
-            frozen: _,
+            frozen,
             state,
             created_at,
             activate_by,
@@ -164,6 +168,7 @@ impl<'g> Shown<'g> {
             bundle,
             policy,
             approvers: self.whos(approvers.0).await?,
+            job: frozen.claims.map(Into::into),
             state,
             created_at,
             activate_by,
@@ -230,7 +235,7 @@ impl<'g> Shown<'g> {
         let LockRow { id, scope, reason, state, set_at, until, lifted_at, version } = row;
         let person = match &scope {
             LockScope::Person(id) => Some(self.who(*id).await?),
-            LockScope::Role(_) | LockScope::Resource(_) => None,
+            LockScope::Role(_) | LockScope::Resource(_) | LockScope::Network(_) => None,
         };
         Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, version })
     }
@@ -242,12 +247,18 @@ impl<'g> Shown<'g> {
             None => None,
         };
         let overdue = row.is_overdue(self.gate.now());
-        let ReviewRow { id, kind, grant, person: _, reviewers, due_at, state, outcome, done_by: _, note, opened_at, done_at, version } =
-            row;
+        let ReviewRow { id, kind, grant, session, person: _, reviewers, due_at, state, outcome, .. } = row;
+        let ReviewRow { note, follow_ups, reminded_at, escalated_to, opened_at, done_at, version, .. } = row;
+        let held = self.gate.store().grant(grant).await?;
+        let (resource, role) = held.map_or((None, None), |held| (Some(held.resource), Some(held.role)));
+        let follow_ups = follow_ups.iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
         Ok(reviews::Review {
             id,
             kind,
             grant,
+            session,
+            resource,
+            role,
             person,
             reviewers,
             due_at,
@@ -256,6 +267,9 @@ impl<'g> Shown<'g> {
             outcome,
             done_by,
             note,
+            follow_ups,
+            reminded_at,
+            escalated_to,
             opened_at,
             done_at,
             version,
@@ -265,13 +279,13 @@ impl<'g> Shown<'g> {
 
 /// A key, as it is shown.
 pub(crate) fn key(row: KeyRow) -> keys::Key {
-    let KeyRow { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version } = row;
+    let KeyRow { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, claims: _, version } = row;
     keys::Key { id, person, kind, fingerprint, public_key, label, state, added_at, expires_at, version }
 }
 
 /// A token, without what verifies it.
 pub(crate) fn token(row: TokenRow) -> tokens::Token {
-    let TokenRow { id, person, verifier: _, scopes, grant, mfa, label, created_at, expires_at, revoked_at } = row;
+    let TokenRow { id, person, verifier: _, scopes, grant, mfa, claims: _, assertion: _, label, created_at, expires_at, revoked_at } = row;
     tokens::Token { id, person, scopes: scopes.0, grant, mfa, label, created_at, expires_at, revoked_at }
 }
 

@@ -230,7 +230,9 @@ impl reqwest::dns::Resolve for Guarded {
             let open: Vec<SocketAddr> = found.iter().copied().filter(|address| may_be_reached(address.ip(), &addresses)).collect();
             if open.is_empty() {
                 let why = match found.first() {
-                    Some(inside) => format!("`{}` leads inside, to {}; name that in `addresses` if it is meant", name.as_str(), inside.ip()),
+                    Some(inside) => {
+                        format!("`{}` leads inside, to {}; name that in `addresses` if it is meant", name.as_str(), inside.ip())
+                    }
                     None => format!("`{}` has no address", name.as_str()),
                 };
                 return Err(why.into());
@@ -272,8 +274,21 @@ mod tests {
         assert!(permitted("https://hooks.example.com/x", &[]).is_ok());
         assert!(permitted("https://203.0.113.7/x", &[]).is_ok());
         for inside in [
-            "10.1.2.3", "127.0.0.1", "169.254.169.254", "192.168.1.1", "172.16.0.1", "100.64.0.1", "0.0.0.0", "[::1]", "[fd00::1]",
-            "[fe80::1]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "[2002:a00:1::1]", "2130706433", "0x7f.1",
+            "10.1.2.3",
+            "127.0.0.1",
+            "169.254.169.254",
+            "192.168.1.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "[::1]",
+            "[fd00::1]",
+            "[fe80::1]",
+            "[::ffff:10.0.0.1]",
+            "[64:ff9b::a00:1]",
+            "[2002:a00:1::1]",
+            "2130706433",
+            "0x7f.1",
         ] {
             let url = format!("https://{inside}/x");
             assert!(matches!(permitted(&url, &[]), Err(ReachError::Inside(_))), "{inside}");

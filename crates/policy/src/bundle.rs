@@ -6,18 +6,21 @@ use std::path::Path;
 
 use access::approval::{Plan, Seat};
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Username, WindowName};
+use access::on_call::{NotKnown, Roster};
 use access::time::Span;
 use cedar_policy::{Context, RestrictedExpression};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::cases::Case;
 use crate::engine::Engine;
-use crate::facts::people::{Contractor, People};
+use crate::facts::people::{Contractor, People, Schedule};
 use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
 use crate::facts::tiers::Tier;
 use crate::facts::windows::{Window, day_name};
-use crate::facts::{approvals, people, resources, roles, tiers, windows};
+use crate::facts::workloads::Workloads;
+use crate::facts::{approvals, people, resources, roles, tiers, windows, workloads};
 use crate::policies::{self, Names};
 use crate::problem::{Place, Problem, Problems, Sink};
 use crate::rights;
@@ -38,6 +41,7 @@ pub struct Bundle {
     pub(crate) windows: BTreeMap<WindowName, Window>,
     pub(crate) zone: TimeZone,
     pub(crate) people: People,
+    pub(crate) workloads: Workloads,
     pub(crate) engine: Engine,
     pub(crate) cases: Vec<Case>,
     warnings: Vec<Problem>,
@@ -168,6 +172,12 @@ impl Bundle {
         &self.people
     }
 
+    /// The CI systems whose jobs are believed, and which machine each job is.
+    #[must_use]
+    pub fn workloads(&self) -> &Workloads {
+        &self.workloads
+    }
+
     /// Whether a right, a seat, a duty or a bound of somebody by this name stands in the directory, so that whoever gets the name has it.
     #[must_use]
     pub fn names_person(&self, name: &Username) -> bool {
@@ -197,10 +207,28 @@ impl Bundle {
         groups
     }
 
-    /// The schedules somebody is on call for: what was frozen, else what `people.toml` says now.
+    /// The schedules somebody is on call for: what was frozen, else what `people.toml` and the roster say now.
     #[must_use]
     pub fn on_call_of(&self, who: &Situation) -> Vec<GroupName> {
-        who.on_call.clone().unwrap_or_else(|| self.people.on_call_of(&who.username, who.now))
+        if let Some(given) = &who.on_call {
+            return given.clone();
+        }
+        let on_duty = |schedule: &&Schedule| match &schedule.elsewhere {
+            None => schedule.on_call(who.now).contains(&&who.username),
+            // INVARIANT: what is not known is nobody's duty.
+            Some(at) => who
+                .roster
+                .on_call(&at.source, &at.service, at.level, who.now)
+                .is_ok_and(|people| people.iter().any(|duty| duty.person == who.id)),
+        };
+        self.people.on_call.values().filter(on_duty).map(|schedule| schedule.name.clone()).collect()
+    }
+
+    /// Why it cannot be told who is on call for a schedule; `None`: it can.
+    #[must_use]
+    pub fn duty_unknown(&self, schedule: &GroupName, roster: &Roster, now: Timestamp) -> Option<NotKnown> {
+        let at = self.people.on_call.get(schedule)?.elsewhere.as_ref()?;
+        roster.on_call(&at.source, &at.service, at.level, now).err()
     }
 
     /// Whether somebody may fill a seat of an approval plan: a member of its group, or on call now.
@@ -315,6 +343,7 @@ fn role_of(path: &str) -> Option<&'static str> {
         "approvals.toml" => Some("approvals"),
         "windows.toml" => Some("windows"),
         "people.toml" => Some("people"),
+        "workloads.toml" => Some("workloads"),
         _ => match path.split_once('/') {
             Some(("resources", name)) if name.ends_with(".toml") && !name.contains('/') => Some("resources"),
             Some(("tests", name)) if name.ends_with(".toml") && !name.contains('/') => Some("tests"),
@@ -377,6 +406,7 @@ struct Parts {
     plans: BTreeMap<PlanName, (approvals::PlanSource, Place)>,
     windows: windows::Windows,
     people: people::PeopleSource,
+    workloads: workloads::WorkloadsSource,
     rules: Vec<crate::engine::Rule>,
     cases: Vec<Case>,
 }
@@ -395,7 +425,10 @@ impl Parts {
             sink.error(Place::file("."), "there is no `.cedar` file, so nobody could do anything; a policy directory needs at least one");
         }
         let windows = windows::load(&part("windows"), sink);
-        let people = people::load(&part("people"), &windows.zone, sink);
+        let mut people = people::load(&part("people"), &windows.zone, sink);
+        let workloads = workloads::load(&part("workloads"), sink);
+        workloads.check(&people.people, sink);
+        people.people.take_in(&workloads.workloads);
         let mut parts = Self {
             tiers: tiers::load(&part("tiers"), sink),
             resources: resources::load(&part("resources"), sink),
@@ -403,6 +436,7 @@ impl Parts {
             plans: approvals::load(&part("approvals"), sink),
             windows,
             people,
+            workloads,
             rules: Vec::new(),
             cases: crate::cases::load(&part("tests"), sink),
         };
@@ -445,6 +479,9 @@ impl Parts {
                     sink.unknown(place.clone(), "approval plan", plan.as_str(), self.plans.keys().map(PlanName::as_str));
                 }
             }
+            for (group, place) in tier.group_places.iter().filter(|(group, _)| !people.groups.contains_key(group)) {
+                sink.unknown(place.clone(), "group", group.as_str(), people.groups.keys().map(GroupName::as_str));
+            }
         }
         for (source, _) in self.plans.values() {
             for seat in &source.seats {
@@ -461,6 +498,11 @@ impl Parts {
         }
         for (source, place) in self.resources.values() {
             self.check_resource(source, place, sink);
+        }
+        for duty in self.cases.iter().flat_map(Case::duties) {
+            if !people.on_call.contains_key(&duty.value) {
+                sink.unknown(duty.place.clone(), "on-call schedule", duty.value.as_str(), people.on_call.keys().map(GroupName::as_str));
+            }
         }
         for contractor in &self.people.contractors {
             for resource in contractor.resources.iter().filter(|r| !self.resources.contains_key(&r.value)) {
@@ -492,6 +534,12 @@ impl Parts {
             },
             _ => sink.warn(place.clone(), format!("`{}` has no `tier`: every request for it will be denied", resource.name)),
         }
+        if let (Some(schedule), Some(at)) = (&resource.on_call, &source.on_call)
+            && !self.people.people.on_call.contains_key(schedule)
+        {
+            let known = self.people.people.on_call.keys().map(GroupName::as_str);
+            sink.unknown(at.clone(), "on-call schedule", schedule.as_str(), known);
+        }
         if let (Some(owner), Some(at)) = (&resource.owner, &source.owner)
             && !self.people.people.groups.contains_key(owner)
         {
@@ -522,6 +570,7 @@ impl Parts {
             windows: self.windows.windows.into_iter().map(|(name, (window, _))| (name, window)).collect(),
             zone: self.windows.zone,
             people: self.people.people,
+            workloads: self.workloads.workloads,
             engine: Engine::new(words, self.rules),
             cases: self.cases,
             warnings,

@@ -1,12 +1,14 @@
 //! `tests/*.toml`: who asks what when, and what the answer has to be. `policy test` runs them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use access::claims::JobClaims;
 use access::identity::Mfa;
 use access::names::{GroupName, PlanName, Selector, Username};
+use access::reason::Reason;
 use access::request::Asked;
 use access::time::Span;
 use access::verdict::Answer;
@@ -29,11 +31,13 @@ pub struct Case {
     pub at: Place,
     who: Username,
     owner: Option<Username>,
+    claims: Option<BTreeMap<String, String>>,
     groups: Vec<GroupName>,
     mfa: Mfa,
     mfa_age: Span,
     network: Option<IpAddr>,
     when: Option<Timestamp>,
+    on_call: Option<Vec<At<GroupName>>>,
     question: Question,
     expect: Expect,
 }
@@ -102,16 +106,27 @@ pub fn run(bundle: &Bundle, now: Timestamp) -> Report {
 }
 
 impl Case {
+    /// The schedules that it supposes somebody to be on call for.
+    pub(crate) fn duties(&self) -> impl Iterator<Item = &At<GroupName>> {
+        self.on_call.iter().flatten()
+    }
+
     fn check(&self, bundle: &Bundle, now: Timestamp) -> Vec<String> {
         let now = self.when.unwrap_or(now);
         let Some(someone) = bundle.imagine(&self.who, now) else { return vec![format!("`{}` cannot be imagined", self.who)] };
         let back = jiff::SignedDuration::from_secs(i64::try_from(self.mfa_age.as_seconds()).unwrap_or(i64::MAX));
+        let job = match self.job(bundle, &someone) {
+            Ok(job) => job,
+            Err(stranger) => return self.expect.check_stranger(&stranger),
+        };
         let who = Situation {
-            owner: self.owner.clone(),
+            owner: self.owner.clone().or_else(|| someone.owner.clone()),
+            claims: job,
             store_groups: self.groups.clone(),
             mfa: self.mfa,
             mfa_at: now.checked_sub(back).unwrap_or(Timestamp::MIN),
             network: self.network,
+            on_call: self.on_call.as_ref().map(|duties| duties.iter().map(|duty| duty.value.clone()).collect()),
             ..someone
         };
         match &self.question {
@@ -133,6 +148,24 @@ impl Case {
                 }
             }
         }
+    }
+}
+
+impl Case {
+    /// What the CI system says of the job in this case: what `workloads.toml` wants of it, and over that what the case says.
+    ///
+    /// # Errors
+    /// If by these claims it is not this workload: it would not be signed in.
+    fn job(&self, bundle: &Bundle, someone: &Situation) -> Result<Option<JobClaims>, String> {
+        let Some(said) = &self.claims else { return Ok(someone.claims.clone()) };
+        let Some(usual) = &someone.claims else {
+            return Err(format!("`{}` is no workload of `workloads.toml`, so no `claims` make it anybody", self.who));
+        };
+        let mut claims = usual.claims.clone();
+        claims.extend(said.clone());
+        let job = JobClaims { issuer: usual.issuer.clone(), claims };
+        bundle.workloads().trust(&self.who, &job)?;
+        Ok(Some(job))
     }
 }
 
@@ -229,6 +262,15 @@ impl Expect {
         wrong
     }
 
+    /// A job that is nobody here is refused before anything is asked.
+    fn check_stranger(&self, why: &str) -> Vec<String> {
+        let because = self.because.as_deref().unwrap_or(Reason::NotSignedIn.code());
+        if self.answer == "deny" && because == Reason::NotSignedIn.code() {
+            return Vec::new();
+        }
+        vec![format!("expected the answer `{}`, got `deny` ({}: {why})", self.answer, Reason::NotSignedIn)]
+    }
+
     fn check_act(&self, bundle: &Bundle, who: &Situation, act: Act, on: &Object) -> Vec<String> {
         let ruling = bundle.may(who, act, on);
         let found = if ruling.allowed { "allow" } else { "deny" };
@@ -313,11 +355,16 @@ fn read(table: &Table<'_>) -> Option<Case> {
     let case = Case {
         at: table.place(),
         owner: table.parse("owner").map(|o| o.value),
+        claims: table.table("claims").map(|claims| {
+            let one = |(name, values): (At<String>, Vec<At<String>>)| Some((name.value, values.into_iter().next()?.value));
+            claims.entries::<String>().into_iter().filter_map(one).collect()
+        }),
         groups: table.list("groups").into_iter().map(|g| g.value).collect(),
         mfa: table.or("mfa", Mfa::None),
         mfa_age: table.or("mfa_age", Span::default()),
         network: table.parse("network").map(|n| n.value),
         when: table.parse("at").map(|t| t.value),
+        on_call: table.has("on_call").then(|| table.list("on_call")),
         name: name?.value,
         who: who?.value,
         question: match (act, access) {

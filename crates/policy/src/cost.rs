@@ -107,14 +107,19 @@ impl PathCost {
             Some((kind, within)) => (max(kind, tier.mfa), within.map_or(tier.mfa_within, |w| min(w, tier.mfa_within))),
             None => (tier.mfa, tier.mfa_within),
         };
+        // An emergency waits for no tracker, unless its tier says so.
+        let tier_ticket =
+            if emergency && tier.ticket == TicketRule::Open && !tier.ticket_in_emergencies { TicketRule::None } else { tier.ticket };
         Terms {
             tier: tier.name.clone(),
+            production: tier.production,
             max: longest,
             default: min(tier.default, longest),
             approvals: names.into_iter().filter_map(plan).map(|plan| floored(plan, tier.signed)).collect(),
             mfa,
             mfa_within: within,
-            ticket: self.ticket.map_or(tier.ticket, |t| max(t, tier.ticket)),
+            ticket: self.ticket.map_or(tier_ticket, |t| max(t, tier_ticket)),
+            ticket_states: tier.ticket_states.clone(),
             reason: tier.reason,
             record: self.record.map_or(tier.record, |r| max(r, tier.record)),
             durability: tier.durability,
@@ -125,6 +130,8 @@ impl PathCost {
             host_keys: tier.host_keys,
             standing: self.standing && tier.standing,
             break_glass: self.break_glass.clone(),
+            sample: tier.sample.clone(),
+            escalate_to: tier.escalate_to.clone(),
         }
     }
 }

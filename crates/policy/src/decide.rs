@@ -141,6 +141,7 @@ impl Bundle {
             ticket: ask.ticket.clone(),
             on_call: self.on_call_of(who),
             network: who.network,
+            claims: who.claims.clone(),
             asked_at: who.now,
         }
     }
@@ -173,7 +174,12 @@ impl Bundle {
             Door::Shut(_, detail) => return Err(gone(detail)),
             Door::Facts { resource, tier } => (resource, tier),
         };
+        // INVARIANT: a grant that a job was given lasts no longer than its pipeline is trusted.
+        if let Some(claims) = &grant.frozen.claims {
+            self.workloads().trust(&who.username, claims).map_err(gone)?;
+        }
         let then = Situation {
+            claims: grant.frozen.claims.clone(),
             mfa: grant.frozen.mfa,
             mfa_at: grant.frozen.mfa_at,
             network: who.network.or(grant.frozen.network),
@@ -385,7 +391,7 @@ impl Bundle {
         if mfa.is_some() && !matches!(who.id, PrincipalId::User(_)) {
             return Err((Lost::NoPersonHere, "it needs a second factor, and a machine has none".to_owned()));
         }
-        let ticket = ask.ticket.is_none() && (suppose.ticket || terms.ticket == TicketRule::Named);
+        let ticket = ask.ticket.is_none() && (suppose.ticket || terms.ticket != TicketRule::None);
         let needs = (mfa.is_some() || ticket).then_some(StepUp { mfa: mfa.map(|m| if suppose.mfa { Mfa::Verified } else { m }), ticket });
         Ok((terms, needs))
     }

@@ -156,17 +156,33 @@ pub struct Whom {
     pub username: Username,
     /// The groups that the gate's store and identity providers know of, beside those of `people.toml`.
     pub groups: Vec<GroupName>,
+    /// The schedules they are supposed to be on call for; none: what `people.toml` says.
+    pub on_call: Vec<GroupName>,
 }
 
 impl From<Username> for Whom {
     fn from(username: Username) -> Self {
-        Self { username, groups: Vec::new() }
+        Self { username, groups: Vec::new(), on_call: Vec::new() }
     }
 }
 
 impl Whom {
+    /// Whoever is on call for the schedules that are kept elsewhere, of either bundle: nobody in particular, called `on-call.NAME`, since
+    /// the directory alone doesn't say who that is.
+    pub fn on_call<'b>(bundles: impl IntoIterator<Item = &'b Bundle>) -> BTreeSet<Self> {
+        let schedules = bundles.into_iter().flat_map(|bundle| bundle.people().on_call.values());
+        let elsewhere = schedules.filter(|schedule| schedule.elsewhere.is_some());
+        elsewhere
+            .filter_map(|schedule| {
+                let username = format!("on-call.{}", schedule.name).parse().ok()?;
+                Some(Self { username, groups: Vec::new(), on_call: vec![schedule.name.clone()] })
+            })
+            .collect()
+    }
+
     fn seen_by(&self, bundle: &Bundle, now: Timestamp) -> Option<Situation> {
-        Some(Situation { store_groups: self.groups.clone(), ..bundle.imagine(&self.username, now)? })
+        let on_call = (!self.on_call.is_empty()).then(|| self.on_call.clone());
+        Some(Situation { store_groups: self.groups.clone(), on_call, ..bundle.imagine(&self.username, now)? })
     }
 }
 
@@ -174,7 +190,8 @@ impl Whom {
 #[must_use]
 pub fn diff(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp) -> Diff {
     let everybody: BTreeSet<Whom> = if people.is_empty() {
-        old.people().usernames().union(&new.people().usernames()).cloned().map(Whom::from).collect()
+        let named = old.people().usernames().union(&new.people().usernames()).cloned().map(Whom::from).collect::<BTreeSet<Whom>>();
+        named.into_iter().chain(Whom::on_call([old, new])).collect()
     } else {
         people.iter().cloned().collect()
     };
@@ -284,6 +301,8 @@ fn eases(before: &Terms, after: &Terms) -> bool {
         || after.mfa < before.mfa
         || (after.mfa_within > before.mfa_within && after.mfa != access::identity::Mfa::None)
         || after.ticket < before.ticket
+        || (!before.ticket_states.is_empty() && !after.ticket_states.iter().all(|state| before.ticket_states.contains(state)))
+        || (!before.ticket_states.is_empty() && after.ticket_states.is_empty())
         || (before.reason && !after.reason)
         || after.record < before.record
         || after.durability < before.durability
@@ -333,6 +352,9 @@ fn changed(before: &Terms, after: &Terms) -> String {
         (before.pending_for != after.pending_for, "the time a request waits"),
         (before.wait_at_connect != after.wait_at_connect, "the time a connection waits"),
         (before.host_keys != after.host_keys, "the trust in host keys"),
+        (before.production != after.production, "whether it counts as production"),
+        (before.sample != after.sample, "which sessions are looked at afterwards"),
+        (before.escalate_to != after.escalate_to, "who answers for overdue reviews"),
     ] {
         if differs {
             out.push(word.to_owned());

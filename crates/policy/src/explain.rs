@@ -106,6 +106,11 @@ impl Bundle {
             none if none.is_empty() => "not on call".to_owned(),
             some => format!("on call for {}", list(&some)),
         };
+        let unknown = match who.on_call {
+            Some(_) => Vec::new(),
+            None => self.people().on_call.keys().filter_map(|name| self.duty_unknown(name, &who.roster, who.now)).collect(),
+        };
+        let duty = unknown.into_iter().fold(duty, |said, why| format!("{said} ({why})"));
         let contract = match self.contract(who) {
             Some(contract) => format!(", a contractor until {}", contract.ends_at),
             None => String::new(),
@@ -158,8 +163,14 @@ pub(crate) fn say_terms(terms: &Terms) -> String {
     if terms.mfa != access::identity::Mfa::None {
         out.push(format!("a second factor (`{}`) at most {} old", terms.mfa, terms.mfa_within));
     }
-    if terms.ticket == TicketRule::Named {
-        out.push("a ticket".to_owned());
+    match (terms.ticket, terms.ticket_states.as_slice()) {
+        (TicketRule::None, _) => {}
+        (TicketRule::Named, _) => out.push("a ticket".to_owned()),
+        (TicketRule::Open, []) => out.push("a ticket that its tracker says is open".to_owned()),
+        (TicketRule::Open, states) => {
+            let states = states.iter().map(|state| format!("`{state}`")).collect::<Vec<_>>().join(" or ");
+            out.push(format!("a ticket that its tracker says is {states}"));
+        }
     }
     if terms.reason {
         out.push("a reason".to_owned());

@@ -22,13 +22,16 @@ pub mod diff;
 pub mod explain;
 pub mod matrix;
 pub mod narrow;
+pub mod paths;
+pub mod playbook;
 
 pub use bundle::Bundle;
-pub use facts::people::{Contractor, Group, People, Schedule};
+pub use facts::people::{Contractor, Elsewhere, Group, People, Schedule};
 pub use facts::resources::{AccountMaker, Address, Credential, Kind, Resource};
 pub use facts::roles::Role;
 pub use facts::tiers::Tier;
 pub use facts::windows::Window;
+pub use facts::workloads::{IssuerKind, Job, Pattern, TrustedIssuer, Workload, Workloads, several as several_workloads};
 pub use may::{About, Act, Noun, Object, Ruling};
 pub use problem::{Place, Problem, Problems};
 pub use rights::added as rights_added;

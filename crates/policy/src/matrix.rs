@@ -128,8 +128,12 @@ fn short(terms: &Terms) -> String {
     if terms.mfa != access::identity::Mfa::None {
         let _ = write!(out, " mfa:{}<{}", terms.mfa, terms.mfa_within);
     }
-    if terms.ticket == TicketRule::Named {
-        out.push_str(" ticket");
+    match terms.ticket {
+        TicketRule::None => {}
+        TicketRule::Named => out.push_str(" ticket"),
+        TicketRule::Open => {
+            let _ = write!(out, " ticket:{}", if terms.ticket_states.is_empty() { "open".to_owned() } else { terms.ticket_states.join("|") });
+        }
     }
     if terms.reason {
         out.push_str(" reason");

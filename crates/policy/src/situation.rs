@@ -1,11 +1,14 @@
 //! Who asks, in which circumstances; and what they ask for.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use access::claims::JobClaims;
 use access::identity::{Mfa, VerifiedIdentity};
 use access::ids::PrincipalId;
 use access::limits::Limits;
 use access::names::{GroupName, ResourceName, RoleName, Username};
+use access::on_call::Roster;
 use access::request::{AccessRequest, Asked};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -19,6 +22,8 @@ pub struct Situation {
     pub username: Username,
     /// The human who answers for a machine.
     pub owner: Option<Username>,
+    /// What the CI system says of the job, if it is one that signed in by that.
+    pub claims: Option<JobClaims>,
     /// Groups that the store gives.
     pub store_groups: Vec<GroupName>,
     /// How strongly they proved who they are …
@@ -29,8 +34,10 @@ pub struct Situation {
     pub network: Option<IpAddr>,
     /// The time.
     pub now: Timestamp,
-    /// The schedules they are on call for; `None`: what `people.toml` says at `now`.
+    /// The schedules they are on call for; `None`: what `people.toml` and the roster say at `now`.
     pub on_call: Option<Vec<GroupName>>,
+    /// What is believed of the schedules that are kept elsewhere. Nothing: nobody is on call for those.
+    pub roster: Arc<Roster>,
 }
 
 impl Situation {
@@ -41,12 +48,14 @@ impl Situation {
             id: id.into(),
             username,
             owner: None,
+            claims: None,
             store_groups: Vec::new(),
             mfa: Mfa::None,
             mfa_at: now,
             network: None,
             now,
             on_call: None,
+            roster: Arc::default(),
         }
     }
 
@@ -55,6 +64,7 @@ impl Situation {
     pub fn of(identity: &VerifiedIdentity, owner: Option<Username>, store_groups: Vec<GroupName>, now: Timestamp) -> Self {
         Self {
             owner,
+            claims: identity.claims().cloned(),
             store_groups,
             mfa: identity.mfa(),
             mfa_at: identity.at(),
@@ -118,7 +128,7 @@ impl From<&AccessRequest> for Ask {
 
 impl crate::Bundle {
     /// Somebody the directory names, as cases, the matrix and the diff suppose them: a machine if `people.toml` lists it
-    /// among `workloads`, with an id made from the name. Never an identity: nobody has proved anything.
+    /// among `workloads`, or as a job that `workloads.toml` takes for it, with an id made from the name. Never an identity: nobody has proved anything.
     #[must_use]
     pub fn imagine(&self, username: &Username, now: Timestamp) -> Option<Situation> {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -128,6 +138,12 @@ impl crate::Bundle {
             let digit = if place == 0 { byte & 7 } else { byte & 31 };
             id.push(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0').into());
         }
-        Some(Situation::new(id.parse::<PrincipalId>().ok()?, username.clone(), now))
+        let workload = self.workloads().all.get(username);
+        let claims = workload.and_then(|workload| {
+            let issuer = self.workloads().issuers.get(&workload.issuer)?;
+            Some(JobClaims { issuer: issuer.url.clone(), claims: workload.example() })
+        });
+        let owner = workload.map(|workload| workload.owner.clone());
+        Some(Situation { owner, claims, ..Situation::new(id.parse::<PrincipalId>().ok()?, username.clone(), now) })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+use access::claims::JobClaims;
 use access::ids::PrincipalId;
 use access::names::{GroupName, ResourceName, RoleName};
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
@@ -127,6 +128,9 @@ impl Words {
             ("name".to_owned(), RestrictedExpression::new_string(who.username.to_string())),
             ("contractor".to_owned(), RestrictedExpression::new_bool(contractor)),
         ]);
+        if let PrincipalId::Workload(_) = who.id {
+            attributes.insert("claims".to_owned(), claims(who.claims.as_ref())?);
+        }
         let mut entities = Vec::new();
         if let (PrincipalId::Workload(_), Some(owner)) = (who.id, &who.owner) {
             let owner_uid = uid(&self.user, owner.as_str());
@@ -149,6 +153,9 @@ impl Words {
         }
         if let Some(owner) = &resource.owner {
             facts.insert("owner".to_owned(), RestrictedExpression::new_entity_uid(uid(&self.group, owner.as_str())));
+        }
+        if let Some(schedule) = &resource.on_call {
+            facts.insert("on_call".to_owned(), RestrictedExpression::new_entity_uid(uid(&self.on_call, schedule.as_str())));
         }
         facts
     }
@@ -217,7 +224,36 @@ impl Words {
     }
 }
 
+/// What is known of a job, as a record: the claims that the schema names, and the issuer. Nothing of who is none.
+fn claims(job: Option<&JobClaims>) -> Result<RestrictedExpression, Unfit> {
+    let text = |value: &String| RestrictedExpression::new_string(value.clone());
+    let mut fields: Vec<(String, RestrictedExpression)> = Vec::new();
+    if let Some(job) = job {
+        fields.push(("issuer".to_owned(), text(&job.issuer)));
+        let known = job.claims.iter().filter(|(name, _)| access::claims::is_known(name));
+        fields.extend(known.map(|(name, value)| (name.clone(), text(value))));
+    }
+    RestrictedExpression::new_record(fields).map_err(|e| e.to_string())
+}
+
 /// How `Tide::Access` is named: `resource+role`.
 pub(crate) fn access_id(resource: &ResourceName, role: &RoleName) -> String {
     format!("{resource}+{role}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_claim_that_is_kept_and_no_other() {
+        let (_, record) = SCHEMA.split_once("type Claims = {").unwrap();
+        let (record, _) = record.split_once('}').unwrap();
+        let mut named: Vec<&str> = record.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once('"').map(|(name, _)| name)).collect();
+        named.sort_unstable();
+        let mut kept: Vec<&str> = access::claims::GITHUB.iter().chain(access::claims::GITLAB).copied().chain(["issuer"]).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        assert_eq!(named, kept);
+    }
 }

@@ -9,12 +9,18 @@ pub mod complete;
 pub mod config;
 pub mod connect;
 pub mod database;
+pub mod directory;
 pub mod evidence;
+pub mod exec;
 pub mod exit;
 pub mod grant;
+pub mod join;
 pub mod key;
 pub mod keys;
 pub mod lock;
+pub mod on_call;
+pub mod outbox;
+pub mod measures;
 pub mod policy;
 pub mod recover;
 pub mod request;
@@ -89,13 +95,16 @@ pub enum Command {
     Resource(resource::ResourceCommand),
     /// Emergency access: at once, for a short time, seen by everybody, reviewed afterwards
     BreakGlass(break_glass::BreakGlass),
-    /// Look back at emergencies
+    /// Look back: at emergencies, at sessions that were drawn, at rights without an end
     #[command(subcommand)]
     Review(review::ReviewCommand),
 
     /// People who can sign in
     #[command(subcommand)]
     User(user::UserCommand),
+    /// What brings people and groups, and takes away who left
+    #[command(subcommand)]
+    Directory(directory::DirectoryCommand),
     /// Machines that can sign in
     #[command(subcommand)]
     Workload(workload::WorkloadCommand),
@@ -105,13 +114,21 @@ pub enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Keep a person, role or resource shut
+    /// Keep a person or machine, role, resource or network shut
     #[command(subcommand)]
     Lock(lock::LockCommand),
+    /// Who is on call, and how fresh that is
+    #[command(subcommand, name = "oncall")]
+    OnCall(on_call::OnCallCommand),
+    /// Messages to the outside: what waits, what was given up, sending again
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
 
     /// The audit log: read it, verify it, ask it
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Whether access is getting better, in numbers that follow from the log
+    Measures(measures::MeasuresArgs),
     /// Evidence for an auditor, verified offline
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
@@ -135,6 +152,8 @@ pub enum Command {
     Mysql(database::Connection),
     /// Open a port on this machine for tools that know nothing of the gate
     Connect(connect::Connect),
+    /// Run a command that connects, as a CI job or as yourself: ask, run, give back
+    Exec(exec::Exec),
     /// Write a `Host NAME.tide` for each resource, for ssh and everything that uses it
     SshConfig(ssh_config::SshConfig),
 
@@ -226,11 +245,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::BreakGlass(command) => command.run(&context).await,
         Command::Review(command) => command.run(&context).await,
         Command::User(command) => command.run(&context).await,
+        Command::Directory(command) => command.run(&context).await,
         Command::Workload(command) => command.run(&context).await,
         Command::Key(command) => command.run(&context).await,
         Command::Token(command) => command.run(&context).await,
         Command::Lock(command) => command.run(&context).await,
+        Command::OnCall(command) => command.run(&context).await,
+        Command::Outbox(command) => command.run(&context).await,
         Command::Audit(command) => command.run(&context).await,
+        Command::Measures(command) => command.run(&context).await,
         Command::Evidence(command) => command.run(&context).await,
         Command::Policy(command) => command.run(&context).await,
         Command::Secret(command) => command.run(&context).await,
@@ -240,6 +263,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Psql(connection) => database::run(connection, database::Spoken::Postgres, &context).await,
         Command::Mysql(connection) => database::run(connection, database::Spoken::Mysql, &context).await,
         Command::Connect(command) => command.run(&context).await,
+        Command::Exec(command) => command.run(&context).await,
         Command::SshConfig(command) => command.run(&context).await,
         Command::Backup(command) => command.run(&context.output).await,
         Command::Serve(serve) => {

@@ -3,10 +3,14 @@
 //! The file is read into a `RawConfig`, then checked into a [`Config`]; every mistake is reported at once. The
 //! environment gives only paths and secrets ([`Environment`]). Paths in the file are relative to the file.
 
+pub mod directories;
 mod document;
 pub mod mistake;
+pub mod on_call;
+pub mod outside;
 pub mod providers;
 mod raw;
+pub mod trackers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,6 +81,16 @@ pub struct Config {
     pub gate_addresses: Vec<IpAddr>,
     /// Where people sign in.
     pub identity_providers: Vec<providers::ProviderConfig>,
+    /// What brings people and groups.
+    pub directories: Vec<identity::scim::Directory>,
+    /// Who is asked how a ticket is.
+    pub trackers: Vec<trackers::TrackerConfig>,
+    /// Where it is asked who is on call.
+    pub on_call: Vec<on_call::OnCallConfig>,
+    /// Endpoints that are told of events.
+    pub webhooks: Vec<outside::WebhookConfig>,
+    /// The workspace of Slack where people ask and decide.
+    pub slack: Option<outside::SlackConfig>,
 }
 
 /// Where the gate listens. Port 0 is any free one.
@@ -296,6 +310,11 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     let checkpoints = raw.checkpoints.as_ref().map(&below).or_else(|| data_dir.as_ref().map(|dir| dir.join("checkpoints.published")));
 
     let identity_providers = providers::check(raw.identity_providers, document, &base);
+    let directories = directories::check(raw.directories, document, &identity_providers);
+    let on_call = on_call::check(raw.on_call, document, &base);
+    let trackers = trackers::check(raw.trackers, document, &base);
+    let webhooks = outside::check_webhooks(raw.webhooks, document, &base);
+    let slack = outside::check_slack(raw.slack, document, &base);
 
     Some(Config {
         file: file.to_path_buf(),
@@ -310,6 +329,11 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         checkpoints: checkpoints?,
         gate_addresses: raw.addresses.into_iter().map(|a| a.value).collect(),
         identity_providers,
+        directories,
+        on_call,
+        trackers,
+        webhooks,
+        slack,
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod log;
 mod machine;
+mod on_call;
 mod state;
 
 pub(crate) use state::has_keys;
@@ -106,6 +107,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.push(machine::checkpoints(&config));
     findings.extend(log::signed(&config, ring.as_ref()).await);
     findings.extend(machine::tls(&config));
+    findings.extend(on_call::on_call(&config, ring.as_ref()).await);
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));
     findings

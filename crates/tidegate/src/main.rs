@@ -14,7 +14,9 @@ pub mod leftovers;
 pub mod local;
 pub mod login;
 pub mod node;
+mod on_call;
 pub mod output;
+mod outside;
 pub mod policy_dir;
 pub mod serve;
 pub mod tls;
@@ -23,8 +25,17 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Statements are read by parsers that go deep; with this much left on it, no stack has to be made for each of them.
+const STACK: usize = 16 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
+        Ok(runtime) => runtime.block_on(run()),
+        Err(error) => cli::exit::report(&anyhow::Error::new(error).context("no threads can be started"), false).into(),
+    }
+}
+
+async fn run() -> ExitCode {
     // Fails only where one is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let command = cli::Cli::parse();

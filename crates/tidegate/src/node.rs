@@ -32,7 +32,7 @@ use crate::consoles::Doors;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::tls::InternalCa;
-use crate::{leftovers, policy_dir, tls};
+use crate::{leftovers, on_call, outside, policy_dir, tls};
 
 /// How long live sessions have to close when the node stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -130,6 +130,10 @@ impl Node {
         let gate = Gate::new(Parts { store, bundle, clock, keyring, recorder, log: writer, settings })
             .context("cannot open the journal of closings")?;
         gate.serve_providers(clients(config)?);
+        gate.serve_directories(config.directories.clone());
+        gate.serve_on_call(on_call::sources(config)?);
+        gate.serve_trackers(on_call::trackers(config)?);
+        gate.serve_outbox(outside::destinations(config, &config.api_url(api))?);
         gate.sign_client_certificates(ca.for_clients()?);
         if rebuild_log {
             gate.rebuild_log().await.context("cannot make a new log")?;
@@ -153,6 +157,8 @@ impl Node {
         };
         node.workers.spawn(Arc::clone(&node.gate).sweep_forever(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).follow_on_call(node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).deliver_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());

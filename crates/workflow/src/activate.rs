@@ -28,6 +28,10 @@ impl Gate {
             GrantState::Ready => {}
         }
         self.still_paid_for(&row).await?;
+        if let Err(refusal) = self.refuse_grant_s_ticket_unless(&row).await {
+            self.enter_refused(caller, Some(&row.resource), Some(&row.role), &refusal).await;
+            return Err(refusal);
+        }
         let draft = self.activation(caller, &row)?;
         let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
         committed.rows.grants.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
@@ -67,6 +71,11 @@ impl Gate {
     /// A grant of the caller's own; anybody else's is as one that doesn't exist.
     pub(crate) async fn own_grant(&self, caller: &Caller, grant: GrantId) -> Result<GrantRow, Refusal> {
         let row = self.store.grant(grant).await.map_err(unavailable)?;
-        row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound))
+        row.filter(|row| is_for(row, caller)).ok_or_else(|| Refusal::of(Reason::NotFound))
     }
+}
+
+/// Whether a grant is the caller's own. INVARIANT: what one job of a workload was given, no other job of it uses.
+pub(crate) fn is_for(grant: &GrantRow, caller: &Caller) -> bool {
+    grant.person == caller.who.id() && grant.frozen.claims.as_ref() == caller.who.claims()
 }

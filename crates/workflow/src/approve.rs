@@ -92,6 +92,9 @@ impl Gate {
                             | Reason::ScopeMissing
                             | Reason::SignatureRequired
                             | Reason::MfaRequired
+                            | Reason::TicketRequired
+                            | Reason::TicketNotOpen
+                            | Reason::TrackerUnreachable
                     ) {
                         let draft = self
                             .draft(caller, Event::VoteRefused { request, voter: caller.who.id(), reason: refusal.reason })
@@ -127,6 +130,10 @@ impl Gate {
         seen.is(row.version)?;
         let now = self.now();
         let mut votes = self.undecided(caller, &row).await?;
+        // INVARIANT: nobody agrees by an error; who says no waits for no tracker.
+        if decision == Decision::Approve {
+            self.refuse_ticket_unless(&row.terms, row.ticket.as_deref()).await?;
+        }
         match signed {
             // INVARIANT: an edit makes a signature worthless.
             Some(signed) if signed.revision != row.revision => {
@@ -264,8 +271,11 @@ impl Gate {
         }
         if !ruling.allowed || stages.is_empty() {
             // Who may not even see the request is told that it doesn't exist.
-            let visible = self.may_see_request(caller, situation, row).await?;
-            return Err(Refusal::of(if visible { Reason::NotApprover } else { Reason::NotFound }));
+            if !self.may_see_request(caller, situation, row).await? {
+                return Err(Refusal::of(Reason::NotFound));
+            }
+            let unknown = if stages.is_empty() { self.why_nobody_is_on_call(&bundle, row) } else { None };
+            return Err(Refusal { detail: unknown, ..Refusal::of(Reason::NotApprover) });
         }
         Ok(stages)
     }
@@ -334,6 +344,7 @@ impl Gate {
         let situation = match self.situation_of(row.person).await {
             Ok(mut situation) => {
                 situation.mfa = row.mfa;
+                situation.claims.clone_from(&row.claims);
                 situation.network = row.network;
                 // It was fresh when they asked; how long people take to agree doesn't make it stale.
                 situation.mfa_at = situation.now;

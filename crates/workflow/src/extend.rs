@@ -71,6 +71,9 @@ impl Gate {
             Ok(terms) => terms,
             Err(refusal) => return Err(self.refuse_request(caller, &ask, refusal).await),
         };
+        if let Err(refusal) = self.refuse_ticket_unless(&terms, ask.ticket.as_deref()).await {
+            return Err(self.refuse_request(caller, &ask, refusal).await);
+        }
         let now = self.now();
         let request = RequestId::generate(now);
         let draft = self
@@ -86,6 +89,7 @@ impl Gate {
                     break_glass: ask.break_glass,
                     extends: Some(grant),
                     mfa: caller.who.mfa(),
+                    claims: caller.who.claims().cloned(),
                     expires_at: terms.pending_for.after(now),
                     terms: terms.clone(),
                     bundle: verdict.bundle().to_owned(),

@@ -22,14 +22,21 @@ use store::{Change, CommitError, Committed, Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
 use crate::accounts::Accounts;
+use crate::chat::Chats;
 use crate::client_certificate::ClientCertificates;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
+use crate::directory::Directories;
+use crate::exchange::Issuers;
 use crate::live::LiveSessions;
+use crate::outbox::Outbox;
+use crate::measure::Measured;
+use crate::on_call::OnCall;
 use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::sequence::Sequencer;
+use crate::tickets::Tickets;
 use crate::timings::Timings;
 use crate::watchdog::LastLook;
 
@@ -91,7 +98,11 @@ pub struct Gate {
     pub(crate) journal: Journal,
     pub(crate) challenges: Mutex<Challenges>,
     pub(crate) providers: Providers,
+    pub(crate) directories: Directories,
+    pub(crate) issuers: Issuers,
     pub(crate) client_certificates: ClientCertificates,
+    pub(crate) on_call: OnCall,
+    pub(crate) tickets: Tickets,
     pub(crate) devices: Mutex<Devices>,
     pub(crate) passkeys: Passkeys,
     pub(crate) sequencer: Sequencer,
@@ -113,6 +124,12 @@ pub struct Gate {
     pub(crate) redeciding: tokio::sync::Mutex<()>,
     /// When the ends of sessions were last looked at.
     pub(crate) last_look: LastLook,
+    /// Who outside is told of what happens.
+    pub(crate) outbox: Outbox,
+    /// What came from where people chat.
+    pub(crate) chats: Chats,
+    /// What was counted from the log so far.
+    pub(crate) measured: tokio::sync::Mutex<Measured>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -159,7 +176,11 @@ impl Gate {
             journal,
             challenges: Mutex::default(),
             providers: Providers::default(),
+            directories: Directories::default(),
+            issuers: Issuers::default(),
             client_certificates: ClientCertificates::default(),
+            on_call: OnCall::default(),
+            tickets: Tickets::default(),
             devices: Mutex::default(),
             passkeys: Passkeys::default(),
             sequencer: Sequencer::new(parts.log),
@@ -174,6 +195,9 @@ impl Gate {
             log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
             last_look: LastLook::default(),
+            outbox: Outbox::default(),
+            chats: Chats::default(),
+            measured: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -181,6 +205,13 @@ impl Gate {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Why nobody can sign in just now, whoever they are; `None`: they can.
+    pub async fn trouble(&self) -> Option<Refusal> {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+        let answers = tokio::time::timeout(PATIENCE, self.store.is_empty()).await;
+        (!matches!(answers, Ok(Ok(_)))).then(|| Refusal::of(Reason::StoreUnavailable))
     }
 
     /// Whether the wall clock is too far behind the log for anything to open.
@@ -232,9 +263,14 @@ impl Gate {
 
     /// Commits a change and tells everybody who listens.
     pub(crate) async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let change = self.outbox.tell(change);
+        let tells = change.tells();
         let committed = self.store.commit(change).await?;
         self.timings.entered();
         self.appended.notify_one();
+        if tells {
+            self.outbox.wake();
+        }
         for entry in &committed.entries {
             self.counts.count(&entry.event);
             // Nobody listening is no fault.
@@ -268,6 +304,12 @@ impl Gate {
         situation.mfa = who.mfa();
         situation.mfa_at = who.at();
         situation.network = who.from();
+        if let Some(claims) = who.claims() {
+            // A job is who it is for as long as `workloads.toml` says so, whatever it signed in with.
+            let trusted = self.bundle.load().workloads().trust(who.username(), claims);
+            trusted.map_err(|why| Refusal::because(Reason::NotSignedIn, why))?;
+            situation.claims = Some(claims.clone());
+        }
         Ok(situation)
     }
 
@@ -293,12 +335,14 @@ impl Gate {
             id,
             username: person.username,
             owner,
+            claims: None,
             store_groups,
             mfa: access::identity::Mfa::None,
             mfa_at: now,
             network: None,
             now,
             on_call: None,
+            roster: self.on_call.roster(),
         })
     }
 

@@ -1,8 +1,11 @@
 //! Who could reach a resource at a time, and who did: answered from the log.
 
+use std::sync::Arc;
+
 use access::event::Event;
 use access::ids::{GrantId, PrincipalId, SessionId};
 use access::names::{ResourceName, RoleName};
+use access::on_call::{Belief, Roster};
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
 use access::session::SessionRow;
@@ -64,7 +67,7 @@ pub struct Visit {
 impl Gate {
     /// Who could have reached a resource at a time: by grants that were open, and by the policy then in force.
     ///
-    /// Groups that only the store gave, and people not known then, are as the log has them at that time.
+    /// Who was on call is as the gate believed then. Groups that only the store gave, and people not known then, are as the log has them at that time.
     ///
     /// # Errors
     /// If the caller may not read the audit log, or the policy of that time was not kept as it was: half an answer would pass for a whole one.
@@ -84,9 +87,12 @@ impl Gate {
         let Some(bundle) = then.bundle else { return Ok(reach) };
         for person in then.rows.people.values().filter(|p| p.state == access::identity::PersonState::Active) {
             let mut situation = Situation::new(person.id, person.username.clone(), at);
+            situation.roster = Arc::clone(&then.roster);
             situation.store_groups.clone_from(&person.groups.0);
-            let identities = then.rows.identities.values().filter(|row| row.person == person.id);
-            situation.store_groups.extend(self.groups_meant(identities, at));
+            situation.store_groups.extend(self.groups_from_directory_then(person.id, &then.rows).unwrap_or_else(|| {
+                let identities = then.rows.identities.values().filter(|row| row.person == person.id);
+                self.groups_meant(identities, at)
+            }));
             situation.owner = person.owner.map(|owner| name_of(&then.rows, owner.into())).and_then(|name| name.parse().ok());
             for role in bundle.roles_for(resource) {
                 let mut ask = Ask::plain(resource.clone(), role.name.clone());
@@ -137,8 +143,8 @@ impl Gate {
         until: Timestamp,
     ) -> Result<Vec<Visit>, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
-        let then = self.as_of(Timestamp::MAX).await?;
-        let mut visits: Vec<Visit> = then
+        let past = self.past(Timestamp::MAX).await?;
+        let mut visits: Vec<Visit> = past
             .rows
             .sessions
             .into_values()
@@ -149,10 +155,11 @@ impl Gate {
         Ok(visits)
     }
 
-    /// The rows as the log says they were at a time, and the policy that was in force.
-    async fn as_of(&self, at: Timestamp) -> Result<AsOf, Refusal> {
+    /// How everything stood at a time, as the log says, but for the policy's own text.
+    async fn past(&self, at: Timestamp) -> Result<Past, Refusal> {
         let mut rows = access::fold::Tables::default();
         let mut digest = None;
+        let mut roster = Roster::default();
         let mut after = None;
         loop {
             let filter = EntryFilter { until: (at < Timestamp::MAX).then_some(at), ..EntryFilter::default() };
@@ -161,13 +168,30 @@ impl Gate {
             let Some(last) = entries.last() else { break };
             after = Some(last.seq);
             for logged in &entries {
-                if let Event::BundleActivated { digest: activated, .. } = &logged.entry.event {
-                    digest = Some(activated.clone());
+                match &logged.entry.event {
+                    Event::BundleActivated { digest: activated, .. } => digest = Some(activated.clone()),
+                    // What was believed before a start is not believed after it, until it is entered anew.
+                    Event::NodeStarted { .. } => roster = Roster::default(),
+                    Event::OnCallChanged { source, service, known, people } => {
+                        let belief = if *known {
+                            Belief::Known { people: people.clone(), seen_at: logged.entry.at, good_until: Timestamp::MAX }
+                        } else {
+                            Belief::Unknown { because: "it was not known then".to_owned() }
+                        };
+                        roster.believe(source.clone(), service.clone(), belief);
+                    }
+                    _ => {}
                 }
                 // An entry that doesn't fit is for `audit replay` to name; here the rest still answers.
                 let _ = access::fold::apply(&mut rows, &logged.entry);
             }
         }
+        Ok(Past { rows, digest, roster: Arc::new(roster) })
+    }
+
+    /// The same with the policy itself.
+    async fn as_of(&self, at: Timestamp) -> Result<AsOf, Refusal> {
+        let Past { rows, digest, roster } = self.past(at).await?;
         let bundle = match digest {
             Some(digest) => {
                 let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
@@ -178,13 +202,21 @@ impl Gate {
             }
             None => None,
         };
-        Ok(AsOf { rows, bundle })
+        Ok(AsOf { rows, bundle, roster })
     }
+}
+
+struct Past {
+    rows: access::fold::Tables,
+    /// Of the policy that was in force.
+    digest: Option<String>,
+    roster: Arc<Roster>,
 }
 
 struct AsOf {
     rows: access::fold::Tables,
     bundle: Option<Bundle>,
+    roster: Arc<Roster>,
 }
 
 fn name_of(rows: &access::fold::Tables, person: PrincipalId) -> String {

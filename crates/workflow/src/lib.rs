@@ -14,15 +14,20 @@ pub mod timings;
 
 pub mod activate;
 pub mod approve;
+pub mod campaign;
+pub mod chat;
 pub mod close;
 pub mod connect_token;
 pub mod decide;
 pub mod extend;
+pub mod join;
 pub mod judge;
 pub mod knock;
 pub mod leftovers;
 pub mod lock;
+pub mod on_call;
 pub mod open;
+pub mod outbox;
 pub mod review;
 pub mod revoke;
 pub mod sign;
@@ -31,16 +36,21 @@ pub mod start;
 pub mod step_up;
 pub mod submit;
 pub mod sweep;
+pub mod tickets;
 
 pub mod erase;
 pub mod export;
 pub mod history;
+pub mod measure;
+pub mod noise;
 pub mod keys;
 pub mod search;
 
 pub mod authorize;
 pub mod client_certificate;
 pub mod device;
+pub mod directory;
+pub mod exchange;
 pub mod passkeys;
 pub mod people;
 pub mod providers;
@@ -57,7 +67,7 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, Page, PasskeyRow, Replay, RequestFilter,
+        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow, Page, PasskeyRow, Replay, RequestFilter,
         SecretRow, SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
     };
 }

@@ -19,6 +19,7 @@ use store::{Change, CommitError};
 use tokio::sync::watch;
 
 use crate::Caller;
+use crate::activate::is_for;
 use crate::gate::{Gate, refused, unavailable};
 use crate::live::Watched;
 
@@ -88,7 +89,7 @@ impl Gate {
         for _ in 0..TRIES {
             let mut grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
             // INVARIANT: a connect token opens its own grant, whatever else its holder may.
-            grants.retain(|grant| bound.is_none_or(|only| grant.id == only));
+            grants.retain(|grant| bound.is_none_or(|only| grant.id == only) && is_for(grant, caller));
             let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
             match self.open_on(caller, row, limits, protocol).await {
                 Ok(opened) => return Ok(opened),
@@ -155,6 +156,9 @@ impl Gate {
         self.refuse_if_sign_in_ended(caller).await?;
         self.still_paid_for(&row).await?;
         self.may_be_used_from_here(caller, &row).await?;
+        if activation.is_some() {
+            self.refuse_grant_s_ticket_unless(&row).await?;
+        }
         // A policy that came into force since the rights and the address were read: again, by that. Any later one finds the session registered.
         if self.bundle.load().digest() != facts.bundle {
             return Err(Attempt::Raced);
@@ -181,10 +185,13 @@ impl Gate {
             )
             .text("from", caller.from())
             .text("limits", (!facts.limits.is_empty()).then(|| facts.limits.to_string()));
-        let change = match activation {
+        let mut change = match activation {
             Some(activation) => Change::new(activation).and(opening),
             None => Change::new(opening),
         };
+        if let Some(from_session) = caller.who.from().and_then(|address| self.live.on_machine(address, row.person)) {
+            change = change.and(self.own_draft(Event::SessionStepped { session: facts.session, from_session }));
+        }
         match self.commit(change.expect(&row)).await {
             Ok(committed) => {
                 // The grant as it is now is the proof; a clock that ran out meanwhile refuses here.
@@ -235,6 +242,7 @@ impl Gate {
 
     /// Refused if what the caller signed in with was taken away or has run out since; a connection may have waited long.
     pub(crate) async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.refuse_if_network_locked(caller.who.from()).await?;
         let now = self.now();
         let good = match caller.who.via() {
             Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {
@@ -246,6 +254,10 @@ impl Gate {
                 token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at > now)
             }
             Via::WebSession(id) => self.web_session_stands(*id).await?,
+            Via::ChatAccount(id) => {
+                let account = self.store.chat_account(id).await.map_err(unavailable)?;
+                account.is_some_and(|account| account.counts() && account.person == caller.who.id())
+            }
             Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
         };
         if good {

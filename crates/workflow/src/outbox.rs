@@ -11,6 +11,7 @@ mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -103,18 +104,22 @@ pub struct Destinations {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) destinations: OnceLock<Destinations>,
+    /// Whether what is decided is written to tickets.
+    pub(crate) tickets: AtomicBool,
     /// Counts changes with messages, to wake who delivers.
     news: watch::Sender<u64>,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { destinations: OnceLock::new(), news: watch::channel(0).0 }
+        Self { destinations: OnceLock::new(), tickets: AtomicBool::new(false), news: watch::channel(0).0 }
     }
 }
 
 /// What Slack is called as a destination.
 const SLACK: &str = "slack";
+/// What the trackers of tickets are called, as one.
+const TICKETS: &str = "tickets";
 /// What is said: all of an event, how a request stands, how it ended.
 const EVENT: &str = "event";
 const REQUEST: &str = "request";
@@ -137,7 +142,8 @@ impl Outbox {
     fn names(&self) -> Vec<String> {
         let Some(all) = self.destinations.get() else { return Vec::new() };
         let slack = all.slack.iter().map(|_| SLACK.to_owned());
-        all.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)).chain(slack).collect()
+        let tickets = self.tickets.load(Ordering::Relaxed).then(|| TICKETS.to_owned());
+        all.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)).chain(slack).chain(tickets).collect()
     }
 
     /// Adds to a change what is to be told of it.
@@ -158,6 +164,13 @@ impl Outbox {
         }
         if all.slack.is_some() {
             tellings.extend(self.told_in_chat(&change));
+        }
+        if self.tickets.load(Ordering::Relaxed) {
+            tellings.extend(change.drafts().iter().enumerate().filter_map(|(place, draft)| {
+                let lane = Some(crate::tickets::told_of(&draft.event)?);
+                let id = DeliveryId::generate(draft.at);
+                Some((place, Telling { id, destination: TICKETS.to_owned(), task: OUTCOME.to_owned(), lane }))
+            }));
         }
         tellings.into_iter().fold(change, |change, (place, telling)| change.tell(place, telling))
     }
@@ -323,6 +336,9 @@ impl Gate {
                 _ => self.show_request(slack, row).await,
             };
         }
+        if row.destination == TICKETS {
+            return self.write_to_ticket(row).await;
+        }
         match self.outbox.webhook(&row.destination) {
             Some(webhook) => self.send_event(webhook, row).await,
             None => Ok(gone()),
@@ -347,7 +363,8 @@ impl Gate {
                 self.unsealed(name).await
             }
             KeptSecret::File(path) => {
-                let unread = |why: String| Refusal::because(Reason::NotFound, format!("the secret in `{}` cannot be read: {why}", path.display()));
+                let unread =
+                    |why: String| Refusal::because(Reason::NotFound, format!("the secret in `{}` cannot be read: {why}", path.display()));
                 let facts = tokio::fs::metadata(path).await.map_err(|error| unread(error.to_string()))?;
                 if facts.len() > LONGEST_SECRET {
                     return Err(unread("it is too long for a secret".to_owned()));

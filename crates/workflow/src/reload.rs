@@ -107,6 +107,7 @@ impl Gate {
             if next.digest() == in_force.digest() {
                 return Ok(Activated { digest, changed: false, diff: String::new(), withdrawn: Vec::new() });
             }
+            let everybody: Vec<Whom> = everybody.into_iter().chain(Whom::on_call([&*in_force, &next])).collect();
             let diff = policy::diff::diff(&in_force, &next, &everybody, self.now()).to_string();
             let event = Event::BundleActivated {
                 bundle: BundleId::generate(self.now()),
@@ -137,7 +138,7 @@ impl Gate {
             page = page.after(last.id);
             for person in people {
                 let groups = self.stored_groups(&person).await?;
-                all.push(Whom { username: person.username, groups });
+                all.push(Whom { groups, ..Whom::from(person.username) });
             }
         }
     }

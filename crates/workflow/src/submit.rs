@@ -53,6 +53,7 @@ impl Gate {
         let situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
         let verdict = self.admit(caller, &situation, request.ask()).await?;
         let terms = terms_of(&verdict)?;
+        self.refuse_ticket_unless(&terms, request.ask().ticket.as_deref()).await?;
         match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
             Ok(submitted) => Ok(submitted),
             Err(CommitError::Duplicate { .. }) if request.ask().break_glass => {
@@ -163,6 +164,7 @@ impl Gate {
                     break_glass: ask.break_glass,
                     extends: None,
                     mfa: situation.mfa,
+                    claims: caller.who.claims().cloned(),
                     terms,
                     bundle: verdict.bundle().to_owned(),
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
@@ -206,6 +208,7 @@ impl Gate {
                 review: ReviewId::generate(now),
                 kind: ReviewKind::BreakGlass,
                 grant,
+                session: None,
                 person,
                 reviewers: terms.reviewers,
                 due_at: terms.review_within.after(now),
@@ -218,6 +221,12 @@ impl Gate {
     async fn join(&self, caller: &Caller, ask: &AccessRequest) -> Result<Submitted, Refusal> {
         let pending = self.store.pending_request(caller.who.id(), &ask.resource, &ask.role).await.map_err(unavailable)?;
         let request = pending.ok_or_else(|| Refusal::of(Reason::AlreadyDecided))?;
+        if request.claims.as_ref() != caller.who.claims() {
+            // INVARIANT: nobody waits for what people agree to for another job.
+            let other = request.claims.map_or_else(|| "no job".to_owned(), |job| job.to_string());
+            let detail = format!("it is pending for `{}` as {other}, and a job shares nothing with another one", caller.who.username());
+            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id));
+        }
         if !ask.break_glass && request.limits != ask.limits {
             let detail = format!("you asked for the same limited to {} before; change or cancel that", request.limits);
             return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id));
@@ -315,6 +324,7 @@ impl Gate {
             ));
         }
         let terms = terms_of(&verdict)?;
+        self.refuse_ticket_unless(&terms, ask.ticket.as_deref()).await?;
         let draft = self
             .draft(
                 caller,
@@ -339,7 +349,8 @@ impl Gate {
     /// A request of the caller's own; anybody else's is as one that doesn't exist.
     async fn own_request(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
         let row = self.store.request(request).await.map_err(unavailable)?;
-        row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound).about(request))
+        let own = |row: &RequestRow| row.person == caller.who.id() && row.claims.as_ref() == caller.who.claims();
+        row.filter(own).ok_or_else(|| Refusal::of(Reason::NotFound).about(request))
     }
 }
 

@@ -17,15 +17,21 @@ use crate::types::problem::Problem;
 use crate::{frame, idempotency, portal, problem};
 
 mod audit;
+mod chat;
 mod consoles;
 mod device;
+mod directories;
 mod events;
 mod evidence;
 mod gate;
 mod grants;
 mod keys;
 mod locks;
+mod measures;
 mod metrics;
+mod on_call;
+mod outbox;
+mod oauth;
 mod passkeys;
 mod policy;
 mod providers;
@@ -33,6 +39,7 @@ mod recordings;
 mod requests;
 mod resources;
 mod reviews;
+mod scim;
 mod secrets;
 mod sessions;
 mod step_ups;
@@ -40,18 +47,27 @@ mod tokens;
 mod users;
 mod web_sessions;
 
+/// Where directories speak.
+pub(crate) const SCIM: &str = scim::AT;
+
 fn all() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(chat::routes())
         .merge(consoles::routes())
         .merge(device::routes())
+        .merge(directories::routes())
         .merge(events::routes())
         .merge(evidence::routes())
         .merge(gate::routes())
         .merge(grants::routes())
         .merge(keys::routes())
         .merge(locks::routes())
+        .merge(measures::routes())
         .merge(metrics::routes())
+        .merge(on_call::routes())
+        .merge(outbox::routes())
+        .merge(oauth::routes())
         .merge(passkeys::routes())
         .merge(policy::routes())
         .merge(providers::routes())
@@ -72,6 +88,7 @@ fn all() -> OpenApiRouter<ApiState> {
 pub fn router(state: ApiState) -> Router {
     let (routes, _) = all().split_for_parts();
     routes
+        .nest(scim::AT, scim::router(state.clone()))
         .fallback(portal::serve)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(state.clone(), idempotency::once))

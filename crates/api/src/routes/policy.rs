@@ -7,6 +7,7 @@ use access::ids::BundleId;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::AccessRequest;
+use access::time::Span;
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -15,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use policy::{Act, Ask, Noun, Object, Situation};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::noise::Noise as Found;
 use workflow::read::{EntryFilter, EntryPage};
 use workflow::{Caller, Gate};
 
@@ -27,7 +29,10 @@ use crate::shown;
 use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::list::{Page, PageQuery};
-use crate::types::policy::{Activated, Activation, ActivationDetail, ChangedFile, Explain, Explained, Policy, PolicyDiff, PolicyFiles};
+use crate::types::policy::{
+    Activated, Activation, ActivationDetail, ChangedFile, Explain, Explained, Noise, NoisyPolicies, NoisyPolicy, NoisyQuery, Policy,
+    PolicyDiff, PolicyFiles,
+};
 use crate::types::requests::NewRequest;
 use crate::types::schema;
 use crate::version::{IfMatch, etag};
@@ -40,6 +45,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(push))
         .routes(routes!(diff))
         .routes(routes!(explain))
+        .routes(routes!(noisy))
+        .routes(routes!(playbook))
 }
 
 /// Says which policy is in force.
@@ -49,6 +56,44 @@ async fn show(State(state): State<ApiState>, Reads(_caller): Reads) -> Answer<im
     let newest = state.gate.store().newest_bundle().await?;
     let activated_at = newest.filter(|row| row.digest == digest).map(|row| row.activated_at);
     Ok((etag(&digest), Json(Policy { digest, activated_at })))
+}
+
+/// Lists paths in that decide nothing: approved nearly always, denied nearly always, or never used; each with what could be done.
+#[utoipa::path(get, path = "/policy/noisy", tag = "policy", params(NoisyQuery), responses((status = 200, body = NoisyPolicies)))]
+async fn noisy(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<NoisyQuery>) -> Answer<Json<NoisyPolicies>> {
+    let found = state.gate.noisy_policies(&caller, query.time.unwrap_or(Span::hours(90 * 24))).await?;
+    let items = found.noisy.into_iter().map(|noisy| NoisyPolicy {
+        policy: noisy.path.policy,
+        place: noisy.path.place,
+        noise: match noisy.noise {
+            Found::Approved => Noise::Approved,
+            Found::Denied => Noise::Denied,
+            Found::Unused => Noise::Unused,
+        },
+        asked: noisy.counted.asked,
+        approved: noisy.counted.approved,
+        denied: noisy.counted.denied,
+        expired: noisy.counted.expired,
+        proposal: noisy.proposal,
+        change: noisy.change.map(|change| ChangedFile { path: change.file, before: Some(change.before), after: Some(change.after) }),
+    });
+    Ok(Json(NoisyPolicies { since: found.since, bundle: found.bundle, items: items.collect() }))
+}
+
+/// Writes what to do in an emergency out of the policy in force: who may declare one where, how, and what follows. Markdown.
+#[utoipa::path(get, path = "/policy/playbook", tag = "policy", responses((status = 200, body = String, content_type = "text/markdown")))]
+async fn playbook(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<impl IntoResponse> {
+    let gate = &state.gate;
+    let acts = [Noun::Bundle, Noun::Audit, Noun::Review].map(Act::Administer);
+    let mut may = false;
+    for act in acts {
+        may = may || gate.allowed(&caller, act, &Object::Nothing).await.is_ok();
+    }
+    if !may {
+        gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
+    }
+    let text = policy::playbook::write(&gate.bundle(), gate.now());
+    Ok(([(axum::http::header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text))
 }
 
 /// Lists activations, newest first.
@@ -116,10 +161,11 @@ async fn push(
 async fn diff(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(sent): Body<PolicyFiles>) -> Answer<Json<PolicyDiff>> {
     state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
     let files = files(sent)?;
-    let everybody = state.gate.everybody().await?;
+    let mut everybody = state.gate.everybody().await?;
     let (in_force, now) = (state.gate.bundle(), state.gate.now());
     let compared = tokio::task::spawn_blocking(move || {
         let next = policy::Bundle::from_files(files).map_err(|problems| Refusal::because(Reason::Invalid, problems.to_string()))?;
+        everybody.extend(policy::diff::Whom::on_call([&*in_force, &next]));
         let diff = policy::diff::diff(&in_force, &next, &everybody, now).to_string();
         Ok::<_, Refusal>(PolicyDiff { digest: next.digest().to_owned(), diff })
     });
@@ -140,7 +186,8 @@ async fn explain(State(state): State<ApiState>, Reads(caller): Reads, Body(quest
     let explanation = match question.who {
         Some(who) if who != *caller.who.username() => {
             state.gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
-            let situation = situation_of(&state.gate, &who).await?;
+            let mut situation = situation_of(&state.gate, &who).await?;
+            situation.on_call = question.on_call;
             let ask = meant_for(&state.gate, &caller, &situation, question.request)?;
             let explanation = state.gate.bundle().explain(&situation, &Ask::from(&ask));
             (ask, explanation)
@@ -167,6 +214,7 @@ pub(super) async fn situation_of(gate: &Gate, who: &access::names::Username) -> 
     let groups = gate.stored_groups(&row).await?;
     let mut situation = Situation::new(row.id, row.username, gate.now());
     situation.owner = owner;
+    situation.roster = gate.roster();
     situation.store_groups = groups;
     Ok(situation)
 }

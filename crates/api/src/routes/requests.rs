@@ -106,7 +106,8 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     let filter = RequestFilter { person: whose, state: query.state, resource: query.resource };
     let mut listing = Listing::new::<RequestId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().requests(&filter, &page), |row| match query.of {
-        RequestsOf::Mine => Some(row),
+        // What another job of the same workload asked is not this one's.
+        RequestsOf::Mine => (row.claims.as_ref() == caller.who.claims()).then_some(row),
         RequestsOf::Inbox => gate.can_decide(&caller, &row).await?.then_some(row),
         RequestsOf::All => gate.visible_request(&caller, Some(row)).await.ok(),
     });
@@ -276,5 +277,7 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
     for vote in votes {
         said.push(show.vote(vote, row.revision).await?);
     }
-    Ok(RequestDetail { stages, votes: said, can_decide, grant: show.maybe_grant(grant).await?, request: show.request(row).await? })
+    let on_call = gate.duties_for(caller, &row).await?.into_iter().map(Into::into).collect();
+    let (grant, request) = (show.maybe_grant(grant).await?, show.request(row).await?);
+    Ok(RequestDetail { stages, votes: said, can_decide, on_call, grant, request })
 }

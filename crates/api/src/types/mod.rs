@@ -16,8 +16,11 @@ pub mod sessions;
 
 pub mod consoles;
 
+pub mod chat;
 pub mod device;
+pub mod directories;
 pub mod keys;
+pub mod oauth;
 pub mod passkeys;
 pub mod providers;
 pub mod tokens;
@@ -29,6 +32,9 @@ pub mod events;
 pub mod evidence;
 pub mod gate;
 pub mod locks;
+pub mod on_call;
+pub mod measures;
+pub mod outbox;
 pub mod policy;
 pub mod reviews;
 pub mod secrets;

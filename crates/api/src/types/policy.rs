@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use access::event::Actor;
 use access::ids::{BundleId, GrantId};
-use access::names::Username;
+use access::names::{GroupName, Username};
+use access::time::Span;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::requests::{NewRequest, Verdict};
 use super::schema;
@@ -63,6 +64,63 @@ pub struct ChangedFile {
     pub after: Option<String>,
 }
 
+/// What a path in does that need not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// People are asked, and nearly always agree.
+    Approved,
+    /// People are asked, and nearly always deny.
+    Denied,
+    /// Nobody asked by it.
+    Unused,
+}
+
+/// A path in that decides nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoisyPolicy {
+    /// The policy's id.
+    pub policy: String,
+    /// Where it stands: `file:line:column`.
+    pub place: String,
+    /// What it does.
+    pub noise: Noise,
+    /// How often somebody asked by it.
+    pub asked: u64,
+    /// How often people agreed.
+    pub approved: u64,
+    /// How often they denied.
+    pub denied: u64,
+    /// How often nobody answered in time.
+    pub expired: u64,
+    /// What could be done.
+    pub proposal: String,
+    /// The same as a change of the directory; null: it takes thought.
+    pub change: Option<ChangedFile>,
+}
+
+/// Paths in that decide nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoisyPolicies {
+    /// From when on requests were counted.
+    #[schema(value_type = schema::Time)]
+    pub since: Timestamp,
+    /// The digest of the bundle in force, which the changes are of.
+    pub bundle: String,
+    /// The paths.
+    pub items: Vec<NoisyPolicy>,
+}
+
+/// How far to look back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct NoisyQuery {
+    /// For so long; 90 days if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<schema::Span>)]
+    pub time: Option<Span>,
+}
+
 /// A policy directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +160,10 @@ pub struct Explain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Username>)]
     pub who: Option<Username>,
+    /// The schedules they are supposed to be on call for; absent: as it is now. Only for somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<schema::GroupName>>)]
+    pub on_call: Option<Vec<GroupName>>,
     /// What they would ask.
     pub request: NewRequest,
 }

@@ -241,6 +241,9 @@ pub struct Terms {
     /// The tier of the resource.
     #[schema(value_type = schema::TierName)]
     pub tier: TierName,
+    /// Whether the tier is production, as measures count it.
+    #[serde(default)]
+    pub production: bool,
     /// The longest time.
     #[schema(value_type = schema::Span)]
     pub max: Span,
@@ -258,6 +261,9 @@ pub struct Terms {
     /// What is asked of a ticket.
     #[schema(value_type = schema::TicketRule)]
     pub ticket: TicketRule,
+    /// Where an open one is asked for: the states, any of which will do; empty: whatever the tracker counts as open.
+    #[serde(default)]
+    pub ticket_states: Vec<String>,
     /// Whether a reason has to be given.
     pub reason: bool,
     /// What is recorded.
@@ -285,6 +291,26 @@ pub struct Terms {
     pub standing: bool,
     /// What an emergency on this path owes; null: the path is none for emergencies.
     pub break_glass: Option<BreakGlassTerms>,
+    /// Which sessions are looked at afterwards; null: none but emergencies.
+    #[serde(default)]
+    pub sample: Option<SampleTerms>,
+    /// Who may answer reviews that are overdue too; null: the administrators.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::GroupName>)]
+    pub escalate_to: Option<GroupName>,
+}
+
+/// Which sessions are looked at afterwards, emergency or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SampleTerms {
+    /// So many of a hundred.
+    pub percent: u8,
+    /// Who has to look at them.
+    #[schema(value_type = schema::GroupName)]
+    pub reviewers: GroupName,
+    /// Within which time.
+    #[schema(value_type = schema::Span)]
+    pub review_within: Span,
 }
 
 /// What an emergency owes afterwards.
@@ -334,12 +360,14 @@ impl From<access::verdict::Terms> for Terms {
     fn from(terms: access::verdict::Terms) -> Self {
         let access::verdict::Terms {
             tier,
+            production,
             max,
             default,
             approvals,
             mfa,
             mfa_within,
             ticket,
+            ticket_states,
             reason,
             record,
             durability,
@@ -350,15 +378,19 @@ impl From<access::verdict::Terms> for Terms {
             host_keys,
             standing,
             break_glass,
+            sample,
+            escalate_to,
         } = terms;
         Self {
             tier,
+            production,
             max,
             default,
             approvals: approvals.into_iter().map(Plan::from).collect(),
             mfa,
             mfa_within,
             ticket,
+            ticket_states,
             reason,
             record,
             durability,
@@ -373,6 +405,8 @@ impl From<access::verdict::Terms> for Terms {
                 review_within: b.review_within,
                 blocks_team: b.blocks_team,
             }),
+            sample: sample.map(|s| SampleTerms { percent: s.percent, reviewers: s.reviewers, review_within: s.review_within }),
+            escalate_to,
         }
     }
 }
@@ -411,6 +445,9 @@ pub struct Request {
     pub reason: Option<String>,
     /// The change or incident it belongs to.
     pub ticket: Option<String>,
+    /// Where people look at it; null if it is of no tracker that the gate knows.
+    #[serde(default)]
+    pub ticket_url: Option<String>,
     /// What the asker renounces.
     pub limits: Limits,
     /// Whether it is an emergency.
@@ -426,6 +463,9 @@ pub struct Request {
     /// How strongly the asker had proved who they are.
     #[schema(value_type = schema::Mfa)]
     pub mfa: Mfa,
+    /// The job of a CI system that asks, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     /// What the chosen path costs.
     pub terms: Terms,
     /// The digest of the bundle that decided.
@@ -450,6 +490,27 @@ pub struct Request {
     pub version: i64,
 }
 
+/// A job of a CI system, as its issuer signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The claims that say which pipeline it belongs to: repository, branch, environment, and what else its issuer says.
+    pub claims: std::collections::BTreeMap<String, String>,
+}
+
+impl From<access::claims::JobClaims> for Job {
+    fn from(job: access::claims::JobClaims) -> Self {
+        Self { issuer: job.issuer, claims: job.claims }
+    }
+}
+
+impl From<Job> for access::claims::JobClaims {
+    fn from(job: Job) -> Self {
+        Self { issuer: job.issuer, claims: job.claims }
+    }
+}
+
 /// A request with who was asked and what they said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestDetail {
@@ -462,6 +523,9 @@ pub struct RequestDetail {
     pub votes: Vec<Vote>,
     /// Whether the caller can decide on it now.
     pub can_decide: bool,
+    /// Who is on call for its seats now, while it waits for them; nothing for a contractor.
+    #[serde(default)]
+    pub on_call: Vec<super::on_call::Duty>,
     /// The grant that it made.
     pub grant: Option<Grant>,
 }

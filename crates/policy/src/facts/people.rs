@@ -27,11 +27,24 @@ pub struct Group {
     pub members: BTreeSet<Username>,
 }
 
-/// Who is on call when: dated shifts first, else a rotation.
+/// A schedule that is kept outside the directory: which service of which source, as the gate's configuration names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Elsewhere {
+    /// The `[[oncall]]` of the gate's configuration.
+    pub source: GroupName,
+    /// A service of it.
+    pub service: GroupName,
+    /// Only people of this escalation level or a lower one count; `None`: all.
+    pub level: Option<u32>,
+}
+
+/// Who is on call when: dated shifts first, else a rotation; or kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// Its name.
     pub name: GroupName,
+    /// Where it is kept, if not here.
+    pub elsewhere: Option<Elsewhere>,
     people: Vec<Username>,
     starts: DateTime,
     every: Span,
@@ -40,7 +53,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Who is on call at `now`.
+    /// Who is on call at `now`, of a schedule that is kept here.
     #[must_use]
     pub fn on_call(&self, now: Timestamp) -> Vec<&Username> {
         let shifts: Vec<&Username> = self.shifts.iter().filter(|(_, from, to)| *from <= now && now < *to).map(|(who, ..)| who).collect();
@@ -99,10 +112,18 @@ impl People {
         self.memberships.get(who).map_or(&[], Vec::as_slice)
     }
 
-    /// The schedules for which somebody is on call at `now`.
-    #[must_use]
-    pub fn on_call_of(&self, who: &Username, now: Timestamp) -> Vec<GroupName> {
-        self.on_call.values().filter(|s| s.on_call(now).contains(&who)).map(|s| s.name.clone()).collect()
+    /// The machines of `workloads.toml` are machines, and in the groups that it names.
+    pub(crate) fn take_in(&mut self, workloads: &super::workloads::Workloads) {
+        for workload in workloads.all.values() {
+            self.workloads.insert(workload.name.clone());
+            for group in &workload.groups {
+                if let Some(known) = self.groups.get_mut(group)
+                    && known.members.insert(workload.name.clone())
+                {
+                    self.memberships.entry(workload.name.clone()).or_default().push(group.clone());
+                }
+            }
+        }
     }
 
     /// Everybody the directory names, sorted.
@@ -160,6 +181,9 @@ fn read_group(table: &Table<'_>, team: bool) -> Option<(At<GroupName>, Group)> {
 
 fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, Schedule)> {
     let name: At<GroupName> = table.required("name")?;
+    if table.has("source") {
+        return read_elsewhere(table, name);
+    }
     let zone = table.parse::<Zone>("time_zone").map_or_else(|| zone.clone(), |z| z.value.0);
     let people: Vec<Username> = table.list("people").into_iter().map(|p| p.value).collect();
     let starts: Option<At<Moment>> = table.parse("starts");
@@ -179,7 +203,7 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
     if people.is_empty() && shifts.is_empty() {
         table
             .sink()
-            .error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people` or `[[on_call.shift]]`", name.value));
+            .error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people`, `[[on_call.shift]]` or a `source`", name.value));
     }
     if people.len() > 1 && (starts.is_none() || every.is_none()) {
         table.sink().error(
@@ -195,7 +219,28 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
         Some(at) => at.value.resolve(&zone).map_or(DateTime::MIN, |t| zone.to_datetime(t)),
     };
     let every = every.map_or(Span::hours(24 * 7), |e| e.value);
-    let schedule = Schedule { name: name.value.clone(), people, starts, every, shifts, zone };
+    let schedule = Schedule { name: name.value.clone(), elsewhere: None, people, starts, every, shifts, zone };
+    Some((name, schedule))
+}
+
+/// `source`, and maybe `service` and `level`: the rest is told at run time.
+fn read_elsewhere(table: &Table<'_>, name: At<GroupName>) -> Option<(At<GroupName>, Schedule)> {
+    let source: Option<At<GroupName>> = table.required("source");
+    let service: Option<At<GroupName>> = table.parse("service");
+    let level = table.number("level");
+    if let Some(level) = level.as_ref().filter(|level| level.value == 0) {
+        table.sink().error(level.place.clone(), "the first escalation level is 1; leave `level` out if every level counts");
+    }
+    for key in ["people", "starts", "every", "shift", "time_zone"] {
+        if table.has(key) {
+            table.sink().error(table.place(), format!("a schedule with a `source` is kept there, so `{key}` has no place here"));
+        }
+    }
+    let service = service.map_or_else(|| name.value.clone(), |service| service.value);
+    let elsewhere = Some(Elsewhere { source: source?.value, service, level: level.map(|level| level.value) });
+    let nobody = (Vec::new(), DateTime::MIN, Span::hours(24 * 7), Vec::new(), TimeZone::UTC);
+    let (people, starts, every, shifts, zone) = nobody;
+    let schedule = Schedule { name: name.value.clone(), elsewhere, people, starts, every, shifts, zone };
     Some((name, schedule))
 }
 

@@ -139,6 +139,8 @@ pub struct Resource {
     pub tags: BTreeSet<String>,
     /// The group that answers for it.
     pub owner: Option<GroupName>,
+    /// The schedule of those who are on call for it.
+    pub on_call: Option<GroupName>,
     /// Its host keys, as `ssh-keyscan` prints them without the host: `ssh-ed25519 AAAA…`; `@cert-authority KEY` trusts those that a host CA signed.
     pub host_keys: Vec<String>,
     /// What opens it.
@@ -169,6 +171,7 @@ pub(crate) struct ResourceSource {
     pub(crate) resource: Resource,
     pub(crate) tier: Option<Place>,
     pub(crate) owner: Option<Place>,
+    pub(crate) on_call: Option<Place>,
     pub(crate) default_role: Option<Place>,
 }
 
@@ -339,6 +342,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     let address: Option<At<Address>> = table.required("address");
     let tier: Option<At<TierName>> = table.parse("tier");
     let owner: Option<At<GroupName>> = table.parse("owner");
+    let on_call: Option<At<GroupName>> = table.parse("on_call");
     let default_role: Option<At<RoleName>> = table.parse("default_role");
     let description = table.text("description").map(|t| t.value);
     let environment = table.parse::<Word>("environment").map(|w| w.value.0);
@@ -368,6 +372,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         environment,
         tags,
         owner: owner.as_ref().map(|o| o.value.clone()),
+        on_call: on_call.as_ref().map(|o| o.value.clone()),
         host_keys,
         credential,
         default_role: default_role.as_ref().map(|r| r.value.clone()),
@@ -380,6 +385,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         resource,
         tier: tier.map(|t| t.place),
         owner: owner.map(|o| o.place),
+        on_call: on_call.map(|o| o.place),
         default_role: default_role.map(|r| r.place),
     };
     Some((name, source))

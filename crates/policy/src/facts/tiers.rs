@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use access::identity::Mfa;
-use access::names::{PlanName, TierName};
+use access::names::{GroupName, PlanName, TierName};
 use access::time::Span;
-use access::verdict::{Durability, HostKeyRule, RecordLevel, TicketRule};
+use access::verdict::{Durability, HostKeyRule, RecordLevel, Sample, TicketRule};
 use serde::Serialize;
 
 use super::named;
@@ -19,6 +19,8 @@ pub struct Tier {
     pub name: TierName,
     /// In plain words, what belongs here.
     pub description: Option<String>,
+    /// Whether it is production: what the measures call so. It is unless said otherwise.
+    pub production: bool,
     /// The longest time.
     pub max: Span,
     /// The time when none is asked.
@@ -33,6 +35,10 @@ pub struct Tier {
     pub mfa_within: Span,
     /// What is asked of a ticket.
     pub ticket: TicketRule,
+    /// Where an open one is asked for: the states, any of which will do. Empty: whatever its tracker counts as open.
+    pub ticket_states: Vec<String>,
+    /// Whether an emergency needs its open ticket too.
+    pub ticket_in_emergencies: bool,
     /// Whether a reason has to be given.
     pub reason: bool,
     /// What is recorded.
@@ -53,8 +59,14 @@ pub struct Tier {
     pub standing: bool,
     /// Whether a path here may let an emergency skip the approvals.
     pub break_glass: bool,
+    /// Which of its sessions are looked at afterwards; `None`: none but emergencies.
+    pub sample: Option<Sample>,
+    /// Who may answer reviews that are overdue, besides those who owe them; `None`: the administrators.
+    pub escalate_to: Option<GroupName>,
     #[serde(skip)]
     pub(crate) plan_places: Vec<Place>,
+    #[serde(skip)]
+    pub(crate) group_places: Vec<(GroupName, Place)>,
 }
 
 /// `15m`, or `never`.
@@ -83,9 +95,19 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
     }
     let plans: Vec<At<PlanName>> = table.list("approvals");
     let idle: Idle = table.or("idle", Idle(Some(Span::minutes(15))));
+    let sample: Option<At<Sample>> = table.parse("sample");
+    let escalate_to: Option<At<GroupName>> = table.parse("escalate_to");
+    let sampling = sample.as_ref().map(|sample| (sample.value.reviewers.clone(), sample.place.clone()));
+    let escalating = escalate_to.as_ref().map(|group| (group.value.clone(), group.place.clone()));
+    let ticket = table.or("ticket", TicketRule::None);
+    let ticket_states: Vec<At<String>> = table.list("ticket_states");
+    if let Some(state) = ticket_states.first().filter(|_| ticket != TicketRule::Open) {
+        table.sink().error(state.place.clone(), "`ticket_states` says which states will do where `ticket = \"open\"`");
+    }
     let tier = Tier {
         name: name.as_ref()?.value.clone(),
         description: table.text("description").map(|t| t.value),
+        production: table.flag("production", true),
         max: max.as_ref().map_or(Span::seconds(1), |m| m.value),
         default: default.as_ref().map_or(Span::seconds(1), |d| d.value),
         approvals: plans.iter().map(|p| p.value.clone()).collect(),
@@ -93,7 +115,9 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         signed: super::approvals::signed(table),
         mfa: table.or("mfa", Mfa::None),
         mfa_within: table.or("mfa_within", Span::hours(12)),
-        ticket: table.or("ticket", TicketRule::None),
+        ticket,
+        ticket_states: ticket_states.iter().map(|state| state.value.clone()).collect(),
+        ticket_in_emergencies: table.flag("ticket_in_emergencies", false),
         reason: table.flag("reason", true),
         record: table.or("record", RecordLevel::Content),
         durability: table.or("durability", Durability::Flush),
@@ -104,6 +128,9 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         host_keys: table.or("host_keys", HostKeyRule::Pinned),
         standing: table.flag("standing", false),
         break_glass: table.flag("break_glass", false),
+        sample: sample.map(|sample| sample.value),
+        escalate_to: escalate_to.map(|group| group.value),
+        group_places: sampling.into_iter().chain(escalating).collect(),
     };
     for (key, span) in [("max", &max), ("default", &default)] {
         if let Some(span) = span

@@ -198,7 +198,7 @@ fn an_explanation_reads_from_question_to_answer() {
 fn a_diff_sees_groups_that_only_the_store_knows() {
     let old = example();
     let new = with("access.cedar", "principal in Tide::Group::\"engineers\"", "principal in Tide::Group::\"auditors\"");
-    let gil = |groups: &[&str]| Whom { username: user("gil"), groups: groups.iter().map(|g| g.parse().unwrap()).collect() };
+    let gil = |groups: &[&str]| Whom { groups: groups.iter().map(|g| g.parse().unwrap()).collect(), ..Whom::from(user("gil")) };
     assert!(diff(&old, &new, &[gil(&[])], monday()).changes.is_empty());
     let found = diff(&old, &new, &[gil(&["auditors"])], monday());
     assert!(!found.changes.is_empty() && found.changes.iter().all(|c| c.grants() && c.who == user("gil")), "{found}");

@@ -8,4 +8,7 @@ mod company;
 mod decide;
 mod example;
 mod narrowed;
+mod on_call;
+mod paths;
 mod properties;
+mod workloads;

@@ -27,12 +27,14 @@ pub(crate) fn somebody() -> PrincipalId {
 pub(crate) fn terms() -> Terms {
     Terms {
         tier: "production".parse().unwrap(),
+        production: true,
         max: Span::hours(8),
         default: Span::hours(1),
         approvals: Vec::new(),
         mfa: Mfa::None,
         mfa_within: Span::hours(12),
         ticket: TicketRule::None,
+        ticket_states: Vec::new(),
         reason: true,
         record: RecordLevel::Content,
         durability: Durability::Flush,
@@ -43,6 +45,8 @@ pub(crate) fn terms() -> Terms {
         host_keys: HostKeyRule::Pinned,
         standing: false,
         break_glass: None,
+        sample: None,
+        escalate_to: None,
     }
 }
 
@@ -70,6 +74,7 @@ pub(crate) fn asks(who: PrincipalId, request: RequestId, resource: &str, second:
             break_glass: false,
             extends: None,
             mfa: Mfa::None,
+            claims: None,
             terms: terms(),
             bundle: "b1".into(),
             policy: "prod-debug".into(),
@@ -119,7 +124,7 @@ pub(crate) fn created(grant: GrantId, row: &RequestRow, second: i64) -> EntryDra
             bundle: "b1".into(),
             policy: "prod-debug".into(),
             approvers: Vec::new(),
-            frozen: Frozen { mfa: Mfa::None, mfa_at: at(0), ticket: None, on_call: Vec::new(), network: None, asked_at: at(0) },
+            frozen: Frozen { mfa: Mfa::None, mfa_at: at(0), ticket: None, on_call: Vec::new(), network: None, claims: None, asked_at: at(0) },
             activate_by: at(second + 8 * 3600),
         },
     )

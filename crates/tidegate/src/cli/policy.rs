@@ -5,17 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use access::ids::BundleId;
-use access::names::{RoleName, Selector, Username};
+use access::names::{GroupName, RoleName, Selector, Username};
 use access::request::Asked;
 use access::time::Span;
 use anyhow::{Context as _, bail};
-use api::types::policy::{Activated, Activation, Explain, Explained, Policy, PolicyFiles};
+use api::types::policy::{Activated, Activation, Explain, Explained, Noise, NoisyPolicies, NoisyQuery, Policy, PolicyFiles};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
 use policy::diff::{Declaration, Whom};
 use policy::{Ask, Bundle};
 use serde_json::json;
+use similar::TextDiff;
 
 use crate::client::{Client, Reply};
 use crate::config::Environment;
@@ -50,6 +51,14 @@ pub enum PolicyCommand {
     Explain(Box<ExplainArgs>),
     /// Propose a narrower role, from what sessions as it really did
     Suggest(Suggest),
+    /// List policies that decide nothing: approved nearly always, denied nearly always, or never used
+    Noisy(Noisy),
+    /// Write what to do in an emergency out of a policy directory: who may declare one where, how, and what follows
+    Playbook {
+        /// The directory; without it the policy in force
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Which policy is in force
     Show,
     /// Put a directory in force, all of it or nothing
@@ -108,9 +117,23 @@ pub struct ExplainArgs {
     /// As an emergency
     #[arg(long)]
     break_glass: bool,
+    /// Suppose that they are on call for this schedule, and no other than those named so
+    #[arg(long = "on-call", value_name = "SCHEDULE", requires = "who")]
+    on_call: Vec<GroupName>,
     /// By this directory, without a gate: somebody imagined, with no second factor
     #[arg(long, value_name = "DIR", requires = "who")]
     dir: Option<PathBuf>,
+}
+
+/// How far to look back, and whether to change something.
+#[derive(Debug, Args)]
+pub struct Noisy {
+    /// How far to look back
+    #[arg(long, value_name = "TIME", default_value = "90d")]
+    since: Span,
+    /// Print the proposal for this policy as a diff of the directory, for `patch -p1 -d DIR` or `git apply --directory=DIR`
+    #[arg(long, value_name = "POLICY")]
+    diff: Option<String>,
 }
 
 /// How much history.
@@ -146,6 +169,15 @@ impl PolicyCommand {
                 None => explain.run(context, &context.client()?).await,
             },
             Self::Suggest(suggest) => suggest.run(context, &context.client()?).await,
+            Self::Noisy(noisy) => noisy.run(context).await,
+            Self::Playbook { dir: Some(dir) } => {
+                output.raw(policy::playbook::write(&Bundle::load(&dir)?, now()).as_bytes())?;
+                Ok(Exit::Done)
+            }
+            Self::Playbook { dir: None } => {
+                output.raw(context.client()?.download("/policy/playbook", &()).await?.text().await?.as_bytes())?;
+                Ok(Exit::Done)
+            }
             Self::Show => {
                 let reply: Reply<Policy> = context.client()?.get("/policy", &()).await?;
                 context.print(&reply, |output, policy| {
@@ -234,6 +266,40 @@ impl Diff {
     }
 }
 
+impl Noisy {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let query = NoisyQuery { time: Some(self.since) };
+        let reply: Reply<NoisyPolicies> = context.client()?.get("/policy/noisy", &query).await?;
+        let Some(wanted) = self.diff else {
+            return context.print(&reply, |output, found| {
+                let rows = found.items.iter().map(|noisy| {
+                    let what = match noisy.noise {
+                        Noise::Approved => "approved nearly always",
+                        Noise::Denied => "denied nearly always",
+                        Noise::Unused => "never used",
+                    };
+                    let diff = if noisy.change.is_some() { "yes" } else { "-" };
+                    vec![noisy.policy.clone().into(), what.into(), noisy.asked.into(), noisy.approved.into(), noisy.denied.into(), diff.into(), noisy.proposal.clone().into()]
+                });
+                let header = ["policy", "is", "asked", "approved", "denied", "diff", "proposal"];
+                output.table(&header, rows.collect(), "Every policy decides something.")
+            });
+        };
+        let Some(noisy) = reply.value.items.iter().find(|noisy| noisy.policy == wanted) else {
+            bail!("`{wanted}` is none of the policies that decide nothing; `tidegate policy noisy` lists them");
+        };
+        let Some(change) = &noisy.change else {
+            bail!("there is no diff for `{wanted}`: {}", noisy.proposal);
+        };
+        let (before, after) = (change.before.as_deref().unwrap_or_default(), change.after.as_deref().unwrap_or_default());
+        let (old, new) = (format!("a/{}", change.path), format!("b/{}", change.path));
+        let diff = TextDiff::from_lines(before, after).unified_diff().context_radius(3).header(&old, &new).to_string();
+        context.output.raw(diff.as_bytes())?;
+        note(&noisy.proposal);
+        Ok(Exit::Done)
+    }
+}
+
 impl ExplainArgs {
     fn asked(&self) -> Asked {
         match (self.length, self.standing) {
@@ -249,9 +315,10 @@ impl ExplainArgs {
         let Some(role) = self.resource.role.or(self.role) else {
             bail!("name the role as well, as in `{}+ROLE`", self.resource.resource);
         };
-        let Some(who) = self.who.and_then(|who| bundle.imagine(&who, now())) else {
+        let Some(mut who) = self.who.and_then(|who| bundle.imagine(&who, now())) else {
             bail!("name who would ask with `--who`");
         };
+        who.on_call = (!self.on_call.is_empty()).then_some(self.on_call);
         let ask = Ask { asked, ticket: self.ticket, break_glass: self.break_glass, ..Ask::plain(self.resource.resource, role) };
         let explanation = bundle.explain(&who, &ask);
         if output.is_json() {
@@ -276,7 +343,8 @@ impl ExplainArgs {
             statement: Vec::new(),
         };
         let request = api::types::requests::NewRequest { break_glass: self.break_glass, ..wanted.into_request()? };
-        let reply: Reply<Explained> = client.post("/policy/explain", &Explain { who: self.who, request }).await?;
+        let on_call = (!self.on_call.is_empty()).then_some(self.on_call);
+        let reply: Reply<Explained> = client.post("/policy/explain", &Explain { who: self.who, on_call, request }).await?;
         context.print(&reply, |output, explained| output.line(&explained.text))
     }
 }

@@ -421,6 +421,7 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("only statements", listed(request.limits.statements.as_ref())),
         ("emergency", if request.break_glass { "yes".to_owned() } else { String::new() }),
         ("from", request.network.clone().unwrap_or_default()),
+        ("job", request.job.clone().map(|job| access::claims::JobClaims::from(job).to_string()).unwrap_or_default()),
         ("proved by", request.mfa.to_string()),
         ("extends", request.extends.map(|g| g.to_string()).unwrap_or_default()),
         ("tier", request.terms.tier.to_string()),
@@ -431,6 +432,10 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("waits for", if request.state == RequestState::Pending { missing(&detail.stages) } else { String::new() }),
         ("grant", detail.grant.as_ref().map(|g| g.id.to_string()).unwrap_or_default()),
     ])?;
+    for duty in &detail.on_call {
+        let why = duty.unknown.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        output.line(format!("  on call for {}: {}{why}", duty.schedule, super::on_call::people(output, duty)))?;
+    }
     for vote in &detail.votes {
         let note = vote.note.as_deref().map(|n| format!(": {n}")).unwrap_or_default();
         let spent = if vote.counts { "" } else { " (before the last edit)" };

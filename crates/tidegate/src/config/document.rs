@@ -185,6 +185,24 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// A whole number between two others, themselves included.
+    pub(crate) fn number(&self, key: &'static str, least: u32, most: u32) -> Option<At<u32>> {
+        let value = self.raw(key)?;
+        let offset = value.span().start;
+        let wanted = format!("a number from {least} to {most}");
+        let Some(number) = value.get_ref().as_integer() else {
+            self.wanted(value, key, &wanted);
+            return None;
+        };
+        match u32::from_str_radix(number.as_str(), number.radix()) {
+            Ok(found) if (least..=most).contains(&found) => Some(At { value: found, offset }),
+            _ => {
+                self.document.wrong(offset, format!("{}: {} is not {wanted}", self.named(key), shown(number.as_str())), None);
+                None
+            }
+        }
+    }
+
     /// A list of texts, each read as `T`; a missing list is empty.
     pub(crate) fn list<T: FromStr>(&self, key: &'static str, wanted: &str) -> Vec<At<T>> {
         let Some(value) = self.raw(key) else { return Vec::new() };

@@ -4,8 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use store::StoreUrl;
 
+use super::directories::RawDirectory;
 use super::document::{At, Document};
+use super::on_call::RawOnCall;
+use super::outside::{RawSlack, RawWebhook};
 use super::providers::RawProvider;
+use super::trackers::RawTracker;
 
 const ADDRESS: &str = "an address and port like `127.0.0.1:3143`";
 
@@ -30,6 +34,11 @@ pub(crate) struct RawConfig {
     pub(crate) checkpoints: Option<At<String>>,
     pub(crate) addresses: Vec<At<IpAddr>>,
     pub(crate) identity_providers: Vec<RawProvider>,
+    pub(crate) directories: Vec<RawDirectory>,
+    pub(crate) on_call: Vec<RawOnCall>,
+    pub(crate) trackers: Vec<RawTracker>,
+    pub(crate) webhooks: Vec<RawWebhook>,
+    pub(crate) slack: Option<RawSlack>,
 }
 
 /// `sqlite`, or a URL.
@@ -95,6 +104,11 @@ impl RawConfig {
         gate.finish();
 
         raw.identity_providers = root.tables("identity_provider").into_iter().map(RawProvider::read).collect();
+        raw.directories = root.tables("directory").into_iter().map(RawDirectory::read).collect();
+        raw.on_call = root.tables("oncall").into_iter().map(RawOnCall::read).collect();
+        raw.trackers = root.tables("tracker").into_iter().map(RawTracker::read).collect();
+        raw.webhooks = root.tables("webhook").into_iter().map(RawWebhook::read).collect();
+        raw.slack = RawSlack::read(root.table("slack"));
 
         root.finish();
         raw

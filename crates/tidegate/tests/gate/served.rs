@@ -24,6 +24,10 @@ pub(crate) struct Plan {
     pub(crate) environment: Vec<(String, String)>,
     /// Texts to add at the end of files of the example's policy; `{port}`, `{login}` and `{host_key}` are the target's.
     pub(crate) policy: Vec<(&'static str, String)>,
+    /// What stands at the end of `tidegate.toml`.
+    pub(crate) settings: String,
+    /// Files beside it.
+    pub(crate) files: Vec<(&'static str, String)>,
     /// Whether the gate listens for PostgreSQL and MySQL too.
     pub(crate) databases: bool,
     /// How the target is set up; it trusts the gate's target CA besides.
@@ -64,10 +68,14 @@ impl Served {
             + &mysql.map(|address| format!("mysql = \"{address}\"\n")).unwrap_or_default();
         let config = format!(
             "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n{store}[listen]\napi = \"{}\"\nssh = \"{}\"\nplain_http = true\n{postgres}\
-             [audit]\ncheckpoints = \"checkpoints.published\"\n",
+             [audit]\ncheckpoints = \"checkpoints.published\"\n{}",
             free(),
-            free()
+            free(),
+            plan.settings
         );
+        for (file, text) in &plan.files {
+            fs::write(dir.path().join(file), text).unwrap();
+        }
         fs::write(dir.path().join("tidegate.toml"), config).unwrap();
         let child = run(dir.path(), &plan.environment);
         let known = Known { ready: settle(dir.path()), home: dir.path().to_owned() };

@@ -1,0 +1,30 @@
+//! Anything that answers JSON at an address made of a ticket's id.
+
+use serde_json::Value;
+
+use super::{Ticket, Tracker, Wrong, all_of};
+
+/// One of the beginnings, and up to 40 letters, digits and dashes behind it.
+pub(super) fn read(text: &str, beginnings: &[String]) -> Option<String> {
+    let of = |beginning: &String| {
+        text.strip_prefix(beginning.as_str()).is_some_and(|rest| all_of(rest, 1..=40, |b| b.is_ascii_alphanumeric() || b == b'-'))
+    };
+    beginnings.iter().any(of).then(|| text.to_owned())
+}
+
+pub(super) fn headers(token: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("accept", "application/json".to_owned())];
+    headers.extend(token.map(|token| ("authorization", format!("Bearer {token}"))));
+    headers
+}
+
+pub(super) fn ticket(body: &[u8], tracker: &Tracker) -> Result<Ticket, Wrong> {
+    let answer: Value = serde_json::from_slice(body).map_err(|error| Wrong::Unreadable(error.to_string()))?;
+    let state = match answer.pointer(&tracker.pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other @ (Value::Bool(_) | Value::Number(_))) => other.to_string(),
+        _ => return Err(Wrong::Unreadable(format!("there is no state at `{}`", tracker.pointer))),
+    };
+    let open = tracker.open.iter().any(|open| *open == state);
+    Ok(Ticket { states: vec![state], open })
+}
