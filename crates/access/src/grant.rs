@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::claims::JobClaims;
 use crate::identity::Mfa;
 use crate::ids::{GrantId, PrincipalId, RequestId};
 use crate::limits::Limits;
@@ -63,6 +64,9 @@ pub struct Frozen {
     /// From where they asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<std::net::IpAddr>,
+    /// The job that asked: no other may use the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<JobClaims>,
     /// When they asked; windows and hours are judged as of then.
     pub asked_at: Timestamp,
 }

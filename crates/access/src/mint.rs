@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use crate::claims::JobClaims;
 use crate::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use crate::ids::PrincipalId;
 use crate::names::Username;
@@ -23,7 +24,13 @@ pub fn verified_identity(
     from: Option<IpAddr>,
     at: Timestamp,
 ) -> VerifiedIdentity {
-    VerifiedIdentity { id, username, mfa, via, scopes, from, at: crate::time::micros(at) }
+    VerifiedIdentity { id, username, mfa, via, scopes, from, at: crate::time::micros(at), claims: None }
+}
+
+/// Says which job of a CI system it is that proved who it is. For `identity` alone.
+#[must_use]
+pub fn verified_job(who: VerifiedIdentity, claims: JobClaims) -> VerifiedIdentity {
+    VerifiedIdentity { claims: Some(claims), ..who }
 }
 
 /// Says what policy answers. For `policy` alone.

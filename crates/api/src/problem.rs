@@ -20,6 +20,7 @@ pub(crate) struct Refused {
     status: StatusCode,
     answer: Option<AnswerCode>,
     policies: Vec<String>,
+    oauth: Option<&'static str>,
 }
 
 impl Refused {
@@ -43,6 +44,26 @@ impl Refused {
         Self { answer: Some(answer), policies, ..self }
     }
 
+    /// As OAuth 2.0 says it (RFC 6749 §5.2), besides: under this code.
+    pub(crate) fn with_oauth(self, error: &'static str) -> Self {
+        Self { oauth: Some(error), ..self }
+    }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it says.
+    pub(crate) fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// What it says, where another protocol says it its own way.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        self.refusal
+    }
+
     #[cfg(test)]
     pub(crate) fn reason(&self) -> Reason {
         self.refusal.reason
@@ -52,7 +73,7 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { refusal, status, answer: None, policies: Vec::new() }
+        Self { refusal, status, answer: None, policies: Vec::new(), oauth: None }
     }
 }
 
@@ -84,8 +105,12 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     problem.status = refused.status.as_u16();
     problem.answer = refused.answer;
     problem.policies = refused.policies;
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = (refused.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+    let (body, kind) = match refused.oauth {
+        None => (serde_json::to_vec(&problem), "application/problem+json"),
+        Some(error) => (serde_json::to_vec(&OAuthProblem { error, error_description: described(&refused.refusal), problem }), "application/json"),
+    };
+    let body = body.unwrap_or_default();
+    let mut response = (refused.status, [(header::CONTENT_TYPE, kind)], body).into_response();
     let headers = response.headers_mut();
     if refused.status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -94,6 +119,25 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("6"));
     }
     response
+}
+
+/// A refusal for who speaks OAuth 2.0, and for who speaks as the rest of this API does.
+#[derive(serde::Serialize)]
+struct OAuthProblem {
+    error: &'static str,
+    error_description: String,
+    #[serde(flatten)]
+    problem: Problem,
+}
+
+/// A refusal in the letters that OAuth 2.0 allows (RFC 6749 §5.2).
+fn described(refusal: &Refusal) -> String {
+    let plain = |c: char| match c {
+        '"' | '\\' => '\'',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    refusal.to_string().chars().map(plain).collect()
 }
 
 /// Where no route leads.

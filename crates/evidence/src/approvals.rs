@@ -222,6 +222,7 @@ mod tests {
                 break_glass: false,
                 extends: None,
                 mfa: access::identity::Mfa::None,
+                claims: None,
                 terms: terms(),
                 bundle: "b".into(),
                 policy: "p".into(),

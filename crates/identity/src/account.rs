@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use access::claims::JobClaims;
 use access::identity::{Mfa, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
@@ -58,9 +59,21 @@ impl<'a> Account<'a> {
         Ok(self.make(how, from, now))
     }
 
+    /// The same for a directory: who answers for it may have left, and it has to go on telling who leaves.
+    pub(crate) fn proven_as_directory(self, how: Proven, from: Option<IpAddr>, now: Timestamp) -> Result<VerifiedIdentity, Refusal> {
+        if self.person.state != PersonState::Active {
+            return Err(Reason::Disabled.into());
+        }
+        Ok(self.make(how, from, now))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one place where proof of identity is made")]
     fn make(self, how: Proven, from: Option<IpAddr>, now: Timestamp) -> VerifiedIdentity {
-        access::mint::verified_identity(self.person.id, self.person.username.clone(), how.mfa, how.via, how.scopes, from, now)
+        let who = access::mint::verified_identity(self.person.id, self.person.username.clone(), how.mfa, how.via, how.scopes, from, now);
+        match how.claims {
+            Some(claims) => access::mint::verified_job(who, claims),
+            None => who,
+        }
     }
 }
 
@@ -69,12 +82,18 @@ pub(crate) struct Proven {
     pub(crate) mfa: Mfa,
     pub(crate) via: Via,
     pub(crate) scopes: Vec<Scope>,
+    pub(crate) claims: Option<JobClaims>,
 }
 
 impl Proven {
     /// The person is here themselves, so whatever they may do they may do now.
     pub(crate) fn in_person(mfa: Mfa, via: Via) -> Self {
-        Self { mfa, via, scopes: Scope::ALL.to_vec() }
+        Self { mfa, via, scopes: Scope::OF_PEOPLE.to_vec(), claims: None }
+    }
+
+    /// It is the job of a CI system, if these are the claims of one.
+    pub(crate) fn by_job(self, claims: Option<&JobClaims>) -> Self {
+        Self { claims: claims.cloned(), ..self }
     }
 }
 

@@ -43,9 +43,7 @@ pub struct ChatLinks(VecDeque<(Verifier, ChatAsker)>);
 impl ChatLinks {
     /// A code for an account; an earlier one of the same account is good no more.
     pub fn begin(&mut self, service: ChatService, team: &str, account: &str, name: &str, now: Timestamp) -> Secret<String> {
-        self.0.retain(|(_, asker)| {
-            asker.expires_at > now && !(asker.service == service && asker.team == team && asker.account == account)
-        });
+        self.0.retain(|(_, asker)| asker.expires_at > now && !(asker.service == service && asker.team == team && asker.account == account));
         if self.0.len() >= ROOM {
             self.0.pop_front();
         }
@@ -116,9 +114,8 @@ mod tests {
         let who = verify_chat_account(&row(&ana), Account::human(&ana), noon()).unwrap();
         assert_eq!((who.id(), who.mfa(), who.via()), (ana.id, Mfa::None, &Via::ChatAccount("slack.T1.U1".into())));
         assert!(who.may(Scope::Approve) && !who.may(Scope::Administer));
-        let refused = |row: &ChatAccountRow, person: &PersonRow| {
-            verify_chat_account(row, Account::human(person), noon()).unwrap_err().reason
-        };
+        let refused =
+            |row: &ChatAccountRow, person: &PersonRow| verify_chat_account(row, Account::human(person), noon()).unwrap_err().reason;
         assert_eq!(refused(&row(&ana), &ben), Reason::NotSignedIn);
         let removed = ChatAccountRow { removed_at: Some(noon()), ..row(&ana) };
         assert_eq!(refused(&removed, &ana), Reason::NotSignedIn);

@@ -168,7 +168,7 @@ impl ClientCa {
             );
         }
         // A key in a file says nothing about a person being there.
-        account.proven(Proven::in_person(Mfa::None, Via::ClientCertificate(key.id)), Some(from), now)
+        account.proven(Proven::in_person(Mfa::None, Via::ClientCertificate(key.id)).by_job(key.claims.as_ref()), Some(from), now)
     }
 }
 

@@ -34,6 +34,7 @@ fn signed(ca: &ClientCa, person: &PersonRow, valid: Span) -> Signed {
         state: KeyState::Active,
         added_at: noon(),
         expires_at: Some(valid.after(noon())),
+        claims: None,
         version: 1,
     };
     Signed { proof: ClientCertificateProof::signature_verified(der.to_vec()), row }
@@ -53,7 +54,7 @@ fn a_client_certificate_signs_its_person_in_until_it_runs_out_or_is_withdrawn() 
     let verify = |row: &KeyRow, at| ca.verify(&proof, row, Account::human(&ana), desk(), at);
     let who = verify(&row, noon()).unwrap();
     assert_eq!((who.id(), who.mfa(), who.via()), (ana.id, Mfa::None, &Via::ClientCertificate(row.id)));
-    assert!(Scope::ALL.iter().all(|scope| who.may(*scope)));
+    assert!(Scope::OF_PEOPLE.iter().all(|scope| who.may(*scope)));
     assert!(verify(&row, Span::hours(7).after(noon())).is_ok());
 
     assert!(why(verify(&row, Span::hours(8).after(noon()))).contains("has run out"));

@@ -29,6 +29,8 @@ pub const INTERVAL: Span = Span::seconds(2);
 const ROOM: usize = 4096;
 /// At most so many wait from one source.
 const EACH: usize = 32;
+/// Of those, so many that are connections at a door.
+const EACH_CONNECTION: usize = 24;
 const PREFIX: &str = "tg_dev_";
 /// RFC 8628 §6.1: no vowels, so that no code is a word, and nothing that is read as something else.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -83,7 +85,7 @@ impl Agreed {
             return Err(Reason::Internal.into());
         }
         let scopes = Scope::ALL.iter().copied().filter(|scope| self.who.may(*scope)).collect();
-        account.proven(Proven { mfa: Mfa::None, via: Via::WebSession(self.browser), scopes }, Some(from), now)
+        account.proven(Proven { mfa: Mfa::None, via: Via::WebSession(self.browser), scopes, claims: None }, Some(from), now)
     }
 }
 
@@ -128,7 +130,10 @@ impl Devices {
     /// [`Reason::TooMany`] when too many wait from this address.
     pub fn begin(&mut self, asker: Asker, now: Timestamp) -> Result<Begun, Refusal> {
         self.0.retain(|waiting| now < waiting.end);
-        if self.0.from(asker.from) >= EACH {
+        let here = access::source::source(asker.from);
+        let connections = self.0.iter().filter(|w| w.asker.connection.is_some() && access::source::source(w.asker.from) == here).count();
+        // Connections wait for minutes and prove nothing: they leave room for who runs `tidegate login` behind the same address.
+        if self.0.from(asker.from) >= EACH || (asker.connection.is_some() && connections >= EACH_CONNECTION) {
             return Err(Refusal::because(Reason::TooMany, "too many wait for somebody to sign them in from this address"));
         }
         let issued = opaque::issue(PREFIX);
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn a_connection_gets_no_more_than_the_browser_without_its_mfa() {
         let (ana, ben) = (person("ana"), person("ben"));
-        let how = Proven { mfa: Mfa::Verified, via: Via::Provider, scopes: vec![Scope::Read, Scope::Ask] };
+        let how = Proven { mfa: Mfa::Verified, via: Via::Provider, scopes: vec![Scope::Read, Scope::Ask], claims: None };
         let who = Account::human(&ana).proven(how, Some("192.0.2.77".parse().unwrap()), noon()).unwrap();
         let agreed = Agreed { who, until: VALID_FOR.after(noon()), browser: WebSessionId::generate(noon()) };
         let here = agreed.at_connection(Account::human(&ana), desk(), noon()).unwrap();
@@ -295,6 +300,18 @@ mod tests {
         assert!(gone.answered.has_changed().is_err() && !*stays.answered.borrow());
         devices.answer(&stays.user_code, None, noon()).unwrap();
         assert!(*stays.answered.borrow(), "a no is an answer");
+    }
+
+    // covers: E7 (ssh)
+    #[test]
+    fn connections_that_wait_leave_room_for_programs() {
+        let mut devices = Devices::default();
+        let connection = || Asker { connection: Some("db-1+shell".parse().unwrap()), ..asker() };
+        for _ in 0..EACH_CONNECTION {
+            devices.begin(connection(), noon()).unwrap();
+        }
+        assert_eq!(reason(devices.begin(connection(), noon())), Reason::TooMany);
+        devices.begin(asker(), noon()).unwrap();
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub fn verify_certificate(
     for (name, value) in certificate.critical_options().iter() {
         enforce(name, value, proof.presence, from)?;
     }
-    account.proven(Proven::in_person(mfa, Via::LoginCertificate(key.id)), Some(from), now)
+    account.proven(Proven::in_person(mfa, Via::LoginCertificate(key.id)).by_job(key.claims.as_ref()), Some(from), now)
 }
 
 fn no<T>(detail: &str) -> Result<T, Refusal> {

@@ -45,6 +45,7 @@ pub(crate) fn row(person: &PersonRow, key: &PublicKey, kind: KeyKind) -> KeyRow 
         state: KeyState::Active,
         added_at: noon(),
         expires_at: (kind == KeyKind::Certificate).then(|| Span::hours(8).after(noon())),
+        claims: None,
         version: 1,
     }
 }
@@ -162,7 +163,7 @@ fn the_registered_key_signs_in_and_no_other() {
 
     let who = verify(&proof, &key, account).unwrap();
     assert_eq!((who.id(), who.mfa(), who.via(), who.from()), (ana.id, Mfa::None, &Via::SshKey(key.id), Some(desk())));
-    assert!(Scope::ALL.iter().all(|scope| who.may(*scope)));
+    assert!(Scope::OF_PEOPLE.iter().all(|scope| who.may(*scope)));
     assert_eq!(proof.fingerprint(), key.fingerprint);
 
     let refused = |proof: &KeyProof, key: &KeyRow, account: Account<'_>| verify(proof, key, account).unwrap_err().reason;

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use access::claims::JobClaims;
 use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::{GrantId, PrincipalId, TokenId};
 use access::reason::{Reason, Refusal};
@@ -65,6 +66,8 @@ pub struct TokenFacts<'a> {
     pub scopes: &'a [Scope],
     /// The one grant of a connect token.
     pub grant: Option<GrantId>,
+    /// The job of a CI system that has it.
+    pub claims: Option<&'a JobClaims>,
     /// How strongly whoever got it had proved who they are …
     pub mfa: Mfa,
     /// … when they got it.
@@ -146,7 +149,10 @@ pub fn verify_token(
         Some(grant) => Via::ConnectToken { token: token.id, grant },
         None => Via::Token(token.id),
     };
-    let how = Proven { mfa: token.mfa, via, scopes: token.scopes.to_vec() };
+    let how = Proven { mfa: token.mfa, via, scopes: token.scopes.to_vec(), claims: token.claims.cloned() };
+    if token.scopes == [Scope::Directory] && presented.kind == TokenKind::Workload {
+        return account.proven_as_directory(how, Some(from), proved_at);
+    }
     account.proven(how, Some(from), proved_at)
 }
 
@@ -165,6 +171,7 @@ mod tests {
             verifier: verifier.as_str(),
             scopes,
             grant: None,
+            claims: None,
             mfa: Mfa::None,
             created_at: noon(),
             expires_at: Span::hours(1).after(noon()),
@@ -222,6 +229,28 @@ mod tests {
         let wrong = facts(&build, &personal.verifier, &[Scope::Ask]);
         let presented = PresentedToken::parse(personal.secret.expose()).unwrap();
         assert!(verify_token(&presented, &wrong, Account::workload(&build, &ana), desk(), noon()).is_err());
+    }
+
+    // covers: WHO-3
+    #[test]
+    fn a_directory_goes_on_telling_who_left_when_who_answers_for_it_has() {
+        let ana = person("ana");
+        let gone = PersonRow { state: PersonState::Disabled, ..ana.clone() };
+        let corp = workload("corp", &ana);
+        let issued = generate(TokenKind::Workload);
+        let presented = PresentedToken::parse(issued.secret.expose()).unwrap();
+        let verify = |scopes: &[Scope], who: &PersonRow, owner: &PersonRow| {
+            let token = facts(&corp, &issued.verifier, scopes);
+            verify_token(&presented, &token, Account::workload(who, owner), desk(), noon()).map_err(|no| no.reason)
+        };
+        let who = verify(&[Scope::Directory], &corp, &ana).unwrap();
+        assert!(who.may(Scope::Directory) && Scope::OF_PEOPLE.iter().all(|scope| !who.may(*scope)));
+        assert!(verify(&[Scope::Directory], &corp, &gone).is_ok());
+        // Nothing but that one scope goes on, and a directory itself can be shut.
+        assert_eq!(verify(&[Scope::Directory, Scope::Read], &corp, &gone), Err(Reason::Disabled));
+        assert_eq!(verify(&[Scope::Ask], &corp, &gone), Err(Reason::Disabled));
+        let shut = PersonRow { state: PersonState::Disabled, ..corp.clone() };
+        assert_eq!(verify(&[Scope::Directory], &shut, &ana), Err(Reason::Disabled));
     }
 
     // covers: A9, WHO-4

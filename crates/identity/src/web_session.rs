@@ -87,7 +87,7 @@ pub fn verify_web_session(
     if !presented.matches(session.verifier) || session.person != account.person.id || !session.lasts(now) {
         return Err(over());
     }
-    let how = Proven { mfa: session.mfa, via: Via::WebSession(session.id), scopes: session.scopes.to_vec() };
+    let how = Proven { mfa: session.mfa, via: Via::WebSession(session.id), scopes: session.scopes.to_vec(), claims: None };
     // The proof is as old as the sign-in, however often the cookie is shown.
     account.proven(how, Some(from), session.proved_at)
 }

@@ -190,6 +190,34 @@ impl<'d> Table<'d> {
         out
     }
 
+    /// Every key of a table whose keys are free, with its text or list of texts, each read as `T`.
+    pub(crate) fn entries<T>(self) -> Vec<(At<String>, Vec<At<T>>)>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let mut out = Vec::new();
+        for (name, value) in self.table {
+            let key = At { value: name.get_ref().to_string(), place: self.doc.place(name.span().start) };
+            let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref().as_array() {
+                Some(items) => items.iter().collect(),
+                None => vec![value],
+            };
+            let mut values = Vec::new();
+            for item in items {
+                match as_text(item.get_ref()) {
+                    Some(text) => {
+                        let text = At { value: text, place: self.doc.place(item.span().start) };
+                        values.extend(self.read(&key.value, &text));
+                    }
+                    None => self.wrong(item, &key.value, "a text in quotes or a list of them"),
+                }
+            }
+            out.push((key, values));
+        }
+        out
+    }
+
     /// Whether a key holds a list.
     pub(crate) fn is_list(&self, key: &'static str) -> bool {
         self.raw(key).is_some_and(|v| v.get_ref().is_array())

@@ -1,5 +1,6 @@
 //! Rows of which the log holds a keyed digest: tokens, passkeys, invitations, sealed secrets; and host keys, whose fingerprint it holds.
 
+use access::claims::JobClaims;
 use access::identity::{Mfa, Scope};
 use access::ids::{GrantId, PasskeyId, PrincipalId, TokenId, WebSessionId};
 use access::names::{ResourceName, SecretName};
@@ -65,6 +66,10 @@ committed! {
         grant: Option<GrantId>,
         /// How strongly whoever got it had proved who they are, when they got it.
         mfa: Mfa,
+        /// The job of a CI system that has it, if it is a job's.
+        claims: Option<JobClaims>,
+        /// What the CI system's own token is known by that it was given for: no other is given for the same.
+        assertion: Option<String>,
         /// What its owner calls it.
         label: Option<String>,
         /// Since when.

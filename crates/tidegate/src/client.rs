@@ -10,7 +10,7 @@ use std::time::Duration;
 use access::secret::Secret;
 use api::types::list::Page;
 use api::types::problem::Problem;
-use reqwest::header::{ACCEPT, ETAG, IF_MATCH};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -147,6 +147,17 @@ impl Client {
     /// Does something.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Reply<T>, ClientError> {
         self.answer(self.request(Method::POST, path).header("Idempotency-Key", fresh_key()).json(body)).await
+    }
+
+    /// Does something that is asked for by a form, as OAuth 2.0 has it (RFC 6749, appendix B).
+    pub async fn post_form<T: DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Result<Reply<T>, ClientError> {
+        // A URL is what writes forms here; this one is never gone to.
+        let mut written = self.base.clone();
+        written.set_query(None);
+        written.query_pairs_mut().extend_pairs(form);
+        let body = Secret::new(written.query().unwrap_or_default().to_owned());
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.answer(request.body(body.expose().clone())).await
     }
 
     /// Sets something.

@@ -200,7 +200,7 @@ fn say_ready(context: &Context, key: &Path, reply: &Reply<IssuedCertificate>) ->
 }
 
 /// Makes a new key pair, has its public half signed, and puts both in the place of those before.
-async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow::Result<Reply<IssuedCertificate>> {
+pub(crate) async fn certify(client: &Client, key: &Path, duration: Option<Span>) -> anyhow::Result<Reply<IssuedCertificate>> {
     refuse_foreign(key)?;
     let private = make_pair();
     let client_key = rcgen::KeyPair::generate().context("cannot make a key for the client certificate")?;

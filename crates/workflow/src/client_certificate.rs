@@ -66,6 +66,7 @@ impl Gate {
             public_key: signed.public_key,
             expires_at: Some(valid.after(now)),
             with: Some(caller.who.via().clone()),
+            claims: caller.who.claims().cloned(),
         };
         let committed = self.commit(Change::new(self.draft(caller, event))).await.map_err(refused)?;
         let row = committed.rows.keys.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))?;

@@ -64,6 +64,8 @@ impl Gate {
         }
         let label = label.map(|label| label.chars().take(200).collect());
         let (row, token) = self.new_token(row.person, Vec::new(), Some(grant), valid, Mfa::None, label);
+        // It opens what its grant opens, and that is one job's.
+        let row = TokenRow { claims: caller.who.claims().cloned(), ..row };
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })

@@ -11,6 +11,7 @@ use policy::{Act, Ask, Bundle, Noun, Object, Situation};
 use store::{Page, RequestFilter};
 
 use crate::Caller;
+use crate::activate::is_for;
 use crate::gate::{Gate, unavailable};
 
 impl Gate {
@@ -63,7 +64,7 @@ impl Gate {
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
         let held: Vec<GrantRow> = held
             .into_iter()
-            .filter(|g| g.resource == to.resource && g.ends_at.is_none_or(|end| end > now))
+            .filter(|g| g.resource == to.resource && is_for(g, caller) && g.ends_at.is_none_or(|end| end > now))
             .filter(|g| g.state != GrantState::Ready || g.activate_by > now)
             .collect();
         let of = |grants: &mut dyn Iterator<Item = &GrantRow>| {

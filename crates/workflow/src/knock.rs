@@ -131,7 +131,8 @@ impl Gate {
             Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
             Err(refusal) => return Err(refusal),
         }
-        if let Some(pending) = self.store.pending_request(caller.who.id(), &resource, &role).await.map_err(unavailable)? {
+        let pending = self.store.pending_request(caller.who.id(), &resource, &role).await.map_err(unavailable)?;
+        if let Some(pending) = pending.filter(|pending| pending.claims.as_ref() == caller.who.claims()) {
             return Ok(Knocked::Waiting(pending.id));
         }
         if let Err(refusal) = self.refuse_if_just_denied(caller, &resource, &role).await {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use access::event::{Actor, EntryDraft, Event};
 use access::identity::{KeyKind, KeyRow, KeyState, Mfa, PersonRow, PersonState, Scope, VerifiedIdentity, Via};
-use access::ids::{GrantId, KeyId, PrincipalId, TokenId, UserId, WorkloadId};
+use access::ids::{GrantId, KeyId, PrincipalId, SessionId, TokenId, UserId, WorkloadId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -21,6 +21,7 @@ use store::{Change, EntryFilter, EntryPage, InvitationRow, Scopes, TokenRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::live::Gone;
 use crate::revoke::{Cut, confirm};
 use crate::secrets::key_trouble;
 use crate::seen::AsSeen;
@@ -140,7 +141,7 @@ impl Gate {
     pub async fn accept_invitation(&self, code: &str, from: IpAddr) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let (caller, spent) = self.spend_invitation(code, from).await?;
         let (row, token) =
-            self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
+            self.new_token(caller.who.id(), Scope::OF_PEOPLE.to_vec(), None, LOGIN_VALID, Mfa::None, Some("first sign-in".to_owned()));
         let change = spent.and(self.token_issued(&caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(|_| Refusal::of(Reason::CodeInvalid))?;
         Ok((caller.who, IssuedToken { row, token }))
@@ -191,6 +192,7 @@ impl Gate {
     /// # Errors
     /// If the line is no acceptable public key, the key signs somebody in already, or the caller may not.
     pub async fn add_key(&self, caller: &Caller, person: PrincipalId, line: &str, label: Option<String>) -> Result<KeyRow, Refusal> {
+        refuse_job(caller)?;
         if person != caller.who.id() {
             self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await?;
             self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
@@ -212,6 +214,7 @@ impl Gate {
             public_key: parsed.openssh,
             expires_at: None,
             with: None,
+            claims: None,
         };
         let committed = self.commit(Change::new(self.draft(caller, event).text("label", label))).await.map_err(|error| match error {
             store::CommitError::Duplicate { .. } => Refusal::because(Reason::Invalid, "this key signs somebody in already"),
@@ -267,6 +270,7 @@ impl Gate {
             public_key: parsed.openssh,
             expires_at: Some(valid.after(now)),
             with: Some(caller.who.via().clone()),
+            claims: caller.who.claims().cloned(),
         };
         // A certificate renewed over the same key takes the place of the one before.
         let before = self.store.active_key(&fingerprint).await.map_err(unavailable)?;
@@ -339,6 +343,7 @@ impl Gate {
         valid: Span,
         label: Option<String>,
     ) -> Result<IssuedToken, Refusal> {
+        refuse_job(caller)?;
         if person != caller.who.id() {
             self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await?;
             if matches!(person, PrincipalId::User(_)) {
@@ -347,6 +352,9 @@ impl Gate {
             self.situation_of(person).await?;
         } else if let Some(scope) = scopes.iter().find(|scope| !caller.who.may(**scope)) {
             return Err(Refusal::because(Reason::ScopeMissing, format!("you are signed in without `{scope}` yourself")));
+        }
+        if scopes.contains(&Scope::Directory) {
+            return Err(Refusal::because(Reason::Invalid, "a token for a directory is made with `tidegate directory token`, and is for nothing else"));
         }
         if scopes.is_empty() || valid == Span::default() || valid > TOKEN_LONGEST {
             return Err(Refusal::because(
@@ -363,7 +371,7 @@ impl Gate {
     /// The token of somebody who just signed in: worth as much as the proof they signed in with, as of now.
     pub(crate) async fn issue_sign_in_token(&self, caller: &Caller, label: &str) -> Result<IssuedToken, Refusal> {
         let (row, token) =
-            self.new_token(caller.who.id(), Scope::ALL.to_vec(), None, LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
+            self.new_token(caller.who.id(), Scope::OF_PEOPLE.to_vec(), None, LOGIN_VALID, caller.who.mfa(), Some(label.to_owned()));
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
@@ -392,6 +400,8 @@ impl Gate {
             scopes: Scopes(scopes),
             grant,
             mfa,
+            claims: None,
+            assertion: None,
             label,
             created_at: now,
             expires_at: valid.after(now),
@@ -468,8 +478,14 @@ impl Gate {
         Ok((row, cut))
     }
 
-    /// Cuts everything of a person at once, from memory, and then of the workloads they answer for.
+    /// Cuts everything of a person at once, from memory, and then of the workloads they answer for; waits, for a bounded time, until all of
+    /// it is gone.
     pub(crate) async fn cut_person(&self, person: PrincipalId, end: EndReason) -> Cut {
+        confirm(self.cut_person_at_once(person, end).await).await
+    }
+
+    /// The same without waiting for targets.
+    pub(crate) async fn cut_person_at_once(&self, person: PrincipalId, end: EndReason) -> Vec<(SessionId, Gone)> {
         let mut gone = self.live.cut(end, |live| live.person == person);
         self.forget_web_sessions(person).await;
         if let PrincipalId::User(owner) = person {
@@ -481,7 +497,7 @@ impl Gate {
                 }
             }
         }
-        confirm(gone).await
+        gone
     }
 
     /// Somebody may sign in again. What was withdrawn stays withdrawn.
@@ -489,7 +505,13 @@ impl Gate {
     /// # Errors
     /// If the caller may not, or they are active already.
     pub async fn enable(&self, caller: &Caller, person: impl Into<AsSeen<PrincipalId>>) -> Result<PersonRow, Refusal> {
-        self.change_person(caller, person.into(), PersonState::Active, None).await
+        let as_seen = person.into();
+        if let Some(directory) = self.shut_by_directory(as_seen.id).await? {
+            self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+            let why = format!("the directory `{directory}` says that they may not sign in; let them in there");
+            return Err(Refusal::because(Reason::NotAllowed, why));
+        }
+        self.change_person(caller, as_seen, PersonState::Active, None).await
     }
 
     async fn change_person(
@@ -534,5 +556,16 @@ fn name_taken(error: store::CommitError) -> Refusal {
             Refusal::because(Reason::Invalid, "this name is or was somebody's; names are never given twice")
         }
         other => refused(other),
+    }
+}
+
+/// INVARIANT: a job leaves nothing behind by which it, or who watched it, signs in again.
+fn refuse_job(caller: &Caller) -> Result<(), Refusal> {
+    match caller.who.claims() {
+        None => Ok(()),
+        Some(_) => Err(Refusal::because(
+            Reason::NotAllowed,
+            "a job signs in with the token that its CI system gives it, and makes no key or token that lasts longer",
+        )),
     }
 }

@@ -108,6 +108,7 @@ impl Gate {
                 verifier: &row.verifier,
                 scopes: &row.scopes.0,
                 grant: row.grant,
+                claims: row.claims.as_ref(),
                 mfa: row.mfa,
                 created_at: row.created_at,
                 expires_at: row.expires_at,
@@ -172,7 +173,10 @@ impl Gate {
         let found = match found {
             // INVARIANT: a lock on somebody shuts the API to them, whatever they sign in with: what they made there would outlive it. At
             // the doors of targets they are told so when they knock.
-            Ok(who) if door == Door::Api => self.refuse_if_person_locked(who.id()).await.map(|()| who),
+            Ok(who) if door == Door::Api => match self.refuse_if_network_locked(Some(from)).await {
+                Ok(()) => self.refuse_if_person_locked(who.id()).await.map(|()| who),
+                Err(refusal) => Err(refusal),
+            },
             found => found,
         };
         if let Err(refusal) = &found
@@ -193,6 +197,6 @@ impl Gate {
 fn asks_for_password(door: Door) -> bool {
     match door {
         Door::Postgres | Door::Mysql => true,
-        Door::Ssh | Door::Api | Door::Socket | Door::Gate => false,
+        Door::Ssh | Door::Api | Door::Chat | Door::Socket | Door::Gate => false,
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
-use access::ids::GrantId;
+use access::ids::{GrantId, PrincipalId};
 use access::reason::Reason;
 use access::request::{RequestRow, RequestState};
 use access::row::Row;
@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(100);
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How often the store is looked at.
 const STORE_EVERY: Duration = Duration::from_millis(500);
+/// How often what the log has grown by is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// After how many looks at the store every open grant is decided anew: what time alone changes, as the end of a contract.
 const REDECIDE_EVERY: u32 = 120;
 /// How long a session whose time is up may take to find another grant it can stand on.
@@ -36,7 +38,7 @@ const REHOME_WITHIN: Duration = Duration::from_millis(300);
 const BATCH: u32 = 500;
 
 /// Does something again and again until told to stop. A fault in one time is told, and the next time comes all the same.
-async fn again<W: Future<Output = ()>>(stop: CancellationToken, every: Duration, what: &'static str, mut once: impl FnMut() -> W) {
+pub(crate) async fn again<W: Future<Output = ()>>(stop: CancellationToken, every: Duration, what: &'static str, mut once: impl FnMut() -> W) {
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         match stop.run_until_cancelled(AssertUnwindSafe(once()).catch_unwind()).await {
             None => return,
@@ -74,11 +76,16 @@ impl Gate {
                 }
             }
         }));
+        let gate = Arc::clone(&self);
+        let measures = tokio::spawn(again(stop.clone(), COUNT_EVERY, "the measures", move || {
+            let gate = Arc::clone(&gate);
+            async move { gate.keep_measuring().await }
+        }));
         let accounts = tokio::spawn(again(stop, STORE_EVERY, "accounts that nobody uses", move || {
             let gate = Arc::clone(&self);
             async move { gate.drop_unused_accounts().await }
         }));
-        let _ended = tokio::join!(sessions, watchdog, store, accounts);
+        let _ended = tokio::join!(sessions, watchdog, store, measures, accounts);
     }
 
     /// One look at the sessions that live here. Cuts act from memory; entries follow.
@@ -127,6 +134,7 @@ impl Gate {
         for row in self.store.due_locks(now).await.unwrap_or_default() {
             self.set(self.own_draft(Event::LockLifted { lock: row.id }), &row).await;
         }
+        self.look_after_reviews(now).await;
     }
 
     /// Ends active grants that nobody has used for their idle time.
@@ -150,7 +158,7 @@ impl Gate {
     }
 
     /// Enters an end if nobody was faster; who was, is right. Whether it was entered.
-    async fn set<R: Row>(&self, draft: EntryDraft, row: &R) -> bool {
+    pub(crate) async fn set<R: Row>(&self, draft: EntryDraft, row: &R) -> bool {
         let set = self.commit(Change::new(draft).expect(row)).await;
         if let Err(error) = &set {
             tracing::debug!(%error, "somebody was faster, or the store is away; the next sweep looks again");
@@ -175,19 +183,20 @@ impl Gate {
                 withdrawn.push(row.id);
             }
         }
-        self.cut_what_exceeds_its_role().await;
+        self.cut_what_exceeds_its_role(|_| true).await;
         withdrawn
     }
 
-    /// Cuts live sessions whose relay still lets through what the role no longer includes.
-    async fn cut_what_exceeds_its_role(&self) {
+    /// Cuts live sessions of these people whose relay still lets through what the role no longer includes.
+    pub(crate) async fn cut_what_exceeds_its_role(&self, of: impl Fn(PrincipalId) -> bool) {
         let bundle = self.bundle();
-        for live in self.live.rights() {
+        for live in self.live.rights(of) {
             let now = match self.situation_of(live.person).await {
                 Ok(situation) => {
                     // Who they are counts as it is now; what was frozen when it opened (second factor, address, duty, hours) as it was then.
                     let then = live.judged_in.clone();
                     let situation = Situation {
+                        claims: then.claims,
                         mfa: then.mfa,
                         mfa_at: then.mfa_at,
                         network: then.network,
@@ -210,7 +219,7 @@ impl Gate {
         }
     }
 
-    async fn redecide_one(&self, row: &GrantRow) -> bool {
+    pub(crate) async fn redecide_one(&self, row: &GrantRow) -> bool {
         let Err(refusal) = self.still_paid_for(row).await else { return false };
         let (reason, end) = match refusal.reason {
             Reason::StoreUnavailable => {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::requests::{Limits, Terms};
+use super::requests::{Job, Limits, Terms};
 use super::schema;
 use super::who::Who;
 
@@ -45,6 +45,9 @@ pub struct Grant {
     pub policy: String,
     /// Who agreed.
     pub approvers: Vec<Who>,
+    /// The job of a CI system that it was given to, if it was one: no other job uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     /// Where it stands.
     #[schema(value_type = schema::GrantState)]
     pub state: GrantState,

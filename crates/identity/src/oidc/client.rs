@@ -55,6 +55,13 @@ pub struct ProviderClient {
     http: reqwest::Client,
 }
 
+/// As much of an issuer's metadata as verifying its tokens takes.
+#[derive(Deserialize)]
+struct IssuerMetadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
 #[derive(Deserialize)]
 struct Tokens {
     id_token: Option<String>,
@@ -102,6 +109,25 @@ impl ProviderClient {
             }
         }
         Ok(metadata)
+    }
+
+    /// Fetches the keys of an issuer that signs nobody in here by a browser, as a CI system: of its metadata only they matter.
+    ///
+    /// # Errors
+    /// If it does not answer, answers as another issuer, or not with keys.
+    pub async fn issuer_keys(&self, issuer: &str) -> Result<Keys, OidcError> {
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let text = self.fetch(self.http.get(url).header(ACCEPT, "application/json")).await?.1;
+        let metadata: IssuerMetadata =
+            serde_json::from_str(&text).map_err(|error| OidcError::Answer(format!("its metadata cannot be read: {error}")))?;
+        if metadata.issuer != issuer {
+            let (theirs, ours) = (printable(&metadata.issuer), issuer);
+            return Err(OidcError::Answer(format!("it calls itself `{theirs}`, and `workloads.toml` calls it `{ours}`")));
+        }
+        if !is_private_url(&metadata.jwks_uri) {
+            return Err(OidcError::Answer(format!("`{}` is no address that keys may come from", printable(&metadata.jwks_uri))));
+        }
+        Keys::parse(&self.fetch(self.http.get(&metadata.jwks_uri).header(ACCEPT, "application/json")).await?.1)
     }
 
     /// Fetches a provider's keys.

@@ -1,14 +1,15 @@
 //! Sign-in at identity providers: OpenID Connect Core 1.0, authorization code with PKCE (RFC 7636).
 //!
 //! [`provider`] is what the configuration says of a provider, [`flow`] what the gate remembers between sending a browser there
-//! and its return, [`client`] the three calls the gate makes itself, [`id_token`] and [`logout`] what a signed statement of the
-//! provider proves, and [`account`] whose it is. An account is known by issuer and subject and by nothing else: an e-mail address
+//! and its return, [`client`] the calls the gate makes itself, [`id_token`] and [`logout`] what a signed statement of the
+//! provider proves, [`job_token`] what one of a CI system does, and [`account`] whose it is. An account is known by issuer and subject and by nothing else: an e-mail address
 //! is whatever somebody at the provider could make it.
 
 pub mod account;
 pub mod client;
 pub mod flow;
 pub mod id_token;
+pub mod job_token;
 pub mod logout;
 pub mod provider;
 

@@ -7,6 +7,7 @@ pub(crate) mod resources;
 pub(crate) mod roles;
 pub(crate) mod tiers;
 pub(crate) mod windows;
+pub(crate) mod workloads;
 
 use std::collections::BTreeMap;
 

@@ -77,6 +77,9 @@ impl std::str::FromStr for Subsystem {
         if text == "extend" {
             return Err("`extend` is the gate's own: `ssh -s HOST extend 30m` asks it for more time".to_owned());
         }
+        if text == "join" {
+            return Err("`join` is the gate's own: `ssh -t -s HOST join SESSION` joins a session".to_owned());
+        }
         text.parse::<Word>().map(|word| Self(word.0))
     }
 }

@@ -171,6 +171,7 @@ fn the_verdict_names_its_path_and_why_every_other_lost() {
     pipeline-on-production: not open: it is for machines among members of `pipelines`
     platform-looks: not open: it is for the team `platform`
     platform-maintains: not open: it is for the team `platform`
+    release-to-production: not open: it is for machines among members of `releases`
     ");
     // What is asked for narrows the choice before cost does.
     let long = Ask { asked: Asked::For(Span::hours(5)), ..ask("web-1+shell") };

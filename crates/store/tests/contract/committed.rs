@@ -39,6 +39,8 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
         scopes: Scopes(vec![Scope::Read, Scope::Ask]),
         grant: None,
         mfa: Mfa::None,
+        claims: None,
+        assertion: None,
         label: Some("laptop".into()),
         created_at: at(1),
         expires_at: at(3600),

@@ -1,7 +1,5 @@
 //! What was counted from the log: kept, replaced by what follows from more of it, and forgotten.
 
-use crate::story::*;
-
 on_both! {
     async fn a_projection_only_grows_unless_it_is_of_another_version(stage) {
         let store = &stage.store;

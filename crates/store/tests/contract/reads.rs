@@ -60,7 +60,7 @@ on_both! {
         let key = KeyId::generate(at(50));
         let added = |key, person| Event::KeyAdded {
             key, person, kind: KeyKind::Registered, fingerprint: "SHA256:a".into(), public_key: "ssh-ed25519 A".into(), expires_at: None,
-            with: None,
+            with: None, claims: None,
         };
         keep(store, by(journey.ana, 50, added(key, journey.ana))).await;
         let error = store.commit(Change::new(by(journey.ben, 51, added(KeyId::generate(at(51)), journey.ben)))).await.unwrap_err();
@@ -77,7 +77,7 @@ on_both! {
         assert_eq!(store.holding_locks(at(63)).await.unwrap(), []);
 
         let opened = Event::ReviewOpened {
-            review: ReviewId::generate(at(70)), kind: ReviewKind::BreakGlass, grant: journey.grant, person: journey.ana,
+            review: ReviewId::generate(at(70)), kind: ReviewKind::BreakGlass, grant: journey.grant, session: None, person: journey.ana,
             reviewers: "security".parse().unwrap(), due_at: at(100),
         };
         keep(store, by(journey.ana, 70, opened)).await;

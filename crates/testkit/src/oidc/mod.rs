@@ -2,6 +2,8 @@
 //!
 //! `scripts/packages` installs it under `.cache/oidc-provider`.
 
+pub mod ci;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;

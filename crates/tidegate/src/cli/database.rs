@@ -112,17 +112,30 @@ pub(crate) async fn pass(
         (Some(one), Some(_)) => bail!("`{}` speaks {kind}; connect with `tidegate {}`", to.resource, program(one)),
         (None, _) => bail!("`{}` is no database, it speaks {kind}; connect with `ssh {}.tide`", to.resource, to.resource),
     };
-    let door = match speaks {
-        Spoken::Postgres => facts.value.postgres,
-        Spoken::Mysql => facts.value.mysql,
-    };
-    let Some(door) = door else { bail!("this gate has no listener for {kind}; its administrator sets `listen.{}`", speaks.kind()) };
+    // Before anybody is asked.
+    door(&facts.value, speaks)?;
     let grant = match way_in::enter(client, to, said).await? {
         Way::In(grant) => *grant,
         Way::Not(exit) => return Ok(Err(exit)),
     };
+    pass_on(client, facts.value, kind, grant).await.map(Ok)
+}
+
+/// A pass for a database that one has a grant for.
+pub(crate) async fn pass_on(client: &Client, facts: GateFacts, kind: &str, grant: Grant) -> anyhow::Result<(Spoken, Pass)> {
+    let speaks = Spoken::of(kind).with_context(|| format!("`{}` is no database, it speaks {kind}", grant.resource))?;
+    let door = door(&facts, speaks)?;
     let (id, token) = token(client, grant.id).await?;
-    Ok(Ok((speaks, Pass { grant, door, ca: facts.value.ca, token, id })))
+    Ok((speaks, Pass { grant, door, ca: facts.ca, token, id }))
+}
+
+fn door(facts: &GateFacts, speaks: Spoken) -> anyhow::Result<DatabaseFacts> {
+    let door = match speaks {
+        Spoken::Postgres => &facts.postgres,
+        Spoken::Mysql => &facts.mysql,
+    };
+    let kind = speaks.kind();
+    door.clone().with_context(|| format!("this gate has no listener for {kind}; its administrator sets `listen.{kind}`"))
 }
 
 async fn token(client: &Client, grant: GrantId) -> anyhow::Result<(TokenId, Secret<String>)> {
@@ -201,16 +214,32 @@ fn psql(pass: &Pass, ca: Option<&Path>) -> Command {
         .env("PGPORT", pass.door.port.to_string())
         .env("PGUSER", pass.user())
         .env("PGPASSWORD", pass.token.expose());
-    match ca {
-        Some(file) => psql.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", file),
-        None if Path::new(SYSTEM_ROOTS).exists() => psql.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", SYSTEM_ROOTS),
-        // Understood from version 16 on.
-        None => psql.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", "system"),
-    };
+    psql.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", roots(ca));
     psql
 }
 
+/// `PGSSLROOTCERT` for a door whose certificate is under this root, or under one that this machine trusts.
+pub(crate) fn roots(ca: Option<&Path>) -> OsString {
+    match ca {
+        Some(file) => file.into(),
+        None if Path::new(SYSTEM_ROOTS).exists() => SYSTEM_ROOTS.into(),
+        // Understood from version 16 on.
+        None => "system".into(),
+    }
+}
+
 async fn mysql(pass: &Pass, ca: Option<&Path>, dir: &Path) -> anyhow::Result<Command> {
+    let file = dir.join("client.cnf");
+    write_options(pass, ca, &file).await?;
+    let mut defaults = OsString::from("--defaults-extra-file=");
+    defaults.push(&file);
+    let mut mysql = Command::new("mysql");
+    mysql.arg(defaults).env_remove("MYSQL_PWD").env_remove("MYSQL_HOST");
+    Ok(mysql)
+}
+
+/// The options by which MySQL's and MariaDB's programs connect, in a file that its user alone reads.
+pub(crate) async fn write_options(pass: &Pass, ca: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let mut options = String::from("[client]\n");
     let token = pass.token.expose();
     writeln!(options, "host={}\nport={}\nuser={}\npassword={token}\nprotocol=tcp", pass.door.host, pass.door.port, pass.user())?;
@@ -221,11 +250,6 @@ async fn mysql(pass: &Pass, ca: Option<&Path>, dir: &Path) -> anyhow::Result<Com
     if let Some(ca) = ca {
         writeln!(options, "ssl-ca={}", ca.display())?;
     }
-    let file = dir.join("client.cnf");
-    write_private(&file, Secret::new(options).expose().as_bytes())?;
-    let mut defaults = OsString::from("--defaults-extra-file=");
-    defaults.push(&file);
-    let mut mysql = Command::new("mysql");
-    mysql.arg(defaults).env_remove("MYSQL_PWD").env_remove("MYSQL_HOST");
-    Ok(mysql)
+    write_private(file, Secret::new(options).expose().as_bytes())?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
-//! `tidegate lock`: keep a person, role or resource shut, now.
+//! `tidegate lock`: keep a person or machine, role, resource or network shut, now.
 
-use access::ids::LockId;
-use access::lock::LockScope;
+use access::ids::{LockId, PrincipalId};
+use access::lock::{LockScope, Network};
 use access::names::{ResourceName, RoleName};
 use access::time::Span;
 use anyhow::bail;
@@ -36,10 +36,14 @@ pub enum LockCommand {
 pub enum Noun {
     /// A person or machine, everywhere.
     User,
+    /// A machine, everywhere: every job of its pipelines too.
+    Workload,
     /// A role, on every resource.
     Role,
     /// A resource, for everybody.
     Resource,
+    /// Whoever comes from there: `192.0.2.0/24`, or one address.
+    Network,
 }
 
 /// A lock to set.
@@ -48,7 +52,7 @@ pub struct Set {
     /// What to lock
     #[arg(value_name = "WHAT")]
     noun: Noun,
-    /// Which: a name, or a person's id
+    /// Which: a name, a person's id, or addresses
     #[arg(value_name = "NAME")]
     name: String,
     /// Why
@@ -119,6 +123,11 @@ fn what(lock: &Lock) -> String {
 async fn scope(client: &Client, noun: Noun, name: &str) -> anyhow::Result<LockScope> {
     Ok(match noun {
         Noun::User => LockScope::Person(find(client, name).await?),
+        Noun::Workload => match find(client, name).await? {
+            machine @ PrincipalId::Workload(_) => LockScope::Person(machine),
+            PrincipalId::User(_) => bail!("`{name}` is a person; `tidegate lock set user {name}` locks them"),
+        },
+        Noun::Network => LockScope::Network(name.parse::<Network>()?),
         Noun::Role => LockScope::Role(name.parse::<RoleName>()?),
         Noun::Resource => match name.parse::<ResourceName>() {
             Ok(name) => LockScope::Resource(name),

@@ -39,6 +39,13 @@ pub(crate) struct Said {
     wait: bool,
 }
 
+impl Said {
+    /// What was said beforehand by other means than these arguments.
+    pub(crate) fn beforehand(reason: Option<String>, length: Option<Asked>, ticket: Option<String>, wait: bool) -> Self {
+        Self { reason, length, ticket, wait }
+    }
+}
+
 /// How the way in came out.
 pub(crate) enum Way {
     /// This grant opens it.
@@ -49,12 +56,17 @@ pub(crate) enum Way {
 
 /// Finds a grant for a resource, or asks for one and waits for it.
 pub(crate) async fn enter(client: &Client, to: &Selector, said: &Said) -> anyhow::Result<Way> {
+    enter_telling(client, to, said).await.map(|(way, _)| way)
+}
+
+/// The same, and whether the grant was asked for by this, so that it is for whoever asked to give back.
+pub(crate) async fn enter_telling(client: &Client, to: &Selector, said: &Said) -> anyhow::Result<(Way, bool)> {
     // Which role is meant where none is named, and what it costs: the gate knows.
     let silent = wanted(to, said);
     let verdict: Reply<Verdict> = client.post("/requests/preview", &silent).await?;
     let to = Selector { resource: verdict.value.resource.clone(), role: Some(verdict.value.role.clone()) };
     if let Some(grant) = held(client, &to).await? {
-        return Ok(Way::In(Box::new(grant)));
+        return Ok((Way::In(Box::new(grant)), false));
     }
     let mut asked = false;
     let request = match pending(client, &to).await? {
@@ -66,12 +78,12 @@ pub(crate) async fn enter(client: &Client, to: &Selector, said: &Said) -> anyhow
                 asked = true;
                 match ask(client, &to, said).await? {
                     Ok(wish) => wish,
-                    Err(refusal) => return Ok(refused(&refusal)),
+                    Err(refusal) => return Ok((refused(&refusal), false)),
                 }
             };
             let answer: Reply<RequestAnswer> = client.post("/requests", &wish).await?;
             if let Some(grant) = answer.value.grant {
-                return Ok(Way::In(Box::new(grant)));
+                return Ok((Way::In(Box::new(grant)), true));
             }
             answer.value.request.id
         }
@@ -80,7 +92,7 @@ pub(crate) async fn enter(client: &Client, to: &Selector, said: &Said) -> anyhow
     if let (Way::In(grant), true) = (&way, asked) {
         note(format!("Opening {}+{}.", grant.resource, grant.role));
     }
-    Ok(way)
+    Ok((way, true))
 }
 
 fn wanted(to: &Selector, said: &Said) -> NewRequest {

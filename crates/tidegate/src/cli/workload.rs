@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use crate::client::Reply;
 use crate::output::note;
 
+use super::exec::{JobArgs, sign_in};
 use super::exit::Exit;
 use super::user::{find, print_list, show};
 use super::{Context, Shown};
@@ -18,6 +19,8 @@ use super::{Context, Shown};
 pub enum WorkloadCommand {
     /// List machines
     List(List),
+    /// In a CI job: exchange the job's own token for one of the gate's, and print it
+    SignIn(SignIn),
     /// Make a machine known
     Add {
         /// How it will sign in
@@ -32,6 +35,13 @@ pub enum WorkloadCommand {
     },
 }
 
+/// A job's sign-in.
+#[derive(Debug, Args)]
+pub struct SignIn {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
 /// How many machines.
 #[derive(Debug, Args)]
 pub struct List {
@@ -44,6 +54,7 @@ impl WorkloadCommand {
     pub async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let client = context.client()?;
         match self {
+            Self::SignIn(sign_in) => sign_in.run(context).await,
             Self::List(list) => print_list(context, &client, list.shown.limit, |user| matches!(user.id, PrincipalId::Workload(_))).await,
             Self::Add { username, owner, name } => {
                 let PrincipalId::User(owner) = find(&client, &owner).await? else {
@@ -57,5 +68,20 @@ impl WorkloadCommand {
                 })
             }
         }
+    }
+}
+
+impl SignIn {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let Some(exchanged) = sign_in(context, &self.job).await?.exchanged else {
+            bail!("there is no job's token here; name it with `--token-file`, or put it in TIDEGATE_WORKLOAD_TOKEN");
+        };
+        if context.output.is_json() {
+            context.output.json(&exchanged)?;
+        } else {
+            note(format!("You are {} for {} seconds. This is TIDEGATE_TOKEN; it is shown this once:", exchanged.workload, exchanged.expires_in));
+            context.output.line(&exchanged.access_token)?;
+        }
+        Ok(Exit::Done)
     }
 }

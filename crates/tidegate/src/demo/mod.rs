@@ -33,8 +33,10 @@ const POLICY: &[(&str, &str)] = &[
     ("roles.toml", include_str!("../../../../examples/policy/roles.toml")),
     ("tests/access.toml", include_str!("../../../../examples/policy/tests/access.toml")),
     ("tests/oversight.toml", include_str!("../../../../examples/policy/tests/oversight.toml")),
+    ("tests/workloads.toml", include_str!("../../../../examples/policy/tests/workloads.toml")),
     ("tiers.toml", include_str!("../../../../examples/policy/tiers.toml")),
     ("windows.toml", include_str!("../../../../examples/policy/windows.toml")),
+    ("workloads.toml", include_str!("../../../../examples/policy/workloads.toml")),
 ];
 
 /// How the demo is run.

@@ -11,6 +11,16 @@ use crate::served::{Plan, Served};
 
 /// A gate before a shop's database, with what the policy says about it.
 pub(crate) fn shop(database: &Database) -> Served {
+    shop_with(database, Vec::new())
+}
+
+/// The same, with more of a policy.
+pub(crate) fn shop_with(database: &Database, more: Vec<(&'static str, String)>) -> Served {
+    shop_that(database, more, String::new())
+}
+
+/// The same, with more in `tidegate.toml`.
+pub(crate) fn shop_that(database: &Database, more: Vec<(&'static str, String)>, settings: String) -> Served {
     let orders = "CREATE TABLE orders (id int, status text); INSERT INTO orders VALUES (1, 'new'); CREATE TABLE payments (id int); \
                   CREATE TABLE customers (name text, card text); INSERT INTO customers VALUES ('Kim', '4111-unique-card')";
     database.query(orders).unwrap();
@@ -25,8 +35,9 @@ pub(crate) fn shop(database: &Database) -> Served {
     let role = "[[role]]\nname = \"clerk\"\ndescription = \"Look after orders.\"\nkind = \"postgres\"\nlogin = \"nobody\"\n\
                 [role.database]\ntables = [\n  { name = \"public.orders\", select = true, update = [\"status\"] },\n  \
                 { name = \"public.customers\", select = [\"name\", \"card\"], mask = [\"card\"] },\n]\n";
-    let policy = vec![("resources.toml", resource), ("roles.toml", role.to_owned())];
-    let gate = Served::with(Plan { policy, databases: true, ..Plan::default() });
+    let mut policy = vec![("resources.toml", resource), ("roles.toml", role.to_owned())];
+    policy.extend(more);
+    let gate = Served::with(Plan { policy, databases: true, settings, ..Plan::default() });
     for (name, value) in [("orders-maker", "makers-password"), ("sales-db", "never used")] {
         let (status, answer) = gate.api("dan", "PUT", &format!("/api/v1/secrets/{name}"), Some(json!({"value": value})));
         assert!(status < 300, "{name}: {status} {answer}");

@@ -12,6 +12,11 @@ use crate::served::{Plan, Served};
 
 /// A gate before a stock database, with what the policy says about it.
 fn stock(database: &Database) -> Served {
+    stock_with(database, Vec::new())
+}
+
+/// The same, with more of a policy.
+pub(crate) fn stock_with(database: &Database, more: Vec<(&'static str, String)>) -> Served {
     let tables = "CREATE TABLE orders (id int, status varchar(20)); INSERT INTO orders VALUES (1, 'new'); CREATE TABLE payments (id int); \
                   CREATE TABLE customers (name varchar(20), card varchar(40)); INSERT INTO customers VALUES ('Kim', '4111-unique-card')";
     database.query(tables).unwrap();
@@ -30,7 +35,9 @@ fn stock(database: &Database) -> Served {
          [role.database]\ntables = [\n  {{ name = \"{name}.orders\", select = true, update = [\"status\"] }},\n  \
          {{ name = \"{name}.customers\", select = [\"name\", \"card\"], mask = [\"card\"] }},\n]\n"
     );
-    let gate = Served::with(Plan { policy: vec![("resources.toml", resource), ("roles.toml", roles)], databases: true, ..Plan::default() });
+    let mut policy = vec![("resources.toml", resource), ("roles.toml", roles)];
+    policy.extend(more);
+    let gate = Served::with(Plan { policy, databases: true, ..Plan::default() });
     for (name, value) in [("stock-maker", ADMIN.1), ("stock-db", "owners-password")] {
         let (status, answer) = gate.api("dan", "PUT", &format!("/api/v1/secrets/{name}"), Some(json!({"value": value})));
         assert!(status < 300, "{name}: {status} {answer}");

@@ -254,7 +254,7 @@ async fn a_lock_on_a_person_holds_for_their_machines() {
     let t = TestGate::start().await.unwrap();
     let access::ids::PrincipalId::User(dan) = t.person("dan").who.id() else { panic!("dan is a person") };
     let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), dan, None).await.unwrap();
-    let scopes = access::identity::Scope::ALL.to_vec();
+    let scopes = access::identity::Scope::OF_PEOPLE.to_vec();
     let token = t.gate.issue_token(t.person("admin"), bot.id, scopes, Span::hours(1), None).await.unwrap();
     let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
     let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
@@ -274,4 +274,38 @@ async fn disabling_somebody_again_makes_sure_that_nothing_of_theirs_is_open() {
     t.gate.disable(t.person("dan"), ana, None).await.unwrap();
     let (row, cut) = t.gate.disable(t.person("dan"), ana, None).await.expect("asked twice, it looks again");
     assert_eq!((row.state, cut.unconfirmed.len()), (access::identity::PersonState::Disabled, 0));
+}
+
+// covers: WHO-8, GRANT-3, D2 (api)
+#[tokio::test]
+async fn a_lock_on_a_network_shuts_out_whoever_comes_from_there() {
+    let t = TestGate::start().await.unwrap();
+    let away: std::net::IpAddr = "192.0.2.77".parse().unwrap();
+    let ana = t.person("ana").who.id();
+    let invited = t.gate.invite_again(t.person("dan"), ana).await.unwrap();
+    let (who, token) = t.gate.accept_invitation(invited.code.expose(), away).await.unwrap();
+    let from_away = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    t.gate.submit(&from_away, ask("build-1", "shell")).await.unwrap();
+    let there = t.gate.open(&from_away, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let (there, here) = (obey(&t, there), shell(&t, "ana", "build-1", "shell").await);
+
+    let scope: LockScope = "network:192.0.2.0/24".parse().unwrap();
+    let (lock, cut) = t.gate.lock(t.person("carla"), scope, None, Some("scanned from there".into())).await.unwrap();
+    assert_eq!(cut.confirmed.len(), 1, "the one from there");
+    assert_eq!(there.await.unwrap(), EndReason::Locked);
+    assert!(!matches!(*here.standing.borrow(), Standing::Cut(_)), "hers from elsewhere goes on, on the same grant");
+    let again = t.gate.open(&from_away, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap_err();
+    let asked = t.gate.submit(&from_away, ask("build-1", "shell")).await.unwrap_err();
+    let signed_in = t.gate.identify_token(token.token.expose(), away).await.unwrap_err();
+    for refusal in [again, asked, signed_in] {
+        assert_eq!(refusal.reason, Reason::Locked, "{refusal}");
+        assert!(refusal.to_string().contains("network:192.0.2.0/24"), "{refusal}");
+    }
+    t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
+    // Who would lock themselves out is told so.
+    let refusal = t.gate.lock(t.person("carla"), "network:127.0.0.0/8".parse().unwrap(), None, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Invalid);
+    t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    t.gate.open(&from_away, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    t.gate.identify_token(token.token.expose(), away).await.unwrap();
 }
