@@ -36,6 +36,8 @@ with psycopg.connect(dsn, autocommit=True) as c:
     c.execute('execute p (9, \'Ed\', \'' + secret + '\')')
     r = c.pgconn.exec_prepared(b'p', [b'10', b'Flo', secret.encode()])
     print(r.command_tuples)
+    c.pgconn.prepare(b'kept', b'insert into customers (id, name, card) values ($1, $2, \'' + secret.encode() + b'\')')
+    print(c.pgconn.exec_prepared(b'kept', [b'12', b'Gil']).command_tuples)
     with c.pipeline() as p:
         try:
             c.execute('select id from customers where card = %s', (secret,))
@@ -48,8 +50,8 @@ with psycopg.connect(dsn, autocommit=True) as c:
 "
         ))
         .await;
-    assert_eq!(said, "1\n42501\nin\n3");
-    assert_eq!(town.target.query(&format!("select count(*) from customers where card = '{SECRET}'")).unwrap(), "9");
+    assert_eq!(said, "1\n1\n42501\nin\n3");
+    assert_eq!(town.target.query(&format!("select count(*) from customers where card = '{SECRET}'")).unwrap(), "10");
     let statements = town.gate.of_kind("sql.statement");
     let all = serde_json::to_string(&(&statements, &town.gate.of_kind("sql.refused"))).unwrap();
     let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -60,7 +62,11 @@ with psycopg.connect(dsn, autocommit=True) as c:
         assert!(!place.contains(SECRET) && !place.contains(&hex) && !place.contains("424242"), "{place}");
     }
     // The frame says so, and keeps what can be kept.
-    let of = |text: &str| statements.iter().find(|a| a["text"].as_str().unwrap().starts_with(text)).unwrap().clone();
+    let found = |text: &str, prepared: bool| {
+        let is = |a: &&serde_json::Value| a["text"].as_str().unwrap().starts_with(text) && (a["via"] == "prepare") == prepared;
+        statements.iter().find(is).unwrap().clone()
+    };
+    let of = |text: &str| found(text, false);
     assert_eq!(
         of("insert into customers (id, name, card) values (5")["text"],
         "insert into customers (id, name, card) values (5, 'Ada', '‹hidden›')"
@@ -69,6 +75,14 @@ with psycopg.connect(dsn, autocommit=True) as c:
     let bound = of("insert into customers (id, name, card) values ($1");
     assert_eq!((bound["values"][1].as_str(), &bound["values"][2]["hidden"], &bound["hidden"]), (Some("Bo"), &true.into(), &1.into()));
     assert_eq!(of("insert into customers values ($1")["hidden"], 3);
+    // It was recorded when it was prepared too; there it holds no value yet.
+    let prepared = found("insert into customers values ($1", true);
+    assert!(prepared["name"].is_string() && prepared["values"].is_null() && prepared["hidden"].is_null(), "{prepared}");
+    // A constant in a text that is prepared meets a masked column as any other does.
+    let prepared = found("insert into customers (id, name, card) values ($1, $2, '", true);
+    assert_eq!((prepared["name"].as_str(), prepared["hidden"].as_u64()), (Some("kept"), Some(1)), "{prepared}");
+    assert_eq!(prepared["text"], "insert into customers (id, name, card) values ($1, $2, '‹hidden›')");
+    assert_eq!(of("insert into customers (id, name, card) values ($1, $2, '")["values"], serde_json::json!(["12", "Gil"]));
     assert_eq!(of("EXECUTE p")["hidden"], 3);
     assert!(all.contains("name = 'Kim'"));
 }
