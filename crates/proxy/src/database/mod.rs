@@ -5,6 +5,7 @@ pub(crate) mod lobby;
 pub(crate) mod place;
 pub(crate) mod relay;
 pub(crate) mod statement;
+pub(crate) mod thinking;
 pub(crate) mod tls;
 
 use access::reason::Refusal;

@@ -132,6 +132,17 @@ pub enum HiddenValues {
 }
 
 impl HiddenValues {
+    /// Those that a judge hides.
+    pub(crate) fn of(hidden: &sql::Hidden) -> Self {
+        match hidden {
+            sql::Hidden::Nothing => Self::None,
+            sql::Hidden::Some { parameters, .. } => {
+                Self::These(parameters.iter().filter_map(|number| usize::try_from(*number).ok()).collect())
+            }
+            sql::Hidden::Everything => Self::All,
+        }
+    }
+
     /// Whether this one is hidden, counted from 1 on.
     #[must_use]
     pub fn covers(&self, number: usize) -> bool {

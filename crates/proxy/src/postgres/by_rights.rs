@@ -21,6 +21,10 @@ impl Judge for Unrestricted {
         Verdict::Allow(Allowed::default())
     }
 
+    fn reads(&self) -> bool {
+        false
+    }
+
     fn withheld(&self) -> Withheld {
         Withheld { rows: self.rows, ..Withheld::default() }
     }
@@ -87,7 +91,7 @@ impl Judge for Restricted {
         let concealed = self.judge.conceal(text, &verdict);
         match verdict {
             sql::Verdict::Allowed(all) => Verdict::Allow(Allowed {
-                hidden: all.first().map_or(HiddenValues::None, |one| hidden(&one.hidden)),
+                hidden: all.first().map_or(HiddenValues::None, |one| HiddenValues::of(&one.hidden)),
                 masked: if all.iter().all(|one| one.masked_outputs.is_empty()) {
                     Vec::new()
                 } else {
@@ -108,16 +112,6 @@ impl Judge for Restricted {
 
     fn withheld(&self) -> Withheld {
         self.withheld.clone()
-    }
-}
-
-fn hidden(hidden: &sql::Hidden) -> HiddenValues {
-    match hidden {
-        sql::Hidden::Nothing => HiddenValues::None,
-        sql::Hidden::Some { parameters, .. } => {
-            HiddenValues::These(parameters.iter().filter_map(|number| usize::try_from(*number).ok()).collect())
-        }
-        sql::Hidden::Everything => HiddenValues::All,
     }
 }
 

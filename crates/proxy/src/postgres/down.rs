@@ -15,6 +15,7 @@ use super::ledger::{Failing, Ledger};
 use super::relay::{Incoming, Outgoing, Stopped};
 use super::session::Live;
 use super::statement;
+use super::up::unclear;
 use super::veil::{Veil, Withheld, masked_row, veils, without_details};
 
 /// The largest error of a server's that is believed.
@@ -97,6 +98,15 @@ impl Down {
         let mut pass = self.to.left.min(self.from.unread.len());
         self.to.left -= pass;
         while let Some(head) = head(&self.from.unread[pass..], Side::Back).map_err(|e| Stopped::liar(e.0))? {
+            if head.kind == b'D' && self.withheld.rows.is_none() && !self.masks_rows()? {
+                // Nothing has to be known of these but how many there are: most of what a server sends are they.
+                let (rows, total) = whole_rows(&self.from.unread[pass..]);
+                if rows > 0 {
+                    ledger.rows(rows, total - 5 * rows);
+                    pass += total;
+                    continue;
+                }
+            }
             let there = self.from.unread.len() - pass;
             if matches!(head.kind, b'D' | b'd') {
                 let Some(is_row) = is_row(head, self.from.unread.get(pass + 5..pass + head.total)) else { break };
@@ -116,8 +126,8 @@ impl Down {
                 _ => false,
             };
             if streams {
-                if head.kind == b'T' {
-                    ledger.small(b'T');
+                if matches!(head.kind, b'T' | b'V') {
+                    ledger.small(head.kind);
                 }
                 let now = head.total.min(there);
                 self.to.left = head.total - now;
@@ -140,7 +150,7 @@ impl Down {
                 b'E' => {
                     let sqlstate = back::error_field(body, b'C').map_err(|e| Stopped::liar(e.0))?;
                     self.veils = None;
-                    match ledger.failed(sqlstate, Instant::now()) {
+                    match ledger.failed(sqlstate, Instant::now()).map_err(|_| unclear())? {
                         Failing::Provoked(instead) => Some(instead),
                         Failing::Genuine if self.withheld.details => Some(without_details(b'E', body).map_err(|e| Stopped::liar(e.0))?),
                         Failing::Genuine => None,
@@ -234,6 +244,19 @@ impl Down {
     }
 }
 
+/// How many `DataRow`s stand here whole one after another, and how many bytes they take.
+fn whole_rows(bytes: &[u8]) -> (usize, usize) {
+    let (mut rows, mut total) = (0, 0);
+    while let Some([b'D', a, b, c, d, rest @ ..]) = bytes.get(total..)
+        && let Some(more) = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok().and_then(|length| length.checked_sub(4))
+        && more <= rest.len()
+    {
+        rows += 1;
+        total += 5 + more;
+    }
+    (rows, total)
+}
+
 /// Whether a `DataRow` or `CopyData` is a row; the end of a binary copy is none. `None` if that takes the rest of its body to say.
 fn is_row(head: Head, body: Option<&[u8]>) -> Option<bool> {
     if head.kind == b'D' || head.total != 5 + COPY_ENDS.len() {
@@ -265,4 +288,38 @@ fn small(ledger: &mut Ledger, kind: u8, body: &[u8]) -> Result<(), Stopped> {
         _ => return Err(Stopped::liar("a message that has no place in a session")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_taken_together_as_they_are_one_by_one(
+            sizes in prop::collection::vec(0..9_usize, 0..6), behind in prop::collection::vec(any::<u8>(), 0..12), cut in 0..9_usize
+        ) {
+            let mut bytes = Vec::new();
+            for size in &sizes {
+                bytes.extend(front_of(b'D', *size));
+                bytes.extend(vec![7; *size]);
+            }
+            bytes.extend(behind);
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            let (mut rows, mut total) = (0, 0);
+            while let Ok(Some(head)) = head(&bytes[total..], Side::Back) {
+                if head.kind != b'D' || head.total > bytes.len() - total {
+                    break;
+                }
+                (rows, total) = (rows + 1, total + head.total);
+            }
+            prop_assert_eq!(whole_rows(&bytes), (rows, total));
+        }
+    }
+
+    fn front_of(kind: u8, size: usize) -> Vec<u8> {
+        let length = u32::try_from(size + 4).unwrap().to_be_bytes();
+        [&[kind][..], &length].concat()
+    }
 }

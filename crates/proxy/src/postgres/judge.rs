@@ -79,6 +79,11 @@ pub trait Judge: Send {
     /// Whether this may be done.
     fn judge(&mut self, act: Act<'_>) -> Verdict;
 
+    /// Whether it reads what it judges, so that a long text takes time.
+    fn reads(&self) -> bool {
+        true
+    }
+
     /// What the client does not get of the answers; asked once, when the session begins.
     fn withheld(&self) -> Withheld {
         Withheld::default()

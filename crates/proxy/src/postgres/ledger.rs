@@ -62,6 +62,48 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OutOfStep;
 
+/// What is said where nobody can tell any more which of the messages behind a failed copy the server reads.
+pub(crate) const UNCLEAR: &str =
+    "a `COPY` has failed; until the server is ready again nothing but `CopyData`, `CopyDone`, `CopyFail` and `Sync` may follow";
+
+/// `Sync`s that a server may have read as part of a copy that failed. Those it does not answer.
+#[derive(Debug, Default)]
+struct Swallowed {
+    /// How many of the `Sync`s at the front there are of which nobody knows which are answered; the last of them is at the latest.
+    together: usize,
+    /// How many of them may have no answer.
+    perhaps: usize,
+    /// Whether the one that is certain to be answered is still to be sent.
+    open: bool,
+    /// Whether the server skips to a `Sync` unless it has read one meanwhile.
+    may_skip: bool,
+}
+
+impl Swallowed {
+    /// If one of them may have no answer, the first has none.
+    fn one_less(&mut self) -> bool {
+        let any = self.perhaps > 0;
+        if any {
+            self.perhaps -= 1;
+            self.together = self.together.saturating_sub(1);
+        }
+        any
+    }
+
+    /// One of them is answered: the first, or one after it. The server skips nothing any more.
+    fn one_answered(&mut self) {
+        self.together = self.together.saturating_sub(1);
+        self.perhaps = self.perhaps.min(self.together);
+        (self.open, self.may_skip) = (false, false);
+    }
+
+    /// A `Sync` is sent, or something else.
+    fn sent(&mut self, sync: bool) {
+        self.together += usize::from(sync && self.open);
+        (self.open, self.may_skip) = (false, false);
+    }
+}
+
 /// A statement that runs, or waits to.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -119,8 +161,8 @@ pub(crate) struct Ledger {
     /// How many segments have been sent whole, and how many answered.
     sent: u64,
     answered: u64,
-    /// How many `Sync`s the server may have read as part of a copy that failed, so that it will not answer them.
-    spare: usize,
+    /// The `Sync`s at the front that the server may have read as part of a copy.
+    swallowed: Swallowed,
     pub(crate) names: Names,
     /// Whether the server reads nothing but a `Sync` now, since a question of the extended protocol failed (PostgreSQL documentation,
     /// "Extended Query"): not a `Query` either.
@@ -152,10 +194,13 @@ impl Ledger {
 
     /// What the server will not read is never answered, and stands in no queue.
     pub(crate) fn push(&mut self, asked: Asked) {
-        if self.skipping && !matches!(asked, Asked::Sync) {
+        let sync = matches!(asked, Asked::Sync);
+        // The end of a copy that has failed is read by nobody.
+        if (self.skipping && !sync) || (self.swallowed.open && matches!(asked, Asked::CopyEnd)) {
             return;
         }
         self.skipping = false;
+        self.swallowed.sent(sync);
         self.sent += u64::from(asked.ends_segment());
         self.asked.push_back(asked);
     }
@@ -249,7 +294,13 @@ impl Ledger {
     pub(crate) fn is_quiet(&self) -> bool {
         let left = self.asked.iter().filter(|asked| !matches!(asked, Asked::CopyEnd));
         // Those that the server may have read as part of a copy, and nothing else.
-        left.zip(1..).all(|(asked, count)| matches!(asked, Asked::Sync) && count <= self.spare)
+        left.zip(1..).all(|(asked, count)| matches!(asked, Asked::Sync) && count <= self.swallowed.perhaps)
+    }
+
+    /// Whether nobody knows if the server reads what comes next: a copy has failed, and may have swallowed every `Sync` behind it. Only
+    /// what is the same either way may be sent then.
+    pub(crate) fn is_unclear(&self) -> bool {
+        self.swallowed.may_skip
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -261,10 +312,7 @@ impl Ledger {
         loop {
             match self.asked.front() {
                 Some(Asked::CopyEnd) => self.pop(),
-                Some(Asked::Sync) if self.spare > 0 => {
-                    self.spare -= 1;
-                    self.pop();
-                }
+                Some(Asked::Sync) if self.swallowed.one_less() => self.pop(),
                 _ => return self.asked.front_mut(),
             }
         }
@@ -289,6 +337,14 @@ impl Ledger {
                 rows + self.fetched.get(&name).copied().unwrap_or_default()
             }
             Naming::None | Naming::Opens(_) | Naming::Prepares(_) => rows,
+        }
+    }
+
+    /// So many rows came back, of so many bytes together, where nobody limits them.
+    pub(crate) fn rows(&mut self, rows: usize, bytes: usize) {
+        if let Some(running) = self.running() {
+            running.outcome.rows += rows as u64;
+            running.outcome.bytes += bytes as u64;
         }
     }
 
@@ -350,9 +406,9 @@ impl Ledger {
         }
     }
 
-    /// Copied data went there.
+    /// Copied data went there. It says nothing about what is answered.
     pub(crate) fn copied_in(&mut self, bytes: usize) {
-        if let Some(running) = self.running() {
+        if let Some(Asked::Simple(running) | Asked::Execute(running)) = self.asked.front_mut() {
             running.outcome.copied_in += bytes as u64;
         }
     }
@@ -364,7 +420,8 @@ impl Ledger {
         }
     }
 
-    /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`.
+    /// `ParseComplete`, `BindComplete`, `CloseComplete`, `ParameterDescription`, `NoData`, `RowDescription`; what else is no answer to a
+    /// `Sync` is counted there too, as `FunctionCallResponse`.
     pub(crate) fn small(&mut self, answer: u8) {
         match (self.front(), answer) {
             (Some(Asked::Parse { number, .. }), b'1') => {
@@ -411,22 +468,41 @@ impl Ledger {
         }
     }
 
-    /// A copy failed: what was asked while it copied the server has ignored or not, a `Sync` too; nobody can tell.
-    fn copy_failed(&mut self) {
-        let end = self.asked.iter().position(|asked| matches!(asked, Asked::CopyEnd)).unwrap_or(self.asked.len());
-        self.spare += self.asked.iter().take(end).filter(|asked| matches!(asked, Asked::Sync)).count();
-        if matches!(self.asked.front(), Some(Asked::Execute(_))) {
-            let mut at = 0;
-            self.asked.retain(|asked| {
-                at += 1;
-                at > end || matches!(asked, Asked::Sync)
-            });
+    /// A copy failed. A `Sync` that the server read while it still copied it has swallowed; if it failed before, it has not. In the
+    /// extended protocol it skips to a `Sync` then: whatever stands before the first is not read, and whatever stands behind the first
+    /// that is certain to be answered is.
+    ///
+    /// # Errors
+    /// If something stands between of which nobody knows whether the server reads it.
+    fn copy_failed(&mut self, skips: bool) -> Result<(), OutOfStep> {
+        let (mut together, mut perhaps, mut over, mut open) = (0, 0, false, true);
+        for asked in self.asked.iter().skip(1) {
+            match asked {
+                Asked::Sync if over => {
+                    together += 1;
+                    open = false;
+                    break;
+                }
+                Asked::Sync => {
+                    together += 1;
+                    perhaps += 1;
+                }
+                Asked::CopyEnd => over = true,
+                // No server reads this and copies on.
+                _ if perhaps == 0 => over = true,
+                _ => return Err(OutOfStep),
+            }
         }
-        self.asked.retain(|asked| !matches!(asked, Asked::CopyEnd));
+        let any = perhaps > 0;
+        self.swallowed = if any { Swallowed { together, perhaps, open, may_skip: open && skips } } else { Swallowed::default() };
+        Ok(())
     }
 
     /// `ErrorResponse`.
-    pub(crate) fn failed(&mut self, sqlstate: Option<&[u8]>, now: Instant) -> Failing {
+    ///
+    /// # Errors
+    /// If a copy failed while other things had been sent into it, so that nobody can tell which of them the server reads.
+    pub(crate) fn failed(&mut self, sqlstate: Option<&[u8]>, now: Instant) -> Result<Failing, OutOfStep> {
         let sqlstate = sqlstate.map(<[u8]>::to_vec);
         let mut failing = Failing::Genuine;
         let mut skips = true;
@@ -438,13 +514,15 @@ impl Ledger {
         match self.front() {
             Some(asked @ (Asked::Simple(_) | Asked::Function(_) | Asked::Execute(_))) => {
                 skips = matches!(asked, Asked::Execute(_));
-                let (Asked::Simple(running) | Asked::Function(running) | Asked::Execute(running)) = asked else { return failing };
+                let (Asked::Simple(running) | Asked::Function(running) | Asked::Execute(running)) = asked else {
+                    return Ok(failing);
+                };
                 running.outcome.sqlstate = sqlstate;
                 let copied_in = running.copied_in();
                 let said = running.settle(now);
                 self.due.push(said);
                 if copied_in {
-                    self.copy_failed();
+                    self.copy_failed(skips)?;
                 }
             }
             Some(Asked::Parse { text, number, unnamed }) => {
@@ -477,7 +555,7 @@ impl Ledger {
             self.skipping = self.asked.is_empty();
         }
         self.names.take_back(self.answered);
-        failing
+        Ok(failing)
     }
 
     /// `ReadyForQuery`.
@@ -498,11 +576,11 @@ impl Ledger {
             Some(asked) if asked.ends_segment() => {}
             _ => return Err(OutOfStep),
         }
+        if matches!(self.asked.front(), Some(Asked::Sync)) {
+            self.swallowed.one_answered();
+        }
         self.pop();
         self.names.take_back(segment);
-        if self.asked.is_empty() {
-            self.spare = 0;
-        }
         if status == Status::Idle {
             // No portal outlives its transaction.
             self.names.portals.over();

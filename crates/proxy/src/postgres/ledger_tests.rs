@@ -37,7 +37,7 @@ fn numbers(ledger: &mut Ledger) -> Vec<(u64, String)> {
 fn what_is_sent_between_an_error_and_its_sync_is_answered_by_nothing() {
     let (mut ledger, at) = (Ledger::default(), Instant::now());
     parse(&mut ledger);
-    ledger.failed(Some(b"42601"), at);
+    ledger.failed(Some(b"42601"), at).unwrap();
     // The server reads none of this: neither a `Query` nor what comes behind it.
     let number = ledger.number();
     ledger.query(Running::new(number, at));
@@ -74,7 +74,7 @@ fn answers_find_their_questions_in_a_pipeline_with_an_error() {
     for answer in [b'1', b'2'] {
         ledger.small(answer);
     }
-    assert_eq!(ledger.failed(Some(b"23505"), at), Failing::Genuine);
+    assert_eq!(ledger.failed(Some(b"23505"), at), Ok(Failing::Genuine));
     ready(&mut ledger, at);
     ledger.complete(Some(b"SELECT 4"), false, at);
     ready(&mut ledger, at);
@@ -88,7 +88,7 @@ fn a_batch_of_statements_is_one_question_with_several_answers() {
     let number = ledger.number();
     ledger.query(Running::new(number, at));
     ledger.complete(Some(b"INSERT 0 1"), false, at);
-    ledger.failed(Some(b"42601"), at);
+    ledger.failed(Some(b"42601"), at).unwrap();
     assert!(!ledger.is_quiet());
     ready(&mut ledger, at);
     assert!(ledger.is_quiet());
@@ -118,9 +118,9 @@ fn what_was_refused_is_answered_in_its_place() {
     execute(&mut ledger, at);
     ledger.push(Asked::Sync);
     ledger.refuse(b"no again".to_vec(), true);
-    assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no".to_vec()));
+    assert_eq!(ledger.failed(Some(b"42601"), at), Ok(Failing::Provoked(b"no".to_vec())));
     ready(&mut ledger, at);
-    assert_eq!(ledger.failed(Some(b"42601"), at), Failing::Provoked(b"no again".to_vec()));
+    assert_eq!(ledger.failed(Some(b"42601"), at), Ok(Failing::Provoked(b"no again".to_vec())));
     ready(&mut ledger, at);
     assert!(ledger.is_quiet() && ledger.due.is_empty());
 }
@@ -132,7 +132,9 @@ fn a_sync_that_a_failed_copy_may_have_swallowed_moves_no_answer() {
         execute(&mut ledger, at);
         ledger.push(Asked::Sync);
         ledger.copies("copy_in");
-        ledger.failed(Some(b"22P02"), at);
+        ledger.failed(Some(b"22P02"), at).unwrap();
+        // What it still copies says nothing about what was swallowed.
+        ledger.copied_in(100);
         if !swallowed {
             ready(&mut ledger, at);
         }
@@ -151,6 +153,78 @@ fn a_sync_that_a_failed_copy_may_have_swallowed_moves_no_answer() {
         ready(&mut ledger, at);
         assert_eq!(numbers(&mut ledger).len(), 2);
     }
+}
+
+fn copying(ledger: &mut Ledger, at: Instant, sent_into_it: &[fn(&mut Ledger)]) {
+    execute(ledger, at);
+    ledger.push(Asked::Sync);
+    ledger.copies("copy_in");
+    sent_into_it.iter().for_each(|send| send(ledger));
+}
+
+// covers: D10 (postgres), PG-2 (postgres)
+#[test]
+fn nothing_is_taken_for_read_behind_a_failed_copy_until_the_server_is_ready() {
+    let at = Instant::now();
+    let sync: fn(&mut Ledger) = |ledger| ledger.push(Asked::Sync);
+    let ends: fn(&mut Ledger) = |ledger| ledger.push(Asked::CopyEnd);
+    let asks: fn(&mut Ledger) = parse;
+    let failed = |sent: &[fn(&mut Ledger)]| {
+        let mut ledger = Ledger::default();
+        copying(&mut ledger, at, sent);
+        let failed = ledger.failed(Some(b"22P02"), at);
+        (failed.map(|_| ledger.is_unclear()), ledger)
+    };
+    // All that was sent may be swallowed, or some is certain to be answered.
+    for sent in [&[][..], &[sync, sync], &[ends]] {
+        assert_eq!(failed(sent).0, Ok(true), "{}", sent.len());
+    }
+    for sent in [&[ends, sync][..], &[sync, ends, sync, asks]] {
+        assert_eq!(failed(sent).0, Ok(false), "{}", sent.len());
+    }
+    // It becomes clear with the next `Sync`, or when the server is ready.
+    for clears in [sync, |ledger: &mut Ledger| ledger.ready(Status::Idle, Instant::now()).unwrap()] {
+        let (_, mut ledger) = failed(&[]);
+        ends(&mut ledger);
+        assert!(ledger.is_unclear());
+        clears(&mut ledger);
+        assert!(!ledger.is_unclear());
+    }
+    // What stands where the server may read on or skip is read or not: nobody can tell.
+    for sent in [&[asks][..], &[sync, asks, sync], &[ends, asks, sync]] {
+        assert_eq!(failed(sent).0, Err(OutOfStep));
+    }
+}
+
+#[test]
+fn a_copy_that_fails_at_once_is_answered_as_often_as_it_was_asked() {
+    let (mut ledger, at) = (Ledger::default(), Instant::now());
+    copying(&mut ledger, at, &[|ledger| ledger.push(Asked::CopyEnd), |ledger| ledger.push(Asked::Sync), parse]);
+    ledger.push(Asked::Sync);
+    assert_eq!(ledger.failed(Some(b"42809"), at), Ok(Failing::Genuine));
+    ready(&mut ledger, at);
+    ready(&mut ledger, at);
+    assert!(!ledger.is_quiet() && ledger.is_unsure(Kind::Statement, b""));
+    ledger.small(b'1');
+    assert!(!ledger.is_unsure(Kind::Statement, b""));
+    ready(&mut ledger, at);
+    assert!(ledger.is_quiet());
+    assert_eq!(ledger.ready(Status::Idle, at), Err(OutOfStep));
+}
+
+#[test]
+fn a_call_of_a_function_is_not_answered_by_what_answers_a_swallowed_sync() {
+    let (mut ledger, at) = (Ledger::default(), Instant::now());
+    copying(&mut ledger, at, &[|ledger| ledger.push(Asked::CopyEnd), |ledger| ledger.push(Asked::Sync)]);
+    ledger.failed(Some(b"22P02"), at).unwrap();
+    // The first was swallowed.
+    ready(&mut ledger, at);
+    let number = ledger.number();
+    ledger.push(Asked::Function(Running::new(number, at)));
+    ledger.small(b'V');
+    ready(&mut ledger, at);
+    assert!(ledger.is_quiet());
+    assert_eq!(ledger.ready(Status::Idle, at), Err(OutOfStep));
 }
 
 #[test]

@@ -75,6 +75,8 @@ enum Sql {
     Closes(&'static str),
     Begins,
     Commits,
+    /// `COPY … FROM STDIN`; `true`: it fails before it reads anything of it.
+    Copies(bool),
 }
 
 impl Sql {
@@ -89,12 +91,39 @@ impl Sql {
 
 #[derive(Debug, Clone)]
 enum Message {
-    Parse { name: &'static str, sql: Sql, fails: bool, refused: bool },
-    Bind { portal: &'static str, statement: &'static str, fails: bool },
-    Execute { portal: &'static str, fails: bool },
+    Parse {
+        name: &'static str,
+        sql: Sql,
+        fails: bool,
+        refused: bool,
+    },
+    Bind {
+        portal: &'static str,
+        statement: &'static str,
+        fails: bool,
+    },
+    Execute {
+        portal: &'static str,
+        fails: bool,
+    },
     Close(bool, &'static str),
-    Query { all: Vec<Sql>, fails: bool, refused: bool },
+    Query {
+        all: Vec<Sql>,
+        fails: bool,
+        refused: bool,
+    },
     Sync,
+    /// `CopyData`, good or bad; `CopyDone`; `CopyFail`.
+    Data(bool),
+    CopyDone,
+    CopyFail,
+}
+
+impl Message {
+    /// Whether it may be sent while nobody knows what the server reads.
+    fn goes_into_a_failed_copy(&self) -> bool {
+        matches!(self, Self::Sync | Self::Data(_) | Self::CopyDone | Self::CopyFail)
+    }
 }
 
 fn sql() -> impl Strategy<Value = Sql> {
@@ -124,6 +153,36 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+/// The same where much is copied.
+fn message_of_a_copy() -> impl Strategy<Value = Message> {
+    let statement = prop::sample::select(&STATEMENTS[..]);
+    let copies = || any::<bool>().prop_map(Sql::Copies);
+    prop_oneof![
+        8 => message(),
+        2 => (statement, copies()).prop_map(|(name, sql)| Message::Parse { name, sql, fails: false, refused: false }),
+        1 => copies().prop_map(|sql| Message::Query { all: vec![sql], fails: false, refused: false }),
+        4 => prop::bool::weighted(0.6).prop_map(Message::Data),
+        4 => Just(Message::CopyDone),
+        1 => Just(Message::CopyFail),
+        4 => Just(Message::Sync),
+    ]
+}
+
+/// A copy in one go, and what may come of it.
+fn copy() -> impl Strategy<Value = Vec<Message>> {
+    let (name, portal) = (prop::sample::select(&STATEMENTS[..]), prop::sample::select(&PORTALS[..]));
+    let begins = (name, portal, any::<bool>()).prop_map(|(name, portal, early)| {
+        vec![
+            Message::Parse { name, sql: Sql::Copies(early), fails: false, refused: false },
+            Message::Bind { portal, statement: name, fails: false },
+            Message::Execute { portal, fails: false },
+            Message::Sync,
+        ]
+    });
+    let goes_on = prop::collection::vec(message_of_a_copy(), 0..4);
+    (begins, goes_on).prop_map(|(begins, goes_on)| begins.into_iter().chain(goes_on).collect())
+}
+
 /// What somebody prepared: by a message, or by `PREPARE` or `DECLARE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Made {
@@ -138,6 +197,10 @@ struct Model {
     statements: HashMap<&'static str, Made>,
     portals: HashMap<&'static str, Made>,
     skips: bool,
+    /// Whether it copies in, and whether by `Execute`.
+    copies: Option<bool>,
+    /// Whether the session has ended: the client sent what no server takes there, or what nobody can tell whether it reads.
+    over: bool,
     in_transaction: bool,
     /// Whether portals outlive an error, as they do that of a savepoint below them.
     savepoints: bool,
@@ -146,7 +209,30 @@ struct Model {
 impl Model {
     /// Reads one message, and tells the ledger. Whatever runs has to be what was known when it was sent.
     fn step(&mut self, ledger: &mut Ledger) -> Result<(), TestCaseError> {
+        if self.over {
+            return Ok(());
+        }
         let Some((message, known)) = self.unread.pop_front() else { return Ok(()) };
+        let at = Instant::now();
+        match (message, self.copies) {
+            (message, Some(extended)) => match message {
+                Message::Sync | Message::Data(true) => {}
+                Message::CopyDone => {
+                    self.copies = None;
+                    ledger.complete(Some(b"COPY 1"), false, at);
+                    if !extended {
+                        self.ready(ledger);
+                    }
+                }
+                Message::Data(false) | Message::CopyFail => self.copy_fails(ledger, extended),
+                _ => self.over = true,
+            },
+            (message, None) => return self.read(ledger, message, known),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, ledger: &mut Ledger, message: Message, known: Option<Sql>) -> Result<(), TestCaseError> {
         let at = Instant::now();
         let made = |sql: &Sql| Made { sql: sql.clone(), by_message: true };
         match message {
@@ -154,6 +240,7 @@ impl Model {
                 self.skips = false;
                 self.ready(ledger);
             }
+            Message::Data(_) | Message::CopyDone | Message::CopyFail => {}
             _ if self.skips => {}
             Message::Parse { name, sql, fails, refused } => {
                 let name = if refused { "" } else { name };
@@ -180,7 +267,11 @@ impl Model {
                     // A portal of a statement that `PREPARE` made is known as the portal of somebody's.
                     let by_name = known.is_none();
                     prop_assert!(by_name || known == Some(found.sql.clone()), "executed {portal:?}: {known:?}, not {found:?}");
-                    if self.run(&found.sql) { ledger.complete(Some(b"X"), false, at) } else { self.fail(ledger, true) }
+                    match found.sql {
+                        Sql::Copies(early) => self.copy(ledger, early, true),
+                        sql if self.run(&sql) => ledger.complete(Some(b"X"), false, at),
+                        _ => self.fail(ledger, true),
+                    }
                 }
                 _ => self.fail(ledger, true),
             },
@@ -197,6 +288,10 @@ impl Model {
                 let mut failed = fails || refused;
                 if !failed && all.is_empty() {
                     ledger.complete(None, false, at);
+                } else if !failed && let [Sql::Copies(early)] = all[..] {
+                    self.portals.remove("");
+                    self.copy(ledger, early, false);
+                    return Ok(());
                 } else if !failed {
                     self.portals.remove("");
                     for sql in all {
@@ -219,7 +314,7 @@ impl Model {
     fn run(&mut self, sql: &Sql) -> bool {
         let made = |sql: &Sql| Made { sql: sql.clone(), by_message: false };
         match sql {
-            Sql::Plain(_) => true,
+            Sql::Plain(_) | Sql::Copies(_) => true,
             Sql::Prepares(name, _) if self.statements.contains_key(name) => false,
             Sql::Prepares(name, _) => self.statements.insert(name, made(sql)).is_none(),
             Sql::Deallocates(name) => self.statements.remove(name).is_some(),
@@ -240,7 +335,21 @@ impl Model {
             self.portals.clear();
             self.in_transaction = false;
         }
-        ledger.failed(Some(b"X"), Instant::now());
+        // Who cannot tell what follows ends the session.
+        self.over |= ledger.failed(Some(b"X"), Instant::now()).is_err();
+    }
+
+    fn copy(&mut self, ledger: &mut Ledger, early: bool, extended: bool) {
+        ledger.copies("copy_in");
+        if early { self.copy_fails(ledger, extended) } else { self.copies = Some(extended) }
+    }
+
+    fn copy_fails(&mut self, ledger: &mut Ledger, extended: bool) {
+        self.copies = None;
+        self.fail(ledger, extended);
+        if !extended && !self.over {
+            self.ready(ledger);
+        }
     }
 
     fn ready(&mut self, ledger: &mut Ledger) {
@@ -261,6 +370,8 @@ fn send(ledger: &mut Ledger, texts: &mut Vec<Sql>, message: &Message) -> Option<
     };
     match message {
         Message::Sync => ledger.push(Asked::Sync),
+        Message::Data(_) => ledger.copied_in(1),
+        Message::CopyDone | Message::CopyFail => ledger.push(Asked::CopyEnd),
         Message::Parse { refused: true, .. } => ledger.refuse(Vec::new(), false),
         Message::Parse { name, sql, .. } => {
             let (text, hidden, naming, masked) = (text_of(sql), HiddenValues::None, sql.naming(), Arc::default());
@@ -302,39 +413,85 @@ proptest! {
     fn what_runs_is_what_was_known_to_run(
         script in prop::collection::vec((message(), 0..4_usize), 1..50), savepoints: bool
     ) {
-        let (mut ledger, mut texts) = (Ledger::default(), Vec::new());
-        let mut model = Model { savepoints, ..Model::default() };
-        for (message, lag) in script.into_iter().chain([(Message::Sync, 0)]) {
-            let unsure = |ledger: &Ledger| match &message {
-                Message::Bind { statement, .. } => ledger.is_unsure(Kind::Statement, statement.as_bytes()),
-                Message::Execute { portal, .. } => ledger.is_unsure(Kind::Portal, portal.as_bytes()),
-                _ => false,
-            };
-            while unsure(&ledger) {
-                prop_assert!(!model.unread.is_empty(), "it waits for an answer that nobody owes");
-                model.step(&mut ledger)?;
-            }
-            let known = send(&mut ledger, &mut texts, &message);
-            model.unread.push_back((message, known));
-            for _ in 0..lag {
-                model.step(&mut ledger)?;
-            }
+        prop_assert!(play(script, savepoints)?, "it ends before its end");
+    }
+
+    // covers: F2 (postgres), D10 (postgres)
+    #[test]
+    fn what_runs_behind_a_copy_is_what_was_known_to_run(
+        before in prop::collection::vec((message_of_a_copy(), 0..4_usize), 0..12),
+        copies in prop::collection::vec(copy(), 1..4),
+        lags in prop::collection::vec(0..5_usize, 64),
+        savepoints: bool
+    ) {
+        let copied = copies.into_iter().flatten().zip(lags);
+        play(before.into_iter().chain(copied).collect(), savepoints)?;
+    }
+
+    // covers: D10 (postgres)
+    #[test]
+    fn a_client_that_ends_its_copies_is_never_turned_away(
+        early: bool, good: bool, done: bool, sync_first: bool, lags in prop::collection::vec(0..7_usize, 20), rounds in 1..3_usize
+    ) {
+        let mut script = Vec::new();
+        for round in 0..rounds {
+            let name = STATEMENTS[round % STATEMENTS.len()];
+            script.extend([
+                Message::Close(true, name),
+                Message::Parse { name, sql: Sql::Copies(early), fails: false, refused: false },
+                Message::Bind { portal: "", statement: name, fails: false },
+                Message::Execute { portal: "", fails: false },
+            ]);
+            script.extend(sync_first.then_some(Message::Sync));
+            script.extend([Message::Data(good), if done { Message::CopyDone } else { Message::CopyFail }, Message::Sync]);
+            script.push(Message::Query { all: vec![Sql::Plain(7)], fails: false, refused: false });
         }
-        while !model.unread.is_empty() {
+        prop_assert!(play(script.into_iter().zip(lags.into_iter().cycle()).collect(), false)?, "it ends before its end");
+    }
+}
+
+/// Plays a script; says whether the session lived through it.
+fn play(script: Vec<(Message, usize)>, savepoints: bool) -> Result<bool, TestCaseError> {
+    let (mut ledger, mut texts) = (Ledger::default(), Vec::new());
+    let mut model = Model { savepoints, ..Model::default() };
+    for (message, lag) in script.into_iter().chain([(Message::CopyFail, 0), (Message::Sync, 0)]) {
+        let unsure = |ledger: &Ledger| match &message {
+            Message::Bind { statement, .. } => ledger.is_unsure(Kind::Statement, statement.as_bytes()),
+            Message::Execute { portal, .. } => ledger.is_unsure(Kind::Portal, portal.as_bytes()),
+            _ => false,
+        };
+        while unsure(&ledger) && !model.over && model.copies.is_none() {
+            prop_assert!(!model.unread.is_empty(), "it waits for an answer that nobody owes");
             model.step(&mut ledger)?;
         }
-        prop_assert!(ledger.is_quiet());
-        let names = &ledger.names;
-        prop_assert_eq!((names.statements.held, names.statements.changes.len(), names.portals.held, names.portals.changes.len()), (0, 0, 0, 0));
-        for name in STATEMENTS {
-            let known = names.statements.get(name.as_bytes()).map(|prepared| sql_of(&texts, &prepared.text));
-            match model.statements.get(name) {
-                Some(made) => prop_assert_eq!(known, made.by_message.then_some(made.sql.clone()), "{}", name),
-                // It may have been deallocated; nothing has the name then.
-                None => prop_assert!(!name.is_empty() || known.is_none()),
-            }
+        // A client that waits for an answer into its own copy waits for ever; one that sends what may not be read is shown out.
+        if model.over || unsure(&ledger) || (ledger.is_unclear() && !message.goes_into_a_failed_copy()) {
+            return Ok(false);
         }
-        let present: usize = names.statements.slots.values().map(|slot| bytes(slot.now.as_ref())).sum();
-        prop_assert_eq!(present, names.statements.present);
+        let known = send(&mut ledger, &mut texts, &message);
+        model.unread.push_back((message, known));
+        for _ in 0..lag {
+            model.step(&mut ledger)?;
+        }
     }
+    while !model.unread.is_empty() && !model.over {
+        model.step(&mut ledger)?;
+    }
+    if model.over {
+        return Ok(false);
+    }
+    prop_assert!(ledger.is_quiet());
+    let names = &ledger.names;
+    prop_assert_eq!((names.statements.held, names.statements.changes.len(), names.portals.held, names.portals.changes.len()), (0, 0, 0, 0));
+    for name in STATEMENTS {
+        let known = names.statements.get(name.as_bytes()).map(|prepared| sql_of(&texts, &prepared.text));
+        match model.statements.get(name) {
+            Some(made) => prop_assert_eq!(known, made.by_message.then_some(made.sql.clone()), "{}", name),
+            // It may have been deallocated; nothing has the name then.
+            None => prop_assert!(!name.is_empty() || known.is_none()),
+        }
+    }
+    let present: usize = names.statements.slots.values().map(|slot| bytes(slot.now.as_ref())).sum();
+    prop_assert_eq!(present, names.statements.present);
+    Ok(true)
 }

@@ -124,7 +124,7 @@ async fn live_through(
     };
     let withheld = judge.withheld();
     let asking = Asking { gate: door.gate.clone(), knock: knock.clone(), say: say.clone() };
-    let mut up = Up::new(client_reader, unread, target_writer, judge, &withheld, asking);
+    let mut up = Up::new(client_reader, unread, target_writer, judge, &withheld, asking, live.facts.person);
     let mut down = Down::new(target_reader, target.unread, client_writer, notices, withheld);
     let stopped = if announced.is_err() {
         Stopped::by(EndReason::Client)

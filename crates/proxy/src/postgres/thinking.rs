@@ -1,15 +1,13 @@
 //! The judge at work: a short text is judged where it is met, a long one on a thread of its own, so that no other session waits for it.
 
+use access::ids::PrincipalId;
 use bytes::Bytes;
 use sql::postgres::bounds::SHORT;
-use tokio::sync::Semaphore;
 use wire::postgres::front::Bind;
 
 use super::judge::{Act, Judge, Verdict};
 use super::names::{Name, Naming};
-
-/// How many long texts are read at once, of all sessions together: each may take some ten MiB and a good part of a second.
-static LONG: Semaphore = Semaphore::const_new(2);
+use crate::database::thinking::aside;
 
 /// The verdict on a text, and what its statements do with names; `None` if that cannot be said.
 type Thought = (Verdict, Option<Vec<Naming>>);
@@ -18,6 +16,8 @@ type Thought = (Verdict, Option<Vec<Naming>>);
 pub(crate) struct Thinking {
     /// `None` only if it failed while it read a long text.
     judge: Option<Box<dyn Judge>>,
+    /// Whose statements they are.
+    person: PrincipalId,
     /// Whether it matters which cursor a statement fetches from.
     counts: bool,
     /// The text that was read last, and what came of it.
@@ -25,8 +25,8 @@ pub(crate) struct Thinking {
 }
 
 impl Thinking {
-    pub(crate) fn new(judge: Box<dyn Judge>, counts: bool) -> Self {
-        Self { judge: Some(judge), counts, thought: None }
+    pub(crate) fn new(judge: Box<dyn Judge>, person: PrincipalId, counts: bool) -> Self {
+        Self { judge: Some(judge), person, counts, thought: None }
     }
 
     /// Judges a text, and says what it does with names; `None` if it is long: then [`Thinking::think`] comes first.
@@ -52,36 +52,44 @@ impl Thinking {
 
     /// Reads a long text: a `Parse` of this name, or a `Query`. Its verdict is what [`Thinking::judge`] answers next.
     pub(crate) async fn think(&mut self, text: Bytes, named: Option<Name>) {
-        let Some(mut judge) = self.judge.take() else { return };
-        // It is never closed.
-        let permit = LONG.acquire().await.ok();
         let counts = self.counts;
-        let read = text.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            // Held until it is read, also if the session ends meanwhile.
-            let _permit = permit;
-            let act = match &named {
-                Some(name) => Act::Parse { name, text: &text },
-                None => Act::Query(&text),
-            };
-            let thought = (judge.judge(act), namings(&text, counts));
-            (judge, thought)
-        });
-        match reading.await {
-            Ok((judge, thought)) => {
-                self.judge = Some(judge);
-                self.thought = Some((read, thought));
-            }
-            Err(failed) => {
-                tracing::error!(%failed, "the judge of a session failed at a long statement; everything is refused there from now on");
-                self.thought = Some((read, (broken(), Some(Vec::new()))));
+        if !self.judge.as_ref().is_some_and(|judge| judge.reads()) {
+            // Nothing of it has to be understood but names, and a look for these takes nobody's place.
+            let looked_at = text.clone();
+            let names = tokio::task::spawn_blocking(move || sql::postgres::may_name(&looked_at, counts)).await;
+            if matches!(names, Ok(false)) {
+                let verdict = self.decide(act(&text, named.as_ref()));
+                self.thought = Some((text, (verdict, Some(Vec::new()))));
+                return;
             }
         }
+        let read = text.clone();
+        let Some(mut judge) = self.judge.take() else {
+            self.thought = Some((read, (broken(), Some(Vec::new()))));
+            return;
+        };
+        let thinking = aside(self.person, move || {
+            let thought = (judge.judge(act(&text, named.as_ref())), namings(&text, counts));
+            (judge, thought)
+        });
+        let thought = match thinking.await {
+            Some((judge, thought)) => {
+                self.judge = Some(judge);
+                thought
+            }
+            // Everything is refused from now on.
+            None => (broken(), Some(Vec::new())),
+        };
+        self.thought = Some((read, thought));
     }
 
     fn decide(&mut self, act: Act<'_>) -> Verdict {
         self.judge.as_mut().map_or_else(broken, |judge| judge.judge(act))
     }
+}
+
+fn act<'t>(text: &'t [u8], named: Option<&'t Name>) -> Act<'t> {
+    named.map_or(Act::Query(text), |name| Act::Parse { name, text })
 }
 
 fn broken() -> Verdict {

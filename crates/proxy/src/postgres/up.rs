@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use access::session::EndReason;
 use access::time::Span;
@@ -18,7 +19,7 @@ use wire::postgres::{Head, Side, head};
 use super::Stream;
 use super::client::sentence;
 use super::judge::{Act, Allowed, Judge, Refused, Verdict};
-use super::ledger::{Asked, Kind, Ledger, Running};
+use super::ledger::{Asked, Kind, Ledger, Running, UNCLEAR};
 use super::names::{Name, Naming, Portal, Prepared, looked_at};
 use super::relay::{Incoming, Outgoing, Stopped};
 use super::session::Live;
@@ -98,10 +99,11 @@ impl Up {
         judge: Box<dyn Judge>,
         withheld: &Withheld,
         asking: Asking,
+        person: PrincipalId,
     ) -> Self {
         let (from, to) = (Incoming::new(reader, unread), Outgoing::new(writer));
         let (describes, counts) = (withheld.shown.is_some(), withheld.rows.is_some());
-        let judge = Thinking::new(judge, counts);
+        let judge = Thinking::new(judge, person, counts);
         Self { from, to, judge, describes, counts, due: Vec::new(), asking, more: None, waits: None }
     }
 
@@ -218,6 +220,10 @@ impl Up {
     }
 
     fn message(&mut self, live: &Live, head: Head, body: &[u8]) -> Result<Passing, Stopped> {
+        // INVARIANT: what is sent is read by the server, or it is known that it is not.
+        if !matches!(head.kind, b'S' | b'c' | b'f' | b'H' | b'X') && live.ledger().is_unclear() {
+            return Err(unclear());
+        }
         match head.kind {
             b'Q' => {
                 let text = front::query(body).map_err(Stopped::nonsense)?;
@@ -425,6 +431,11 @@ impl Up {
         };
         Passing::Instead(failing.into())
     }
+}
+
+/// Nobody can tell any more what the server reads.
+pub(super) fn unclear() -> Stopped {
+    Stopped { end: EndReason::Client, say: Some(Refusal::because(Reason::Invalid, UNCLEAR)) }
 }
 
 /// A name as the server reads it.

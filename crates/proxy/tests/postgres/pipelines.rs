@@ -64,7 +64,8 @@ def show(seen):
 c = Raw()
 ";
 
-async fn raw(town: &Town, program: &str) -> Vec<String> {
+/// What a program prints that has `Raw`, and `c` signed in.
+pub(crate) async fn raw(town: &Town, program: &str) -> Vec<String> {
     town.python(&format!("{RAW}{program}")).await.lines().map(str::to_owned).collect()
 }
 
@@ -127,18 +128,23 @@ print(c.run(P('u', 'select 4'), B('', 'u'), E('')))
     .await;
     assert_eq!(said, ["1 Z", "E42P05 Z", "2 DELETE 1 Z", "1 Z E42P05 Z 2 DELETE 1 Z", "E42601 Z", "2 DELETE 0 Z", "1 2 4 SELECT 1 Z"]);
     let (one, two) = ("delete from orders where id = 2", "delete from orders where id = 1");
+    // Each is recorded when it is prepared, and when it runs; what stands behind an error has no outcome, since no server read it.
     let wanted = [
-        (one, "DELETE 1"),
-        ("select 1", "42P05"),
-        (two, "DELETE 1"),
-        ("select 2", "42P05"),
-        ("nonsense", "42601"),
-        (two, "DELETE 0"),
-        ("select 4", "SELECT 1"),
+        (one, json!("PREPARE")),
+        ("select 1", json!("42P05")),
+        (one, json!("DELETE 1")),
+        (two, json!("PREPARE")),
+        ("select 2", json!("42P05")),
+        (two, json!("DELETE 1")),
+        ("nonsense", json!("42601")),
+        ("select 3", Value::Null),
+        (two, json!("DELETE 0")),
+        ("select 4", json!("PREPARE")),
+        ("select 4", json!("SELECT 1")),
     ];
     let mut found = recorded(&town);
-    let mut wanted: Vec<_> = wanted.into_iter().map(|(text, came)| (text.to_owned(), json!(came))).collect();
-    // A text that was refused is recorded when the refusal comes, which may be after the next is sent.
+    let mut wanted: Vec<_> = wanted.into_iter().map(|(text, came)| (text.to_owned(), came)).collect();
+    // A text without a name that was refused is recorded when the refusal comes, which may be after the next is sent.
     found.sort_by_key(|(text, came)| (text.clone(), came.to_string()));
     wanted.sort_by_key(|(text, came)| (text.clone(), came.to_string()));
     assert_eq!(found, wanted);
@@ -297,6 +303,44 @@ print(c.run(P('', 'select n from counted'), B('', ''), E('')))
     assert_eq!(said[3..], ["1 2 1 2 SELECT 2 Z", "COPY 2 Z", "1 2 1 2 SELECT 2 Z"], "{said:?}");
     let came: Vec<_> = recorded(&town).into_iter().map(|(_, came)| came).collect();
     assert_eq!(came, [json!("22P02"), json!("SELECT 1"), json!("42809"), json!("SELECT 2"), json!("COPY 2"), json!("SELECT 2")]);
+}
+
+// covers: D10 (postgres), PG-2 (postgres), F2 (postgres)
+#[tokio::test]
+async fn a_name_cannot_be_given_behind_a_failed_copy_whose_sync_was_swallowed() {
+    let town = open_shop().await;
+    town.target.query("create table counted (n int); create view v as select 1 as n; grant all on counted, v to public").unwrap();
+    let program = |then: &str| {
+        format!(
+            r"
+print(c.run(P('s', 'delete from orders where id = 1')))
+print(c.run(P('c', 'copy counted from stdin')))
+c.send(B('', 'c'), E(''), S); c.until('G')
+# The server has read `Sync` as part of the copy, and skips to the next.
+c.send(('d', b'x\n')); print(show(c.until('E')))
+{then}
+try: print(show(c.until('Z')))
+except Exception: print('over')
+"
+        )
+    };
+    // Whoever ends its copy goes on as ever.
+    let said =
+        raw(&town, &program("c.send(('c', b''), S); c.until('Z'); c.send(C('S', 's'), P('s', 'select 1'), B('', 's'), E(''), S)")).await;
+    assert_eq!(said, ["1 Z", "1 Z", "E22P02", "3 1 2 1 SELECT 1 Z"]);
+    // To the server this `Parse` is nothing, and the deletion keeps its name.
+    for then in [
+        "c.send(P('s', 'select 1'), S)",
+        "c.send(('c', b''), P('s', 'select 1'), S)",
+        "c.send(B('', 's'), E(''), S)",
+        "c.send(Q('select 1'))",
+    ] {
+        let said = raw(&town, &program(&format!("{then}\nprint(show(c.until('E')))"))).await;
+        assert_eq!(said, ["1 Z", "1 Z", "E22P02", "E22023", "over"], "{then}");
+    }
+    assert_eq!(town.target.query("select count(*) from orders where id = 1").unwrap(), "1");
+    let deletions = recorded(&town).into_iter().filter(|(text, _)| text.starts_with("delete")).map(|(_, came)| came);
+    assert_eq!(deletions.collect::<Vec<_>>(), vec![json!("PREPARE"); 5]);
 }
 
 // covers: MAY-6 (postgres), E6 (postgres)
