@@ -12,9 +12,9 @@ use bytes::BytesMut;
 use futures::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{Notify, mpsc, oneshot};
+use wire::postgres::Side;
 use wire::postgres::back::{self, Status};
 use wire::postgres::startup::{CancelKey, startup_packet};
-use wire::postgres::Side;
 
 use super::Known;
 use crate::postgres::PostgresDoor;

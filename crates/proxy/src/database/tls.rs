@@ -1,9 +1,11 @@
 //! Which certificate of a server is believed: one for its name under trusted roots (libpq's `verify-full`), or exactly this one.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use access::reason::{Reason, Refusal};
 use access::session::TargetTls;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -11,8 +13,35 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 
+/// Ways of verifying servers that are kept, at most: to make one means to read certificates.
+const KEPT: usize = 256;
+
+/// A way of verifying servers, and what it was made of.
+type Made = (TargetTls, Vec<Vec<u8>>, Arc<ClientConfig>);
+
 /// How to verify a server. `alpn` names the protocol, where one has a name. Not for [`TargetTls::Plain`].
 pub(crate) fn config(trusted: &TargetTls, alpn: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, Refusal> {
+    // Those used last stand first.
+    static MADE: Mutex<VecDeque<Made>> = Mutex::new(VecDeque::new());
+    let lock = || MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    {
+        let mut made = lock();
+        if let Some(at) = made.iter().position(|(of, names, _)| of == trusted && *names == alpn)
+            && let Some(found) = made.remove(at)
+        {
+            let config = found.2.clone();
+            made.push_front(found);
+            return Ok(config);
+        }
+    }
+    let config = make(trusted, alpn.clone())?;
+    let mut made = lock();
+    made.push_front((trusted.clone(), alpn, config.clone()));
+    made.truncate(KEPT);
+    Ok(config)
+}
+
+fn make(trusted: &TargetTls, alpn: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, Refusal> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -32,6 +61,8 @@ pub(crate) fn config(trusted: &TargetTls, alpn: Vec<Vec<u8>>) -> Result<Arc<Clie
         TargetTls::Public | TargetTls::Plain => builder.with_root_certificates(machine_roots()).with_no_client_auth(),
     };
     config.alpn_protocols = alpn;
+    // Each session verifies its server anew.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -98,5 +129,22 @@ impl ServerCertVerifier for Pinned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_of_verifying_is_made_once_and_anew_when_anything_of_it_changes() {
+        let pinned = |pin: &str| TargetTls::Pinned(vec![pin.to_owned()]);
+        let names = || vec![b"postgresql".to_vec()];
+        let first = config(&pinned("a"), names()).unwrap();
+        assert!(Arc::ptr_eq(&first, &config(&pinned("a"), names()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &config(&pinned("b"), names()).unwrap()));
+        let unnamed = config(&pinned("a"), Vec::new()).unwrap();
+        assert!(!Arc::ptr_eq(&first, &unnamed) && unnamed.alpn_protocols.is_empty() && first.alpn_protocols == names());
+        assert!(config(&TargetTls::Authority("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_owned()), names()).is_err());
     }
 }

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use wire::Malformed;
 use wire::postgres::back::{Severity, Writer};
 use wire::postgres::startup::VERSION_3_0;
-use wire::postgres::{Side, front, head};
+use wire::postgres::{Side, front};
 
 use super::Stream;
+use super::messages::{self, Most, wrong};
 pub(crate) use crate::database::sentence;
 
 /// The largest message that is read before there is a session.
-const LARGEST: usize = 64 * 1024;
+const LARGEST: Most = Most(64 * 1024, "it is too large before there is a session");
 /// How long a client may take to read why it is turned away.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -54,21 +55,7 @@ impl Client {
 
     /// Its next message: letter and body. Cancelling this loses nothing.
     pub(crate) async fn message(&mut self) -> io::Result<(u8, BytesMut)> {
-        loop {
-            if let Some(head) = head(&self.unread, Side::Front).map_err(wrong)? {
-                if head.total > LARGEST {
-                    return Err(wrong(Malformed("it is too large before there is a session")));
-                }
-                if self.unread.len() >= head.total {
-                    let mut message = self.unread.split_to(head.total);
-                    message.advance(5);
-                    return Ok((head.kind, message));
-                }
-            }
-            if self.stream.read_buf(&mut self.unread).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+        messages::next(&mut self.stream, &mut self.unread, Side::Front, LARGEST).await
     }
 
     /// The password that was asked for.
@@ -84,7 +71,7 @@ impl Client {
 
     /// Resolves when it leaves. What it sends meanwhile is kept, up to a limit.
     pub(crate) async fn leaves(&mut self) {
-        while self.unread.len() < LARGEST {
+        while self.unread.len() < LARGEST.0 {
             match self.stream.read_buf(&mut self.unread).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -128,8 +115,4 @@ fn hint(refusal: &Refusal) -> &'static str {
 fn zeroized(mut bytes: BytesMut) {
     bytes.fill(0);
     std::hint::black_box(&bytes);
-}
-
-fn wrong(error: Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

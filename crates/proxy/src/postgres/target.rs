@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
@@ -13,14 +13,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wire::postgres::auth::{end_point, md5};
 use wire::postgres::back::{self, Authentication};
-use wire::postgres::scram::{Binding, PLAIN, PLUS, Proven, Started};
+use wire::postgres::scram::{Binding, Keys, PLAIN, PLUS, Proven, Started};
 use wire::postgres::startup::{CancelKey, ssl_request, startup_packet};
-use wire::postgres::{Side, front, head};
+use wire::postgres::{Side, front};
 
 use super::Stream;
 use super::door::boxed;
 use super::greeting::ALPN;
 use super::judge::Row;
+use super::keys::{At, Made, kept};
+use super::messages::{self, Most};
 use crate::database::place::{self, Place, reach, refused, unreachable};
 use crate::ssh::text::inert_bytes;
 
@@ -29,7 +31,7 @@ const DIAL: Duration = Duration::from_secs(15);
 /// How long a cancel, or a termination, may take.
 const STOP: Duration = Duration::from_secs(2);
 /// The largest message before the session has begun.
-const LARGEST: usize = 256 * 1024;
+const LARGEST: Most = Most(256 * 1024, "a message at the start is too large");
 /// The largest catalog that is read for a judge.
 const LARGEST_CATALOG: usize = 64 * 1024 * 1024;
 
@@ -84,8 +86,7 @@ async fn dial_slowly(dial: DatabaseDial, call: Call<'_>) -> Result<Target, Refus
     let (place, stream) = reach(&dial, vec![ALPN.to_vec()], Place::connect).await?;
     let DatabaseCredential::Account { user, password } = dial.credential;
     let account = Account { user, password, database };
-    let (stream, binding) = stream;
-    let mut login = Login { stream, unread: BytesMut::new(), binding, encrypted: place.tls.is_some(), parameters: Vec::new(), key: None };
+    let mut login = Login::new(&place, stream, &account);
     login.sign_in(&account, call.settings).await?;
     let rows = match call.query {
         Some(query) => login.read(query).await?,
@@ -134,9 +135,8 @@ impl Hold {
     pub(crate) async fn terminate(&self) {
         let Some(key) = &self.key else { return };
         let asked = async {
-            let (stream, binding) = self.place.connect().await.map_err(|e| unreachable(e.to_string()))?;
-            let encrypted = self.place.tls.is_some();
-            let mut login = Login { stream, unread: BytesMut::new(), binding, encrypted, parameters: Vec::new(), key: None };
+            let connected = self.place.connect().await.map_err(|e| unreachable(e.to_string()))?;
+            let mut login = Login::new(&self.place, connected, &self.account);
             login.sign_in(&self.account, &[("application_name", "tidegate: ending a session")]).await?;
             login.send(&front::query_message(&format!("SELECT pg_catalog.pg_terminate_backend({})", key.pid.cast_signed()))).await?;
             loop {
@@ -161,11 +161,32 @@ struct Login {
     unread: BytesMut,
     binding: Option<Vec<u8>>,
     encrypted: bool,
+    at: At,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
     key: Option<CancelKey>,
 }
 
+/// What the gate has answered to SCRAM's challenge: the server is still to show that it knows the password too.
+struct Answered {
+    proven: Proven,
+    /// By these keys.
+    keys: Keys,
+    made: Made,
+}
+
 impl Login {
+    fn new(place: &Place, (stream, binding): (Stream, Option<Vec<u8>>), account: &Account) -> Self {
+        Self {
+            stream,
+            unread: BytesMut::new(),
+            binding,
+            encrypted: place.tls.is_some(),
+            at: (place.address, account.user.clone()),
+            parameters: Vec::new(),
+            key: None,
+        }
+    }
+
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let sent = async {
             self.stream.write_all(bytes).await?;
@@ -175,23 +196,11 @@ impl Login {
     }
 
     async fn message(&mut self) -> Result<(u8, BytesMut), Refusal> {
-        loop {
-            let head = head(&self.unread, Side::Back).map_err(|e| unreachable(format!("it does not speak PostgreSQL: {e}")))?;
-            if let Some(head) = head {
-                if head.total > LARGEST {
-                    return Err(unreachable("it does not speak PostgreSQL: a message at the start is too large"));
-                }
-                if self.unread.len() >= head.total {
-                    let mut message = self.unread.split_to(head.total);
-                    return Ok((head.kind, message.split_off(5)));
-                }
-            }
-            match self.stream.read_buf(&mut self.unread).await {
-                Ok(0) => return Err(unreachable("it closed the connection")),
-                Ok(_) => {}
-                Err(error) => return Err(unreachable(error.to_string())),
-            }
-        }
+        messages::next(&mut self.stream, &mut self.unread, Side::Back, LARGEST).await.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => unreachable(format!("it does not speak PostgreSQL: {error}")),
+            io::ErrorKind::UnexpectedEof => unreachable("it closed the connection"),
+            _ => unreachable(error.to_string()),
+        })
     }
 
     /// Signs in and waits until the server is ready.
@@ -240,12 +249,17 @@ impl Login {
     }
 
     async fn authenticate(&mut self, account: &Account) -> Result<(), Refusal> {
-        let mut proven: Option<Proven> = None;
+        let mut answered: Option<Answered> = None;
         let mut owes_proof = false;
         loop {
             let (kind, body) = self.message().await?;
             match kind {
-                b'E' => return Err(said(&body)),
+                b'E' => {
+                    if owes_proof {
+                        kept().forget(&self.at);
+                    }
+                    return Err(said(&body));
+                }
                 b'N' => continue,
                 b'R' => {}
                 _ => return Err(unreachable("it does not speak PostgreSQL: an unexpected message at sign-in")),
@@ -261,11 +275,12 @@ impl Login {
                         return Err(refused("it starts SCRAM twice"));
                     }
                     owes_proof = true;
-                    proven = Some(self.scram(&offered.iter().map(|m| (*m).to_owned()).collect::<Vec<_>>(), account).await?);
+                    answered = Some(self.scram(&offered.iter().map(|m| (*m).to_owned()).collect::<Vec<_>>(), account).await?);
                 }
                 Authentication::SaslFinal(last) => {
-                    let proven = proven.take().ok_or_else(|| refused("it ends SCRAM before it began"))?;
+                    let Answered { proven, keys, made } = answered.take().ok_or_else(|| refused("it ends SCRAM before it began"))?;
                     proven.check(last).map_err(|e| refused(e.to_string()))?;
+                    kept().keep(self.at.clone(), made, keys, Instant::now());
                     owes_proof = false;
                 }
                 Authentication::SaslContinue(_) | Authentication::Other(_) => {
@@ -282,7 +297,7 @@ impl Login {
     }
 
     /// SCRAM, bound to the server's certificate where both sides can.
-    async fn scram(&mut self, offered: &[String], account: &Account) -> Result<Proven, Refusal> {
+    async fn scram(&mut self, offered: &[String], account: &Account) -> Result<Answered, Refusal> {
         let offers = |mechanism: &str| offered.iter().any(|o| o == mechanism);
         let binding = match self.binding.take() {
             Some(data) if offers(PLUS) => Binding::EndPoint(data),
@@ -307,12 +322,27 @@ impl Login {
         let Authentication::SaslContinue(server_first) = back::authentication(&body).map_err(broken)? else {
             return Err(refused("it does not go on with SCRAM"));
         };
-        let (server_first, password) = (server_first.to_vec(), account.password.clone());
-        // It computes for milliseconds, or as long as the server likes up to a bound.
-        let computed = tokio::task::spawn_blocking(move || started.answer(&server_first, password.expose())).await;
-        let (proven, answer) = computed.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|e| refused(e.to_string()))?;
+        let challenged = started.challenged(server_first).map_err(|e| refused(e.to_string()))?;
+        let (made, found) = {
+            let mut kept = kept();
+            let made = kept.made_of(account.password.expose(), challenged.salted_with());
+            (made, kept.find(&self.at, made, Instant::now()))
+        };
+        let (challenged, keys) = match found {
+            Some(keys) => (challenged, keys),
+            None => {
+                let password = account.password.clone();
+                // It computes for milliseconds, or as long as the server likes up to a bound.
+                let computing = tokio::task::spawn_blocking(move || {
+                    let keys = challenged.keys(password.expose());
+                    (challenged, keys)
+                });
+                computing.await.map_err(|_| Refusal::of(Reason::Internal))?
+            }
+        };
+        let (proven, answer) = challenged.answer(&keys);
         self.send(&front::message(b'p', answer.as_bytes())).await?;
-        Ok(proven)
+        Ok(Answered { proven, keys, made })
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// Iterations a server may ask for; it decides how long the gate computes.
 const MOST_ITERATIONS: u32 = 1_000_000;
@@ -76,6 +76,23 @@ pub struct Started {
     nonce: String,
 }
 
+/// A client that the server has asked to prove that it knows the password.
+#[derive(Debug)]
+pub struct Challenged {
+    salt: Vec<u8>,
+    iterations: NonZeroU32,
+    signed: String,
+    without_proof: String,
+}
+
+/// `ClientKey` and `ServerKey`: what a password becomes with a server's salt. It takes thousands of hashes to make them, and who has them
+/// can sign in as the account does, as long as its password and salt stay. Zeroized when dropped.
+#[derive(Clone)]
+pub struct Keys {
+    client: Zeroizing<[u8; 32]>,
+    server: Zeroizing<[u8; 32]>,
+}
+
 /// A client that has proven to know the password, and waits for the server to do the same.
 pub struct Proven {
     signature: hmac::Tag,
@@ -94,11 +111,11 @@ impl Started {
         format!("{}n=,r={}", self.binding.header(), self.nonce)
     }
 
-    /// Answers `server-first-message` with `client-final-message`.
+    /// Takes `server-first-message`.
     ///
     /// # Errors
     /// If the message is malformed, asks for too much, or does not belong to this exchange.
-    pub fn answer(self, server_first: &[u8], password: &str) -> Result<(Proven, String), ScramError> {
+    pub fn challenged(self, server_first: &[u8]) -> Result<Challenged, ScramError> {
         let text = text(server_first)?;
         let mut fields = text.split(',');
         let nonce = field(fields.next(), "r=")?;
@@ -114,8 +131,60 @@ impl Started {
         let iterations = NonZeroU32::new(iterations).ok_or(ScramError::Malformed("it asks for no iterations"))?;
         let without_proof = format!("c={},r={nonce}", self.binding.encoded());
         let signed = format!("n=,r={},{text},{without_proof}", self.nonce);
-        let (proof, signature) = prove(password, &salt, iterations, &signed);
-        Ok((Proven { signature }, format!("{without_proof},p={}", STANDARD.encode(proof))))
+        Ok(Challenged { salt, iterations, signed, without_proof })
+    }
+}
+
+impl Challenged {
+    /// What the server salts the password with, and how often it is hashed.
+    #[must_use]
+    pub fn salted_with(&self) -> (&[u8], NonZeroU32) {
+        (&self.salt, self.iterations)
+    }
+
+    /// Makes the keys of the password. This is what takes the time.
+    #[must_use]
+    pub fn keys(&self, password: &str) -> Keys {
+        Keys::of(password, &self.salt, self.iterations)
+    }
+
+    /// `client-final-message`.
+    #[must_use]
+    pub fn answer(self, keys: &Keys) -> (Proven, String) {
+        let (proof, signature) = keys.prove(&self.signed);
+        (Proven { signature }, format!("{},p={}", self.without_proof, STANDARD.encode(proof)))
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+impl Keys {
+    /// RFC 5802 §3.
+    fn of(password: &str, salt: &[u8], iterations: NonZeroU32) -> Self {
+        // A password that cannot be prepared is used as it is, as PostgreSQL does.
+        let prepared = stringprep::saslprep(password).map(|prepared| Zeroizing::new(prepared.into_owned()));
+        let prepared = prepared.as_ref().map_or(password, |prepared| prepared.as_str());
+        let mut salted = Zeroizing::new([0; 32]);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, prepared.as_bytes(), &mut *salted);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &*salted);
+        let part = |name: &[u8]| {
+            let mut part = Zeroizing::new([0; 32]);
+            part.copy_from_slice(hmac::sign(&key, name).as_ref());
+            part
+        };
+        Self { client: part(b"Client Key"), server: part(b"Server Key") }
+    }
+
+    /// The client's proof, and the signature that the server will have to show.
+    fn prove(&self, signed: &str) -> (Vec<u8>, hmac::Tag) {
+        let stored_key = digest::digest(&digest::SHA256, &*self.client);
+        let client_signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, stored_key.as_ref()), signed.as_bytes());
+        let proof = self.client.iter().zip(client_signature.as_ref()).map(|(a, b)| a ^ b).collect();
+        (proof, hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*self.server), signed.as_bytes()))
     }
 }
 
@@ -133,22 +202,6 @@ impl Proven {
             STANDARD.decode(field(text.split(',').next(), "v=")?).map_err(|_| ScramError::Malformed("its proof is no base64"))?;
         constant_time::verify_slices_are_equal(&signature, self.signature.as_ref()).map_err(|_| ScramError::NotTheServer)
     }
-}
-
-/// The client's proof, and the signature that the server will have to show (RFC 5802 §3).
-fn prove(password: &str, salt: &[u8], iterations: NonZeroU32, signed: &str) -> (Vec<u8>, hmac::Tag) {
-    // A password that cannot be prepared is used as it is, as PostgreSQL does.
-    let prepared = stringprep::saslprep(password);
-    let mut salted = [0; 32];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, prepared.as_deref().unwrap_or(password).as_bytes(), &mut salted);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
-    salted.zeroize();
-    let client_key = hmac::sign(&key, b"Client Key");
-    let server_key = hmac::sign(&key, b"Server Key");
-    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
-    let client_signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, stored_key.as_ref()), signed.as_bytes());
-    let proof = client_key.as_ref().iter().zip(client_signature.as_ref()).map(|(a, b)| a ^ b).collect();
-    (proof, hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, server_key.as_ref()), signed.as_bytes()))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, ScramError> {
@@ -172,7 +225,7 @@ mod tests {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let signed = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
                       c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        let (proof, signature) = prove("pencil", &salt, NonZeroU32::new(4096).unwrap(), signed);
+        let (proof, signature) = Keys::of("pencil", &salt, NonZeroU32::new(4096).unwrap()).prove(signed);
         assert_eq!(STANDARD.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         assert_eq!(STANDARD.encode(signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
     }
@@ -180,8 +233,9 @@ mod tests {
     // covers: E6 (psql)
     #[test]
     fn a_server_that_lies_is_not_believed() {
-        let answer = |message: &str| Started::new(Binding::None, "abc".into()).answer(message.as_bytes(), "secret").map(|(_, text)| text);
-        assert!(answer("r=abcdef,s=c2FsdA==,i=4096").is_ok());
+        let challenged = |message: &[u8]| Started::new(Binding::None, "abc".into()).challenged(message);
+        let answer = |message: &str| challenged(message.as_bytes()).map(|challenged| challenged.salted_with().1.get());
+        assert_eq!(answer("r=abcdef,s=c2FsdA==,i=4096"), Ok(4096));
         for (message, why) in [
             ("r=abcdef,s=c2FsdA==,i=4294967295", ScramError::TooCostly),
             ("r=abcdef,s=c2FsdA==,i=1000001", ScramError::TooCostly),
@@ -195,11 +249,14 @@ mod tests {
         ] {
             assert_eq!(answer(message), Err(why), "{message}");
         }
-        let (proven, _) = Started::new(Binding::None, "abc".into()).answer(b"r=abcdef,s=c2FsdA==,i=4096", "secret").unwrap();
-        assert_eq!(proven.check(b"v=AAAA"), Err(ScramError::NotTheServer));
-        let (proven, _) = Started::new(Binding::None, "abc".into()).answer(b"r=abcdef,s=c2FsdA==,i=4096", "secret").unwrap();
-        assert_eq!(proven.check(b"e=invalid-proof"), Err(ScramError::Refused));
-        assert!(Started::new(Binding::None, "abc".into()).answer(&[b'r'; 5000], "secret").is_err());
+        let proven = || {
+            let challenged = challenged(b"r=abcdef,s=c2FsdA==,i=4096").unwrap();
+            let keys = challenged.keys("secret");
+            challenged.answer(&keys).0
+        };
+        assert_eq!(proven().check(b"v=AAAA"), Err(ScramError::NotTheServer));
+        assert_eq!(proven().check(b"e=invalid-proof"), Err(ScramError::Refused));
+        assert!(challenged(&[b'r'; 5000]).is_err());
     }
 
     #[test]
