@@ -205,7 +205,7 @@ impl Relay {
     fn column(&mut self, message: &[u8]) -> Result<(), Stopped> {
         let column = Column::read(message).map_err(|e| Stopped::liar(e.0))?;
         let at = self.veils.instead.len();
-        let everything = super::veil::Shown::new();
+        let everything = super::veil::Shown::default();
         let places = self.masked();
         let instead = match &self.shown {
             Some(shown) => veil(&column, at, shown, &places),
@@ -221,8 +221,7 @@ impl Relay {
         let Some(running) = &mut self.running else { return };
         match std::mem::replace(&mut running.then, Then::IsPrepared) {
             Then::Prepared(preparing) => {
-                self.statements.all.insert(statement, Prepared::new(*preparing, columns, parameters));
-                self.statements.last = Some(statement);
+                self.statements.insert(statement, Prepared::new(*preparing, columns, parameters));
             }
             then => running.then = then,
         }
@@ -249,7 +248,7 @@ impl Relay {
         let veils = std::mem::take(&mut self.veils);
         let Some(running) = &mut self.running else { return };
         let had_rows = !veils.instead.is_empty();
-        if let Some(prepared) = running.statement.and_then(|statement| self.statements.all.get_mut(&statement))
+        if let Some(prepared) = running.statement.and_then(|statement| self.statements.get(statement))
             && had_rows
         {
             // Its rows may still be fetched.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use access::rights::{Columns, DatabaseRights, QualifiedName};
 use sql::Catalog;
@@ -10,6 +11,7 @@ use sql::catalog::WIDTH;
 use super::upstream::Row;
 use super::veil::Shown;
 use crate::database::statement::{HiddenValues, Instead, Recorded};
+use crate::database::thinking::aside;
 
 /// How many verdicts are remembered; then all are forgotten.
 const REMEMBERED: usize = 256;
@@ -51,10 +53,18 @@ impl Refused {
 
 /// Judges the statements of one session.
 #[derive(Debug)]
-pub(crate) struct Judge(Option<Box<Restricted>>);
+pub(crate) enum Judge {
+    /// Lets everything pass.
+    Unrestricted,
+    /// By what the role says.
+    Restricted(Box<Restricted>),
+    /// It failed at a long text, or is reading one: nothing passes.
+    Lost,
+}
 
+/// What the role says, and what the target's catalog says.
 #[derive(Debug)]
-struct Restricted {
+pub(crate) struct Restricted {
     rights: DatabaseRights,
     catalog: Catalog,
     /// The database the session is in.
@@ -70,7 +80,7 @@ impl Judge {
 
     /// Lets everything pass.
     pub(crate) fn unrestricted() -> Self {
-        Self(None)
+        Self::Unrestricted
     }
 
     /// Judges by what the role says and what the target's catalog says.
@@ -88,48 +98,80 @@ impl Judge {
         if let Some(database) = &database {
             judge.may_enter(database)?;
         }
-        Ok(Self(Some(Box::new(Restricted { database, ..judge }))))
+        Ok(Self::Restricted(Box::new(Restricted { database, ..judge })))
     }
 
     /// Whether statements are judged at all.
     pub(crate) fn is_restricted(&self) -> bool {
-        self.0.is_some()
+        !matches!(self, Self::Unrestricted)
     }
 
     /// Whether everything in a text may be done, what is masked of its answers, and what of it no record keeps.
     pub(crate) fn judge(&mut self, text: &[u8]) -> Result<Allowed, Refused> {
-        self.0.as_mut().map_or(Ok(Allowed::default()), |restricted| restricted.judge(text))
+        match self {
+            Self::Unrestricted => Ok(Allowed::default()),
+            Self::Restricted(restricted) => restricted.judge(text),
+            Self::Lost => Err(self.refused(text, lost())),
+        }
+    }
+
+    /// The same of a text of any length: a long one is read aside, in this person's turn.
+    pub(crate) async fn judge_aside(&mut self, person: PrincipalId, text: &[u8]) -> Result<Allowed, Refused> {
+        if text.len() <= sql::mysql::SHORT {
+            return self.judge(text);
+        }
+        match std::mem::replace(self, Self::Lost) {
+            Self::Restricted(mut restricted) => {
+                let text: Box<[u8]> = text.into();
+                let judging = aside(person, move || {
+                    let judged = restricted.judge(&text);
+                    (restricted, judged)
+                });
+                if let Some((restricted, judged)) = judging.await {
+                    *self = Self::Restricted(restricted);
+                    return judged;
+                }
+            }
+            other => *self = other,
+        }
+        self.judge(text)
     }
 
     /// A text that the relay itself refuses.
     pub(crate) fn refused(&self, text: &[u8], why: Refusal) -> Refused {
-        let masks = self.0.as_ref().filter(|restricted| restricted.rights.has_masks());
-        let instead = masks.map(|restricted| match std::str::from_utf8(text) {
-            Ok(sql) => {
+        let instead = match (self, std::str::from_utf8(text)) {
+            (Self::Unrestricted, _) => None,
+            (Self::Restricted(restricted), _) if !restricted.rights.has_masks() => None,
+            (Self::Restricted(restricted), Ok(sql)) if sql.len() <= sql::mysql::SHORT => {
                 let concealed = sql::mysql::without_values(&restricted.catalog, sql, None);
-                (Instead { text: concealed.text, hidden: concealed.count }, why.clone())
+                Some((Instead { text: concealed.text, hidden: concealed.count }, why.clone()))
             }
-            Err(_) => (Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone()),
-        });
+            _ => Some((Instead { text: sql::mysql::nothing_of(text), hidden: 1 }, why.clone())),
+        };
         Refused { why, instead }
     }
 
     /// Whether no record keeps this value of a statement that nobody here knows.
     pub(crate) fn hides_unknown(&self) -> bool {
-        self.0.as_ref().is_some_and(|restricted| restricted.rights.has_masks())
+        match self {
+            Self::Unrestricted => false,
+            Self::Restricted(restricted) => restricted.rights.has_masks(),
+            Self::Lost => true,
+        }
     }
 
     /// Whether the session may go into a database.
     pub(crate) fn may_enter(&self, database: &[u8]) -> Result<(), Refusal> {
-        match &self.0 {
-            None => Ok(()),
-            Some(restricted) => restricted.may_enter(&String::from_utf8_lossy(database)),
+        match self {
+            Self::Unrestricted => Ok(()),
+            Self::Restricted(restricted) => restricted.may_enter(&String::from_utf8_lossy(database)),
+            Self::Lost => Err(lost()),
         }
     }
 
     /// The session is in this database now.
     pub(crate) fn entered(&mut self, database: &[u8]) {
-        if let Some(restricted) = &mut self.0 {
+        if let Self::Restricted(restricted) = self {
             restricted.database = Some(String::from_utf8_lossy(database).into_owned());
             restricted.remembered.clear();
         }
@@ -137,7 +179,11 @@ impl Judge {
 
     /// Whether a table's columns may be listed.
     pub(crate) fn may_list(&self, table: &[u8]) -> Result<(), Refusal> {
-        let Some(restricted) = &self.0 else { return Ok(()) };
+        let restricted = match self {
+            Self::Unrestricted => return Ok(()),
+            Self::Restricted(restricted) => restricted,
+            Self::Lost => return Err(lost()),
+        };
         let table = String::from_utf8_lossy(table);
         let known = restricted
             .database
@@ -146,25 +192,24 @@ impl Judge {
         if known { Ok(()) } else { Err(Refusal::because(Reason::NotInRole, "that table is not among those of the role")) }
     }
 
-    /// The columns that are shown as they are; `None`: all. A list of columns does not grow when its table does.
+    /// The columns that are shown as they are; `None`: all. A list of columns does not grow when its table does. Where something is
+    /// masked, so is whatever is not known: another table may hold the same values.
     pub(crate) fn shown(&self) -> Option<Shown> {
-        let lists = |rights: &DatabaseRights| rights.tables.values().any(|table| matches!(table.select, Columns::Only(_)));
-        let restricted = self.0.as_ref().filter(|restricted| restricted.rights.has_masks() || lists(&restricted.rights))?;
-        Some(
-            restricted
-                .catalog
-                .names()
-                .filter(|(table, column)| {
-                    let masked = restricted
-                        .rights
-                        .tables
-                        .get(*table)
-                        .is_some_and(|rights| rights.masked.iter().any(|m| m.to_lowercase() == column.to_lowercase()));
-                    !masked
-                })
-                .map(|(table, column)| (table.schema.clone(), table.name.clone(), column.to_lowercase()))
-                .collect(),
-        )
+        let Self::Restricted(restricted) = self else { return None };
+        let lists = restricted.rights.tables.values().any(|table| matches!(table.select, Columns::Only(_)));
+        if !lists && !restricted.rights.has_masks() {
+            return None;
+        }
+        let is_masked = |table: &QualifiedName, column: &str| {
+            let rights = restricted.rights.tables.get(table);
+            rights.is_some_and(|rights| rights.masked.iter().any(|masked| masked.to_lowercase() == column.to_lowercase()))
+        };
+        let columns = restricted.catalog.names().filter(|(table, column)| !is_masked(table, column));
+        let known = restricted.rights.tables.keys().map(|table| (table.schema.clone(), table.name.clone()));
+        Some(Shown {
+            columns: columns.map(|(table, column)| (table.schema.clone(), table.name.clone(), column.to_lowercase())).collect(),
+            among: (!restricted.rights.has_masks()).then(|| known.collect()),
+        })
     }
 }
 
@@ -207,7 +252,7 @@ impl Restricted {
         match verdict {
             sql::Verdict::Allowed(all) => Ok(Allowed {
                 // Only what stands alone can be prepared.
-                hidden: all.first().map_or(HiddenValues::None, |one| hidden(&one.hidden)),
+                hidden: all.first().map_or(HiddenValues::None, |one| HiddenValues::of(&one.hidden)),
                 masked: all.into_iter().map(|one| one.masked_outputs).collect(),
                 instead: concealed.map(|concealed| Instead { text: concealed.text, hidden: concealed.count }),
             }),
@@ -220,14 +265,8 @@ impl Restricted {
     }
 }
 
-fn hidden(hidden: &sql::Hidden) -> HiddenValues {
-    match hidden {
-        sql::Hidden::Nothing => HiddenValues::None,
-        sql::Hidden::Some { parameters, .. } => {
-            HiddenValues::These(parameters.iter().filter_map(|number| usize::try_from(*number).ok()).collect())
-        }
-        sql::Hidden::Everything => HiddenValues::All,
-    }
+fn lost() -> Refusal {
+    Refusal::because(Reason::Internal, "the statement could not be judged; open another session")
 }
 
 fn no(why: impl Into<String>) -> Refusal {

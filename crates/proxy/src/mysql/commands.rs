@@ -8,11 +8,11 @@ use wire::mysql::packet;
 
 use super::by_rights::{Allowed, Places, Refused};
 use super::client::error;
-use super::prepared::{MOST, Preparing};
+use super::prepared::Preparing;
 use super::relay::{Live, Relay, Running, Then};
 use super::scan::{self, Kill};
 use crate::database::relay::Stopped;
-use crate::database::statement::{self, Recorded, Text, Via};
+use crate::database::statement::{self, Recorded, Via};
 
 /// The largest command, with its values, that is taken.
 const LARGEST_COMMAND: usize = 256 * 1024 * 1024;
@@ -49,18 +49,18 @@ impl Relay {
             Command::Quit => return Ok(Taken::Leaves),
             Command::Query(text) => return self.query(live, text).await,
             Command::Prepare(text) => {
-                if scan::kill(text) != Kill::None {
+                let (kill, files) = glance(text).await;
+                if kill != Kill::None {
                     let why = no("`KILL` cannot be prepared here: send it by itself, with the number of a connection of yours");
                     return self.refuse(live, text, why).await;
                 }
-                let Allowed { masked, instead, hidden } = match self.judge.judge(text) {
+                let Allowed { masked, instead, hidden } = match self.judge.judge_aside(live.facts.person, text).await {
                     Ok(allowed) => allowed,
                     Err(refused) => return self.refuse_judged(live, text, refused).await,
                 };
                 self.too_many_statements()?;
                 let hides = instead.is_some();
-                let said = Recorded::of(text, instead);
-                let preparing = Preparing { text: if hides { Text::from(*text) } else { said.text.clone() }, said, hidden, masked };
+                let preparing = Preparing { said: Recorded::of(text, instead), hidden, masked, files };
                 let running = self.begin(None);
                 (running.then, running.hides) = (Then::Prepared(Box::new(preparing)), hides);
                 return Ok(Taken::Pass(Awaited::Prepared));
@@ -91,8 +91,7 @@ impl Relay {
                 return Ok(Taken::PassUnanswered);
             }
             Command::CloseStatement { statement } => {
-                let meant = self.statements.meant(*statement);
-                self.statements.all.remove(&meant);
+                self.statements.remove(*statement);
                 return Ok(Taken::PassUnanswered);
             }
             Command::ResetStatement { statement } => {
@@ -151,7 +150,8 @@ impl Relay {
     }
 
     async fn query(&mut self, live: &Live, text: &[u8]) -> Result<Taken, Stopped> {
-        match scan::kill(text) {
+        let (kill, files) = glance(text).await;
+        match kill {
             Kill::None => {}
             Kill::One { connection, query } => return self.kill(live, text, connection, query).await,
             Kill::Unclear => {
@@ -160,7 +160,7 @@ impl Relay {
                 return self.refuse(live, text, why).await;
             }
         }
-        let Allowed { masked, instead, .. } = match self.judge.judge(text) {
+        let Allowed { masked, instead, .. } = match self.judge.judge_aside(live.facts.person, text).await {
             Ok(allowed) => allowed,
             Err(refused) => return self.refuse_judged(live, text, refused).await,
         };
@@ -171,8 +171,7 @@ impl Relay {
             None => statement::going_out(number, Via::Simple, text, None, None),
         });
         let running = self.begin(Some(number));
-        (running.masked, running.hides) = (masked, hides);
-        running.files = scan::local_files(text);
+        (running.masked, running.hides, running.files) = (masked, hides, files);
         Ok(Taken::Pass(Awaited::Results { binary: false }))
     }
 
@@ -181,16 +180,15 @@ impl Relay {
         let meant = self.statements.meant(statement);
         let Some(prepared) = self.statements.get(statement) else { return Err(unknown_statement()) };
         let values = prepared.values(message).map_err(Stopped::nonsense)?;
-        let (text, masked, hides) = (prepared.text.clone(), prepared.masked.clone(), prepared.hides_any());
+        let (files, masked, hides) = (prepared.files.clone(), prepared.masked.clone(), prepared.hides_any());
         // A server opens no cursor for what calls a procedure: its results come one after another, as ever.
         let cursor = cursor && prepared.has_rows;
         let first = prepared.recorded.replace(prepared.recorded.unwrap_or(number));
         let due = statement::going_out_without(number, Via::Extended, &prepared.said, Some(&values), first);
         self.due.push(due);
         let running = self.begin(Some(number));
-        (running.masked, running.hides) = (masked, hides);
+        (running.masked, running.hides, running.files) = (masked, hides, files);
         running.statement = Some(meant);
-        running.files = scan::local_files(&text);
         Ok(Taken::Pass(if cursor { Awaited::Cursor } else { Awaited::Results { binary: true } }))
     }
 
@@ -288,7 +286,7 @@ impl Relay {
     }
 
     fn too_many_statements(&self) -> Result<(), Stopped> {
-        if self.statements.all.len() < MOST {
+        if self.statements.have_room() {
             return Ok(());
         }
         let why = Refusal::because(Reason::TooMany, "there are too many prepared statements; close some");
@@ -301,6 +299,16 @@ impl Relay {
         let none = Places::new();
         super::prepared::of_answer(running.map_or(&none, |r| &r.masked), running.map_or(0, |r| r.answered))
     }
+}
+
+/// What a text kills, and which files it has the client send. A long one is looked at aside.
+async fn glance(text: &[u8]) -> (Kill, Vec<Vec<u8>>) {
+    if text.len() <= sql::mysql::SHORT {
+        return (scan::kill(text), scan::local_files(text));
+    }
+    let text: Box<[u8]> = text.into();
+    let looking = tokio::task::spawn_blocking(move || (scan::kill(&text), scan::local_files(&text)));
+    looking.await.unwrap_or((Kill::Unclear, Vec::new()))
 }
 
 /// What became of a command.

@@ -8,27 +8,29 @@ use wire::mysql::command::{Types, binds};
 use wire::mysql::row::Value;
 
 use super::by_rights::Places;
-use crate::database::statement::{HiddenValues, Recorded, Text, Values, put_text};
+use crate::database::statement::{HiddenValues, Recorded, Values, put_text};
 
 /// Prepared statements of one session, at most. Servers have a limit of their own (`max_prepared_stmt_count`).
-pub(crate) const MOST: usize = 65_536;
+const MOST: usize = 65_536;
+/// What their texts as they are recorded may take in bytes, but for the last.
+const PRESENT: usize = 64 * 1024 * 1024;
 
 /// A statement that is being prepared.
 #[derive(Debug)]
 pub(crate) struct Preparing {
-    pub(crate) text: Text,
     /// Its text as it is recorded.
     pub(crate) said: Recorded,
     /// Which of its values no record keeps.
     pub(crate) hidden: HiddenValues,
     /// What is masked of its answers.
     pub(crate) masked: Places,
+    /// The files of the client's that it names.
+    pub(crate) files: Vec<Vec<u8>>,
 }
 
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    pub(crate) text: Text,
     /// Its text as it is recorded.
     pub(crate) said: Recorded,
     /// Which of its values no record keeps.
@@ -45,15 +47,16 @@ pub(crate) struct Prepared {
     pub(crate) recorded: Option<u64>,
     /// What is masked of its answers.
     pub(crate) masked: Places,
+    /// The files of the client's that it names.
+    pub(crate) files: Vec<Vec<u8>>,
     /// What the columns of its rows are, for rows that are fetched later.
     pub(crate) veils: Option<super::answers::Veils>,
 }
 
 impl Prepared {
     pub(crate) fn new(preparing: Preparing, columns: u16, parameters: u16) -> Self {
-        let Preparing { text, said, hidden, masked } = preparing;
+        let Preparing { said, hidden, masked, files } = preparing;
         Self {
-            text,
             said,
             hidden,
             has_rows: columns > 0,
@@ -62,8 +65,14 @@ impl Prepared {
             parts: HashMap::new(),
             recorded: None,
             masked,
+            files,
             veils: None,
         }
+    }
+
+    /// What its text takes in memory, in bytes.
+    fn bytes(&self) -> usize {
+        self.said.text.len()
     }
 
     /// Whether no record keeps this value, counted from 0 on.
@@ -116,12 +125,33 @@ impl Prepared {
 /// The prepared statements by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    pub(crate) all: HashMap<u32, Prepared>,
+    all: HashMap<u32, Prepared>,
     /// The one prepared last, which all ones stand for (MariaDB).
-    pub(crate) last: Option<u32>,
+    last: Option<u32>,
+    /// What their texts take, in bytes.
+    bytes: usize,
 }
 
 impl Statements {
+    /// Whether one more may be prepared.
+    pub(crate) fn have_room(&self) -> bool {
+        self.all.len() < MOST && self.bytes < PRESENT
+    }
+
+    /// A statement has this number now.
+    pub(crate) fn insert(&mut self, statement: u32, prepared: Prepared) {
+        self.bytes += prepared.bytes();
+        let before = self.all.insert(statement, prepared);
+        self.bytes -= before.map_or(0, |before| before.bytes());
+        self.last = Some(statement);
+    }
+
+    /// It is closed.
+    pub(crate) fn remove(&mut self, statement: u32) {
+        let meant = self.meant(statement);
+        self.bytes -= self.all.remove(&meant).map_or(0, |before| before.bytes());
+    }
+
     /// The number that a client means.
     pub(crate) fn meant(&self, statement: u32) -> u32 {
         if statement == u32::MAX { self.last.unwrap_or(statement) } else { statement }
@@ -133,12 +163,41 @@ impl Statements {
     }
 
     pub(crate) fn forget(&mut self) {
-        self.all.clear();
-        self.last = None;
+        *self = Self::default();
     }
 }
 
 /// The places that are masked in one answer out of several.
 pub(crate) fn of_answer(places: &Places, answer: usize) -> BTreeSet<usize> {
     places.get(answer).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(bytes: usize) -> Prepared {
+        let said = Recorded::of(&vec![b'x'; bytes], None);
+        Prepared::new(Preparing { said, hidden: HiddenValues::None, masked: Places::new(), files: Vec::new() }, 0, 0)
+    }
+
+    // covers: E7 (mysql)
+    #[test]
+    fn texts_that_are_kept_are_weighed() {
+        let mut statements = Statements::default();
+        statements.insert(1, prepared(10));
+        statements.insert(2, prepared(12));
+        assert_eq!(statements.bytes, 22);
+        statements.insert(1, prepared(5));
+        statements.remove(u32::MAX);
+        assert_eq!((statements.bytes, statements.all.len()), (12, 1));
+        statements.insert(3, prepared(PRESENT - 13));
+        assert!(statements.have_room());
+        statements.insert(4, prepared(1));
+        assert!(!statements.have_room());
+        statements.remove(2);
+        assert!(statements.have_room());
+        statements.forget();
+        assert_eq!((statements.bytes, statements.all.len(), statements.last), (0, 0, None));
+    }
 }

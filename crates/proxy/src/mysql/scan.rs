@@ -15,9 +15,15 @@ enum Token {
     Sign(u8),
 }
 
-fn tokens(text: &[u8]) -> Vec<Token> {
-    let mut out = Vec::new();
+/// The pieces of a text, one after another: a text may be long, and nobody keeps more of it than they need.
+fn tokens(text: &[u8]) -> impl Iterator<Item = Token> {
     let mut at = 0;
+    std::iter::from_fn(move || next(text, &mut at))
+}
+
+/// The piece that begins here or behind, if there is one.
+fn next(text: &[u8], place: &mut usize) -> Option<Token> {
+    let mut at = *place;
     let get = |at: usize| text.get(at).copied().unwrap_or_default();
     let line_end = |from: usize| text.get(from..).unwrap_or_default().iter().position(|b| *b == b'\n').map_or(text.len(), |n| from + n + 1);
     while at < text.len() {
@@ -73,23 +79,25 @@ fn tokens(text: &[u8]) -> Vec<Token> {
                         }
                     }
                 }
-                at += 1;
-                out.push(if byte == b'`' { Token::Name } else { Token::Text(quoted) });
+                *place = at + 1;
+                return Some(if byte == b'`' { Token::Name } else { Token::Text(quoted) });
             }
             b if b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80 => {
                 let from = at;
                 while get(at).is_ascii_alphanumeric() || matches!(get(at), b'_' | b'$' | 0x80..) {
                     at += 1;
                 }
-                out.push(Token::Word(String::from_utf8_lossy(&text[from..at]).to_ascii_uppercase()));
+                *place = at;
+                return Some(Token::Word(String::from_utf8_lossy(&text[from..at]).to_ascii_uppercase()));
             }
             b => {
-                out.push(Token::Sign(b));
-                at += 1;
+                *place = at + 1;
+                return Some(Token::Sign(b));
             }
         }
     }
-    out
+    *place = at;
+    None
 }
 
 /// Whether a text holds this word in any case, without a look at what it is.
@@ -113,28 +121,41 @@ pub(crate) enum Kill {
     Unclear,
 }
 
+/// How many words a `KILL` has at most that is understood here: `KILL HARD QUERY 7`.
+const LONGEST_KILL: usize = 4;
+
 /// What a text kills. `KILL` is a reserved word: where it stands bare it is a statement.
 pub(crate) fn kill(text: &[u8]) -> Kill {
     if !mentions(text, b"kill") {
         return Kill::None;
     }
-    let mut tokens = tokens(text);
-    while matches!(tokens.last(), Some(Token::Sign(b';'))) {
-        tokens.pop();
+    let (mut bare, mut inside, mut prepares) = (false, false, false);
+    let (mut behind_sign, mut semicolons) = (false, 0);
+    let mut words: Option<Vec<String>> = Some(Vec::new());
+    for token in tokens(text) {
+        match &token {
+            Token::Word(word) => {
+                bare |= word == "KILL" && !behind_sign;
+                prepares |= word == "PREPARE" || word == "IMMEDIATE";
+            }
+            Token::Text(text) => inside |= mentions(text, b"kill"),
+            Token::Name | Token::Sign(_) => {}
+        }
+        behind_sign = matches!(token, Token::Sign(b'.' | b'@'));
+        // Words alone, and at the end `;`.
+        match token {
+            Token::Sign(b';') => semicolons += 1,
+            Token::Word(word) if semicolons == 0 => {
+                words = words.filter(|all| all.len() < LONGEST_KILL).map(|all| [all, vec![word]].concat())
+            }
+            _ => words = None,
+        }
     }
-    let is_kill = |token: &Token| matches!(token, Token::Word(word) if word == "KILL");
-    let inside = tokens.iter().any(|token| matches!(token, Token::Text(text) if mentions(text, b"kill")));
-    let prepares = tokens.iter().any(|token| matches!(token, Token::Word(word) if word == "PREPARE" || word == "IMMEDIATE"));
-    let bare = tokens
-        .iter()
-        .enumerate()
-        .any(|(at, token)| is_kill(token) && !(at > 0 && matches!(tokens.get(at - 1), Some(Token::Sign(b'.' | b'@')))));
     if !bare {
         return if inside && prepares { Kill::Unclear } else { Kill::None };
     }
-    let words: Option<Vec<&str>> =
-        tokens.iter().map(|token| if let Token::Word(word) = token { Some(word.as_str()) } else { None }).collect();
     let Some(words) = words else { return Kill::Unclear };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let rest = match words.as_slice() {
         ["KILL", "HARD" | "SOFT", rest @ ..] | ["KILL", rest @ ..] => rest,
         _ => return Kill::Unclear,
@@ -152,15 +173,18 @@ pub(crate) fn local_files(text: &[u8]) -> Vec<Vec<u8>> {
     if !mentions(text, b"infile") {
         return Vec::new();
     }
-    let tokens = tokens(text);
-    let word = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word == wanted);
-    tokens
-        .windows(3)
-        .filter_map(|three| match three {
-            [local, infile, Token::Text(name)] if word(local, "LOCAL") && word(infile, "INFILE") => Some(name.clone()),
-            _ => None,
-        })
-        .collect()
+    let is = |token: &Option<Token>, wanted: &str| matches!(token, Some(Token::Word(word)) if word == wanted);
+    let (mut files, mut before, mut last) = (Vec::new(), None, None);
+    for token in tokens(text) {
+        match token {
+            Token::Text(name) if is(&before, "LOCAL") && is(&last, "INFILE") => {
+                files.push(name);
+                (before, last) = (None, None);
+            }
+            token => (before, last) = (last, Some(token)),
+        }
+    }
+    files
 }
 
 #[cfg(test)]
@@ -173,7 +197,12 @@ mod tests {
         let one = |connection, query| Kill::One { connection, query };
         assert_eq!(kill(b"KILL QUERY 7"), one(7, true));
         assert_eq!(kill(b" /* x */ kill /* y */ connection 7 ; "), one(7, false));
-        assert_eq!(kill(b"KILL HARD 7"), one(7, false));
+        assert_eq!(kill(b"KILL HARD 7;;;;;;"), one(7, false));
+        assert_eq!(kill(b"KILL SOFT QUERY 7"), one(7, true));
+        assert_eq!(
+            (kill(b"KILL 7; SELECT 1"), kill(b"KILL 7;;;;;;;;;; x"), kill(b"KILL 7 a b c d e")),
+            (Kill::Unclear, Kill::Unclear, Kill::Unclear)
+        );
         assert_eq!(kill(b"/*!50000 KILL */ 7"), Kill::Unclear);
         for unclear in [
             "SELECT 1; KILL 7",

@@ -16,8 +16,28 @@ const TEXTS: [u8; 7] = [0x0f, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe];
 /// The character set of bytes that are no text.
 const BINARY: u16 = 63;
 
-/// The columns of a database that are shown as they are, by database, table and name, besides computed ones and the server's own.
-pub(crate) type Shown = BTreeSet<(String, String, String)>;
+/// What MySQL shows variables and status from.
+const VARIABLES: [&str; 4] = ["global_status", "global_variables", "session_status", "session_variables"];
+
+/// The columns of a database that are shown as they are, besides computed ones and the server's own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    /// They, by database, table and name.
+    pub(crate) columns: BTreeSet<(String, String, String)>,
+    /// The tables of which only they are shown, by database and name, and any other table whole; `None`: of every table.
+    pub(crate) among: Option<BTreeSet<(String, String)>>,
+}
+
+impl Shown {
+    fn covers(&self, schema: &str, table: &str, column: &str) -> bool {
+        let (schema, table) = (schema.to_owned(), table.to_owned());
+        let elsewhere = |among: &BTreeSet<(String, String)>| {
+            // Some servers compare these names in any case.
+            !among.iter().any(|(s, t)| s.eq_ignore_ascii_case(&schema) && t.eq_ignore_ascii_case(&table))
+        };
+        self.among.as_ref().is_some_and(elsewhere) || self.columns.contains(&(schema, table, column.to_lowercase()))
+    }
+}
 
 /// How one column of an answer is handed on.
 pub(crate) fn veil(column: &Column<'_>, at: usize, shown: &Shown, places: &BTreeSet<usize>) -> Instead {
@@ -25,7 +45,8 @@ pub(crate) fn veil(column: &Column<'_>, at: usize, shown: &Shown, places: &BTree
         || column.schema.is_empty()
         || column.schema.eq_ignore_ascii_case(b"information_schema")
         || match (std::str::from_utf8(column.schema), std::str::from_utf8(column.table), std::str::from_utf8(column.column)) {
-            (Ok(schema), Ok(table), Ok(name)) => shown.contains(&(schema.to_owned(), table.to_owned(), name.to_lowercase())),
+            (Ok("performance_schema"), Ok(table), _) if VARIABLES.contains(&table) => true,
+            (Ok(schema), Ok(table), Ok(name)) => shown.covers(schema, table, name),
             _ => false,
         };
     match (open && !places.contains(&at), TEXTS.contains(&column.kind) && column.charset != BINARY) {
@@ -75,9 +96,12 @@ mod tests {
     // covers: E5 (mysql)
     #[test]
     fn only_columns_known_to_be_open_are_shown() {
-        let shown: Shown = [("shop", "customers", "name")].map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())).into();
+        let columns: BTreeSet<_> = [("shop".to_owned(), "customers".to_owned(), "name".to_owned())].into();
+        let mut shown = Shown { columns, among: None };
         let places = BTreeSet::from([9]);
         let one = |column: Column<'_>, at| veil(&column, at, &shown, &places);
+        assert_eq!(one(column("performance_schema", "session_variables", "VARIABLE_VALUE", 0xfd), 0), Instead::Nothing);
+        assert_eq!(one(column("performance_schema", "events_statements_history", "SQL_TEXT", 0xfd), 0), Instead::Text(MASK));
         assert_eq!(one(column("shop", "customers", "Name", 0xfd), 0), Instead::Nothing);
         assert_eq!(one(column("shop", "customers", "name", 0xfd), 9), Instead::Text(MASK));
         assert_eq!(one(column("shop", "customers", "card", 0xfd), 0), Instead::Text(MASK));
@@ -86,6 +110,12 @@ mod tests {
         assert_eq!(one(column("other", "customers", "name", 0xfd), 0), Instead::Text(MASK));
         assert_eq!(one(column("", "", "", 0x08), 0), Instead::Nothing);
         assert_eq!(one(column("information_schema", "TABLES", "TABLE_NAME", 0xfd), 0), Instead::Nothing);
+        // Where nothing is masked, a list of columns says nothing about other tables.
+        shown.among = Some([("shop".to_owned(), "customers".to_owned())].into());
+        let one = |column: Column<'_>, at| veil(&column, at, &shown, &places);
+        assert_eq!(one(column("shop", "notes", "text", 0xfd), 0), Instead::Nothing);
+        assert_eq!(one(column("Shop", "Customers", "card", 0xfd), 0), Instead::Text(MASK));
+        assert_eq!(one(column("shop", "customers", "name", 0xfd), 0), Instead::Nothing);
     }
 
     #[test]
