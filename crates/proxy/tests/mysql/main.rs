@@ -5,10 +5,13 @@
 mod asking;
 mod clients;
 mod cuts;
+#[path = "../databases/gate.rs"]
+mod databases;
 mod disguises;
 mod gate;
 mod hidden;
 mod restricted;
 mod signing_in;
+mod strain;
 mod suite;
 mod target;

@@ -34,6 +34,37 @@ async fn what_the_role_allows_works_and_nothing_else_does() {
     assert!(!town.gate.texts().iter().any(|text| text.contains("payments")));
 }
 
+// covers: MAY-6 (mysql), E6 (mysql), E7 (mysql)
+#[tokio::test]
+async fn many_rows_in_one_go_are_judged_aside_and_too_many_pieces_are_refused() {
+    let town = shop().await;
+    let said = town
+        .python(
+            r#"import pymysql
+c = connect(autocommit=True); k = c.cursor()
+def insert(first, count): return 'insert into orders (id, status) values ' + ','.join("(%d,'x')" % n for n in range(first, first + count))
+print(k.execute(insert(1000, 5000)))
+try: k.execute(insert(10000, 60000)); print('in')
+except pymysql.Error as e: print(e.args[0], 'more than 250000 words' in e.args[1])
+# Short and long ones take turns, and the session goes on.
+print(k.execute(insert(7000, 3000)), k.execute('select id from orders where id >= 1000'))
+try: k.execute('delete from orders /* ' + 'x' * 20000 + ' */'); print('gone')
+except pymysql.Error as e: print(e.args[0])
+import threading
+def many(n, out):
+    o = connect(autocommit=True).cursor()
+    out.append(sum(o.execute(insert(n + 2000 * i, 2000)) for i in range(3)))
+done = []
+all = [threading.Thread(target=many, args=(100000 + 10000 * i, done)) for i in range(4)]
+for t in all: t.start()
+for t in all: t.join()
+print(done)
+"#,
+        )
+        .await;
+    assert_eq!(said, "5000\n1142 True\n3000 8000\n1142\n[6000, 6000, 6000, 6000]");
+}
+
 // covers: D10 (mysql)
 #[tokio::test]
 async fn what_is_refused_takes_its_transaction_back_at_the_server() {

@@ -5,6 +5,8 @@
 mod asking;
 mod clients;
 mod cuts;
+#[path = "../databases/gate.rs"]
+mod databases;
 mod disguises;
 mod drivers;
 mod gate;
@@ -16,6 +18,7 @@ mod pipelines;
 mod regress;
 mod restricted;
 mod signing_in;
+mod strain;
 mod tap;
 mod target;
 mod tools;
