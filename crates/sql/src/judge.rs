@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use access::rights::DatabaseRights;
 
 use crate::catalog::Catalog;
-use crate::postgres;
 use crate::concealed::Concealed;
+use crate::postgres;
 use crate::verdict::{Hidden, Verdict};
 
 /// How many verdicts are remembered; then all are forgotten.

@@ -56,7 +56,9 @@ pub(super) fn pieces(sql: &[u8]) -> usize {
             b'#' => end_of(at, b"\n"),
             b'-' if next == Some(&b'-') => end_of(at, b"\n"),
             b'/' if next == Some(&b'*') => end_of(at + 2, b"*/"),
-            byte if is_word(*byte) => sql.get(at..).unwrap_or_default().iter().position(|b| !is_word(*b)).map_or(sql.len(), |found| at + found),
+            byte if is_word(*byte) => {
+                sql.get(at..).unwrap_or_default().iter().position(|b| !is_word(*b)).map_or(sql.len(), |found| at + found)
+            }
             _ => at + 1,
         };
     }

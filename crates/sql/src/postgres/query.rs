@@ -7,8 +7,8 @@ use pg_query::protobuf::{
     UpdateStmt,
 };
 
-use super::expression::constant_number;
 use super::bounds::HELD;
+use super::expression::constant_number;
 use super::names::{Table, text, texts};
 use super::scope::{Item, Outputs, Source};
 use super::{Place, Step, Walk, no_outputs};

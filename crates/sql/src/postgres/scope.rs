@@ -75,9 +75,7 @@ pub(super) fn named<'s>(scopes: &'s Scopes, qualifier: &[&str]) -> Option<Vec<&'
         [alias] => Some(all.filter(|item| item.alias == *alias).collect()),
         [schema, table] => {
             let of_server = matches!(*schema, "pg_catalog" | "information_schema");
-            let is = |item: &&Item| {
-                item.is_table(schema, table) || (item.source == Source::Catalog && item.alias == *table && of_server)
-            };
+            let is = |item: &&Item| item.is_table(schema, table) || (item.source == Source::Catalog && item.alias == *table && of_server);
             Some(all.filter(is).collect())
         }
         _ => None,
