@@ -259,7 +259,7 @@ fn statement(narrowing: &mut Narrowing, row: &Map<String, Value>) -> u64 {
         return 0;
     }
     let text = row.get("text").and_then(Value::as_str);
-    match (text, how(row, text.unwrap_or_default())) {
+    match (text, how(row, text.unwrap_or_default(), narrowing)) {
         (_, None) => return 0,
         (Some(text), Some(ran)) => narrowing.take(text, ran),
         (None, Some(_)) => narrowing.take_unknown(),
@@ -268,15 +268,15 @@ fn statement(narrowing: &mut Narrowing, row: &Map<String, Value>) -> u64 {
 }
 
 /// Whether a statement was carried out; `None`: it was not.
-fn how(row: &Map<String, Value>, text: &str) -> Option<Ran> {
+fn how(row: &Map<String, Value>, text: &str, narrowing: &Narrowing) -> Option<Ran> {
     let several = text.trim_end().trim_end_matches(';').contains(';');
     let state = row.get("sqlstate").and_then(Value::as_str);
     match state.and_then(|state| state.get(..2)) {
         // Nothing came of it: the session was cut, or it was no statement.
         None if !row.contains_key("micros") => Some(Ran::Unsure),
         None => Some(Ran::Done),
-        // The server did not understand it, or did not know a name in it, or said no.
-        Some("42") if !several => None,
+        // The server did not understand it, or did not know a name in it, or said no; of a function, its body may have been in the middle.
+        Some("42") if !several => narrowing.runs_own(text).then_some(Ran::Unsure),
         // It was understood, and failed by what is in the tables.
         Some("22" | "23") if !several => Some(Ran::Done),
         Some(_) => Some(Ran::Unsure),
@@ -359,17 +359,25 @@ fn diff(bundle: &Bundle, changed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use access::rights::DatabaseRights;
+
     use super::*;
 
     // covers: MAY-7 (cli)
     #[test]
     fn what_the_server_did_not_do_was_not_used() {
-        let of = |row: Value, text: &str| how(row.as_object().unwrap(), text);
+        let had = DatabaseRights { functions: ["public.ship".parse().unwrap()].into(), ..DatabaseRights::default() };
+        let narrowing = Narrowing::new(Language::Postgres, had);
+        let of = |row: Value, text: &str| how(row.as_object().unwrap(), text, &narrowing);
         assert_eq!(of(json!({"micros": 1}), "select 1"), Some(Ran::Done));
         assert_eq!(of(json!({}), "select 1"), Some(Ran::Unsure));
         assert_eq!(of(json!({"micros": 1, "sqlstate": "42703"}), "select statsu from orders;"), None);
         assert_eq!(of(json!({"micros": 1, "sqlstate": "42703"}), "select 1; select statsu from orders"), Some(Ran::Unsure));
         assert_eq!(of(json!({"micros": 1, "sqlstate": "23505"}), "insert into orders (id) values (1)"), Some(Ran::Done));
         assert_eq!(of(json!({"micros": 1, "sqlstate": "25P02"}), "select x"), Some(Ran::Unsure));
+        // What stands in a function may have failed in its middle.
+        for text in ["select ship(1)", "CALL Ship()", "execute s"] {
+            assert_eq!(of(json!({"micros": 1, "sqlstate": "42P01"}), text), Some(Ran::Unsure), "{text}");
+        }
     }
 }
