@@ -8,12 +8,14 @@
 //! - [`recording`]: the file a session leaves behind, and the workers that write it.
 //! - [`bundle`]: one self-contained file that an auditor verifies offline.
 //! - [`lines`]: entries and activities as JSON lines and CSV.
+//! - [`measures`]: whether access is getting better, in numbers that follow from the log.
 
 mod approvals;
 pub mod bundle;
 pub mod finding;
 pub mod lines;
 pub mod log;
+pub mod measures;
 pub mod recording;
 
 mod hexadecimal;

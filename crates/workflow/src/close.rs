@@ -12,7 +12,7 @@ use access::event::{Actor, EntryDraft, Event};
 use access::request::Door;
 use access::session::{ClosedSession, SessionState};
 use serde::{Deserialize, Serialize};
-use store::{Change, CommitError};
+use store::CommitError;
 
 use crate::gate::Gate;
 
@@ -76,9 +76,8 @@ impl Gate {
             self.forget_reached(closed.session);
         }
         let at = self.now();
-        let draft = EntryDraft::new(at, Actor::Gate, Door::Gate, event.clone());
-        match self.commit(Change::new(draft)).await {
-            Ok(_) => {}
+        match self.enter_end(at, event.clone()).await {
+            Ok(()) => {}
             Err(CommitError::Unavailable(error)) => {
                 tracing::error!(%error, session = %closed.session, "the end of a session goes to the journal until the store is back");
                 if let Err(error) = self.journal.write(&Line { at, event }) {
@@ -87,6 +86,11 @@ impl Gate {
             }
             Err(error) => tracing::error!(%error, session = %closed.session, "the end of a session did not fit its row"),
         }
+    }
+
+    async fn enter_end(&self, at: jiff::Timestamp, event: Event) -> Result<(), CommitError> {
+        let change = self.ending(EntryDraft::new(at, Actor::Gate, Door::Gate, event)).await.map_err(CommitError::Unavailable)?;
+        self.commit(change).await.map(drop)
     }
 
     /// Enters the ends that wait in the journal, once the store is back.
@@ -103,7 +107,7 @@ impl Gate {
                 Ok(_) => continue,
                 Err(_) => return,
             }
-            if self.commit(Change::new(EntryDraft::new(line.at, Actor::Gate, Door::Gate, line.event))).await.is_err() {
+            if self.enter_end(line.at, line.event).await.is_err() {
                 return;
             }
         }

@@ -55,6 +55,7 @@ impl Gate {
 
     /// A session's target was reached over a connection with these ends; nothing runs there yet.
     pub async fn reached(&self, session: SessionId, ends: Ends) {
+        self.live.reached(session, ends);
         let reached = Reached { ends, at: self.now() };
         let (dir, file) = (self.reached_dir(), self.reached_file(session));
         let kept = tokio::task::spawn_blocking(move || {

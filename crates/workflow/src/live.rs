@@ -3,6 +3,7 @@
 //! INVARIANT: a session stands here before its opening is committed, so that whatever is decided afterwards finds it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use access::identity::Via;
@@ -10,7 +11,7 @@ use access::ids::{GrantId, PrincipalId, SessionId, WebSessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
-use access::session::{EndReason, SessionFacts, Standing};
+use access::session::{EndReason, Ends, SessionFacts, Standing};
 use access::time::Span;
 use jiff::Timestamp;
 use policy::Situation;
@@ -45,6 +46,16 @@ pub struct LiveSession {
     told: watch::Sender<Option<Arc<str>>>,
     gone: watch::Sender<Option<bool>>,
     cut_at: Option<Instant>,
+    /// The address of the machine it goes to, once it is there.
+    machine: Option<IpAddr>,
+}
+
+impl LiveSession {
+    /// From where its client came, as far as that is known.
+    #[must_use]
+    pub fn from(&self) -> Option<std::net::IpAddr> {
+        self.judged_in.network
+    }
 }
 
 /// What a session's relay listens to.
@@ -115,9 +126,28 @@ impl LiveSessions {
             told,
             gone: watch::channel(None).0,
             cut_at: None,
+            machine: None,
         };
         self.with(|all| all.insert(facts.session, live));
         Watched { standing: stands, told: hears }
+    }
+
+    /// Its target was reached over a connection with these ends.
+    pub fn reached(&self, session: SessionId, ends: Ends) {
+        // On the gate's own machine nobody can tell who comes from the target and who from the gate.
+        let machine = (ends.gate.ip().to_canonical() != ends.target.ip().to_canonical()).then(|| ends.target.ip().to_canonical());
+        self.with(|all| {
+            if let Some(live) = all.get_mut(&session) {
+                live.machine = machine;
+            }
+        });
+    }
+
+    /// The session that lives on the machine with this address: one of the same person before any other, the newest before older ones.
+    #[must_use]
+    pub fn on_machine(&self, address: IpAddr, person: PrincipalId) -> Option<SessionId> {
+        let there = |live: &&LiveSession| live.machine == Some(address.to_canonical());
+        self.with(|all| all.values().filter(there).max_by_key(|live| (live.person == person, live.session)).map(|live| live.session))
     }
 
     /// Takes a session out that is over, or that never opened.
@@ -206,11 +236,12 @@ impl LiveSessions {
         self.with(|all| all.values().filter(|live| live.grant == grant).map(|live| live.session).collect())
     }
 
-    /// What each live session may do inside, for deciding that anew.
+    /// What each live session of these people may do inside, for deciding that anew.
     #[must_use]
-    pub fn rights(&self) -> Vec<LiveRights> {
+    pub fn rights(&self, of: impl Fn(PrincipalId) -> bool) -> Vec<LiveRights> {
         self.with(|all| {
             all.values()
+                .filter(|live| of(live.person))
                 .map(|live| LiveRights {
                     session: live.session,
                     person: live.person,

@@ -129,7 +129,7 @@ impl Gate {
     }
 
     /// Other grants that open the same door to the same person.
-    async fn others_open(&self, row: &GrantRow) -> Result<Vec<GrantId>, Refusal> {
+    pub(crate) async fn others_open(&self, row: &GrantRow) -> Result<Vec<GrantId>, Refusal> {
         let open = self.store.open_grants_for(row.person, &row.resource, &row.role).await.map_err(unavailable)?;
         Ok(open.into_iter().map(|g| g.id).filter(|id| *id != row.id).collect())
     }

@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
+use access::outbox::OutboxState;
+use access::time::Span;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use evidence::measures::{Durations, Period};
 use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::read::OutboxCount;
 use workflow::timings::Histogram;
 
 use crate::caller::Reads;
@@ -20,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Says how the gate is doing, in numbers.
 ///
-/// Counters begin at zero when the process does.
+/// Counters begin at zero when the process does, but for the measures: those are of the whole log, and a restart takes nothing from them.
 #[utoipa::path(get, path = "/metrics", tag = "gate", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<impl IntoResponse> {
     let gate = &state.gate;
@@ -38,6 +42,17 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
     gauge(&mut text, "tidegate_log_stuck", "1 while entries do not reach the signed log", gate.log_trouble().is_some().into());
     gauge(&mut text, "tidegate_sweep_stuck", "1 while nobody looks at the ends of sessions", (!gate.is_swept()).into());
     gauge(&mut text, "tidegate_clock_behind", "1 while the clock is behind the log and nothing opens", gate.clock_is_behind().into());
+    let outbox = gate.store().outbox_counts().await?;
+    head(&mut text, "tidegate_outbox_messages", "messages to the outside that wait or were given up", "gauge");
+    for OutboxCount { destination, state, count, .. } in &outbox {
+        // Destinations are names of the configuration: nothing in them has to be escaped.
+        let _whole = writeln!(text, "tidegate_outbox_messages{{destination=\"{destination}\",state=\"{state}\"}} {count}");
+    }
+    head(&mut text, "tidegate_outbox_oldest_seconds", "how long the oldest message waits", "gauge");
+    for OutboxCount { destination, oldest, .. } in outbox.iter().filter(|counted| counted.state == OutboxState::Waiting) {
+        let waits = Span::between(*oldest, gate.now()).as_seconds();
+        let _whole = writeln!(text, "tidegate_outbox_oldest_seconds{{destination=\"{destination}\"}} {waits}");
+    }
     let timings = gate.timings();
     head(&mut text, "tidegate_audit_waiting_seconds", "how long the oldest entry waits that no published checkpoint commits to", "gauge");
     let _whole = writeln!(text, "tidegate_audit_waiting_seconds {}", timings.audit_waiting().as_secs_f64());
@@ -54,12 +69,61 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
         "time from a revocation or another cut to both sides of the session closed",
         &timings.cuts(),
     );
+    let measured = gate.measured_so_far().await;
+    gauge(&mut text, "tidegate_measures_stuck", "1 while the log cannot be counted for the measures", measured.is_err().into());
+    match measured {
+        Ok((period, entries)) => measures(&mut text, &period, entries),
+        Err(refusal) => tracing::error!(%refusal, "the measures cannot be counted"),
+    }
     head(&mut text, "tidegate_events_total", "what happened, by event and by the reason of a refusal or an end", "counter");
     for ((event, reason), count) in gate.counts().now() {
         // Names and codes are of this release: nothing in them has to be escaped.
         let _whole = writeln!(text, "tidegate_events_total{{event=\"{event}\",reason=\"{reason}\"}} {count}");
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+/// Upper bounds in milliseconds, for what waits for people and for what the gate does by itself.
+const PATIENT: [u64; 10] = [10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000, 14_400_000, 86_400_000];
+const PROMPT: [u64; 11] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 60_000, 3_600_000];
+
+/// The measures of the whole log.
+fn measures(text: &mut String, period: &Period, entries: u64) {
+    let sum = &period.sum;
+    gauge(text, "tidegate_measures_log_entries", "entries of the log that the measures follow from", entries);
+    let waited = "time from a request that people agreed to, to the first session on what came of it";
+    counted(text, "tidegate_request_to_session_seconds", waited, &sum.request_to_session, &PATIENT);
+    let production = [("time_bound", sum.time_bound), ("standing", sum.production - sum.time_bound)];
+    split(text, "tidegate_production_sessions_total", "sessions opened on production, by whether their right has an end", "right", production);
+    gauge(text, "tidegate_standing_privileged_roles", "rights on production without an end that are active", period.standing);
+    let audited = [("complete", sum.complete), ("incomplete", sum.ended - sum.complete)];
+    split(text, "tidegate_sessions_ended_total", "sessions that ended, by whether everything of them stands in the log", "audit", audited);
+    total(text, "tidegate_containment_orders_total", "orders to contain that found something open", sum.orders);
+    let contained = "time from an order to contain to the last confirmed close in its scope";
+    counted(text, "tidegate_containment_seconds", contained, &sum.contained, &PROMPT);
+    total(text, "tidegate_lateral_steps_total", "sessions opened from the machine of another session", sum.lateral_steps);
+    total(text, "tidegate_revoked_sessions_total", "sessions that were open when what they stood on was taken away", sum.revoked);
+    let closed = "time from that to the confirmed close";
+    counted(text, "tidegate_revocation_to_last_byte_seconds", closed, &sum.to_last_byte, &PROMPT);
+}
+
+fn total(text: &mut String, name: &str, help: &str, value: u64) {
+    head(text, name, help, "counter");
+    let _whole = writeln!(text, "{name} {value}");
+}
+
+fn split(text: &mut String, name: &str, help: &str, label: &str, parts: [(&str, u64); 2]) {
+    head(text, name, help, "counter");
+    for (part, value) in parts {
+        let _whole = writeln!(text, "{name}{{{label}=\"{part}\"}} {value}");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds far below 2^52")]
+fn counted(text: &mut String, name: &str, help: &str, took: &Durations, bounds: &[u64]) {
+    let seconds = |millis: u64| millis as f64 / 1_000.0;
+    let buckets = bounds.iter().map(|bound| (seconds(*bound), took.within(*bound))).collect();
+    histogram(text, name, help, &Histogram { buckets, sum: seconds(took.sum()), count: took.count() });
 }
 
 fn gauge(text: &mut String, name: &str, help: &str, value: u64) {
