@@ -138,6 +138,8 @@ ids! {
     AccountId = "acc", "account";
     /// A browser that is signed in.
     WebSessionId = "web", "web session";
+    /// A group of a directory.
+    DirectoryGroupId = "grp", "directory group";
 }
 
 /// Who acts: a human or a machine.

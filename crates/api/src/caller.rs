@@ -83,39 +83,49 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Somebody who proved who they are, whatever they may. The verb that is called asks for scope and right, and enters a no.
+/// Somebody who proved who they are, whatever they may. The verb that is called asks for scope and right, and enters a no. A directory is
+/// nobody here: its token is good at `/scim/v2` alone.
 pub(crate) struct SignedIn(pub(crate) Caller);
 
 impl FromRequestParts<ApiState> for SignedIn {
     type Rejection = Refused;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refused> {
-        // 1. Once per request is enough.
-        if let Some(caller) = parts.extensions.get::<Caller>() {
-            return Ok(Self(caller.clone()));
+        let caller = whoever(parts, state).await?;
+        if caller.who.may(Scope::Directory) {
+            return Err(Refusal::because(Reason::ScopeMissing, "a directory's token is good at `/scim/v2` and nowhere else").into());
         }
-        // 2. From where, and what do they present?
-        let Peer(from) = Peer::from_request_parts(parts, state).await?;
-        let now = state.gate.now();
-        let presented = Presented::in_request(parts, state)?.ok_or(Reason::NotSignedIn)?;
-        // 3. Is it good? Who guesses waits; who was given it does not wait for others behind the same address.
-        if let Err(refusal) = state.may_try(from, now)
-            && !presented.was_given_out(&state.gate).await
-        {
-            return Err(refusal.into());
+        Ok(Self(caller))
+    }
+}
+
+/// Whoever proved who they are: a person, a machine, or a directory.
+pub(crate) async fn whoever(parts: &mut Parts, state: &ApiState) -> Result<Caller, Refused> {
+    // 1. Once per request is enough.
+    if let Some(caller) = parts.extensions.get::<Caller>() {
+        return Ok(caller.clone());
+    }
+    // 2. From where, and what do they present?
+    let Peer(from) = Peer::from_request_parts(parts, state).await?;
+    let now = state.gate.now();
+    let presented = Presented::in_request(parts, state)?.ok_or(Reason::NotSignedIn)?;
+    // 3. Is it good? Who guesses waits; who was given it does not wait for others behind the same address.
+    if let Err(refusal) = state.may_try(from, now)
+        && !presented.was_given_out(&state.gate).await
+    {
+        return Err(refusal.into());
+    }
+    match presented.proved(&state.gate, from).await {
+        Ok(who) => {
+            let caller = Caller { who, door: Door::Api };
+            parts.extensions.insert(caller.clone());
+            Ok(caller)
         }
-        match presented.proved(&state.gate, from).await {
-            Ok(who) => {
-                let caller = Caller { who, door: Door::Api };
-                parts.extensions.insert(caller.clone());
-                Ok(Self(caller))
+        Err(refusal) => {
+            // A cookie that has run out is no guess: pages go on asking with it until somebody looks at them.
+            if refusal.reason == Reason::NotSignedIn && matches!(presented, Presented::Bearer(_)) {
+                state.failed(from, now);
             }
-            Err(refusal) => {
-                // A cookie that has run out is no guess: pages go on asking with it until somebody looks at them.
-                if refusal.reason == Reason::NotSignedIn && matches!(presented, Presented::Bearer(_)) {
-                    state.failed(from, now);
-                }
-                Err(refusal.into())
-            }
+            Err(refusal.into())
         }
     }
 }

@@ -38,6 +38,7 @@ impl Gate {
         }
         let situation = self.situation(&caller.who).await?;
         self.refuse_if_person_locked(caller.who.id()).await?;
+        self.refuse_if_network_locked(caller.who.from()).await?;
         let ruling = self.bundle.load().may(&situation, act, on);
         if ruling.allowed {
             return Ok(());

@@ -1,7 +1,9 @@
 //! Something is kept shut until somebody lifts it.
 //!
-//! *Takes* a scope: a person, role or resource. *Proves* that the caller may. *Hands to* live sessions the cut; while the lock holds,
+//! *Takes* a scope: a person or machine, role, resource or network. *Proves* that the caller may. *Hands to* live sessions the cut; while the lock holds,
 //! nothing in its scope opens.
+
+use std::net::IpAddr;
 
 use access::event::Event;
 use access::ids::{LockId, PrincipalId};
@@ -32,11 +34,18 @@ impl Gate {
     ) -> Result<(LockRow, Cut), Refusal> {
         self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
         self.refuse_unknown_scope(&scope).await?;
+        if caller.who.from().is_some_and(|from| scope.covers_address(from)) {
+            let why = format!("you come from there yourself, and could not lift it: `{scope}`");
+            return Err(Refusal::because(Reason::Invalid, why));
+        }
         let now = self.now();
         let event = Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)) };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
         let cut = match scope {
             LockScope::Person(person) => self.cut_person(person, EndReason::Locked).await,
+            LockScope::Network(network) => {
+                confirm(self.live.cut(EndReason::Locked, |live| live.from().is_some_and(|from| network.contains(from)))).await
+            }
             _ => confirm(self.live.cut(EndReason::Locked, |live| scope.covers(live.person, &live.role, &live.resource))).await,
         };
         self.redecide_all().await;
@@ -56,6 +65,20 @@ impl Gate {
         let change = Change::new(self.draft(caller, Event::LockLifted { lock })).expect(&row);
         let committed = self.commit_seen(change, &row, &seen).await?;
         committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// Refused if a lock that holds now covers whoever comes from this address.
+    ///
+    /// # Errors
+    /// [`Reason::Locked`], or that the locks can't be read.
+    pub(crate) async fn refuse_if_network_locked(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
+        let Some(from) = from else { return Ok(()) };
+        let now = self.now();
+        let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
+        match locks.iter().find(|lock| lock.holds(now) && lock.scope.covers_address(from)) {
+            Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
+            None => Ok(()),
+        }
     }
 
     /// Refused if a lock that holds now covers this person, role or resource.
@@ -101,6 +124,7 @@ impl Gate {
             LockScope::Person(id) => self.store.person(*id).await.map_err(unavailable)?.is_some(),
             LockScope::Role(name) => bundle.role(name).is_some(),
             LockScope::Resource(name) => bundle.resource(name).is_some(),
+            LockScope::Network(_) => true,
         };
         if known { Ok(()) } else { Err(Refusal::because(Reason::NotFound, format!("`{scope}`"))) }
     }

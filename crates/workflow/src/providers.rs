@@ -364,13 +364,18 @@ impl Gate {
         groups
     }
 
-    /// The groups that the store knows of somebody: its own, and those from providers.
+    /// The groups that the store knows of somebody: its own, and those from the directory that brought them; of whom none brought, those from
+    /// providers.
     ///
     /// # Errors
     /// If the store can't be read.
     pub async fn stored_groups(&self, person: &PersonRow) -> Result<Vec<GroupName>, Refusal> {
         let mut groups = person.groups.0.clone();
-        for group in self.groups_from_providers(person.id).await? {
+        let others = match self.groups_from_directory(person.id).await? {
+            Some(groups) => groups,
+            None => self.groups_from_providers(person.id).await?,
+        };
+        for group in others {
             if !groups.contains(&group) {
                 groups.push(group);
             }

@@ -134,6 +134,8 @@ impl Gate {
             self.forget_web_session(row.id).await;
             return Err(web_session::over());
         }
+        // A browser that went elsewhere is signed in there.
+        self.refuse_if_network_locked(Some(from)).await?;
         let stands = async {
             self.refuse_if_unsupported(&row).await?;
             let (person, owner) = self.account_of(row.person).await?;

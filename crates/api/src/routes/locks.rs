@@ -49,11 +49,12 @@ fn concerns(sight: &Sight, row: &LockRow) -> bool {
     match &row.scope {
         LockScope::Person(id) => *id == sight.situation.id,
         LockScope::Resource(name) => !open(name).is_empty(),
+        LockScope::Network(network) => sight.situation.network.is_some_and(|from| network.contains(from)),
         LockScope::Role(role) => sight.bundle.resources().any(|resource| open(&resource.name).contains(role)),
     }
 }
 
-/// Locks a person, role or resource, and cuts every live session in its scope.
+/// Locks a person or machine, role, resource or network, and cuts every live session in its scope.
 #[utoipa::path(post, path = "/locks", tag = "locks", request_body = NewLock, responses((status = 201, body = Locked)))]
 async fn create(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewLock>) -> Answer<impl IntoResponse> {
     let (row, cut) = state.gate.lock(&caller, new.scope, new.duration, new.reason).await?;

@@ -64,6 +64,7 @@ ids! {
     SessionId: "a session";
     RecordingId: "a recording";
     EntryId: "an audit entry";
+    DeliveryId: "a message to the outside";
     BundleId: "a bundle activation";
     TokenId: "a token";
     PasskeyId: "a passkey";
@@ -99,6 +100,8 @@ codes! {
     SessionState = access::session::SessionState: "Whether a session lives.";
     EndReason = access::session::EndReason: "What ended a session.";
     LockState = access::lock::LockState: "Whether a lock holds.";
+    OutboxState = access::outbox::OutboxState: "How far a message to the outside has come.";
+    ChatService = access::chat::ChatService: "A service people chat at.";
     ReviewKind = access::review::ReviewKind: "Why a review is owed.";
     ReviewState = access::review::ReviewState: "Whether a review was answered.";
     ReviewOutcome = access::review::ReviewOutcome: "What a reviewer found.";
@@ -118,6 +121,11 @@ described!(PrincipalId, text("The id of a human or a machine.").pattern(Some("^(
 pub enum Time {}
 described!(Time, text("A point in time, UTC, RFC 3339.").format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))));
 
+/// A day.
+#[derive(Debug)]
+pub enum Day {}
+described!(Day, text("A day of the calendar, UTC: `2026-03-01`.").format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))));
+
 /// A length of time.
 #[derive(Debug)]
 pub enum Span {}
@@ -136,7 +144,7 @@ described!(Seat, text("Whose members may decide: a group, or `on-call:SCHEDULE`.
 /// What a lock keeps shut.
 #[derive(Debug)]
 pub enum LockScope {}
-described!(LockScope, text("What is locked: `person:usr_…`, `role:NAME` or `resource:NAME`."));
+described!(LockScope, text("What is locked: `person:usr_…` (or a machine's id), `role:NAME`, `resource:NAME` or `network:192.0.2.0/24`."));
 
 /// Who did something.
 #[derive(Debug)]

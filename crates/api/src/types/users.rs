@@ -29,6 +29,10 @@ pub struct User {
     /// The groups the store itself gives; all others are facts of the policy.
     #[schema(value_type = Vec<schema::GroupName>)]
     pub groups: Vec<GroupName>,
+    /// The directory that brought them, and says in which groups they are; null: none did.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Username>)]
+    pub directory: Option<Username>,
     /// Whether they may sign in.
     #[schema(value_type = schema::PersonState)]
     pub state: PersonState,

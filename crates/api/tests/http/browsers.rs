@@ -27,7 +27,7 @@ impl<'s> Browser<'s> {
     }
 
     async fn of(served: &'s Served, name: &str) -> Self {
-        let token = served.token(name, Scope::ALL).await;
+        let token = served.token(name, Scope::OF_PEOPLE).await;
         Self::signed_in(served, json!({ "token": token })).await
     }
 
@@ -53,7 +53,7 @@ fn cookie_in(headers: &HeaderMap) -> Option<String> {
 #[tokio::test]
 async fn a_browser_stays_signed_in_by_a_cookie_that_scripts_and_other_sites_never_see() {
     let served = Served::start().await;
-    let token = served.token("ana", Scope::ALL).await;
+    let token = served.token("ana", Scope::OF_PEOPLE).await;
     let sign_in = || served.call(Method::POST, "/api/v1/web-sessions").json(&json!({ "token": token }));
     // Another page can't sign somebody in, nor can one that does not say where it is from.
     for other in [sign_in(), sign_in().header("origin", "https://evil.example"), sign_in().header("origin", "null")] {
@@ -111,7 +111,7 @@ async fn what_another_page_makes_a_browser_send_is_refused_with_a_sentence() {
     let form = ana.call(Method::POST, "/requests").header("content-type", "text/plain").body(wish().to_string());
     assert_eq!(form.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     // Who presents a token is no browser, and needs none of this.
-    let token = served.token("ana", Scope::ALL).await;
+    let token = served.token("ana", Scope::OF_PEOPLE).await;
     let program = served.call(Method::POST, "/api/v1/requests/preview").bearer_auth(token).json(&wish());
     assert_eq!(program.send().await.unwrap().status(), StatusCode::OK);
 }
@@ -124,7 +124,7 @@ async fn a_browser_is_signed_out_with_what_it_was_signed_in_with() {
     let id = |name: &str| served.test.person(name).who.id();
 
     // Its token is revoked.
-    let token = served.token("ana", Scope::ALL).await;
+    let token = served.token("ana", Scope::OF_PEOPLE).await;
     let ana = Browser::signed_in(&served, json!({ "token": token })).await;
     let mut stream = ana.call(Method::GET, "/events").send().await.unwrap();
     assert_eq!((ana.status().await, stream.status()), (StatusCode::OK, StatusCode::OK));
@@ -138,7 +138,7 @@ async fn a_browser_is_signed_out_with_what_it_was_signed_in_with() {
 
     // Its owner is locked: signed out, and not in again until the lock is lifted; even then not by the old cookie.
     assert_eq!(ben.status().await, StatusCode::OK);
-    let token = served.token("ben", Scope::ALL).await;
+    let token = served.token("ben", Scope::OF_PEOPLE).await;
     let again = || served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).json(&json!({ "token": token })).send();
     let (status, lock) = carla.post("/locks", json!({ "scope": format!("person:{}", id("ben")) })).await;
     assert_eq!(status, StatusCode::CREATED, "{lock}");
@@ -162,7 +162,7 @@ async fn a_browser_is_signed_out_with_what_it_was_signed_in_with() {
 async fn a_session_ends_unused_after_an_hour_and_in_any_case_after_twelve() {
     let served = Served::start().await;
     let caller = served.test.person("ana");
-    let token = served.test.gate.issue_token(caller, caller.who.id(), Scope::ALL.to_vec(), Span::hours(48), None).await.unwrap();
+    let token = served.test.gate.issue_token(caller, caller.who.id(), Scope::OF_PEOPLE.to_vec(), Span::hours(48), None).await.unwrap();
     let proof = json!({ "token": token.token.expose() });
     let (idle, busy) = (Browser::signed_in(&served, proof.clone()).await, Browser::signed_in(&served, proof).await);
     for half_hours in 1..=25 {
@@ -183,7 +183,7 @@ async fn an_invitation_signs_one_browser_in_once() {
     let code = json!({ "code": invited["code"] });
     let gina = Browser::signed_in(&served, code.clone()).await;
     let (_, me) = read(gina.call(Method::GET, "/me").send().await.unwrap()).await;
-    assert_eq!((&me["user"]["username"], me["scopes"].as_array().map(Vec::len)), (&json!("gina"), Some(Scope::ALL.len())));
+    assert_eq!((&me["user"]["username"], me["scopes"].as_array().map(Vec::len)), (&json!("gina"), Some(Scope::OF_PEOPLE.len())));
     let again = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).json(&code).send().await.unwrap();
     let (status, refused) = read(again).await;
     assert_eq!((status, &refused["code"]), (StatusCode::UNAUTHORIZED, &json!("code_invalid")));

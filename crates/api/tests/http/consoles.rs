@@ -153,7 +153,7 @@ async fn a_console_ends_when_nobody_reads_it_and_with_its_sign_in() {
     assert_eq!(leaves.recv().await.unwrap(), "db-1+debug");
     // A browser: only the gate's own page opens one, and it ends when that is signed out.
     let call = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url);
-    let answer = call.json(&json!({ "token": served.token("ana", Scope::ALL).await })).send().await.unwrap();
+    let answer = call.json(&json!({ "token": served.token("ana", Scope::OF_PEOPLE).await })).send().await.unwrap();
     let cookie = answer.headers().get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let call =
         |path: &str, origin: &str| served.call(Method::POST, &format!("/api/v1{path}")).header(COOKIE, &cookie).header("origin", origin);

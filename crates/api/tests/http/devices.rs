@@ -15,7 +15,7 @@ async fn post(served: &Served, path: &str, body: Value) -> (StatusCode, Value) {
 
 /// Somebody in a browser: their cookie.
 async fn browser(served: &Served, name: &str) -> String {
-    let token = served.token(name, Scope::ALL).await;
+    let token = served.token(name, Scope::OF_PEOPLE).await;
     let call = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).json(&json!({ "token": token }));
     let answer = call.send().await.unwrap();
     answer.headers().get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned()

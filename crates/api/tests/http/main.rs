@@ -6,6 +6,8 @@ mod asking;
 mod browsers;
 mod consoles;
 mod devices;
+mod directory;
+mod measures;
 mod passkeys;
 mod providers;
 mod refusals;
@@ -63,7 +65,7 @@ impl Served {
 
     /// Somebody with a token that may do all they may.
     pub(crate) async fn person(&self, name: &str) -> Person<'_> {
-        Person { served: self, token: self.token(name, Scope::ALL).await }
+        Person { served: self, token: self.token(name, Scope::OF_PEOPLE).await }
     }
 
     /// A call without any sign-in.

@@ -21,7 +21,7 @@ struct Browser<'s> {
 
 impl<'s> Browser<'s> {
     async fn of(served: &'s Served, name: &str) -> Self {
-        let token = served.token(name, Scope::ALL).await;
+        let token = served.token(name, Scope::OF_PEOPLE).await;
         let call = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url);
         Self::by(served, call.json(&json!({ "token": token }))).await.unwrap()
     }

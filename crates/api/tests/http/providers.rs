@@ -535,3 +535,69 @@ async fn a_provider_that_lies_signs_nobody_in() {
     }
     assert!(tried(&|liar, header, claims| (liar.sign(&header, &claims), here.clone())).await, "an honest one still does");
 }
+
+// covers: A11, WHO-3 (api)
+#[tokio::test]
+async fn of_whom_a_directory_brought_no_claim_of_a_sign_in_gives_a_group() {
+    let served = Served::start().await;
+    let provider = OidcProvider::start(&served.url, "corp").await.unwrap();
+    serve(&served, &provider.issuer, true);
+    let directory = identity::scim::Directory {
+        name: "hr".parse().unwrap(),
+        signs_in: Some((provider.issuer.clone(), identity::scim::Subject::ExternalId)),
+        domains: Vec::new(),
+        groups: [("Engineering".to_owned(), "engineers".parse().unwrap())].into(),
+        brings_named: false,
+    };
+    served.test.gate.serve_directories(vec![directory]);
+    in_time(&served);
+    let dan = served.test.person("dan");
+    let issued = served.test.gate.issue_directory_token(dan, &"hr".parse().unwrap(), Span::hours(24), None).await.unwrap();
+    let who = served.test.gate.identify_token(issued.token.expose(), testkit::gate::HERE).await.unwrap();
+    let hr = Caller { who, door: Door::Api };
+    let engineer = json!({ "name": "Gina", "preferred_username": "gina", "groups": ["Platform Team"] });
+    provider.sign_in_as("gina-1", Some(engineer)).await.unwrap();
+    let begin = format!("{}{BEGIN}", served.url);
+    let sign_in = async || {
+        in_time(&served);
+        let mut browser = Browser::new().unwrap();
+        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
+        browser.go(&back, Some("127.0.0.1")).await.unwrap();
+        browser.cookie(&served.url, WEB).unwrap().to_owned()
+    };
+    let ask = async |cookie: &str| {
+        let call = served.call(Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+        let wish = json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true });
+        read(call.json(&wish).send().await.unwrap()).await
+    };
+    // 1. By the claim of her sign-in alone she works.
+    assert_eq!(ask(&sign_in().await).await.0, StatusCode::CREATED);
+    let gina = row(&served, "gina").await;
+    assert_eq!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().len(), 1);
+    // 2. The directory brings her, by the account she signs in with: she is who she was, and what the claim gave is over.
+    let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "gina.silva", "externalId": "gina-1", "active": true });
+    let brought = served.test.gate.bring_user(&hr, &identity::scim::user::User::read(&body).unwrap()).await.unwrap();
+    assert_eq!(brought.id, gina.id);
+    assert!(served.test.gate.stored_groups(&gina).await.unwrap().is_empty());
+    assert!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().is_empty(), "what stood on the claim is withdrawn");
+    // 3. Nor does a fresh sign-in with the claim give anything.
+    let cookie = sign_in().await;
+    assert!(served.test.gate.stored_groups(&gina).await.unwrap().is_empty());
+    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+    // 4. A group of the directory does, until it is taken away.
+    let group = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Engineering", "members": [{ "value": gina.id }] });
+    let group = served.test.gate.bring_group(&hr, &identity::scim::group::Group::read(&group).unwrap()).await.unwrap();
+    assert_eq!(ask(&cookie).await.0, StatusCode::CREATED);
+    served.test.gate.take_out_group(&hr, &group.id.to_string(), workflow::directory::SeenVersion::default()).await.unwrap();
+    assert!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().is_empty());
+    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+    // 5. Who may not sign in there may not here, whatever the provider says.
+    let left = |user: &identity::scim::user::User| Ok(identity::scim::user::User { active: Some(false), ..user.clone() });
+    served.test.gate.change_user(&hr, &gina.id.to_string(), workflow::directory::SeenVersion::default(), left).await.unwrap();
+    assert_eq!(me(&served, &cookie).await.0, StatusCode::UNAUTHORIZED, "the sign-in ended with it");
+    in_time(&served);
+    let mut browser = Browser::new().unwrap();
+    let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
+    browser.go(&back, Some("127.0.0.1")).await.unwrap();
+    assert_eq!(browser.cookie(&served.url, WEB), None);
+}

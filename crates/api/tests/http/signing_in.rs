@@ -11,7 +11,7 @@ use crate::{Person, Served, read, wish};
 async fn guessing_is_slow() {
     let served = Served::start().await;
     let guess = |token: &str| served.call(Method::GET, "/api/v1/me").bearer_auth(token.to_owned()).send();
-    let good = served.token("ana", Scope::ALL).await;
+    let good = served.token("ana", Scope::OF_PEOPLE).await;
     assert_eq!(guess(&good).await.unwrap().status(), StatusCode::OK);
     let mut seen = Vec::new();
     for n in 0..12 {
@@ -59,7 +59,7 @@ async fn no_page_uses_up_its_visitors_attempts() {
 async fn a_token_is_used_for_what_it_was_made_for() {
     let served = Served::start().await;
     let with = async |scopes: &[Scope]| Person { served: &served, token: served.token("ana", scopes).await };
-    let (all, reads, asks) = (with(Scope::ALL).await, with(&[Scope::Read]).await, with(&[Scope::Ask]).await);
+    let (all, reads, asks) = (with(Scope::OF_PEOPLE).await, with(&[Scope::Read]).await, with(&[Scope::Ask]).await);
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 
     assert_eq!(reads.get("/requests").await.0, StatusCode::OK);
@@ -208,7 +208,7 @@ async fn a_certificate_ends_with_the_sign_in_it_was_asked_for_with() {
     let ana = served.test.person("ana");
     let (short, long) = (served.person("ana").await, {
         let token =
-            served.test.gate.issue_token(ana, ana.who.id(), Scope::ALL.to_vec(), access::time::Span::hours(24), None).await.unwrap();
+            served.test.gate.issue_token(ana, ana.who.id(), Scope::OF_PEOPLE.to_vec(), access::time::Span::hours(24), None).await.unwrap();
         Person { served: &served, token: token.token.expose().clone() }
     });
     let registered = short.post("/me/keys", json!({ "public_key": ssh_key(&dir, "registered") })).await.1;

@@ -69,7 +69,7 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
     fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
     let key = key_pair(&home, "id_ed25519")?;
     gate.add_key(caller, person, &fs::read_to_string(key.with_extension("pub"))?, Some("demo key".to_owned())).await?;
-    let token = gate.issue_token(caller, person, Scope::ALL.to_vec(), Span::hours(24 * 30), Some("demo".to_owned())).await?;
+    let token = gate.issue_token(caller, person, Scope::OF_PEOPLE.to_vec(), Span::hours(24 * 30), Some("demo".to_owned())).await?;
     let token = token.token.expose().clone();
     // A certificate is for whoever asks for it: a machine does so with its token.
     let machine;
