@@ -76,7 +76,10 @@ fuzz_target!(|bytes: &[u8]| {
             }
             // A server may ask for many rounds, up to a bound; that is not what is tested here.
             if !text.split("i=").skip(1).any(|n| n.bytes().take_while(u8::is_ascii_digit).count() > 4) {
-                let _ = Started::new(Binding::None, "nonce".to_owned()).answer(rest, "password");
+                if let Ok(challenged) = Started::new(Binding::None, "nonce".to_owned()).challenged(rest) {
+                    let keys = challenged.keys("password");
+                    let _ = challenged.answer(&keys);
+                }
             }
         }
     }
