@@ -40,6 +40,9 @@ pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
     match caller.who.via() {
         Via::Token(id) => matches!(gate.store().token(*id).await, Ok(Some(row)) if row.revoked_at.is_none() && row.expires_at > now),
         Via::WebSession(id) => gate.web_session_stands(*id).await.unwrap_or(false),
+        Via::ChatAccount(id) => {
+            matches!(gate.store().chat_account(id).await, Ok(Some(row)) if row.counts() && row.person == caller.who.id())
+        }
         // It opens connections, and is nothing here.
         Via::ConnectToken { .. } => false,
         Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {

@@ -140,6 +140,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/chat-accounts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an account at a chat service from its owner: their own, or anybody's by who administers people. */
+        delete: operations["chat_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/chat/asking": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Shows which account asks with a code. */
+        post: operations["chat_asking"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/chat/slack/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a slash command that was typed in Slack. The answer says that it was taken; what came of it is said in Slack. */
+        post: operations["chat_command"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/chat/slack/interactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a button that was pressed in Slack, or a window that was sent off. The answer says that it was taken; what came of it is said in Slack. */
+        post: operations["chat_interaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/consoles": {
         parameters: {
             query?: never;
@@ -254,6 +322,40 @@ export interface paths {
         put?: never;
         /** Somebody in a browser lets the device work for them, or does not. */
         post: operations["device_answer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/directories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the directories that are configured, and how far each has come: to who administers people. */
+        get: operations["directories_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/directories/{name}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a token by which a directory speaks at `/scim/v2`, and which is good for nothing else. Shown once. */
+        post: operations["directories_make_token"];
         delete?: never;
         options?: never;
         head?: never;
@@ -512,7 +614,7 @@ export interface paths {
         /** Lists locks, newest first: all to who administers them, else those that keep the caller out of what is open to them. */
         get: operations["locks_list"];
         put?: never;
-        /** Locks a person, role or resource, and cuts every live session in its scope. */
+        /** Locks a person or machine, role, resource or network, and cuts every live session in its scope. */
         post: operations["locks_create"];
         delete?: never;
         options?: never;
@@ -554,6 +656,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/chat-accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the caller's accounts at chat services. */
+        get: operations["chat_mine"];
+        put?: never;
+        /** Says that the account which asks with a code is the caller's: from now on what is done with it counts as theirs. */
+        post: operations["chat_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/keys": {
         parameters: {
             query?: never;
@@ -575,6 +695,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/measures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says how long access takes to get, to end and to be proved, period by period. */
+        get: operations["measures_measures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -584,11 +721,113 @@ export interface paths {
         };
         /**
          * Says how the gate is doing, in numbers.
-         * @description Counters begin at zero when the process does.
+         * @description Counters begin at zero when the process does, but for the measures: those are of the whole log, and a restart takes nothing from them.
          */
         get: operations["gate_metrics"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/oauth/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a CI job a token of the gate's for the OIDC token that its CI system issued to it. Each of those does once. */
+        post: operations["sign-in_exchange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/oncall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says who is on call for every schedule of the policy; a contractor is told of none. */
+        get: operations["oncall_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/oncall/{schedule}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says who is on call for one schedule of the policy. */
+        get: operations["oncall_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/outbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists messages to the outside, newest first. */
+        get: operations["outbox_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/outbox/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows one message to the outside. */
+        get: operations["outbox_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/outbox/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a message that was given up, or that its receiver lost, again under the id it has. */
+        post: operations["outbox_replay"];
         delete?: never;
         options?: never;
         head?: never;
@@ -725,6 +964,40 @@ export interface paths {
         };
         /** Shows an activation and what it changed: to who administers the policy or reads the audit log. */
         get: operations["policy_activation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/noisy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists paths in that decide nothing: approved nearly always, denied nearly always, or never used; each with what could be done. */
+        get: operations["policy_noisy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy/playbook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Writes what to do in an emergency out of the policy in force: who may declare one where, how, and what follows. Markdown. */
+        get: operations["policy_playbook"];
         put?: never;
         post?: never;
         delete?: never;
@@ -919,6 +1192,23 @@ export interface paths {
         get: operations["reviews_list"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reviews/campaigns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks the owners of rights without an end whether they are needed still. What nobody says a word for in time is taken away. */
+        post: operations["reviews_campaign"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1707,6 +1997,19 @@ export interface components {
         };
         /** @description A length of time (`1h30m`), `standing` for access without an end, or `default` for what the tier gives. */
         Asked: string;
+        /** @description An account that asks whose it is. */
+        AskingChatAccount: {
+            /** @description Who there, by the service's own id. */
+            account: string;
+            /** @description Until when its link is good. */
+            expires_at: components["schemas"]["Time"];
+            /** @description How they call themselves there. */
+            name: string;
+            /** @description Where. */
+            service: components["schemas"]["ChatService"];
+            /** @description Of which workspace, by the service's own id. */
+            team: string;
+        };
         /** @description Who asks. */
         AskingDevice: {
             /** @description From which address: what the gate sees itself. */
@@ -1802,6 +2105,21 @@ export interface components {
         };
         /** @description The id of a bundle activation. */
         BundleId: string;
+        /**
+         * @description How long a period is.
+         * @enum {string}
+         */
+        By: "day" | "week" | "month";
+        /** @description What was asked. */
+        Campaign: {
+            /**
+             * Format: int64
+             * @description How many rights have one open already.
+             */
+            open_already: number;
+            /** @description The reviews that were opened, one for each right. */
+            opened: components["schemas"]["Review"][];
+        };
         /** @description A challenge to be signed with a registered SSH key. */
         Challenge: {
             /** @description The namespace to sign it in. */
@@ -1820,6 +2138,31 @@ export interface components {
             /** @description Its path inside the directory, with `/`. */
             path: string;
         };
+        /** @description An account at a chat service: what is done with it there counts as its owner's. */
+        ChatAccount: {
+            /** @description Who there, by the service's own id. */
+            account: string;
+            /** @description By what it is known here. */
+            id: string;
+            /** @description Since when. */
+            linked_at: components["schemas"]["Time"];
+            /** @description Whose it is. */
+            person: components["schemas"]["PrincipalId"];
+            /** @description Where. */
+            service: components["schemas"]["ChatService"];
+            /** @description Of which workspace, by the service's own id. */
+            team: string;
+        };
+        /** @description The code of a link that a chat service showed to somebody. */
+        ChatCode: {
+            /** @description It. */
+            code: string;
+        };
+        /**
+         * @description A service people chat at.
+         * @enum {string}
+         */
+        ChatService: "slack";
         /** @description How long the log was and what its root was, signed. */
         Checkpoint: {
             /** @description The signed note (C2SP tlog-checkpoint). */
@@ -1829,9 +2172,11 @@ export interface components {
         };
         /** @description The answer to a review. */
         CompleteReview: {
+            /** @description What is to be done now, one thing each. */
+            follow_ups?: string[];
             /** @description What follows from it; needed if it was not justified. */
             note?: string | null;
-            /** @description What was found. */
+            /** @description What was found: `justified` or `not_justified` of an emergency or a session, `kept` or `removed` of a right without an end. */
             outcome: components["schemas"]["ReviewOutcome"];
         };
         /** @description One event of a console. */
@@ -1919,10 +2264,17 @@ export interface components {
             port: number;
         };
         /**
+         * Format: date
+         * @description A day of the calendar, UTC: `2026-03-01`.
+         */
+        Day: string;
+        /**
          * @description What somebody says to a request.
          * @enum {string}
          */
         Decision: "approve" | "deny";
+        /** @description The id of a message to the outside. */
+        DeliveryId: string;
         /** @description A recording that nobody reads any more. */
         DestroyedRecording: {
             /** @description Which. */
@@ -1954,6 +2306,39 @@ export interface components {
          * @enum {string}
          */
         Direction: "output" | "input" | "gate";
+        /** @description A directory, and how far it has come. */
+        Directory: {
+            /**
+             * Format: int64
+             * @description Those of them whom it lets sign in.
+             */
+            active_people: number;
+            /**
+             * Format: int64
+             * @description Groups it has now.
+             */
+            group_count: number;
+            /** @description The groups here that its groups mean. */
+            groups: components["schemas"]["Meaning"][];
+            /** @description The issuer of the identity provider where its people sign in; null: they are invited. */
+            issuer?: string | null;
+            /** @description Its name in the configuration. */
+            name: components["schemas"]["Username"];
+            owner?: components["schemas"]["Who"] | null;
+            /** @description Whether they may sign in still. It goes on if not, and somebody else should answer for it. */
+            owner_is_active: boolean;
+            /**
+             * Format: int64
+             * @description People it has now.
+             */
+            people: number;
+            /** @description What of its users is their subject there: `externalId` or `userName`. */
+            subject?: string | null;
+            /** @description Its tokens, newest first. */
+            tokens: components["schemas"]["Token"][];
+            /** @description Where it sends what it says. */
+            url: string;
+        };
         /** @description Somebody who may no longer sign in, and what that cut. */
         DisabledUser: {
             /** @description What became of their sessions. */
@@ -1961,16 +2346,73 @@ export interface components {
             /** @description Who. */
             user: components["schemas"]["User"];
         };
+        /** @description What was ordered and is seen to be done. */
+        Done: {
+            /**
+             * Format: int64
+             * @description How often it is seen to be done.
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description The longest took so many.
+             */
+            longest_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Half of what was done took at most so many milliseconds; null if nothing was.
+             */
+            median_ms?: number | null;
+            /**
+             * Format: int64
+             * @description How often it was ordered.
+             */
+            ordered: number;
+            /**
+             * Format: int64
+             * @description Ninety-nine of a hundred took at most so many.
+             */
+            p99_ms?: number | null;
+        };
         /**
          * @description Through which door somebody came.
          * @enum {string}
          */
-        Door: "ssh" | "postgres" | "mysql" | "api" | "socket" | "gate";
+        Door: "ssh" | "postgres" | "mysql" | "api" | "chat" | "socket" | "gate";
         /**
          * @description When recorded bytes are safe before they are forwarded.
          * @enum {string}
          */
         Durability: "flush" | "sync";
+        /** @description Who is on call, for every schedule of the policy. */
+        Duties: {
+            /** @description By name. */
+            items: components["schemas"]["Duty"][];
+        };
+        /** @description Who is on call for one schedule of the policy. */
+        Duty: {
+            good_until?: components["schemas"]["Time"] | null;
+            /** @description Whether it is known who is on call. If not, nobody counts as on call. */
+            known: boolean;
+            /**
+             * Format: int32
+             * @description The highest escalation level that counts; null: every one.
+             */
+            level?: number | null;
+            /** @description Who is, first levels first. */
+            people: components["schemas"]["OnDuty"][];
+            /** @description As policy calls the schedule. */
+            schedule: components["schemas"]["GroupName"];
+            seen_at?: components["schemas"]["Time"] | null;
+            service?: components["schemas"]["GroupName"] | null;
+            source?: components["schemas"]["GroupName"] | null;
+            /** @description Why the source's newest answer was none; null if it was one. */
+            trouble?: string | null;
+            /** @description Why it is not known; null if it is. */
+            unknown?: string | null;
+            /** @description Whom the source named that the configuration maps to nobody here; empty for who may not administer nodes. */
+            unmapped: string[];
+        };
         /**
          * @description What ended a session.
          * @enum {string}
@@ -1990,8 +2432,56 @@ export interface components {
             /** @description Why; it stands in the log. */
             reason: string;
         };
+        /** @description What a job asks with (RFC 8693 §2.1), as a form. */
+        ExchangeForm: {
+            /** @description Nothing: nobody acts for a job. */
+            actor_token?: string | null;
+            /** @description The address of this gate, or nothing. */
+            audience?: string | null;
+            /** @description `urn:ietf:params:oauth:grant-type:token-exchange`. */
+            grant_type: string;
+            /** @description `urn:ietf:params:oauth:token-type:access_token`, or nothing. */
+            requested_token_type?: string | null;
+            /** @description The address of this gate, or nothing. */
+            resource?: string | null;
+            /** @description For what: `read ask`, or one of them. */
+            scope?: string | null;
+            /** @description The OIDC token that the CI system issued to the job. */
+            subject_token: string;
+            /** @description `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`. */
+            subject_token_type: string;
+        };
+        /** @description Why it gets none (RFC 6749 §5.2), beside the members of every problem of this API. */
+        ExchangeRefused: {
+            /** @description `invalid_request`, `invalid_scope`, `invalid_target`, `unsupported_grant_type` or `temporarily_unavailable`. */
+            error: string;
+            /** @description Why, in words. */
+            error_description: string;
+        };
+        /** @description What it gets (RFC 8693 §2.2.1). */
+        Exchanged: {
+            /** @description The token, as a bearer token of this API. */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description How many seconds it is good for.
+             */
+            expires_in: number;
+            /** @description `urn:ietf:params:oauth:token-type:access_token`. */
+            issued_token_type: string;
+            /** @description For what. */
+            scope: string;
+            /** @description Its id, by which it is taken back. */
+            token_id: components["schemas"]["TokenId"];
+            /** @description `Bearer`. */
+            token_type: string;
+            /** @description Which workload the job is. */
+            workload: string;
+        };
         /** @description A question to policy. */
         Explain: {
+            /** @description The schedules they are supposed to be on call for; absent: as it is now. Only for somebody else. */
+            on_call?: components["schemas"]["GroupName"][] | null;
             /** @description What they would ask. */
             request: components["schemas"]["NewRequest"];
             who?: components["schemas"]["Username"] | null;
@@ -2109,6 +2599,7 @@ export interface components {
             ends_at?: components["schemas"]["Time"] | null;
             /** @description Its id. */
             id: components["schemas"]["GrantId"];
+            job?: components["schemas"]["Job"] | null;
             /** @description How long it is: a length, or `standing`. */
             length: components["schemas"]["Asked"];
             /** @description What the asker renounced. */
@@ -2195,6 +2686,15 @@ export interface components {
             /** @description What is kept of it. */
             token: components["schemas"]["Token"];
         };
+        /** @description A job of a CI system, as its issuer signed it. */
+        Job: {
+            /** @description The claims that say which pipeline it belongs to: repository, branch, environment, and what else its issuer says. */
+            claims: {
+                [key: string]: string;
+            };
+            /** @description The issuer's URL. */
+            issuer: string;
+        };
         /** @description A key that signs somebody in. */
         Key: {
             /** @description Since when. */
@@ -2279,7 +2779,7 @@ export interface components {
         };
         /** @description The id of a lock. */
         LockId: string;
-        /** @description What is locked: `person:usr_…`, `role:NAME` or `resource:NAME`. */
+        /** @description What is locked: `person:usr_…` (or a machine's id), `role:NAME`, `resource:NAME` or `network:192.0.2.0/24`. */
         LockScope: string;
         /**
          * @description Whether a lock holds.
@@ -2309,11 +2809,67 @@ export interface components {
             /** @description Who they are. */
             user: components["schemas"]["User"];
         };
+        /** @description What a group of a directory means here. */
+        Meaning: {
+            /** @description The group here. */
+            ours: components["schemas"]["GroupName"];
+            /** @description Its name there. */
+            theirs: string;
+        };
+        /** @description The numbers of some time. */
+        Measures: {
+            /** @description How long each period is. */
+            by: components["schemas"]["By"];
+            /**
+             * Format: int64
+             * @description They follow from so many entries of the log, from its first on.
+             */
+            entries: number;
+            /** @description Its parts, oldest first. */
+            periods: components["schemas"]["Period"][];
+            /** @description All of the time. */
+            total: components["schemas"]["Period"];
+            /**
+             * Format: int64
+             * @description So many entries are not counted yet: more than a few only while the whole log is told again.
+             */
+            waiting: number;
+        };
+        /** @description A message to the outside. What it says is made from its entry whenever it is sent. */
+        Message: {
+            /**
+             * Format: int64
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description Since when it waits. */
+            created_at: components["schemas"]["Time"];
+            /** @description Where to: `webhook:NAME` or `slack`. */
+            destination: string;
+            done_at?: components["schemas"]["Time"] | null;
+            due_at?: components["schemas"]["Time"] | null;
+            /** @description That event's audit entry. */
+            entry: components["schemas"]["EntryId"];
+            /** @description Why it was not delivered the last time. */
+            error?: string | null;
+            /** @description The event it tells of. */
+            event: string;
+            /** @description Its id: the same however often it is sent; a webhook's `webhook-id`. */
+            id: components["schemas"]["DeliveryId"];
+            /** @description How far it has come. */
+            state: components["schemas"]["OutboxState"];
+        };
         /**
          * @description How strongly somebody proved who they are, weakest first.
          * @enum {string}
          */
         Mfa: "none" | "key_with_touch" | "verified";
+        /** @description Asks the owners of rights without an end whether they are needed still. */
+        NewCampaign: {
+            tier?: components["schemas"]["TierName"] | null;
+            /** @description How long they have; what nobody says a word for by then is taken away. */
+            within: components["schemas"]["Span"];
+        };
         /** @description A public key to sign for a short time. */
         NewCertificate: {
             /** @description A second public key, on the curve P-256 in PEM, to sign as a client certificate for the doors of databases. */
@@ -2337,6 +2893,7 @@ export interface components {
             cols?: number | null;
             /** @description Of a SQL prompt: the database; the resource's if none is named. */
             database?: string | null;
+            join?: components["schemas"]["SessionId"] | null;
             /** @description Which kind. */
             kind: components["schemas"]["ConsoleKind"];
             /** @description Of a SQL prompt: why, for who has no grant yet. A terminal asks for it by itself. */
@@ -2355,6 +2912,13 @@ export interface components {
             client: string;
             /** @description For what. */
             purpose: string;
+        };
+        /** @description A directory's token to make. */
+        NewDirectoryToken: {
+            /** @description How long it works. */
+            duration: components["schemas"]["Span"];
+            /** @description What it is called. */
+            label?: string | null;
         };
         /** @description Who somebody is at an identity provider, for an administrator to say. */
         NewIdentity: {
@@ -2470,6 +3034,68 @@ export interface components {
             /** @description How it will sign in. */
             username: components["schemas"]["Username"];
         };
+        /**
+         * @description What a path in does that need not be.
+         * @enum {string}
+         */
+        Noise: "approved" | "denied" | "unused";
+        /** @description Paths in that decide nothing. */
+        NoisyPolicies: {
+            /** @description The digest of the bundle in force, which the changes are of. */
+            bundle: string;
+            /** @description The paths. */
+            items: components["schemas"]["NoisyPolicy"][];
+            /** @description From when on requests were counted. */
+            since: components["schemas"]["Time"];
+        };
+        /** @description A path in that decides nothing. */
+        NoisyPolicy: {
+            /**
+             * Format: int64
+             * @description How often people agreed.
+             */
+            approved: number;
+            /**
+             * Format: int64
+             * @description How often somebody asked by it.
+             */
+            asked: number;
+            change?: components["schemas"]["ChangedFile"] | null;
+            /**
+             * Format: int64
+             * @description How often they denied.
+             */
+            denied: number;
+            /**
+             * Format: int64
+             * @description How often nobody answered in time.
+             */
+            expired: number;
+            /** @description What it does. */
+            noise: components["schemas"]["Noise"];
+            /** @description Where it stands: `file:line:column`. */
+            place: string;
+            /** @description The policy's id. */
+            policy: string;
+            /** @description What could be done. */
+            proposal: string;
+        };
+        /** @description Somebody on call. */
+        OnDuty: {
+            /**
+             * Format: int32
+             * @description The escalation level, 1 first; null: the schedule has none.
+             */
+            level?: number | null;
+            until?: components["schemas"]["Time"] | null;
+            /** @description Who. */
+            username: components["schemas"]["Username"];
+        };
+        /**
+         * @description How far a message to the outside has come.
+         * @enum {string}
+         */
+        OutboxState: "waiting" | "delivered" | "dead";
         /** @description A part of a list, newest first unless said otherwise. */
         Page_Activation: {
             /** @description What is on it. */
@@ -2509,6 +3135,64 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_ChatAccount: {
+            /** @description What is on it. */
+            items: {
+                /** @description Who there, by the service's own id. */
+                account: string;
+                /** @description By what it is known here. */
+                id: string;
+                /** @description Since when. */
+                linked_at: components["schemas"]["Time"];
+                /** @description Whose it is. */
+                person: components["schemas"]["PrincipalId"];
+                /** @description Where. */
+                service: components["schemas"]["ChatService"];
+                /** @description Of which workspace, by the service's own id. */
+                team: string;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_Directory: {
+            /** @description What is on it. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Those of them whom it lets sign in.
+                 */
+                active_people: number;
+                /**
+                 * Format: int64
+                 * @description Groups it has now.
+                 */
+                group_count: number;
+                /** @description The groups here that its groups mean. */
+                groups: components["schemas"]["Meaning"][];
+                /** @description The issuer of the identity provider where its people sign in; null: they are invited. */
+                issuer?: string | null;
+                /** @description Its name in the configuration. */
+                name: components["schemas"]["Username"];
+                owner?: components["schemas"]["Who"] | null;
+                /** @description Whether they may sign in still. It goes on if not, and somebody else should answer for it. */
+                owner_is_active: boolean;
+                /**
+                 * Format: int64
+                 * @description People it has now.
+                 */
+                people: number;
+                /** @description What of its users is their subject there: `externalId` or `userName`. */
+                subject?: string | null;
+                /** @description Its tokens, newest first. */
+                tokens: components["schemas"]["Token"][];
+                /** @description Where it sends what it says. */
+                url: string;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_FoundSession: {
             /** @description What is on it. */
             items: {
@@ -2541,6 +3225,7 @@ export interface components {
                 ends_at?: components["schemas"]["Time"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["GrantId"];
+                job?: components["schemas"]["Job"] | null;
                 /** @description How long it is: a length, or `standing`. */
                 length: components["schemas"]["Asked"];
                 /** @description What the asker renounced. */
@@ -2626,6 +3311,35 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_Message: {
+            /** @description What is on it. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description How often it was tried.
+                 */
+                attempts: number;
+                /** @description Since when it waits. */
+                created_at: components["schemas"]["Time"];
+                /** @description Where to: `webhook:NAME` or `slack`. */
+                destination: string;
+                done_at?: components["schemas"]["Time"] | null;
+                due_at?: components["schemas"]["Time"] | null;
+                /** @description That event's audit entry. */
+                entry: components["schemas"]["EntryId"];
+                /** @description Why it was not delivered the last time. */
+                error?: string | null;
+                /** @description The event it tells of. */
+                event: string;
+                /** @description Its id: the same however often it is sent; a webhook's `webhook-id`. */
+                id: components["schemas"]["DeliveryId"];
+                /** @description How far it has come. */
+                state: components["schemas"]["OutboxState"];
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_Passkey: {
             /** @description What is on it. */
             items: {
@@ -2668,6 +3382,7 @@ export interface components {
                 extends?: components["schemas"]["GrantId"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["RequestId"];
+                job?: components["schemas"]["Job"] | null;
                 /** @description What the asker renounces. */
                 limits: components["schemas"]["Limits"];
                 /** @description How strongly the asker had proved who they are. */
@@ -2697,6 +3412,8 @@ export interface components {
                 terms: components["schemas"]["Terms"];
                 /** @description The change or incident it belongs to. */
                 ticket?: string | null;
+                /** @description Where people look at it; null if it is of no tracker that the gate knows. */
+                ticket_url?: string | null;
                 /**
                  * Format: int64
                  * @description Counts changes; also the `ETag`.
@@ -2736,6 +3453,9 @@ export interface components {
                 done_by?: components["schemas"]["Who"] | null;
                 /** @description By when. */
                 due_at: components["schemas"]["Time"];
+                escalated_to?: components["schemas"]["GroupName"] | null;
+                /** @description What is to be done now. */
+                follow_ups: string[];
                 /** @description About which grant. */
                 grant: components["schemas"]["GrantId"];
                 /** @description Its id. */
@@ -2751,8 +3471,12 @@ export interface components {
                 overdue: boolean;
                 /** @description About whom. */
                 person: components["schemas"]["Who"];
+                reminded_at?: components["schemas"]["Time"] | null;
+                resource?: components["schemas"]["ResourceName"] | null;
                 /** @description Who owes it. */
                 reviewers: components["schemas"]["GroupName"];
+                role?: components["schemas"]["RoleName"] | null;
+                session?: components["schemas"]["SessionId"] | null;
                 /** @description Whether it was answered. */
                 state: components["schemas"]["ReviewState"];
                 /**
@@ -2862,6 +3586,7 @@ export interface components {
             items: {
                 /** @description Since when they are known. */
                 created_at: components["schemas"]["Time"];
+                directory?: components["schemas"]["Username"] | null;
                 /** @description How they are called. */
                 display_name?: string | null;
                 /** @description The groups the store itself gives; all others are facts of the policy. */
@@ -3024,6 +3749,43 @@ export interface components {
             /** @description The id of the policy. */
             policy: string;
         };
+        /** @description What was counted in some days. */
+        Period: {
+            /**
+             * Format: int64
+             * @description First sessions on what nobody had to agree to, emergencies among them.
+             */
+            at_once: number;
+            /** @description Of the sessions that ended: those of which everything stands in the log. */
+            complete_audit: components["schemas"]["Share"];
+            /** @description From an order to contain to the last confirmed close in its scope. */
+            containment: components["schemas"]["Done"];
+            /**
+             * Format: int64
+             * @description Emergencies that were declared.
+             */
+            emergencies: number;
+            /** @description The first of them. */
+            from: components["schemas"]["Day"];
+            /**
+             * Format: int64
+             * @description Sessions opened from the machine of another session.
+             */
+            lateral_steps: number;
+            /** @description From a request that people agreed to, to the first session on what came of it. */
+            request_to_session: components["schemas"]["Waits"];
+            /** @description From a revocation to the confirmed close of a session it ended. */
+            revocation_to_last_byte: components["schemas"]["Done"];
+            /**
+             * Format: int64
+             * @description Rights on production without an end that were active when the period was over.
+             */
+            standing_privileged_roles: number;
+            /** @description Of the sessions opened on production: those that stood on a right with an end. */
+            time_bound: components["schemas"]["Share"];
+            /** @description The first that is not one of them. */
+            until: components["schemas"]["Day"];
+        };
         /**
          * @description Whether somebody may sign in.
          * @enum {string}
@@ -3154,7 +3916,7 @@ export interface components {
          * @description Why something was refused, ended or held.
          * @enum {string}
          */
-        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
+        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "ticket_not_open" | "tracker_unreachable" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "issuer_unreachable" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
         /**
          * @description What of a session's content is kept.
          * @enum {string}
@@ -3193,6 +3955,7 @@ export interface components {
             extends?: components["schemas"]["GrantId"] | null;
             /** @description Its id. */
             id: components["schemas"]["RequestId"];
+            job?: components["schemas"]["Job"] | null;
             /** @description What the asker renounces. */
             limits: components["schemas"]["Limits"];
             /** @description How strongly the asker had proved who they are. */
@@ -3222,6 +3985,8 @@ export interface components {
             terms: components["schemas"]["Terms"];
             /** @description The change or incident it belongs to. */
             ticket?: string | null;
+            /** @description Where people look at it; null if it is of no tracker that the gate knows. */
+            ticket_url?: string | null;
             /**
              * Format: int64
              * @description Counts changes; also the `ETag`.
@@ -3247,6 +4012,8 @@ export interface components {
             /** @description Whether the caller can decide on it now. */
             can_decide: boolean;
             grant?: components["schemas"]["Grant"] | null;
+            /** @description Who is on call for its seats now, while it waits for them; nothing for a contractor. */
+            on_call?: components["schemas"]["Duty"][];
             /** @description The stages of its plans, in order, and what each still lacks. */
             stages: components["schemas"]["StageProgress"][];
             /** @description What was said, oldest first. */
@@ -3299,6 +4066,9 @@ export interface components {
             done_by?: components["schemas"]["Who"] | null;
             /** @description By when. */
             due_at: components["schemas"]["Time"];
+            escalated_to?: components["schemas"]["GroupName"] | null;
+            /** @description What is to be done now. */
+            follow_ups: string[];
             /** @description About which grant. */
             grant: components["schemas"]["GrantId"];
             /** @description Its id. */
@@ -3314,8 +4084,12 @@ export interface components {
             overdue: boolean;
             /** @description About whom. */
             person: components["schemas"]["Who"];
+            reminded_at?: components["schemas"]["Time"] | null;
+            resource?: components["schemas"]["ResourceName"] | null;
             /** @description Who owes it. */
             reviewers: components["schemas"]["GroupName"];
+            role?: components["schemas"]["RoleName"] | null;
+            session?: components["schemas"]["SessionId"] | null;
             /** @description Whether it was answered. */
             state: components["schemas"]["ReviewState"];
             /**
@@ -3330,12 +4104,12 @@ export interface components {
          * @description Why a review is owed.
          * @enum {string}
          */
-        ReviewKind: "break_glass";
+        ReviewKind: "break_glass" | "sampled" | "standing";
         /**
          * @description What a reviewer found.
          * @enum {string}
          */
-        ReviewOutcome: "justified" | "not_justified";
+        ReviewOutcome: "justified" | "not_justified" | "kept" | "removed";
         /**
          * @description Whether a review was answered.
          * @enum {string}
@@ -3386,11 +4160,23 @@ export interface components {
             public_key?: string | null;
             trusted_until?: components["schemas"]["Time"] | null;
         };
+        /** @description Which sessions are looked at afterwards, emergency or not. */
+        SampleTerms: {
+            /**
+             * Format: int32
+             * @description So many of a hundred.
+             */
+            percent: number;
+            /** @description Within which time. */
+            review_within: components["schemas"]["Span"];
+            /** @description Who has to look at them. */
+            reviewers: components["schemas"]["GroupName"];
+        };
         /**
          * @description What a token may be used for.
          * @enum {string}
          */
-        Scope: "read" | "ask" | "approve" | "administer";
+        Scope: "read" | "ask" | "approve" | "administer" | "directory";
         /** @description A sealed secret; its value is never shown. */
         SealedSecret: {
             /** @description The key that seals it. */
@@ -3482,6 +4268,24 @@ export interface components {
             lines: string[];
             /** @description Where. */
             path: string;
+        };
+        /** @description A part of a whole. */
+        Share: {
+            /**
+             * Format: int64
+             * @description … of so many.
+             */
+            of: number;
+            /**
+             * Format: int64
+             * @description So many …
+             */
+            part: number;
+            /**
+             * Format: double
+             * @description The one divided by the other; null if there were none.
+             */
+            share?: number | null;
         };
         /** @description Who is signed in now, and by which web session. */
         SignedInBrowser: {
@@ -3630,6 +4434,7 @@ export interface components {
             default: components["schemas"]["Span"];
             /** @description When it is safe. */
             durability: components["schemas"]["Durability"];
+            escalate_to?: components["schemas"]["GroupName"] | null;
             /** @description Which host keys are trusted. */
             host_keys: components["schemas"]["HostKeyRule"];
             idle?: components["schemas"]["Span"] | null;
@@ -3641,14 +4446,19 @@ export interface components {
             mfa_within: components["schemas"]["Span"];
             /** @description How long a request waits for people. */
             pending_for: components["schemas"]["Span"];
+            /** @description Whether the tier is production, as measures count it. */
+            production?: boolean;
             /** @description Whether a reason has to be given. */
             reason: boolean;
             /** @description What is recorded. */
             record: components["schemas"]["RecordLevel"];
+            sample?: components["schemas"]["SampleTerms"] | null;
             /** @description Whether it may be held without an end. */
             standing: boolean;
             /** @description What is asked of a ticket. */
             ticket: components["schemas"]["TicketRule"];
+            /** @description Where an open one is asked for: the states, any of which will do; empty: whatever the tracker counts as open. */
+            ticket_states?: string[];
             /** @description The tier of the resource. */
             tier: components["schemas"]["TierName"];
             /** @description How long a connection waits at the door for people. */
@@ -3665,7 +4475,7 @@ export interface components {
          * @description What is asked of a ticket.
          * @enum {string}
          */
-        TicketRule: "none" | "named";
+        TicketRule: "none" | "named" | "open";
         /** @description The name of a tier. */
         TierName: string;
         /**
@@ -3707,6 +4517,7 @@ export interface components {
         User: {
             /** @description Since when they are known. */
             created_at: components["schemas"]["Time"];
+            directory?: components["schemas"]["Username"] | null;
             /** @description How they are called. */
             display_name?: string | null;
             /** @description The groups the store itself gives; all others are facts of the policy. */
@@ -3777,6 +4588,24 @@ export interface components {
             grant?: components["schemas"]["Grant"] | null;
             /** @description The request as it stands now. */
             request: components["schemas"]["Request"];
+        };
+        /** @description How long something took. */
+        Waits: {
+            /**
+             * Format: int64
+             * @description How often it happened.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Half of them took at most so many milliseconds; null if there were none.
+             */
+            median_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Nine of ten took at most so many.
+             */
+            p90_ms?: number | null;
         };
         /** @description A way in that is open to somebody by asking. */
         WayIn: {
@@ -4114,6 +4943,139 @@ export interface operations {
             };
         };
     };
+    chat_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_asking: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChatCode"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskingChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_command: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description Taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_interaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description Taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     consoles_open: {
         parameters: {
             query?: never;
@@ -4374,6 +5336,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AskingDevice"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    directories_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Directory"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    directories_make_token: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["Username"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDirectoryToken"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedToken"];
                 };
             };
             /** @description A refusal */
@@ -5066,6 +6093,69 @@ export interface operations {
             };
         };
     };
+    chat_mine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_link: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChatCode"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     keys_mine: {
         parameters: {
             query?: never;
@@ -5129,6 +6219,41 @@ export interface operations {
             };
         };
     };
+    measures_measures: {
+        parameters: {
+            query?: {
+                /** @description The first day, UTC; as many periods back as make a picture if nothing is said: 31 days, 26 weeks, 12 months. */
+                since?: components["schemas"]["Day"];
+                /** @description The first day that is not counted any more; tomorrow if nothing is said. */
+                until?: components["schemas"]["Day"];
+                /** @description How long each period is; a week if nothing is said. There are at most 400 of them. */
+                by?: "day" | "week" | "month";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Measures"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     gate_metrics: {
         parameters: {
             query?: never;
@@ -5144,6 +6269,208 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "sign-in_exchange": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["ExchangeForm"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exchanged"];
+                };
+            };
+            /** @description The token proves nothing here, or the request is none */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExchangeRefused"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    oncall_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Duties"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    oncall_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule: components["schemas"]["GroupName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Duty"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    outbox_list: {
+        parameters: {
+            query?: {
+                /** @description In this state. */
+                state?: components["schemas"]["OutboxState"];
+                /** @description To this destination. */
+                destination?: string;
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Message"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    outbox_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["DeliveryId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    outbox_replay: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["DeliveryId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
                 };
             };
             /** @description A refusal */
@@ -5463,6 +6790,65 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ActivationDetail"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policy_noisy: {
+        parameters: {
+            query?: {
+                /** @description For so long; 90 days if nothing is said. */
+                time?: components["schemas"]["Span"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoisyPolicies"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policy_playbook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/markdown": string;
                 };
             };
             /** @description A refusal */
@@ -5932,6 +7318,8 @@ export interface operations {
             query?: {
                 /** @description Only in this state. */
                 state?: components["schemas"]["ReviewState"];
+                /** @description Only of this kind. */
+                kind?: components["schemas"]["ReviewKind"];
                 /** @description How many at most: 1 to 500; 50 if nothing is said. */
                 limit?: number;
                 /** @description `next_cursor` of the part before. */
@@ -5949,6 +7337,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Review"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reviews_campaign: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCampaign"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Campaign"];
                 };
             };
             /** @description A refusal */
