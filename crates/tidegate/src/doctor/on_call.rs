@@ -2,7 +2,7 @@
 
 use access::secret::Secret;
 use credentials::keyring::Keyring;
-use notify::oncall::{OnCallClient, Source, TokenFrom};
+use notify::oncall::{Source, TokenFrom};
 use policy::Bundle;
 use store::{Store, StoreOptions};
 

@@ -43,7 +43,8 @@ fn on_call(gate: &Served, who: Option<&str>) -> Value {
         let shown = gate.cli("ana", &["oncall", "show", "shop"]);
         let is = match who {
             Some(who) => shown["people"][0]["username"] == who,
-            None => shown["known"] == false,
+            // A moment after its last answer is too old, why there is no newer one is said too.
+            None => shown["known"] == false && shown["unknown"].as_str().is_some_and(|why| why.contains("HTTP 500")),
         };
         is.then_some(shown)
     })

@@ -309,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn no_feed_makes_it_stumble() {
+        let now = "2026-03-24T08:00:00Z".parse().unwrap();
+        let look = |text: &str| parse(text).and_then(|calendar| on_call(&calendar, None, now)).map_or(0, |found| found.len());
+        let whole = format!("BEGIN:VCALENDAR\n{ROTA}END:VCALENDAR\n");
+        assert_eq!(look(&whole), 1);
+        for at in 0..whole.trim_end().len() {
+            // Broken off anywhere it says nothing; with anything else in a place it says something or nothing, and goes on.
+            assert_eq!(look(&whole[..at]), 0, "{at}");
+            for odd in ["9", ";", ":", "\u{fc}", "\n", "-"] {
+                look(&format!("{}{odd}{}", &whole[..at], &whole[at + 1..]));
+            }
+        }
+    }
+
+    #[test]
     fn a_feed_that_is_not_understood_says_nothing() {
         let event = |inside: &str| format!("BEGIN:VEVENT\nUID:odd\n{inside}\nSUMMARY:Ben\nEND:VEVENT\n");
         for (inside, wanted) in [
