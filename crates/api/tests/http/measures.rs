@@ -48,7 +48,8 @@ async fn prometheus_own_tool_objects_to_nothing() {
     let text = eve.call(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(text.contains("\ntidegate_standing_privileged_roles 0\n") && text.contains("\ntidegate_measures_stuck 0\n"), "{text}");
     let check = |text: &str| {
-        let mut tool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped());
+        let mut tool = Command::new("promtool");
+        tool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped());
         let mut running = tool.spawn().expect("promtool, of Debian's package `prometheus`; run scripts/packages");
         running.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let out = running.wait_with_output().unwrap();
