@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use access::identity::{VerifiedIdentity, Via};
-use access::ids::PrincipalId;
+use access::ids::{PrincipalId, SessionId};
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use async_trait::async_trait;
@@ -63,6 +63,8 @@ pub struct TerminalIo {
     pub size: watch::Receiver<(u32, u32)>,
     /// What is shown; the receiver gone: they left.
     pub shown: mpsc::Sender<Bytes>,
+    /// The session to be joined, instead of a shell of its own.
+    pub join: Option<SessionId>,
 }
 
 /// Both sides of a SQL prompt.

@@ -30,7 +30,7 @@ impl std::fmt::Debug for Doors {
 #[async_trait]
 impl Consoles for Doors {
     async fn terminal(&self, guest: Guest, io: TerminalIo) -> Result<Option<u32>, Refusal> {
-        let terminal = Terminal { typed: io.typed, size: io.size, shown: io.shown };
+        let terminal = Terminal { typed: io.typed, size: io.size, shown: io.shown, join: io.join };
         terminal::run(&self.ssh, Known { who: guest.who, from: guest.from }, &guest.to, terminal).await
     }
 

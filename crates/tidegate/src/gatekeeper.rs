@@ -124,6 +124,10 @@ impl Gatekeeper for Port {
         Some(InBrowser { told, answer: Box::pin(answer) })
     }
 
+    async fn trouble(&self) -> Option<Refusal> {
+        self.gate.trouble().await
+    }
+
     async fn how_to_sign_in(&self, _: SocketAddr) -> String {
         format!(
             "Tidegate knows you by an SSH key or a certificate, and you brought neither.\n\
@@ -165,6 +169,14 @@ impl Gatekeeper for Port {
                 Err(refusal) => Extended::Refused(refusal),
             },
         }
+    }
+
+    async fn may_join(&self, knock: &Knock, own: SessionId, host: SessionId) -> Result<(), Refusal> {
+        self.gate.may_join(&self.caller(knock), own, host).await
+    }
+
+    async fn joined(&self, knock: &Knock, own: SessionId, host: SessionId) -> Result<(), Refusal> {
+        self.gate.join_session(&self.caller(knock), own, host).await
     }
 
     async fn trust_first_host_key(&self, session: SessionId, key: &PublicKey) -> bool {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::ids::PrincipalId;
+use access::ids::{PrincipalId, SessionId};
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use axum::extract::{ConnectInfo, State};
@@ -57,7 +57,8 @@ async fn open(
     let share = state.long(caller.who.id(), Long::Stream)?;
     let guest = Guest { who: caller.who.clone(), from, to };
     let (hands, shows, over) = match new.kind {
-        ConsoleKind::Terminal => terminal(consoles, guest, size(new.cols, new.rows)?),
+        ConsoleKind::Terminal => terminal(consoles, guest, size(new.cols, new.rows)?, new.join),
+        ConsoleKind::Sql if new.join.is_some() => return Err(Refused::invalid("only a terminal joins a session")),
         ConsoleKind::Sql => sql(consoles, guest, Beforehand { database: new.database, reason: new.reason }),
     };
     let held = state.open_consoles.open(&caller, hands);
@@ -138,14 +139,14 @@ fn size(cols: Option<u32>, rows: Option<u32>) -> Result<(u32, u32), Refused> {
 /// What a console shows next, and how it ended.
 type Started = (Hands, mpsc::Receiver<ConsoleEvent>, oneshot::Receiver<ConsoleEvent>);
 
-fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32)) -> Started {
+fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32), join: Option<SessionId>) -> Started {
     let (typed, typing) = mpsc::channel(WAITING);
     let (size, sizes) = watch::channel(size);
     let (show, mut showing) = mpsc::channel::<Bytes>(PIECES);
     let (events, shows) = mpsc::channel(1);
     let (end, over) = oneshot::channel();
     tokio::spawn(async move {
-        let io = TerminalIo { typed: typing, size: sizes, shown: show };
+        let io = TerminalIo { typed: typing, size: sizes, shown: show, join };
         let run = consoles.terminal(guest, io);
         // When nobody looks any more this is over, and its channel tells the terminal.
         let pass = async move {

@@ -1,7 +1,10 @@
 //! A terminal and a SQL prompt in the browser.
 
+use access::ids::SessionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::schema;
 
 /// Which kind of console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +31,9 @@ pub struct NewConsole {
     /// Of a terminal: rows, 24 if none are named.
     #[schema(minimum = 2, maximum = 300)]
     pub rows: Option<u32>,
+    /// Of a terminal: the live session to be joined, to the same resource as the same role; without it a shell of one's own.
+    #[schema(value_type = Option<schema::SessionId>)]
+    pub join: Option<SessionId>,
     /// Of a SQL prompt: the database; the resource's if none is named.
     #[schema(max_length = 63)]
     pub database: Option<String>,

@@ -49,6 +49,8 @@ pub enum SessionCommand {
         #[arg(value_name = "SESSION")]
         id: SessionId,
     },
+    /// Join the terminal of a live session: see it and type in it, by a grant of your own for the same resource and role
+    Join(super::join::Join),
     /// Play a recording in this terminal, or save it
     Replay(Replay),
     /// End a session now
@@ -164,6 +166,7 @@ impl SessionCommand {
                 context.print(&reply, show)
             }
             Self::Watch { id } => watch(context, &client, id).await,
+            Self::Join(join) => join.run(context, &client).await,
             Self::Replay(replay) => replay.run(context, &client).await,
             Self::Kill { id, reason } => {
                 let reply: Reply<Cut> = client.post(&format!("/sessions/{id}/kill"), &Because { reason }).await?;

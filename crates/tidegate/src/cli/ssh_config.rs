@@ -81,7 +81,7 @@ impl SshConfig {
 }
 
 /// The configuration for `ssh`.
-fn config(ssh: &SshFacts, resources: &[Resource], identity: &Path, known_hosts: &Path) -> anyhow::Result<String> {
+pub(super) fn config(ssh: &SshFacts, resources: &[Resource], identity: &Path, known_hosts: &Path) -> anyhow::Result<String> {
     let host_is_plain = !ssh.host.is_empty()
         && !ssh.host.starts_with('-')
         && ssh.host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
@@ -121,7 +121,7 @@ fn alias(ssh: &SshFacts) -> String {
 }
 
 /// The lines of the known hosts file.
-fn known(ssh: &SshFacts) -> anyhow::Result<String> {
+pub(super) fn known(ssh: &SshFacts) -> anyhow::Result<String> {
     if ssh.host_keys.is_empty() {
         bail!("the gate names no host key, so nobody could tell it from another");
     }

@@ -46,7 +46,7 @@ async fn wait(client: &Client, begun: &BegunDevice) -> anyhow::Result<Accepted> 
             // Until somebody answered it is a problem that says so.
             Ok(answer) if answer.value["code"] == Reason::Pending.code() => {}
             Ok(answer) => return Ok(serde_json::from_value(answer.value)?),
-            Err(ClientError::Refused(problem)) if problem.code == Reason::TooMany => {}
+            Err(ClientError::Refused(problem)) if problem.code == Reason::TooMany && Instant::now() < patience => {}
             // A train goes through a tunnel; whoever reads the page takes longer (RFC 8628 section 3.5).
             Err(ClientError::Unreachable { .. }) if Instant::now() < patience => {}
             Err(error) => return Err(error.into()),

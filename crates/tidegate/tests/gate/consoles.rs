@@ -231,3 +231,28 @@ fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
     assert!(statements.contains("FROM customers") && statements.contains("FROM payments"), "{statements}");
     gate.assert_provable();
 }
+
+// covers: SES-1 (console), B5 (console)
+#[test]
+fn somebody_joins_a_terminal_from_the_browser() {
+    let gate = Served::start();
+    for person in ["ana", "ben"] {
+        gate.grant(person, "db-1", "shell", "1h");
+    }
+    let ana = Console::terminal(&gate, "ana", "db-1+shell");
+    ana.types("echo ready-$((1+1))\r");
+    ana.until("ready-2");
+    let session = gate.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+    let ben = Console::open(&gate, "ben", json!({ "kind": "terminal", "to": "db-1+shell", "join": session }));
+    ana.until("ben has joined this session");
+    ben.until("You are in ana's terminal");
+    ben.types("echo from-ben-$((20+3))\r");
+    ana.until("from-ben-23");
+    // Who may not watch it joins nothing.
+    let refused = Console::open(&gate, "frank", json!({ "kind": "terminal", "to": "build-1+shell", "join": session }));
+    assert_eq!(refused.end()["exit_status"], json!(77), "{}", refused.shown());
+    assert!(!refused.shown().contains("from-ben"), "{}", refused.shown());
+    ana.types("exit\r");
+    ana.end();
+    ben.end();
+}

@@ -86,9 +86,11 @@ fn without_a_store_time_still_ends_sessions_and_their_ends_are_entered_later() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!((refused.status.code(), refused.stdout.as_slice()), (Some(75), &b""[..]), "{said}");
     assert!(said.contains("cannot reach its store") && said.contains("Try again shortly"), "{said}");
-    // Who is not signed in yet is not taken for anybody.
+    // Who is not signed in yet is not taken for anybody, and reads why.
     let stranger = gate.ssh("ben", "build-1+shell", &[], &["echo inside"]).output().unwrap();
     assert!(!stranger.status.success() && stranger.stdout.is_empty());
+    let said = String::from_utf8_lossy(&stranger.stderr);
+    assert!(said.contains("cannot reach its store") && said.contains("Try again shortly"), "{said}");
     let (status, problem) = gate.api("ben", "GET", "/api/v1/me", None);
     assert_eq!((status, &problem["code"]), (503, &json!("store_unavailable")), "{problem}");
     let over = cut_in_time(&gate, &mut ssh, pid, &session, since);
