@@ -29,6 +29,7 @@ struct Ci {
 
 impl Ci {
     fn start() -> Self {
+        let _once = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = Runtime::new().unwrap();
         let issuer = runtime.block_on(CiIssuer::start()).unwrap();
         Self { runtime, issuer }

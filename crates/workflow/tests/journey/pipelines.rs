@@ -12,7 +12,7 @@ use access::ids::PrincipalId;
 use access::lock::LockScope;
 use access::reason::{Reason, Refusal};
 use access::request::{Door, RequestState};
-use access::session::{EndReason, Protocol, Standing};
+use access::session::{ClosedSession, EndReason, Protocol, Standing};
 use access::time::Span;
 use policy::Bundle;
 use serde_json::{Value, json};
@@ -20,12 +20,20 @@ use testkit::gate::{HERE, TestGate, ask, example_policy, monday_noon};
 use testkit::oidc::ci::{CiIssuer, SignedBy, github, gitlab};
 use tidegate_workflow::Caller;
 use tidegate_workflow::clock::ManualTime;
+use tidegate_workflow::open::Opened;
 
 const GATE: &str = "https://gate.example.com";
 const SHOP: (&str, &str) = ("acme/shop", "4711");
 const MAIN: &str = "refs/heads/main";
 
-/// Two workloads of one issuer: releases of the shop from two branches, and whatever else is appended.
+/// A CI system of its own for a test.
+async fn system() -> CiIssuer {
+    // Another test may have done so already.
+    let _once = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    CiIssuer::start().await.unwrap()
+}
+
+/// A workload, releases of the shop from two branches, and whatever else is appended.
 fn workloads(ci: &CiIssuer, more: &str) -> String {
     format!(
         "[[issuer]]\nname = \"ci\"\nkind = \"github\"\nurl = \"{}\"\naudience = \"{GATE}\"\nalgorithms = [\"RS256\"]\n\
@@ -76,6 +84,12 @@ async fn job(t: &TestGate, ci: &CiIssuer, reference: &str, environment: &str) ->
     exchange(t, &token(t, ci, json!({}), SignedBy::Issuer).await).await.unwrap()
 }
 
+/// What its relay does when it is cut.
+async fn close(t: &TestGate, opened: &Opened, end: EndReason) {
+    let session = opened.permit.facts().session;
+    t.gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
+}
+
 async fn refused_sign_ins(t: &TestGate) -> usize {
     t.entries().await.unwrap().iter().filter(|name| *name == "signin.refused").count()
 }
@@ -83,7 +97,7 @@ async fn refused_sign_ins(t: &TestGate) -> usize {
 // covers: WHO-6, WHO-4, D8 (api)
 #[tokio::test]
 async fn a_job_exchanges_its_token_once_and_is_its_pipeline() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let t = start(&ci, "").await;
     ci.runs(&github(SHOP, MAIN, Some("production"))).await.unwrap();
     let shown = token(&t, &ci, json!({}), SignedBy::Issuer).await;
@@ -126,8 +140,8 @@ async fn a_job_exchanges_its_token_once_and_is_its_pipeline() {
 // covers: WHO-6, A7 (api)
 #[tokio::test]
 async fn every_token_that_proves_something_else_is_refused_and_entered() {
-    let ci = CiIssuer::start().await.unwrap();
-    let other = CiIssuer::start().await.unwrap();
+    let ci = system().await;
+    let other = system().await;
     let t = start(&ci, "").await;
     ci.runs(&github(SHOP, MAIN, Some("production"))).await.unwrap();
     exchange(&t, &token(&t, &ci, json!({}), SignedBy::Issuer).await).await.expect("with everything right");
@@ -166,7 +180,7 @@ async fn every_token_that_proves_something_else_is_refused_and_entered() {
 // covers: WHO-6 (api)
 #[tokio::test]
 async fn new_keys_are_looked_for_seldom_and_an_issuer_that_is_away_lets_nobody_in() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let t = start(&ci, "").await;
     ci.runs(&github(SHOP, MAIN, Some("production"))).await.unwrap();
     exchange(&t, &token(&t, &ci, json!({}), SignedBy::Issuer).await).await.unwrap();
@@ -199,7 +213,7 @@ async fn new_keys_are_looked_for_seldom_and_an_issuer_that_is_away_lets_nobody_i
 // covers: WHO-6, WHO-7, GRANT-2 (api)
 #[tokio::test]
 async fn what_one_pipeline_has_no_other_of_the_same_workload_uses() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let t = start(&ci, "").await;
     let main = job(&t, &ci, MAIN, "production").await;
     let release = job(&t, &ci, "refs/heads/release/1.2", "staging").await;
@@ -236,13 +250,14 @@ async fn what_one_pipeline_has_no_other_of_the_same_workload_uses() {
 // covers: C1, OK-3, WHO-7 (api)
 #[tokio::test]
 async fn a_job_decides_nothing_makes_no_key_and_its_owner_does_not_decide_for_it() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let t = start(&ci, "").await;
     let release = job(&t, &ci, MAIN, "production").await;
     let request = t.gate.submit(&release, ask("web-1", "deploy")).await.unwrap().request;
     assert_eq!(t.gate.vote(t.person("dan"), request.id, Approve, None).await.unwrap_err().reason, Reason::SelfApproval);
     let anas = t.gate.submit(t.person("ana"), ask("web-1", "shell")).await.unwrap().request;
-    assert_eq!(t.gate.vote(&release, anas.id, Approve, None).await.unwrap_err().reason, Reason::ScopeMissing);
+    assert_eq!(t.gate.vote(&release, anas.id, Approve, None).await.unwrap_err().reason, Reason::NotFound, "it does not even see it");
+    assert_eq!(t.gate.vote(&release, request.id, Approve, None).await.unwrap_err().reason, Reason::ScopeMissing);
     let me = release.who.id();
     let token = t.gate.issue_token(&release, me, vec![Scope::Ask], Span::hours(1), None).await.unwrap_err();
     assert_eq!(token.reason, Reason::NotAllowed, "{token}");
@@ -258,7 +273,7 @@ async fn a_job_decides_nothing_makes_no_key_and_its_owner_does_not_decide_for_it
 // covers: WHO-6, WHO-8, MAY-8 (api)
 #[tokio::test]
 async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let t = start(&ci, "").await;
     let (build, deploy) = ("build-1".parse().unwrap(), "deploy".parse().unwrap());
     let main = job(&t, &ci, MAIN, "production").await;
@@ -283,6 +298,7 @@ async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
     let activated = t.gate.push_bundle(t.person("dan"), changed).await.unwrap();
     assert!(activated.withdrawn.contains(&kept.id), "{:?}", activated.withdrawn);
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
+    close(&t, &opened, EndReason::Withdrawn).await;
     assert_ne!(t.gate.store().grant(grant.id).await.unwrap().unwrap().end, None);
     assert_eq!(t.gate.store().grant(kept.id).await.unwrap().unwrap().end, Some(GrantEnd::Withdrawn));
     let refusal = t.gate.submit(&main, ask("build-1", "deploy")).await.unwrap_err();
@@ -299,9 +315,7 @@ async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
     let admin = t.person("admin").clone();
     let disabling = tokio::spawn(async move { gate.disable(&admin, dan, None).await });
     tokio::time::timeout(Duration::from_secs(60), watch.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Locked)))).await.unwrap().unwrap();
-    let session = opened.permit.facts().session;
-    let closed = access::session::ClosedSession { session, end: EndReason::Locked, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
-    t.gate.close(closed).await;
+    close(&t, &opened, EndReason::Locked).await;
     disabling.await.unwrap().unwrap();
     let fresh = token(&t, &ci, json!({}), SignedBy::Issuer).await;
     let refusal = exchange(&t, &fresh).await.unwrap_err();
@@ -318,7 +332,7 @@ async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
 // covers: WHO-6 (api)
 #[tokio::test]
 async fn a_job_that_fits_two_workloads_is_neither_and_gitlab_s_are_known_by_their_project() {
-    let ci = CiIssuer::start().await.unwrap();
+    let ci = system().await;
     let twin = "[[workload]]\nname = \"shop-other\"\nissuer = \"ci\"\nowner = \"ana\"\nclaims = { repository_id = \"4711\", ref = \"refs/heads/main\" }\n";
     let t = start(&ci, twin).await;
     ci.runs(&github(SHOP, MAIN, Some("production"))).await.unwrap();
