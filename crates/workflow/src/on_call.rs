@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::approval::Seat;
 use access::event::Event;
-use access::identity::PersonState;
+use access::identity::{PersonRow, PersonState};
 use access::ids::PrincipalId;
 use access::names::{GroupName, Username};
 use access::on_call::{Belief, OnDuty, Roster};
@@ -235,14 +235,16 @@ impl Gate {
     async fn whom_it_means(&self, source: &Source, shifts: Vec<Shift>) -> Result<(Vec<OnDuty>, Vec<String>), Refusal> {
         let (mut people, mut unmapped): (BTreeMap<(PrincipalId, u32), Option<Timestamp>>, Vec<String>) = Default::default();
         for shift in shifts {
-            let Some(username) = source.known(&shift.who) else {
-                unmapped.push(shift.who.to_string());
-                continue;
+            let person = match source.known(&shift.who) {
+                Some(username) => self.store.person_named(username).await.map_err(unavailable)?,
+                None => self.known_to_directory(source, &shift).await?,
             };
-            let person = self.store.person_named(username).await.map_err(unavailable)?;
             let human = person.filter(|person| matches!(person.id, PrincipalId::User(_)) && person.state == PersonState::Active);
             let Some(person) = human else {
-                unmapped.push(format!("{}, who is `{username}` by the mapping, and nobody of that name can sign in", shift.who));
+                unmapped.push(match source.known(&shift.who) {
+                    Some(username) => format!("{}, who is `{username}` by the mapping, and nobody of that name can sign in", shift.who),
+                    None => shift.who.to_string(),
+                });
                 continue;
             };
             // Twice on call at one level: until the later of the two ends; one without an end has none.
@@ -255,6 +257,16 @@ impl Gate {
         unmapped.dedup();
         let people = people.into_iter().map(|((person, level), until)| OnDuty { person, level, until }).collect();
         Ok((people, unmapped))
+    }
+
+    /// Who has somebody's e-mail address as `userName` in the directory that the source names.
+    async fn known_to_directory(&self, source: &Source, shift: &Shift) -> Result<Option<PersonRow>, Refusal> {
+        let (Some(directory), Some(email)) = (&source.directory, &shift.who.email) else { return Ok(None) };
+        let key = access::directory::key(directory, "userName", &email.to_lowercase());
+        match self.store.directory_user_named(directory, &key).await.map_err(unavailable)? {
+            Some(row) if row.is_there() && row.active => self.store.person(row.id).await.map_err(unavailable),
+            _ => Ok(None),
+        }
     }
 
     /// Believes something from now on. Whoever calls holds `changing`.

@@ -279,6 +279,7 @@ impl Gate {
         for destination in self.outbox.names() {
             self.deliver(&destination).await;
         }
+        self.try_those_who_are_gone().await;
     }
 
     async fn deliver(&self, destination: &str) {
@@ -345,7 +346,18 @@ impl Gate {
         }
     }
 
+    /// What waits for a destination that is not configured any more is tried like all else, and given up like all else.
+    async fn try_those_who_are_gone(&self) {
+        let names = self.outbox.names();
+        for counted in self.store.outbox_counts().await.unwrap_or_default() {
+            if counted.state == OutboxState::Waiting && !names.contains(&counted.destination) {
+                self.deliver(&counted.destination).await;
+            }
+        }
+    }
+
     async fn forget_messages(&self) {
+        self.try_those_who_are_gone().await;
         let now = self.now();
         let before = |span: Span| now.checked_sub(span.as_std()).unwrap_or(Timestamp::MIN);
         let forgotten = self.store.forget_outbox(before(KEPT.0), before(KEPT.1)).await;

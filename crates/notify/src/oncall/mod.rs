@@ -112,6 +112,8 @@ pub struct Source {
     pub schedules: Vec<Mapped>,
     /// The people: an id or e-mail address there, and who that is here.
     pub people: BTreeMap<String, Username>,
+    /// The directory of the gate by whose `userName` people are known too, if it is their e-mail address at the source.
+    pub directory: Option<Username>,
     /// How often it is asked.
     pub refresh: Span,
     /// How long its last answer counts.

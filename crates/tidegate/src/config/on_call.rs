@@ -35,6 +35,7 @@ pub(crate) struct RawOnCall {
     time_zone: Option<At<String>>,
     schedules: Vec<RawSchedule>,
     people: Vec<(String, At<Username>)>,
+    directory: Option<At<Username>>,
 }
 
 #[derive(Debug)]
@@ -75,11 +76,14 @@ impl RawOnCall {
             time_zone: table.text("time_zone"),
             schedules,
             people,
+            directory: table.parse("directory", "a directory's name: 1 to 63 of a-z, 0-9, `.` and `-`"),
         };
         table.missing("name", "policy names it, as in `source = \"pagerduty\"` of an `[[on_call]]` in people.toml");
         table.missing("kind", "it is `pagerduty`, `opsgenie` or `icalendar`");
         table.missing("schedule", "say with `[[oncall.schedule]]` what stands there for which service");
-        table.missing("people", "say with `[oncall.people]` who its people are here, as in `\"ben@example.com\" = \"ben\"`");
+        if raw.directory.is_none() {
+            table.missing("people", "say with `[oncall.people]` who its people are here, as in `\"ben@example.com\" = \"ben\"`");
+        }
         table.finish();
         raw
     }
@@ -255,6 +259,7 @@ fn one(raw: &RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_
             token,
             schedules,
             people,
+            directory: raw.directory.as_ref().map(|directory| directory.value.clone()),
             refresh,
             stale_after,
             time_zone,

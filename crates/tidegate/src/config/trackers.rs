@@ -110,14 +110,13 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
     };
     let named = [("projects", &raw.projects, Kind::Jira), ("repositories", &raw.repositories, Kind::GitHub), ("prefixes", &raw.prefixes, Kind::Json)];
     let mut of = Vec::new();
-    for (key, values, whose) in named {
-        if whose != kind {
-            if let Some(first) = values.first() {
-                document.reject(first, format!("`tracker.{key}` is for `{}`, and this is `{}`", whose.code(), kind.code()));
-            }
-            continue;
+    for (key, values, whose) in named.iter().filter(|(.., whose)| *whose != kind) {
+        if let Some(first) = values.first() {
+            document.reject(first, format!("`tracker.{key}` is for `{}`, and this is `{}`", whose.code(), kind.code()));
         }
-        for value in values {
+    }
+    for (key, values, _) in named.iter().filter(|(.., whose)| *whose == kind) {
+        for value in *values {
             let good = match kind {
                 Kind::Jira => value.value.starts_with(|c: char| c.is_ascii_uppercase()) && is(&value.value, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
                 Kind::GitHub => value.value.split_once('/').is_some_and(|(owner, repository)| {

@@ -79,7 +79,7 @@ async fn asked(config: &Config, wanted: &OnCallConfig, ring: Option<&Keyring>) -
             }
             Ok(shifts) => {
                 let unmapped: Vec<String> =
-                    shifts.iter().filter(|shift| source.known(&shift.who).is_none()).map(|shift| shift.who.to_string()).collect();
+                    shifts.iter().filter(|shift| source.known(&shift.who).is_none() && source.directory.is_none()).map(|shift| shift.who.to_string()).collect();
                 if shifts.is_empty() {
                     let says = format!("`{name}`, `{service}`: nobody is on call");
                     Finding::warn(CHECK, says, "look at the schedule there, and at what `[[oncall.schedule]]` names")

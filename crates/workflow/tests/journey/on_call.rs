@@ -1,17 +1,22 @@
 //! Who is on call, told by sources outside: believed while it is fresh, entered in the log, and nobody's duty when it is not known.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use access::approval::Decision::Approve;
 use access::reason::Reason;
+use access::request::Door;
 use access::time::Span;
+use identity::scim::Directory;
+use identity::scim::user::{Profile, User};
 use jiff::tz::TimeZone;
 use notify::http::Reach;
 use notify::oncall::{Kind, Mapped, OnCallClient, Place, Source, TokenFrom};
 use serde_json::json;
-use testkit::gate::{TestGate, ask};
+use testkit::gate::{HERE, TestGate, ask};
 use testkit::on_call::{OnCallServer, TOKEN, pagerduty_on_call};
 use testkit::web::Reply;
+use tidegate_workflow::Caller;
 use tidegate_workflow::history::ReachBy;
 
 /// One service of a source, and everybody it could mean.
@@ -32,6 +37,7 @@ fn source(kind: Kind, server: &OnCallServer, token: TokenFrom, places: &[(Place,
         token,
         schedules: places.iter().map(mapped).collect(),
         people: people.into_iter().map(|(theirs, ours)| (theirs.to_owned(), ours.parse().unwrap())).collect(),
+        directory: Some("corp".parse().unwrap()),
         refresh: Span::minutes(1),
         stale_after: Span::minutes(10),
         time_zone: Some(TimeZone::get("Europe/Berlin").unwrap()),
@@ -383,4 +389,33 @@ async fn what_was_granted_on_duty_stays_when_the_duty_changes() {
     t.gate.activate(t.person("ben"), grant.id).await.expect("on call was frozen with the grant");
     t.gate.give_back(t.person("ben"), grant.id).await.unwrap();
     assert_eq!(t.gate.submit(t.person("ben"), wish).await.unwrap_err().reason, Reason::NotBreakGlass);
+}
+
+// covers: OK-6 (api)
+#[tokio::test]
+async fn whom_the_directory_brought_is_known_by_its_user_name_and_by_nothing_else() {
+    let server = OnCallServer::pagerduty().unwrap();
+    server.on_call(&[("PPAY", 1, "PZOE", "Zoe@Example.com")]);
+    let t = gate(&server, Kind::PagerDuty, &[policy("PPAY")], "").await;
+    let corp: access::names::Username = "corp".parse().unwrap();
+    let directory = Directory { name: corp.clone(), signs_in: None, domains: vec!["example.com".into()], groups: BTreeMap::new(), brings_named: false };
+    t.gate.serve_directories(vec![directory]);
+    t.gate.refresh_on_call().await;
+    assert_eq!(believed(&t).await.unwrap(), Vec::<String>::new(), "nobody brought her yet");
+    let token = t.gate.issue_directory_token(t.person("dan"), &corp, Span::hours(1), None).await.unwrap();
+    let who = t.gate.identify_token(token.token.expose(), HERE).await.unwrap();
+    let hr = Caller { who, door: Door::Api };
+    let zoe = User { user_name: "zoe@example.com".into(), external_id: None, active: Some(true), profile: Profile::default() };
+    t.gate.bring_user(&hr, &zoe).await.unwrap();
+    t.gate.refresh_on_call().await;
+    assert_eq!(believed(&t).await.unwrap(), ["zoe 1"]);
+    // An address that only looks alike is nobody's; who left is nobody.
+    server.on_call(&[("PPAY", 1, "PZOE", "zoe@example.org")]);
+    t.gate.refresh_on_call().await;
+    assert_eq!(believed(&t).await.unwrap(), Vec::<String>::new());
+    server.on_call(&[("PPAY", 1, "PZOE", "zoe@example.com")]);
+    let row = t.gate.store().person_named(&"zoe".parse().unwrap()).await.unwrap().unwrap();
+    t.gate.disable(t.person("dan"), row.id, None).await.unwrap();
+    t.gate.refresh_on_call().await;
+    assert_eq!(believed(&t).await.unwrap(), Vec::<String>::new());
 }
