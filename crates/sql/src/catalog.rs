@@ -13,6 +13,8 @@ pub struct Catalog {
     relations: BTreeMap<QualifiedName, Relation>,
     functions: BTreeMap<String, Vec<Function>>,
     operators: BTreeSet<String>,
+    /// Types that a function makes or checks values of, by their names, with these functions.
+    types: BTreeMap<String, BTreeSet<QualifiedName>>,
     /// Which table inherits from which: child and parent.
     inherits: BTreeSet<(QualifiedName, QualifiedName)>,
     /// Sequences, each with the table that its numbers are for.
@@ -74,6 +76,16 @@ impl Catalog {
         // A view that uses a whole row somewhere reads every column of its tables: what it depends on says nothing of that, its tree does.
         let whole = if rights.has_masks() { "pg_catalog.strpos(ev_action::text, ':varattno 0 ') > 0" } else { "false" };
         let rules = format!("SELECT oid, ev_class, {whole} AS whole FROM pg_catalog.pg_rewrite WHERE oid >= 16384 OFFSET 0");
+        // What a cast or a domain runs, nobody writes.
+        let cast =
+            |side: &str| format!("SELECT {side} AS type, castfunc AS func FROM pg_catalog.pg_cast WHERE oid >= 16384 AND castfunc <> 0");
+        let types = format!(
+            "{} UNION ALL {} UNION ALL SELECT c.contypid, d.refobjid FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_depend d \
+             ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid \
+             AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass WHERE c.contypid <> 0",
+            cast("castsource"),
+            cast("casttarget")
+        );
         format!(
             "SELECT 'column', n.nspname::text, c.relname::text, c.oid::text, a.attnum::text, a.attname::text, a.atttypid::text \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -111,6 +123,12 @@ impl Catalog {
              FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace \
              JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
              WHERE n.nspname IN ({list}) AND (l.lanname NOT IN ('c', 'internal') OR p.prosecdef) \
+             UNION ALL \
+             SELECT DISTINCT 'type', n.nspname::text, t.typname::text, fn.nspname::text, p.proname::text, '', '' \
+             FROM ({types}) u JOIN pg_catalog.pg_type t ON t.oid = u.type JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+             JOIN pg_catalog.pg_proc p ON p.oid = u.func JOIN pg_catalog.pg_namespace fn ON fn.oid = p.pronamespace \
+             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+             WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND (l.lanname NOT IN ('c', 'internal') OR p.prosecdef) \
              ORDER BY 1, 2, 3, 5"
         )
     }
@@ -155,6 +173,9 @@ impl Catalog {
             }
             "sequence" => {
                 self.sequences.insert(QualifiedName::new(schema, name), QualifiedName::new(a?, b?));
+            }
+            "type" => {
+                self.types.entry(name.to_owned()).or_default().insert(QualifiedName::new(a?, b?));
             }
             "operator" => {
                 self.operators.insert(name.to_owned());
@@ -296,6 +317,11 @@ impl Catalog {
 
     pub(crate) fn has_own_operator(&self, name: &str) -> bool {
         self.operators.contains(name)
+    }
+
+    /// The functions that run when a value becomes one of this type, or stops being one.
+    pub(crate) fn run_by_type(&self, name: &str) -> impl Iterator<Item = &QualifiedName> {
+        self.types.get(name).into_iter().flatten()
     }
 
     pub(crate) fn has_column_named(&self, name: &str) -> bool {

@@ -183,3 +183,27 @@ async fn what_the_judge_relies_on_cannot_be_changed_when_connecting() {
         assert!(errors_of(&out).contains("is fixed under this role"), "{setting}: {}", errors_of(&out));
     }
 }
+
+// covers: E4 (psql), PG-3 (psql)
+#[tokio::test]
+async fn a_cast_or_a_domain_of_the_targets_own_runs_no_function_that_the_role_has_not() {
+    let make = "create type who as (name text); create function who_is(int) returns who language sql security definer \
+                as 'select row(card)::who from customers where id = $1'; create cast (int as who) with function who_is(int); \
+                create function checks(text) returns bool language sql security definer as 'select not exists (select from customers where card = $1)'; \
+                create domain fresh as text check (checks(value)); create type mood as enum ('good', 'bad'); \
+                create domain short as text check (length(value) < 5)";
+    let (cast, check) = ("select (1::who).name", "select '4111-unique-card'::fresh");
+    let town = shop(clerk()).await;
+    town.target.query(make).unwrap();
+    assert_eq!(out_of(&town.run("select 'good'::mood, 'abc'::short, array['bad']::mood[]").await), "good|abc|{bad}");
+    for sql in [cast, check, "select cast(id as who) from orders", "select '(x)'::who::text", "select fresh 'x'"] {
+        let out = town.run(sql).await;
+        assert!(errors_of(&out).contains("which this role may not call"), "{sql}: {}{}", errors_of(&out), out_of(&out));
+        assert!(!out_of(&out).contains("4111"), "{}", out_of(&out));
+    }
+    // A role that may call the functions may have them run.
+    let town = shop(DatabaseRights { functions: [public("who_is"), public("checks")].into(), ..clerk() }).await;
+    town.target.query(make).unwrap();
+    assert_eq!(out_of(&town.run(cast).await), "4111-unique-card");
+    assert!(errors_of(&town.run(check).await).contains("violates check constraint"));
+}

@@ -81,7 +81,7 @@ fn look(rights: &DatabaseRights, catalog: &Catalog, database: Option<&str>, sql:
         let why = if rights.has_masks() { place(&why) } else { why.as_str() };
         Refused::not_understood(format!("the statement cannot be read: {}", shown(why)).trim_end_matches(": "))
     };
-    let tokens = tokens(sql, &unreadable)?;
+    let tokens = tokens(sql, unreadable)?;
     let words = || tokens.iter().map(|one| &one.token);
     depth::not_too_deep(words())?;
     if rights.only_statements {

@@ -5,7 +5,7 @@ use pg_query::protobuf::{AExprKind, FuncCall, Node, SortBy, SubLink, TypeName, W
 
 use super::names::texts;
 use super::{Place, Step, Walk};
-use crate::verdict::{Refused, shown};
+use crate::verdict::{Hidden, Refused, shown};
 
 /// A text constant.
 pub(super) fn constant_text(node: &Node) -> Option<&str> {
@@ -246,9 +246,32 @@ impl Walk<'_> {
         if name.pct_type || name.setof {
             return Err(Refused::not_understood("a type taken from a column"));
         }
+        self.runs_of_type(&texts(&name.names)?)?;
         let concealing = std::mem::take(&mut self.concealing);
         let walked = self.expressions(&name.typmods);
         self.concealing = concealing;
         walked
+    }
+
+    /// A cast may run a function that is not written: it has to be one of the role's.
+    fn runs_of_type(&mut self, names: &[&str]) -> Step {
+        let catalog = self.catalog;
+        let [.., name] = names else { return Ok(()) };
+        if names.first() == Some(&"pg_catalog") {
+            return Ok(());
+        }
+        for function in catalog.run_by_type(name) {
+            if !self.rights.functions.contains(function) {
+                return Err(Refused::not_in_role(
+                    format!("a cast to or from `{}` runs the function `{function}`, which this role may not call", shown(name)),
+                    "ask for a role that may call it",
+                ));
+            }
+            if self.has_masks {
+                // What it does with the value, nobody here can tell.
+                self.hidden = Hidden::Everything;
+            }
+        }
+        Ok(())
     }
 }

@@ -445,3 +445,18 @@ fn names_that_could_mean_too_much_are_refused_before_all_of_it_is_looked_at() {
     refused(&format!("SELECT 1 FROM {} GROUP BY {}", wide(20), list("a", names)));
     refused(&format!("SELECT a FROM {} ORDER BY {}", wide(20), list("a || ''", names)));
 }
+
+// covers: E4 (postgres), PG-3 (postgres)
+#[test]
+fn a_cast_that_runs_a_function_is_held_to_be_its_call() {
+    pairs(&[
+        ("SELECT 1::parcel", "SELECT 1::who"),
+        ("SELECT CAST(id AS public.parcel) FROM orders", "SELECT CAST(id AS public.who) FROM orders"),
+        ("SELECT parcel '1'", "SELECT who '1'"),
+        ("SELECT '{1}'::parcel[]", "SELECT '{1}'::who[]"),
+        ("SELECT ('1'::mood)::text, '1'::pg_catalog.text", "SELECT ('1'::who)::text"),
+        ("SELECT id FROM orders WHERE status = ANY (ARRAY[]::text[])", "SELECT id FROM orders WHERE status = ANY (ARRAY[]::who[])"),
+        ("PREPARE p (mood) AS SELECT $1", "PREPARE p (who) AS SELECT $1"),
+        ("SELECT * FROM json_to_record('{}') AS t(a mood)", "SELECT * FROM json_to_record('{}') AS t(a who)"),
+    ]);
+}

@@ -57,6 +57,9 @@ pub(crate) fn shop() -> Catalog {
     {
         rows.push([Some("function"), Some("public"), Some(name), Some(shadows), Some(compiled), Some(""), Some("")]);
     }
+    for (name, function) in [("who", "leak"), ("parcel", "ship")] {
+        rows.push([Some("type"), Some("public"), Some(name), Some("public"), Some(function), Some(""), Some("")]);
+    }
     rows.push([Some("operator"), Some("public"), Some("<~>"), Some(""), Some(""), Some(""), Some("")]);
     Catalog::from_rows(rows).unwrap()
 }
