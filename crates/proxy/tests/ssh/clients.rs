@@ -284,8 +284,10 @@ async fn dropbear_and_putty_come_in_too() {
         .await
         .unwrap();
     assert!(status.success());
+    // A server that says that its output ends before how its program ended is not heard to the end by this client; so its output stays open
+    // for a moment longer.
     let out = tokio::process::Command::new("dbclient")
-        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "echo dropbear; exit 4"])
+        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "sleep 0.3 & echo dropbear; exit 4"])
         .env("HOME", town.dir.path())
         .stdin(Stdio::null())
         .output()
