@@ -148,11 +148,9 @@ fn answer(kind: Kind, state: &Mutex<State>, call: &Call) -> Reply {
     match kind {
         Kind::PagerDuty => pagerduty(&state, path, query, said("authorization"), said("accept")),
         Kind::Opsgenie => opsgenie(&state, path, query, said("authorization")),
-        Kind::Calendar if said("authorization") == format!("Bearer {TOKEN}") => Reply {
-            status: 200,
-            headers: vec![("content-type", "text/calendar; charset=utf-8".to_owned())],
-            body: state.calendar.clone(),
-        },
+        Kind::Calendar if said("authorization") == format!("Bearer {TOKEN}") => {
+            Reply { status: 200, headers: vec![("content-type", "text/calendar; charset=utf-8".to_owned())], body: state.calendar.clone() }
+        }
         Kind::Calendar => Reply::status(401),
     }
 }

@@ -135,7 +135,11 @@ fn answer(state: &mut State, call: &Call) -> Reply {
         ("POST", Some(ticket)) if state.tickets.contains_key(ticket) => {
             let Ok(body) = serde_json::from_slice::<Value>(&call.body) else { return refused(400, "no JSON") };
             // Jira takes its document format and no text; GitHub a text and no document.
-            let fits = if path.starts_with("/rest/") { body["body"]["type"] == "doc" && body["body"]["version"] == 1 } else { body["body"].is_string() };
+            let fits = if path.starts_with("/rest/") {
+                body["body"]["type"] == "doc" && body["body"]["version"] == 1
+            } else {
+                body["body"].is_string()
+            };
             if !fits {
                 return refused(422, "Comment body is not valid!");
             }

@@ -149,7 +149,9 @@ impl Gate {
                 format!("Access of {who} to {to} was approved {by}.\n{portal}/requests/{request}")
             }
             Event::RequestDenied { .. } => format!("Access of {who} to {to} was denied.\n{portal}/requests/{request}"),
-            Event::RequestExpired { .. } => format!("Access of {who} to {to} was agreed to by nobody in time.\n{portal}/requests/{request}"),
+            Event::RequestExpired { .. } => {
+                format!("Access of {who} to {to} was agreed to by nobody in time.\n{portal}/requests/{request}")
+            }
             over => {
                 let how = over.name().trim_start_matches("grant.");
                 let filter = SessionFilter { grant: grant_that_ended(over), ..SessionFilter::default() };
@@ -160,7 +162,9 @@ impl Gate {
                 }
                 for session in sessions {
                     let id = session.id;
-                    text.push_str(&format!("\nWhat was done: {portal}/sessions/{id}\nEvidence: tidegate evidence export {id}.tar --session {id}"));
+                    text.push_str(&format!(
+                        "\nWhat was done: {portal}/sessions/{id}\nEvidence: tidegate evidence export {id}.tar --session {id}"
+                    ));
                 }
                 text
             }

@@ -50,8 +50,7 @@ pub(super) fn address(mut base: Url, owner: &str, repository: &str, issue: u64) 
 }
 
 pub(super) fn headers(token: Option<&str>) -> Vec<(&'static str, String)> {
-    let mut headers =
-        vec![("accept", "application/vnd.github+json".to_owned()), ("x-github-api-version", "2022-11-28".to_owned())];
+    let mut headers = vec![("accept", "application/vnd.github+json".to_owned()), ("x-github-api-version", "2022-11-28".to_owned())];
     headers.extend(token.map(|token| ("authorization", format!("Bearer {token}"))));
     headers
 }

@@ -53,7 +53,9 @@ pub(super) fn address(mut base: Url, key: &str) -> Result<Url, String> {
 pub(super) fn headers(user: Option<&str>, token: Option<&str>) -> Vec<(&'static str, String)> {
     let mut headers = vec![("accept", "application/json".to_owned())];
     match (user, token) {
-        (Some(user), Some(token)) => headers.push(("authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{token}"))))),
+        (Some(user), Some(token)) => {
+            headers.push(("authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{token}")))))
+        }
         (None, Some(token)) => headers.push(("authorization", format!("Bearer {token}"))),
         (_, None) => {}
     }

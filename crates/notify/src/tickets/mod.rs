@@ -240,13 +240,20 @@ impl TrackerClient {
             Err(why) => Outcome::later(why),
             Ok(answer) if (200..300).contains(&answer.status) => Outcome::Taken(()),
             // A ticket that is gone takes nothing, today or tomorrow.
-            Ok(Answer { status: status @ (400 | 404 | 410 | 422), .. }) => Outcome::Never { why: format!("it answered with HTTP {status}") },
+            Ok(Answer { status: status @ (400 | 404 | 410 | 422), .. }) => {
+                Outcome::Never { why: format!("it answered with HTTP {status}") }
+            }
             Ok(answer) => answer.refused(),
         }
     }
 
     /// Where a ticket is asked for, and with what.
-    fn asked(&self, tracker: &Tracker, token: Option<&Secret<String>>, id: &TicketId) -> Result<(Url, Vec<(&'static str, String)>), String> {
+    fn asked(
+        &self,
+        tracker: &Tracker,
+        token: Option<&Secret<String>>,
+        id: &TicketId,
+    ) -> Result<(Url, Vec<(&'static str, String)>), String> {
         let base = |text: &str| self.caller.url(text).map_err(|error| error.to_string());
         let token = token.map(|token| token.expose().trim());
         match id {
@@ -315,13 +322,28 @@ mod tests {
     fn an_id_is_one_of_the_tracker_s_or_none() {
         let jira = tracker(Kind::Jira, "https://acme.atlassian.net", &["OPS"]);
         assert_eq!(jira.page_of(&jira.read(" OPS-12 ").unwrap()).unwrap(), "https://acme.atlassian.net/browse/OPS-12");
-        for wrong in ["", "OPS", "OPS-", "OPS-0", "OPS-012", "ops-12", "OTHER-1", "OPS-12/../OPS-13", "OPS-12?x=1", "../OPS-1", "OPS-1 OR", "OPS-1%2F"] {
+        for wrong in [
+            "",
+            "OPS",
+            "OPS-",
+            "OPS-0",
+            "OPS-012",
+            "ops-12",
+            "OTHER-1",
+            "OPS-12/../OPS-13",
+            "OPS-12?x=1",
+            "../OPS-1",
+            "OPS-1 OR",
+            "OPS-1%2F",
+        ] {
             assert!(jira.read(wrong).is_none(), "{wrong}");
         }
         let github = tracker(Kind::GitHub, "https://api.github.com", &["acme/shop"]);
         assert_eq!(github.read("#7").unwrap().to_string(), "acme/shop#7");
         assert_eq!(github.page_of(&github.read("acme/shop#7").unwrap()).unwrap(), "https://github.com/acme/shop/issues/7");
-        for wrong in ["acme/other#7", "acme/shop", "acme/shop#x", "acme/../shop#7", "acme/shop/issues#7", "a/b#1", "#0", "#-1", "#1/comments"] {
+        for wrong in
+            ["acme/other#7", "acme/shop", "acme/shop#x", "acme/../shop#7", "acme/shop/issues#7", "a/b#1", "#0", "#-1", "#1/comments"]
+        {
             assert!(github.read(wrong).is_none(), "{wrong}");
         }
         let two = tracker(Kind::GitHub, "https://api.github.com", &["acme/shop", "acme/ledger"]);

@@ -90,7 +90,9 @@ fn on_call_for_this_service_now_up_to_a_level() {
 fn cases_say_who_is_on_call() {
     let mut files = edited("");
     let case = |name: &str, on_call: &str, expect: &str| {
-        format!("[[case]]\nname = \"{name}\"\nwho = \"eve\"\nask = \"db-1+debug\"\nat = \"2026-11-23T10:00:00Z\"\n{on_call}expect = \"{expect}\"\n")
+        format!(
+            "[[case]]\nname = \"{name}\"\nwho = \"eve\"\nask = \"db-1+debug\"\nat = \"2026-11-23T10:00:00Z\"\n{on_call}expect = \"{expect}\"\n"
+        )
     };
     let text = case("on duty", "on_call = [\"payments\"]\n", "needs_approval") + &case("off duty", "on_call = []\n", "deny");
     files.insert("tests/on_call.toml".into(), text.into_bytes());

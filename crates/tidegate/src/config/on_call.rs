@@ -206,7 +206,8 @@ fn one(raw: &RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_
         (None, Some(file)) => TokenFrom::File(base.join(&file.value)),
         (None, None) if kind == Kind::ICalendar => TokenFrom::Nowhere,
         (None, None) => {
-            document.reject(name, format!("`oncall.token`: `{}` is asked with a token; name a sealed secret, or a `token_file`", kind.code()));
+            document
+                .reject(name, format!("`oncall.token`: `{}` is asked with a token; name a sealed secret, or a `token_file`", kind.code()));
             return None;
         }
     };
@@ -304,7 +305,9 @@ mod tests {
     fn mistakes_in_sources_are_named() {
         parse(GOOD).unwrap();
         let calendar = |key: &str| {
-            format!("[[oncall]]\nname = 'c'\nkind = 'icalendar'\n[[oncall.schedule]]\nservice = 'p'\n{key}\n[oncall.people]\n'Dan' = 'dan'\n")
+            format!(
+                "[[oncall]]\nname = 'c'\nkind = 'icalendar'\n[[oncall.schedule]]\nservice = 'p'\n{key}\n[oncall.people]\n'Dan' = 'dan'\n"
+            )
         };
         parse(&calendar("url = 'https://calendar.example.com/x.ics'")).unwrap();
         for (text, wanted) in [

@@ -108,7 +108,11 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
             return None;
         }
     };
-    let named = [("projects", &raw.projects, Kind::Jira), ("repositories", &raw.repositories, Kind::GitHub), ("prefixes", &raw.prefixes, Kind::Json)];
+    let named = [
+        ("projects", &raw.projects, Kind::Jira),
+        ("repositories", &raw.repositories, Kind::GitHub),
+        ("prefixes", &raw.prefixes, Kind::Json),
+    ];
     let mut of = Vec::new();
     for (key, values, whose) in named.iter().filter(|(.., whose)| *whose != kind) {
         if let Some(first) = values.first() {
@@ -118,7 +122,10 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
     for (key, values, _) in named.iter().filter(|(.., whose)| *whose == kind) {
         for value in *values {
             let good = match kind {
-                Kind::Jira => value.value.starts_with(|c: char| c.is_ascii_uppercase()) && is(&value.value, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                Kind::Jira => {
+                    value.value.starts_with(|c: char| c.is_ascii_uppercase())
+                        && is(&value.value, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                }
                 Kind::GitHub => value.value.split_once('/').is_some_and(|(owner, repository)| {
                     let part = |text: &str| is(text, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
                     part(owner) && part(repository) && !matches!(repository, "." | "..")
@@ -149,7 +156,10 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
     if kind == Kind::Json {
         for (key, there) in [("pointer", raw.pointer.is_some()), ("open", !raw.open.is_empty())] {
             if !there {
-                document.reject(name, format!("`tracker.{key}` is missing; say where the state of `{}` stands and which count as open", name.value));
+                document.reject(
+                    name,
+                    format!("`tracker.{key}` is missing; say where the state of `{}` stands and which count as open", name.value),
+                );
                 return None;
             }
         }
@@ -165,7 +175,10 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
         document.reject(pointer, format!("`tracker.pointer`: `{}` is no JSON pointer like `/result/state`", shown(&pointer.value)));
     }
     if let Some(page) = raw.page.as_ref().filter(|page| !page.value.starts_with("https://") || !page.value.contains("{id}")) {
-        document.reject(page, format!("`tracker.page`: `{}` is no address like `https://change.example.com/view?id={{id}}`", shown(&page.value)));
+        document.reject(
+            page,
+            format!("`tracker.page`: `{}` is no address like `https://change.example.com/view?id={{id}}`", shown(&page.value)),
+        );
     }
     if let Some(user) = raw.user.as_ref().filter(|user| kind != Kind::Jira || user.value.contains(':')) {
         document.reject(user, "`tracker.user` is the account of a Jira token, without a colon");

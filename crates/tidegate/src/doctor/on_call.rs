@@ -32,7 +32,11 @@ fn agreement(config: &Config) -> Vec<Finding> {
         && let Some(tier) = bundle.tiers().find(|tier| tier.ticket == access::verdict::TicketRule::Open)
     {
         let says = format!("the tier `{}` wants open tickets, and there is no `[[tracker]]` to ask", tier.name);
-        findings.push(Finding::fail("tickets", says, "name one in the configuration; until then nothing opens in that tier but emergencies"));
+        findings.push(Finding::fail(
+            "tickets",
+            says,
+            "name one in the configuration; until then nothing opens in that tier but emergencies",
+        ));
     }
     for schedule in bundle.people().on_call.values() {
         let Some(at) = &schedule.elsewhere else { continue };
@@ -48,8 +52,10 @@ fn agreement(config: &Config) -> Vec<Finding> {
         if !services.contains(&at.service) {
             let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
             let near = nearest(at.service.as_str(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let says =
-                format!("the schedule `{}` is the service `{}` of `{}`, which maps none of that name{near}", schedule.name, at.service, at.source);
+            let says = format!(
+                "the schedule `{}` is the service `{}` of `{}`, which maps none of that name{near}",
+                schedule.name, at.service, at.source
+            );
             findings.push(Finding::fail(CHECK, says, advice));
         }
     }
@@ -78,8 +84,11 @@ async fn asked(config: &Config, wanted: &OnCallConfig, ring: Option<&Keyring>) -
                 Finding::fail(CHECK, format!("`{name}`, `{service}`: {trouble}"), advice)
             }
             Ok(shifts) => {
-                let unmapped: Vec<String> =
-                    shifts.iter().filter(|shift| source.known(&shift.who).is_none() && source.directory.is_none()).map(|shift| shift.who.to_string()).collect();
+                let unmapped: Vec<String> = shifts
+                    .iter()
+                    .filter(|shift| source.known(&shift.who).is_none() && source.directory.is_none())
+                    .map(|shift| shift.who.to_string())
+                    .collect();
                 if shifts.is_empty() {
                     let says = format!("`{name}`, `{service}`: nobody is on call");
                     Finding::warn(CHECK, says, "look at the schedule there, and at what `[[oncall.schedule]]` names")

@@ -62,7 +62,11 @@ fn ben_approves_only_while_he_is_on_call() {
         ..Plan::default()
     });
     on_call(&gate, Some("carla"));
-    let mut ana = Talk::start(gate.ssh("ana", "extra-1+shell", &["-tt", "-o", "SetEnv=TIDEGATE_REASON=disk-is-full"], &[]));
+    let mut ana = Talk::start(gate.ssh("ana", "extra-1+shell", &["-tt"], &[]));
+    ana.until("Reason: ");
+    ana.say("the disk is full\r");
+    ana.until("For how long");
+    ana.say("\r");
     ana.until("waits for approval");
     let request = eventually("her request", || gate.get("ana", "/api/v1/requests?of=mine")["items"][0]["id"].as_str().map(str::to_owned));
     let shown = gate.get("ana", &format!("/api/v1/requests/{request}"));

@@ -398,7 +398,8 @@ async fn whom_the_directory_brought_is_known_by_its_user_name_and_by_nothing_els
     server.on_call(&[("PPAY", 1, "PZOE", "Zoe@Example.com")]);
     let t = gate(&server, Kind::PagerDuty, &[policy("PPAY")], "").await;
     let corp: access::names::Username = "corp".parse().unwrap();
-    let directory = Directory { name: corp.clone(), signs_in: None, domains: vec!["example.com".into()], groups: BTreeMap::new(), brings_named: false };
+    let directory =
+        Directory { name: corp.clone(), signs_in: None, domains: vec!["example.com".into()], groups: BTreeMap::new(), brings_named: false };
     t.gate.serve_directories(vec![directory]);
     t.gate.refresh_on_call().await;
     assert_eq!(believed(&t).await.unwrap(), Vec::<String>::new(), "nobody brought her yet");

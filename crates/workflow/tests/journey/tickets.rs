@@ -141,7 +141,16 @@ async fn what_is_no_ticket_is_asked_of_nobody() {
     let t = gate(&server, "ticket = \"open\"\n").await;
     t.gate.submit(t.person("ana"), with("OPS-1")).await.expect("this is one");
     let asked = server.calls().len();
-    for odd in ["OPS-1/../../user", "OPS-1?expand=all", "OTHER-1", "acme/other#1", "CHG001/x", "see the chat", "OPS-1\nOPS-2", "https://evil.example/OPS-1"] {
+    for odd in [
+        "OPS-1/../../user",
+        "OPS-1?expand=all",
+        "OTHER-1",
+        "acme/other#1",
+        "CHG001/x",
+        "see the chat",
+        "OPS-1\nOPS-2",
+        "https://evil.example/OPS-1",
+    ] {
         let refusal = t.gate.submit(t.person("ana"), with(odd)).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::TicketNotOpen, "{odd}");
         assert!(refusal.to_string().contains("is no ticket like `OPS-123` or `acme/shop#123` or `CHG123`"), "{refusal}");
@@ -233,7 +242,11 @@ async fn an_edited_request_and_more_time_ask_again_and_without_trackers_nothing_
 
     let bare = TestGate::start().await.unwrap();
     let mut files = bare.gate.bundle().files().clone();
-    let tiers = String::from_utf8(files["tiers.toml"].clone()).unwrap().replacen("record = \"content\"\n", "record = \"content\"\nticket = \"open\"\n", 1);
+    let tiers = String::from_utf8(files["tiers.toml"].clone()).unwrap().replacen(
+        "record = \"content\"\n",
+        "record = \"content\"\nticket = \"open\"\n",
+        1,
+    );
     files.insert("tiers.toml".into(), tiers.into_bytes());
     bare.gate.push_bundle(bare.person("dan"), files).await.unwrap();
     let refusal = bare.gate.submit(bare.person("ana"), with("OPS-1")).await.unwrap_err();
@@ -259,7 +272,11 @@ async fn what_came_of_a_request_is_written_to_its_ticket_even_if_the_tracker_was
     let comments = server.comments();
     let text = comments[0].1.to_string();
     assert_eq!((comments.len(), comments[0].0.as_str()), (1, "/rest/api/3/issue/OPS-1"));
-    assert!(text.contains("ana to db-1+debug was approved by ben") && text.contains(&format!("https://gate.example.com/requests/{}", request.id)), "{text}");
+    assert!(
+        text.contains("ana to db-1+debug was approved by ben")
+            && text.contains(&format!("https://gate.example.com/requests/{}", request.id)),
+        "{text}"
+    );
     t.gate.activate(t.person("ana"), grant.id).await.unwrap();
     t.gate.give_back(t.person("ana"), grant.id).await.unwrap();
     t.gate.deliver_all().await;

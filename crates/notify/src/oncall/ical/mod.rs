@@ -15,12 +15,7 @@ use jiff::Timestamp;
 use super::{LARGEST, Mapped, Place, Said, Shift, Source, Trouble, add, good, shown};
 use crate::http::Caller;
 
-pub(super) async fn look(
-    caller: &Caller,
-    source: &Source,
-    token: Option<&Secret<String>>,
-    now: Timestamp,
-) -> BTreeMap<GroupName, Said> {
+pub(super) async fn look(caller: &Caller, source: &Source, token: Option<&Secret<String>>, now: Timestamp) -> BTreeMap<GroupName, Said> {
     let mut all = BTreeMap::new();
     for mapped in &source.schedules {
         let said = match read(caller, mapped, token).await {
