@@ -140,12 +140,21 @@ impl Slack {
     /// # Panics
     /// If the message has no such button.
     #[must_use]
-    #[expect(clippy::panic, reason = "a test that presses what is not there is wrong")]
     pub fn press(&self, user: &str, action: &str, message: &Message) -> String {
+        self.pressed(user, action, message, Duration::ZERO)
+    }
+
+    /// The same, so long ago.
+    ///
+    /// # Panics
+    /// If the message has no such button.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test that presses what is not there is wrong")]
+    pub fn pressed(&self, user: &str, action: &str, message: &Message, age: Duration) -> String {
         let buttons = message.blocks.as_array().into_iter().flatten().filter(|block| block["type"] == "actions");
         let button = buttons.flat_map(|block| block["elements"].as_array().cloned().unwrap_or_default()).find(|b| b["action_id"] == action);
         let Some(button) = button else { panic!("no button {action} in {}", message.blocks) };
-        let trigger = self.trigger(Duration::ZERO);
+        let trigger = self.trigger(age);
         let payload = json!({
             "type": "block_actions", "api_app_id": "A1", "user": { "id": user, "username": user.to_lowercase(), "team_id": TEAM },
             "team": { "id": TEAM, "domain": "tide" }, "channel": { "id": message.channel, "name": "access" },

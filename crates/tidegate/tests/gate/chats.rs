@@ -119,6 +119,9 @@ fn a_killed_gate_sends_what_it_had_kept_under_the_same_id() {
     let mut gate = start(&slack, &receiver, &dir);
     receiver.troubled((0..1_000).map(|_| Reply::status(503)).collect());
     slack.down(true);
+    // A call is taken whatever becomes of what it asks for.
+    let taken = slack_calls(&gate, "commands", SIGNING_SECRET, &slack.command("UANA", "/tidegate", "help"));
+    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
     let asked = gate.post("ana", "/api/v1/requests", json!({"resource": "db-1", "role": "debug", "reason": "slow"}));
     let request = asked["request"]["id"].as_str().unwrap().to_owned();
     let waiting = |gate: &Served| gate.cli("dan", &["outbox", "list", "--state", "waiting", "--to", "webhook:siem"]);

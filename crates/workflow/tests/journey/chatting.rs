@@ -75,7 +75,7 @@ impl Chat {
     /// The link that somebody was shown, opened by a person who is signed in in a browser.
     async fn link(&self, user: &str, name: &str) {
         self.call(SlackCall::Command, &self.slack.command(user, "/tidegate", "db-1 why")).await.unwrap();
-        let code = code_in(self.slack.whispers(user).last().expect("they were asked who they are"));
+        let code = code_in(self.slack.whispers(user).last().unwrap());
         let browser = self.browser(name).await;
         let account = self.t.gate.link_chat_account(&browser, &code).await.unwrap();
         assert_eq!((account.person, account.account.as_str()), (browser.who.id(), user));
@@ -163,6 +163,20 @@ async fn a_no_is_given_with_its_reason_in_a_window_and_its_asker_is_told() {
     assert!(!after.text.contains('<'));
     let told = chat.slack.messages("UANA");
     assert!(told.len() == 1 && told[0].text.contains("Denied by ben"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_window_that_comes_too_late_is_said_and_nothing_is_decided() {
+    let chat = Chat::start().await;
+    chat.link("UBEN", "ben").await;
+    let (request, message) = chat.asked("db-1").await;
+    chat.press("UBEN", "tide_deny", &message).await.unwrap();
+    assert_eq!(chat.slack.windows().len(), 1, "in time it opens");
+    let late = chat.slack.pressed("UBEN", "tide_deny", &message, Duration::from_secs(4));
+    chat.call(SlackCall::Interaction, &late).await.unwrap();
+    assert_eq!((chat.slack.windows().len(), chat.slack.refused()), (1, vec!["views.open: expired_trigger_id".to_owned()]));
+    assert!(chat.slack.whispers("UBEN").last().unwrap().to_string().contains("press the button again, or decide in the portal"));
+    assert_eq!(chat.state(&request).await, RequestState::Pending);
 }
 
 // covers: ASK-1 (chat)

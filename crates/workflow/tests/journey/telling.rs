@@ -190,6 +190,25 @@ async fn a_key_is_replaced_while_the_receiver_knows_either() {
 }
 
 #[tokio::test]
+async fn what_waits_for_somebody_who_is_not_configured_any_more_is_given_up_and_comes_if_they_are_again() {
+    let (t, receiver) = telling(&["request.submitted"]).await;
+    t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap();
+    let t = t.restart().await.unwrap();
+    t.gate.serve_outbox(Destinations::default());
+    for _ in 0..100 {
+        pass(&t, &receiver, Duration::from_secs(3600)).await;
+    }
+    let row = messages(&t).await.remove(0);
+    assert_eq!((row.state, receiver.calls()), (OutboxState::Dead, 0));
+    assert!(row.error.as_deref().is_some_and(|why| why.contains("not in the configuration")), "{:?}", row.error);
+    let t = t.restart().await.unwrap();
+    serve(&t, &receiver, &["request.submitted"], false);
+    t.gate.replay_message(t.person("admin"), row.id).await.unwrap();
+    t.gate.deliver_all().await;
+    assert_eq!(receiver.taken().len(), 1, "{:?}", receiver.refused());
+}
+
+#[tokio::test]
 async fn without_its_secret_a_message_waits_and_says_so() {
     let t = TestGate::start().await.unwrap();
     let receiver = Receiver::start(&[SECRET], monday_noon().as_second()).unwrap();
