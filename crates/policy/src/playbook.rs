@@ -77,7 +77,8 @@ fn how(out: &mut String) {
 
 fn path(out: &mut String, rule: &Rule, owed: &BreakGlassTerms, open: Open) {
     let _ = write!(out, "\n## {}\n\n", rule.id);
-    let _ = writeln!(out, "For {}, as `{}` says:\n\n```cedar\n{}\n```\n", rule.audience(), rule.place, rule.text.trim());
+    let under = if rule.conditional { ", on conditions," } else { "," };
+    let _ = writeln!(out, "For {}{under} as `{}` says:\n\n```cedar\n{}\n```\n", rule.audience(), rule.place, rule.text.trim());
     if open.accesses.is_empty() {
         out.push_str("At this moment it is open to nobody.\n");
     } else {
