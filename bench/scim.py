@@ -1,16 +1,24 @@
 """A directory brings a company: how long 10,000 people and 2,000 groups take, and how long a leaver's statement lives.
 
-    bench/scim.py URL TOKEN [--users N] [--groups N] [--members N] [--lanes N] [--leavers N]
+    bench/scim.py --gate target/release/tidegate [--users N] [--groups N] [--members N] [--lanes N] [--leavers N]
+    bench/scim.py --url URL --token TOKEN …
 
-URL is a gate's address, TOKEN its directory's (`tidegate directory token NAME`). Needs nothing but Python. Prints one JSON object:
-times in seconds, changes a second, and what one deactivation takes (the answer; sessions are cut before it).
+The first starts a gate of its own with the example policy, in a directory that is gone afterwards; the second speaks to one that runs, with
+its directory's token (`tidegate directory token NAME`). Needs nothing but Python. Prints one JSON object: times in seconds, changes a
+second, and what one deactivation takes (the answer; sessions are cut before it).
 """
 
 import argparse
+import contextlib
 import http.client
 import json
+import pathlib
+import shutil
+import socket
 import ssl
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from queue import Empty, Queue
@@ -69,6 +77,65 @@ def spread(work, lanes, url, token):
     return done, time.perf_counter() - start
 
 
+def free():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def call(url, path, body, token=None):
+    place = urlsplit(url)
+    line = http.client.HTTPConnection(place.hostname, place.port)
+    headers = {"Content-Type": "application/json", **({"Authorization": "Bearer " + token} if token else {})}
+    line.request("POST", "/api/v1" + path, json.dumps(body), headers)
+    answer = line.getresponse()
+    text = answer.read()
+    if answer.status >= 300:
+        sys.exit(f"{path}: {answer.status} {text[:400]!r}")
+    return json.loads(text)
+
+
+@contextlib.contextmanager
+def own_gate(program):
+    """A gate with a directory; gives its address and the directory's token."""
+    with tempfile.TemporaryDirectory(prefix="scim-") as home:
+        home = pathlib.Path(home)
+        shutil.copytree(pathlib.Path(__file__).parent.parent / "examples" / "policy", home / "policy")
+        url = f"http://127.0.0.1:{free()}"
+        (home / "tidegate.toml").write_text(
+            f"""node = "bench"
+data_dir = "data"
+policy_dir = "policy"
+[listen]
+api = "{url[7:]}"
+ssh = "127.0.0.1:{free()}"
+plain_http = true
+[[directory]]
+name = "corp"
+[directory.groups]
+"Platform Team" = "engineers"
+"""
+        )
+        said = open(home / "log", "w+")
+        gate = subprocess.Popen([program, "serve", "--config", home / "tidegate.toml"], stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            code = None
+            deadline = time.monotonic() + 60
+            while code is None:
+                if gate.poll() is not None or time.monotonic() > deadline:
+                    sys.exit("the gate does not start:\n" + (home / "log").read_text())
+                text = (home / "log").read_text()
+                if "The gate serves" in text:
+                    code = next(line.split()[-1] for line in text.splitlines() if "tidegate join" in line)
+                else:
+                    time.sleep(0.05)
+            admin = call(url, "/invitations/accept", {"code": code})["token"]["secret"]
+            yield url, call(url, "/directories/corp/tokens", {"duration": "1h"}, admin)["secret"]
+        finally:
+            gate.terminate()
+            gate.wait(30)
+
+
 def percentile(times, part):
     times = sorted(times)
     return times[min(len(times) - 1, int(len(times) * part))]
@@ -76,14 +143,25 @@ def percentile(times, part):
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("url")
-    arguments.add_argument("token")
+    arguments.add_argument("--gate")
+    arguments.add_argument("--url")
+    arguments.add_argument("--token")
     arguments.add_argument("--users", type=int, default=10_000)
     arguments.add_argument("--groups", type=int, default=2_000)
     arguments.add_argument("--members", type=int, default=20)
     arguments.add_argument("--lanes", type=int, default=8)
     arguments.add_argument("--leavers", type=int, default=200)
     given = arguments.parse_args()
+    if given.gate:
+        with own_gate(given.gate) as (given.url, given.token):
+            measure(given)
+    elif given.url and given.token:
+        measure(given)
+    else:
+        arguments.error("either --gate, or --url and --token")
+
+
+def measure(given):
     mark = f"{int(time.time()):x}"
 
     def user(n):

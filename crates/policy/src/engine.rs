@@ -3,7 +3,8 @@
 //! Each policy stands in a set of its own, so that the answer says of each one whether it applied, and an error in one
 //! (which Cedar would skip) is seen and denies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
@@ -32,6 +33,8 @@ pub(crate) struct Rule {
     principal: Scope,
     resource: Scope,
     set: PolicySet,
+    /// Every text in it, once somebody asks; `None`: it can't be looked into.
+    texts: OnceLock<Option<BTreeSet<String>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +95,7 @@ impl Rule {
             principal,
             resource,
             set: PolicySet::from_policies([policy.clone()]).ok()?,
+            texts: OnceLock::new(),
         })
     }
 
@@ -116,18 +120,28 @@ impl Rule {
         }
     }
 
-    /// Whether it names something by exactly this text, wherever it stands and however it is escaped.
+    /// Whether it names something by exactly this text, wherever it stands and however it is escaped. Looked into once: a directory asks for
+    /// each of thousands.
     pub(crate) fn names(&self, text: &str) -> bool {
-        fn within(value: &serde_json::Value, text: &str) -> bool {
+        fn gather(value: &serde_json::Value, texts: &mut BTreeSet<String>) {
             match value {
-                serde_json::Value::String(found) => found == text,
-                serde_json::Value::Array(items) => items.iter().any(|item| within(item, text)),
-                serde_json::Value::Object(fields) => fields.values().any(|field| within(field, text)),
-                _ => false,
+                serde_json::Value::String(found) => {
+                    texts.insert(found.clone());
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|item| gather(item, texts)),
+                serde_json::Value::Object(fields) => fields.values().for_each(|field| gather(field, texts)),
+                _ => {}
             }
         }
+        let texts = self.texts.get_or_init(|| {
+            let mut texts = BTreeSet::new();
+            for policy in self.set.policies() {
+                gather(&policy.to_json().ok()?, &mut texts);
+            }
+            Some(texts)
+        });
         // What can't be looked into may name anybody.
-        self.set.policies().any(|policy| policy.to_json().map_or(true, |json| within(&json, text)))
+        texts.as_ref().is_none_or(|texts| texts.contains(text))
     }
 
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {

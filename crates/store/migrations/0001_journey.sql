@@ -23,6 +23,7 @@ CREATE TABLE people (
     version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX people_username ON people (username);
+CREATE INDEX people_owner ON people (owner) WHERE owner IS NOT NULL;
 
 CREATE TABLE keys (
     id {key} PRIMARY KEY,

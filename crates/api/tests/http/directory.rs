@@ -378,7 +378,8 @@ async fn what_is_wrong_is_refused_with_a_reason_and_nothing_is_written() {
     let hr = Hr::start(&served).await;
     let gina = hr.bring("gina").await;
     let team = hr.group("Platform Team", &[&gina]).await;
-    let before = served.test.entries().await.unwrap().len();
+    let entered = async || served.test.entries().await.unwrap().into_iter().filter(|name| name != "action.refused").count();
+    let before = entered().await;
     let (user_at, group_at) = (format!("/Users/{gina}"), format!("/Groups/{team}"));
     let with = |change: fn(&mut Value)| {
         let mut body = user("hal");
@@ -429,7 +430,8 @@ async fn what_is_wrong_is_refused_with_a_reason_and_nothing_is_written() {
     let large = hr.call(Method::POST, "/Bulk").header("content-type", "application/scim+json").body("x".repeat(1024 * 1024 + 1));
     assert_eq!(large.send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(hr.send(Method::PUT, "/Users", json!({})).await.0, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(served.test.entries().await.unwrap().len(), before, "nothing was written");
+    assert_eq!(entered().await, before, "nothing was written but that it was refused");
+    assert!(served.test.entries().await.unwrap().iter().any(|name| name == "action.refused"), "who reaches for another's name stands in the log");
     assert_eq!(hr.get(&user_at).await.1["active"], true);
 }
 

@@ -189,12 +189,13 @@ fn put(resource: &mut Map<String, Value>, op: Op, attribute: &Attribute, value: 
             _ => Vec::new(),
         };
         for value in new {
+            if all.contains(&value) {
+                continue;
+            }
             if is_primary(&value) {
                 all.iter_mut().for_each(no_longer_primary);
             }
-            if !all.contains(&value) {
-                all.push(value);
-            }
+            all.push(value);
         }
         if all.len() > MOST_VALUES {
             return Err(ScimError::value(format!("{} has more than {MOST_VALUES} values", attribute.name)));

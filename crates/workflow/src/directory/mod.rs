@@ -129,6 +129,17 @@ impl Gate {
         self.store.directory_group_named(&directory.name, &group_key(directory, name)).await.map_err(away)
     }
 
+    /// Enters that a directory tried to touch somebody who is not its own, or to make one somebody else. What it merely wrote wrong is told to
+    /// it alone.
+    async fn enter_refused_directory(&self, caller: &Caller, action: &str, object: String, error: ScimError) -> ScimError {
+        if !matches!(error.status, 403 | 409) && error.kind != Some(ScimType::Mutability) {
+            return error;
+        }
+        let refusal = Refusal::because(Reason::NotAllowed, error.detail.clone());
+        let refusal = self.enter_action_refused(caller, action, object, refusal).await;
+        if refusal.reason == Reason::NotAllowed { error } else { refusal.into() }
+    }
+
     /// Whether somebody may sign in now, whoever says so: what a directory is told as `active`.
     ///
     /// # Errors

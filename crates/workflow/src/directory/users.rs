@@ -35,7 +35,10 @@ impl Gate {
     pub async fn bring_user(&self, caller: &Caller, user: &User) -> Result<DirectoryUserRow, ScimError> {
         let directory = self.directory_of(caller)?;
         for _ in 0..TRIES {
-            let joined = self.joined(directory, user).await?;
+            let joined = match self.joined(directory, user).await {
+                Ok(joined) => joined,
+                Err(error) => return Err(self.enter_refused_directory(caller, "bring_user", directory.name.to_string(), error).await),
+            };
             let active = user.active.unwrap_or(true);
             let now = self.now();
             let known = joined.person.as_ref();
@@ -204,7 +207,10 @@ impl Gate {
             let mut new = change(&old)?;
             let active = *new.active.get_or_insert(row.active);
             let person = self.store.person(row.id).await.map_err(away)?.ok_or_else(fault)?;
-            let mut drafts = self.renamed(caller, directory, (&row, &person), (&old, &new)).await?;
+            let mut drafts = match self.renamed(caller, directory, (&row, &person), (&old, &new)).await {
+                Ok(drafts) => drafts,
+                Err(error) => return Err(self.enter_refused_directory(caller, "change_user", row.id.to_string(), error).await),
+            };
             let shut = self.as_directory_says(caller, &mut drafts, (row.id, person.state), row.shut, active, active && !row.active);
             if drafts.is_empty() && new == old && shut == row.shut {
                 return Ok(row);
