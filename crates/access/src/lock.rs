@@ -60,7 +60,9 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
     let bits = u32::from(bits);
     match address {
         IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & u32::MAX.checked_shl(Ipv4Addr::BITS.saturating_sub(bits)).unwrap_or(0)).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(Ipv6Addr::BITS.saturating_sub(bits)).unwrap_or(0)).into(),
+        IpAddr::V6(ip) => {
+            Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(Ipv6Addr::BITS.saturating_sub(bits)).unwrap_or(0)).into()
+        }
     }
 }
 
@@ -212,9 +214,15 @@ mod tests {
             assert!(scope.covers_address(inside.parse().unwrap()), "{text}");
             assert!(!scope.covers_address(outside.parse().unwrap()), "{text}");
         }
-        for wrong in
-            ["network:", "network:192.0.2.1/24", "network:192.0.2.0/33", "network:192.0.2.0/+8", "network:::ffff:10.0.0.0/104", "network:all", "net:10.0.0.0/8"]
-        {
+        for wrong in [
+            "network:",
+            "network:192.0.2.1/24",
+            "network:192.0.2.0/33",
+            "network:192.0.2.0/+8",
+            "network:::ffff:10.0.0.0/104",
+            "network:all",
+            "net:10.0.0.0/8",
+        ] {
             assert!(wrong.parse::<LockScope>().is_err(), "{wrong}");
         }
     }

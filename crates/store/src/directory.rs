@@ -48,11 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store can't be read.
-    pub async fn directory_users_called(
-        &self,
-        directory: &Username,
-        external_id_key: &str,
-    ) -> Result<Vec<DirectoryUserRow>, StoreError> {
+    pub async fn directory_users_called(&self, directory: &Username, external_id_key: &str) -> Result<Vec<DirectoryUserRow>, StoreError> {
         let select = Select::all().is("directory", directory).is("external_id_key", &external_id_key.to_owned());
         self.select(select.order("removed_at IS NOT NULL, removed_at DESC")).await
     }

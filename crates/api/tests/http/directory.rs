@@ -82,7 +82,8 @@ impl<'s> Hr<'s> {
 
     async fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
-        let (status, group) = self.send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": name, "members": members })).await;
+        let (status, group) =
+            self.send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": name, "members": members })).await;
         assert_eq!(status, StatusCode::CREATED, "{group}");
         group["id"].as_str().unwrap().to_owned()
     }
@@ -153,7 +154,8 @@ async fn who_left_is_cut_however_the_directory_says_it_and_gets_nothing_back() {
     for (name, method, operations) in ways {
         // 1. They are brought, are in a group, and work.
         let id = hr.bring(name).await;
-        let (status, _) = hr.patch(&format!("/Groups/{team}"), json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])).await;
+        let (status, _) =
+            hr.patch(&format!("/Groups/{team}"), json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         let who = signed_in(&served, &id).await;
         let session = works(&served, &who).await;
@@ -185,7 +187,9 @@ async fn who_left_is_cut_however_the_directory_says_it_and_gets_nothing_back() {
     }
     // Whoever did it stands in the log.
     let entries = served.test.entries().await.unwrap();
-    for event in ["directory.user_added", "directory.user_changed", "directory.user_removed", "person.disabled", "person.enabled", "grant.withdrawn"] {
+    for event in
+        ["directory.user_added", "directory.user_changed", "directory.user_removed", "person.disabled", "person.enabled", "grant.withdrawn"]
+    {
         assert!(entries.iter().any(|entry| entry == event), "{event}");
     }
     assert!(served.test.gate.replay().await.unwrap().differences.is_empty());
@@ -255,8 +259,9 @@ async fn a_directory_touches_nobody_whom_it_did_not_bring() {
             hr.send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": "Ours", "members": [{ "value": member }] })).await;
         assert_eq!((status, &error["scimType"]), (StatusCode::BAD_REQUEST, &json!("invalidValue")), "{error}");
     }
-    let (status, _) =
-        partners.send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": "Theirs", "members": [{ "value": gina }] })).await;
+    let (status, _) = partners
+        .send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": "Theirs", "members": [{ "value": gina }] }))
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(hr.get("/Groups?filter=displayName%20eq%20%22Ours%22").await.1["totalResults"], 0, "nothing half-written");
 
@@ -291,7 +296,8 @@ async fn nobody_becomes_somebody_else() {
     let (gina, hal) = (hr.bring("gina").await, hr.bring("hal").await);
     let at = format!("/Users/{gina}");
     // What may change: how she is called there; here her name stays.
-    let (status, shown) = hr.patch(&at, json!([{ "op": "replace", "value": { "userName": "gina.costa@example.com", "displayName": "Gina Costa" } }])).await;
+    let (status, shown) =
+        hr.patch(&at, json!([{ "op": "replace", "value": { "userName": "gina.costa@example.com", "displayName": "Gina Costa" } }])).await;
     assert_eq!((status, &shown["userName"]), (StatusCode::OK, &json!("gina.costa@example.com")), "{shown}");
     let person = served.test.gate.store().person(gina.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((person.username.as_str(), person.display_name.as_deref()), ("gina", Some("Gina Costa")));
@@ -328,7 +334,9 @@ async fn a_directorys_token_is_good_for_that_and_nothing_else() {
     let hr = Hr::start(&served).await;
     assert_eq!(hr.get("/Users").await.0, StatusCode::OK);
     // Nowhere else.
-    for (method, path) in [(Method::GET, "/me"), (Method::GET, "/requests"), (Method::POST, "/requests"), (Method::POST, "/tokens"), (Method::POST, "/locks")] {
+    for (method, path) in
+        [(Method::GET, "/me"), (Method::GET, "/requests"), (Method::POST, "/requests"), (Method::POST, "/tokens"), (Method::POST, "/locks")]
+    {
         let call = served.call(method, &format!("/api/v1{path}")).bearer_auth(&hr.token).json(&json!({}));
         let (status, problem) = read(call.send().await.unwrap()).await;
         assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("scope_missing")), "{path}: {problem}");
@@ -339,7 +347,12 @@ async fn a_directorys_token_is_good_for_that_and_nothing_else() {
     // Nobody else's is good here, and nobody gives themselves one.
     let eve = served.person("dan").await;
     let refused = read(served.call(Method::GET, "/scim/v2/Users").bearer_auth(&eve.token).send().await.unwrap()).await;
-    assert_eq!((refused.0, &refused.1["schemas"][0]), (StatusCode::FORBIDDEN, &json!("urn:ietf:params:scim:api:messages:2.0:Error")), "{}", refused.1);
+    assert_eq!(
+        (refused.0, &refused.1["schemas"][0]),
+        (StatusCode::FORBIDDEN, &json!("urn:ietf:params:scim:api:messages:2.0:Error")),
+        "{}",
+        refused.1
+    );
     let none = served.call(Method::GET, "/scim/v2/Users").send().await.unwrap();
     assert_eq!(none.headers()["content-type"], "application/scim+json");
     assert_eq!(read(none).await.0, StatusCode::UNAUTHORIZED);
@@ -354,7 +367,11 @@ async fn a_directorys_token_is_good_for_that_and_nothing_else() {
     let (status, _) = eve.post("/directories/nosuch/tokens", json!({ "duration": "1h" })).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, status) = eve.get("/directories").await;
-    assert_eq!((&status["items"][0]["name"], &status["items"][0]["tokens"][0]["scopes"]), (&json!("corp"), &json!(["directory"])), "{status}");
+    assert_eq!(
+        (&status["items"][0]["name"], &status["items"][0]["tokens"][0]["scopes"]),
+        (&json!("corp"), &json!(["directory"])),
+        "{status}"
+    );
     // Whoever answers for it may leave; it goes on. Taken away, or run out, it does not.
     let other = Hr::connected(&served, "corp").await;
     served.test.gate.disable(served.test.person("admin"), dan.who.id(), None).await.unwrap();
@@ -397,12 +414,30 @@ async fn what_is_wrong_is_refused_with_a_reason_and_nothing_is_written() {
         (Method::POST, "/Users", with(|u| u["externalId"] = json!("00u-gina")), 409, "uniqueness"),
         (Method::POST, "/Users", json!([1]), 400, "invalidSyntax"),
         (Method::PUT, user_at.as_str(), json!({ "schemas": [USER] }), 400, "invalidValue"),
-        (Method::PATCH, user_at.as_str(), patch(json!([{ "op": "replace", "path": "active", "value": false }, { "op": "replace", "path": "x", "value": 1 }])), 400, "invalidPath"),
+        (
+            Method::PATCH,
+            user_at.as_str(),
+            patch(json!([{ "op": "replace", "path": "active", "value": false }, { "op": "replace", "path": "x", "value": 1 }])),
+            400,
+            "invalidPath",
+        ),
         (Method::PATCH, user_at.as_str(), json!({ "Operations": [] }), 400, "invalidSyntax"),
         (Method::POST, "/Groups", json!({ "schemas": [GROUP] }), 400, "invalidValue"),
         (Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": "Platform Team" }), 409, "uniqueness"),
-        (Method::PATCH, group_at.as_str(), patch(json!([{ "op": "add", "path": "members", "value": [{ "value": "usr_00000000000000000000000001" }] }])), 400, "invalidValue"),
-        (Method::PATCH, group_at.as_str(), patch(json!([{ "op": "remove", "path": "members" }, { "op": "remove", "path": "displayName" }])), 400, "mutability"),
+        (
+            Method::PATCH,
+            group_at.as_str(),
+            patch(json!([{ "op": "add", "path": "members", "value": [{ "value": "usr_00000000000000000000000001" }] }])),
+            400,
+            "invalidValue",
+        ),
+        (
+            Method::PATCH,
+            group_at.as_str(),
+            patch(json!([{ "op": "remove", "path": "members" }, { "op": "remove", "path": "displayName" }])),
+            400,
+            "mutability",
+        ),
         (Method::POST, "/Bulk", json!({ "schemas": [BULK], "Operations": [] }), 400, "invalidSyntax"),
         (Method::POST, "/Users/.search", json!({ "filter": "userName pr" }), 400, "invalidSyntax"),
     ] {
@@ -421,7 +456,11 @@ async fn what_is_wrong_is_refused_with_a_reason_and_nothing_is_written() {
         ("/Me", 501),
     ] {
         let (said, error) = hr.get(path).await;
-        assert_eq!((said.as_u16(), &error["schemas"][0]), (status, &json!("urn:ietf:params:scim:api:messages:2.0:Error")), "{path}: {error}");
+        assert_eq!(
+            (said.as_u16(), &error["schemas"][0]),
+            (status, &json!("urn:ietf:params:scim:api:messages:2.0:Error")),
+            "{path}: {error}"
+        );
     }
     let text = hr.call(Method::POST, "/Users").header("content-type", "text/plain").body(user("hal").to_string());
     assert_eq!(text.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -431,7 +470,10 @@ async fn what_is_wrong_is_refused_with_a_reason_and_nothing_is_written() {
     assert_eq!(large.send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(hr.send(Method::PUT, "/Users", json!({})).await.0, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(entered().await, before, "nothing was written but that it was refused");
-    assert!(served.test.entries().await.unwrap().iter().any(|name| name == "action.refused"), "who reaches for another's name stands in the log");
+    assert!(
+        served.test.entries().await.unwrap().iter().any(|name| name == "action.refused"),
+        "who reaches for another's name stands in the log"
+    );
     assert_eq!(hr.get(&user_at).await.1["active"], true);
 }
 
@@ -516,7 +558,8 @@ async fn many_changes_in_one_request_refer_to_each_other() {
     let served = Served::start().await;
     let hr = Hr::start(&served).await;
     let make = |path: &str, id: &str, data: Value| json!({ "method": "POST", "path": path, "bulkId": id, "data": data });
-    let team = json!({ "schemas": [GROUP], "displayName": "Platform Team", "members": [{ "value": "bulkId:gina" }, { "value": "bulkId:hal" }] });
+    let team =
+        json!({ "schemas": [GROUP], "displayName": "Platform Team", "members": [{ "value": "bulkId:gina" }, { "value": "bulkId:hal" }] });
     let add = json!({ "schemas": [PATCH], "Operations": [{ "op": "add", "path": "members", "value": [{ "value": "bulkId:ivan" }] }] });
     let body = json!({ "schemas": [BULK], "failOnErrors": 1, "Operations": [
         make("/Groups", "team", team),
@@ -529,7 +572,8 @@ async fn many_changes_in_one_request_refer_to_each_other() {
     assert_eq!(status, StatusCode::OK, "{answer}");
     let outcomes = answer["Operations"].as_array().unwrap();
     assert!(outcomes.iter().all(|one| ["200", "201"].contains(&one["status"].as_str().unwrap())), "{answer}");
-    let team = outcomes.iter().find(|one| one["bulkId"] == "team").unwrap()["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let team =
+        outcomes.iter().find(|one| one["bulkId"] == "team").unwrap()["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     let (_, shown) = hr.get(&format!("/Groups/{team}")).await;
     assert_eq!(shown["members"].as_array().map(Vec::len), Some(3), "{shown}");
     // The second that fails ends it; what was done before stays, what comes after is not done.

@@ -88,10 +88,13 @@ impl Bulk {
         }
         let fail_on_errors = match get(body, "failOnErrors") {
             None | Some(Value::Null) => None,
-            Some(value) => Some(value.as_u64().filter(|n| *n > 0).ok_or_else(|| ScimError::value("failOnErrors has to be a number from 1 on"))?),
+            Some(value) => {
+                Some(value.as_u64().filter(|n| *n > 0).ok_or_else(|| ScimError::value("failOnErrors has to be a number from 1 on"))?)
+            }
         };
         let operations = get(body, "Operations").and_then(Value::as_array);
-        let operations = operations.filter(|all| !all.is_empty()).ok_or_else(|| ScimError::syntax("`Operations` has to be a list of at least one"))?;
+        let operations =
+            operations.filter(|all| !all.is_empty()).ok_or_else(|| ScimError::syntax("`Operations` has to be a list of at least one"))?;
         if operations.len() > MAX_OPERATIONS {
             return Err(ScimError::plain(413, format!("there are more than {MAX_OPERATIONS} operations; send several requests")));
         }

@@ -198,7 +198,10 @@ impl Filter {
                 let in_text = matches!(operator, Operator::Co | Operator::Sw | Operator::Ew);
                 let kind = attribute.compared().kind;
                 if (ordered || in_text) && matches!(kind, Kind::Boolean | Kind::Complex) {
-                    return Err(ScimError::filter(format!("`{path}` is true, false or of several parts; `{}` does not compare it", operator.code())));
+                    return Err(ScimError::filter(format!(
+                        "`{path}` is true, false or of several parts; `{}` does not compare it",
+                        operator.code()
+                    )));
                 }
                 if (ordered || in_text) && !value.is_string() {
                     return Err(ScimError::filter(format!("`{path} {}` is compared with a text", operator.code())));

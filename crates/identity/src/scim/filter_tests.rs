@@ -69,9 +69,12 @@ fn every_operator_does_what_the_rfc_says() {
         assert!(!is(no), "{no}");
     }
     let group = json!({ "displayName": "Platform", "members": [{ "value": "usr_1", "type": "User" }] });
-    for (text, wanted) in
-        [("members eq \"usr_1\"", true), ("members[value eq \"usr_1\"]", true), ("members.value eq \"USR_1\"", false), ("displayName eq \"platform\"", false)]
-    {
+    for (text, wanted) in [
+        ("members eq \"usr_1\"", true),
+        ("members[value eq \"usr_1\"]", true),
+        ("members.value eq \"USR_1\"", false),
+        ("displayName eq \"platform\"", false),
+    ] {
         let filter: Filter = text.parse().unwrap();
         filter.check(&GROUP).unwrap();
         assert_eq!(filter.matches(&GROUP, &group), wanted, "{text}");
@@ -109,7 +112,9 @@ fn what_is_no_filter_says_why() {
     assert!(deep.parse::<Filter>().unwrap_err().detail.contains("deeper"));
     let long = format!("userName eq \"{}\"", "a".repeat(5000));
     assert!(long.parse::<Filter>().unwrap_err().detail.contains("longer"));
-    for wrong in ["shoeSize gt \"1\"", "active gt \"true\"", "name co \"a\"", "emails[x eq 1]", "userName[x eq 1]", "userName gt 1", "name.x pr"] {
+    for wrong in
+        ["shoeSize gt \"1\"", "active gt \"true\"", "name co \"a\"", "emails[x eq 1]", "userName[x eq 1]", "userName gt 1", "name.x pr"]
+    {
         let filter: Filter = wrong.parse().unwrap();
         assert_eq!(filter.check(&USER).unwrap_err().status, 400, "{wrong}");
     }

@@ -34,7 +34,10 @@ fn a_group_has_a_name_and_people_in_it() {
         (json!({ "schemas": [schema::GROUP_URN], "displayName": "x", "members": ["usr_1"] }), "members has to be an object"),
         (json!({ "schemas": [schema::GROUP_URN], "displayName": "x", "members": [{ "display": "Ana" }] }), "has no `value`"),
         (json!({ "schemas": [schema::GROUP_URN], "displayName": "x", "members": [{ "value": "ana" }] }), "no user of this directory"),
-        (json!({ "schemas": [schema::GROUP_URN], "displayName": "x", "members": [{ "value": "grp_00000000000000000000000001" }] }), "no user"),
+        (
+            json!({ "schemas": [schema::GROUP_URN], "displayName": "x", "members": [{ "value": "grp_00000000000000000000000001" }] }),
+            "no user",
+        ),
     ] {
         let error = Group::read(&wrong).unwrap_err();
         assert!(error.status == 400 && error.detail.contains(why), "{wrong}: {error}");

@@ -89,7 +89,9 @@ impl Query {
         let number = |name: &str, usual: u32| match get(body, name) {
             None | Some(Value::Null) => Ok(usual),
             // What is below nothing is nothing (RFC 7644 §3.4.2.4).
-            Some(Value::Number(n)) if n.is_i64() || n.is_u64() => Ok(u32::try_from(n.as_i64().unwrap_or(i64::MAX).max(0)).unwrap_or(u32::MAX)),
+            Some(Value::Number(n)) if n.is_i64() || n.is_u64() => {
+                Ok(u32::try_from(n.as_i64().unwrap_or(i64::MAX).max(0)).unwrap_or(u32::MAX))
+            }
             Some(_) => Err(ScimError::value(format!("{name} has to be a whole number"))),
         };
         let descending = match text("sortOrder")? {
@@ -223,14 +225,22 @@ impl Shown {
                     if parts.is_empty() {
                         continue;
                     }
-                    if parts.iter().any(Option::is_none) { Some(value) } else { parts_of(value, |part| parts.iter().flatten().any(|p| p.eq_ignore_ascii_case(part))) }
+                    if parts.iter().any(Option::is_none) {
+                        Some(value)
+                    } else {
+                        parts_of(value, |part| parts.iter().flatten().any(|p| p.eq_ignore_ascii_case(part)))
+                    }
                 }
                 None => {
                     let parts = named(&self.without);
                     if parts.iter().any(Option::is_none) {
                         continue;
                     }
-                    if parts.is_empty() { Some(value) } else { parts_of(value, |part| !parts.iter().flatten().any(|p| p.eq_ignore_ascii_case(part))) }
+                    if parts.is_empty() {
+                        Some(value)
+                    } else {
+                        parts_of(value, |part| !parts.iter().flatten().any(|p| p.eq_ignore_ascii_case(part)))
+                    }
                 }
             };
             if let Some(value) = value {

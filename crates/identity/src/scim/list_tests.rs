@@ -6,9 +6,7 @@ fn query(parameters: &[(&str, &str)]) -> Query {
 }
 
 fn people() -> Vec<Value> {
-    let person = |name: &str, family: Option<&str>| {
-        json!({ "schemas": ["x"], "id": name, "userName": name, "name": { "familyName": family, "givenName": "G" }, "active": true })
-    };
+    let person = |name: &str, family: Option<&str>| json!({ "schemas": ["x"], "id": name, "userName": name, "name": { "familyName": family, "givenName": "G" }, "active": true });
     vec![person("carla", Some("Zimmer")), person("Ana", None), person("ben", Some("adams"))]
 }
 

@@ -49,7 +49,8 @@ pub fn read(body: &Value) -> Result<Vec<Operation>, ScimError> {
     }
     let whole = Value::Object(body.clone());
     let operations = get(&whole, "Operations").and_then(Value::as_array);
-    let operations = operations.filter(|all| !all.is_empty()).ok_or_else(|| ScimError::syntax("`Operations` has to be a list of at least one"))?;
+    let operations =
+        operations.filter(|all| !all.is_empty()).ok_or_else(|| ScimError::syntax("`Operations` has to be a list of at least one"))?;
     if operations.len() > MOST_OPERATIONS {
         return Err(ScimError::plain(413, format!("there are more than {MOST_OPERATIONS} operations in one PATCH")));
     }
@@ -72,7 +73,9 @@ fn operation(body: &Value) -> Result<Operation, ScimError> {
     let value = get(body, "value").cloned();
     match (op, &path, &value) {
         (Op::Remove, None, _) => return Err(ScimError::no_target("a `remove` has to say what: its path is missing")),
-        (Op::Add | Op::Replace, _, None) => return Err(ScimError::value("an `add` or `replace` has to say what to put there: its value is missing")),
+        (Op::Add | Op::Replace, _, None) => {
+            return Err(ScimError::value("an `add` or `replace` has to say what to put there: its value is missing"));
+        }
         (Op::Add | Op::Replace, None, Some(value)) if !value.is_object() => {
             return Err(ScimError::value("without a path the value has to be an object that names attributes"));
         }

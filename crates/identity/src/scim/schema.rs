@@ -139,11 +139,8 @@ static META: [Attribute; 5] = [
     Attribute { mutability: Mutability::ReadOnly, case_exact: true, ..text("version", "Counts changes.") },
 ];
 
-static NAME: [Attribute; 3] = [
-    text("formatted", "The whole name, as it is shown."),
-    text("familyName", "The family name."),
-    text("givenName", "The given name."),
-];
+static NAME: [Attribute; 3] =
+    [text("formatted", "The whole name, as it is shown."), text("familyName", "The family name."), text("givenName", "The given name.")];
 
 static EMAILS: [Attribute; 3] = [
     text("value", "The address. Nobody is known by it."),

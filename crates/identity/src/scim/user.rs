@@ -96,12 +96,16 @@ impl User {
 
     /// From attributes with their own names.
     fn of(attributes: &Map<String, Value>) -> Result<Self, ScimError> {
-        let user_name = text(attributes, "userName")?.ok_or_else(|| ScimError::value("userName is missing: nobody is known without one"))?;
+        let user_name =
+            text(attributes, "userName")?.ok_or_else(|| ScimError::value("userName is missing: nobody is known without one"))?;
         let mut name = None;
         if let Some(parts) = attributes.get("name").filter(|value| !value.is_null()) {
             let parts = object(parts, "name")?;
-            let read =
-                Name { formatted: text(parts, "formatted")?, family_name: text(parts, "familyName")?, given_name: text(parts, "givenName")? };
+            let read = Name {
+                formatted: text(parts, "formatted")?,
+                family_name: text(parts, "familyName")?,
+                given_name: text(parts, "givenName")?,
+            };
             name = (read != Name::default()).then_some(read);
         }
         let mut emails = Vec::new();
@@ -174,9 +178,7 @@ impl User {
         body.insert("schemas".to_owned(), json!([schema::USER_URN]));
         body.insert("id".to_owned(), row.id.to_string().into());
         if !groups.is_empty() {
-            let group = |group: &DirectoryGroupRow| {
-                json!({ "value": group.id, "$ref": format!("{base}/Groups/{}", group.id), "display": group.display_name })
-            };
+            let group = |group: &DirectoryGroupRow| json!({ "value": group.id, "$ref": format!("{base}/Groups/{}", group.id), "display": group.display_name });
             body.insert("groups".to_owned(), groups.iter().map(group).collect());
         }
         let meta = json!({

@@ -49,7 +49,10 @@ fn change(user: &User, operations: Value) -> Result<User, ScimError> {
 #[test]
 fn what_okta_and_entra_send_is_a_user() {
     let user = read(&okta());
-    assert_eq!((user.user_name.as_str(), user.external_id.as_deref(), user.active), ("ana.silva@example.com", Some("00ujl29u0le5T6Aj10h7"), Some(true)));
+    assert_eq!(
+        (user.user_name.as_str(), user.external_id.as_deref(), user.active),
+        ("ana.silva@example.com", Some("00ujl29u0le5T6Aj10h7"), Some(true))
+    );
     assert_eq!(user.profile.called().as_deref(), Some("Ana Silva"));
     let user = read(&entra());
     assert_eq!(user.profile.called().as_deref(), Some("givenName familyName"));
@@ -119,8 +122,14 @@ fn changes_do_what_the_rfc_says() {
     // Parts that are not named stay.
     let both = profile(json!([{ "op": "replace", "path": "name", "value": { "familyName": "Costa" } }])).name.unwrap();
     assert_eq!((both.given_name.as_deref(), both.family_name.as_deref()), (Some("Ana"), Some("Costa")));
-    assert_eq!(profile(json!([{ "op": "add", "path": "name.familyName", "value": "Costa" }])).name.unwrap().family_name.as_deref(), Some("Costa"));
-    assert_eq!(profile(json!([{ "op": "Replace", "value": { "name.familyName": "Costa" } }])).name.unwrap().family_name.as_deref(), Some("Costa"));
+    assert_eq!(
+        profile(json!([{ "op": "add", "path": "name.familyName", "value": "Costa" }])).name.unwrap().family_name.as_deref(),
+        Some("Costa")
+    );
+    assert_eq!(
+        profile(json!([{ "op": "Replace", "value": { "name.familyName": "Costa" } }])).name.unwrap().family_name.as_deref(),
+        Some("Costa")
+    );
     assert_eq!(profile(json!([{ "op": "remove", "path": "name" }])).name, None);
     assert_eq!(profile(json!([{ "op": "remove", "path": "name.givenName" }, { "op": "remove", "path": "name.familyName" }])).name, None);
     assert_eq!(profile(json!([{ "op": "remove", "path": "displayName" }])).called().as_deref(), Some("Ana Silva"));
@@ -129,7 +138,10 @@ fn changes_do_what_the_rfc_says() {
         profile(operations).emails.into_iter().map(|email| (email.value.unwrap_or_default(), email.primary)).collect()
     };
     let (old, new) = ("ana.silva@example.com".to_owned(), "a@b.example".to_owned());
-    assert_eq!(emails(json!([{ "op": "replace", "path": "emails[type eq \"work\"].value", "value": "a@b.example" }])), [(new.clone(), Some(true))]);
+    assert_eq!(
+        emails(json!([{ "op": "replace", "path": "emails[type eq \"work\"].value", "value": "a@b.example" }])),
+        [(new.clone(), Some(true))]
+    );
     // Another primary: the first is none any more.
     let added = json!([{ "op": "add", "path": "emails", "value": [{ "value": "a@b.example", "type": "home", "primary": true }] }]);
     assert_eq!(emails(added), [(old.clone(), Some(false)), (new.clone(), Some(true))]);

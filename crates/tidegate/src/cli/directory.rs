@@ -84,7 +84,9 @@ fn show(output: &Output, directory: &Directory) -> std::io::Result<()> {
     }
     match (&directory.owner, directory.owner_is_active) {
         (Some(owner), true) => output.line(format!("  {owner} answers for it"))?,
-        (Some(owner), false) => output.line(format!("  {owner} answered for it and may not sign in any more; make its next token yourself"))?,
+        (Some(owner), false) => {
+            output.line(format!("  {owner} answered for it and may not sign in any more; make its next token yourself"))?
+        }
         (None, _) => output.line(format!("  it has no token yet: `tidegate directory token {name}`"))?,
     }
     for token in &directory.tokens {

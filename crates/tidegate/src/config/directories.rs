@@ -65,13 +65,19 @@ pub(crate) fn check(all: Vec<RawDirectory>, document: &Document<'_>, providers: 
                 None
             }
             Some(at) => match providers.iter().find(|other| other.provider.name == at.value) {
-                Some(other) if directories.iter().any(|before| before.signs_in.as_ref().is_some_and(|(issuer, _)| *issuer == other.provider.issuer)) => {
-                    document.reject(at, format!("`directory.identity_provider`: `{}` goes with another directory already", shown(&at.value)));
+                Some(other)
+                    if directories
+                        .iter()
+                        .any(|before| before.signs_in.as_ref().is_some_and(|(issuer, _)| *issuer == other.provider.issuer)) =>
+                {
+                    document
+                        .reject(at, format!("`directory.identity_provider`: `{}` goes with another directory already", shown(&at.value)));
                     continue;
                 }
                 Some(other) => Some((other.provider.issuer.clone(), subject)),
                 None => {
-                    document.reject(at, format!("`directory.identity_provider`: no `[[identity_provider]]` is called `{}`", shown(&at.value)));
+                    document
+                        .reject(at, format!("`directory.identity_provider`: no `[[identity_provider]]` is called `{}`", shown(&at.value)));
                     continue;
                 }
             },

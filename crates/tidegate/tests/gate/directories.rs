@@ -17,7 +17,8 @@ const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-const SETTINGS: &str = "[[directory]]\nname = \"corp\"\ndomains = [\"example.com\"]\n[directory.groups]\n\"Platform Team\" = \"engineers\"\n";
+const SETTINGS: &str =
+    "[[directory]]\nname = \"corp\"\ndomains = [\"example.com\"]\n[directory.groups]\n\"Platform Team\" = \"engineers\"\n";
 
 /// What speaks for the directory.
 struct Hr<'g> {
@@ -85,7 +86,8 @@ fn whoever_the_directory_says_has_left_is_gone_from_the_target() {
     let home = gate.dir().join("people").join("gina");
     std::fs::create_dir_all(&home).unwrap();
     let key = keypair(&home, "id_ed25519").unwrap();
-    let (status, answer) = http(gate.ready_api(), Some(&gina.token), "POST", "/api/v1/me/keys", Some(json!({ "public_key": public_half(&key).unwrap() })));
+    let (status, answer) =
+        http(gate.ready_api(), Some(&gina.token), "POST", "/api/v1/me/keys", Some(json!({ "public_key": public_half(&key).unwrap() })));
     assert!(status < 300, "{answer}");
     let ana = gate.person("ana");
     let config = std::fs::read_to_string(ana["ssh_config"].as_str().unwrap()).unwrap();
@@ -117,7 +119,10 @@ fn whoever_the_directory_says_has_left_is_gone_from_the_target() {
     assert_eq!((&corp["people"], &corp["active_people"], &corp["group_count"]), (&json!(1), &json!(0), &json!(1)), "{status}");
     let shown = gate.tidegate("dan", &["directory", "status"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("corp: 1 people, 0 of them let in, 1 groups") && shown.contains("Platform Team there is engineers here"), "{shown}");
+    assert!(
+        shown.contains("corp: 1 people, 0 of them let in, 1 groups") && shown.contains("Platform Team there is engineers here"),
+        "{shown}"
+    );
     gate.assert_provable();
 }
 

@@ -1,8 +1,8 @@
 //! The token by which a directory speaks, and how far it has come: for administrators.
 
 use access::event::Event;
-use access::ids::{PrincipalId, WorkloadId};
 use access::identity::{Mfa, Scope};
+use access::ids::{PrincipalId, WorkloadId};
 use access::names::Username;
 use access::reason::{Reason, Refusal};
 use access::time::Span;
@@ -53,7 +53,10 @@ impl Gate {
         let (person, created) = match (known, caller.who.id()) {
             (Some(row), _) if matches!(row.id, PrincipalId::Workload(_)) => (row.id, None),
             (Some(_), _) => {
-                return Err(Refusal::because(Reason::Invalid, format!("`{name}` is a person; give the directory another name in the configuration")));
+                return Err(Refusal::because(
+                    Reason::Invalid,
+                    format!("`{name}` is a person; give the directory another name in the configuration"),
+                ));
             }
             (None, PrincipalId::User(owner)) => {
                 let person = PrincipalId::Workload(WorkloadId::generate(self.now()));

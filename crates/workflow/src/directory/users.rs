@@ -112,7 +112,9 @@ impl Gate {
         };
         if let Some((_, _, _, Some(row))) = &identity {
             if before.as_ref().is_some_and(|before| before.id != row.person) {
-                return Err(ScimError::taken("the account they sign in with is somebody else's here than they were; an administrator links it"));
+                return Err(ScimError::taken(
+                    "the account they sign in with is somebody else's here than they were; an administrator links it",
+                ));
             }
             if before.is_none() {
                 before = self.store.directory_user(row.person).await.map_err(away)?;
@@ -154,7 +156,9 @@ impl Gate {
             Subject::UserName => Some(user.user_name.clone()),
         };
         let text = text.ok_or_else(|| {
-            ScimError::value("externalId is missing: it says by which account they sign in; map what the identity provider calls them to it")
+            ScimError::value(
+                "externalId is missing: it says by which account they sign in; map what the identity provider calls them to it",
+            )
         })?;
         let identity = identity_key(issuer, &text);
         let row = self.store.identity(&identity).await.map_err(away)?;

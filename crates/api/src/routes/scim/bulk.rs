@@ -13,7 +13,11 @@ use super::base;
 use super::kinds::{Kept, Kind};
 use crate::state::ApiState;
 
-pub(super) async fn all(State(state): State<ApiState>, ByDirectory(caller): ByDirectory, ScimBody(body): ScimBody) -> Result<Response, Said> {
+pub(super) async fn all(
+    State(state): State<ApiState>,
+    ByDirectory(caller): ByDirectory,
+    ScimBody(body): ScimBody,
+) -> Result<Response, Said> {
     let mut bulk = Bulk::read(&body)?;
     let (mut outcomes, mut failed) = (Vec::new(), 0u64);
     while let Some((one, ready)) = bulk.next_one() {

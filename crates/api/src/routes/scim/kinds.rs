@@ -65,7 +65,14 @@ impl Kind {
         }
     }
 
-    pub(super) async fn replace(self, state: &ApiState, caller: &Caller, id: &str, seen: SeenVersion, body: &Value) -> Result<Kept, ScimError> {
+    pub(super) async fn replace(
+        self,
+        state: &ApiState,
+        caller: &Caller,
+        id: &str,
+        seen: SeenVersion,
+        body: &Value,
+    ) -> Result<Kept, ScimError> {
         match self {
             Self::User => {
                 let new = User::read(body)?;
@@ -78,7 +85,14 @@ impl Kind {
         }
     }
 
-    pub(super) async fn change(self, state: &ApiState, caller: &Caller, id: &str, seen: SeenVersion, body: &Value) -> Result<Kept, ScimError> {
+    pub(super) async fn change(
+        self,
+        state: &ApiState,
+        caller: &Caller,
+        id: &str,
+        seen: SeenVersion,
+        body: &Value,
+    ) -> Result<Kept, ScimError> {
         let operations = patch::read(body)?;
         match self {
             Self::User => state.gate.change_user(caller, id, seen, |user| user.changed(&operations)).await.map(Kept::from),

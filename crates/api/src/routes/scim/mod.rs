@@ -69,7 +69,9 @@ async fn types(State(state): State<ApiState>, _: ByDirectory, ScimQuery(query): 
 
 async fn one_type(State(state): State<ApiState>, _: ByDirectory, Path(id): Path<String>) -> Answer {
     let found = [&USER, &GROUP].into_iter().find(|schema| schema.name == id);
-    found.map(|schema| answered(200, schema.type_body(&base(&state)))).ok_or_else(|| ScimError::not_found("there is no such resource type").into())
+    found
+        .map(|schema| answered(200, schema.type_body(&base(&state))))
+        .ok_or_else(|| ScimError::not_found("there is no such resource type").into())
 }
 
 async fn schemas(State(state): State<ApiState>, _: ByDirectory, ScimQuery(query): ScimQuery) -> Answer {
@@ -161,8 +163,13 @@ async fn change(
     Ok(now.answer(200, &base(&state), Some(shown)))
 }
 
-async fn take_out(State(state): State<ApiState>, ByDirectory(caller): ByDirectory, tags: Tags, Path(id): Path<String>, kind: Kind) -> Answer {
+async fn take_out(
+    State(state): State<ApiState>,
+    ByDirectory(caller): ByDirectory,
+    tags: Tags,
+    Path(id): Path<String>,
+    kind: Kind,
+) -> Answer {
     kind.take_out(&state, &caller, &id, tags.wanted()).await?;
     Ok(gone())
 }
-
