@@ -45,27 +45,68 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for person in &staff {
             for _ in 0..2 {
                 let asked = morning.checked_add(SignedDuration::from_millis(i64::try_from(roll(30_000_000))?))?;
-                let later = |millis: u64| asked.checked_add(SignedDuration::from_millis(i64::try_from(millis).unwrap_or(0))).unwrap_or(asked);
+                let later =
+                    |millis: u64| asked.checked_add(SignedDuration::from_millis(i64::try_from(millis).unwrap_or(0))).unwrap_or(asked);
                 let (request, grant, session) = (RequestId::generate(asked), GrantId::generate(asked), SessionId::generate(asked));
                 let (resource, role) = (format!("db-{}", roll(500)).parse()?, "shell".parse::<access::names::RoleName>()?);
                 let agreed = 20_000 + roll(3_000_000);
                 let approvers = vec![*staff.first().unwrap_or(person)];
                 let policy = format!("path-{}", roll(200));
                 let asks = Event::RequestSubmitted {
-                    request, person: *person, resource, role: role.clone(), asked: Asked::Default, limits: Limits::default(), break_glass: false,
-                    extends: None, mfa: Mfa::None, claims: None, terms: terms.clone(), bundle: "0".repeat(64), policy: policy.clone(), expires_at: later(86_400_000),
+                    request,
+                    person: *person,
+                    resource,
+                    role: role.clone(),
+                    asked: Asked::Default,
+                    limits: Limits::default(),
+                    break_glass: false,
+                    extends: None,
+                    mfa: Mfa::None,
+                    claims: None,
+                    terms: terms.clone(),
+                    bundle: "0".repeat(64),
+                    policy: policy.clone(),
+                    expires_at: later(86_400_000),
                 };
                 let Event::RequestSubmitted { resource, .. } = &asks else { continue };
                 let resource = resource.clone();
                 let created = Event::GrantCreated {
-                    grant, request, person: *person, resource: resource.clone(), role: role.clone(), limits: Limits::default(), terms: terms.clone(),
-                    length: Some(Span::hours(1)), break_glass: false, bundle: "0".repeat(64), policy, approvers: approvers.clone(),
-                    frozen: Frozen { mfa: Mfa::None, mfa_at: asked, ticket: None, on_call: Vec::new(), network: None, claims: None, asked_at: asked },
+                    grant,
+                    request,
+                    person: *person,
+                    resource: resource.clone(),
+                    role: role.clone(),
+                    limits: Limits::default(),
+                    terms: terms.clone(),
+                    length: Some(Span::hours(1)),
+                    break_glass: false,
+                    bundle: "0".repeat(64),
+                    policy,
+                    approvers: approvers.clone(),
+                    frozen: Frozen {
+                        mfa: Mfa::None,
+                        mfa_at: asked,
+                        ticket: None,
+                        on_call: Vec::new(),
+                        network: None,
+                        claims: None,
+                        asked_at: asked,
+                    },
                     activate_by: later(86_400_000),
                 };
                 let opened = Event::SessionOpened {
-                    session, grant, person: *person, resource, role, protocol: Protocol::Ssh, recording: RecordingId::generate(asked),
-                    recording_header: Some("0".repeat(64)), level: terms.record, node: "one".into(), bundle: "0".repeat(64), ends_at: None,
+                    session,
+                    grant,
+                    person: *person,
+                    resource,
+                    role,
+                    protocol: Protocol::Ssh,
+                    recording: RecordingId::generate(asked),
+                    recording_header: Some("0".repeat(64)),
+                    level: terms.record,
+                    node: "one".into(),
+                    bundle: "0".repeat(64),
+                    ends_at: None,
                 };
                 let mut story = vec![
                     (asked, asks),
@@ -80,12 +121,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
                 let (chunks, digest) = (Some(1), Some("0".repeat(64)));
                 let ended = Event::SessionEnded {
-                    session, reason: EndReason::Client, confirmed: true, bytes_up: 1, bytes_down: 1, recording_chunks: chunks, recording_digest: digest,
+                    session,
+                    reason: EndReason::Client,
+                    confirmed: true,
+                    bytes_up: 1,
+                    bytes_down: 1,
+                    recording_chunks: chunks,
+                    recording_digest: digest,
                 };
                 story.push((later(agreed + 60_000 + roll(900)), ended));
                 story.push((later(agreed + 4_000_000), Event::GrantExpired { grant }));
                 for (at, event) in story {
-                    let draft = EntryDraft::new(at, Actor::Gate, Door::Gate, event).text("from", Some("10.0.0.1")).text("reason", Some("words"));
+                    let draft =
+                        EntryDraft::new(at, Actor::Gate, Door::Gate, event).text("from", Some("10.0.0.1")).text("reason", Some("words"));
                     let leaf = draft.seal().leaf()?;
                     let now = Instant::now();
                     projection.hear(&leaf)?;

@@ -105,7 +105,6 @@ impl Bundle {
         Self::from_files(files).map_err(|problems| cannot(&format!("what would be left is not sound: {problems}")))?;
         Ok(Changed { file, before, after })
     }
-
 }
 
 /// Where a policy stands in its file: its annotations and all.

@@ -134,6 +134,10 @@ fn closed(out: &mut String, bundle: &Bundle) {
         .map(|resource| format!("`{}`", resource.name))
         .collect();
     if !shut.is_empty() {
-        let _ = writeln!(out, "\n## Where there are no emergencies\n\n{}: their tiers allow none. Ask, and call whoever has to agree.", shut.join(", "));
+        let _ = writeln!(
+            out,
+            "\n## Where there are no emergencies\n\n{}: their tiers allow none. Ask, and call whoever has to agree.",
+            shut.join(", ")
+        );
     }
 }

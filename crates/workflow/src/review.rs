@@ -147,7 +147,9 @@ impl Gate {
                     self.live.cut(EndReason::Revoked, |live| live.grant == grant.id);
                 }
             }
-            Err(error) => tracing::debug!(%error, review = %row.id, "somebody was faster, or the store is away; the next sweep looks again"),
+            Err(error) => {
+                tracing::debug!(%error, review = %row.id, "somebody was faster, or the store is away; the next sweep looks again")
+            }
         }
     }
 

@@ -94,7 +94,13 @@ fn measures(text: &mut String, period: &Period, entries: u64) {
     let waited = "time from a request that people agreed to, to the first session on what came of it";
     counted(text, "tidegate_request_to_session_seconds", waited, &sum.request_to_session, &PATIENT);
     let production = [("time_bound", sum.time_bound), ("standing", sum.production - sum.time_bound)];
-    split(text, "tidegate_production_sessions_total", "sessions opened on production, by whether their right has an end", "right", production);
+    split(
+        text,
+        "tidegate_production_sessions_total",
+        "sessions opened on production, by whether their right has an end",
+        "right",
+        production,
+    );
     gauge(text, "tidegate_standing_privileged_roles", "rights on production without an end that are active", period.standing);
     let audited = [("complete", sum.complete), ("incomplete", sum.ended - sum.complete)];
     split(text, "tidegate_sessions_ended_total", "sessions that ended, by whether everything of them stands in the log", "audit", audited);

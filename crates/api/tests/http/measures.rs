@@ -57,7 +57,10 @@ async fn prometheus_own_tool_objects_to_nothing() {
     };
     let (sound, said) = check(&text);
     assert!(sound && said.is_empty(), "{said}");
-    assert!(!check("# TYPE tidegate_lateral_steps counter\ntidegate_lateral_steps 1\n").0, "it does object to a counter that is not called one");
+    assert!(
+        !check("# TYPE tidegate_lateral_steps counter\ntidegate_lateral_steps 1\n").0,
+        "it does object to a counter that is not called one"
+    );
 }
 
 // covers: BACK-2 (api), BACK-6 (api)

@@ -221,14 +221,19 @@ impl Projection {
             | E::GrantLapsed { grant }
             | E::GrantIdled { grant } => self.grant_over(at, *grant),
             E::SessionOpened { session, grant, person, resource, role, recording_header, .. } => {
-                self.opened(at, *session, *grant, Live {
-                    grant: *grant,
-                    person: *person,
-                    resource: resource.clone(),
-                    role: role.clone(),
-                    complete: recording_header.is_some() && said.contains("from"),
-                    taken: None,
-                });
+                self.opened(
+                    at,
+                    *session,
+                    *grant,
+                    Live {
+                        grant: *grant,
+                        person: *person,
+                        resource: resource.clone(),
+                        role: role.clone(),
+                        complete: recording_header.is_some() && said.contains("from"),
+                        taken: None,
+                    },
+                );
             }
             E::SessionRehomed { session, to_grant, .. } => {
                 if let Some(live) = self.open.sessions.get_mut(session) {

@@ -38,7 +38,8 @@ fn a_path_goes_with_its_comment_and_nothing_else_does() {
     assert_eq!(ids(&left), ids(&bundle).into_iter().filter(|id| id != "platform-looks").collect::<Vec<_>>());
     // What stands under a heading of several keeps the heading; the last of a file goes too.
     assert!(bundle.without_path("engineers-on-build").unwrap().after.contains("// ---- Build and test machines"));
-    let last = plus("access.cedar", "\n@id(\"last\")\npermit(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"prod\");");
+    let last =
+        plus("access.cedar", "\n@id(\"last\")\npermit(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"prod\");");
     assert!(!last.without_path("last").unwrap().after.contains("last"));
     for other in ["nothing", "own-things", "books-are-closed"] {
         assert!(bundle.without_path(other).unwrap_err().to_string().contains("there is no such path"), "{other} is no path in");

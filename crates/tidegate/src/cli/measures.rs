@@ -12,8 +12,10 @@ use super::exit::Exit;
 
 /// Which numbers.
 #[derive(Debug, Args)]
-#[command(after_help = "Every number follows from the audit log alone; the book says what each counts (docs/measures.md). A cell is `-` where there \
-                        was nothing to count.")]
+#[command(
+    after_help = "Every number follows from the audit log alone; the book says what each counts (docs/measures.md). A cell is `-` where there \
+                        was nothing to count."
+)]
 pub struct MeasuresArgs {
     /// The first day, UTC, as `2026-01-01`
     #[arg(long, value_name = "DAY")]
@@ -115,7 +117,9 @@ mod tests {
     fn lengths_and_shares_are_short_and_never_more_than_they_are() {
         let lengths = [None, Some(7), Some(1_990), Some(61_000), Some(3_660_000)].map(took);
         assert_eq!(lengths, ["-", "7 ms", "1.9 s", "1 min 1 s", "1 h 1 min"]);
-        let of = |part: u32, of: u32| share(&Share { part: part.into(), of: of.into(), share: (of > 0).then(|| f64::from(part) / f64::from(of)) });
+        let of = |part: u32, of: u32| {
+            share(&Share { part: part.into(), of: of.into(), share: (of > 0).then(|| f64::from(part) / f64::from(of)) })
+        };
         assert_eq!([of(0, 0), of(9_999, 10_000), of(3, 3), of(1, 2)], ["-", "99.9 %", "100.0 %", "50.0 %"]);
         let seen = Done { ordered: 3, done: 2, median_ms: Some(40), p99_ms: None, longest_ms: None };
         assert_eq!(done(&seen), "40 ms (1 not seen)");

@@ -99,7 +99,11 @@ impl ReviewCommand {
                         let (who, whose) = (review.person.to_string(), review.reviewers.to_string());
                         vec![review.id.into(), who.into(), right.into(), whose.into(), output.at(review.due_at).into()]
                     });
-                    output.table(&["review", "who", "right", "owner", "due"], rows.collect(), "No right without an end is to be asked about.")?;
+                    output.table(
+                        &["review", "who", "right", "owner", "due"],
+                        rows.collect(),
+                        "No right without an end is to be asked about.",
+                    )?;
                     if campaign.open_already > 0 {
                         crate::output::note(format!("{} have been asked about already.", campaign.open_already));
                     }

@@ -29,12 +29,24 @@ fn a_script_of_its_own_counts_the_same_from_the_log() {
     let grant = gate.grant("ana", "db-1", "shell", "1h");
     let done = gate.ssh("ana", "db-1+shell", &[], &["true"]).status().unwrap();
     assert!(done.success());
-    let mut cut = gate.ssh("ana", "db-1+shell", &["-tt"], &["sleep 600"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut cut = gate
+        .ssh("ana", "db-1+shell", &["-tt"], &["sleep 600"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("her session lives", || gate.live_session("ana"));
     gate.post("carla", &format!("/api/v1/grants/{grant}/revoke"), json!({ "reason": "a drill" }));
     let _ended = cut.wait().unwrap();
     gate.grant("ana", "build-1", "shell", "1h");
-    let mut locked = gate.ssh("ana", "build-1+shell", &["-tt"], &["sleep 600"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut locked = gate
+        .ssh("ana", "build-1+shell", &["-tt"], &["sleep 600"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("her session on the build machine lives", || gate.live_session("ana"));
     gate.post("carla", "/api/v1/locks", json!({ "scope": format!("person:{}", gate.id("ana")), "reason": "a drill" }));
     let _ended = locked.wait().unwrap();

@@ -106,7 +106,8 @@ async fn a_session_from_the_machine_of_another_is_a_lateral_step() {
     t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap();
     let first = open(&t, t.person("ana"), "build-1", "shell").await;
     let session = first.permit.facts().session;
-    let token = t.gate.issue_token(t.person("ana"), t.person("ana").who.id(), access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None);
+    let token =
+        t.gate.issue_token(t.person("ana"), t.person("ana").who.id(), access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None);
     let token = token.await.unwrap();
     let there = Caller { who: t.gate.identify_token(token.token.expose(), machine).await.unwrap(), door: Door::Ssh };
     // Nobody knows yet where the first one went; then that it is on the gate's own machine, where nobody can tell who comes from it.

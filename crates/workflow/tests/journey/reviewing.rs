@@ -126,7 +126,12 @@ async fn standing(t: &TestGate, bot: &Caller) -> GrantRow {
 // covers: BACK-2 (api)
 #[tokio::test]
 async fn a_right_that_nobody_keeps_is_taken_away_and_its_session_cut() {
-    let t = with("people.toml", "name = \"platform\"\ndescription = \"Runs the machines, and this gate.\"\nmembers = [\"dan\"]", "name = \"platform\"\nmembers = [\"dan\", \"ben\"]").await;
+    let t = with(
+        "people.toml",
+        "name = \"platform\"\ndescription = \"Runs the machines, and this gate.\"\nmembers = [\"dan\"]",
+        "name = \"platform\"\nmembers = [\"dan\", \"ben\"]",
+    )
+    .await;
     let bot = bot(&t).await;
     let grant = standing(&t, &bot).await;
     let refused = t.gate.start_campaign(t.person("ana"), Span::hours(24), None).await.unwrap_err();
@@ -162,7 +167,12 @@ async fn a_right_that_nobody_keeps_is_taken_away_and_its_session_cut() {
 // covers: BACK-2 (api)
 #[tokio::test]
 async fn an_owner_who_says_remove_takes_the_right_away_at_once() {
-    let t = with("people.toml", "name = \"platform\"\ndescription = \"Runs the machines, and this gate.\"\nmembers = [\"dan\"]", "name = \"platform\"\nmembers = [\"dan\", \"ben\"]").await;
+    let t = with(
+        "people.toml",
+        "name = \"platform\"\ndescription = \"Runs the machines, and this gate.\"\nmembers = [\"dan\"]",
+        "name = \"platform\"\nmembers = [\"dan\", \"ben\"]",
+    )
+    .await;
     let bot = bot(&t).await;
     let grant = standing(&t, &bot).await;
     let asked = t.gate.start_campaign(t.person("carla"), Span::hours(24), None).await.unwrap();
