@@ -100,13 +100,15 @@ fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
     nothing.end();
     assert!(!unknown.contains("ready") && !unknown.contains("terminal"), "{unknown}");
     // Ben may watch Ana's, but is at another door than hers.
-    let mut hers = Talk::start(demo.ssh("ana", "build-1+shell", &["-tt"], &[]));
+    let mut hers = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
     hers.say("echo ready-$((1+1))\r");
     hers.until("ready-2");
-    let build = session_of(&demo, "ana");
-    let mut elsewhere = joins(&demo, "ben", "db-1+shell", &build);
-    assert_ne!(elsewhere.end(), 0);
-    assert!(elsewhere.heard().contains("build-1+shell.tide join"), "{}", elsewhere.heard());
+    let session = session_of(&demo, "ana");
+    let mut elsewhere = joins(&demo, "ben", "build-1+shell", &session);
+    assert_eq!(elsewhere.end(), 77, "{}", elsewhere.heard());
+    assert!(elsewhere.heard().contains("db-1+shell.tide join"), "{}", elsewhere.heard());
+    let mut there = joins(&demo, "ben", "db-1+shell", &session);
+    there.until("You are in ana's terminal");
     // And the command that joins stands at no target.
     let mut wrong = joins(&demo, "ben", "db-1+shell", "what");
     assert_eq!(wrong.end(), 77, "{}", wrong.heard());
@@ -114,6 +116,7 @@ fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
         talk.say("exit\r");
         assert_eq!(talk.end(), 0);
     }
+    there.until("terminal is closed");
 }
 
 // covers: SES-1 (cli)
