@@ -69,11 +69,11 @@ pub(crate) const UNCLEAR: &str =
 /// `Sync`s that a server may have read as part of a copy that failed. Those it does not answer.
 #[derive(Debug, Default)]
 struct Swallowed {
-    /// How many of the `Sync`s at the front there are of which nobody knows which are answered; the last of them is at the latest.
+    /// How many `Sync`s there are at the front with nothing between: of none of them anybody knows which of them an answer is for.
     together: usize,
-    /// How many of them may have no answer.
+    /// How many of them may have no answer any more.
     perhaps: usize,
-    /// Whether the one that is certain to be answered is still to be sent.
+    /// Whether a `Sync` that is sent next stands among them.
     open: bool,
     /// Whether the server skips to a `Sync` unless it has read one meanwhile.
     may_skip: bool,
@@ -94,13 +94,15 @@ impl Swallowed {
     fn one_answered(&mut self) {
         self.together = self.together.saturating_sub(1);
         self.perhaps = self.perhaps.min(self.together);
-        (self.open, self.may_skip) = (false, false);
+        self.open &= self.perhaps > 0;
+        self.may_skip = false;
     }
 
     /// A `Sync` is sent, or something else.
     fn sent(&mut self, sync: bool) {
         self.together += usize::from(sync && self.open);
-        (self.open, self.may_skip) = (false, false);
+        self.open &= sync;
+        self.may_skip = false;
     }
 }
 
@@ -475,26 +477,27 @@ impl Ledger {
     /// # Errors
     /// If something stands between of which nobody knows whether the server reads it.
     fn copy_failed(&mut self, skips: bool) -> Result<(), OutOfStep> {
-        let (mut together, mut perhaps, mut over, mut open) = (0, 0, false, true);
+        let mut swallowed = Swallowed { open: true, may_skip: skips, ..Swallowed::default() };
+        let mut over = false;
         for asked in self.asked.iter().skip(1) {
             match asked {
-                Asked::Sync if over => {
-                    together += 1;
-                    open = false;
-                    break;
-                }
                 Asked::Sync => {
-                    together += 1;
-                    perhaps += 1;
+                    swallowed.together += 1;
+                    swallowed.perhaps += usize::from(!over);
+                    swallowed.may_skip &= !over;
                 }
                 Asked::CopyEnd => over = true,
+                // Behind a `Sync` that is certain to be answered.
+                _ if swallowed.together > swallowed.perhaps => {
+                    swallowed.open = false;
+                    break;
+                }
                 // No server reads this and copies on.
-                _ if perhaps == 0 => over = true,
+                _ if swallowed.perhaps == 0 => over = true,
                 _ => return Err(OutOfStep),
             }
         }
-        let any = perhaps > 0;
-        self.swallowed = if any { Swallowed { together, perhaps, open, may_skip: open && skips } } else { Swallowed::default() };
+        self.swallowed = if swallowed.perhaps > 0 { swallowed } else { Swallowed::default() };
         Ok(())
     }
 

@@ -213,6 +213,32 @@ fn a_copy_that_fails_at_once_is_answered_as_often_as_it_was_asked() {
 }
 
 #[test]
+fn however_many_syncs_stand_behind_a_failed_copy_each_answer_leaves_those_that_may_have_none() {
+    let at = Instant::now();
+    // Sent before it failed and after, and after the first answer; so many of them the server answers.
+    for (before, after, later, answers) in [(1, 1, 1, 2), (1, 1, 1, 3), (2, 0, 1, 2), (2, 2, 0, 2), (2, 2, 2, 4), (2, 2, 2, 6)] {
+        let mut ledger = Ledger::default();
+        execute(&mut ledger, at);
+        (0..before).for_each(|_| ledger.push(Asked::Sync));
+        ledger.copies("copy_in");
+        ledger.failed(Some(b"22P02"), at).unwrap();
+        (0..after).for_each(|_| ledger.push(Asked::Sync));
+        ready(&mut ledger, at);
+        (0..later).for_each(|_| ledger.push(Asked::Sync));
+        (1..answers).for_each(|_| ready(&mut ledger, at));
+        assert!(ledger.is_quiet(), "{before} {after} {later} {answers}");
+        // What is asked then is answered by itself.
+        parse(&mut ledger);
+        ledger.push(Asked::Sync);
+        ledger.small(b'1');
+        assert!(!ledger.is_unsure(Kind::Statement, b""), "{before} {after} {later} {answers}");
+        ready(&mut ledger, at);
+        assert!(ledger.is_quiet());
+        assert_eq!(ledger.ready(Status::Idle, at), Err(OutOfStep));
+    }
+}
+
+#[test]
 fn a_call_of_a_function_is_not_answered_by_what_answers_a_swallowed_sync() {
     let (mut ledger, at) = (Ledger::default(), Instant::now());
     copying(&mut ledger, at, &[|ledger| ledger.push(Asked::CopyEnd), |ledger| ledger.push(Asked::Sync)]);
