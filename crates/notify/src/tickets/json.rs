@@ -25,6 +25,6 @@ pub(super) fn ticket(body: &[u8], tracker: &Tracker) -> Result<Ticket, Wrong> {
         Some(other @ (Value::Bool(_) | Value::Number(_))) => other.to_string(),
         _ => return Err(Wrong::Unreadable(format!("there is no state at `{}`", tracker.pointer))),
     };
-    let open = tracker.open.iter().any(|open| *open == state);
+    let open = tracker.open.contains(&state);
     Ok(Ticket { states: vec![state], open })
 }
