@@ -107,7 +107,9 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     problem.policies = refused.policies;
     let (body, kind) = match refused.oauth {
         None => (serde_json::to_vec(&problem), "application/problem+json"),
-        Some(error) => (serde_json::to_vec(&OAuthProblem { error, error_description: described(&refused.refusal), problem }), "application/json"),
+        Some(error) => {
+            (serde_json::to_vec(&OAuthProblem { error, error_description: described(&refused.refusal), problem }), "application/json")
+        }
     };
     let body = body.unwrap_or_default();
     let mut response = (refused.status, [(header::CONTENT_TYPE, kind)], body).into_response();

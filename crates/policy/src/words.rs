@@ -249,7 +249,8 @@ mod tests {
     fn the_schema_names_every_claim_that_is_kept_and_no_other() {
         let (_, record) = SCHEMA.split_once("type Claims = {").unwrap();
         let (record, _) = record.split_once('}').unwrap();
-        let mut named: Vec<&str> = record.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once('"').map(|(name, _)| name)).collect();
+        let mut named: Vec<&str> =
+            record.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once('"').map(|(name, _)| name)).collect();
         named.sort_unstable();
         let mut kept: Vec<&str> = access::claims::GITHUB.iter().chain(access::claims::GITLAB).copied().chain(["issuer"]).collect();
         kept.sort_unstable();

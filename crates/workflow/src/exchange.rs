@@ -78,7 +78,8 @@ impl Issuers {
             return Ok(Arc::clone(known));
         }
         let client = ProviderClient::new(issuer.roots.as_deref().map(str::as_bytes))?;
-        let known = Arc::new(Known { client, roots: issuer.roots.clone(), published: Mutex::default(), asking: tokio::sync::Mutex::default() });
+        let known =
+            Arc::new(Known { client, roots: issuer.roots.clone(), published: Mutex::default(), asking: tokio::sync::Mutex::default() });
         all.insert(issuer.url.clone(), Arc::clone(&known));
         Ok(known)
     }
@@ -158,7 +159,8 @@ impl Gate {
             Refusal::because(Reason::NotSignedIn, detail)
         })?;
         // 2. Did it sign this, for this gate, for now?
-        let kept: BTreeSet<&str> = bundle.workloads().all.values().flat_map(|workload| workload.claims.keys().map(String::as_str)).collect();
+        let kept: BTreeSet<&str> =
+            bundle.workloads().all.values().flat_map(|workload| workload.claims.keys().map(String::as_str)).collect();
         let expected = Expected { issuer: &issuer.url, audience: &issuer.audience, algorithms: &issuer.algorithms, kept: &kept };
         let known = self.issuers.known(issuer)?;
         let job = known.verified(expected, token, self.now()).await.map_err(|error| match error {
@@ -185,7 +187,8 @@ impl Gate {
             token: row.id,
             bundle: bundle.digest().to_owned(),
         };
-        let signed_in = self.draft(&caller, signed_in).text("from", Some(from.to_string())).text("run", Some(job.run).filter(|run| !run.is_empty()));
+        let signed_in =
+            self.draft(&caller, signed_in).text("from", Some(from.to_string())).text("run", Some(job.run).filter(|run| !run.is_empty()));
         let handed_over = matches!(first, Some(Event::WorkloadHandedOver { .. }));
         let change = match first {
             Some(event) => Change::new(self.own_draft(event)).and(signed_in),
@@ -209,12 +212,16 @@ impl Gate {
     async fn workload_of(&self, workload: &Workload) -> Result<(PersonRow, PersonRow, Option<Event>), Refusal> {
         let disabled = |why: String| Refusal::because(Reason::Disabled, why);
         let owner = self.store.person_named(&workload.owner).await.map_err(unavailable)?;
-        let owner = owner.ok_or_else(|| disabled(format!("`{}`, who answers for `{}`, is not known here", workload.owner, workload.name)))?;
+        let owner =
+            owner.ok_or_else(|| disabled(format!("`{}`, who answers for `{}`, is not known here", workload.owner, workload.name)))?;
         let PrincipalId::User(answers) = owner.id else {
             return Err(disabled(format!("`{}`, who should answer for `{}`, is a machine", workload.owner, workload.name)));
         };
         if owner.state != PersonState::Active {
-            return Err(disabled(format!("`{}`, who answers for `{}`, is disabled; name somebody else in `workloads.toml`", owner.username, workload.name)));
+            return Err(disabled(format!(
+                "`{}`, who answers for `{}`, is disabled; name somebody else in `workloads.toml`",
+                owner.username, workload.name
+            )));
         }
         let known = self.store.person_named(&workload.name).await.map_err(unavailable)?;
         let Some(person) = known else {
@@ -224,7 +231,10 @@ impl Gate {
             return Ok((new_row(id, workload, answers, now), owner, Some(created)));
         };
         if !matches!(person.id, PrincipalId::Workload(_)) {
-            return Err(disabled(format!("`{}` is a person here, and a job is nobody's namesake; call the workload otherwise", workload.name)));
+            return Err(disabled(format!(
+                "`{}` is a person here, and a job is nobody's namesake; call the workload otherwise",
+                workload.name
+            )));
         }
         if person.owner == Some(answers) {
             return Ok((person, owner, None));

@@ -45,7 +45,11 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     let filter = GrantFilter { person: whose, state: query.state, resource: query.resource, open: false };
     let mut listing = Listing::new::<GrantId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().grants(&filter, &page), |row| {
-        if query.all { gate.visible_grant(&caller, Some(row)).await.ok() } else { (row.frozen.claims.as_ref() == caller.who.claims()).then_some(row) }
+        if query.all {
+            gate.visible_grant(&caller, Some(row)).await.ok()
+        } else {
+            (row.frozen.claims.as_ref() == caller.who.claims()).then_some(row)
+        }
     });
     let (rows, next) = listing.done();
     let mut show = Shown::new(gate);

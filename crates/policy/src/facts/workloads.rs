@@ -376,7 +376,8 @@ fn read_workload(table: &Table<'_>) -> Option<(At<Username>, (Workload, Places))
     let groups = table.list::<GroupName>("groups");
     let max_token = bounded(table);
     if !table.has("claims") {
-        let says = "`claims` is missing here: what a job has to be, as in `claims = { repository_id = \"1234\", ref = \"refs/heads/main\" }`";
+        let says =
+            "`claims` is missing here: what a job has to be, as in `claims = { repository_id = \"1234\", ref = \"refs/heads/main\" }`";
         table.sink().error(table.place(), says);
     }
     let (mut claims, mut claim_places) = (BTreeMap::new(), Vec::new());
@@ -502,7 +503,9 @@ mod tests {
     fn a_star_is_one_whole_part_and_nothing_less_or_more() {
         let release = pattern("refs/heads/release/*");
         assert!(release.fits("refs/heads/release/1.2"));
-        for other in ["refs/heads/release", "refs/heads/release/", "refs/heads/release/1/2", "refs/heads/release:1", "x/refs/heads/release/1"] {
+        for other in
+            ["refs/heads/release", "refs/heads/release/", "refs/heads/release/1/2", "refs/heads/release:1", "x/refs/heads/release/1"]
+        {
             assert!(!release.fits(other), "{other}");
         }
         let subject = pattern("repo:acme/*:environment:production");
@@ -519,7 +522,9 @@ mod tests {
 
     #[test]
     fn an_issuer_is_an_address_that_can_be_believed() {
-        for good in ["https://token.actions.githubusercontent.com", "https://git.example:8443/ci", "http://127.0.0.1:4711", "http://localhost"] {
+        for good in
+            ["https://token.actions.githubusercontent.com", "https://git.example:8443/ci", "http://127.0.0.1:4711", "http://localhost"]
+        {
             assert!(is_issuer(good), "{good}");
         }
         for wrong in [

@@ -9,7 +9,8 @@ use tidegate_policy::{Ask, Bundle, Job, Situation, cases};
 
 use crate::company::{files, monday, user, who};
 
-const ISSUER: &str = "[[issuer]]\nname = \"github\"\nurl = \"https://token.actions.githubusercontent.com\"\naudience = \"https://gate.example\"\n";
+const ISSUER: &str =
+    "[[issuer]]\nname = \"github\"\nurl = \"https://token.actions.githubusercontent.com\"\naudience = \"https://gate.example\"\n";
 
 fn with(workloads: &str) -> BTreeMap<String, Vec<u8>> {
     let mut files = files();
@@ -50,7 +51,12 @@ fn what_would_let_strangers_in_is_refused() {
         (workload("", "{ repository_id = 1, ref = \"refs/heads/rel*\" }"), "`*` stands for one whole part"),
         (workload("", "{ repository_id = true }"), "a text in quotes"),
         (format!("{ISSUER}[[workload]]\nname = \"shop\"\nissuer = \"github\"\nowner = \"dan\"\n"), "`claims` is missing here"),
-        (workload("", good).replace("name = \"github\"", "name = \"github\"\nkind = \"other\"").replace(good, "{ ref = \"refs/heads/*\" }"), "any job of `github` could be `shop`"),
+        (
+            workload("", good)
+                .replace("name = \"github\"", "name = \"github\"\nkind = \"other\"")
+                .replace(good, "{ ref = \"refs/heads/*\" }"),
+            "any job of `github` could be `shop`",
+        ),
         // Names that there are not, with the nearest.
         (workload("", "{ repository_id = 1, brnach = \"main\" }"), "there is no claim of github `brnach`"),
         (workload("", "{ repository_di = 1 }"), "did you mean `repository_id`?"),
@@ -58,7 +64,10 @@ fn what_would_let_strangers_in_is_refused() {
         (workload("", good).replace("issuer = \"github\"", "issuer = \"gihtub\""), "there is no issuer `gihtub`; did you mean `github`?"),
         (workload("ownr = \"x\"", good), "did you mean `owner`?"),
         (workload("", good).replace("audience = ", "audience2 = "), "`audience` is missing"),
-        (workload("", good).replace("audience = \"https://gate.example\"", "audience = \" \""), "`audience` is what the job asks its token for"),
+        (
+            workload("", good).replace("audience = \"https://gate.example\"", "audience = \" \""),
+            "`audience` is what the job asks its token for",
+        ),
         (workload("", good).replace("audience = ", "kind = \"gihub\"\naudience = "), "did you mean `github`?"),
         (workload("", good).replace("audience = ", "algorithms = [\"HS256\"]\naudience = "), "`HS256` is no signature algorithm"),
         (workload("", good).replace("audience = ", "algorithms = []\naudience = "), "no token is ever believed"),
@@ -143,7 +152,10 @@ fn claims_are_words_of_policies_and_are_checked_as_such() {
 fn a_case_is_asked_as_a_job_and_says_when_it_would_be_nobody() {
     let text = String::from_utf8(files()["tests/workloads.toml"].clone()).unwrap();
     let mut all = files();
-    all.insert("tests/workloads.toml".into(), text.replace("claims = { ref = \"refs/heads/try-something\" }", "claims = { ref = \"refs/heads/main\" }").into_bytes());
+    all.insert(
+        "tests/workloads.toml".into(),
+        text.replace("claims = { ref = \"refs/heads/try-something\" }", "claims = { ref = \"refs/heads/main\" }").into_bytes(),
+    );
     let report = cases::run(&Bundle::from_files(all).unwrap(), monday());
     assert!(report.to_string().contains("a job of any other branch is nobody"), "{report}");
     let mut all = files();

@@ -40,9 +40,11 @@ const NOT_RUNNABLE: u8 = 126;
 
 /// Where to, and what is run.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: the command's own; 75 if somebody has to agree first and nobody did in time, 77 if it was refused.\n\n\
+#[command(
+    after_help = "Exit status: the command's own; 75 if somebody has to agree first and nobody did in time, 77 if it was refused.\n\n\
     The command finds `ssh`, `scp`, `sftp` (and with them `rsync`, `git` and Ansible), `psql` and `mysql` ready to connect; TIDEGATE_HOST is \
-    where to, TIDEGATE_SSH_CONFIG the configuration of ssh.")]
+    where to, TIDEGATE_SSH_CONFIG the configuration of ssh."
+)]
 pub struct Exec {
     /// Where to: `NAME` or `NAME+ROLE`
     #[arg(long, value_name = "NAME")]

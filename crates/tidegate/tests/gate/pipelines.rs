@@ -54,7 +54,8 @@ impl Ci {
     }
 }
 
-const GITHUB: &str = "repository_id = \"4711\", ref = [\"refs/heads/main\", \"refs/heads/release/*\"], environment = [\"production\", \"staging\"]";
+const GITHUB: &str =
+    "repository_id = \"4711\", ref = [\"refs/heads/main\", \"refs/heads/release/*\"], environment = [\"production\", \"staging\"]";
 
 /// A job's machine: a home and a temporary directory of its own.
 struct Runner<'g> {
@@ -167,7 +168,9 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
     let ci = Ci::start();
     let gate = Served::with(Plan { policy: ci.trusted("github", GITHUB), ..Plan::default() });
     let runner = Runner::new(&gate);
-    let deploy = |options: &[&str]| runner.exec(&ci, "web-1", &[&["--role", "deploy", "--reason", "release 7"], options].concat(), &["ssh", "web-1", "echo live"]);
+    let deploy = |options: &[&str]| {
+        runner.exec(&ci, "web-1", &[&["--role", "deploy", "--reason", "release 7"], options].concat(), &["ssh", "web-1", "echo live"])
+    };
 
     // Without waiting it says that people have to agree; the same job joins the same request, and goes on when they do.
     ci.runs(&github(SHOP, MAIN, Some("production")));
@@ -193,7 +196,10 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
     assert!(gate.shown(sessions["items"][0]["id"].as_str().unwrap()).contains("live"));
 
     for (job, says) in [
-        (github(SHOP, "refs/heads/try", Some("production")), "wants `ref` to be `refs/heads/main` or `refs/heads/release/*`, and it is `refs/heads/try`"),
+        (
+            github(SHOP, "refs/heads/try", Some("production")),
+            "wants `ref` to be `refs/heads/main` or `refs/heads/release/*`, and it is `refs/heads/try`",
+        ),
         (github(SHOP, MAIN, None), "wants `environment` to be"),
         (github(("evil/shop", "666"), MAIN, Some("production")), "no workload here is a job with repository `evil/shop`"),
         (github(("acme/shop", "667"), MAIN, Some("production")), "no workload here is a job with repository `acme/shop`"),
@@ -243,7 +249,12 @@ fn signals_statuses_tokens_and_locks_reach_who_they_are_for() {
     let again = by_file();
     assert_eq!(status(&again), 77, "{}", said(&again));
     assert!(said(&again).contains("exchanged before"), "{}", said(&again));
-    let named = runner.bare().env("MY_ID_TOKEN", ci.token()).args(["workload", "sign-in", "--token-env", "MY_ID_TOKEN", "--json"]).output().unwrap();
+    let named = runner
+        .bare()
+        .env("MY_ID_TOKEN", ci.token())
+        .args(["workload", "sign-in", "--token-env", "MY_ID_TOKEN", "--json"])
+        .output()
+        .unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&named.stdout).unwrap()["workload"], "shop-pipeline");
     // What it got signs it in for a while, asks, and decides nothing.
     let api = gate.ready["api"].as_str().unwrap();
@@ -253,7 +264,10 @@ fn signals_statuses_tokens_and_locks_reach_who_they_are_for() {
 
     // OAuth's own words, for other clients: each wrong thing once.
     let exchange = |form: &str| {
-        let out = Command::new("curl").args(["-s", "-w", "\n%{http_code}", "--data", form, &format!("{api}/api/v1/oauth/token")]).output().unwrap();
+        let out = Command::new("curl")
+            .args(["-s", "-w", "\n%{http_code}", "--data", form, &format!("{api}/api/v1/oauth/token")])
+            .output()
+            .unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
         let (body, code) = text.rsplit_once('\n').unwrap();
         (code.parse::<u16>().unwrap(), serde_json::from_str::<Value>(body).unwrap_or_else(|_| panic!("{text}")))
@@ -261,7 +275,11 @@ fn signals_statuses_tokens_and_locks_reach_who_they_are_for() {
     let grant_type = "grant_type=urn:ietf:params:oauth:grant-type:token-exchange";
     let kind = "subject_token_type=urn:ietf:params:oauth:token-type:id_token";
     let (code, good) = exchange(&format!("{grant_type}&{kind}&subject_token={}&scope=read", ci.token()));
-    assert_eq!((code, &good["token_type"], &good["scope"], &good["expires_in"]), (200, &json!("Bearer"), &json!("read"), &json!(1800)), "{good}");
+    assert_eq!(
+        (code, &good["token_type"], &good["scope"], &good["expires_in"]),
+        (200, &json!("Bearer"), &json!("read"), &json!(1800)),
+        "{good}"
+    );
     assert_eq!(good["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
     let fresh = ci.token();
     for (form, error) in [
@@ -299,7 +317,14 @@ fn people_run_commands_like_that_too_and_keep_the_grants_they_had() {
     let runner = Runner::new(&gate);
     let exec = |command: &[&str]| {
         let mut all = runner.bare();
-        all.env("TIDEGATE_TOKEN", gate.person("ana")["token"].as_str().unwrap()).args(["exec", "--resource", "build-1", "--role", "shell", "--"]);
+        all.env("TIDEGATE_TOKEN", gate.person("ana")["token"].as_str().unwrap()).args([
+            "exec",
+            "--resource",
+            "build-1",
+            "--role",
+            "shell",
+            "--",
+        ]);
         all.args(command).output().unwrap()
     };
     let out = exec(&["ssh", "build-1", "echo hers"]);
@@ -330,7 +355,15 @@ fn a_job_of_gitlab_s_reaches_databases_by_what_their_clients_read() {
     ci.runs(&gitlab(("acme/shop", "22"), "main", None));
     let exec = |runner: &Runner<'_>, resource: &str, command: &str| {
         let mut all = runner.bare();
-        all.env("GITLAB_CI", "true").env("TIDEGATE_WORKLOAD_TOKEN", ci.token()).args(["exec", "--resource", resource, "--", "sh", "-c", command]);
+        all.env("GITLAB_CI", "true").env("TIDEGATE_WORKLOAD_TOKEN", ci.token()).args([
+            "exec",
+            "--resource",
+            resource,
+            "--",
+            "sh",
+            "-c",
+            command,
+        ]);
         all.output().unwrap()
     };
 
@@ -352,7 +385,11 @@ fn a_job_of_gitlab_s_reaches_databases_by_what_their_clients_read() {
     policy.push(("access.cedar", path("picker")));
     let gate = stock_with(&database, policy);
     let runner = Runner::new(&gate);
-    let sql = format!("mariadb -N -B {} -e 'SELECT id, status FROM orders' && mysql -N -B {} -e 'SELECT name FROM customers'", database.name(), database.name());
+    let sql = format!(
+        "mariadb -N -B {} -e 'SELECT id, status FROM orders' && mysql -N -B {} -e 'SELECT name FROM customers'",
+        database.name(),
+        database.name()
+    );
     let out = exec(&runner, "stock-db+picker", &sql);
     assert_eq!((status(&out), String::from_utf8_lossy(&out.stdout).trim()), (0, "1\tnew\nKim"), "{}", said(&out));
     assert!(all_of(&gate, "/api/v1/grants").iter().all(|grant| grant["end"] == "returned"));

@@ -90,7 +90,9 @@ impl JobArgs {
         let value = std::env::var(variable).ok().filter(|value| !value.trim().is_empty());
         match value {
             Some(value) => return Ok(Some(Secret::new(value.trim().to_owned()))),
-            None if self.token_env.is_some() => bail!("`{variable}` holds no token; in GitLab name it under `id_tokens:` with `aud: {audience}`"),
+            None if self.token_env.is_some() => {
+                bail!("`{variable}` holds no token; in GitLab name it under `id_tokens:` with `aud: {audience}`")
+            }
             None => {}
         }
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -118,11 +120,8 @@ struct Issued {
 async fn from_github(url: &str, bearer: &Secret<String>, audience: &str) -> anyhow::Result<Secret<String>> {
     let mut url = Url::parse(url).context("ACTIONS_ID_TOKEN_REQUEST_URL is no address")?;
     url.query_pairs_mut().append_pair("audience", audience);
-    let http = reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .context("cannot set up TLS")?;
+    let http =
+        reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build().context("cannot set up TLS")?;
     let request = http.get(url).header("accept", "application/json").bearer_auth(bearer.expose());
     let response = request.send().await.map_err(reqwest::Error::without_url).context("GitHub did not issue an ID token to this job")?;
     let status = response.status();

@@ -21,8 +21,8 @@ use tokio::process::Command;
 
 use crate::cli::database::{self, Pass, Spoken};
 use crate::cli::ssh_config;
-use crate::client::{Client, Reply};
 use crate::client::settings::write_private;
+use crate::client::{Client, Reply};
 use crate::login::{self, SshFiles};
 
 /// What the command gets, and where it lies.
@@ -166,8 +166,18 @@ impl Tools {
 }
 
 /// What comes with MariaDB's and MySQL's client, and reads its options.
-const MYSQL_PROGRAMS: &[&str] =
-    &["mysql", "mariadb", "mysqldump", "mariadb-dump", "mysqladmin", "mariadb-admin", "mysqlimport", "mariadb-import", "mysqlcheck", "mariadb-check"];
+const MYSQL_PROGRAMS: &[&str] = &[
+    "mysql",
+    "mariadb",
+    "mysqldump",
+    "mariadb-dump",
+    "mysqladmin",
+    "mariadb-admin",
+    "mysqlimport",
+    "mariadb-import",
+    "mysqlcheck",
+    "mariadb-check",
+];
 
 /// The configuration for the one host there is, under its name with and without `.tide`.
 fn configuration(ssh: &SshFacts, grant: &Grant, identity: &Path, known_hosts: &Path) -> anyhow::Result<String> {
