@@ -91,7 +91,7 @@ impl Gate {
             // INVARIANT: a connect token opens its own grant, whatever else its holder may.
             grants.retain(|grant| bound.is_none_or(|only| grant.id == only) && is_for(grant, caller));
             let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
-            match self.open_on(caller, row, limits, protocol).await {
+            match Box::pin(self.open_on(caller, row, limits, protocol)).await {
                 Ok(opened) => return Ok(opened),
                 Err(Attempt::Raced) => {}
                 Err(Attempt::Refused(refusal)) => return Err(refusal),

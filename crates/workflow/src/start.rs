@@ -49,6 +49,7 @@ impl Gate {
 
     /// Says that the node stops in order.
     pub async fn stopped(&self) {
+        self.keep_measures_now().await;
         if let Err(refusal) = self.enter(Event::NodeStopped { node: self.settings.node.clone() }).await {
             tracing::error!(%refusal, "that this node stops could not be entered");
         }
@@ -72,7 +73,8 @@ impl Gate {
                 bytes_down: 0,
                 recording: self.recording_as_left(row.recording),
             };
-            self.enter(ended(&closed)).await?;
+            let change = self.ending(self.own_draft(ended(&closed))).await.map_err(unavailable)?;
+            self.commit(change).await.map_err(refused)?;
         }
         Ok(count)
     }
