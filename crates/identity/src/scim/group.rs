@@ -51,7 +51,7 @@ impl Group {
         let attributes = canonical(whole(body, schema::GROUP_URN)?, &GROUP)?;
         let display_name =
             text(&attributes, "displayName")?.ok_or_else(|| ScimError::value("displayName is missing: a group has a name"))?;
-        let members = attributes.get("members").map(|all| members(all)).transpose()?.unwrap_or_default();
+        let members = attributes.get("members").map(members).transpose()?.unwrap_or_default();
         Ok(Self { display_name, external_id: text(&attributes, "externalId")?, members })
     }
 
