@@ -232,10 +232,10 @@ async fn what_one_pipeline_has_no_other_of_the_same_workload_uses() {
 
     // A grant of one job is as none to another, and opens for the same pipeline's next run.
     let grant = t.gate.submit(&main, ask("build-1", "deploy")).await.unwrap().grant.unwrap();
-    assert_eq!(t.gate.open(&release, &build, &deploy, Protocol::Ssh).await.unwrap_err(), Refusal::of(Reason::NoPath));
+    assert_eq!(Box::pin(t.gate.open(&release, &build, &deploy, Protocol::Ssh)).await.unwrap_err(), Refusal::of(Reason::NoPath));
     assert_eq!(t.gate.activate(&release, grant.id).await.unwrap_err().reason, Reason::NotFound);
     let next_run = job(&t, &ci, MAIN, "production").await;
-    let opened = t.gate.open(&next_run, &build, &deploy, Protocol::Ssh).await.unwrap();
+    let opened = Box::pin(t.gate.open(&next_run, &build, &deploy, Protocol::Ssh)).await.unwrap();
     assert_eq!(opened.permit.facts().grant, grant.id);
 
     // Nobody waits for what people agree to for another job.
@@ -291,7 +291,7 @@ async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
     // A policy that no longer takes this branch: the session is cut, the grant withdrawn, the token worth nothing.
     let main = job(&t, &ci, MAIN, "production").await;
     let kept = t.gate.submit(&main, ask("build-1", "deploy")).await.unwrap().grant.unwrap();
-    let opened = t.gate.open(&main, &build, &deploy, Protocol::Ssh).await.unwrap();
+    let opened = Box::pin(t.gate.open(&main, &build, &deploy, Protocol::Ssh)).await.unwrap();
     let mut changed = files(&ci, "");
     let text = workloads(&ci, "").replace("\"refs/heads/main\", ", "");
     changed.insert("workloads.toml".into(), text.into_bytes());
@@ -308,13 +308,16 @@ async fn an_owner_who_is_gone_a_lock_and_another_policy_end_a_pipeline() {
     t.gate.push_bundle(t.person("dan"), files(&ci, "")).await.unwrap();
     let main = job(&t, &ci, MAIN, "production").await;
     t.gate.submit(&main, ask("build-1", "deploy")).await.unwrap();
-    let opened = t.gate.open(&main, &build, &deploy, Protocol::Ssh).await.unwrap();
+    let opened = Box::pin(t.gate.open(&main, &build, &deploy, Protocol::Ssh)).await.unwrap();
     let dan = t.person("dan").who.id();
     let mut watch = opened.standing.clone();
     let gate = Arc::clone(&t.gate);
     let admin = t.person("admin").clone();
     let disabling = tokio::spawn(async move { gate.disable(&admin, dan, None).await });
-    tokio::time::timeout(Duration::from_secs(60), watch.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Locked)))).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), watch.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Locked))))
+        .await
+        .unwrap()
+        .unwrap();
     close(&t, &opened, EndReason::Locked).await;
     disabling.await.unwrap().unwrap();
     let fresh = token(&t, &ci, json!({}), SignedBy::Issuer).await;
@@ -342,14 +345,19 @@ async fn a_job_that_fits_two_workloads_is_neither_and_gitlab_s_are_known_by_thei
     let one = exchange(&t, &token(&t, &ci, json!({ "environment": null }), SignedBy::Issuer).await).await.unwrap();
     assert_eq!(one.who.username().as_str(), "shop-other");
 
-    let text = workloads(&ci, "").replace("kind = \"github\"", "kind = \"gitlab\"").replace("repository_id = \"4711\"", "project_id = \"22\"").replace(
-        "ref = [\"refs/heads/main\", \"refs/heads/release/*\"]",
-        "ref_path = \"refs/heads/main\"",
-    );
+    let text = workloads(&ci, "")
+        .replace("kind = \"github\"", "kind = \"gitlab\"")
+        .replace("repository_id = \"4711\"", "project_id = \"22\"")
+        .replace("ref = [\"refs/heads/main\", \"refs/heads/release/*\"]", "ref_path = \"refs/heads/main\"");
     let mut changed = files(&ci, "");
     changed.insert("workloads.toml".into(), text.into_bytes());
     let access = String::from_utf8(changed["access.cedar"].clone()).unwrap();
-    changed.insert("access.cedar".into(), access.replace("principal.claims has ref && principal.claims.ref ==", "principal.claims has ref_path && principal.claims.ref_path ==").into_bytes());
+    changed.insert(
+        "access.cedar".into(),
+        access
+            .replace("principal.claims has ref && principal.claims.ref ==", "principal.claims has ref_path && principal.claims.ref_path ==")
+            .into_bytes(),
+    );
     t.gate.push_bundle(t.person("dan"), changed).await.unwrap();
     ci.runs(&gitlab(("acme/shop", "22"), "main", Some("production"))).await.unwrap();
     let gitlab = exchange(&t, &token(&t, &ci, json!({}), SignedBy::Issuer).await).await.unwrap();
