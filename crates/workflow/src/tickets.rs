@@ -81,7 +81,8 @@ impl Gate {
             };
             return Err(Refusal::because(Reason::TicketNotOpen, detail));
         };
-        let found = self.look_at(known, &id).await?;
+        // Boxed: whoever votes or opens carries this along.
+        let found = Box::pin(self.look_at(known, &id)).await?;
         if found.is(&terms.ticket_states) {
             return Ok(());
         }

@@ -175,7 +175,7 @@ async fn approve(
     seen: IfMatch,
     Body(vote): Body<NewVote>,
 ) -> Answer<impl IntoResponse> {
-    decide(&state.gate, &caller, seen.of(id), Decision::Approve, vote).await
+    Box::pin(decide(&state.gate, &caller, seen.of(id), Decision::Approve, vote)).await
 }
 
 /// Says no to a request.
@@ -187,7 +187,7 @@ async fn deny(
     seen: IfMatch,
     Body(vote): Body<NewVote>,
 ) -> Answer<impl IntoResponse> {
-    decide(&state.gate, &caller, seen.of(id), Decision::Deny, vote).await
+    Box::pin(decide(&state.gate, &caller, seen.of(id), Decision::Deny, vote)).await
 }
 
 async fn decide(

@@ -73,7 +73,7 @@ async fn prove(
     let assertion = new.answer.assertion();
     let proved = state.gate.prove_again(&caller, &assertion, new.code.as_deref());
     let guesses = [Reason::CodeInvalid, Reason::NotSignedIn, Reason::NotAllowed];
-    let proved_at = counted(&state, from, &guesses, proved).await.map_err(still_signed_in)?;
+    let proved_at = Box::pin(counted(&state, from, &guesses, proved)).await.map_err(still_signed_in)?;
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Proof { proved_at })))
 }
 
