@@ -148,11 +148,7 @@ mod tests {
             Ok(roster.on_call(&source, &service, level, now)?.into_iter().map(|duty| duty.person).collect())
         };
         assert!(matches!(who(&roster, None, now), Err(NotKnown::NotConfigured { .. })));
-        roster.believe(
-            source.clone(),
-            service.clone(),
-            Belief::Known { people, seen_at: now, good_until: at("2026-03-02T12:10:00Z") },
-        );
+        roster.believe(source.clone(), service.clone(), Belief::Known { people, seen_at: now, good_until: at("2026-03-02T12:10:00Z") });
         assert_eq!(who(&roster, None, now).unwrap(), [first, second]);
         assert_eq!(who(&roster, Some(1), now).unwrap(), [first]);
         assert_eq!(who(&roster, None, at("2026-03-02T12:05:00Z")).unwrap(), [second], "the first one's shift is over");

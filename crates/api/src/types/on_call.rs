@@ -62,10 +62,8 @@ pub struct Duties {
 impl From<workflow::on_call::Duty> for Duty {
     fn from(duty: workflow::on_call::Duty) -> Self {
         let workflow::on_call::Duty { schedule, source, service, level, people, unknown, seen_at, good_until, trouble, unmapped } = duty;
-        let people = people
-            .into_iter()
-            .map(|workflow::on_call::DutyPerson { username, level, until }| OnDuty { username, level, until })
-            .collect();
+        let people =
+            people.into_iter().map(|workflow::on_call::DutyPerson { username, level, until }| OnDuty { username, level, until }).collect();
         Self { schedule, source, service, level, known: unknown.is_none(), people, unknown, seen_at, good_until, trouble, unmapped }
     }
 }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, ToSpan};
 
 use super::lines::{Component, Property};
-use super::rule::Rule;
+use super::rule::{Rule, Work};
 use crate::oncall::{Them, shown};
 
 /// A moment as an event writes it.
@@ -49,8 +49,10 @@ struct Event {
 /// Who is in an event at `now`, and until when.
 pub(super) fn on_call(calendar: &Component, zone: Option<&TimeZone>, now: Timestamp) -> Result<Vec<(Them, Timestamp)>, String> {
     let zones = Zones { calendar, floating: floating(calendar, zone)? };
+    let work = Work::default();
     let mut events = Vec::new();
     for component in calendar.components("VEVENT") {
+        work.spend(1)?;
         let uid = component.get("UID").map(|uid| uid.value.clone()).unwrap_or_default();
         let event = read(component, uid.clone(), &zones).map_err(|why| format!("the event `{}`: {why}", shown(&uid)))?;
         events.push(event);
@@ -58,7 +60,7 @@ pub(super) fn on_call(calendar: &Component, zone: Option<&TimeZone>, now: Timest
     let replaced: BTreeSet<(&str, Timestamp)> = events.iter().filter_map(|event| Some((event.uid.as_str(), event.instead?))).collect();
     let mut out = Vec::new();
     for event in &events {
-        let ends = event.running(&replaced, now).map_err(|why| format!("the event `{}`: {why}", shown(&event.uid)))?;
+        let ends = event.running(&replaced, now, &work).map_err(|why| format!("the event `{}`: {why}", shown(&event.uid)))?;
         let Some(until) = ends else { continue };
         if event.who.is_empty() {
             return Err(format!("the event `{}` names nobody: it has neither an attendee nor a summary", shown(&event.uid)));
@@ -70,13 +72,13 @@ pub(super) fn on_call(calendar: &Component, zone: Option<&TimeZone>, now: Timest
 
 impl Event {
     /// Until when it goes on, if it does at `now`.
-    fn running(&self, replaced: &BTreeSet<(&str, Timestamp)>, now: Timestamp) -> Result<Option<Timestamp>, String> {
+    fn running(&self, replaced: &BTreeSet<(&str, Timestamp)>, now: Timestamp, work: &Work) -> Result<Option<Timestamp>, String> {
         if self.cancelled {
             return Ok(None);
         }
         let zone = &self.start.zone;
         let mut starts = match &self.rule {
-            Some(rule) if self.instead.is_none() => rule.times(self.start.local, zone, now)?,
+            Some(rule) if self.instead.is_none() => rule.times(self.start.local, zone, now, work)?,
             _ => vec![self.start.local],
         };
         for more in &self.more {
@@ -86,6 +88,7 @@ impl Event {
         for when in &self.except {
             // A day takes away whatever begins on it.
             if when.day && !self.start.day {
+                work.spend(u64::try_from(starts.len()).unwrap_or(u64::MAX))?;
                 except.extend(starts.iter().filter(|start| start.date() == when.local.date()).filter_map(|start| at(zone, *start).ok()));
             } else {
                 except.insert(when.instant()?);
@@ -147,7 +150,10 @@ fn read(component: &Component, uid: String, zones: &Zones<'_>) -> Result<Event, 
         more: list(component, "RDATE", zones)?,
         except: list(component, "EXDATE", zones)?,
         instead,
-        cancelled: component.get("STATUS").is_some_and(|status| status.value.eq_ignore_ascii_case("CANCELLED")),
+        // What is not settled yet is no duty.
+        cancelled: component
+            .get("STATUS")
+            .is_some_and(|status| ["CANCELLED", "TENTATIVE"].iter().any(|not| status.value.eq_ignore_ascii_case(not))),
         who: who(component),
         uid,
         start,
@@ -155,7 +161,9 @@ fn read(component: &Component, uid: String, zones: &Zones<'_>) -> Result<Event, 
     })
 }
 
-/// The attendees that did not decline; whom the summary names if there are none.
+/// The attendees that accepted, or of whom nothing is said, as rotas write them; whom the summary names if there are none.
+///
+/// Somebody who was only invited is not on duty: calendars take invitations from strangers.
 fn who(component: &Component) -> Vec<Them> {
     let mut attendees = component.all("ATTENDEE").peekable();
     if attendees.peek().is_none() {
@@ -163,7 +171,7 @@ fn who(component: &Component) -> Vec<Them> {
         return summary.map(|id| Them { id, email: None }).into_iter().collect();
     }
     attendees
-        .filter(|attendee| !attendee.param("PARTSTAT").is_some_and(|said| said.eq_ignore_ascii_case("DECLINED")))
+        .filter(|attendee| attendee.param("PARTSTAT").is_none_or(|said| said.eq_ignore_ascii_case("ACCEPTED")))
         .map(|attendee| {
             let value = attendee.value.trim();
             let mail = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("mailto:")).and_then(|_| value.get(7..));
@@ -172,11 +180,19 @@ fn who(component: &Component) -> Vec<Them> {
         .collect()
 }
 
+/// Times that one event may be given or relieved of one by one.
+const MOST_DATES: usize = 10_000;
+
 fn list(component: &Component, name: &str, zones: &Zones<'_>) -> Result<Vec<When>, String> {
     let mut out = Vec::new();
     for property in component.all(name) {
+        let mut one = Property { value: String::new(), ..property.clone() };
         for value in property.value.split(',') {
-            out.push(zones.when(&Property { value: value.to_owned(), ..property.clone() })?);
+            if out.len() >= MOST_DATES {
+                return Err(format!("`{name}` names more than {MOST_DATES} times"));
+            }
+            one.value = value.to_owned();
+            out.push(zones.when(&one)?);
         }
     }
     Ok(out)
@@ -304,7 +320,7 @@ mod tests {
         assert!(who_at(often, None, "2026-03-06T12:00:00Z").unwrap().is_empty());
         let off = often.replace("SUMMARY:Ben", "STATUS:CANCELLED\nSUMMARY:Ben");
         assert!(who_at(&off, None, "2026-03-05T16:00:00Z").unwrap().is_empty());
-        let declined = "BEGIN:VEVENT\nUID:3\nDTSTART:20260302T090000Z\nDURATION:P1W\nATTENDEE;PARTSTAT=DECLINED:mailto:a@x\nATTENDEE:mailto:b@x\nEND:VEVENT\n";
+        let declined = "BEGIN:VEVENT\nUID:3\nDTSTART:20260302T090000Z\nDURATION:P1W\nATTENDEE;PARTSTAT=DECLINED:mailto:a@x\nATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:c@x\nATTENDEE:mailto:b@x\nEND:VEVENT\n";
         assert_eq!(who_at(declined, None, "2026-03-05T16:00:00Z").unwrap(), ["b@x until 2026-03-09T09:00:00Z"]);
     }
 

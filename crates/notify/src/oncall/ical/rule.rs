@@ -1,5 +1,7 @@
 //! Recurrence rules (RFC 5545 §3.3.10): by day, week, month and year. What is not understood is refused, never left out.
 
+use std::cell::Cell;
+
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -35,6 +37,26 @@ pub(super) struct Rule {
     days: Vec<(i16, Weekday)>,
     positions: Vec<i16>,
     week_start: Weekday,
+}
+
+/// What reading one feed may take, in days that are looked at: enough for thousands of events over decades, and less than a second.
+#[derive(Debug)]
+pub(super) struct Work(Cell<u64>);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(Cell::new(5_000_000))
+    }
+}
+
+impl Work {
+    /// # Errors
+    /// It is used up.
+    pub(super) fn spend(&self, steps: u64) -> Result<(), String> {
+        let left = self.0.get().checked_sub(steps).ok_or("the feed asks for more work than it may; it repeats too much, or for too long")?;
+        self.0.set(left);
+        Ok(())
+    }
 }
 
 impl Rule {
@@ -95,8 +117,20 @@ impl Rule {
         Ok(rule)
     }
 
+    /// What looking at one of its periods takes: days of it for each that is wanted.
+    fn cost(&self) -> u64 {
+        let days = match self.frequency {
+            Frequency::Daily => 1,
+            Frequency::Weekly => 7,
+            Frequency::Monthly => 31,
+            Frequency::Yearly => 366,
+        };
+        let wanted = self.days.len().max(self.month_days.len()).max(self.positions.len()).max(1);
+        days * u64::try_from(wanted).unwrap_or(u64::MAX >> 16)
+    }
+
     /// When it happens, up to `now`, on the clock of its zone.
-    pub(super) fn times(&self, first: DateTime, zone: &TimeZone, now: Timestamp) -> Result<Vec<DateTime>, String> {
+    pub(super) fn times(&self, first: DateTime, zone: &TimeZone, now: Timestamp, work: &Work) -> Result<Vec<DateTime>, String> {
         let far = |_| "a recurrence rule leads out of time".to_owned();
         let instant = |at: DateTime| zone.to_timestamp(at).map_err(far);
         let mut out = Vec::new();
@@ -107,6 +141,7 @@ impl Rule {
         out.push(first);
         let end = zone.to_datetime(now).date().saturating_add(2.days());
         for step in 0..i64::MAX {
+            work.spend(self.cost())?;
             let Some(period) = self.period(first.date(), step) else { break };
             if period > end {
                 break;
@@ -307,7 +342,7 @@ mod tests {
     fn times(rule: &str, first: &str, now: &str) -> Result<Vec<String>, String> {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let first: DateTime = first.parse().unwrap();
-        let found = Rule::read(rule, first)?.times(first, &zone, now.parse().unwrap())?;
+        let found = Rule::read(rule, first)?.times(first, &zone, now.parse().unwrap(), &Work::default())?;
         Ok(found.into_iter().map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).collect())
     }
 
@@ -363,6 +398,9 @@ mod tests {
         is("FREQ=WEEKLY", "2026-03-02T09:00", "2026-03-16T08:00:00Z", &["2026-03-02 09:00", "2026-03-09 09:00", "2026-03-16 09:00"]);
         is("FREQ=WEEKLY", "2026-03-02T09:00", "2026-03-16T07:59:59Z", &["2026-03-02 09:00", "2026-03-09 09:00"]);
         assert!(times("FREQ=DAILY", "0001-01-01T09:00", "2026-03-16T08:00:00Z").unwrap_err().contains("more than"));
+        let all_mondays = format!("FREQ=YEARLY;BYDAY={}", vec!["MO"; 100_000].join(","));
+        assert!(times(&all_mondays, "2026-01-01T09:00", "2026-03-16T08:00:00Z").unwrap_err().contains("more work"));
+        assert!(times("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "-9000-01-01T09:00", "9000-03-16T08:00:00Z").unwrap_err().contains("more work"));
         assert_eq!(times("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2026-02-01T09:00", "2026-03-16T08:00:00Z").unwrap().len(), 1);
     }
 
