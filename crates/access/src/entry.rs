@@ -14,6 +14,9 @@ use crate::event::Event;
 use crate::ids::{EntryId, PrincipalId};
 use crate::request::Door;
 
+/// The longest leaf that a signed log takes, in bytes.
+pub const LONGEST_LEAF: usize = u16::MAX as usize;
+
 /// Who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {

@@ -240,6 +240,8 @@ CREATE TABLE reviews (
 );
 CREATE INDEX reviews_open ON reviews (person) WHERE state = 'open';
 CREATE INDEX reviews_due ON reviews (due_at) WHERE state = 'open';
+-- Nobody is asked twice at once about one right: the second answer could take away what the first kept.
+CREATE UNIQUE INDEX reviews_standing ON reviews ("grant") WHERE state = 'open' AND kind = 'standing';
 
 CREATE TABLE accounts (
     id {key} PRIMARY KEY,

@@ -256,6 +256,10 @@ impl Change {
             rows.extend(touches.iter().cloned());
             let unwritable = |error: serde_json::Error| StoreError::Leaf { why: error.to_string() };
             let leaf = String::from_utf8(entry.leaf().map_err(unwritable)?).map_err(|e| StoreError::Leaf { why: e.to_string() })?;
+            // INVARIANT: what the signed log could not take is not committed.
+            if leaf.len() > access::entry::LONGEST_LEAF {
+                return Err(StoreError::TooLong { bytes: leaf.len() });
+            }
             let columns = vec![
                 Column::Text(entry.id.to_string()),
                 entry.at.to_column(),

@@ -45,6 +45,12 @@ pub enum StoreError {
         /// What.
         what: String,
     },
+    /// A change is too large for the entry that would have to say it. Nothing was changed.
+    #[error("the entry would have {bytes} bytes, and the log takes at most {} of one; do it in smaller parts", access::entry::LONGEST_LEAF)]
+    TooLong {
+        /// How many.
+        bytes: usize,
+    },
     /// An entry of the log holds what it never should.
     #[error("an entry of the log can't be read; run `tidegate audit verify` to see what was changed: {why}")]
     Leaf {

@@ -126,14 +126,23 @@ impl Gate {
         if let Some(signed) = signed {
             (situation.mfa, situation.mfa_at) = (Mfa::Verified, signed.proved.used.who.at());
         }
-        let stages = self.may_vote(caller, &situation, &row).await?;
+        let mut stages = self.may_vote(caller, &situation, &row).await?;
         seen.is(row.version)?;
+        // INVARIANT: nobody agrees by an error; who says no waits for no tracker.
+        if decision == Decision::Approve && row.ticket.is_some() {
+            self.refuse_ticket_unless(&row.terms, row.ticket.as_deref()).await?;
+            // INVARIANT: trackers take their time, and who lost the right to vote meanwhile has none.
+            let (mfa, mfa_at) = (situation.mfa, situation.mfa_at);
+            situation = self.situation_asking(&caller.who, &Asking::Decide(request)).await?;
+            if signed.is_some() {
+                (situation.mfa, situation.mfa_at) = (mfa, mfa_at);
+            }
+            stages = self.may_vote(caller, &situation, &row).await?;
+        } else if decision == Decision::Approve {
+            self.refuse_ticket_unless(&row.terms, None).await?;
+        }
         let now = self.now();
         let mut votes = self.undecided(caller, &row).await?;
-        // INVARIANT: nobody agrees by an error; who says no waits for no tracker.
-        if decision == Decision::Approve {
-            self.refuse_ticket_unless(&row.terms, row.ticket.as_deref()).await?;
-        }
         match signed {
             // INVARIANT: an edit makes a signature worthless.
             Some(signed) if signed.revision != row.revision => {

@@ -17,6 +17,9 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::review::administrators;
 
+/// The shortest time to answer.
+const LEAST: Span = Span::hours(24);
+
 /// What was asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Campaign {
@@ -33,8 +36,9 @@ impl Gate {
     /// If the caller may not administer reviews, or nobody would have time to answer.
     pub async fn start_campaign(&self, caller: &Caller, within: Span, tier: Option<TierName>) -> Result<Campaign, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Review), &Object::Nothing).await?;
-        if within == Span::default() {
-            return Err(Refusal::because(Reason::Invalid, "give the owners time to answer, as in `--within 14d`"));
+        // INVARIANT: no answer removes a right, so nobody makes that their own power by leaving no time to answer.
+        if within < LEAST {
+            return Err(Refusal::because(Reason::Invalid, "give the owners a day or more to answer, as in `--within 14d`"));
         }
         if tier.as_ref().is_some_and(|tier| self.bundle().tier(tier).is_none()) {
             return Err(Refusal::because(Reason::NotFound, "there is no tier by that name"));

@@ -367,6 +367,7 @@ pub(crate) fn refused(error: CommitError) -> Refusal {
         CommitError::Conflict { .. } | CommitError::Duplicate { .. } => Refusal::of(Reason::AlreadyDecided),
         CommitError::Illegal(FoldError::Illegal { from, .. }) => Refusal::because(Reason::AlreadyDecided, format!("it is {from}")),
         CommitError::Illegal(FoldError::Missing { .. } | FoldError::Exists { .. }) => Refusal::of(Reason::AlreadyDecided),
+        CommitError::Unavailable(error @ store::StoreError::TooLong { .. }) => Refusal::because(Reason::Invalid, error.to_string()),
         CommitError::Unavailable(error) => {
             tracing::error!(error = %error, "the store did not take a change");
             Refusal::of(Reason::StoreUnavailable)

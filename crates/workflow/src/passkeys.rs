@@ -308,7 +308,7 @@ impl Gate {
 
     /// Whoever adds or removes a passkey was just here themselves: signed in a moment ago, and, once they have a passkey, with one of them
     /// or by a new invitation. So what somebody finds open, or a token that leaked, makes no lasting way in.
-    async fn refuse_if_not_fresh(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub(crate) async fn refuse_if_not_fresh(&self, caller: &Caller) -> Result<(), Refusal> {
         let Via::WebSession(session) = caller.who.via() else {
             return Err(Refusal::because(Reason::NotAllowed, "a person does this in a browser that they are signed in with"));
         };

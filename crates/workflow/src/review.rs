@@ -6,7 +6,7 @@
 use access::approval::Seat;
 use access::event::{EntryDraft, Event};
 use access::grant::{GrantRow, GrantState};
-use access::ids::ReviewId;
+use access::ids::{PrincipalId, ReviewId};
 use access::names::GroupName;
 use access::reason::{Reason, Refusal};
 use access::review::{ReviewKind, ReviewOutcome, ReviewRow, ReviewState, is_sampled};
@@ -82,6 +82,10 @@ impl Gate {
         let row = self.store.review(review).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         if row.person == caller.who.id() {
             return Err(self.enter_action_refused(caller, "review", review.to_string(), Refusal::of(Reason::SelfApproval)).await);
+        }
+        if !matches!(caller.who.id(), PrincipalId::User(_)) {
+            let refusal = Refusal::because(Reason::NotAllowed, "people look back at what was done; a machine does not");
+            return Err(self.enter_action_refused(caller, "review", review.to_string(), refusal).await);
         }
         let situation = self.situation(&caller.who).await?;
         let owed_by = [Some(&row.reviewers), row.escalated_to.as_ref()].into_iter().flatten();

@@ -128,10 +128,10 @@ impl Gate {
         Ok(confirm(self.live.cut(EndReason::Killed, |live| live.session == session)).await)
     }
 
-    /// Other grants that open the same door to the same person.
+    /// Other grants that open the same door to the same person; for a workload, to the same job of it.
     pub(crate) async fn others_open(&self, row: &GrantRow) -> Result<Vec<GrantId>, Refusal> {
         let open = self.store.open_grants_for(row.person, &row.resource, &row.role).await.map_err(unavailable)?;
-        Ok(open.into_iter().map(|g| g.id).filter(|id| *id != row.id).collect())
+        Ok(open.into_iter().filter(|g| g.id != row.id && g.frozen.claims == row.frozen.claims).map(|g| g.id).collect())
     }
 
     /// Stands a session on another active grant that is at least as wide; false if there is none.
@@ -144,6 +144,8 @@ impl Gate {
         let now = self.now();
         let Some(to) = open.into_iter().find(|g| {
             g.id != from.id
+                // INVARIANT: what one job of a workload was given, no other job of it uses.
+                && g.frozen.claims == from.frozen.claims
                 && g.state == GrantState::Active
                 && g.ends_at.is_none_or(|end| end > now)
                 && from.limits.within(&g.limits)

@@ -36,6 +36,9 @@ pub struct Submitted {
 /// The longest reason or ticket that is taken, in characters.
 pub const LONGEST_TEXT: usize = 4_000;
 
+/// What a request is limited to, as JSON, in bytes at most: it stands in the entry itself.
+const LONGEST_LIMITS: usize = 16_384;
+
 impl Gate {
     /// Somebody asks for a role on a resource. A pending request for the same is joined, not doubled.
     ///
@@ -90,6 +93,11 @@ impl Gate {
             if text.chars().count() > LONGEST_TEXT {
                 return Err(Refusal::because(Reason::Invalid, format!("a reason or ticket has at most {LONGEST_TEXT} characters")));
             }
+        }
+        let limits = serde_json::to_string(&ask.limits).map_or(usize::MAX, |text| text.len());
+        if limits > LONGEST_LIMITS {
+            let why = format!("what a request is limited to takes at most {LONGEST_LIMITS} bytes, and this takes {limits}; name fewer tables, or a shorter command");
+            return Err(Refusal::because(Reason::Invalid, why));
         }
         self.refuse_if_person_locked(caller.who.id()).await?;
         if ask.break_glass {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::printable;
 
 /// The longest leaf that fits in a bundle.
-pub const LONGEST_LEAF: usize = u16::MAX as usize;
+pub use access::entry::LONGEST_LEAF;
 
 /// A leaf that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

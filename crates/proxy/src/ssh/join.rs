@@ -77,6 +77,10 @@ async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &mut Wishes,
         let why = "what you may do there is not what that session may: a session is joined by who could do the same in one of their own";
         return Err(Refusal::because(Reason::OutsideLimits, why).into());
     }
+    if !host.target.is_where(&live.target) {
+        let why = "that session is on another machine or account than yours: what its resource or role stands for has changed since it began";
+        return Err(Refusal::because(Reason::OutsideLimits, why).into());
+    }
     let stage = host.stages.newest().ok_or_else(gone)?;
     let typed_as = host.next_channel();
     // INVARIANT: it stands in the log and in both recordings before anything is shown.

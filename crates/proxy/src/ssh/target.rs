@@ -80,6 +80,8 @@ pub(crate) struct Target {
     gone: CancellationToken,
     killing: Mutex<Option<Killing>>,
     door: Arc<SshDoor>,
+    /// Where it is, and as whom.
+    reached: (String, u16, String),
     /// Both ends of the connection.
     ends: Option<Ends>,
 }
@@ -118,6 +120,12 @@ impl Target {
             answer_of(&handle, KILL).await.ok().map(|said| said.ends_with(b"tidegate: none left\n"))
         });
         async move { task.await.ok().flatten() }.boxed().shared()
+    }
+
+    /// Whether another connection leads to the same machine and account. What a resource and a role stand for may have changed between them.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        let machine = |target: &Self| target.ends.map(|ends| ends.target);
+        self.reached == other.reached && machine(self) == machine(other)
     }
 
     /// Both ends of the connection.
@@ -425,7 +433,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
             .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), door: door.clone(), ends })
+    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), door: door.clone(), reached: (dial.host, dial.port, dial.login), ends })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {

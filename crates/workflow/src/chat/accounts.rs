@@ -32,6 +32,8 @@ impl Gate {
             return Err(Refusal::because(Reason::NotAllowed, "people say who they are in a browser that they are signed in with"));
         }
         self.refuse_if_person_locked(caller.who.id()).await?;
+        // It decides in their name for good, as a passkey does, and is added like one.
+        self.refuse_if_not_fresh(caller).await?;
         let asker = self.chats.links.lock().unwrap_or_else(PoisonError::into_inner).spend(code, self.now())?;
         let id = key(asker.service, &asker.team, &asker.account);
         let before = self.store.chat_account(&id).await.map_err(unavailable)?;

@@ -57,6 +57,23 @@ async fn whatever_is_refused_is_in_the_log() {
     assert_eq!((refusal.reason, last(&t).await.as_str()), (Reason::Denied, "session.refused"));
 }
 
+// covers: F2 (api)
+#[tokio::test]
+async fn a_request_too_large_for_its_entry_is_refused_and_the_log_goes_on() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let long = |letters: usize| {
+        let mut limited = ask("db-1", "debug");
+        limited.limits = Limits { command: Some("x".repeat(letters)), ..Limits::default() };
+        limited
+    };
+    assert_eq!(t.gate.submit(ana, long(70_000)).await.unwrap_err().reason, Reason::Invalid);
+    assert_eq!(t.gate.submit(ana, long(20_000)).await.unwrap_err().reason, Reason::Invalid);
+    let asked = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+    assert_eq!(t.gate.edit(ana, asked.id, long(70_000)).await.unwrap_err().reason, Reason::Invalid);
+    t.gate.vote(ben, asked.id, Approve, None).await.expect("all goes on");
+}
+
 // covers: C6 (api)
 #[tokio::test]
 async fn what_costs_more_by_now_is_not_called_approved() {
