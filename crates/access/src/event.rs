@@ -13,8 +13,8 @@ pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
 use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope, Via};
 use crate::ids::{
-    AccountId, BundleId, DeliveryId, DirectoryGroupId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId, ReviewId, SessionId, TokenId,
-    UserId, VoteId, WebSessionId,
+    AccountId, BundleId, DeliveryId, DirectoryGroupId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId,
+    ReviewId, SessionId, TokenId, UserId, VoteId, WebSessionId,
 };
 use crate::limits::Limits;
 use crate::lock::LockScope;

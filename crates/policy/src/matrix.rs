@@ -132,7 +132,8 @@ fn short(terms: &Terms) -> String {
         TicketRule::None => {}
         TicketRule::Named => out.push_str(" ticket"),
         TicketRule::Open => {
-            let _ = write!(out, " ticket:{}", if terms.ticket_states.is_empty() { "open".to_owned() } else { terms.ticket_states.join("|") });
+            let _ =
+                write!(out, " ticket:{}", if terms.ticket_states.is_empty() { "open".to_owned() } else { terms.ticket_states.join("|") });
         }
     }
     if terms.reason {

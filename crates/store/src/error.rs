@@ -165,9 +165,12 @@ pub(crate) fn unique(error: &sqlx::Error) -> Option<Unique> {
         Unique::Assertion
     } else if is("host_keys_pkey", "host_keys.resource") {
         Unique::HostKey
-    } else if is("directory_users_named", "directory_users.user_name_key") || is("directory_users_called", "directory_users.external_id_key") {
+    } else if is("directory_users_named", "directory_users.user_name_key")
+        || is("directory_users_called", "directory_users.external_id_key")
+    {
         Unique::DirectoryUser
-    } else if is("directory_groups_named", "directory_groups.name_key") || is("directory_groups_called", "directory_groups.external_id_key") {
+    } else if is("directory_groups_named", "directory_groups.name_key") || is("directory_groups_called", "directory_groups.external_id_key")
+    {
         Unique::DirectoryGroup
     } else {
         Unique::Other

@@ -18,10 +18,10 @@ mod failure;
 mod load;
 #[path = "contract/log.rs"]
 mod log;
-#[path = "contract/projections.rs"]
-mod projections;
 #[path = "contract/outbox.rs"]
 mod outbox;
+#[path = "contract/projections.rs"]
+mod projections;
 #[path = "contract/reads.rs"]
 mod reads;
 #[path = "contract/replay.rs"]

@@ -42,7 +42,10 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("workflow", &["access", "policy", "store", "evidence", "identity", "credentials", "notify"]),
     ("proxy", &["access", "wire", "sql", "evidence"]),
     ("api", &["access", "workflow", "evidence", "policy", "identity"]),
-    ("tidegate", &["access", "wire", "sql", "policy", "store", "evidence", "identity", "credentials", "notify", "workflow", "proxy", "api"]),
+    (
+        "tidegate",
+        &["access", "wire", "sql", "policy", "store", "evidence", "identity", "credentials", "notify", "workflow", "proxy", "api"],
+    ),
 ];
 
 /// What a crate never sees, of others' crates.

@@ -41,9 +41,9 @@ pub mod tickets;
 pub mod erase;
 pub mod export;
 pub mod history;
+pub mod keys;
 pub mod measure;
 pub mod noise;
-pub mod keys;
 pub mod search;
 
 pub mod authorize;
@@ -67,7 +67,7 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow, Page, PasskeyRow, Replay, RequestFilter,
-        SecretRow, SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
+        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow,
+        Page, PasskeyRow, Replay, RequestFilter, SecretRow, SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
     };
 }

@@ -354,7 +354,10 @@ impl Gate {
             return Err(Refusal::because(Reason::ScopeMissing, format!("you are signed in without `{scope}` yourself")));
         }
         if scopes.contains(&Scope::Directory) {
-            return Err(Refusal::because(Reason::Invalid, "a token for a directory is made with `tidegate directory token`, and is for nothing else"));
+            return Err(Refusal::because(
+                Reason::Invalid,
+                "a token for a directory is made with `tidegate directory token`, and is for nothing else",
+            ));
         }
         if scopes.is_empty() || valid == Span::default() || valid > TOKEN_LONGEST {
             return Err(Refusal::because(

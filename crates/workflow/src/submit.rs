@@ -96,7 +96,9 @@ impl Gate {
         }
         let limits = serde_json::to_string(&ask.limits).map_or(usize::MAX, |text| text.len());
         if limits > LONGEST_LIMITS {
-            let why = format!("what a request is limited to takes at most {LONGEST_LIMITS} bytes, and this takes {limits}; name fewer tables, or a shorter command");
+            let why = format!(
+                "what a request is limited to takes at most {LONGEST_LIMITS} bytes, and this takes {limits}; name fewer tables, or a shorter command"
+            );
             return Err(Refusal::because(Reason::Invalid, why));
         }
         self.refuse_if_person_locked(caller.who.id()).await?;

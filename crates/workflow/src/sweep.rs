@@ -38,7 +38,12 @@ const REHOME_WITHIN: Duration = Duration::from_millis(300);
 const BATCH: u32 = 500;
 
 /// Does something again and again until told to stop. A fault in one time is told, and the next time comes all the same.
-pub(crate) async fn again<W: Future<Output = ()>>(stop: CancellationToken, every: Duration, what: &'static str, mut once: impl FnMut() -> W) {
+pub(crate) async fn again<W: Future<Output = ()>>(
+    stop: CancellationToken,
+    every: Duration,
+    what: &'static str,
+    mut once: impl FnMut() -> W,
+) {
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
         match stop.run_until_cancelled(AssertUnwindSafe(once()).catch_unwind()).await {
             None => return,

@@ -201,9 +201,10 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
         }
     }
     if people.is_empty() && shifts.is_empty() {
-        table
-            .sink()
-            .error(name.place.clone(), format!("nobody is ever on call for `{}`; name `people`, `[[on_call.shift]]` or a `source`", name.value));
+        table.sink().error(
+            name.place.clone(),
+            format!("nobody is ever on call for `{}`; name `people`, `[[on_call.shift]]` or a `source`", name.value),
+        );
     }
     if people.len() > 1 && (starts.is_none() || every.is_none()) {
         table.sink().error(

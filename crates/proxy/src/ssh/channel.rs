@@ -14,13 +14,13 @@ use tokio::time::timeout;
 
 use super::ask::{self, Left};
 use super::backlog::Backlog;
-use super::{extend, join};
 use super::lane::Lane;
 use super::live::Live;
 use super::relay::{self, ClientSide, Ended, TargetSide};
 use super::rights::Start;
 use super::session::{Place, Visit};
 use super::text;
+use super::{extend, join};
 
 /// Environment variables of one channel, at most.
 const VARIABLES: usize = 64;

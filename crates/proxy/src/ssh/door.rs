@@ -99,7 +99,15 @@ impl SshDoor {
     pub fn new(gate: Arc<dyn Gatekeeper>, limits: DoorLimits) -> Arc<Self> {
         let strangers = Strangers::new(limits.strangers, limits.strangers_per_address);
         let guests = Guests::new(limits.per_person);
-        Arc::new(Self { gate, strangers, guests, sessions: Sessions::default(), killers: Killers::default(), manner: Mutex::default(), limits })
+        Arc::new(Self {
+            gate,
+            strangers,
+            guests,
+            sessions: Sessions::default(),
+            killers: Killers::default(),
+            manner: Mutex::default(),
+            limits,
+        })
     }
 
     /// How a connection that begins now is met; `None`: the gate has no host key that it could show.

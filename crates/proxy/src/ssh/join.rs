@@ -78,7 +78,8 @@ async fn enter(visit: &Arc<Visit>, client: &mut ClientSide, wishes: &mut Wishes,
         return Err(Refusal::because(Reason::OutsideLimits, why).into());
     }
     if !host.target.is_where(&live.target) {
-        let why = "that session is on another machine or account than yours: what its resource or role stands for has changed since it began";
+        let why =
+            "that session is on another machine or account than yours: what its resource or role stands for has changed since it began";
         return Err(Refusal::because(Reason::OutsideLimits, why).into());
     }
     let stage = host.stages.newest().ok_or_else(gone)?;
@@ -111,7 +112,11 @@ impl Joined {
             Over::Cut(access::session::EndReason::Recorder)
         } else {
             let host = self.host.facts.username.clone();
-            show(&client, &format!("You are in {host}'s terminal. Ctrl-L draws most programs anew; leave with Enter ~ . or by closing this window.")).await;
+            show(
+                &client,
+                &format!("You are in {host}'s terminal. Ctrl-L draws most programs anew; leave with Enter ~ . or by closing this window."),
+            )
+            .await;
             self.relay(visit, &lane, &mut client, &mut wishes).await
         };
         let _ = self.host.note(self.typed_as, json!({"kind": "left"})).await;

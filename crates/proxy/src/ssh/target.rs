@@ -15,8 +15,8 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
@@ -433,7 +433,15 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
             .unwrap_or_else(|| Refusal::because(Reason::TargetUnreachable, format!("no SSH at {}:{}: {error}", dial.host, dial.port)))
     })?;
     sign_in(&mut handle, &dial).await?;
-    Ok(Target { handle: Arc::new(handle), shears, gone, killing: Mutex::default(), door: door.clone(), reached: (dial.host, dial.port, dial.login), ends })
+    Ok(Target {
+        handle: Arc::new(handle),
+        shears,
+        gone,
+        killing: Mutex::default(),
+        door: door.clone(),
+        reached: (dial.host, dial.port, dial.login),
+        ends,
+    })
 }
 
 fn config(trust: &Trust, door: &SshDoor) -> client::Config {

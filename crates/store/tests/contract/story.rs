@@ -124,7 +124,15 @@ pub(crate) fn created(grant: GrantId, row: &RequestRow, second: i64) -> EntryDra
             bundle: "b1".into(),
             policy: "prod-debug".into(),
             approvers: Vec::new(),
-            frozen: Frozen { mfa: Mfa::None, mfa_at: at(0), ticket: None, on_call: Vec::new(), network: None, claims: None, asked_at: at(0) },
+            frozen: Frozen {
+                mfa: Mfa::None,
+                mfa_at: at(0),
+                ticket: None,
+                on_call: Vec::new(),
+                network: None,
+                claims: None,
+                asked_at: at(0),
+            },
             activate_by: at(second + 8 * 3600),
         },
     )

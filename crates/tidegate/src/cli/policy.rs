@@ -279,7 +279,15 @@ impl Noisy {
                         Noise::Unused => "never used",
                     };
                     let diff = if noisy.change.is_some() { "yes" } else { "-" };
-                    vec![noisy.policy.clone().into(), what.into(), noisy.asked.into(), noisy.approved.into(), noisy.denied.into(), diff.into(), noisy.proposal.clone().into()]
+                    vec![
+                        noisy.policy.clone().into(),
+                        what.into(),
+                        noisy.asked.into(),
+                        noisy.approved.into(),
+                        noisy.denied.into(),
+                        diff.into(),
+                        noisy.proposal.clone().into(),
+                    ]
                 });
                 let header = ["policy", "is", "asked", "approved", "denied", "diff", "proposal"];
                 output.table(&header, rows.collect(), "Every policy decides something.")

@@ -79,7 +79,10 @@ impl SignIn {
         if context.output.is_json() {
             context.output.json(&exchanged)?;
         } else {
-            note(format!("You are {} for {} seconds. This is TIDEGATE_TOKEN; it is shown this once:", exchanged.workload, exchanged.expires_in));
+            note(format!(
+                "You are {} for {} seconds. This is TIDEGATE_TOKEN; it is shown this once:",
+                exchanged.workload, exchanged.expires_in
+            ));
             context.output.line(&exchanged.access_token)?;
         }
         Ok(Exit::Done)

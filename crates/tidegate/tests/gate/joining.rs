@@ -107,7 +107,7 @@ fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
     let mut elsewhere = joins(&demo, "ben", "build-1+shell", &session);
     assert_eq!(elsewhere.end(), 77, "{}", elsewhere.heard());
     assert!(elsewhere.heard().contains("db-1+shell.tide join"), "{}", elsewhere.heard());
-    let mut there = joins(&demo, "ben", "db-1+shell", &session);
+    let there = joins(&demo, "ben", "db-1+shell", &session);
     there.until("You are in ana's terminal");
     // And the command that joins stands at no target.
     let mut wrong = joins(&demo, "ben", "db-1+shell", "what");

@@ -38,7 +38,8 @@ async fn a_machine_s_owner_does_not_decide_for_it() {
     let t = TestGate::start().await.unwrap();
     let access::ids::PrincipalId::User(dan) = t.person("dan").who.id() else { panic!("dan is a person") };
     let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), dan, None).await.unwrap();
-    let token = t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
+    let token =
+        t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
     let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
     let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
     let mut wish = ask("web-1", "deploy");
@@ -242,7 +243,8 @@ async fn who_gave_a_machine_its_token_does_not_decide_for_it_however_long_ago() 
         t.gate.store().commit(rotations).await.unwrap();
     };
     rotate().await;
-    let token = t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
+    let token =
+        t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
     let who = t.gate.identify_token(token.token.expose(), testkit::gate::HERE).await.unwrap();
     let bot = tidegate_workflow::Caller { who, door: access::request::Door::Api };
     let first = t.gate.submit(&bot, wish("web-1")).await.unwrap().request;

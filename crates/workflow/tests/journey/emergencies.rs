@@ -41,8 +41,7 @@ async fn an_emergency_opens_at_once_and_owes_a_review() {
         assert_eq!(own.reason, Reason::SelfApproval);
         let other = t.gate.complete_review(t.person("ana"), review.id, ReviewOutcome::Justified).await.unwrap_err();
         assert_eq!(other.reason, Reason::NotFound, "it is none of her business");
-        let done =
-            t.gate.complete_review(t.person("carla"), review.id, ReviewOutcome::Justified).await.unwrap();
+        let done = t.gate.complete_review(t.person("carla"), review.id, ReviewOutcome::Justified).await.unwrap();
         assert_eq!(done.state, ReviewState::Done);
     }
     t.gate.submit(t.person("ben"), wish).await.expect("nothing is overdue any more");

@@ -17,7 +17,8 @@ async fn standing_access_is_possible_only_by_name() {
 
     let access::ids::PrincipalId::User(dan) = t.person("dan").who.id() else { panic!("dan is a person") };
     let bot = t.gate.add_workload(t.person("admin"), "deploy-bot".parse().unwrap(), dan, None).await.unwrap();
-    let token = t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
+    let token =
+        t.gate.issue_token(t.person("admin"), bot.id, access::identity::Scope::OF_PEOPLE.to_vec(), Span::hours(1), None).await.unwrap();
     let who = t.gate.identify_token(token.token.expose(), HERE).await.unwrap();
     let bot = tidegate_workflow::Caller { who, door: Door::Api };
     let mut wish = ask("build-1", "deploy");

@@ -53,7 +53,8 @@ impl Work {
     /// # Errors
     /// It is used up.
     pub(super) fn spend(&self, steps: u64) -> Result<(), String> {
-        let left = self.0.get().checked_sub(steps).ok_or("the feed asks for more work than it may; it repeats too much, or for too long")?;
+        let left =
+            self.0.get().checked_sub(steps).ok_or("the feed asks for more work than it may; it repeats too much, or for too long")?;
         self.0.set(left);
         Ok(())
     }
@@ -400,7 +401,11 @@ mod tests {
         assert!(times("FREQ=DAILY", "0001-01-01T09:00", "2026-03-16T08:00:00Z").unwrap_err().contains("more than"));
         let all_mondays = format!("FREQ=YEARLY;BYDAY={}", vec!["MO"; 100_000].join(","));
         assert!(times(&all_mondays, "2026-01-01T09:00", "2026-03-16T08:00:00Z").unwrap_err().contains("more work"));
-        assert!(times("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30,30,30,30,30,30,30,30", "0001-01-01T09:00", "2026-03-16T08:00:00Z").unwrap_err().contains("more work"));
+        assert!(
+            times("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30,30,30,30,30,30,30,30", "0001-01-01T09:00", "2026-03-16T08:00:00Z")
+                .unwrap_err()
+                .contains("more work")
+        );
         assert_eq!(times("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2026-02-01T09:00", "2026-03-16T08:00:00Z").unwrap().len(), 1);
     }
 
