@@ -11,7 +11,7 @@ use access::identity::Scope;
 use access::ids::PrincipalId;
 use access::lock::LockScope;
 use access::reason::{Reason, Refusal};
-use access::request::{Door, RequestState};
+use access::request::{AccessRequest, Asked, Door, RequestState};
 use access::session::{ClosedSession, EndReason, Protocol, Standing};
 use access::time::Span;
 use policy::Bundle;
@@ -245,6 +245,55 @@ async fn what_one_pipeline_has_no_other_of_the_same_workload_uses() {
     assert!(refusal.to_string().contains(MAIN), "{refusal}");
     assert_eq!(t.gate.submit(&next_run, ask("web-1", "logs")).await.unwrap().request.id, waiting.id, "the same pipeline joins it");
     assert_eq!(t.gate.cancel(&release, waiting.id).await.unwrap_err().reason, Reason::NotFound);
+}
+
+// covers: WHO-6, D1, D3 (api)
+#[tokio::test]
+async fn a_job_s_session_does_not_move_onto_another_job_s_grant() {
+    let ci = system().await;
+    let t = start(&ci, "").await;
+    let (build, deploy) = ("build-1".parse().unwrap(), "deploy".parse().unwrap());
+    let main = job(&t, &ci, MAIN, "production").await;
+    let release = job(&t, &ci, "refs/heads/release/1.2", "staging").await;
+    let granted = async |who: &Caller, minutes: u64| {
+        let asked = AccessRequest { asked: Asked::For(Span::minutes(minutes)), ..ask("build-1", "deploy") };
+        let grant = t.gate.submit(who, asked).await.unwrap().grant.unwrap();
+        t.gate.activate(who, grant.id).await.unwrap()
+    };
+    let stands_on = async |opened: &Opened| t.gate.store().session(opened.permit.facts().session).await.unwrap().unwrap().grant;
+
+    // Its own next grant carries its session on, …
+    let first = granted(&release, 5).await;
+    let opened = Box::pin(t.gate.open(&release, &build, &deploy, Protocol::Ssh)).await.unwrap();
+    assert_eq!(stands_on(&opened).await, first.id);
+    let second = granted(&release, 10).await;
+    let of_main = granted(&main, 30).await;
+    t.pass(Duration::from_secs(5 * 60 + 1)).await;
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }));
+    assert_eq!(stands_on(&opened).await, second.id);
+    // … and another job's does not, when the time is up …
+    t.pass(Duration::from_secs(5 * 60)).await;
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Expired)));
+    assert_eq!(stands_on(&opened).await, second.id);
+    close(&t, &opened, EndReason::Expired).await;
+
+    // … nor when the job gives its grant back; nor is it told of another's.
+    let (third, fourth) = (granted(&release, 5).await, granted(&release, 10).await);
+    let opened = Box::pin(t.gate.open(&release, &build, &deploy, Protocol::Ssh)).await.unwrap();
+    let (on, other) = if stands_on(&opened).await == third.id { (third.id, fourth.id) } else { (fourth.id, third.id) };
+    let (_, cut) = t.gate.give_back(&release, on).await.unwrap();
+    assert_eq!((cut.rehomed.as_slice(), cut.still_open), ([opened.permit.facts().session].as_slice(), vec![other]));
+    let mut standing = opened.standing.clone();
+    let given = async {
+        let (_, cut) = t.gate.give_back(&release, other).await.unwrap();
+        assert_eq!((cut.rehomed, cut.confirmed.len(), cut.still_open), (Vec::new(), 1, Vec::new()));
+    };
+    let ended = async {
+        standing.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Expired))).await.unwrap();
+        close(&t, &opened, EndReason::Expired).await;
+    };
+    tokio::join!(given, ended);
+    assert_eq!(t.gate.store().grant(of_main.id).await.unwrap().unwrap().end, None, "the other job keeps its own");
 }
 
 // covers: C1, OK-3, WHO-7 (api)
