@@ -63,7 +63,7 @@ impl Gate {
                 active,
                 shut,
             };
-            drafts.push(with_texts(self.draft(caller, added), user));
+            drafts.push(with_texts(self.draft(caller, added), Some(&user.user_name), user));
             let mut drafts = drafts.into_iter();
             let Some(first) = drafts.next() else { break };
             let mut change = Change::new(first).and_all(drafts);
@@ -123,6 +123,18 @@ impl Gate {
                 }
             }
             person = self.store.person(row.person).await.map_err(away)?;
+        } else if before.is_some() && identity.is_some() {
+            // INVARIANT: what a directory calls somebody it can give to another; nobody gets another account by coming back.
+            return Err(ScimError::taken(
+                "whom this directory had under this externalId signed in with another account; if it is them, an administrator links this one \
+                 (`tidegate user link`), else give them another externalId",
+            ));
+        }
+        // What somebody is called here never changes; that of another must not seem to be theirs.
+        if let Some(person) = &person
+            && self.store.person_named(&username).await.map_err(away)?.is_some_and(|other| other.id != person.id)
+        {
+            return Err(ScimError::taken(format!("`{username}` is or was somebody else at the gate; nobody becomes somebody else")));
         }
         // 3. Else they are new, and their name must be nobody's.
         if person.is_none() {
@@ -219,14 +231,12 @@ impl Gate {
             if drafts.is_empty() && new == old && shut == row.shut {
                 return Ok(row);
             }
-            let changed = Event::DirectoryUserChanged {
-                person: row.id,
-                user_name_key: name_key(directory, &new.user_name),
-                external_id_key: new.external_id.as_deref().map(|id| external_key(directory, id)),
-                active,
-                shut,
-            };
-            let kept = Change::new(with_texts(self.draft(caller, changed), &new)).and_all(drafts).expect(&row).expect(&person);
+            // What was erased and is not said anew stays erased, and they are found by it as before.
+            let said = (!unsaid(&row, &new)).then_some(&new.user_name);
+            let (user_name_key, external_id_key) = keys(directory, &row, &new);
+            let changed = Event::DirectoryUserChanged { person: row.id, user_name_key, external_id_key, active, shut };
+            let changed = with_texts(self.draft(caller, changed), said, &new);
+            let kept = Change::new(changed).and_all(drafts).expect(&row).expect(&person);
             match self.commit(kept).await {
                 Ok(committed) => {
                     if !active {
@@ -249,7 +259,8 @@ impl Gate {
         (old, new): (&User, &User),
     ) -> Result<Vec<EntryDraft>, ScimError> {
         let mut drafts = Vec::new();
-        let renamed = name_key(directory, &new.user_name) != row.user_name_key;
+        let (user_name_key, external_id_key) = keys(directory, row, new);
+        let renamed = user_name_key != row.user_name_key;
         if renamed {
             if let Some(other) = self.directory_user_named(directory, &new.user_name).await?
                 && other.id != row.id
@@ -263,7 +274,7 @@ impl Gate {
                 return Err(ScimError::taken(format!("`{username}` is or was somebody else at the gate; nobody becomes somebody else")));
             }
         }
-        let recalled = new.external_id != old.external_id;
+        let recalled = external_id_key != row.external_id_key;
         if recalled && let Some(external_id) = &new.external_id {
             let others = self.store.directory_users_called(&directory.name, &external_key(directory, external_id)).await.map_err(away)?;
             if others.iter().any(|other| other.id != row.id) {
@@ -277,7 +288,7 @@ impl Gate {
             None => false,
         };
         if changes_account {
-            if directory.subject() == Some(Subject::UserName) || old.external_id.is_some() {
+            if directory.subject() == Some(Subject::UserName) || row.external_id_key.is_some() {
                 let attribute = directory.subject().map_or("", Subject::attribute);
                 return Err(ScimError::mutability(format!(
                     "{attribute} says by which account they sign in, and stays; take them out and bring them again if they are somebody else"
@@ -328,9 +339,24 @@ impl Gate {
     }
 }
 
-fn with_texts(draft: EntryDraft, user: &User) -> EntryDraft {
+/// Whether somebody's `userName` was erased, and is not said anew.
+fn unsaid(row: &DirectoryUserRow, new: &User) -> bool {
+    row.user_name.is_none() && new.user_name == User::kept(row).user_name
+}
+
+/// By what they will be found: as before, where what it is made of was erased and is not said anew.
+fn keys(directory: &Directory, row: &DirectoryUserRow, new: &User) -> (String, Option<String>) {
+    let user_name = if unsaid(row, new) { row.user_name_key.clone() } else { name_key(directory, &new.user_name) };
+    let external_id = match &new.external_id {
+        None if row.external_id.is_none() => row.external_id_key.clone(),
+        said => said.as_deref().map(|id| external_key(directory, id)),
+    };
+    (user_name, external_id)
+}
+
+fn with_texts(draft: EntryDraft, user_name: Option<&String>, user: &User) -> EntryDraft {
     let profile = serde_json::to_string(&user.profile).ok();
-    draft.text("user_name", Some(user.user_name.clone())).text("external_id", user.external_id.clone()).text("profile", profile)
+    draft.text("user_name", user_name.cloned()).text("external_id", user.external_id.clone()).text("profile", profile)
 }
 
 fn fault() -> ScimError {
