@@ -236,6 +236,12 @@ pub enum Event {
         /// The groups they were in there, and are not any more.
         groups: Vec<DirectoryGroupId>,
     },
+    /// An administrator disabled somebody whom a directory had shut out: it alone does not let them in again. Text: `reason`.
+    #[serde(rename = "directory.user_held")]
+    DirectoryUserHeld {
+        /// Who that is here.
+        person: PrincipalId,
+    },
     /// A directory has a group. Texts: `display_name`, `external_id`.
     #[serde(rename = "directory.group_added")]
     DirectoryGroupAdded {
@@ -251,13 +257,14 @@ pub enum Event {
         /// Who is in it.
         members: Vec<PrincipalId>,
     },
-    /// A group of a directory changed. Texts: `display_name`, `external_id`.
+    /// A group of a directory changed. Texts, where it is called otherwise now: `display_name`, `external_id`.
     #[serde(rename = "directory.group_changed")]
     DirectoryGroupChanged {
         /// Which group.
         group: DirectoryGroupId,
-        /// Digest of what it is called there.
-        name_key: String,
+        /// Digest of what it is called there; left out: what it is called stays as it is, all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name_key: Option<String>,
         /// Digest of what the directory itself calls it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         external_id_key: Option<String>,
@@ -993,6 +1000,7 @@ impl Event {
             Self::DirectoryUserAdded { .. } => "directory.user_added",
             Self::DirectoryUserChanged { .. } => "directory.user_changed",
             Self::DirectoryUserRemoved { .. } => "directory.user_removed",
+            Self::DirectoryUserHeld { .. } => "directory.user_held",
             Self::DirectoryGroupAdded { .. } => "directory.group_added",
             Self::DirectoryGroupChanged { .. } => "directory.group_changed",
             Self::DirectoryGroupRemoved { .. } => "directory.group_removed",

@@ -169,7 +169,9 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::PersonEnabled { person }
         | E::WorkloadHandedOver { person, .. } => vec![key_of::<PersonRow>(person)],
         E::IdentityLinked { identity, .. } | E::IdentityProved { identity, .. } => vec![key_of::<IdentityRow>(identity)],
-        E::DirectoryUserAdded { person, .. } | E::DirectoryUserChanged { person, .. } => vec![key_of::<DirectoryUserRow>(person)],
+        E::DirectoryUserAdded { person, .. } | E::DirectoryUserChanged { person, .. } | E::DirectoryUserHeld { person } => {
+            vec![key_of::<DirectoryUserRow>(person)]
+        }
         E::DirectoryUserRemoved { person, groups, .. } => std::iter::once(key_of::<DirectoryUserRow>(person))
             .chain(groups.iter().map(|group| key_of::<DirectoryMemberRow>(member_id(*group, *person))))
             .collect(),
@@ -368,6 +370,12 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
             row.version += 1;
             groups.into_iter().try_for_each(|group| membership(tables, group, person, false, at))
         }
+        E::DirectoryUserHeld { person } => {
+            let row: &mut DirectoryUserRow = get(tables, person)?;
+            row.shut = false;
+            row.version += 1;
+            Ok(())
+        }
         E::DirectoryGroupAdded { directory, group, name_key, external_id_key, members } => {
             add(
                 tables,
@@ -389,10 +397,13 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
         E::DirectoryGroupChanged { group, name_key, external_id_key, added, removed } => {
             let row: &mut DirectoryGroupRow = get(tables, group)?;
             there(DirectoryGroupRow::TABLE, &group, row.removed_at)?;
-            row.display_name = text("display_name");
-            row.name_key = name_key;
-            row.external_id = text("external_id");
-            row.external_id_key = external_id_key;
+            // Who only comes or goes leaves a name that it was given meanwhile.
+            if let Some(name_key) = name_key {
+                row.display_name = text("display_name");
+                row.name_key = name_key;
+                row.external_id = text("external_id");
+                row.external_id_key = external_id_key;
+            }
             row.changed_at = at;
             row.version += 1;
             added.into_iter().try_for_each(|person| membership(tables, group, person, true, at))?;

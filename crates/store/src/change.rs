@@ -215,15 +215,16 @@ impl Change {
             let (Some(id), Some(column)) = (columns.first(), columns.iter().find(|c| **c == name)) else { continue };
             // These bring all texts of such a row anew; all other texts that stand in rows are given once.
             let anew = match table {
-                "people" => "'person.renamed'",
-                "directory_users" => "'directory.user_added', 'directory.user_changed'",
-                "directory_groups" => "'directory.group_changed'",
-                _ => "'request.edited'",
+                "people" => "name IN ('person.renamed')",
+                "directory_users" => "name IN ('directory.user_added', 'directory.user_changed')",
+                // Who only came or went brought no name. No text of anybody's stands in a leaf.
+                "directory_groups" => "name = 'directory.group_changed' AND leaf LIKE '%\"name_key\":%'",
+                _ => "name IN ('request.edited')",
             };
             self = self.write(
                 format!(
                     "UPDATE {table} SET \"{column}\" = NULL WHERE \"{id}\" = $1 AND NOT EXISTS \
-                     (SELECT 1 FROM entries WHERE seq > $2 AND name IN ({anew}) AND leaf LIKE $3)"
+                     (SELECT 1 FROM entries WHERE seq > $2 AND {anew} AND leaf LIKE $3)"
                 ),
                 vec![Column::Text(key.clone()), Column::Int(logged.seq), Column::Text(format!("%\"{key}\"%"))],
                 None,

@@ -459,7 +459,7 @@ impl Gate {
     /// Somebody may no longer sign in: all that is open of theirs, and of workloads they own, is cut and withdrawn.
     ///
     /// # Errors
-    /// If the caller may not, or they are disabled already.
+    /// If the caller may not, or somebody else changed it at that very moment.
     pub async fn disable(
         &self,
         caller: &Caller,
@@ -472,7 +472,12 @@ impl Gate {
             Ok(row) => row,
             // Disabled before: then this makes sure that nothing of theirs is open, and says so.
             Err(refusal) if refusal.reason == Reason::AlreadyDecided => {
-                self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?
+                let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+                // INVARIANT: nobody is told that somebody is disabled whom another lets in again.
+                if row.state != PersonState::Disabled || self.shut_by_directory_alone(person).await?.is_some() {
+                    return Err(Refusal::because(Reason::Stale, "somebody changed it at this very moment; disable them again"));
+                }
+                row
             }
             Err(refusal) => return Err(refusal),
         };
@@ -527,14 +532,27 @@ impl Gate {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
         let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         seen.is(row.version)?;
+        // INVARIANT: whom an administrator disabled, no directory lets in again, also if it shut them out first.
+        let shut = match to {
+            PersonState::Disabled => self.shut_by_directory_alone(person).await?,
+            PersonState::Active => None,
+        };
+        let held = shut.map(|shut| (shut, self.draft(caller, Event::DirectoryUserHeld { person })));
         if row.state == to {
-            return Err(Refusal::because(Reason::AlreadyDecided, format!("`{}` is {to} already", row.username)));
+            let Some((shut, held)) = held else {
+                return Err(Refusal::because(Reason::AlreadyDecided, format!("`{}` is {to} already", row.username)));
+            };
+            self.commit_seen(Change::new(held.text("reason", reason)).expect(&shut).expect(&row), &row, &seen).await?;
+            return Ok(row);
         }
         let event = match to {
             PersonState::Disabled => Event::PersonDisabled { person },
             PersonState::Active => Event::PersonEnabled { person },
         };
-        let change = Change::new(self.draft(caller, event).text("reason", reason)).expect(&row);
+        let mut change = Change::new(self.draft(caller, event).text("reason", reason)).expect(&row);
+        if let Some((shut, held)) = held {
+            change = change.and(held).expect(&shut);
+        }
         let committed = self.commit_seen(change, &row, &seen).await?;
         committed.rows.people.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }

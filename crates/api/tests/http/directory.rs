@@ -19,11 +19,11 @@ use crate::{Served, read};
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+pub(crate) const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 const SEARCH: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
 
-fn named(name: &str) -> Directory {
+pub(crate) fn named(name: &str) -> Directory {
     Directory {
         name: name.parse().unwrap(),
         signs_in: None,
@@ -34,53 +34,53 @@ fn named(name: &str) -> Directory {
 }
 
 /// A directory that is connected.
-struct Hr<'s> {
+pub(crate) struct Hr<'s> {
     served: &'s Served,
     token: String,
 }
 
 impl<'s> Hr<'s> {
-    async fn start(served: &'s Served) -> Self {
+    pub(crate) async fn start(served: &'s Served) -> Self {
         served.test.gate.serve_directories(vec![named("corp"), named("partners")]);
         Self::connected(served, "corp").await
     }
 
-    async fn connected(served: &'s Served, name: &str) -> Self {
+    pub(crate) async fn connected(served: &'s Served, name: &str) -> Self {
         let dan = served.person("dan").await;
         let (status, made) = dan.post(&format!("/directories/{name}/tokens"), json!({ "duration": "30d", "label": "HR" })).await;
         assert_eq!(status, StatusCode::CREATED, "{made}");
         Self { served, token: made["secret"].as_str().unwrap().to_owned() }
     }
 
-    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.served.call(method, &format!("/scim/v2{path}")).bearer_auth(&self.token)
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         read(self.call(Method::GET, path).send().await.unwrap()).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let call = self.call(method, path).header("content-type", "application/scim+json").body(body.to_string());
         read(call.send().await.unwrap()).await
     }
 
-    async fn patch(&self, path: &str, operations: Value) -> (StatusCode, Value) {
+    pub(crate) async fn patch(&self, path: &str, operations: Value) -> (StatusCode, Value) {
         self.send(Method::PATCH, path, json!({ "schemas": [PATCH], "Operations": operations })).await
     }
 
-    async fn delete(&self, path: &str) -> StatusCode {
+    pub(crate) async fn delete(&self, path: &str) -> StatusCode {
         self.call(Method::DELETE, path).send().await.unwrap().status()
     }
 
     /// Somebody new; gives their id.
-    async fn bring(&self, name: &str) -> String {
+    pub(crate) async fn bring(&self, name: &str) -> String {
         let (status, user) = self.send(Method::POST, "/Users", user(name)).await;
         assert_eq!(status, StatusCode::CREATED, "{user}");
         user["id"].as_str().unwrap().to_owned()
     }
 
-    async fn group(&self, name: &str, members: &[&str]) -> String {
+    pub(crate) async fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         let (status, group) =
             self.send(Method::POST, "/Groups", json!({ "schemas": [GROUP], "displayName": name, "members": members })).await;
@@ -90,7 +90,7 @@ impl<'s> Hr<'s> {
 }
 
 /// As Okta sends somebody.
-fn user(name: &str) -> Value {
+pub(crate) fn user(name: &str) -> Value {
     json!({
         "schemas": [USER],
         "userName": format!("{name}@example.com"),
@@ -105,7 +105,7 @@ fn user(name: &str) -> Value {
     })
 }
 
-async fn signed_in(served: &Served, id: &str) -> Caller {
+pub(crate) async fn signed_in(served: &Served, id: &str) -> Caller {
     let id: PrincipalId = id.parse().unwrap();
     let invited = served.test.gate.invite_again(served.test.person("dan"), id).await.unwrap();
     let (who, _) = served.test.gate.accept_invitation(invited.code.expose(), HERE).await.unwrap();

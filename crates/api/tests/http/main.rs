@@ -7,6 +7,7 @@ mod browsers;
 mod consoles;
 mod devices;
 mod directory;
+mod directory_words;
 mod measures;
 mod passkeys;
 mod providers;

@@ -19,6 +19,8 @@ use crate::gate::Gate;
 struct Next {
     name: String,
     external_id: Option<String>,
+    /// Whether it is called otherwise then.
+    renamed: bool,
     added: Vec<PrincipalId>,
     removed: Vec<PrincipalId>,
 }
@@ -35,6 +37,7 @@ impl Gate {
         let next = Next {
             name: group.display_name.clone(),
             external_id: group.external_id.clone(),
+            renamed: false,
             added: group.members.clone(),
             removed: Vec::new(),
         };
@@ -65,9 +68,7 @@ impl Gate {
             let row = self.directory_group(directory, id).await?;
             seen.is(row.version)?;
             let next = self.after_steps(directory, &row, steps).await?;
-            let name = row.display_name.clone().unwrap_or_default();
-            let same = next.name == name && next.external_id == row.external_id;
-            if same && next.added.is_empty() && next.removed.is_empty() {
+            if !next.renamed && next.added.is_empty() && next.removed.is_empty() {
                 return Ok(row);
             }
             let mut entries = self.group_entries(caller, directory, row.id, &next, &next.added, &next.removed).into_iter();
@@ -79,15 +80,18 @@ impl Gate {
             }
             // INVARIANT: those whom another name takes a right from are known before it is kept.
             let mut about: BTreeSet<PrincipalId> = next.added.iter().chain(&next.removed).copied().collect();
-            if directory.means(Some(&name)) != directory.means(Some(&next.name)) {
+            let meant = directory.means(row.display_name.as_deref());
+            if meant != directory.means(Some(&next.name)) {
                 about.extend(self.store.directory_members(row.id).await.map_err(away)?);
             }
             match self.commit(change).await {
                 Ok(committed) => {
-                    if directory.means(Some(&name)).is_some() || directory.means(Some(&next.name)).is_some() {
+                    let kept = committed.rows.directory_groups.into_values().next().ok_or_else(fault)?;
+                    // It may have been given another name since it was read.
+                    if meant.is_some() || directory.means(kept.display_name.as_deref()).is_some() {
                         self.redecide_people(&about).await;
                     }
-                    return committed.rows.directory_groups.into_values().next().ok_or_else(fault);
+                    return Ok(kept);
                 }
                 Err(error) => not_kept(error).map_or(Ok(()), Err)?,
             }
@@ -136,8 +140,8 @@ impl Gate {
             self.store.directory_members_among(row.id, &named).await.map_err(away)?
         };
         let mut now = before.clone();
-        let mut name = row.display_name.clone().unwrap_or_else(|| row.id.to_string());
-        let mut external_id = row.external_id.clone();
+        let called = row.display_name.clone().unwrap_or_else(|| row.id.to_string());
+        let (mut name, mut external_id) = (called.clone(), row.external_id.clone());
         for step in steps {
             match step {
                 Step::Name(new) => name.clone_from(new),
@@ -158,7 +162,8 @@ impl Gate {
         let added: Vec<PrincipalId> = now.difference(&before).copied().collect();
         let removed: Vec<PrincipalId> = before.difference(&now).copied().collect();
         self.refuse_strangers(directory, &added).await?;
-        Ok(Next { name, external_id, added, removed })
+        let renamed = name != called || external_id != row.external_id;
+        Ok(Next { name, external_id, renamed, added, removed })
     }
 
     /// Refused if anybody of these is no user of this directory: half a group is none.
@@ -184,14 +189,15 @@ impl Gate {
         loop {
             let (some, later) = added.split_at(added.len().min(IN_ONE_ENTRY));
             let (less, later_less) = removed.split_at(removed.len().min(IN_ONE_ENTRY - some.len()));
-            let changed = Event::DirectoryGroupChanged {
-                group,
-                name_key: group_key(directory, &next.name),
-                external_id_key: next.external_id.as_deref().map(|id| group_external_key(directory, id)),
-                added: some.to_vec(),
-                removed: less.to_vec(),
-            };
-            entries.push(with_texts(self.draft(caller, changed), next));
+            // INVARIANT: an entry that does not rename a group says nothing of its name: another change may have given it a new one.
+            let renames = next.renamed && entries.is_empty();
+            let name_key = renames.then(|| group_key(directory, &next.name));
+            let external_id = next.external_id.as_deref().filter(|_| renames);
+            let external_id_key = external_id.map(|id| group_external_key(directory, id));
+            let (come, gone) = (some.to_vec(), less.to_vec());
+            let changed = Event::DirectoryGroupChanged { group, name_key, external_id_key, added: come, removed: gone };
+            let draft = self.draft(caller, changed);
+            entries.push(if renames { with_texts(draft, next) } else { draft });
             (added, removed) = (later, later_less);
             if added.is_empty() && removed.is_empty() {
                 return entries;

@@ -159,7 +159,7 @@ impl Gate {
         }
         let Some(row) = self.store.directory_user(person).await.map_err(unavailable)? else { return Ok(None) };
         let Some(directory) = self.directory_named(&row.directory) else { return Ok(None) };
-        if !row.is_there() {
+        if !row.is_there() || !row.active {
             return Ok(Some(Vec::new()));
         }
         let groups = self.store.directory_groups_of(person).await.map_err(unavailable)?;
@@ -178,17 +178,22 @@ impl Gate {
         Ok(row.map(|row| row.directory).filter(|name| self.directory_named(name).is_some()))
     }
 
-    /// The directory because of which somebody is disabled, if it is configured still.
+    /// The directory that says that somebody may not sign in, if it is configured still; whoever else says so too.
     pub(crate) async fn shut_by_directory(&self, person: PrincipalId) -> Result<Option<Username>, Refusal> {
-        let row = self.store.directory_user(person).await.map_err(unavailable)?.filter(|row| row.shut);
+        let row = self.store.directory_user(person).await.map_err(unavailable)?.filter(|row| row.shut || !row.active);
         Ok(row.map(|row| row.directory).filter(|name| self.directory_named(name).is_some()))
+    }
+
+    /// What a directory has, or had, of somebody whom it could let in again, as it alone disabled them.
+    pub(crate) async fn shut_by_directory_alone(&self, person: PrincipalId) -> Result<Option<DirectoryUserRow>, Refusal> {
+        Ok(self.store.directory_user(person).await.map_err(unavailable)?.filter(|row| row.shut))
     }
 
     /// The same of rows as they were once.
     pub(crate) fn groups_from_directory_then(&self, person: PrincipalId, then: &access::fold::Tables) -> Option<Vec<GroupName>> {
         let row = then.directory_users.get(&person.to_string())?;
         let directory = self.directory_named(&row.directory)?;
-        if !row.is_there() {
+        if !row.is_there() || !row.active {
             return Some(Vec::new());
         }
         let theirs = then.directory_members.values().filter(|member| member.person == person && member.member);
