@@ -170,6 +170,8 @@ impl Gate {
         // 3. Which workload is it?
         let workload = which(&bundle, &job.claims)?;
         let (person, owner, first) = self.workload_of(workload).await?;
+        // INVARIANT: who comes from a locked network gets nothing there that is good elsewhere.
+        self.refuse_if_network_locked(Some(from)).await?;
         for one in [person.id, owner.id] {
             self.refuse_if_person_locked(one).await?;
         }

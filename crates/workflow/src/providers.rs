@@ -222,6 +222,8 @@ impl Gate {
                 }
                 None => self.provisioned(provider, claims).await?,
             };
+            // INVARIANT: who comes from a locked network gets nothing there that is good elsewhere.
+            self.refuse_if_network_locked(Some(from)).await?;
             self.refuse_if_person_locked(person.id).await?;
             let facts = IdentityFacts { key: &claims.key(), person: person.id };
             let who = verify_claims(claims, &facts, Account::human(&person), from, self.now())?;
