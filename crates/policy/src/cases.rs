@@ -142,7 +142,7 @@ impl Case {
                 self.expect.check_ask(bundle, &who, &ask)
             }
             Question::Act { act, of, access, on, reviewers } => {
-                match object(bundle, *act, of.as_ref(), access.as_ref(), on.as_deref(), reviewers.as_ref(), now) {
+                match object(bundle, *act, of.as_ref(), access.as_ref(), on.as_deref(), reviewers.as_ref(), &who) {
                     Some(object) => self.expect.check_act(bundle, &who, *act, &object),
                     None => vec![format!("`{act}` needs `of` and `ask`, and maybe `on` and `reviewers`, to say what it is done to")],
                 }
@@ -176,19 +176,22 @@ fn object(
     access: Option<&Selector>,
     on: Option<&str>,
     reviewers: Option<&GroupName>,
-    now: Timestamp,
+    who: &Situation,
 ) -> Option<Object> {
     if matches!(act, Act::Administer(_)) {
         return Some(Object::Nothing);
     }
     let (of, access) = (of?, access?);
+    let whose = bundle.imagine(of, who.now)?;
     let about = About {
-        person: bundle.imagine(of, now)?.id,
+        person: whose.id,
         username: of.clone(),
         owner: None,
         resource: access.resource.clone(),
         role: access.role.clone()?,
         break_glass: reviewers.is_some(),
+        // One's own is the same job's.
+        claims: if whose.id == who.id { who.claims.clone() } else { whose.claims },
     };
     let usual = match act {
         Act::Approve => "request",

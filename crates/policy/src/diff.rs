@@ -419,6 +419,7 @@ fn acts(old: &Bundle, new: &Bundle, whom: &Whom, now: Timestamp, out: &mut Vec<C
                         resource: resource.clone(),
                         role: role.clone(),
                         break_glass: act == Act::Review,
+                        claims: None,
                     };
                     objects(bundle, act, about).iter().any(|object| bundle.may(who, act, object).allowed)
                 })

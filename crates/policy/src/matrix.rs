@@ -196,6 +196,7 @@ fn acts(bundle: &Bundle, who: &Situation, people: &[Username], out: &mut Lines) 
                     resource: resource.name.clone(),
                     role,
                     break_glass: false,
+                    claims: person.claims,
                 };
                 let mut objects = vec![
                     ("request", Object::Request(about.clone())),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use access::claims::JobClaims;
 use access::ids::PrincipalId;
 use access::names::{GroupName, ResourceName, RoleName, Username};
 use access::reason::{Reason, Refusal};
@@ -128,6 +129,8 @@ pub struct About {
     pub role: RoleName,
     /// Whether it is an emergency.
     pub break_glass: bool,
+    /// The job it was given to, if a job of a workload asked for it.
+    pub claims: Option<JobClaims>,
 }
 
 /// What an act is done to.
@@ -205,7 +208,7 @@ impl Bundle {
     /// Whether somebody may do this to that.
     ///
     /// Nobody decides on their own request or reviews their own emergency, whatever policy says: not as the machine
-    /// they answer for, nor through it.
+    /// they answer for, nor through it. Nor does a job of a workload do anything to what another job of it has.
     pub fn may(&self, who: &Situation, act: Act, on: &Object) -> Ruling {
         if let Some(contract) = self.contract_ended(who) {
             return Ruling::no(Reason::NotAllowed, format!("the contract of `{}` ended at {}", contract.name, contract.ends_at));
@@ -214,6 +217,10 @@ impl Bundle {
             let own = about.person == who.id || about.owner.as_ref().unwrap_or(&about.username) == who.answers();
             if own && matches!(act, Act::Approve | Act::Review) {
                 return Ruling::no(Reason::SelfApproval, format!("`{}` answers for it", who.answers()));
+            }
+            // INVARIANT: what one job of a workload has, no other job of it sees or ends, whatever policy says of the workload.
+            if about.person == who.id && about.claims != who.claims {
+                return Ruling::no(Reason::NotAllowed, format!("it is another job's of `{}`, and jobs share nothing", who.username));
             }
             // To a contractor there is nothing but what they were given.
             if !own && self.contract(who).is_some_and(|c| !c.resources.contains(&about.resource)) {

@@ -1,5 +1,6 @@
 //! Whether somebody may do something to something, and what they may see.
 
+use access::claims::JobClaims;
 use access::event::Event;
 use access::grant::GrantRow;
 use access::identity::Scope;
@@ -12,6 +13,7 @@ use policy::{About, Act, Noun, Object, Situation};
 use store::Change;
 
 use crate::Caller;
+use crate::activate::is_for;
 use crate::approve::all_stages;
 use crate::gate::{Gate, refused, unavailable};
 
@@ -64,26 +66,28 @@ impl Gate {
         resource: &ResourceName,
         role: &RoleName,
         break_glass: bool,
+        claims: Option<JobClaims>,
     ) -> Result<About, Refusal> {
         let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let owner = match row.owner {
             Some(owner) => self.store.person(owner.into()).await.map_err(unavailable)?.map(|owner| owner.username),
             None => None,
         };
-        Ok(About { person, username: row.username, owner, resource: resource.clone(), role: role.clone(), break_glass })
+        Ok(About { person, username: row.username, owner, resource: resource.clone(), role: role.clone(), break_glass, claims })
     }
 
     pub(crate) async fn about_request(&self, row: &RequestRow) -> Result<About, Refusal> {
-        self.about(row.person, &row.resource, &row.role, row.break_glass).await
+        self.about(row.person, &row.resource, &row.role, row.break_glass, row.claims.clone()).await
     }
 
     pub(crate) async fn about_grant(&self, row: &GrantRow) -> Result<About, Refusal> {
-        self.about(row.person, &row.resource, &row.role, row.break_glass).await
+        self.about(row.person, &row.resource, &row.role, row.break_glass, row.frozen.claims.clone()).await
     }
 
     pub(crate) async fn about_session(&self, row: &SessionRow) -> Result<About, Refusal> {
-        let break_glass = self.store.grant(row.grant).await.map_err(unavailable)?.is_some_and(|grant| grant.break_glass);
-        self.about(row.person, &row.resource, &row.role, break_glass).await
+        let grant = self.store.grant(row.grant).await.map_err(unavailable)?;
+        let break_glass = grant.as_ref().is_some_and(|grant| grant.break_glass);
+        self.about(row.person, &row.resource, &row.role, break_glass, grant.and_then(|grant| grant.frozen.claims)).await
     }
 
     /// Whether any of these acts is the caller's right.
@@ -92,9 +96,23 @@ impl Gate {
         acts.iter().any(|(act, on)| bundle.may(situation, *act, on).allowed)
     }
 
-    /// Whether what is `person`'s is the caller's own: they are that person, or the human who answers for that workload.
+    /// Whether what something is about is the caller's own: they are that person, and the same job of that workload, or the human who
+    /// answers for it.
     fn is_own(caller: &Caller, about: &About, situation: &Situation) -> bool {
-        about.person == caller.who.id() || about.owner.as_ref() == Some(&situation.username)
+        let theirs = about.person == caller.who.id() && about.claims.as_ref() == caller.who.claims();
+        theirs || about.owner.as_ref() == Some(&situation.username)
+    }
+
+    /// Whether a session is the caller's own; to a job, one on a grant that it was given, and no other job of the same workload.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn is_own_session(&self, caller: &Caller, row: &SessionRow) -> Result<bool, Refusal> {
+        // People are no jobs.
+        if row.person != caller.who.id() || matches!(row.person, PrincipalId::User(_)) {
+            return Ok(row.person == caller.who.id());
+        }
+        Ok(self.store.grant(row.grant).await.map_err(unavailable)?.is_some_and(|grant| is_for(&grant, caller)))
     }
 
     /// A request, if the caller may see it: their own, one they could decide, or by policy.

@@ -80,7 +80,8 @@ impl Gate {
             let filter =
                 RequestFilter { person: Some(caller.who.id()), state: Some(RequestState::Pending), resource: Some(to.resource.clone()) };
             let pending = self.store.requests(&filter, &Page::first(100)).await.map_err(unavailable)?;
-            roles = pending.into_iter().filter(|r| r.extends.is_none()).map(|r| r.role).collect();
+            let pending = pending.into_iter().filter(|r| r.extends.is_none() && r.claims.as_ref() == caller.who.claims());
+            roles = pending.map(|r| r.role).collect();
             roles.sort();
         }
         if roles.len() != 1 {

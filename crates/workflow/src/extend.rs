@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use store::{Change, CommitError};
 
 use crate::Caller;
+use crate::activate::is_for;
 use crate::approve::Voted;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
@@ -193,7 +194,7 @@ impl Gate {
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
         let here = held
             .into_iter()
-            .filter(|g| g.resource == to.resource && to.role.as_ref().is_none_or(|role| *role == g.role))
+            .filter(|g| is_for(g, caller) && g.resource == to.resource && to.role.as_ref().is_none_or(|role| *role == g.role))
             .filter(|g| g.ends_at.is_none_or(|end| end > now));
         let wanted = here.min_by_key(|g| {
             let longer = g.state == GrantState::Active && g.ends_at.is_some() && !g.break_glass;

@@ -38,7 +38,10 @@ impl Gate {
         let row = self.store.session(host).await.map_err(unavailable)?;
         let row = self.visible_session(caller, row).await?;
         let own = self.store.session(own).await.map_err(unavailable)?;
-        let own = own.filter(|own| own.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let own = own.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        if !self.is_own_session(caller, &own).await? {
+            return Err(Refusal::of(Reason::NotFound));
+        }
         if row.state == SessionState::Ended || own.state == SessionState::Ended {
             return Err(Refusal::of(Reason::SessionEnded));
         }

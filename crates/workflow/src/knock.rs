@@ -11,7 +11,7 @@ use access::ids::{GrantId, RequestId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
-use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestState};
+use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow, RequestState};
 use access::session::Protocol;
 use access::time::Span;
 use access::verdict::{Answer, BreakGlassTerms, Terms, TicketRule};
@@ -268,7 +268,8 @@ impl Gate {
     async fn refuse_if_just_denied(&self, caller: &Caller, resource: &ResourceName, role: &RoleName) -> Result<(), Refusal> {
         let filter = store::RequestFilter { person: Some(caller.who.id()), state: None, resource: Some(resource.clone()) };
         let recent = self.store.requests(&filter, &store::Page::first(10)).await.map_err(unavailable)?;
-        let Some(last) = recent.into_iter().find(|r| &r.role == role && r.extends.is_none()) else { return Ok(()) };
+        let own = |r: &RequestRow| &r.role == role && r.extends.is_none() && r.claims.as_ref() == caller.who.claims();
+        let Some(last) = recent.into_iter().find(own) else { return Ok(()) };
         let fresh = last.decided_at.is_some_and(|at| STANDS.after(at) > self.now());
         let reason = match last.state {
             RequestState::Denied => Reason::Denied,

@@ -230,7 +230,8 @@ impl Gate {
     pub async fn remove_key(&self, caller: &Caller, key: impl Into<AsSeen<KeyId>>) -> Result<KeyRow, Refusal> {
         let AsSeen { id: key, seen } = key.into();
         let row = self.store.key(key).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        if row.person != caller.who.id() {
+        // INVARIANT: a certificate of one job of a workload is no other job's.
+        if row.person != caller.who.id() || row.claims.as_ref() != caller.who.claims() {
             self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await.map_err(unseen)?;
         }
         seen.is(row.version)?;
@@ -431,7 +432,8 @@ impl Gate {
     /// If there is none, or it is not the caller's and they may not.
     pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> Result<TokenRow, Refusal> {
         let row = self.store.token(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        if row.person != caller.who.id() {
+        // INVARIANT: a token of one job of a workload is no other job's.
+        if row.person != caller.who.id() || row.claims.as_ref() != caller.who.claims() {
             self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await.map_err(unseen)?;
         }
         if row.revoked_at.is_some() {

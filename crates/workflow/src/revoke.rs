@@ -112,7 +112,7 @@ impl Gate {
         let AsSeen { id: session, seen } = session.into();
         let row = self.store.session(session).await.map_err(unavailable)?;
         let row = self.visible_session(caller, row).await?;
-        if row.person != caller.who.id() {
+        if !self.is_own_session(caller, &row).await? {
             self.authorize(caller, Act::Terminate, &Object::Session(self.about_session(&row).await?)).await?;
         } else if !caller.who.may(Scope::Ask) {
             // As giving a grant back.

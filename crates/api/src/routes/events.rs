@@ -91,11 +91,13 @@ impl Listener {
         let sight = Sight::of(&self.gate, &self.caller).await.ok()?;
         let all = sight.audits();
         let own = entry.actor == Actor::Principal(self.caller.who.id());
-        if all || own {
+        // A job hears of what it may see, and not of all that its workload does.
+        let job = self.caller.who.claims().is_some();
+        if all || (own && (!job || self.sees_what_it_is_about(entry).await)) {
             return Some(AuditEntry::from(entry));
         }
         // Of others' doing one is told what happened to what one may see; their words stay where they stand.
-        let concerns = mentions(entry, &self.caller.who.id().to_string()) || self.sees_what_it_is_about(entry).await;
+        let concerns = (!job && mentions(entry, &self.caller.who.id().to_string())) || self.sees_what_it_is_about(entry).await;
         concerns.then(|| AuditEntry { texts: std::collections::BTreeMap::new(), ..AuditEntry::from(entry) })
     }
 

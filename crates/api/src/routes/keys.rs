@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use policy::Noun;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use workflow::Gate;
+use workflow::{Caller, Gate};
 
 use crate::caller::{Administers, Asks, Reads};
 use crate::extract::{Body, Id};
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Lists the caller's keys.
 #[utoipa::path(get, path = "/me/keys", tag = "keys", responses((status = 200, body = Page<Key>)))]
 async fn mine(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Key>>> {
-    list(&state.gate, caller.who.id()).await
+    list(&state.gate, &caller, caller.who.id()).await
 }
 
 /// Lists somebody's keys: one's own, those of a machine one answers for, or, to who administers keys, anybody's.
@@ -41,11 +41,13 @@ async fn of_user(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id
     if !own && !sight.administers(Noun::Key) && !sight.audits() {
         return Err(Refused::not_found());
     }
-    list(&state.gate, id).await
+    list(&state.gate, &caller, id).await
 }
 
-async fn list(gate: &Gate, person: PrincipalId) -> Answer<Json<Page<Key>>> {
-    let keys = gate.store().keys_of(person).await?;
+async fn list(gate: &Gate, caller: &Caller, person: PrincipalId) -> Answer<Json<Page<Key>>> {
+    let mut keys = gate.store().keys_of(person).await?;
+    // What another job of the same workload has is not this one's.
+    keys.retain(|key| key.person != caller.who.id() || key.claims.as_ref() == caller.who.claims());
     Ok(page(keys.into_iter().map(shown::key).collect(), None))
 }
 

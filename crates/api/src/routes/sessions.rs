@@ -32,7 +32,11 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     let filter = SessionFilter { person: whose, resource: query.resource, state: query.state, ..SessionFilter::default() };
     let mut listing = Listing::new::<SessionId>(query.limit, query.cursor.as_deref())?;
     listed!(listing, |page| gate.store().sessions(&filter, &page), |row| {
-        if query.all { gate.visible_session(&caller, Some(row)).await.ok() } else { Some(row) }
+        if query.all {
+            gate.visible_session(&caller, Some(row)).await.ok()
+        } else {
+            gate.is_own_session(&caller, &row).await?.then_some(row)
+        }
     });
     let (rows, next) = listing.done();
     let mut show = Shown::new(gate);

@@ -85,7 +85,9 @@ async fn sign_in(State(state): State<ApiState>, Peer(from): Peer, Body(body): Bo
 /// Lists the caller's tokens.
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Token>>> {
-    let tokens = state.gate.store().tokens_of(caller.who.id()).await?;
+    let mut tokens = state.gate.store().tokens_of(caller.who.id()).await?;
+    // What another job of the same workload has is not this one's.
+    tokens.retain(|token| token.claims.as_ref() == caller.who.claims());
     Ok(page(tokens.into_iter().map(shown::token).collect(), None))
 }
 

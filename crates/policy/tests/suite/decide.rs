@@ -79,6 +79,7 @@ fn a_policy_that_errors_denies_and_is_named() {
         resource: "web-1".parse().unwrap(),
         role: "shell".parse().unwrap(),
         break_glass: false,
+        claims: None,
     });
     let ruling = bundle.may(&who(&bundle, "ben"), tidegate_policy::Act::Approve, &request);
     assert!(!ruling.allowed && ruling.errors[0].contains("`fails`"), "{ruling:?}");
@@ -279,6 +280,7 @@ fn nobody_decides_on_their_own_not_even_through_a_machine() {
             resource: "web-1".parse().unwrap(),
             role: "deploy".parse().unwrap(),
             break_glass: false,
+            claims: None,
         })
     };
     let may = |who: &Situation, on| bundle.may(who, tidegate_policy::Act::Approve, &on);

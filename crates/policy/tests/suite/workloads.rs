@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use access::claims::JobClaims;
 use access::reason::Reason;
 use access::verdict::Answer;
-use tidegate_policy::{Ask, Bundle, Job, Situation, cases};
+use tidegate_policy::{About, Act, Ask, Bundle, Job, Object, Situation, cases};
 
 use crate::company::{files, monday, user, who};
 
@@ -144,6 +144,39 @@ fn claims_are_words_of_policies_and_are_checked_as_such() {
         all.insert("access.cedar".into(), access.replace(from, to).into_bytes());
         let problems = Bundle::from_files(all.clone()).unwrap_err().to_string();
         assert!(problems.contains("access.cedar:") && problems.contains(says), "{from}: {problems}");
+    }
+}
+
+// covers: WHO-6
+#[test]
+fn a_job_does_nothing_to_what_another_job_of_its_workload_has_whatever_policy_says() {
+    let all = "@id(\"releases-see-all\") permit(principal in Tide::Group::\"releases\", \
+               action in [Tide::Action::\"read\", Tide::Action::\"terminate\"], resource);";
+    let bundle = crate::company::plus("oversight.cedar", all);
+    let release = who(&bundle, "shop-release");
+    let of = |whose: &Situation, claims: Option<JobClaims>| {
+        Object::Session(About {
+            person: whose.id,
+            username: whose.username.clone(),
+            owner: whose.owner.clone(),
+            resource: "build-1".parse().unwrap(),
+            role: "deploy".parse().unwrap(),
+            break_glass: false,
+            claims,
+        })
+    };
+    let other = Some(job(&[("repository_id", "74120583"), ("ref", "refs/heads/release/1.2")]));
+    let ana = who(&bundle, "ana");
+    for act in [Act::Read, Act::Terminate] {
+        assert!(bundle.may(&release, act, &of(&release, release.claims.clone())).allowed, "{act}: its own");
+        assert!(bundle.may(&release, act, &of(&ana, None)).allowed, "{act}: somebody else's");
+        for claims in [other.clone(), None] {
+            let refusal = bundle.may(&release, act, &of(&release, claims)).ok().unwrap_err();
+            assert_eq!(refusal.reason, Reason::NotAllowed, "{act}: {refusal}");
+            assert!(refusal.to_string().contains("another job"), "{refusal}");
+        }
+        let no_job = Situation { claims: None, ..release.clone() };
+        assert!(!bundle.may(&no_job, act, &of(&release, other.clone())).allowed, "{act}: nor a token that is no job's");
     }
 }
 

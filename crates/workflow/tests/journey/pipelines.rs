@@ -7,7 +7,7 @@ use std::time::Duration;
 use access::approval::Decision::Approve;
 use access::event::Event;
 use access::grant::GrantEnd;
-use access::identity::Scope;
+use access::identity::{Scope, Via};
 use access::ids::PrincipalId;
 use access::lock::LockScope;
 use access::reason::{Reason, Refusal};
@@ -294,6 +294,97 @@ async fn a_job_s_session_does_not_move_onto_another_job_s_grant() {
     };
     tokio::join!(given, ended);
     assert_eq!(t.gate.store().grant(of_main.id).await.unwrap().unwrap().end, None, "the other job keeps its own");
+}
+
+// covers: WHO-6, WHO-7 (api)
+#[tokio::test]
+async fn a_job_neither_sees_nor_ends_what_another_job_of_its_workload_has() {
+    let ci = system().await;
+    let t = start(&ci, "").await;
+    let (build, deploy) = ("build-1".parse().unwrap(), "deploy".parse().unwrap());
+    let main = job(&t, &ci, MAIN, "production").await;
+    let next_run = job(&t, &ci, MAIN, "production").await;
+    let release = job(&t, &ci, "refs/heads/release/1.2", "staging").await;
+    let waiting = t.gate.submit(&main, ask("web-1", "logs")).await.unwrap().request;
+    let grant = t.gate.submit(&main, ask("build-1", "deploy")).await.unwrap().grant.unwrap();
+    let opened = Box::pin(t.gate.open(&main, &build, &deploy, Protocol::Ssh)).await.unwrap();
+    let session = opened.permit.facts().session;
+    let row = t.gate.store().session(session).await.unwrap().unwrap();
+    let sees = async |who: &Caller| {
+        let seen = [
+            t.gate.visible_request(who, Some(waiting.clone())).await.map(drop),
+            t.gate.visible_grant(who, Some(grant.clone())).await.map(drop),
+            t.gate.visible_session(who, Some(row.clone())).await.map(drop),
+        ];
+        let found = t.gate.search_sessions(who, &store::SessionFilter::default(), None, &store::Page::first(10)).await.unwrap();
+        (seen.map(|seen| seen.err().map(|refusal| refusal.reason)), found.found.len())
+    };
+    let no = Some(Reason::NotFound);
+
+    // The same pipeline's next run sees it, and who answers for it; the shipped policy lets everybody read what is their own.
+    for who in [&next_run, t.person("dan")] {
+        assert_eq!(sees(who).await, ([None; 3], 1), "{}", who.who.username());
+    }
+    t.gate.read_recording(&next_run, session, false).await.expect("its own");
+    // Another job sees nothing of it.
+    assert_eq!(sees(&release).await, ([no; 3], 0));
+    assert_eq!(t.gate.read_recording(&release, session, false).await.map(drop).unwrap_err().reason, Reason::NotFound);
+    let listed = [&main, &next_run, &release].map(|who| t.gate.is_own_session(who, &row));
+    let [first, second, third] = listed;
+    assert_eq!((first.await, second.await, third.await), (Ok(true), Ok(true), Ok(false)));
+
+    // Nor does it end anything of it, though by policy it may end what its workload does.
+    let mut changed = files(&ci, "");
+    let ends =
+        "\n@id(\"releases-end\")\npermit(principal in Tide::Group::\"releases\", action == Tide::Action::\"terminate\", resource);\n";
+    changed.get_mut("oversight.cedar").unwrap().extend_from_slice(ends.as_bytes());
+    t.gate.push_bundle(t.person("dan"), changed).await.unwrap();
+    assert_eq!(sees(&release).await, ([no; 3], 0));
+    assert_eq!(t.gate.kill(&release, session, None).await.unwrap_err().reason, Reason::NotFound);
+    assert_eq!(t.gate.revoke(&release, grant.id, None).await.unwrap_err().reason, Reason::NotFound);
+    assert!(matches!(*opened.standing.borrow(), Standing::Open { .. }));
+    let mut standing = opened.standing.clone();
+    let killed = async { t.gate.kill(&next_run, session, None).await.unwrap() };
+    let ended = async {
+        standing.wait_for(|standing| matches!(standing, Standing::Cut(EndReason::Killed))).await.unwrap();
+        close(&t, &opened, EndReason::Killed).await;
+    };
+    assert_eq!(tokio::join!(killed, ended).0.confirmed, [session], "the same job ends it");
+
+    // Tokens and certificates are the job's as well.
+    let signed_in_with = |who: &Caller| match who.who.via() {
+        Via::Token(id) => *id,
+        other => panic!("{other:?}"),
+    };
+    let third = job(&t, &ci, MAIN, "production").await;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let (certificate, _) = t.gate.issue_certificate(&third, key, None).await.unwrap();
+    assert_eq!(t.gate.remove_key(&release, certificate.id).await.unwrap_err().reason, Reason::NotFound);
+    t.gate.remove_key(&next_run, certificate.id).await.expect("the same job's");
+    assert_eq!(t.gate.revoke_token(&release, signed_in_with(&third)).await.unwrap_err().reason, Reason::NotFound);
+    t.gate.revoke_token(&next_run, signed_in_with(&third)).await.expect("the same job's");
+}
+
+// covers: WHO-6, WHO-8 (api)
+#[tokio::test]
+async fn a_job_from_a_locked_network_gets_no_token() {
+    let ci = system().await;
+    let t = start(&ci, "").await;
+    let away: std::net::IpAddr = "192.0.2.77".parse().unwrap();
+    ci.runs(&github(SHOP, MAIN, Some("production"))).await.unwrap();
+    let exchanged = async |from| {
+        let shown = token(&t, &ci, json!({}), SignedBy::Issuer).await;
+        Box::pin(t.gate.exchange(&shown, &[Scope::Read, Scope::Ask], from)).await.map(drop)
+    };
+    exchanged(away).await.expect("nothing is locked");
+    let scope: LockScope = "network:192.0.2.0/24".parse().unwrap();
+    let (lock, _) = t.gate.lock(t.person("carla"), scope, None, Some("scanned from there".into())).await.unwrap();
+    let before = refused_sign_ins(&t).await;
+    assert_eq!(exchanged(away).await.unwrap_err().reason, Reason::Locked);
+    assert_eq!(refused_sign_ins(&t).await, before + 1);
+    exchanged(HERE).await.expect("from elsewhere");
+    t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    exchanged(away).await.expect("and from there once it is lifted");
 }
 
 // covers: C1, OK-3, WHO-7 (api)
