@@ -294,7 +294,8 @@ impl Gate {
         Ok(self.hand(a).await? == self.hand(b).await?)
     }
 
-    /// Whether `maker` ever made a way to sign in for `owner`, other than the one by which they began.
+    /// Whether `maker` ever made a way to sign in for `owner`, other than the one by which they began; or the token of a directory that
+    /// brought them.
     async fn signed_in_by(&self, maker: PrincipalId, owner: PrincipalId) -> Result<bool, Refusal> {
         if maker == owner {
             return Ok(false);
@@ -307,20 +308,27 @@ impl Gate {
                 name: Some(name.to_owned()),
                 ..EntryFilter::default()
             };
-            // INVARIANT: however long the log is, all that the maker did is looked at; the newest first.
-            let mut page = EntryPage { limit: 200, after: None, newest_first: true };
-            loop {
-                let entries = self.store.entries(&by_maker, page).await.map_err(unavailable)?;
-                if entries.iter().any(|made| made_a_way_in(made, owner, &began)) {
-                    return Ok(true);
-                }
-                match entries.last() {
-                    Some(last) if entries.len() == page.limit as usize => page.after = Some(last.seq),
-                    _ => break,
-                }
+            if self.any_entry(by_maker, |made| made_a_way_in(made, owner, &began)).await? {
+                return Ok(true);
             }
         }
-        Ok(false)
+        self.brought_by_token_of(maker, owner).await
+    }
+
+    /// Whether any of these entries is such.
+    pub(crate) async fn any_entry(&self, which: EntryFilter, mut is: impl FnMut(&LoggedEntry) -> bool + Send) -> Result<bool, Refusal> {
+        // INVARIANT: however long the log is, all that somebody did is looked at; the newest first.
+        let mut page = EntryPage { limit: 200, after: None, newest_first: true };
+        loop {
+            let entries = self.store.entries(&which, page).await.map_err(unavailable)?;
+            if entries.iter().any(&mut is) {
+                return Ok(true);
+            }
+            match entries.last() {
+                Some(last) if entries.len() == page.limit as usize => page.after = Some(last.seq),
+                _ => return Ok(false),
+            }
+        }
     }
 
     async fn beginning_of(&self, owner: PrincipalId) -> Result<Beginning, Refusal> {

@@ -46,8 +46,13 @@ impl<'s> Hr<'s> {
     }
 
     pub(crate) async fn connected(served: &'s Served, name: &str) -> Self {
-        let dan = served.person("dan").await;
-        let (status, made) = dan.post(&format!("/directories/{name}/tokens"), json!({ "duration": "30d", "label": "HR" })).await;
+        Self::connected_by(served, name, "dan").await
+    }
+
+    /// The directory with a token that somebody made.
+    pub(crate) async fn connected_by(served: &'s Served, name: &str, maker: &str) -> Self {
+        let (status, made) =
+            served.person(maker).await.post(&format!("/directories/{name}/tokens"), json!({ "duration": "30d", "label": "HR" })).await;
         assert_eq!(status, StatusCode::CREATED, "{made}");
         Self { served, token: made["secret"].as_str().unwrap().to_owned() }
     }

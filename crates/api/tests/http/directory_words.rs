@@ -221,3 +221,41 @@ async fn whose_texts_were_erased_can_leave_all_the_same() {
         assert!(served.test.gate.replay().await.unwrap().differences.is_empty());
     }
 }
+
+// covers: WHO-3, OK-3 (api)
+#[tokio::test]
+async fn whoever_made_a_directorys_token_and_whom_it_brought_do_not_agree_to_each_others_requests() {
+    let served = Served::start().await;
+    let groups = std::collections::BTreeMap::from([("Leads".to_owned(), "leads".parse().unwrap())]);
+    let directory = |name: &str| Directory { groups: groups.clone(), ..named(name) };
+    served.test.gate.serve_directories(vec![directory("corp"), directory("partners")]);
+    let gate = &served.test.gate;
+    let (corp, partners) = (Hr::connected_by(&served, "corp", "dan").await, Hr::connected_by(&served, "partners", "admin").await);
+    let (gina, kim) = (corp.bring("gina").await, partners.bring("kim").await);
+    corp.group("Leads", &[&gina]).await;
+    partners.group("Leads", &[&kim]).await;
+    let of_ana = gate.submit(served.test.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let of_dan = gate.submit(served.test.person("dan"), ask("db-1", "debug")).await.unwrap().request;
+
+    // Leads decide; Gina not on what Dan asks, who made the token that brought her.
+    let (gina, kim_here) = (signed_in(&served, &gina).await, signed_in(&served, &kim).await);
+    for (who, request, can) in [(&gina, &of_ana, true), (&gina, &of_dan, false), (&kim_here, &of_ana, true), (&kim_here, &of_dan, true)] {
+        assert_eq!(gate.can_decide(who, request).await.unwrap(), can, "{} on what {} asks", who.who.username(), request.person);
+    }
+    let refusal = gate.vote(&gina, of_dan.id, access::approval::Decision::Approve, None).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::SelfApproval, "{refusal}");
+    // Nor Kim, from when a token of Dan's says more of her than that she is there.
+    let by_dan = Hr::connected_by(&served, "partners", "dan").await;
+    assert_eq!(by_dan.get(&format!("/Users/{kim}")).await.0, StatusCode::OK);
+    assert!(gate.can_decide(&kim_here, &of_dan).await.unwrap());
+    by_dan.group("Others", &[&kim]).await;
+    assert!(!gate.can_decide(&kim_here, &of_dan).await.unwrap());
+    assert!(gate.can_decide(&kim_here, &of_ana).await.unwrap());
+    // What was said by which token stands in the log.
+    let filter = EntryFilter { name: Some("directory.group_added".into()), ..EntryFilter::default() };
+    let page = EntryPage { limit: 3, after: None, newest_first: false };
+    let said = gate.store().entries(&filter, page).await.unwrap();
+    let tokens: std::collections::BTreeSet<_> = said.iter().map(|logged| logged.entry.text("token").unwrap()).collect();
+    assert_eq!((said.len(), tokens.len()), (3, 3));
+    assert!(gate.replay().await.unwrap().differences.is_empty());
+}

@@ -50,7 +50,7 @@ impl Gate {
             members: first.to_vec(),
         };
         let later = if later.is_empty() { Vec::new() } else { self.group_entries(caller, directory, id, &next, later, &[]) };
-        let change = Change::new(with_texts(self.draft(caller, added), &next)).and_all(later);
+        let change = Change::new(with_texts(self.said(caller, added), &next)).and_all(later);
         let committed = self.commit(change).await.map_err(|error| not_kept(error).unwrap_or_else(raced))?;
         if directory.means(Some(&next.name)).is_some() {
             self.redecide_people(&next.added.iter().copied().collect()).await;
@@ -109,7 +109,7 @@ impl Gate {
             let row = self.directory_group(directory, id).await?;
             seen.is(row.version)?;
             let members = self.store.directory_members(row.id).await.map_err(away)?;
-            let change = Change::new(self.draft(caller, Event::DirectoryGroupRemoved { group: row.id })).expect(&row);
+            let change = Change::new(self.said(caller, Event::DirectoryGroupRemoved { group: row.id })).expect(&row);
             match self.commit(change).await {
                 Ok(_) => {
                     if directory.means(row.display_name.as_deref()).is_some() {
@@ -196,7 +196,7 @@ impl Gate {
             let external_id_key = external_id.map(|id| group_external_key(directory, id));
             let (come, gone) = (some.to_vec(), less.to_vec());
             let changed = Event::DirectoryGroupChanged { group, name_key, external_id_key, added: come, removed: gone };
-            let draft = self.draft(caller, changed);
+            let draft = self.said(caller, changed);
             entries.push(if renames { with_texts(draft, next) } else { draft });
             (added, removed) = (later, later_less);
             if added.is_empty() && removed.is_empty() {

@@ -14,7 +14,8 @@ mod users;
 use std::sync::OnceLock;
 
 use access::directory::{DirectoryGroupRow, DirectoryUserRow, key};
-use access::identity::Scope;
+use access::event::{EntryDraft, Event};
+use access::identity::{Scope, Via};
 use access::ids::PrincipalId;
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
@@ -30,6 +31,8 @@ pub use tokens::DirectoryStatus;
 const TRIES: usize = 10;
 /// How many people one entry names at most: a leaf of the log holds no more than 65,535 bytes.
 const IN_ONE_ENTRY: usize = 1000;
+/// The text of an entry that says by which token a directory spoke.
+const TOKEN: &str = "token";
 
 /// The directories of a gate.
 #[derive(Debug, Default)]
@@ -127,6 +130,15 @@ impl Gate {
     /// If the store can't be read.
     pub async fn directory_group_named(&self, directory: &Directory, name: &str) -> Result<Option<DirectoryGroupRow>, ScimError> {
         self.store.directory_group_named(&directory.name, &group_key(directory, name)).await.map_err(away)
+    }
+
+    /// A draft of an entry of what a directory said: it names the token, as one directory has several, made by different people.
+    fn said(&self, caller: &Caller, event: Event) -> EntryDraft {
+        let token = match caller.who.via() {
+            Via::Token(token) => Some(token.to_string()),
+            _ => None,
+        };
+        self.draft(caller, event).text(TOKEN, token)
     }
 
     /// Enters that a directory tried to touch somebody who is not its own, or to make one somebody else. What it merely wrote wrong is told to

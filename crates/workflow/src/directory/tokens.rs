@@ -1,6 +1,8 @@
 //! The token by which a directory speaks, and how far it has come: for administrators.
 
-use access::event::Event;
+use std::collections::BTreeSet;
+
+use access::event::{Actor, Event};
 use access::identity::{Mfa, Scope};
 use access::ids::{PrincipalId, WorkloadId};
 use access::names::Username;
@@ -8,8 +10,9 @@ use access::reason::{Reason, Refusal};
 use access::time::Span;
 use identity::scim::Directory;
 use policy::{Act, Noun, Object};
-use store::{Change, DirectoryCounts, TokenRow};
+use store::{Change, DirectoryCounts, EntryFilter, LoggedEntry, TokenRow};
 
+use super::TOKEN;
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::people::{IssuedToken, TOKEN_LONGEST};
@@ -78,6 +81,42 @@ impl Gate {
         Ok(IssuedToken { row, token })
     }
 
+    /// Whether a directory brought somebody, linked an account to them or put them into a group by a token that `maker` made.
+    pub(crate) async fn brought_by_token_of(&self, maker: PrincipalId, person: PrincipalId) -> Result<bool, Refusal> {
+        let Some(row) = self.store.directory_user(person).await.map_err(unavailable)? else { return Ok(false) };
+        let Some(machine) = self.store.person_named(&row.directory).await.map_err(unavailable)? else { return Ok(false) };
+        let mut made = BTreeSet::new();
+        self.any_entry(by(maker, machine.id, "token.issued"), |logged| {
+            if let Event::TokenIssued { token, person, .. } = &logged.entry.event
+                && *person == machine.id
+            {
+                made.insert(token.to_string());
+            }
+            false
+        })
+        .await?;
+        if made.is_empty() {
+            return Ok(false);
+        }
+        for name in ["directory.user_added", "identity.linked", "directory.group_added", "directory.group_changed"] {
+            let with_it = |logged: &LoggedEntry| {
+                let about_them = match &logged.entry.event {
+                    Event::DirectoryUserAdded { person: whom, .. } | Event::IdentityLinked { person: whom, .. } => *whom == person,
+                    Event::DirectoryGroupAdded { members: come, .. } | Event::DirectoryGroupChanged { added: come, .. } => {
+                        come.contains(&person)
+                    }
+                    _ => false,
+                };
+                // An erased text excuses nobody.
+                about_them && logged.entry.text(TOKEN).is_none_or(|token| made.contains(token))
+            };
+            if self.any_entry(by(machine.id, person, name), with_it).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// How far every directory has come.
     ///
     /// # Errors
@@ -102,5 +141,15 @@ impl Gate {
             all.push(DirectoryStatus { directory: directory.clone(), counts, tokens, owner, owner_is_active });
         }
         Ok(all)
+    }
+}
+
+/// What somebody did to another, by the name of the event.
+fn by(actor: PrincipalId, whom: PrincipalId, name: &str) -> EntryFilter {
+    EntryFilter {
+        mentions: Some(whom.to_string()),
+        actor: Some(Actor::Principal(actor)),
+        name: Some(name.to_owned()),
+        ..EntryFilter::default()
     }
 }

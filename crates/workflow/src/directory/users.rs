@@ -46,11 +46,11 @@ impl Gate {
             let mut drafts = Vec::new();
             if known.is_none() {
                 let created = Event::PersonCreated { person: id, username: joined.username.clone(), owner: None, groups: Vec::new() };
-                drafts.push(self.draft(caller, created).text("display_name", user.profile.called()));
+                drafts.push(self.said(caller, created).text("display_name", user.profile.called()));
             }
             if let Some((identity, issuer, subject, None)) = &joined.identity {
                 let linked = Event::IdentityLinked { identity: identity.clone(), person: id, issuer: issuer.clone() };
-                drafts.push(self.draft(caller, linked).text("subject", Some(subject.clone())));
+                drafts.push(self.said(caller, linked).text("subject", Some(subject.clone())));
             }
             let state = known.map_or(PersonState::Active, |person| person.state);
             let was_shut = joined.before.as_ref().is_some_and(|before| before.shut);
@@ -63,7 +63,7 @@ impl Gate {
                 active,
                 shut,
             };
-            drafts.push(with_texts(self.draft(caller, added), Some(&user.user_name), user));
+            drafts.push(with_texts(self.said(caller, added), Some(&user.user_name), user));
             let mut drafts = drafts.into_iter();
             let Some(first) = drafts.next() else { break };
             let mut change = Change::new(first).and_all(drafts);
@@ -190,12 +190,12 @@ impl Gate {
         match (active, state) {
             (false, PersonState::Active) => {
                 let event = Event::PersonDisabled { person };
-                drafts.push(self.draft(caller, event).text("reason", Some("the directory says that they may not sign in")));
+                drafts.push(self.said(caller, event).text("reason", Some("the directory says that they may not sign in")));
                 true
             }
             // INVARIANT: whom an administrator disabled, a directory does not let in again.
             (true, PersonState::Disabled) if was_shut && news => {
-                drafts.push(self.draft(caller, Event::PersonEnabled { person }));
+                drafts.push(self.said(caller, Event::PersonEnabled { person }));
                 false
             }
             (false, PersonState::Disabled) => was_shut,
@@ -235,7 +235,7 @@ impl Gate {
             let said = (!unsaid(&row, &new)).then_some(&new.user_name);
             let (user_name_key, external_id_key) = keys(directory, &row, &new);
             let changed = Event::DirectoryUserChanged { person: row.id, user_name_key, external_id_key, active, shut };
-            let changed = with_texts(self.draft(caller, changed), said, &new);
+            let changed = with_texts(self.said(caller, changed), said, &new);
             let kept = Change::new(changed).and_all(drafts).expect(&row).expect(&person);
             match self.commit(kept).await {
                 Ok(committed) => {
@@ -300,14 +300,14 @@ impl Gate {
                 }
                 Some((identity, issuer, subject, None)) => {
                     let linked = Event::IdentityLinked { identity, person: row.id, issuer };
-                    drafts.push(self.draft(caller, linked).text("subject", Some(subject)));
+                    drafts.push(self.said(caller, linked).text("subject", Some(subject)));
                 }
                 _ => {}
             }
         }
         let called = new.profile.called();
         if called != old.profile.called() && called != person.display_name {
-            drafts.push(self.draft(caller, Event::PersonRenamed { person: row.id }).text("display_name", called));
+            drafts.push(self.said(caller, Event::PersonRenamed { person: row.id }).text("display_name", called));
         }
         Ok(drafts)
     }
@@ -326,7 +326,7 @@ impl Gate {
             let mut drafts = Vec::new();
             let shut = self.as_directory_says(caller, &mut drafts, (row.id, person.state), row.shut, false, false);
             let removed = Event::DirectoryUserRemoved { person: row.id, shut, groups };
-            let change = Change::new(self.draft(caller, removed)).and_all(drafts).expect(&row).expect(&person);
+            let change = Change::new(self.said(caller, removed)).and_all(drafts).expect(&row).expect(&person);
             match self.commit(change).await {
                 Ok(_) => {
                     self.shut_out(row.id).await;
