@@ -333,6 +333,28 @@ async fn in_portal(served: &Served, cookie: &str, method: Method, path: &str, bo
     read(call.json(&body).send().await.unwrap()).await
 }
 
+// covers: WHO-8 (api)
+#[tokio::test]
+async fn nobody_signs_in_at_the_provider_from_a_locked_network() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, true);
+    let gate = &served.test.gate;
+    let signs_in = async || signed_in_as(&served, &liar, "gina-1", json!({ "preferred_username": "gina" })).await.is_some();
+    assert!(signs_in().await, "nothing is locked");
+    // Carla is elsewhere: nobody locks themselves out.
+    let invited = gate.invite_again(served.test.person("dan"), served.test.person("carla").who.id()).await.unwrap();
+    let (who, _) = gate.accept_invitation(invited.code.expose(), "192.0.2.77".parse().unwrap()).await.unwrap();
+    let carla = Caller { who, door: Door::Api };
+    let (lock, _) = gate.lock(&carla, "network:127.0.0.0/8".parse().unwrap(), None, Some("scanned from there".into())).await.unwrap();
+    let refused = async || served.test.entries().await.unwrap().iter().filter(|name| *name == "signin.refused").count();
+    let before = refused().await;
+    assert!(!signs_in().await);
+    assert_eq!(refused().await, before + 1);
+    gate.lift(&carla, lock.id).await.unwrap();
+    assert!(signs_in().await, "and again once it is lifted");
+}
+
 // covers: B8, WHO-1 (api)
 #[tokio::test]
 async fn what_a_group_of_the_provider_s_gives_is_there_in_every_list() {
