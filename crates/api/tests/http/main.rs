@@ -10,6 +10,7 @@ mod directory;
 mod directory_words;
 mod measures;
 mod passkeys;
+mod pipelines;
 mod providers;
 mod refusals;
 mod repeating;
