@@ -315,7 +315,7 @@ async fn dropbear_and_putty_come_in_too() {
     tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() >= 2)).await.expect("not both ended").unwrap();
     assert_eq!(town.gate.output(), "dropbear\nputty\n");
     let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(commands, ["echo dropbear; exit 4", "echo putty; exit 5"]);
+    assert_eq!(commands, ["sleep 0.3 & echo dropbear; exit 4", "echo putty; exit 5"]);
     let exits: Vec<_> = town.gate.activities("channel.closed").iter().map(|closed| closed["exit"]["status"].clone()).collect();
     assert_eq!(exits, [4, 5]);
 }

@@ -25,10 +25,23 @@ pub(crate) struct Demo {
 impl Demo {
     /// Starts one and waits until everything answers.
     pub(crate) fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::Builder::new().prefix("demo-").tempdir().unwrap()))
+        for _ in 0..3 {
+            match Self::try_in(Arc::new(tempfile::Builder::new().prefix("demo-").tempdir().unwrap())) {
+                Ok(demo) => return demo,
+                // Somebody else took a port between its choice and its use.
+                Err(said) => assert!(said.contains("Address already in use"), "{said}"),
+            }
+        }
+        panic!("no demo found free ports three times");
     }
 
     fn start_in(dir: Arc<TempDir>) -> Self {
+        Self::try_in(dir).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// # Errors
+    /// What it said, if it ended by itself.
+    fn try_in(dir: Arc<TempDir>) -> Result<Self, String> {
         let ready_file = dir.path().join("ready.json");
         let _ = fs::remove_file(&ready_file);
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
@@ -45,13 +58,13 @@ impl Demo {
         let deadline = Instant::now() + PATIENCE;
         while !ready_file.exists() {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("the demo ended with {status}:\n{}", fs::read_to_string(dir.path().join("server.log")).unwrap());
+                return Err(format!("the demo ended with {status}:\n{}", fs::read_to_string(dir.path().join("server.log")).unwrap()));
             }
             assert!(Instant::now() < deadline, "the demo is not ready:\n{}", fs::read_to_string(dir.path().join("server.log")).unwrap());
             std::thread::sleep(Duration::from_millis(20));
         }
         let ready = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
-        Self { child, known: Known { ready, home: dir.path().to_owned() }, dir }
+        Ok(Self { child, known: Known { ready, home: dir.path().to_owned() }, dir })
     }
 
     /// Kills the server as nobody should (`kill -9`) and starts it again on what it left.

@@ -29,6 +29,8 @@ fn a_script_of_its_own_counts_the_same_from_the_log() {
     let grant = gate.grant("ana", "db-1", "shell", "1h");
     let done = gate.ssh("ana", "db-1+shell", &[], &["true"]).status().unwrap();
     assert!(done.success());
+    let over = || gate.live_session("ana").is_none().then_some(());
+    eventually("that session is over", over);
     let mut cut = gate
         .ssh("ana", "db-1+shell", &["-tt"], &["sleep 600"])
         .stdin(Stdio::null())
@@ -39,6 +41,7 @@ fn a_script_of_its_own_counts_the_same_from_the_log() {
     eventually("her session lives", || gate.live_session("ana"));
     gate.post("carla", &format!("/api/v1/grants/{grant}/revoke"), json!({ "reason": "a drill" }));
     let _ended = cut.wait().unwrap();
+    eventually("that one is over too", over);
     gate.grant("ana", "build-1", "shell", "1h");
     let mut locked = gate
         .ssh("ana", "build-1+shell", &["-tt"], &["sleep 600"])
