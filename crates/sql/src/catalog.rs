@@ -86,6 +86,14 @@ impl Catalog {
             cast("castsource"),
             cast("casttarget")
         );
+        // And whatever is made of such a type runs it too: arrays, domains over it, ranges, rows that have it.
+        let made = "SELECT refobjid AS part, objid AS whole FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+             AND refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass UNION ALL SELECT a.atttypid, c.reltype FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.pg_class c ON c.oid = a.attrelid WHERE a.atttypid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0";
+        let types = format!(
+            "WITH RECURSIVE runs AS (SELECT type, func FROM ({types}) first WHERE type >= 16384 \
+             UNION SELECT made.whole, runs.func FROM runs JOIN ({made}) made ON made.part = runs.type) SELECT type, func FROM runs"
+        );
         format!(
             "SELECT 'column', n.nspname::text, c.relname::text, c.oid::text, a.attnum::text, a.attname::text, a.atttypid::text \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

@@ -191,12 +191,17 @@ async fn a_cast_or_a_domain_of_the_targets_own_runs_no_function_that_the_role_ha
                 as 'select row(card)::who from customers where id = $1'; create cast (int as who) with function who_is(int); \
                 create function checks(text) returns bool language sql security definer as 'select not exists (select from customers where card = $1)'; \
                 create domain fresh as text check (checks(value)); create type mood as enum ('good', 'bad'); \
-                create domain short as text check (length(value) < 5)";
+                create domain short as text check (length(value) < 5); create domain fresher as fresh; \
+                create type comp as (inner_one fresh); create type span_of as range (subtype = fresh)";
     let (cast, check) = ("select (1::who).name", "select '4111-unique-card'::fresh");
     let town = shop(clerk()).await;
     town.target.query(make).unwrap();
     assert_eq!(out_of(&town.run("select 'good'::mood, 'abc'::short, array['bad']::mood[]").await), "good|abc|{bad}");
-    for sql in [cast, check, "select cast(id as who) from orders", "select '(x)'::who::text", "select fresh 'x'"] {
+    // What is made of such a type runs the same as the type.
+    let made = ["select (array[1]::_who)[1]", "select '{4111-unique-card}'::_fresh", "select '4111-unique-card'::fresher"];
+    let of_it = ["select '{x}'::fresher[]", "select '(4111-unique-card)'::comp", "select '[4111-unique-card,5)'::span_of"];
+    let plain = [cast, check, "select cast(id as who) from orders", "select '(x)'::who::text", "select fresh 'x'"];
+    for sql in plain.into_iter().chain(made).chain(of_it) {
         let out = town.run(sql).await;
         assert!(errors_of(&out).contains("which this role may not call"), "{sql}: {}{}", errors_of(&out), out_of(&out));
         assert!(!out_of(&out).contains("4111"), "{}", out_of(&out));
