@@ -238,6 +238,10 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
 
 /// Closes a relayed channel on both sides.
 pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut target: TargetSide, ended: Ended) {
+    if !matches!(ended, Ended::Cut(_)) {
+        // Before the client hears it, who may then end the session: those who joined are told of the terminal.
+        lane.close_stage();
+    }
     match ended {
         Ended::Client => {
             let _ = target.tx.close().await;

@@ -144,8 +144,8 @@ impl Joined {
             tokio::select! {
                 biased;
                 end = relay::until_cut(&mut own_end) => Over::Cut(end),
-                _ = relay::until_cut(&mut host_end) => Over::Closed("That session has ended."),
                 () = stage.over() => Over::Closed("That terminal is closed."),
+                _ = relay::until_cut(&mut host_end) => Over::Closed("That session has ended."),
             }
         };
         let mut ended = std::pin::pin!(ended);

@@ -67,9 +67,7 @@ impl Passed {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if let Some(stage) = self.stage.get() {
-            stage.close();
-        }
+        self.close_stage();
     }
 }
 
@@ -154,6 +152,13 @@ impl Lane {
             let stage = Stage::new(target.clone());
             live.stages.add(stage.clone());
             let _ = self.stage.set(stage);
+        }
+    }
+
+    /// Nobody joins its terminal any more; who did is told so.
+    pub(crate) fn close_stage(&self) {
+        if let Some(stage) = self.stage.get() {
+            stage.close();
         }
     }
 
