@@ -1,0 +1,127 @@
+//! What happens to requests, and to the votes on them.
+
+macro_rules! request_events {
+    ($then:ident! $state:tt) => {
+        $then! { $state Request {
+            /// Somebody asked. Texts: `reason`, `ticket`, `from`.
+            "request.submitted" RequestSubmitted {
+                /// Which request.
+                request: RequestId,
+                /// Who.
+                person: PrincipalId,
+                /// Where.
+                resource: ResourceName,
+                /// As what.
+                role: RoleName,
+                /// For how long.
+                asked: Asked,
+                /// What the asker renounced.
+                limits: Limits,
+                /// Whether it is an emergency.
+                break_glass: bool,
+                /// The grant it would make longer.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                extends: Option<GrantId>,
+                /// How strongly the asker had proved who they are.
+                mfa: Mfa,
+                /// The job that asked, if it was a job.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                claims: Option<JobClaims>,
+                /// What the path costs.
+                terms: Terms,
+                /// The bundle that decided.
+                bundle: String,
+                /// The policy whose path was chosen.
+                policy: String,
+                /// Until when.
+                expires_at: Timestamp,
+            }
+            /// The asker changed it; approvals are void. Texts: `reason`, `ticket`.
+            "request.edited" RequestEdited {
+                /// Which request.
+                request: RequestId,
+                /// For how long.
+                asked: Asked,
+                /// What the asker renounced.
+                limits: Limits,
+                /// How strongly the asker had proved who they are.
+                mfa: Mfa,
+                /// What the path costs.
+                terms: Terms,
+                /// The bundle that decided.
+                bundle: String,
+                /// The policy whose path was chosen.
+                policy: String,
+                /// Until when.
+                expires_at: Timestamp,
+            }
+            /// Somebody asked and policy said no at once. Texts: `reason`, `from`, `detail`.
+            "request.refused" RequestRefused {
+                /// Who.
+                person: PrincipalId,
+                /// Where.
+                resource: ResourceName,
+                /// As what.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                role: Option<RoleName>,
+                /// The bundle that decided.
+                bundle: String,
+                /// The policies that decided.
+                policies: Vec<String>,
+                /// Why.
+                reason: Reason,
+            }
+            /// Somebody decided for themselves. Text: `note`.
+            "request.voted" RequestVoted {
+                /// Which request.
+                request: RequestId,
+                /// Which vote.
+                vote: VoteId,
+                /// Of which revision.
+                revision: i64,
+                /// Whose.
+                voter: PrincipalId,
+                /// Yes or no.
+                decision: Decision,
+                /// The stages the voter could fill.
+                stages: Vec<usize>,
+                /// The voter's passkey over the exact request, if it was signed.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                signature: Option<Box<VoteSignature>>,
+            }
+            /// Somebody tried to decide who may not. Text: `note`.
+            "vote.refused" VoteRefused {
+                /// Which request.
+                request: RequestId,
+                /// Whose.
+                voter: PrincipalId,
+                /// Why.
+                reason: Reason,
+            }
+            /// All that was needed agreed.
+            "request.approved" RequestApproved {
+                /// Which request.
+                request: RequestId,
+                /// Who agreed.
+                approvers: Vec<PrincipalId>,
+            }
+            /// It was denied: by a person, or because policy changed. Text: `detail`.
+            "request.denied" RequestDenied {
+                /// Which request.
+                request: RequestId,
+                /// Why.
+                reason: Reason,
+            }
+            /// The asker took it back.
+            "request.cancelled" RequestCancelled {
+                /// Which request.
+                request: RequestId,
+            }
+            /// Nobody answered in time.
+            "request.expired" RequestExpired {
+                /// Which request.
+                request: RequestId,
+            }
+        } }
+    };
+}

@@ -1,0 +1,54 @@
+//! How links to identity providers and to accounts in chat change.
+
+use crate::chat::ChatAccountRow;
+use crate::event::{Entry, Event as E};
+use crate::identity::{Groups, IdentityRow};
+
+use super::no_row;
+use super::tables::{FoldError, Tables, add, get};
+
+pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
+    let at = entry.at;
+    let text = |name: &str| entry.text(name).map(str::to_owned);
+    match entry.event.clone() {
+        E::IdentityLinked { identity, person, issuer } => {
+            // Linked before to somebody else: whoever they are now, the provider has not said anything of them as that.
+            if let Ok(row) = get::<IdentityRow>(tables, &identity) {
+                row.person = person;
+                row.groups = Groups::default();
+                row.proved_at = None;
+                row.linked_at = at;
+                row.version += 1;
+                return Ok(());
+            }
+            let subject = text("subject");
+            let groups = Groups::default();
+            add(tables, IdentityRow { id: identity, person, issuer, subject, groups, proved_at: None, linked_at: at, version: 1 })
+        }
+        E::IdentityProved { identity, groups, .. } => {
+            let row: &mut IdentityRow = get(tables, identity)?;
+            row.groups = Groups(groups);
+            row.proved_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::ChatAccountLinked { chat_account, person, service, team, account } => {
+            // Somebody's before: they gave it up, or it is theirs again.
+            if let Ok(row) = get::<ChatAccountRow>(tables, &chat_account) {
+                row.person = person;
+                row.linked_at = at;
+                row.removed_at = None;
+                row.version += 1;
+                return Ok(());
+            }
+            add(tables, ChatAccountRow { id: chat_account, person, service, team, account, linked_at: at, removed_at: None, version: 1 })
+        }
+        E::ChatAccountRemoved { chat_account, .. } => {
+            let row: &mut ChatAccountRow = get(tables, chat_account)?;
+            row.removed_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        other => no_row(&other),
+    }
+}
