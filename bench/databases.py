@@ -125,6 +125,17 @@ def bouncer(port):
     return listen
 
 
+def forwarder(port):
+    """HAProxy handing bytes on unread, TLS and all: what any program between a client and a server costs here at the least."""
+    listen, home = free_port(), work / "haproxy"
+    home.mkdir()
+    (home / "haproxy.cfg").write_text(f"global\n  maxconn 1000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
+                                      f"listen mysql\n  bind 127.0.0.1:{listen}\n  server mariadb 127.0.0.1:{port}\n")
+    spawn(["/usr/sbin/haproxy", "-db", "-f", home / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=open(home / "log", "w"))
+    until("HAProxy", lambda: answers(listen))
+    return listen
+
+
 RESOURCE = """
 [[resource]]
 name = "bench-db"
@@ -258,11 +269,11 @@ def sysbench(where, what, *options):
     home = work / f"sysbench-{where}"
     if not home.exists():
         home.mkdir()
-        shutil.copy(work / "mariadb/cert.pem" if where == "direct" else told_ca, home / "cacert.pem")
+        shutil.copy(told_ca if where in ("gate", "judged") else work / "mariadb/cert.pem", home / "cacert.pem")
         shutil.copy(work / "mariadb/cert.pem", home / "client-cert.pem")
         shutil.copy(work / "mariadb/key.pem", home / "client-key.pem")
     port, name, password = {"gate": (my_listens, "bench-my+bench-my-all", person("ana")["token"]), "judged": (my_listens, "bench-my+bench-my-some", person("ana")["token"]),
-                            "direct": (my_server, "app", "apps-password")}[where]
+                            "forwarder": (forwarded, "app", "apps-password"), "direct": (my_server, "app", "apps-password")}[where]
     done = subprocess.run(["sysbench", what[0], "--db-driver=mysql", "--mysql-ssl=on", "--mysql-host=127.0.0.1", f"--mysql-port={port}", f"--mysql-user={name}", f"--mysql-password={password}",
                            "--mysql-db=bench", "--tables=1", "--table-size=100000", "--threads=8", *options, what[1]], cwd=home, capture_output=True, text=True)
     if done.returncode != 0:
@@ -280,7 +291,7 @@ def compare(name, ours, theirs, unit="ratio of speeds", pairs=PAIRS):
     ratios = sorted(o / t for o, t in both)
     results[name] = {"ratio": round(statistics.median(ratios), 3), "min": round(ratios[0], 3), "max": round(ratios[-1], 3),
                      "ours": round(statistics.median(o for o, _ in both), 3), "theirs": round(statistics.median(t for _, t in both), 3), "unit": unit}
-    print(f"{name:58} {results[name]['ratio']:6.2f} x   ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
+    print(f"{name:68} {results[name]['ratio']:6.2f} x   ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
 
 
 def idle_memory(pid):
@@ -306,6 +317,7 @@ try:
     server, sql = postgres()
     pooled = bouncer(server)
     my_server = mariadb()
+    forwarded = forwarder(my_server)
     ready, listens, my_listens, pid = gate(server, my_server)
     told_ca = ready["mysql"]["ca_file"]
     for name, value in [("bench-app", "apps-password"), ("bench-maker", "makers-password")]:
@@ -348,7 +360,7 @@ try:
         sysbench("direct", ("oltp_read_write", "prepare"))
         for script in SYSBENCH:
             for mode, said in (("auto", "prepared"), ("disable", "not prepared")):
-                for who, role in (("gate", "unrestricted"), ("judged", "judged")):
+                for who, role in (("gate", "unrestricted"), ("judged", "judged"), ("forwarder", "HAProxy instead of the gate")):
                     load = (f"--time={SECONDS}", f"--db-ps-mode={mode}")
                     compare(f"sysbench {script}, {said}, {role}", lambda: sysbench(who, (script, "run"), *load), lambda: sysbench("direct", (script, "run"), *load), pairs=3)
     if args.json:
