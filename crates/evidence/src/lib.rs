@@ -7,7 +7,7 @@
 //! - [`log`]: the audit log as an RFC 6962 Merkle tree in C2SP tiles, with signed checkpoints.
 //! - [`recording`]: the file a session leaves behind, and the workers that write it.
 //! - [`bundle`]: one self-contained file that an auditor verifies offline.
-//! - [`lines`]: entries and activities as JSON lines and CSV.
+//! - [`lines`]: entries and activities as JSON lines, CSV and OCSF events; [`ocsf`] says how, [`parts`] what becomes of long ones.
 //! - [`measures`]: whether access is getting better, in numbers that follow from the log.
 
 mod approvals;
@@ -16,6 +16,8 @@ pub mod finding;
 pub mod lines;
 pub mod log;
 pub mod measures;
+pub mod ocsf;
+pub mod parts;
 pub mod recording;
 
 mod hexadecimal;

@@ -1,4 +1,4 @@
-//! Entries and what was done in sessions, a line each: JSON lines, or a table as CSV (RFC 4180).
+//! Entries and what was done in sessions, a line each: JSON lines, OCSF events, or a table as CSV (RFC 4180).
 //!
 //! Nothing is dropped or cut short: an entry, an activity of any length, and what cannot be read are each a line. A cell that
 //! holds JSON is JSON again when it is read back; one that a spreadsheet would take for a formula starts with an apostrophe.
@@ -6,11 +6,13 @@
 use std::io::{self, Read, Write};
 
 use access::event::Entry;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ocsf::{self, Did, Known};
 use crate::printable;
-use crate::recording::{FrameKind, RecordingReader};
+use crate::recording::{About, Frame, FrameKind, ReadError, RecordingReader};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Form {
     JsonLines,
     /// A table with a header line.
     Csv,
+    /// One event of the Open Cybersecurity Schema Framework to a line, as JSON.
+    Ocsf,
 }
 
 /// The columns of the table.
@@ -27,7 +31,7 @@ pub const COLUMNS: [&str; 8] = ["at", "kind", "id", "actor", "door", "event", "d
 /// One line. Of an activity `id` is the session, `actor` the person; `door` and `texts` are empty.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    kind: &'static str,
+    kind: &'a str,
     at: &'a str,
     id: &'a str,
     actor: &'a str,
@@ -39,11 +43,35 @@ struct Line<'a> {
     texts: Value,
 }
 
+/// How far one has come in a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// The time of the newest activity.
+    last: Timestamp,
+    /// The lines so far.
+    lines: u64,
+}
+
+impl Done {
+    /// Nothing yet.
+    #[must_use]
+    pub fn of(about: &About) -> Self {
+        Self { last: about.started, lines: 0 }
+    }
+
+    /// When the newest activity was.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.last
+    }
+}
+
 /// Writes lines.
 #[derive(Debug)]
 pub struct LineWriter<W> {
     out: W,
     form: Form,
+    known: Known,
 }
 
 impl<W: Write> LineWriter<W> {
@@ -55,7 +83,18 @@ impl<W: Write> LineWriter<W> {
         if form == Form::Csv {
             out.write_all(format!("{}\r\n", COLUMNS.join(",")).as_bytes())?;
         }
-        Ok(Self { out, form })
+        Ok(Self { out, form, known: Known::default() })
+    }
+
+    /// Events say more of ids that are known.
+    #[must_use]
+    pub fn knowing(self, known: Known) -> Self {
+        Self { known, ..self }
+    }
+
+    /// What is known of ids, for more to be added.
+    pub fn known(&mut self) -> &mut Known {
+        &mut self.known
     }
 
     /// An entry of the log, with the texts that were not erased.
@@ -63,6 +102,18 @@ impl<W: Write> LineWriter<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        self.entry_at(entry, None)
+    }
+
+    /// An entry of the log and its place there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn entry_at(&mut self, entry: &Entry, sequence: Option<u64>) -> io::Result<()> {
+        if self.form == Form::Ocsf {
+            let event = ocsf::entry(entry, sequence, &self.known);
+            return self.json(&event);
+        }
         let texts: serde_json::Map<String, Value> =
             entry.texts.iter().map(|(name, text)| (name.clone(), Value::String(text.text.clone()))).collect();
         self.line(&Line {
@@ -83,55 +134,67 @@ impl<W: Write> LineWriter<W> {
     /// When it cannot be written.
     pub fn recording<R: Read>(&mut self, reader: &mut RecordingReader<R>) -> io::Result<()> {
         let about = reader.about().clone();
-        let mut last = about.started;
+        let mut did = Done::of(&about);
         for frame in reader.by_ref() {
-            let (kind, event, data) = match frame {
-                Ok(frame) if frame.kind != FrameKind::Activity => continue,
-                Ok(frame) => {
-                    let elapsed = jiff::SignedDuration::from_micros(i64::try_from(frame.at_us).unwrap_or(i64::MAX));
-                    last = about.started.checked_add(elapsed).unwrap_or(jiff::Timestamp::MAX);
-                    let activity: Value = serde_json::from_slice(&frame.bytes)
-                        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&frame.bytes).into_owned()));
-                    let name = activity.get("kind").and_then(Value::as_str).unwrap_or("unknown").to_owned();
-                    let data = serde_json::json!({ "resource": about.resource, "channel": frame.channel, "activity": activity });
-                    ("activity", name, data)
-                }
-                Err(error) => {
-                    let data = serde_json::json!({ "recording": about.recording, "why": error.to_string() });
-                    ("damage", "recording.damaged".to_owned(), data)
-                }
-            };
-            let at = last.to_string();
-            self.line(&Line {
-                kind,
-                at: &at,
-                id: &about.session,
-                actor: &about.person,
-                door: "",
-                event: &event,
-                data,
-                texts: Value::Null,
-            })?;
+            self.frame(&about, &mut did, frame)?;
         }
         Ok(())
+    }
+
+    /// One frame of a recording; whether it is a line: only activities are, and what cannot be read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn frame(&mut self, about: &About, done: &mut Done, frame: Result<Frame, ReadError>) -> io::Result<bool> {
+        let (kind, event, data) = match frame {
+            Ok(frame) if frame.kind != FrameKind::Activity => return Ok(false),
+            Ok(frame) => {
+                let elapsed = jiff::SignedDuration::from_micros(i64::try_from(frame.at_us).unwrap_or(i64::MAX));
+                done.last = about.started.checked_add(elapsed).unwrap_or(Timestamp::MAX);
+                let activity: Value = serde_json::from_slice(&frame.bytes)
+                    .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&frame.bytes).into_owned()));
+                let name = activity.get("kind").and_then(Value::as_str).unwrap_or("unknown").to_owned();
+                let data = serde_json::json!({ "resource": about.resource, "channel": frame.channel, "activity": activity });
+                ("activity", name, data)
+            }
+            Err(error) => {
+                let data = serde_json::json!({ "recording": about.recording, "why": error.to_string() });
+                ("damage", "recording.damaged".to_owned(), data)
+            }
+        };
+        let number = done.lines;
+        done.lines += 1;
+        self.did(Did { kind, at: done.last, session: &about.session, person: &about.person, event: &event, number, data: &data })?;
+        Ok(true)
     }
 
     /// A session of which nothing can be said but its entries, and why.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn absent(&mut self, session: &str, person: &str, at: jiff::Timestamp, why: &str) -> io::Result<()> {
-        let (at, data) = (at.to_string(), serde_json::json!({ "why": why }));
-        let event = "recording.absent";
-        self.line(&Line { kind: "absent", at: &at, id: session, actor: person, door: "", event, data, texts: Value::Null })
+    pub fn absent(&mut self, session: &str, person: &str, at: Timestamp, why: &str) -> io::Result<()> {
+        let data = serde_json::json!({ "why": why });
+        self.did(Did { kind: "absent", at, session, person, event: "recording.absent", number: 0, data: &data })
+    }
+
+    fn did(&mut self, did: Did<'_>) -> io::Result<()> {
+        if self.form == Form::Ocsf {
+            let event = ocsf::activity(did, &self.known);
+            return self.json(&event);
+        }
+        let Did { kind, at, session, person, event, data, .. } = did;
+        let data = data.clone();
+        self.line(&Line { kind, at: &at.to_string(), id: session, actor: person, door: "", event, data, texts: Value::Null })
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, value)?;
+        self.out.write_all(b"\n")
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         match self.form {
-            Form::JsonLines => {
-                serde_json::to_writer(&mut self.out, line)?;
-                self.out.write_all(b"\n")
-            }
+            Form::JsonLines | Form::Ocsf => self.json(line),
             Form::Csv => {
                 let texts = if line.texts.is_null() { String::new() } else { json_cell(&line.texts) };
                 let plain = [line.at, line.kind, line.id, line.actor, line.door, line.event].map(cell);
@@ -148,6 +211,13 @@ impl<W: Write> LineWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)
+    }
+}
+
+impl LineWriter<Vec<u8>> {
+    /// What was written since this was asked the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 }
 
