@@ -13,6 +13,7 @@ pub mod device;
 pub mod invitation;
 pub mod local;
 pub mod login_ca;
+pub mod mail;
 pub mod oidc;
 pub mod opaque;
 pub mod passkeys;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Url, redirect};
+use reqwest::{Method, Url, redirect};
 
 use crate::outcome::Outcome;
 
@@ -98,14 +98,27 @@ impl Caller {
     /// # Errors
     /// Why no answer came, as a sentence without a full stop.
     pub async fn post(&self, url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, String> {
+        self.send(Method::POST, url, headers, body).await
+    }
+
+    /// Sends one PUT.
+    ///
+    /// # Errors
+    /// Why no answer came, as a sentence without a full stop.
+    pub async fn put(&self, url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, String> {
+        self.send(Method::PUT, url, headers, body).await
+    }
+
+    async fn send(&self, method: Method, url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(*value)) else {
+            let (Ok(name), Ok(mut value)) = (HeaderName::try_from(*name), HeaderValue::try_from(*value)) else {
                 return Err(format!("the header `{name}` cannot be sent"));
             };
+            value.set_sensitive(name == AUTHORIZATION);
             map.insert(name, value);
         }
-        let mut response = self.http.post(url.clone()).headers(map).body(body).send().await.map_err(|error| said(&error))?;
+        let mut response = self.http.request(method, url.clone()).headers(map).body(body).send().await.map_err(|error| said(&error))?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
         let mut body = Vec::new();
@@ -179,7 +192,7 @@ pub fn permitted(text: &str, addresses: &[IpAddr]) -> Result<Url, ReachError> {
     Ok(url)
 }
 
-fn may_be_reached(ip: IpAddr, named: &[IpAddr]) -> bool {
+pub(crate) fn may_be_reached(ip: IpAddr, named: &[IpAddr]) -> bool {
     named.iter().any(|named| named.to_canonical() == ip.to_canonical()) || !is_inside(ip)
 }
 
@@ -200,6 +213,8 @@ pub fn is_inside(ip: IpAddr) -> bool {
                 || (a == 198 && (18..20).contains(&b))
                 || a >= 240
         }
+        // What a network translates for itself (RFC 8215) leads into it.
+        IpAddr::V6(v6) if v6.segments()[..3] == [0x64, 0xff9b, 1] => true,
         IpAddr::V6(v6) => (v6.segments()[0] & 0xfe00) == 0xfc00 || embedded(v6).is_some_and(|v4| is_inside(IpAddr::V4(v4))),
     }
 }
@@ -286,6 +301,8 @@ mod tests {
             "[fe80::1]",
             "[::ffff:10.0.0.1]",
             "[64:ff9b::a00:1]",
+            "[64:ff9b:1::a00:1]",
+            "[64:ff9b:1:a00:0:100::]",
             "[2002:a00:1::1]",
             "2130706433",
             "0x7f.1",

@@ -1,6 +1,6 @@
 //! Whose accounts at chat services are.
 
-use access::chat::ChatAccountRow;
+use access::chat::{ChatAccountRow, ChatService};
 use access::ids::PrincipalId;
 
 use crate::error::StoreError;
@@ -22,5 +22,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn chat_accounts_of(&self, person: PrincipalId) -> Result<Vec<ChatAccountRow>, StoreError> {
         self.select(Select::all().is("person", &person).so("removed_at IS NULL").order("id")).await
+    }
+
+    /// Everybody's mailboxes that count.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn mailboxes(&self) -> Result<Vec<ChatAccountRow>, StoreError> {
+        let select = Select::all().is("service", &ChatService::Mail).so("removed_at IS NULL").so("address IS NOT NULL");
+        self.select(select.order("id")).await
     }
 }

@@ -19,7 +19,7 @@ use crate::table::names;
 pub struct OutboxRow {
     /// `dlv_…`: the same however often it is sent.
     pub id: DeliveryId,
-    /// Where to: `webhook:NAME`, `slack`.
+    /// Where to: `webhook:NAME`, `slack`, `teams`, `mail`.
     pub destination: String,
     /// What is to be said there.
     pub task: String,
@@ -33,7 +33,7 @@ pub struct OutboxRow {
     pub state: OutboxState,
     /// How often it was tried.
     pub attempts: i64,
-    /// When it is to be tried n.
+    /// When it is to be tried next.
     pub due_at: Timestamp,
     /// Since when it is tried: when it was made, or last sent again by hand.
     pub since: Timestamp,
@@ -226,6 +226,30 @@ impl Store {
             return Ok(Vec::new());
         }
         self.select(Select::all().is("claimed_by", &by.to_owned()).is("state", &OutboxState::Waiting).order("seq")).await
+    }
+
+    /// Adds messages that are there in no other way: each once, by its id, however often it is added.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub async fn add_messages(&self, rows: &[OutboxRow]) -> Result<(), StoreError> {
+        let sql = format!("{} ON CONFLICT (id) DO NOTHING", crate::table::insert_row::<OutboxRow>());
+        let writes = rows.iter().map(|row| (sql.as_str(), row.to_columns())).collect::<Vec<_>>();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.ephemeral(writes).await.map(drop)
+    }
+
+    /// The lanes of a destination that begin so, each once.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn outbox_lanes(&self, destination: &str, begin: &str) -> Result<Vec<String>, StoreError> {
+        // `~` follows every character that a lane has.
+        let sql: Sql = "SELECT DISTINCT lane FROM outbox WHERE destination = $1 AND lane >= $2 AND lane < $3 ORDER BY lane".into();
+        let args = [destination, begin, &format!("{begin}~")].map(|text| Column::Text(text.to_owned()));
+        Ok(self.query(&sql, &args).await?.into_iter().flatten().filter_map(|column| String::from_column(&column)).collect())
     }
 
     /// Whether something of a destination is due.

@@ -28,7 +28,13 @@ macro_rules! identity_events {
                 /// Who.
                 person: PrincipalId,
             }
-            /// Somebody said in the portal that an account at a chat service is theirs: what is done with it there counts as theirs. Text: `from`.
+            /// Somebody named a mailbox as theirs; it is, once they open the link that was sent there. Texts: `address`, `from`.
+            "mailbox.named" MailboxNamed {
+                /// Who.
+                person: PrincipalId,
+            }
+            /// Somebody said in the portal that an account at a chat service is theirs: what is done with it there counts as theirs. Texts: `from`,
+            /// `address` of a mailbox.
             "chat_account.linked" ChatAccountLinked {
                 /// Which account: [`crate::chat::key`].
                 chat_account: String,
@@ -40,6 +46,15 @@ macro_rules! identity_events {
                 team: String,
                 /// Who there, by the service's own id.
                 account: String,
+            }
+            /// They chose what they are told there.
+            "chat_account.told" ChatAccountTold {
+                /// Which account.
+                chat_account: String,
+                /// Whose it is.
+                person: PrincipalId,
+                /// What.
+                told: Told,
             }
             /// It is nobody's any more.
             "chat_account.removed" ChatAccountRemoved {

@@ -1,6 +1,6 @@
 //! How links to identity providers and to accounts in chat change.
 
-use crate::chat::ChatAccountRow;
+use crate::chat::{ChatAccountRow, Told};
 use crate::event::{Entry, Event as E};
 use crate::identity::{Groups, IdentityRow};
 
@@ -35,13 +35,26 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
         E::ChatAccountLinked { chat_account, person, service, team, account } => {
             // Somebody's before: they gave it up, or it is theirs again.
             if let Ok(row) = get::<ChatAccountRow>(tables, &chat_account) {
+                if row.person != person {
+                    row.told = Told::All;
+                }
                 row.person = person;
+                row.address = text("address");
                 row.linked_at = at;
                 row.removed_at = None;
                 row.version += 1;
                 return Ok(());
             }
-            add(tables, ChatAccountRow { id: chat_account, person, service, team, account, linked_at: at, removed_at: None, version: 1 })
+            let (address, told) = (text("address"), Told::All);
+            let row =
+                ChatAccountRow { id: chat_account, person, service, team, account, address, told, linked_at: at, removed_at: None, version: 1 };
+            add(tables, row)
+        }
+        E::ChatAccountTold { chat_account, told, .. } => {
+            let row: &mut ChatAccountRow = get(tables, chat_account)?;
+            row.told = told;
+            row.version += 1;
+            Ok(())
         }
         E::ChatAccountRemoved { chat_account, .. } => {
             let row: &mut ChatAccountRow = get(tables, chat_account)?;

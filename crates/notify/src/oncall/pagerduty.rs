@@ -49,14 +49,24 @@ enum By {
     Schedule,
 }
 
+/// What is asked for, and for which service.
+struct Wanted<'s> {
+    service: &'s GroupName,
+    id: &'s str,
+    /// The level it counts as; `None`: the one that it says.
+    level: Option<u32>,
+}
+
 pub(super) async fn look(caller: &Caller, source: &Source, token: Option<&Secret<String>>) -> BTreeMap<GroupName, Said> {
     let mut all = BTreeMap::new();
     for by in [By::Policy, By::Schedule] {
-        let wanted: Vec<(&GroupName, &str)> = source
+        let wanted: Vec<Wanted<'_>> = source
             .schedules
             .iter()
             .filter_map(|mapped| match (&mapped.place, by) {
-                (Place::EscalationPolicy(id), By::Policy) | (Place::Schedule(id), By::Schedule) => Some((&mapped.service, id.as_str())),
+                (Place::EscalationPolicy(id), By::Policy) => Some(Wanted { service: &mapped.service, id, level: None }),
+                // A schedule may stand in any policy, at any level of it: which level it is for the service, the mapping says.
+                (Place::Schedule(id), By::Schedule) => Some(Wanted { service: &mapped.service, id, level: Some(mapped.level) }),
                 _ => None,
             })
             .collect();
@@ -64,10 +74,10 @@ pub(super) async fn look(caller: &Caller, source: &Source, token: Option<&Secret
             continue;
         }
         let found = pages(caller, source, token, by, &wanted).await;
-        for (service, id) in wanted {
+        for Wanted { service, id, level } in wanted {
             let said = match &found {
                 Err(trouble) => Err(trouble.clone()),
-                Ok(found) => found.iter().filter(|on_call| stands_at(on_call, by, id)).map(shift).collect(),
+                Ok(found) => found.iter().filter(|on_call| stands_at(on_call, by, id)).map(|on_call| shift(on_call, level)).collect(),
             };
             add(&mut all, service, said);
         }
@@ -82,13 +92,13 @@ fn stands_at(on_call: &OnCall, by: By, id: &str) -> bool {
     }
 }
 
-fn shift(on_call: &OnCall) -> Result<Shift, Trouble> {
+fn shift(on_call: &OnCall, level: Option<u32>) -> Result<Shift, Trouble> {
     let until = match &on_call.end {
         None => None,
         Some(end) => Some(end.parse::<Timestamp>().map_err(|_| Trouble::Unreadable("an `end` in it is no time".into()))?),
     };
     let who = Them { id: on_call.user.id.clone(), email: on_call.user.email.clone() };
-    Ok(Shift { who, level: on_call.escalation_level.max(1), until })
+    Ok(Shift { who, level: level.unwrap_or(on_call.escalation_level).max(1), until })
 }
 
 async fn pages(
@@ -96,7 +106,7 @@ async fn pages(
     source: &Source,
     token: Option<&Secret<String>>,
     by: By,
-    wanted: &[(&GroupName, &str)],
+    wanted: &[Wanted<'_>],
 ) -> Result<Vec<OnCall>, Trouble> {
     let base = format!("{}/oncalls", source.url.trim_end_matches('/'));
     let base = caller.url(&base).map_err(|error| Trouble::Here(error.to_string()))?;
@@ -110,8 +120,8 @@ async fn pages(
             let mut query = url.query_pairs_mut();
             query.append_pair("time_zone", "UTC").append_pair("include[]", "users");
             query.append_pair("limit", &PAGE.to_string()).append_pair("offset", &found.len().to_string());
-            for (_, id) in wanted {
-                query.append_pair(filter, id);
+            for one in wanted {
+                query.append_pair(filter, one.id);
             }
         }
         let answer = caller.get(&url, &headers, LARGEST).await.map_err(Trouble::Unreachable)?;
@@ -128,5 +138,20 @@ async fn pages(
         if found.len() >= MOST {
             return Err(Trouble::Unreadable(format!("there are more than {MOST} on-calls")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: OK-6
+    #[test]
+    fn a_schedule_counts_as_the_level_that_the_mapping_says() {
+        let said = r#"{"escalation_policy": {"id": "POTHER"}, "schedule": {"id": "PSECOND"}, "escalation_level": 1, "user": {"id": "PUSER1", "email": null}, "end": null}"#;
+        let on_call: OnCall = serde_json::from_str(said).unwrap();
+        assert!(stands_at(&on_call, By::Schedule, "PSECOND") && !stands_at(&on_call, By::Policy, "PSECOND"));
+        assert_eq!(shift(&on_call, Some(2)).unwrap().level, 2, "whatever level it is in a policy of somebody else's");
+        assert_eq!(shift(&on_call, None).unwrap().level, 1, "of an escalation policy its own");
     }
 }

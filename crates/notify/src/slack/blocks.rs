@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::text::{inert, short};
+
 /// The longest text of somebody's own that is shown.
 const LONGEST: usize = 1_500;
 /// The longest name in a heading, which has room for 150 characters.
@@ -63,27 +65,6 @@ pub fn escaped(text: &str) -> String {
     inert(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One line of what somebody wrote, without what is invisible, breaks lines or turns the direction of reading (UAX #9).
-#[must_use]
-pub fn inert(text: &str) -> String {
-    let line: String = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect();
-    line.chars().filter(|c| !c.is_control() && !deceives(*c)).collect()
-}
-
-fn deceives(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-fn short(text: &str, longest: usize) -> String {
-    let inert = inert(text);
-    if inert.chars().count() <= longest {
-        return inert;
-    }
-    inert.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
-}
-
 fn plain(text: &str) -> Value {
     json!({ "type": "plain_text", "text": text, "emoji": false })
 }
@@ -108,6 +89,12 @@ impl Card {
     /// One line, for where blocks are not shown: notifications, screen readers.
     #[must_use]
     pub fn line(&self) -> String {
+        escaped(&self.plain_line())
+    }
+
+    /// The same, where nothing is read as markup.
+    #[must_use]
+    pub fn plain_line(&self) -> String {
         let (who, role, resource) = (short(&self.who, LONGEST_NAME), &self.role, &self.resource);
         let line = if self.break_glass {
             format!("Emergency: {who} opens {resource} as {role}")
@@ -115,8 +102,8 @@ impl Card {
             format!("{who} asks for {role} on {resource}")
         };
         match &self.outcome {
-            Some(outcome) => escaped(&format!("{line}: {outcome}")),
-            None => escaped(&line),
+            Some(outcome) => inert(&format!("{line}: {outcome}")),
+            None => inert(&line),
         }
     }
 

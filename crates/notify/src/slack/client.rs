@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use access::secret::Secret;
+use jiff::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,6 +72,7 @@ struct Said {
     error: Option<String>,
     channel: Option<Value>,
     ts: Option<String>,
+    messages: Vec<Value>,
 }
 
 impl SlackClient {
@@ -93,6 +95,29 @@ impl SlackClient {
             "metadata": { "event_type": "tidegate_message", "event_payload": { "id": id } },
         });
         self.call(token, "chat.postMessage", &body).await.map(|said| placed(&said, channel))
+    }
+
+    /// Where the message with this id stands, if it was posted since then: what was posted and not answered is not posted twice.
+    /// `Taken(None)`: it is not there, or the app may not look (`channels:history`).
+    pub async fn find(&self, token: &Secret<String>, channel: &str, id: &str, since: Timestamp) -> Outcome<Option<Place>> {
+        let oldest = since.as_second().to_string();
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("channel", channel), ("oldest", &oldest), ("include_all_metadata", "true"), ("limit", "200")])
+            .finish();
+        let said = self.send(token, "conversations.history", "application/x-www-form-urlencoded", form.into_bytes()).await;
+        let found = |said: Said| {
+            let own = said.messages.into_iter().find(|message| {
+                message.pointer("/metadata/event_payload/id").and_then(Value::as_str) == Some(id)
+            });
+            let ts = own.as_ref().and_then(|message| message.get("ts")).and_then(Value::as_str);
+            ts.map(|ts| Place { channel: channel.to_owned(), ts: ts.to_owned() })
+        };
+        match said {
+            Outcome::Later { why, .. } | Outcome::Never { why } if why.contains("missing_scope") || why.contains("not_in_channel") => {
+                Outcome::Taken(None)
+            }
+            other => other.map(found),
+        }
     }
 
     /// Changes a message. `Taken(false)`: it is no longer there.
@@ -134,10 +159,14 @@ impl SlackClient {
     }
 
     async fn call(&self, token: &Secret<String>, method: &str, body: &Value) -> Outcome<Said> {
+        self.send(token, method, "application/json; charset=utf-8", body.to_string().into_bytes()).await
+    }
+
+    async fn send(&self, token: &Secret<String>, method: &str, kind: &str, body: Vec<u8>) -> Outcome<Said> {
         let Ok(url) = self.api.join(method) else { return Outcome::Never { why: "its address cannot be written".to_owned() } };
         let bearer = Secret::new(format!("Bearer {}", token.expose().trim()));
-        let headers = [("content-type", "application/json; charset=utf-8"), ("authorization", bearer.expose().as_str())];
-        let answer = match self.caller.post(&url, &headers, body.to_string().into_bytes()).await {
+        let headers = [("content-type", kind), ("authorization", bearer.expose().as_str())];
+        let answer = match self.caller.post(&url, &headers, body).await {
             Ok(answer) if answer.status == 200 => answer,
             Ok(answer) => return answer.refused(),
             Err(why) => return Outcome::later(why),

@@ -1,8 +1,6 @@
 //! What says that a call is Slack's: `v0=` and HMAC-SHA256 over version, time and body
 //! (<https://docs.slack.dev/authentication/verifying-requests-from-slack>).
 
-use std::collections::{HashMap, VecDeque};
-
 use access::secret::Secret;
 use access::time::Span;
 use aws_lc_rs::hmac;
@@ -10,8 +8,6 @@ use jiff::Timestamp;
 
 /// How far a call's time may be from the gate's.
 const WINDOW: Span = Span::minutes(5);
-/// How many calls are remembered; when there are more within their window, no other is taken.
-const ROOM: usize = 100_000;
 
 /// Why a call is not taken as Slack's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,18 +21,9 @@ pub enum SignatureError {
     /// The signature is not one with the signing secret.
     #[error("its signature is not made with the signing secret")]
     Wrong,
-    /// It came before.
-    #[error("it came before")]
-    Repeated,
-    /// It was sent before this gate began to listen, which could not tell whether it came before.
-    #[error("it was sent before this gate was started")]
-    Before,
-    /// There are too many at once.
-    #[error("too many calls came within five minutes")]
-    TooMany,
 }
 
-/// A signature that is good, as long as it is the first of its kind.
+/// A signature that is good, if it is the first of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signed {
     tag: [u8; 32],
@@ -69,46 +56,17 @@ pub fn verify(
     Ok(Signed { tag, at })
 }
 
-/// Takes each call once.
-#[derive(Debug)]
-pub struct Once {
-    since: Timestamp,
-    seen: HashMap<[u8; 32], ()>,
-    order: VecDeque<([u8; 32], Timestamp)>,
-}
-
-impl Once {
-    /// From now on: what was sent earlier may have been taken by whoever listened then.
+impl Signed {
+    /// By what it is known: no other call has it.
     #[must_use]
-    pub fn since(now: Timestamp) -> Self {
-        Self { since: Timestamp::from_second(now.as_second()).unwrap_or(now), seen: HashMap::new(), order: VecDeque::new() }
+    pub fn id(&self) -> String {
+        format!("slack.{}", hex::encode(self.tag))
     }
 
-    /// Takes a call, if it is the first of its kind.
-    ///
-    /// # Errors
-    /// If it came before, or might have.
-    pub fn take(&mut self, call: Signed, now: Timestamp) -> Result<(), SignatureError> {
-        // A call can be taken until its window ends, which begins at its own time: so long it has to be known.
-        while self.order.front().is_some_and(|(_, at)| WINDOW.after(*at) < now) {
-            if let Some((tag, _)) = self.order.pop_front() {
-                self.seen.remove(&tag);
-            }
-        }
-        if call.at < self.since {
-            return Err(SignatureError::Before);
-        }
-        if self.seen.contains_key(&call.tag) {
-            return Err(SignatureError::Repeated);
-        }
-        if self.order.len() >= ROOM {
-            return Err(SignatureError::TooMany);
-        }
-        self.seen.insert(call.tag, ());
-        let last = self.order.back().map_or(call.at, |(_, last)| call.at.max(*last));
-        // In order of forgetting: a call that claims an earlier time than the one before is known a little longer than needed.
-        self.order.push_back((call.tag, last));
-        Ok(())
+    /// Until when it could come again.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        WINDOW.after(self.at)
     }
 }
 
@@ -155,25 +113,11 @@ user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response
         }
     }
 
-    // covers: C4
     #[test]
-    fn each_call_is_taken_once_as_long_as_it_could_come() {
-        let begun = at(1_531_420_000);
-        let mut once = Once::since(begun);
-        let call = |tag: u8, seconds| Signed { tag: [tag; 32], at: at(seconds) };
-        let early = call(1, 1_531_420_010);
-        assert_eq!(once.take(early, at(1_531_420_010)), Ok(()));
-        // A clock ahead of the gate's: its window ends later than that of what came before.
-        assert_eq!(once.take(call(2, 1_531_420_200), at(1_531_420_011)), Ok(()));
-        assert_eq!(once.take(call(3, 1_531_420_012), at(1_531_420_012)), Ok(()));
-        for seconds in [1_531_420_013, 1_531_420_310] {
-            assert_eq!(once.take(early, at(seconds)), Err(SignatureError::Repeated));
-            assert_eq!(once.take(call(2, 1_531_420_200), at(seconds)), Err(SignatureError::Repeated));
-            assert_eq!(once.take(call(3, 1_531_420_012), at(seconds)), Err(SignatureError::Repeated));
-        }
-        assert_eq!(once.take(call(2, 1_531_420_200), at(1_531_420_500)), Err(SignatureError::Repeated));
-        assert_eq!(once.take(call(4, 1_531_419_999), begun), Err(SignatureError::Before), "the process before may have taken it");
-        assert_eq!(once.take(call(5, 1_531_420_900), at(1_531_420_900)), Ok(()));
-        assert_eq!(once.order.len(), 1, "what is too late anyway is forgotten");
+    fn a_call_is_known_as_long_as_it_could_come_again() {
+        let call = |now| verify(&secret(), Some("1531420618"), Some(SIGNATURE), BODY, now).unwrap();
+        let (first, again) = (call(at(1_531_420_318)), call(at(1_531_420_918)));
+        assert_eq!(first.id(), again.id());
+        assert_eq!(first.until(), at(1_531_420_918), "the last second in which it is taken");
     }
 }

@@ -73,6 +73,21 @@ pub(super) fn ticket(body: &[u8]) -> Result<Ticket, Wrong> {
     Ok(Ticket { states: std::iter::once(issue.state).chain(labels).collect(), open })
 }
 
+/// A name as a comment shows it: comments are Markdown, in which a name could call whole teams, show pictures, or hide.
+pub(super) fn plain(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            c if c.is_control() => out.push(' '),
+            // What is looked for in the finished page is broken by a letter of no width.
+            '@' | '#' | ':' => out.extend([c, '\u{200b}']),
+            c if c.is_ascii_punctuation() => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 pub(super) fn comment(text: &str) -> String {
     json!({ "body": text }).to_string()
 }

@@ -18,8 +18,19 @@ pub(super) fn headers(token: Option<&str>) -> Vec<(&'static str, String)> {
     headers
 }
 
-pub(super) fn ticket(body: &[u8], tracker: &Tracker) -> Result<Ticket, Wrong> {
+pub(super) fn ticket(body: &[u8], tracker: &Tracker, asked: &str) -> Result<Ticket, Wrong> {
     let answer: Value = serde_json::from_slice(body).map_err(|error| Wrong::Unreadable(error.to_string()))?;
+    if let Some(pointer) = &tracker.id_pointer {
+        let said = match answer.pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return Err(Wrong::Unreadable(format!("there is no id at `{pointer}`"))),
+        };
+        // INVARIANT: an answer about another ticket says nothing of this one.
+        if !said.eq_ignore_ascii_case(asked) {
+            return Err(Wrong::Other("the tracker answered for another ticket".to_owned()));
+        }
+    }
     let state = match answer.pointer(&tracker.pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(other @ (Value::Bool(_) | Value::Number(_))) => other.to_string(),

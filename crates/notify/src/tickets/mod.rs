@@ -61,6 +61,8 @@ pub struct Tracker {
     pub token: TokenFrom,
     /// JSON: where the state stands in the answer (RFC 6901).
     pub pointer: String,
+    /// JSON: where the ticket's id stands in the answer; `None`: the answer is not asked which ticket it is about.
+    pub id_pointer: Option<String>,
     /// JSON: the states that count as open.
     pub open: Vec<String>,
     /// JSON: where people look at a ticket, with `{id}` in it.
@@ -174,6 +176,16 @@ impl Tracker {
         }
     }
 
+    /// A name in a text that is written to its tickets: it means nothing else there.
+    #[must_use]
+    pub fn plain(&self, name: &str) -> String {
+        match self.kind {
+            Kind::GitHub => github::plain(name),
+            // A comment there is a text, and no markup.
+            Kind::Jira | Kind::Json => name.to_owned(),
+        }
+    }
+
     /// Whether what is decided can be written to its tickets.
     #[must_use]
     pub fn takes_comments(&self) -> bool {
@@ -210,7 +222,7 @@ impl TrackerClient {
         match id {
             TicketId::Jira(key) => jira::ticket(&body, key),
             TicketId::GitHub { .. } => github::ticket(&body),
-            TicketId::Json(_) => json::ticket(&body, tracker),
+            TicketId::Json(asked) => json::ticket(&body, tracker, asked),
         }
         .map_err(|wrong| match wrong {
             Wrong::Other(says) => Trouble::Other(says),
@@ -311,6 +323,7 @@ mod tests {
             user: None,
             token: TokenFrom::Nowhere,
             pointer: "/state".into(),
+            id_pointer: None,
             open: vec!["implement".into()],
             page: Some("https://change.example.com/?{id}".into()),
             reach: Reach::default(),
@@ -353,6 +366,34 @@ mod tests {
         for wrong in ["INC1", "CHG", "CHG/1", "CHG..", "CHG?1", "CHG#1", "CHG 1", "CHG%31", &format!("CHG{}", "1".repeat(80))] {
             assert!(json.read(wrong).is_none(), "{wrong}");
         }
+    }
+
+    // covers: E9 (chat)
+    #[test]
+    fn a_name_is_no_markup() {
+        let github = tracker(Kind::GitHub, "https://api.github.com", &["acme/shop"]);
+        assert_eq!(github.plain("Ana Silva"), "Ana Silva");
+        let hostile = github.plain("@acme/security ![x](https://evil.example/x.png) <!-- #7 www.evil.example");
+        for live in ["@a", "![", "](", "<!", "#7", "://", "www.evil"] {
+            assert!(!hostile.contains(live), "{live}: {hostile}");
+        }
+        assert_eq!(github.plain("a\nb"), "a b");
+        let jira = tracker(Kind::Jira, "https://acme.atlassian.net", &["OPS"]);
+        assert_eq!(jira.plain("*Ana*"), "*Ana*");
+    }
+
+    // covers: ASK-5
+    #[test]
+    fn an_answer_about_another_ticket_is_none() {
+        let asked =
+            Tracker { id_pointer: Some("/result/number".into()), ..tracker(Kind::Json, "https://change.example.com/api/{id}", &["CHG"]) };
+        let said = |number: &str| format!(r#"{{"state": "implement", "result": {{"number": "{number}"}}}}"#);
+        assert!(json::ticket(said("CHG1").as_bytes(), &asked, "CHG1").unwrap().open);
+        assert!(json::ticket(said("chg1").as_bytes(), &asked, "CHG1").unwrap().open);
+        assert!(json::ticket(said("CHG2").as_bytes(), &asked, "CHG1").is_err());
+        assert!(json::ticket(br#"{"state": "implement"}"#, &asked, "CHG1").is_err(), "it does not say whose");
+        let trusting = Tracker { id_pointer: None, ..asked };
+        assert!(json::ticket(said("CHG2").as_bytes(), &trusting, "CHG1").unwrap().open);
     }
 
     #[test]
