@@ -1,0 +1,156 @@
+//! What is kept for how long: tiers say it, legal holds beat it, and what goes leaves a proof that it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::event::Event;
+use access::hold::{HoldScope, HoldState};
+use access::ids::{EntryId, SessionId};
+use access::reason::Reason;
+use access::session::{ClosedSession, EndReason, Protocol};
+use evidence::bundle;
+use evidence::log::CheckpointVerifier;
+use evidence::log::tiles::LogDirectory;
+use policy::Bundle;
+use store::{EntryFilter, EntryPage};
+use testkit::gate::{TestGate, ask, example_policy, monday_noon};
+use tidegate_workflow::clock::ManualTime;
+use tidegate_workflow::export::{Along, Selection};
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// A gate whose build machines' recordings are kept for thirty days.
+async fn keeping() -> TestGate {
+    let mut files = Bundle::load(&example_policy()).unwrap().files().clone();
+    let tiers = String::from_utf8(files["tiers.toml"].clone()).unwrap();
+    let tiers = tiers.replace("name = \"non-prod\"\n", "name = \"non-prod\"\nkeep = \"30d\"\n");
+    files.insert("tiers.toml".into(), tiers.into_bytes());
+    let bundle = Bundle::from_files(files).unwrap_or_else(|problems| panic!("{problems}"));
+    let dir = Arc::new(tempfile::Builder::new().prefix("gate-").tempdir().unwrap());
+    let url = format!("sqlite:{}", dir.path().join("store.db").display());
+    TestGate::start_in(dir, &url, bundle, ManualTime::new(monday_noon())).await.unwrap()
+}
+
+async fn session(t: &TestGate) -> SessionId {
+    let ana = t.person("ana");
+    t.gate.submit(ana, ask("build-1", "shell")).await.unwrap();
+    let opened = t.gate.open(ana, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let session = opened.permit.facts().session;
+    let closed = opened.recording.close("client", 1).await.unwrap();
+    let recording = Some((closed.chunks, closed.digest.iter().map(|byte| format!("{byte:02x}")).collect()));
+    t.gate.close(ClosedSession { session, end: EndReason::Client, confirmed: true, bytes_up: 0, bytes_down: 0, recording }).await;
+    session
+}
+
+async fn is_there(t: &TestGate, session: SessionId) -> bool {
+    let row = t.gate.store().session(session).await.unwrap().unwrap();
+    t.gate.recording_path(row.recording).exists()
+}
+
+async fn newest(t: &TestGate, event: &str) -> access::entry::Entry {
+    let filter = EntryFilter { name: Some(event.into()), ..EntryFilter::default() };
+    let page = EntryPage { limit: 1, after: None, newest_first: true };
+    t.gate.store().entries(&filter, page).await.unwrap().remove(0).entry
+}
+
+fn verifier(t: &TestGate) -> CheckpointVerifier {
+    CheckpointVerifier::parse(&t.gate.public_keys().checkpoint_verifier.unwrap()).unwrap()
+}
+
+fn days(n: u64) -> Duration {
+    Duration::from_secs(n * DAY)
+}
+
+// covers: EV-7 (retention)
+#[tokio::test]
+async fn a_recording_goes_when_its_tier_says_so_and_leaves_a_proof() {
+    let t = keeping().await;
+    let old = session(&t).await;
+    t.time.advance(days(29));
+    let young = session(&t).await;
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 0, "not a day too early");
+    t.time.advance(days(1) + Duration::from_secs(1));
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 1);
+    assert!(!is_there(&t, old).await && is_there(&t, young).await);
+    let row = t.gate.store().session(old).await.unwrap().unwrap();
+    let entry = newest(&t, "recording.expired").await;
+    let Event::RecordingExpired { recording, session, tier, digest, chunks, .. } = entry.event else { panic!("{entry:?}") };
+    assert_eq!((recording, session, tier.as_str(), digest, chunks), (row.recording, old, "non-prod", row.recording_digest, row.recording_chunks));
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 0, "once");
+    let refusal = t.gate.read_recording(t.person("carla"), old, false).await.err().unwrap();
+    assert_eq!(refusal.reason, Reason::NotFound);
+
+    // The log verifies, the replay stands, and an export says that it was.
+    t.gate.checkpoint().await.unwrap();
+    assert_eq!(evidence::log::verify(&LogDirectory::new(t.dir().join("audit")), &verifier(&t), &[]).findings, []);
+    assert_eq!(t.gate.replay().await.unwrap().differences, []);
+    let to = t.dir().join("proof.tar");
+    t.gate.export(t.person("eve"), Selection::Session(old), Along { input: false, wrapped_to: None }, to.clone()).await.unwrap();
+    let report = bundle::verify(std::fs::File::open(&to).unwrap(), &verifier(&t)).unwrap();
+    assert_eq!((report.findings, report.recordings_absent), (Vec::new(), vec![recording.to_string()]));
+}
+
+// covers: EV-7 (retention)
+#[tokio::test]
+async fn a_recording_that_is_entered_as_gone_is_gone_after_a_crash() {
+    let t = keeping().await;
+    let old = session(&t).await;
+    let path = t.gate.recording_path(t.gate.store().session(old).await.unwrap().unwrap().recording);
+    let whole = std::fs::read(&path).unwrap();
+    t.time.advance(days(31));
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 1);
+    // As if the gate had died between the entry and the act.
+    std::fs::write(&path, whole).unwrap();
+    let t = t.restart().await.unwrap();
+    assert!(!is_there(&t, old).await);
+}
+
+// covers: EV-7 (hold), G2 (holds)
+#[tokio::test]
+async fn a_hold_beats_age_and_erasure_until_it_is_lifted() {
+    let t = keeping().await;
+    let (security, eve) = (t.person("carla"), t.person("eve"));
+    let (held, free) = (session(&t).await, session(&t).await);
+    let refusal = t.gate.set_hold(eve, HoldScope::Session(held), "litigation").await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotAllowed);
+    assert_eq!(t.gate.set_hold(security, HoldScope::Session(held), " ").await.unwrap_err().reason, Reason::Invalid);
+    let hold = t.gate.set_hold(security, HoldScope::Session(held), "litigation").await.unwrap();
+    t.time.advance(days(31));
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 1);
+    assert!(is_there(&t, held).await && !is_there(&t, free).await);
+    let refusal = t.gate.destroy_recording(security, held, "nobody may keep it").await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::OnHold);
+    assert!(refusal.to_string().contains("litigation"), "{refusal}");
+
+    let lifted = t.gate.lift_hold(security, hold.id, "settled").await.unwrap();
+    assert_eq!(lifted.state, HoldState::Lifted);
+    assert_eq!(t.gate.lift_hold(security, hold.id, "again").await.unwrap_err().reason, Reason::AlreadyDecided);
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 1);
+    assert!(!is_there(&t, held).await);
+    assert_eq!(newest(&t, "hold.lifted").await.text("note"), Some("settled"));
+    assert_eq!(t.gate.replay().await.unwrap().differences, []);
+}
+
+async fn entry_of_request(t: &TestGate) -> EntryId {
+    newest(t, "request.submitted").await.id
+}
+
+// covers: EV-7 (hold)
+#[tokio::test]
+async fn a_hold_on_a_person_or_a_resource_keeps_what_was_said() {
+    let t = keeping().await;
+    let security = t.person("carla");
+    let ana = t.person("ana").who.id();
+    for scope in [HoldScope::Person(ana), HoldScope::Resource("db-1".parse().unwrap())] {
+        let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+        let entry = entry_of_request(&t).await;
+        let hold = t.gate.set_hold(security, scope.clone(), "an investigation").await.unwrap();
+        let refusal = t.gate.erase_text(security, entry, "reason", "she asked").await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::OnHold, "{scope}");
+        t.gate.lift_hold(security, hold.id, "it is over").await.unwrap();
+        t.gate.erase_text(security, entry, "reason", "she asked").await.unwrap();
+        t.gate.cancel(t.person("ana"), request.id).await.unwrap();
+    }
+    let nobody = t.gate.set_hold(security, HoldScope::Resource("nowhere".parse().unwrap()), "x").await.unwrap_err();
+    assert_eq!(nobody.reason, Reason::NotFound);
+}
