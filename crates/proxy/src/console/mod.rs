@@ -4,6 +4,7 @@
 //! waiting, recording, warning and cutting are the door's. It differs in one thing: who sits there has proven who they are before, so
 //! the door takes their word for it ([`Known`]) and asks for no key.
 
+pub mod mysql;
 pub mod sql;
 pub mod terminal;
 

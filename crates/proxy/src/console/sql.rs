@@ -1,4 +1,4 @@
-//! A SQL prompt: a client of the PostgreSQL door that sends one statement at a time.
+//! A SQL prompt: a client of the PostgreSQL door that sends one statement at a time. [`super::mysql`] is the same over that door.
 //!
 //! Statements go as stock drivers send them (parse, bind, execute with a limit, sync), so the server stops at the limit by itself and a
 //! transaction that is open stays as it is.
@@ -23,11 +23,11 @@ use crate::postgres::messages::{self, Most};
 /// The largest message that is taken from the door.
 const LARGEST: Most = Most(16 * 1024 * 1024, "one row is larger than a console takes");
 /// The most that is kept of one answer, in bytes; what is more is left out, and it is said so.
-const KEPT: usize = 2 * 1024 * 1024;
+pub(super) const KEPT: usize = 2 * 1024 * 1024;
 /// The longest value that is shown whole, in bytes.
-const VALUE: usize = 32 * 1024;
+pub(super) const VALUE: usize = 32 * 1024;
 /// How the console calls itself at the door, and so in the log.
-const APPLICATION: &str = "Tidegate console";
+pub(super) const APPLICATION: &str = "Tidegate console";
 
 /// Both sides of somebody's SQL prompt.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
     /// Whether there are more rows than were shown, or something was too large to show whole.
     pub more: bool,
-    /// What the server says was done, as in `UPDATE 3`.
+    /// What was done, as in `UPDATE 3` or `3 rows affected`.
     pub done: Option<String>,
     /// What went wrong.
     pub error: Option<Failed>,

@@ -70,6 +70,8 @@ pub(crate) struct Restricted {
     /// The database the session is in.
     database: Option<String>,
     remembered: HashMap<Box<[u8]>, Result<Allowed, Refused>>,
+    /// What is allowed whatever its values are, by its shape.
+    shapes: HashMap<Box<[u8]>, Allowed>,
 }
 
 impl Judge {
@@ -94,7 +96,7 @@ impl Judge {
             shaped.push(row);
         }
         let catalog = Catalog::from_rows(shaped).map_err(|error| unreadable(error.to_string()))?;
-        let judge = Restricted { rights: rights.clone(), catalog, database: None, remembered: HashMap::new() };
+        let judge = Restricted { rights: rights.clone(), catalog, database: None, remembered: HashMap::new(), shapes: HashMap::new() };
         if let Some(database) = &database {
             judge.may_enter(database)?;
         }
@@ -174,6 +176,7 @@ impl Judge {
         if let Self::Restricted(restricted) = self {
             restricted.database = Some(String::from_utf8_lossy(database).into_owned());
             restricted.remembered.clear();
+            restricted.shapes.clear();
         }
     }
 
@@ -229,6 +232,11 @@ impl Restricted {
         if let Some(verdict) = self.remembered.get(text) {
             return verdict.clone();
         }
+        // Where nothing is masked, a verdict holds for whatever has the same shape.
+        let shape = if self.rights.has_masks() || text.len() > LONGEST_REMEMBERED { None } else { sql::mysql::shape(text) };
+        if let Some(allowed) = shape.as_ref().and_then(|shape| self.shapes.get(&shape[..])) {
+            return Ok(allowed.clone());
+        }
         let verdict = match std::str::from_utf8(text) {
             Err(_) => {
                 let why = no("the statement is no UTF-8, which is the encoding of every session under a restricted role");
@@ -237,7 +245,12 @@ impl Restricted {
             }
             Ok(sql) => self.judge_text(sql),
         };
-        if text.len() <= LONGEST_REMEMBERED {
+        if let (Some(shape), Ok(allowed)) = (shape, &verdict) {
+            if self.shapes.len() >= REMEMBERED {
+                self.shapes.clear();
+            }
+            self.shapes.insert(shape.into(), allowed.clone());
+        } else if text.len() <= LONGEST_REMEMBERED {
             if self.remembered.len() >= REMEMBERED {
                 self.remembered.clear();
             }

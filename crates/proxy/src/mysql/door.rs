@@ -5,12 +5,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use access::ids::PrincipalId;
+use access::names::{ResourceName, Selector};
 use access::reason::{Reason, Refusal};
 use futures::FutureExt;
 use rustls::ServerConfig;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use wire::mysql::capability::Capabilities;
+use wire::mysql::handshake::Reply;
 
 use super::ask::{self, Way};
 use super::client::Client;
@@ -18,9 +23,11 @@ use super::greeting::{self, Met, Shown};
 use super::kill::{Kills, Number};
 use super::session;
 use super::wanted::Wanted;
+use crate::console::Known;
 use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
 use crate::guests::Guests;
 use crate::strangers::{Stranger, Strangers};
+use crate::threads::RelayThreads;
 
 pub use crate::postgres::DoorLimits;
 
@@ -28,6 +35,8 @@ pub use crate::postgres::DoorLimits;
 const REJECTION: Duration = Duration::from_millis(300);
 /// How long somebody who waited in vain may take to ask something that this can be said to.
 const NEXT: Duration = Duration::from_secs(60);
+/// Bytes on their way between a console and the door.
+const IN_PROCESS: usize = 64 * 1024;
 /// What a gate that has not seen a server yet says it is.
 const PLAUSIBLE: &str = "5.5.5-10.11.0-MariaDB";
 
@@ -61,15 +70,15 @@ impl MysqlDoor {
         })
     }
 
-    /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    /// Admits connections until `stop`, each on one of the threads. Sessions that live then are ended by the gate, through their watches.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, threads: RelayThreads, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, from)) => self.clone().admit(stream, from),
+                Ok((stream, from)) => self.clone().admit(&threads, stream, from),
                 Err(error) => {
                     // Out of descriptors, most likely: those that are open must get the chance to close.
                     tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
@@ -87,17 +96,20 @@ impl MysqlDoor {
         }
     }
 
-    fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+    fn admit(self: Arc<Self>, threads: &RelayThreads, stream: TcpStream, from: SocketAddr) {
         let Some(stranger) = self.strangers.admit(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
-        tokio::spawn(async move {
+        let attended = threads.run(stream, move |stream| async move {
             // A fault in one session ends that session.
             if AssertUnwindSafe(Box::pin(self.attend(stream, from, stranger))).catch_unwind().await.is_err() {
                 tracing::error!(%from, "a connection ended by a fault of the gate");
             }
         });
+        if let Err(error) = attended {
+            tracing::warn!(%error, %from, "a connection could not be taken up; check the limit of open files");
+        }
     }
 
     async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {
@@ -111,6 +123,33 @@ impl MysqlDoor {
         drop(stranger);
         let Some((client, knock, wanted)) = signed_in else { return };
         self.receive(client, knock, wanted, &number).await;
+    }
+
+    /// Meets somebody whom this process knows already: a console. Gives their end of the connection, which no byte leaves the process on,
+    /// and what stops a statement there.
+    ///
+    /// # Errors
+    /// If there is no place for one more.
+    pub(crate) fn receive_known(self: Arc<Self>, known: Known, to: &Selector) -> Result<(DuplexStream, Stops), Refusal> {
+        let place = self.strangers.admit(known.from.ip(), tokio::time::Instant::now());
+        let place = place.ok_or_else(|| Refusal::because(Reason::TooMany, "too many connections that have not signed in"))?;
+        let (theirs, ours) = tokio::io::duplex(IN_PROCESS);
+        let number = self.kills.number();
+        let stops = Stops { kills: self.kills.clone(), number: number.get(), person: known.who.id(), resource: to.resource.clone() };
+        let from = known.from;
+        let attending = async move {
+            let met = tokio::time::timeout(self.limits.grace, meet(ours, known)).await;
+            drop(place);
+            if let Ok(Some((client, knock, wanted))) = met {
+                self.receive(client, knock, wanted, &number).await;
+            }
+        };
+        tokio::spawn(async move {
+            if AssertUnwindSafe(Box::pin(attending)).catch_unwind().await.is_err() {
+                tracing::error!(%from, "a connection ended by a fault of the gate");
+            }
+        });
+        Ok((theirs, stops))
     }
 
     /// From the first byte to somebody who is known; `None` if it came to nothing, which the client has been told.
@@ -148,15 +187,7 @@ impl MysqlDoor {
         let by_token = matches!(proof, Proof::Token(_));
         match self.gate.identify(proof, from).await {
             Ok(who) => {
-                let knock = Knock {
-                    who,
-                    to: wanted.to.clone(),
-                    from,
-                    client: wanted.client.clone(),
-                    limits: access::limits::Limits::default(),
-                    sent: crate::gatekeeper::Answer::default(),
-                };
-                Some((client, knock, wanted))
+                Some((client, wanted.knock(who, from), wanted))
             }
             Err(refusal) => {
                 tracing::debug!(%from, %refusal, "not signed in");
@@ -189,6 +220,38 @@ impl MysqlDoor {
                 }
             }
             Way::Gone => {}
+        }
+    }
+}
+
+/// What somebody who is known wants; `None` if it came to nothing, which they have been told.
+async fn meet(stream: DuplexStream, known: Known) -> Option<(Client, Knock, Wanted)> {
+    let mut client = Client::new(Box::new(stream), 0);
+    let Ok(Reply::Login(login)) = Reply::read(&client.message().await.ok()?) else { return None };
+    client.capabilities = login.capabilities & Capabilities::RELAYED;
+    match Wanted::of(&login) {
+        Ok(wanted) => Some((client, wanted.knock(known.who, known.from), wanted)),
+        Err(refusal) => {
+            client.refuse(&refusal).await;
+            None
+        }
+    }
+}
+
+/// Stops what a console runs, and nothing else.
+#[derive(Debug)]
+pub(crate) struct Stops {
+    kills: Kills,
+    number: u32,
+    person: PrincipalId,
+    resource: ResourceName,
+}
+
+impl Stops {
+    /// Has the server end the statement that runs, if there is a session.
+    pub(crate) async fn stop(&self) {
+        if let Some(hold) = self.kills.find(self.number.into(), self.person, &self.resource) {
+            hold.cancel().await;
         }
     }
 }

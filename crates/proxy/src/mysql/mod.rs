@@ -20,4 +20,5 @@ mod upstream;
 mod veil;
 mod wanted;
 
+pub(crate) use door::Stops;
 pub use door::{DoorLimits, MysqlDoor};

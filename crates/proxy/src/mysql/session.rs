@@ -40,7 +40,7 @@ const TARGET_CLOSES: Duration = Duration::from_millis(600);
 pub(crate) async fn run(door: &Arc<MysqlDoor>, client: Client, opening: Opening, wanted: Wanted, number: &Number, entry: Entry) {
     let Opening { permit, watch, tape } = opening;
     let (facts, dial) = permit.spend();
-    let live = Live::new(facts, door.gate.clone(), tape);
+    let live = Live::new(facts, door.gate.clone(), tape, watch.traffic());
     let running = Box::pin(live_through(door, &live, client, dial, watch, &wanted, number, entry));
     let (end, confirmed) = AssertUnwindSafe(running).catch_unwind().await.unwrap_or((EndReason::Error, false));
     live.over(end, confirmed).await;
@@ -98,12 +98,13 @@ async fn live_through(
         upstream.status,
         reach,
     );
+    let told = watch.told();
     let stopped = if announced.is_err() {
         Stopped::by(EndReason::Client)
     } else {
         tokio::select! {
             biased;
-            end = watch_over(live, watch, |_| ()) => Stopped::by(end),
+            end = watch_over(live, watch, |_| ()) => Stopped::cut(end, &told),
             stopped = relay.run(live) => stopped,
         }
     };

@@ -1,12 +1,16 @@
 //! What a client says about itself and the session it wants: user name, database, connection attributes.
 
+use std::net::SocketAddr;
+
+use access::identity::VerifiedIdentity;
+use access::limits::Limits;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
 use wire::mysql::capability::Capabilities;
 use wire::mysql::handshake::Login;
 
-use crate::gatekeeper::Answer;
+use crate::gatekeeper::{Answer, Knock};
 use crate::ssh::text::inert;
 
 /// Attributes that are passed on, at most, and how long each may be.
@@ -62,6 +66,11 @@ impl Wanted {
             attributes: passed.take(ATTRIBUTES).cloned().collect(),
             interactive: matches!(program, "mysql" | "mariadb" | "mycli"),
         })
+    }
+
+    /// The knock of somebody who is known.
+    pub(crate) fn knock(&self, who: VerifiedIdentity, from: SocketAddr) -> Knock {
+        Knock { who, to: self.to.clone(), from, client: self.client.clone(), limits: Limits::default(), sent: Answer::default() }
     }
 
     /// Whether a person sits there who can be asked.
