@@ -67,6 +67,9 @@ pub struct Frozen {
     /// The job that asked: no other may use the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<JobClaims>,
+    /// What was unusual about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<crate::risk::Risk>,
     /// When they asked; windows and hours are judged as of then.
     pub asked_at: Timestamp,
 }
@@ -126,6 +129,19 @@ pub struct Grant {
     row: GrantRow,
 }
 
+impl GrantRow {
+    /// When it ends if its clock starts now. INVARIANT: what was given because a tier was only observed ends when that does.
+    #[must_use]
+    pub fn ends_if_started(&self, now: Timestamp) -> Option<Timestamp> {
+        let end = self.length.map(|length| length.after(now));
+        match (end, self.terms.observed_until) {
+            (Some(end), Some(until)) => Some(end.min(until)),
+            (None, until) => until,
+            (end, None) => end,
+        }
+    }
+}
+
 impl Grant {
     /// The grant, if its clock runs and its end is not reached at `now`.
     ///
@@ -134,6 +150,8 @@ impl Grant {
     pub fn open(row: GrantRow, now: Timestamp) -> Result<Self, Refusal> {
         match (row.state, row.end) {
             (GrantState::Ready, _) => Err(Refusal::of(Reason::NotActivated)),
+            // The clock was set back since.
+            (GrantState::Active, _) if row.starts_at.is_some_and(|start| start > now) => Err(Refusal::of(Reason::NotActivated)),
             (GrantState::Active, _) if row.ends_at.is_some_and(|end| end <= now) => Err(Refusal::of(Reason::GrantExpired)),
             (GrantState::Active, _) => Ok(Self { row }),
             (GrantState::Ended, Some(GrantEnd::Revoked)) => Err(Refusal::of(Reason::GrantRevoked)),

@@ -7,6 +7,7 @@
 pub mod row;
 
 pub mod ids;
+pub mod inert;
 pub mod names;
 pub mod secret;
 pub mod source;
@@ -19,16 +20,20 @@ pub mod chat;
 pub mod claims;
 pub mod directory;
 pub mod grant;
+pub mod hold;
 pub mod identity;
 pub mod limits;
 pub mod lock;
 pub mod on_call;
 pub mod outbox;
 pub mod request;
+pub mod inventory;
 pub mod review;
 pub mod rights;
+pub mod risk;
 pub mod session;
 pub mod statement;
+pub mod threshold;
 pub mod verdict;
 
 pub mod entry;

@@ -183,6 +183,8 @@ row! {
         until: Option<Timestamp>,
         /// When it was lifted.
         lifted_at: Option<Timestamp>,
+        /// Whether it contains somebody or something; see `tidegate contain`.
+        contains: bool,
         /// Counts changes.
         version: i64,
     }

@@ -125,6 +125,8 @@ reasons! {
     RecorderFailed = "recorder_failed", 503, 76, "The session cannot be recorded, so it may not run.", "Check disk space and permissions of the gate's data directory; `tidegate doctor` says which.";
     /// The session was ended by hand.
     SessionKilled = "session_killed", 403, 76, "An administrator ended this session.", "Ask them before you connect again.";
+    /// It went over a threshold that its tier watches.
+    ThresholdPassed = "threshold_passed", 403, 76, "The session went over a threshold of its tier, and the gate ended it.", "Those who watch over access were told; `tidegate session show` says which threshold it was.";
     /// The session is over.
     SessionEnded = "session_ended", 409, 76, "The session has already ended.", "There is nothing left to do.";
     // Who.
@@ -140,6 +142,8 @@ reasons! {
     LastSignIn = "last_sign_in", 409, 77, "Nothing else is left by which you sign in.", "Add another passkey or an SSH key first.";
     /// A browser sent it from another page than the gate's own.
     CrossSite = "cross_site", 403, 77, "Another page than the gate's own sent this.", "Open the portal and do it there; programs present a token instead of a cookie.";
+    /// A legal hold keeps it.
+    OnHold = "on_hold", 409, 77, "A legal hold keeps this.", "`tidegate hold list` says why; whoever may lift the hold has to do so first.";
     // Everything else.
     /// There is no such thing, or none the caller may see.
     NotFound = "not_found", 404, 77, "There is no such thing, or none that you may see.", "Check the id.";
@@ -153,6 +157,8 @@ reasons! {
     TooMany = "too_many", 429, 75, "Too many at once.", "Wait a moment and try again.";
     /// Who signs tokens can't be asked for their keys.
     IssuerUnreachable = "issuer_unreachable", 503, 75, "The CI system could not be asked for the keys that its tokens are verified with.", "Check that the gate reaches its address, and that its certificate is under a CA that `roots` in `workloads.toml` or the machine trusts.";
+    /// What a chat service signs its calls with is not known.
+    ChatUnreachable = "chat_unreachable", 503, 75, "The chat service could not be asked for the keys that its calls are verified with.", "Try again shortly, or decide in the portal. Check that the gate reaches the service's address.";
     /// The state can't be read or written.
     StoreUnavailable = "store_unavailable", 503, 75, "The gate cannot reach its store, so nothing opens.", "Try again shortly; `tidegate doctor` says what is wrong.";
     /// The clock went backwards.

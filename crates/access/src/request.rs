@@ -11,6 +11,7 @@ use crate::identity::{Mfa, VerifiedIdentity};
 use crate::ids::{GrantId, PrincipalId, RequestId};
 use crate::limits::Limits;
 use crate::names::{ResourceName, RoleName};
+use crate::risk::Risk;
 use crate::time::Span;
 use crate::verdict::Terms;
 
@@ -27,6 +28,8 @@ codes! {
         Api = "api",
         /// Where they chat: a button, a window or a command there.
         Chat = "chat",
+        /// A link in a mail.
+        Mail = "mail",
         /// The socket on the gate's own machine.
         Socket = "socket",
         /// The gate by itself: clocks, sweeps, reloads.
@@ -181,6 +184,10 @@ row! {
         bundle: String,
         /// The id of the policy whose path was chosen.
         policy: String,
+        /// What was unusual about it; `None` where nobody looked.
+        risk: Option<Risk>,
+        /// The same in sentences, a line each; `None` if nothing was, or once erased.
+        risk_says: Option<String>,
         /// How far it has come.
         state: RequestState,
         /// Counts edits; votes count for the revision they were given to.

@@ -1,6 +1,7 @@
 //! The session: the permit that alone can dial a target, what ends it, and what is kept of it.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::limits::Limits;
 use crate::names::{ResourceName, RoleName, TierName, Username};
 use crate::rights::Rights;
 use crate::secret::Secret;
+use crate::threshold::Alerts;
 use crate::time::Span;
 use crate::verdict::{Durability, HostKeyRule, RecordLevel};
 
@@ -22,6 +24,16 @@ codes! {
         Postgres = "postgres",
         /// The client/server protocol of MySQL and MariaDB, version 10.
         Mysql = "mysql",
+    }
+}
+
+codes! {
+    /// How somebody went on from a session's target.
+    Onward("way onward") {
+        /// By a connection that their client forwards through it.
+        Forward = "forward",
+        /// With their agent, which something on the target used.
+        Agent = "agent",
     }
 }
 
@@ -56,6 +68,8 @@ codes! {
         Recorder = "recorder",
         /// Somebody who may ended it by hand.
         Killed = "killed",
+        /// It went over a threshold that its tier watches.
+        Threshold = "threshold",
         /// The gate's node could no longer prove that it may run sessions.
         Lease = "lease",
         /// The gate's node stopped, or died and said so afterwards.
@@ -85,6 +99,7 @@ impl EndReason {
             Self::Idle => "Nothing happened here for the idle time of this resource.",
             Self::Recorder => "The session could no longer be recorded.",
             Self::Killed => "An administrator ended this session.",
+            Self::Threshold => "The session went over a threshold of its tier, and the gate ended it.",
             Self::Lease => "This gate node lost its lease and ends its sessions.",
             Self::Node => "This gate node is stopping.",
             Self::Error => "The gate had a fault in this session; its administrator finds it under the session's id.",
@@ -129,8 +144,42 @@ row! {
         recording_chunks: Option<i64>,
         /// The digest that closes its recording's chain, hex.
         recording_digest: Option<String>,
+        /// From which address its client came; `None` once erased, and where there is none.
+        from: Option<IpAddr>,
+        /// How many steps were made onward from its target.
+        steps: i64,
+        /// The thresholds it went over.
+        alerts: Alerts,
         /// Counts changes.
         version: i64,
+    }
+}
+
+/// How many bytes a live session has moved so far. Its relay counts; whoever watches it reads.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Traffic {
+    /// So many more from the client.
+    pub fn moved_up(&self, bytes: u64) {
+        self.up.fetch_add(bytes, Ordering::Relaxed);
+    }
+    /// So many more from the target.
+    pub fn moved_down(&self, bytes: u64) {
+        self.down.fetch_add(bytes, Ordering::Relaxed);
+    }
+    /// Bytes from the client.
+    #[must_use]
+    pub fn up(&self) -> u64 {
+        self.up.load(Ordering::Relaxed)
+    }
+    /// Bytes from the target.
+    #[must_use]
+    pub fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
     }
 }
 

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::Plan;
 use crate::identity::Mfa;
 use crate::names::{GroupName, TierName};
 use crate::reason::Reason;
+use crate::threshold::Threshold;
 use crate::time::Span;
 
 codes! {
@@ -156,6 +158,12 @@ pub struct Terms {
     /// Who joins the reviewers of a review that is overdue; `None`: the administrators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate_to: Option<GroupName>,
+    /// What is watched while a session lives, and what follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Threshold>,
+    /// The tier was only observed when this was given, and let through what no path allowed: until then, and not a moment longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_until: Option<Timestamp>,
 }
 json_fields!(Terms);
 

@@ -17,6 +17,7 @@ use workflow::revoke::Cut;
 
 use crate::problem::Answer;
 use crate::types::requests::AnswerCode;
+use crate::types::risk::Risk;
 use crate::types::who::Who;
 use crate::types::{grants, keys, locks, requests, reviews, sessions, tokens, users};
 
@@ -82,6 +83,8 @@ impl<'g> Shown<'g> {
             terms,
             bundle,
             policy,
+            risk,
+            risk_says,
             state,
             revision,
             submitted_at,
@@ -108,6 +111,7 @@ impl<'g> Shown<'g> {
             terms: terms.into(),
             bundle,
             policy,
+            risk: risk.map(|risk| Risk::of(risk, risk_says.iter().flat_map(|says| says.lines()).map(str::to_owned).collect())),
             state,
             revision,
             submitted_at,
@@ -207,6 +211,9 @@ impl<'g> Shown<'g> {
             bytes_down,
             recording_chunks,
             recording_digest,
+            from: _,
+            steps,
+            alerts,
             version,
         } = row;
         Ok(sessions::Session {
@@ -227,17 +234,19 @@ impl<'g> Shown<'g> {
             bytes_down,
             recording_chunks,
             recording_digest,
+            steps,
+            alerts: alerts.0.into_iter().map(Into::into).collect(),
             version,
         })
     }
 
     pub(crate) async fn lock(&mut self, row: LockRow) -> Answer<locks::Lock> {
-        let LockRow { id, scope, reason, state, set_at, until, lifted_at, version } = row;
+        let LockRow { id, scope, reason, state, set_at, until, lifted_at, contains, version } = row;
         let person = match &scope {
             LockScope::Person(id) => Some(self.who(*id).await?),
             LockScope::Role(_) | LockScope::Resource(_) | LockScope::Network(_) => None,
         };
-        Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, version })
+        Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, contains, version })
     }
 
     pub(crate) async fn review(&mut self, row: ReviewRow) -> Answer<reviews::Review> {
@@ -285,7 +294,7 @@ pub(crate) fn key(row: KeyRow) -> keys::Key {
 
 /// A token, without what verifies it.
 pub(crate) fn token(row: TokenRow) -> tokens::Token {
-    let TokenRow { id, person, verifier: _, scopes, grant, mfa, claims: _, assertion: _, label, created_at, expires_at, revoked_at } = row;
+    let TokenRow { id, person, made_by: _, verifier: _, scopes, grant, mfa, claims: _, assertion: _, label, created_at, expires_at, revoked_at } = row;
     tokens::Token { id, person, scopes: scopes.0, grant, mfa, label, created_at, expires_at, revoked_at }
 }
 
@@ -323,6 +332,7 @@ pub(crate) fn verdict(verdict: &Verdict, resource: access::names::ResourceName, 
         bundle: verdict.bundle().to_owned(),
         policies: verdict.policies().to_vec(),
         why: paths(verdict.paths()),
+        risk: None,
     };
     match verdict.answer() {
         Said::Permit { terms } | Said::NeedsApproval { terms } => out.terms = Some(terms.clone().into()),

@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     bundle: "0".repeat(64),
                     policy: policy.clone(),
                     expires_at: later(86_400_000),
+                    risk: None,
                 };
                 let Event::RequestSubmitted { resource, .. } = &asks else { continue };
                 let resource = resource.clone();
@@ -90,6 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         on_call: Vec::new(),
                         network: None,
                         claims: None,
+                        risk: None,
                         asked_at: asked,
                     },
                     activate_by: later(86_400_000),
@@ -117,7 +119,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ];
                 if roll(50) == 0 {
                     let scope = LockScope::Person(*person);
-                    story.push((later(agreed + 60_000), Event::LockSet { lock: LockId::generate(asked), scope, until: None }));
+                    story.push((later(agreed + 60_000), Event::LockSet { lock: LockId::generate(asked), scope, until: None, contains: false }));
                 }
                 let (chunks, digest) = (Some(1), Some("0".repeat(64)));
                 let ended = Event::SessionEnded {

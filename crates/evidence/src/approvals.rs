@@ -227,6 +227,7 @@ mod tests {
                 bundle: "b".into(),
                 policy: "p".into(),
                 expires_at: at(),
+                risk: None,
             };
             story.happens(ana, asked, Some("disk is full"));
             story
@@ -246,6 +247,7 @@ mod tests {
                 bundle: "b".into(),
                 policy: "p".into(),
                 expires_at: at(),
+                risk: None,
             };
             self.happens(self.ana, edited, Some("all of it"));
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use access::approval::{Plan, Seat};
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Username, WindowName};
 use access::on_call::{NotKnown, Roster};
+use access::risk::{Risk, Signal};
 use access::time::Span;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::Timestamp;
@@ -26,6 +27,9 @@ use crate::problem::{Place, Problem, Problems, Sink};
 use crate::rights;
 use crate::situation::{Ask, Situation};
 use crate::words::{Subject, Words, access_id};
+
+/// What mistakes are in, for messages.
+const DIRECTORY: &str = "the policy directory";
 
 /// Files larger than this are no policy.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -59,7 +63,7 @@ impl Bundle {
     /// # Errors
     /// Every mistake in it, each with its place and the nearest name that would be right.
     pub fn load(dir: &Path) -> Result<Self, Problems> {
-        let sink = Sink::default();
+        let sink = Sink::new(DIRECTORY);
         let mut files = BTreeMap::new();
         gather(dir, "", &mut files, &sink, 0);
         sink.close()?;
@@ -73,10 +77,10 @@ impl Bundle {
     /// Every mistake in it, each with its place and the nearest name that would be right.
     pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
         let files: BTreeMap<String, Vec<u8>> = files.into_iter().filter(|(path, _)| role_of(path).is_some()).collect();
-        let sink = Sink::default();
+        let sink = Sink::new(DIRECTORY);
         let words = match Words::new() {
             Ok(words) => words,
-            Err(error) => return Err(Problems::one(Place::file("tide.cedarschema"), error)),
+            Err(error) => return Err(Problems::one(DIRECTORY, Place::file("tide.cedarschema"), error)),
         };
         let parts = Parts::read(&files, &words, &sink);
         parts.check(&sink);
@@ -253,6 +257,12 @@ impl Bundle {
         self.contract(who).filter(|c| c.ends_at <= who.now)
     }
 
+    /// Whether a policy asks what is unusual about somebody, so that it has to be looked at.
+    #[must_use]
+    pub fn asks_for_risk(&self) -> bool {
+        self.engine.asks_for_risk
+    }
+
     /// Somebody as Cedar sees them.
     pub(crate) fn subject(&self, who: &Situation) -> Result<Subject, String> {
         let groups = self.groups_of(who);
@@ -317,6 +327,7 @@ impl Bundle {
             ("break_glass".to_owned(), yes(ask.break_glass)),
             ("read_only".to_owned(), yes(ask.limits.read_only)),
         ]);
+        pairs.push(("risk".to_owned(), risk(&who.risk_on(&ask.resource))?));
         if let Some(ticket) = &ask.ticket {
             pairs.push(("ticket_id".to_owned(), RestrictedExpression::new_string(ticket.clone())));
         }
@@ -325,6 +336,24 @@ impl Bundle {
         }
         Context::from_pairs(pairs).map_err(|e| e.to_string())
     }
+}
+
+/// What is unusual, as policies read it.
+fn risk(risk: &Risk) -> Result<RestrictedExpression, String> {
+    let set = |signal| RestrictedExpression::new_bool(risk.is_set(signal));
+    let count = |signal| RestrictedExpression::new_long(i64::try_from(risk.counts(signal)).unwrap_or(i64::MAX));
+    let names = risk.set().map(|signal| RestrictedExpression::new_string(signal.code().to_owned()));
+    let fields = [
+        ("level", RestrictedExpression::new_string(risk.level.code().to_owned())),
+        ("signals", RestrictedExpression::new_set(names)),
+        ("new_network", set(Signal::NewNetwork)),
+        ("unusual_hour", set(Signal::UnusualHour)),
+        ("first_use", set(Signal::FirstUse)),
+        ("failed_sign_ins", count(Signal::FailedSignIns)),
+        ("resources", count(Signal::ManyResources)),
+        ("large_results", set(Signal::LargeResults)),
+    ];
+    RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), value))).map_err(|e| e.to_string())
 }
 
 /// What is supposed beyond what was asked, to see what the asker could still supply.

@@ -10,6 +10,7 @@ use access::identity::Mfa;
 use access::names::{GroupName, PlanName, Selector, Username};
 use access::reason::Reason;
 use access::request::Asked;
+use access::risk::{Known, Risk, Signal};
 use access::time::Span;
 use access::verdict::Answer;
 use jiff::Timestamp;
@@ -38,6 +39,7 @@ pub struct Case {
     network: Option<IpAddr>,
     when: Option<Timestamp>,
     on_call: Option<Vec<At<GroupName>>>,
+    risk: BTreeSet<Signal>,
     question: Question,
     expect: Expect,
 }
@@ -126,6 +128,7 @@ impl Case {
             mfa: self.mfa,
             mfa_at: now.checked_sub(back).unwrap_or(Timestamp::MIN),
             network: self.network,
+            risk: Some(Known::Then(Risk::with(&self.risk))),
             on_call: self.on_call.as_ref().map(|duties| duties.iter().map(|duty| duty.value.clone()).collect()),
             ..someone
         };
@@ -331,15 +334,15 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> Vec<Case> {
 fn read(table: &Table<'_>) -> Option<Case> {
     let name: Option<At<String>> = table.required("name");
     let who: Option<At<Username>> = table.required("who");
-    let access: Option<At<Selector>> = table.parse("ask");
-    let act: Option<At<Act>> = table.parse("act");
-    let of = table.parse("of").map(|o| o.value);
+    let access: Option<At<Selector>> = table.read("ask");
+    let act: Option<At<Act>> = table.read("act");
+    let of = table.read("of").map(|o| o.value);
     let on = table.text("on").map(|o| o.value);
-    let reviewers = table.parse("reviewers").map(|r| r.value);
+    let reviewers = table.read("reviewers").map(|r| r.value);
     let asked = table.or("for", Asked::Default);
-    let reason = table.flag("reason", true);
+    let reason = table.flag_or("reason", true);
     let ticket = table.text("ticket").map(|t| t.value);
-    let break_glass = table.flag("break_glass", false);
+    let break_glass = table.flag_or("break_glass", false);
     if let Some(access) = &access
         && access.value.role.is_none()
     {
@@ -347,27 +350,28 @@ fn read(table: &Table<'_>) -> Option<Case> {
     }
     let expect = Expect {
         answer: expected(table, act.is_some()),
-        because: table.parse::<access::reason::Reason>("because").map(|b| b.value.code().to_owned()),
+        because: table.read::<access::reason::Reason>("because").map(|b| b.value.code().to_owned()),
         policy: table.text("policy").map(|p| p.value),
-        approvals: table.has("approvals").then(|| table.list("approvals").into_iter().map(|p| p.value).collect()),
-        max: table.parse("max").map(|m| m.value),
-        needs: table.has("needs").then(|| table.list("needs").into_iter().map(|n| n.value).collect()),
-        may: table.list("may").into_iter().map(|m| m.value).collect(),
-        may_not: table.list("may_not").into_iter().map(|m| m.value).collect(),
+        approvals: table.has("approvals").then(|| table.read_list("approvals").into_iter().map(|p| p.value).collect()),
+        max: table.read("max").map(|m| m.value),
+        needs: table.has("needs").then(|| table.read_list("needs").into_iter().map(|n| n.value).collect()),
+        may: table.read_list("may").into_iter().map(|m| m.value).collect(),
+        may_not: table.read_list("may_not").into_iter().map(|m| m.value).collect(),
     };
     let case = Case {
         at: table.place(),
-        owner: table.parse("owner").map(|o| o.value),
-        claims: table.table("claims").map(|claims| {
+        owner: table.read("owner").map(|o| o.value),
+        claims: table.table("claims").if_there().map(|claims| {
             let one = |(name, values): (At<String>, Vec<At<String>>)| Some((name.value, values.into_iter().next()?.value));
             claims.entries::<String>().into_iter().filter_map(one).collect()
         }),
-        groups: table.list("groups").into_iter().map(|g| g.value).collect(),
+        groups: table.read_list("groups").into_iter().map(|g| g.value).collect(),
         mfa: table.or("mfa", Mfa::None),
         mfa_age: table.or("mfa_age", Span::default()),
-        network: table.parse("network").map(|n| n.value),
-        when: table.parse("at").map(|t| t.value),
-        on_call: table.has("on_call").then(|| table.list("on_call")),
+        network: table.read("network").map(|n| n.value),
+        when: table.read("at").map(|t| t.value),
+        risk: table.read_list("risk").into_iter().map(|signal| signal.value).collect(),
+        on_call: table.has("on_call").then(|| table.read_list("on_call")),
         name: name?.value,
         who: who?.value,
         question: match (act, access) {

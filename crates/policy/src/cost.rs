@@ -132,6 +132,8 @@ impl PathCost {
             break_glass: self.break_glass.clone(),
             sample: tier.sample.clone(),
             escalate_to: tier.escalate_to.clone(),
+            watch: tier.watch.clone(),
+            observed_until: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use access::ids::PrincipalId;
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
+use access::risk::Known;
 use access::time::Span;
 use access::verdict::{Answer, PathReport, StepUp, Terms, TicketRule, Verdict};
 use cedar_policy::Effect;
@@ -84,7 +85,10 @@ impl Bundle {
             Door::Facts { resource, tier } => {
                 let weighed = self.weigh(who, ask, resource, tier);
                 let (answer, policies) = answer(&weighed, who, ask);
-                (answer, policies, report(&weighed))
+                match self.let_through(who, ask, resource, tier, &answer) {
+                    Some((through, policy)) => (through, vec![policy.policy.clone()], beside(report(&weighed), policy)),
+                    None => (answer, policies, report(&weighed)),
+                }
             }
         };
         #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
@@ -117,7 +121,9 @@ impl Bundle {
             let emergency = Ask { break_glass: true, ..ordinary.clone() };
             [ordinary, emergency].iter().any(|ask| match self.door(who, ask) {
                 Door::Shut(..) => false,
-                Door::Facts { resource, tier } => self.weigh(who, ask, resource, tier).leads,
+                Door::Facts { resource, tier } => {
+                    self.weigh(who, ask, resource, tier).leads || self.is_let_through(who, ask, resource, tier).is_some()
+                }
             })
         })
     }
@@ -142,6 +148,7 @@ impl Bundle {
             on_call: self.on_call_of(who),
             network: who.network,
             claims: who.claims.clone(),
+            risk: who.risk.as_ref().map(|known| known.on(&ask.resource)),
             asked_at: who.now,
         }
     }
@@ -149,8 +156,8 @@ impl Bundle {
     /// Whether a grant still stands on a path whose cost has been paid.
     ///
     /// Groups, contracts, resources, tiers and policies count as they are now; second factor, ticket, on-call duty and the time of
-    /// asking (hours, windows) as they were frozen. So does the network, unless `who` is somewhere now: who connects is judged by
-    /// the address they connect from. A path is paid for if its plans were agreed to, its
+    /// asking (hours, windows) as they were frozen. So do the network and what is unusual, unless `who` is somewhere now and was looked
+    /// at: who connects is judged by the address they connect from and by what is unusual then. A path is paid for if its plans were agreed to, its
     /// second factor and ticket were there, its time is long enough and nothing more has to be recorded. A shorter idle
     /// time is no reason to take a grant away; a reason counts as given if the grant's terms asked for one.
     ///
@@ -183,10 +190,18 @@ impl Bundle {
             mfa: grant.frozen.mfa,
             mfa_at: grant.frozen.mfa_at,
             network: who.network.or(grant.frozen.network),
+            risk: who.risk.clone().or_else(|| grant.frozen.risk.clone().map(Known::Then)),
             now: grant.frozen.asked_at,
             on_call: Some(grant.frozen.on_call.clone()),
             ..who.clone()
         };
+        // INVARIANT: what was given because a tier was only observed stands as long as it is, and no longer.
+        if grant.terms.observed_until.is_some_and(|until| who.now < until)
+            && tier.observed_until(who.now).is_some()
+            && !self.is_forbidden(&then, &ask, resource, tier)
+        {
+            return Ok(());
+        }
         let weighed = self.weigh(&then, &ask, resource, tier);
         let mut unpaid = Vec::new();
         for path in &weighed.open {
@@ -343,7 +358,7 @@ impl Bundle {
     }
 
     /// What a path costs this asker, and what they would still have to supply; or why it is none for this question.
-    fn price(
+    pub(crate) fn price(
         &self,
         who: &Situation,
         ask: &Ask,
@@ -481,6 +496,16 @@ fn refuse(weighed: &Weighed<'_>, who: &Situation, ask: &Ask) -> (Answer, Vec<Str
 
 fn list(paths: &[&LostPath<'_>]) -> String {
     paths.iter().map(|p| format!("`{}`", p.rule.id)).collect::<Vec<_>>().join(", ")
+}
+
+/// The same, where none of them was chosen.
+fn beside(mut paths: Vec<PathReport>, chosen: PathReport) -> Vec<PathReport> {
+    for path in paths.iter_mut().filter(|path| path.chosen) {
+        path.chosen = false;
+        path.outcome = "open, but people would have to agree".to_owned();
+    }
+    paths.insert(0, chosen);
+    paths
 }
 
 /// Every path and what became of it: the chosen one, those it beat, those that are not open.

@@ -355,6 +355,7 @@ fn changed(before: &Terms, after: &Terms) -> String {
         (before.production != after.production, "whether it counts as production"),
         (before.sample != after.sample, "which sessions are looked at afterwards"),
         (before.escalate_to != after.escalate_to, "who answers for overdue reviews"),
+        (before.watch != after.watch, "what is watched in sessions"),
     ] {
         if differs {
             out.push(word.to_owned());

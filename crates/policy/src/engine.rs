@@ -183,6 +183,8 @@ pub(crate) struct Engine {
     by_action: HashMap<String, ByResource>,
     /// Rules about every action.
     any_action: ByResource,
+    /// Whether one may speak of what is unusual: the word is in it.
+    pub(crate) asks_for_risk: bool,
     authorizer: Authorizer,
 }
 
@@ -214,7 +216,8 @@ impl Engine {
                 Some(names) => names.iter().for_each(|name| put(by_action.entry(name.clone()).or_default())),
             }
         }
-        Self { words, rules, by_action, any_action, authorizer: Authorizer::new() }
+        let asks_for_risk = rules.iter().any(|rule| rule.text.contains("risk"));
+        Self { words, rules, by_action, any_action, asks_for_risk, authorizer: Authorizer::new() }
     }
 
     /// The rules whose action and resource scope cover a question, in the order of their ids.

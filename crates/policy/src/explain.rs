@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Bundle;
 use crate::decide::{Door, people};
-use crate::facts::tiers::Tier;
+use crate::facts::tiers::{Observe, Tier};
 use crate::rights::in_short;
 use crate::situation::{Ask, Situation};
 
@@ -52,8 +52,10 @@ impl Bundle {
     pub fn explain(&self, who: &Situation, ask: &Ask) -> Explanation {
         let verdict = self.decide(who, ask);
         let mut steps = vec![self.say_question(who, ask), self.say_person(who)];
+        steps.extend(say_risk(who, ask));
         if let Door::Facts { resource, tier } = self.door(who, ask) {
             steps.push(say_tier(resource.name.as_str(), tier));
+            steps.extend(tier.observe.as_ref().map(|observe| say_observed(tier, observe, who.now)));
         }
         for path in verdict.paths() {
             let place = self.engine.rules.iter().find(|r| r.id == path.policy).map(|r| format!(" ({})", r.place)).unwrap_or_default();
@@ -119,6 +121,13 @@ impl Bundle {
     }
 }
 
+/// What is unusual, if somebody looked and anything is.
+fn say_risk(who: &Situation, ask: &Ask) -> Option<String> {
+    let risk = who.risk.as_ref()?.on(&ask.resource);
+    let set: Vec<String> = risk.set().map(|signal| format!("`{signal}`")).collect();
+    (!set.is_empty()).then(|| format!("Unusual about it: {}; the risk is `{}`.", set.join(", "), risk.level))
+}
+
 fn say_tier(resource: &str, tier: &Tier) -> String {
     let plans = if tier.approvals.is_empty() {
         "nobody has to agree".to_owned()
@@ -126,6 +135,17 @@ fn say_tier(resource: &str, tier: &Tier) -> String {
         format!("{} has to agree", tier.approvals.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" and "))
     };
     format!("`{resource}` is in the tier `{}`: at most {}, {plans}, recorded: {}.", tier.name, tier.max, tier.record)
+}
+
+fn say_observed(tier: &Tier, observe: &Observe, now: jiff::Timestamp) -> String {
+    let (name, from, until) = (&tier.name, observe.from, observe.until);
+    if observe.is_on(now) {
+        format!("`{name}` is only observed until {until}: what no path allows is let through, recorded, and counted as standing; what a policy forbids is not.")
+    } else if now < observe.from {
+        format!("`{name}` will be only observed from {from} to {until}.")
+    } else {
+        format!("`{name}` was only observed until {until}, and blocks since.")
+    }
 }
 
 fn say_answer(answer: &Answer) -> String {
@@ -175,7 +195,13 @@ pub(crate) fn say_terms(terms: &Terms) -> String {
     if terms.reason {
         out.push("a reason".to_owned());
     }
+    if let Some(until) = terms.observed_until {
+        out.push(format!("let through by a tier that is only observed, until {until}"));
+    }
     out.push(format!("recorded: {}", terms.record));
+    if !terms.watch.is_empty() {
+        out.push(format!("watched: {}", terms.watch.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    }
     if terms.standing {
         out.push("may be held without an end".to_owned());
     }

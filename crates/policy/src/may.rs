@@ -41,8 +41,13 @@ nouns! {
     Key = "key",
     /// Others' tokens.
     Token = "token",
+    /// Directories of people and groups: connect, and see how far they have come. Whoever connects one can bring people, and put anybody
+    /// it brought into every group that is mapped.
+    Directory = "directory",
     /// Locks: set and lift.
     Lock = "lock",
+    /// Containment of people and resources: order and lift.
+    Containment = "containment",
     /// Sealed secrets: set and remove.
     Secret = "secret",
     /// Policy bundles: push and roll back.
@@ -63,10 +68,14 @@ nouns! {
     Text = "text",
     /// Recordings: destroy.
     Recording = "recording",
+    /// Legal holds: set and lift.
+    Hold = "hold",
     /// The gate's own keys: rotate, retire.
     Keys = "keys",
     /// Nodes of the gate: see, drain.
     Node = "node",
+    /// Ways beside the gate, and what targets hold that it did not put there: import, look, close, accept.
+    Inventory = "inventory",
 }
 
 /// A literal act.

@@ -10,6 +10,7 @@ use access::limits::Limits;
 use access::names::{GroupName, ResourceName, RoleName, Username};
 use access::on_call::Roster;
 use access::request::{AccessRequest, Asked};
+use access::risk::{Known, Risk};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -38,6 +39,8 @@ pub struct Situation {
     pub on_call: Option<Vec<GroupName>>,
     /// What is believed of the schedules that are kept elsewhere. Nothing: nobody is on call for those.
     pub roster: Arc<Roster>,
+    /// What is unusual about them; `None`: nobody looked, and a policy that asks is told that all of it is.
+    pub risk: Option<Known>,
 }
 
 impl Situation {
@@ -56,6 +59,7 @@ impl Situation {
             now,
             on_call: None,
             roster: Arc::default(),
+            risk: None,
         }
     }
 
@@ -77,6 +81,12 @@ impl Situation {
     #[must_use]
     pub fn answers(&self) -> &Username {
         self.owner.as_ref().unwrap_or(&self.username)
+    }
+
+    /// What is unusual if they want this resource.
+    #[must_use]
+    pub fn risk_on(&self, resource: &ResourceName) -> Risk {
+        self.risk.as_ref().map_or_else(Risk::unknown, |known| known.on(resource))
     }
 
     /// Seconds since the proof.
@@ -144,6 +154,7 @@ impl crate::Bundle {
             Some(JobClaims { issuer: issuer.url.clone(), claims: workload.example() })
         });
         let owner = workload.map(|workload| workload.owner.clone());
-        Some(Situation { owner, claims, ..Situation::new(id.parse::<PrincipalId>().ok()?, username.clone(), now) })
+        let risk = Some(Known::Then(Risk::none()));
+        Some(Situation { owner, claims, risk, ..Situation::new(id.parse::<PrincipalId>().ok()?, username.clone(), now) })
     }
 }

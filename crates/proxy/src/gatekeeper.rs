@@ -22,7 +22,7 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::{Asked, RequestState};
 use access::secret::Secret;
-use access::session::{ClosedSession, EndReason, Ends, SessionPermit, Standing};
+use access::session::{ClosedSession, EndReason, Ends, Onward, SessionPermit, Standing, Traffic};
 use access::time::Span;
 #[cfg(doc)]
 use access::verdict::HostKeyRule;
@@ -114,6 +114,9 @@ pub trait Gatekeeper: Send + Sync + 'static {
 
     /// A target was reached by this connection, and nothing was started there yet. What still runs there if the gate dies is known by it.
     async fn reached(&self, _session: SessionId, _ends: Ends) {}
+
+    /// Through a session somebody goes on from its target: to somewhere behind it, or with their agent. Text of theirs, made inert.
+    async fn onward(&self, _session: SessionId, _how: Onward, _to: &str) {}
 
     /// Something in a session was refused because the rights of its role don't cover it. For the audit log.
     async fn refused(&self, session: SessionId, what: Denied);
@@ -316,6 +319,7 @@ pub struct Opening {
 pub struct PermitWatch {
     standing: watch::Receiver<Standing>,
     told: Told,
+    traffic: Arc<Traffic>,
     may_last_longer: bool,
 }
 
@@ -323,13 +327,25 @@ impl PermitWatch {
     /// Watches what the gate's scheduler says.
     #[must_use]
     pub fn new(standing: watch::Receiver<Standing>) -> Self {
-        Self { standing, told: Told(None), may_last_longer: true }
+        Self { standing, told: Told(None), traffic: Arc::default(), may_last_longer: true }
     }
 
     /// Also hears what the session's user is to be told.
     #[must_use]
     pub fn hearing(self, told: watch::Receiver<Option<Arc<str>>>) -> Self {
         Self { told: Told(Some(told)), ..self }
+    }
+
+    /// What the session moves is counted there.
+    #[must_use]
+    pub fn counting(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic, ..self }
+    }
+
+    /// Where its relay counts what it moves.
+    #[must_use]
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     /// The session stands on a grant that cannot be made longer: an emergency, or one without an end.
@@ -376,6 +392,13 @@ impl PermitWatch {
 pub struct Told(Option<watch::Receiver<Option<Arc<str>>>>);
 
 impl Told {
+    /// Why a session was ended that went over a threshold, if that was said: the newest thing there is to say then.
+    #[must_use]
+    pub fn why(&self, end: EndReason) -> Option<Arc<str>> {
+        let told = self.0.as_ref().filter(|_| end == EndReason::Threshold)?;
+        told.borrow().clone()
+    }
+
     /// The next thing to say. Text of others may be in it: not yet made inert. Of what follows too fast only the newest is said.
     pub async fn next(&mut self) -> Arc<str> {
         if let Some(told) = &mut self.0 {

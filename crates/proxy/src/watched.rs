@@ -25,6 +25,7 @@ pub(crate) fn ended_reason(end: EndReason) -> Reason {
         EndReason::Locked => Reason::Locked,
         EndReason::Recorder => Reason::RecorderFailed,
         EndReason::Killed => Reason::SessionKilled,
+        EndReason::Threshold => Reason::ThresholdPassed,
         EndReason::Lease | EndReason::Node => Reason::Stopping,
         EndReason::Client | EndReason::Target | EndReason::Idle | EndReason::Error => Reason::SessionEnded,
     }

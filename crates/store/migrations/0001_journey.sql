@@ -106,10 +106,13 @@ CREATE TABLE chat_accounts (
     service TEXT NOT NULL,
     team TEXT NOT NULL,
     account TEXT NOT NULL,
+    address {key},
+    told TEXT NOT NULL,
     linked_at BIGINT NOT NULL,
     removed_at BIGINT,
     version BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX chat_accounts_address ON chat_accounts (address) WHERE removed_at IS NULL AND address IS NOT NULL;
 CREATE INDEX chat_accounts_of_person ON chat_accounts (person);
 
 CREATE TABLE requests (
@@ -130,6 +133,8 @@ CREATE TABLE requests (
     terms TEXT NOT NULL,
     bundle TEXT NOT NULL,
     policy TEXT NOT NULL,
+    risk TEXT,
+    risk_says TEXT,
     state TEXT NOT NULL,
     revision BIGINT NOT NULL,
     submitted_at BIGINT NOT NULL,
@@ -140,7 +145,10 @@ CREATE TABLE requests (
 CREATE UNIQUE INDEX requests_one_pending ON requests (person, resource, role) WHERE state = 'pending' AND extends IS NULL;
 CREATE UNIQUE INDEX requests_one_extension ON requests (extends) WHERE state = 'pending' AND extends IS NOT NULL;
 CREATE INDEX requests_pending ON requests (expires_at) WHERE state = 'pending';
-CREATE INDEX requests_of_person ON requests (person);
+CREATE INDEX requests_of_person ON requests (person, id);
+CREATE INDEX requests_of_resource ON requests (resource, id);
+CREATE INDEX requests_for_ticket ON requests (ticket) WHERE ticket IS NOT NULL;
+CREATE INDEX requests_to_decide ON requests (id) WHERE state = 'pending';
 
 CREATE TABLE votes (
     id {key} PRIMARY KEY,
@@ -179,7 +187,9 @@ CREATE TABLE grants (
     version BIGINT NOT NULL
 );
 CREATE INDEX grants_open ON grants (person) WHERE state <> 'ended';
-CREATE INDEX grants_of_person ON grants (person);
+CREATE INDEX grants_of_person ON grants (person, id);
+CREATE INDEX grants_of_resource ON grants (resource, id);
+CREATE INDEX grants_open_in_order ON grants (id) WHERE state <> 'ended';
 CREATE INDEX grants_of_request ON grants (request);
 
 CREATE TABLE sessions (
@@ -200,11 +210,17 @@ CREATE TABLE sessions (
     bytes_down BIGINT NOT NULL,
     recording_chunks BIGINT,
     recording_digest TEXT,
+    "from" TEXT,
+    steps BIGINT NOT NULL,
+    alerts TEXT NOT NULL,
     version BIGINT NOT NULL
 );
 CREATE INDEX sessions_live ON sessions ("grant") WHERE state = 'live';
 CREATE INDEX sessions_of_grant ON sessions ("grant");
-CREATE INDEX sessions_of_person ON sessions (person);
+CREATE INDEX sessions_of_person ON sessions (person, id);
+CREATE INDEX sessions_of_resource ON sessions (resource, id);
+CREATE INDEX sessions_opened ON sessions (opened_at);
+CREATE INDEX sessions_live_in_order ON sessions (id) WHERE state = 'live';
 CREATE UNIQUE INDEX sessions_recording ON sessions (recording);
 
 CREATE TABLE locks (
@@ -215,9 +231,21 @@ CREATE TABLE locks (
     set_at BIGINT NOT NULL,
     until BIGINT,
     lifted_at BIGINT,
+    contains BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 CREATE INDEX locks_set ON locks (scope) WHERE state = 'set';
+
+CREATE TABLE holds (
+    id {key} PRIMARY KEY,
+    scope {key} NOT NULL,
+    reason TEXT,
+    state TEXT NOT NULL,
+    set_at BIGINT NOT NULL,
+    lifted_at BIGINT,
+    version BIGINT NOT NULL
+);
+CREATE INDEX holds_set ON holds (scope) WHERE state = 'set';
 
 CREATE TABLE reviews (
     id {key} PRIMARY KEY,
@@ -262,6 +290,67 @@ CREATE TABLE bundles (
     activated_at BIGINT NOT NULL
 );
 
+CREATE TABLE inventory_sources (
+    id {key} PRIMARY KEY,
+    kind TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    paths BIGINT NOT NULL,
+    first_at BIGINT NOT NULL,
+    imported_at BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE inventory_paths (
+    id {key} PRIMARY KEY,
+    source {key} NOT NULL,
+    key {key} NOT NULL,
+    reach TEXT NOT NULL,
+    target TEXT,
+    account TEXT,
+    holder TEXT,
+    person {key},
+    issuance TEXT NOT NULL,
+    attribution TEXT NOT NULL,
+    detail TEXT,
+    state TEXT NOT NULL,
+    resource {key},
+    accepted_until BIGINT,
+    decided_by TEXT,
+    reason TEXT,
+    found_at BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX inventory_paths_of_source ON inventory_paths (source, key);
+CREATE INDEX inventory_paths_in_state ON inventory_paths (state, id);
+
+CREATE TABLE findings (
+    id {key} PRIMARY KEY,
+    resource {key} NOT NULL,
+    kind TEXT NOT NULL,
+    key {key} NOT NULL,
+    subject TEXT,
+    detail TEXT,
+    state TEXT NOT NULL,
+    accepted_until BIGINT,
+    decided_by TEXT,
+    reason TEXT,
+    found_at BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX findings_of_resource ON findings (resource, key);
+
+CREATE TABLE drift_looks (
+    id {key} PRIMARY KEY,
+    tried_at BIGINT NOT NULL,
+    seen_at BIGINT,
+    failed BIGINT NOT NULL,
+    detail TEXT,
+    findings BIGINT NOT NULL,
+    version BIGINT NOT NULL
+);
+
 -- Bound by their bundle's digest, which stands in the log.
 
 CREATE TABLE bundle_files (
@@ -276,6 +365,7 @@ CREATE TABLE bundle_files (
 CREATE TABLE tokens (
     id {key} PRIMARY KEY,
     person {key} NOT NULL,
+    made_by {key} NOT NULL,
     verifier {key} NOT NULL,
     scopes TEXT NOT NULL,
     "grant" {key},
@@ -363,7 +453,28 @@ CREATE TABLE web_sessions (
 CREATE UNIQUE INDEX web_sessions_verifier ON web_sessions (verifier);
 CREATE INDEX web_sessions_of_person ON web_sessions (person);
 
+CREATE TABLE saved_searches (
+    id {key} PRIMARY KEY,
+    person {key} NOT NULL,
+    name {key} NOT NULL,
+    filters TEXT NOT NULL,
+    saved_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX saved_searches_name ON saved_searches (person, name);
+
 CREATE TABLE projections (name {key} PRIMARY KEY, version BIGINT NOT NULL, entries BIGINT NOT NULL, body TEXT NOT NULL);
+
+-- How far each stream to the outside has come: the entry of the log that is next, and how many of its lines were taken.
+CREATE TABLE streams (
+    name {key} PRIMARY KEY,
+    next BIGINT NOT NULL,
+    line BIGINT NOT NULL,
+    shape TEXT NOT NULL,
+    taken_at BIGINT,
+    failing_since BIGINT,
+    due_at BIGINT,
+    error TEXT
+);
 
 -- Messages to the outside, in the order in which what they tell of happened. A row holds no text: it is made from the entry.
 CREATE TABLE outbox (
@@ -392,6 +503,21 @@ CREATE INDEX outbox_done ON outbox (done_at) WHERE state <> 'waiting';
 -- Where messages about something stand at a chat service.
 CREATE TABLE chat_messages (subject {key} PRIMARY KEY, place TEXT NOT NULL, at BIGINT NOT NULL);
 
+-- What counts once, for as long as it could come again: calls of chat services, links in mails.
+CREATE TABLE once (id {key} PRIMARY KEY, until BIGINT NOT NULL);
+
+-- Accounts at chat services that ask whose they are, by the digest of the code that they were shown; the newest of an account counts.
+CREATE TABLE chat_links (
+    id {key} PRIMARY KEY,
+    verifier {key} NOT NULL,
+    service TEXT NOT NULL,
+    team TEXT NOT NULL,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX chat_links_verifier ON chat_links (verifier);
+
 CREATE TABLE leases (name {key} PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
 
 -- The log. `leaf_index` is empty until the sequencer has given the entry its place in the tree.
@@ -411,4 +537,5 @@ CREATE UNIQUE INDEX entries_id ON entries (id);
 CREATE UNIQUE INDEX entries_leaf_index ON entries (leaf_index) WHERE leaf_index IS NOT NULL;
 CREATE INDEX entries_unsequenced ON entries (seq) WHERE leaf_index IS NULL;
 CREATE INDEX entries_at ON entries (at);
-CREATE INDEX entries_actor ON entries (actor);
+CREATE INDEX entries_actor ON entries (actor, seq);
+CREATE INDEX entries_name ON entries (name, seq);

@@ -5,16 +5,23 @@
 pub mod audit;
 pub mod backup;
 pub mod break_glass;
+pub mod chat;
+pub mod clock;
 pub mod complete;
+pub mod compliance;
 pub mod config;
 pub mod connect;
+pub mod contain;
 pub mod database;
 pub mod directory;
 pub mod evidence;
 pub mod exec;
 pub mod exit;
 pub mod grant;
+pub mod inventory;
+pub mod hold;
 pub mod join;
+pub(crate) mod kept;
 pub mod key;
 pub mod keys;
 pub mod lock;
@@ -26,10 +33,12 @@ pub mod recover;
 pub mod request;
 pub mod resource;
 pub mod review;
+pub mod rollout;
 pub mod secret;
 pub mod session;
 pub mod ssh_config;
 pub mod statements;
+pub mod stream;
 pub(crate) mod step_up;
 pub mod suggest;
 pub mod token;
@@ -117,21 +126,40 @@ pub enum Command {
     /// Keep a person or machine, role, resource or network shut
     #[command(subcommand)]
     Lock(lock::LockCommand),
+    /// Shut everything of a person, machine or resource in one go
+    #[command(subcommand)]
+    Contain(contain::ContainCommand),
     /// Who is on call, and how fresh that is
     #[command(subcommand, name = "oncall")]
     OnCall(on_call::OnCallCommand),
+    /// Accounts where people chat, and whose they are
+    #[command(subcommand)]
+    Chat(chat::ChatCommand),
     /// Messages to the outside: what waits, what was given up, sending again
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
+    /// Where the log goes as it grows: how far each collector came
+    #[command(subcommand)]
+    Stream(stream::StreamCommand),
 
     /// The audit log: read it, verify it, ask it
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Whether access is getting better, in numbers that follow from the log
     Measures(measures::MeasuresArgs),
+    /// Controls of SOC 2 and ISO 27001, each with the live queries that show it
+    Compliance(compliance::ComplianceArgs),
+    /// Ways to production that do not pass the gate, and what targets hold that it did not put there
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
+    /// How far the gate has been taken up, phase by phase
+    Rollout,
     /// Evidence for an auditor, verified offline
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// Legal holds: evidence that is kept whatever its age
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
     /// Who may do what
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -167,6 +195,9 @@ pub enum Command {
     Doctor(config::ConfigFile),
     /// Invite an administrator when none can sign in any more; at the gate's own machine
     Recover(recover::Recover),
+    /// The gate's time; at its own machine
+    #[command(subcommand)]
+    Clock(clock::ClockCommand),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -250,11 +281,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Key(command) => command.run(&context).await,
         Command::Token(command) => command.run(&context).await,
         Command::Lock(command) => command.run(&context).await,
+        Command::Contain(command) => command.run(&context).await,
         Command::OnCall(command) => command.run(&context).await,
+        Command::Chat(command) => command.run(&context).await,
         Command::Outbox(command) => command.run(&context).await,
+        Command::Stream(command) => command.run(&context).await,
         Command::Audit(command) => command.run(&context).await,
         Command::Measures(command) => command.run(&context).await,
+        Command::Compliance(command) => command.run(&context).await,
+        Command::Inventory(command) => command.run(&context).await,
+        Command::Rollout => rollout::run(&context).await,
         Command::Evidence(command) => command.run(&context).await,
+        Command::Hold(command) => command.run(&context).await,
         Command::Policy(command) => command.run(&context).await,
         Command::Secret(command) => command.run(&context).await,
         Command::Keys(command) => command.run(&context).await,
@@ -277,6 +315,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Doctor(file) => doctor::run(&file, &context.output).await,
         Command::Recover(command) => command.run(&context.output).await,
+        Command::Clock(command) => command.run(&context.output).await,
         Command::Config(command) => command.run(&context.output),
         Command::Completion(command) => command.run(&context.output),
         Command::Man(command) => command.run(&context.output),

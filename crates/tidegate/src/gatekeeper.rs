@@ -10,7 +10,7 @@ use access::names::Selector;
 use access::reason::Refusal;
 use access::request::Door;
 use access::secret::Secret;
-use access::session::{ClosedSession, Ends, Protocol};
+use access::session::{ClosedSession, Ends, Onward, Protocol};
 use access::time::Span;
 use async_trait::async_trait;
 use identity::client_ca::ClientCertificateProof;
@@ -190,6 +190,10 @@ impl Gatekeeper for Port {
         self.gate.reached(session, ends).await;
     }
 
+    async fn onward(&self, session: SessionId, how: Onward, to: &str) {
+        self.gate.onward(session, how, to).await;
+    }
+
     async fn refused(&self, session: SessionId, what: Denied) {
         self.gate.denied(session, self.door(), what.what, what.detail).await;
     }
@@ -280,6 +284,12 @@ fn worded(question: &workflow::knock::Question) -> Question {
     } else {
         format!("You have no grant for {place}.\nIt needs the agreement of {}.", stages.join(" and "))
     };
+    // Where nobody decides, nobody is told.
+    if !stages.is_empty() {
+        for line in &question.unusual {
+            let _ = write!(missing, "\nThose who decide see: {line}");
+        }
+    }
     let mut emergency = None;
     if let Some(open) = &question.emergency {
         let review = format!("{} reviews it within {}", open.review.reviewers, open.review.review_within);
@@ -301,7 +311,7 @@ fn worded(question: &workflow::knock::Question) -> Question {
 }
 
 fn opening(opened: Opened) -> Opening {
-    let watch = PermitWatch::new(opened.standing).hearing(opened.told);
+    let watch = PermitWatch::new(opened.standing).hearing(opened.told).counting(opened.traffic);
     let watch = if opened.may_last_longer { watch } else { watch.at_most_this_long() };
     Opening { permit: opened.permit, watch, tape: Box::new(opened.recording) }
 }

@@ -10,6 +10,7 @@ use access::identity::{Mfa, Scope};
 use access::ids::{PrincipalId, RequestId, VoteId};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, RequestRow, RequestState};
+use access::risk::Known;
 use access::time::Span;
 use identity::passkeys::{Asking, Assertion};
 use policy::{Act, Ask, Object, Situation};
@@ -128,6 +129,7 @@ impl Gate {
         }
         let mut stages = self.may_vote(caller, &situation, &row).await?;
         seen.is(row.version)?;
+        Self::refuse_if_mail_is_too_little(caller, &row, decision)?;
         // INVARIANT: nobody agrees by an error; who says no waits for no tracker.
         if decision == Decision::Approve && row.ticket.is_some() {
             self.refuse_ticket_unless(&row.terms, row.ticket.as_deref()).await?;
@@ -177,7 +179,7 @@ impl Gate {
             Some(signed) => signed.proved.noted().and(cast),
             None => Change::new(cast),
         };
-        let change = change.expect(&row);
+        let change = Self::spend_mail_link(caller, &row, change.expect(&row));
         let change = match decision {
             Decision::Deny => change.and(self.own_draft(Event::RequestDenied { request, reason: Reason::Denied })),
             Decision::Approve => match ApprovedRequest::by_people(row.clone(), &votes) {
@@ -363,6 +365,7 @@ impl Gate {
                 situation.mfa = row.mfa;
                 situation.claims.clone_from(&row.claims);
                 situation.network = row.network;
+                situation.risk = row.risk.clone().map(Known::Then);
                 // It was fresh when they asked; how long people take to agree doesn't make it stale.
                 situation.mfa_at = situation.now;
                 situation

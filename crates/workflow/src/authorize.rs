@@ -38,7 +38,7 @@ impl Gate {
         if !caller.who.may(scope) {
             return Err(Refusal::because(Reason::ScopeMissing, format!("the token lacks the scope `{scope}`")));
         }
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.circumstances(&caller.who).await?;
         self.refuse_if_person_locked(caller.who.id()).await?;
         self.refuse_if_network_locked(caller.who.from()).await?;
         let ruling = self.bundle.load().may(&situation, act, on);
@@ -121,7 +121,7 @@ impl Gate {
     /// [`Reason::NotFound`] if there is none, or none for them.
     pub async fn visible_request(&self, caller: &Caller, row: Option<RequestRow>) -> Result<RequestRow, Refusal> {
         let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.circumstances(&caller.who).await?;
         if self.may_see_request(caller, &situation, &row).await? { Ok(row) } else { Err(Refusal::of(Reason::NotFound)) }
     }
 
@@ -148,7 +148,7 @@ impl Gate {
     /// [`Reason::NotFound`] if there is none, or none for them.
     pub async fn visible_grant(&self, caller: &Caller, row: Option<GrantRow>) -> Result<GrantRow, Refusal> {
         let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.circumstances(&caller.who).await?;
         let about = self.about_grant(&row).await?;
         let seen = Self::is_own(caller, &about, &situation)
             || self
@@ -171,7 +171,7 @@ impl Gate {
     /// [`Reason::NotFound`] if there is none, or none for them.
     pub async fn visible_session(&self, caller: &Caller, row: Option<SessionRow>) -> Result<SessionRow, Refusal> {
         let row = row.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let situation = self.situation(&caller.who).await?;
+        let situation = self.circumstances(&caller.who).await?;
         let about = self.about_session(&row).await?;
         let own = Self::is_own(caller, &about, &situation);
         let on = Object::Session(about);

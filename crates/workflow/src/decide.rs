@@ -38,7 +38,8 @@ impl Gate {
     /// # Errors
     /// If the caller is disabled or the store can't be reached.
     pub async fn explain(&self, caller: &Caller, request: &AccessRequest) -> Result<policy::explain::Explanation, Refusal> {
-        let situation = self.situation(&caller.who).await?;
+        let mut situation = self.situation(&caller.who).await?;
+        self.look_for_risk(&mut situation).await?;
         let (bundle, ask) = (self.bundle(), Ask::from(request));
         Ok(if sees(&bundle, &situation, &ask.resource) {
             bundle.explain(&situation, &ask)

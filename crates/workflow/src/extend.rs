@@ -19,6 +19,7 @@ use crate::activate::is_for;
 use crate::approve::Voted;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
+use crate::risk::unusual;
 use crate::seen::{AsSeen, Seen};
 use crate::submit::{Submitted, length_of};
 
@@ -63,7 +64,9 @@ impl Gate {
             break_glass: row.break_glass,
             door: caller.door,
         };
-        let situation = self.situation(&caller.who).await?;
+        let mut situation = self.situation(&caller.who).await?;
+        self.look_for_risk(&mut situation).await?;
+        let (risk, says) = unusual(&situation, &row.resource);
         let verdict = match self.admit(caller, &situation, &ask).await {
             Ok(verdict) => verdict,
             Err(refusal) => return Err(self.refuse_request(caller, &ask, refusal).await),
@@ -95,8 +98,10 @@ impl Gate {
                     terms: terms.clone(),
                     bundle: verdict.bundle().to_owned(),
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
+                    risk,
                 },
             )
+            .text("risk_says", says)
             .text("reason", ask.reason.clone())
             .text("ticket", ask.ticket.clone())
             .text("from", caller.from());

@@ -22,12 +22,12 @@ use store::{Change, CommitError, Committed, Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
 use crate::accounts::Accounts;
-use crate::chat::Chats;
 use crate::client_certificate::ClientCertificates;
 use crate::clock::Clock;
 use crate::close::Journal;
 use crate::counts::Counts;
 use crate::directory::Directories;
+use crate::drift::Drift;
 use crate::exchange::Issuers;
 use crate::live::LiveSessions;
 use crate::measure::Measured;
@@ -36,6 +36,7 @@ use crate::outbox::Outbox;
 use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::sequence::Sequencer;
+use crate::streams::Streams;
 use crate::tickets::Tickets;
 use crate::timings::Timings;
 use crate::watchdog::LastLook;
@@ -102,6 +103,7 @@ pub struct Gate {
     pub(crate) issuers: Issuers,
     pub(crate) client_certificates: ClientCertificates,
     pub(crate) on_call: OnCall,
+    pub(crate) drift: Drift,
     pub(crate) tickets: Tickets,
     pub(crate) devices: Mutex<Devices>,
     pub(crate) passkeys: Passkeys,
@@ -118,16 +120,21 @@ pub struct Gate {
     pub(crate) appended: Notify,
     /// Held shared by whoever signs with the audit key for longer than a moment, alone while keys of the gate are replaced.
     pub(crate) rotating: tokio::sync::RwLock<()>,
+    /// Held shared while something is erased or destroyed, alone while a legal hold is set.
+    pub(crate) keeping: tokio::sync::RwLock<()>,
     /// Why entries do not reach the signed log just now.
     pub(crate) log_trouble: Mutex<Option<String>>,
     /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
     pub(crate) redeciding: tokio::sync::Mutex<()>,
+    /// Held while the newest time is kept, so that a clock that is accepted is not overtaken by the time before.
+    pub(crate) keeping_time: tokio::sync::Mutex<()>,
     /// When the ends of sessions were last looked at.
     pub(crate) last_look: LastLook,
     /// Who outside is told of what happens.
     pub(crate) outbox: Outbox,
+    /// Where the log goes as it grows.
+    pub(crate) streams: Streams,
     /// What came from where people chat.
-    pub(crate) chats: Chats,
     /// What was counted from the log so far.
     pub(crate) measured: tokio::sync::Mutex<Measured>,
 }
@@ -180,6 +187,7 @@ impl Gate {
             issuers: Issuers::default(),
             client_certificates: ClientCertificates::default(),
             on_call: OnCall::default(),
+            drift: Drift::default(),
             tickets: Tickets::default(),
             devices: Mutex::default(),
             passkeys: Passkeys::default(),
@@ -192,11 +200,13 @@ impl Gate {
             timings,
             appended: Notify::new(),
             rotating: tokio::sync::RwLock::new(()),
+            keeping: tokio::sync::RwLock::new(()),
             log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
+            keeping_time: tokio::sync::Mutex::new(()),
             last_look: LastLook::default(),
             outbox: Outbox::default(),
-            chats: Chats::default(),
+            streams: Streams::default(),
             measured: tokio::sync::Mutex::default(),
         }))
     }
@@ -300,6 +310,16 @@ impl Gate {
     /// # Errors
     /// If they, or the human who answers for them, are disabled, or the store can't be read.
     pub async fn situation(&self, who: &VerifiedIdentity) -> Result<Situation, Refusal> {
+        let mut situation = self.circumstances(who).await?;
+        // Where no policy asks, nobody has to look.
+        if self.bundle.load().asks_for_risk() {
+            self.look_for_risk(&mut situation).await?;
+        }
+        Ok(situation)
+    }
+
+    /// The same without what is unusual about them: for acts other than asking, of which no policy says that it matters.
+    pub(crate) async fn circumstances(&self, who: &VerifiedIdentity) -> Result<Situation, Refusal> {
         let mut situation = self.situation_of(who.id()).await?;
         situation.mfa = who.mfa();
         situation.mfa_at = who.at();
@@ -343,6 +363,7 @@ impl Gate {
             now,
             on_call: None,
             roster: self.on_call.roster(),
+            risk: None,
         })
     }
 

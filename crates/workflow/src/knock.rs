@@ -22,6 +22,7 @@ use crate::approve::all_stages;
 use crate::decide::terms_of;
 use crate::gate::{Gate, unavailable};
 use crate::open::{Opened, bound_to};
+use crate::risk::sentences;
 use crate::step_up::{StepUpWait, asking};
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub struct Question {
     pub refused: Option<Refusal>,
     /// What may be done in an emergency, if anything.
     pub emergency: Option<Emergency>,
+    /// What is unusual about it, in sentences: those who decide see it too.
+    pub unusual: Vec<String>,
 }
 
 /// That somebody may come in without asking anybody, and what follows.
@@ -152,6 +155,7 @@ impl Gate {
         let urgent = ask(caller, &resource, &role, Given { break_glass: true, ..supposed });
         let emergency = self.judge_request(&self.situation_asking(&caller.who, &asking(&urgent)).await?, &urgent);
         let emergency = emergency_of(emergency.answer());
+        let unusual = sentences(&situation, &resource);
         match (ordinary.answer(), emergency) {
             (Answer::Permit { terms } | Answer::NeedsApproval { terms }, emergency) => Ok(Knocked::Ask(Box::new(Question {
                 resource,
@@ -159,6 +163,7 @@ impl Gate {
                 terms: terms.clone(),
                 refused: None,
                 emergency: emergency.map(|(emergency, _)| emergency),
+                unusual,
             }))),
             (Answer::StepUp { .. } | Answer::Deny { .. }, Some((emergency, terms))) if emergency.needs.is_none() => {
                 Ok(Knocked::Ask(Box::new(Question {
@@ -167,6 +172,7 @@ impl Gate {
                     terms,
                     refused: terms_of(&ordinary).err(),
                     emergency: Some(emergency),
+                    unusual,
                 })))
             }
             (Answer::StepUp { .. } | Answer::Deny { .. }, emergency) => {
@@ -264,7 +270,8 @@ impl Gate {
         Ok(Knocked::Open(Box::new(opened)))
     }
 
-    /// A fresh no stands for a while, so that who waited for it is told, and does not ask the same again at once.
+    /// A fresh no stands for a while, so that who waited for it is told, and does not ask the same again at once. What no person said no
+    /// to is decided anew: what stood in the way may be gone.
     async fn refuse_if_just_denied(&self, caller: &Caller, resource: &ResourceName, role: &RoleName) -> Result<(), Refusal> {
         let filter = store::RequestFilter { person: Some(caller.who.id()), state: None, resource: Some(resource.clone()) };
         let recent = self.store.requests(&filter, &store::Page::first(10)).await.map_err(unavailable)?;
@@ -272,12 +279,18 @@ impl Gate {
         let Some(last) = recent.into_iter().find(own) else { return Ok(()) };
         let fresh = last.decided_at.is_some_and(|at| STANDS.after(at) > self.now());
         let reason = match last.state {
+            RequestState::Denied if fresh && !self.somebody_said_no(last.id).await? => return Ok(()),
             RequestState::Denied => Reason::Denied,
             RequestState::Expired => Reason::AgedOut,
             RequestState::Cancelled => Reason::Cancelled,
             RequestState::Pending | RequestState::Approved => return Ok(()),
         };
         if fresh { Err(Refusal::of(reason).about(last.id)) } else { Ok(()) }
+    }
+
+    async fn somebody_said_no(&self, request: RequestId) -> Result<bool, Refusal> {
+        let votes = self.store.votes(request).await.map_err(unavailable)?;
+        Ok(votes.iter().any(|vote| vote.decision == Decision::Deny))
     }
 
     /// What a preview would say, for doors that show it before they ask.

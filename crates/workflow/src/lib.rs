@@ -18,6 +18,7 @@ pub mod campaign;
 pub mod chat;
 pub mod close;
 pub mod connect_token;
+pub mod contain;
 pub mod decide;
 pub mod extend;
 pub mod join;
@@ -25,11 +26,13 @@ pub mod judge;
 pub mod knock;
 pub mod leftovers;
 pub mod lock;
+pub mod mail;
 pub mod on_call;
 pub mod open;
 pub mod outbox;
 pub mod review;
 pub mod revoke;
+pub mod risk;
 pub mod sign;
 pub mod sign_in;
 pub mod start;
@@ -38,14 +41,23 @@ pub mod submit;
 pub mod sweep;
 pub mod tickets;
 
+pub mod compliance;
+pub mod drift;
 pub mod erase;
 pub mod export;
 pub mod history;
+pub mod hold;
+pub mod inventory;
 pub mod keys;
 pub mod measure;
 pub mod noise;
+pub mod saved_search;
+pub mod retain;
+pub mod rollout;
 pub mod search;
+pub mod streams;
 
+pub mod accept_clock;
 pub mod authorize;
 pub mod client_certificate;
 pub mod device;
@@ -67,7 +79,7 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow,
-        Page, PasskeyRow, Replay, RequestFilter, SecretRow, SessionFilter, Store, StoreError, TokenRow, WebSessionRow,
+        Difference, EntryFilter, EntryPage, FindingFilter, GrantFilter, PathFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow,
+        Page, PasskeyRow, Replay, RequestFilter, SavedSearch, SecretRow, SessionFilter, Store, StoreError, StreamRow, TokenRow, WebSessionRow,
     };
 }

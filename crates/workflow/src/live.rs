@@ -11,7 +11,8 @@ use access::ids::{GrantId, PrincipalId, SessionId, WebSessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
-use access::session::{EndReason, Ends, SessionFacts, Standing};
+use access::session::{EndReason, Ends, Onward, SessionFacts, Standing, Traffic};
+use access::threshold::{Threshold, Watched};
 use access::time::Span;
 use jiff::Timestamp;
 use policy::Situation;
@@ -48,6 +49,17 @@ pub struct LiveSession {
     cut_at: Option<Instant>,
     /// The address of the machine it goes to, once it is there.
     machine: Option<IpAddr>,
+    traffic: Arc<Traffic>,
+    watch: Vec<Threshold>,
+    /// What such a session usually takes out.
+    usual: Option<u64>,
+    /// The thresholds, by their place, that it went over.
+    passed: BTreeSet<usize>,
+    steps: u64,
+    /// Where it was gone on to.
+    onward: BTreeSet<(Onward, String)>,
+    /// The other networks that its person came from since it began.
+    networks: BTreeSet<String>,
 }
 
 impl LiveSession {
@@ -56,15 +68,70 @@ impl LiveSession {
     pub fn from(&self) -> Option<std::net::IpAddr> {
         self.judged_in.network
     }
+
+    /// What it has moved so far.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// How many steps were made onward from its target.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Which of the thresholds for something it is over with this many, and was not before.
+    fn over(&mut self, what: Watched, value: u64) -> Vec<Passed> {
+        let mut passed = Vec::new();
+        if matches!(*self.standing.borrow(), Standing::Cut(_)) {
+            return passed;
+        }
+        for (place, threshold) in self.watch.iter().enumerate().filter(|(_, threshold)| threshold.what == what) {
+            let bound = threshold.bound(self.usual);
+            if value > bound && self.passed.insert(place) {
+                passed.push(Passed { session: self.session, place, threshold: *threshold, value, bound });
+            }
+        }
+        passed
+    }
 }
 
-/// What a session's relay listens to.
+/// A threshold that a live session just went over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Which session.
+    pub session: SessionId,
+    place: usize,
+    /// Which threshold.
+    pub threshold: Threshold,
+    /// With how many.
+    pub value: u64,
+    /// More than this was too much.
+    pub bound: u64,
+}
+
+/// What is watched of a session while it lives.
+#[derive(Debug, Clone, Default)]
+pub struct ToWatch {
+    /// From where on, and what follows.
+    pub watch: Vec<Threshold>,
+    /// What such a session usually takes out, if that is known.
+    pub usual: Option<u64>,
+}
+
+/// Places that one session was gone on to, counted at most.
+const ONWARD: usize = 100;
+
+/// What a session's relay listens to, and where it counts.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub struct Relayed {
     /// When to warn, when to cut.
     pub standing: watch::Receiver<Standing>,
     /// The newest thing its user is to be told.
     pub told: watch::Receiver<Option<Arc<str>>>,
+    /// Where its relay counts.
+    pub traffic: Arc<Traffic>,
 }
 
 /// What one live session may do inside.
@@ -107,7 +174,8 @@ impl LiveSessions {
     }
 
     /// Registers a session that is about to open, with what its client signed in with and the circumstances it was judged in.
-    pub fn register(&self, facts: &SessionFacts, via: Via, judged_in: Situation) -> Watched {
+    pub fn register(&self, facts: &SessionFacts, via: Via, judged_in: Situation, ToWatch { watch, usual }: ToWatch) -> Relayed {
+        let traffic = Arc::new(Traffic::default());
         let (standing, stands) = watch::channel(Standing::Open { ends_at: facts.ends_at });
         let (told, hears) = watch::channel(None);
         let live = LiveSession {
@@ -127,9 +195,16 @@ impl LiveSessions {
             gone: watch::channel(None).0,
             cut_at: None,
             machine: None,
+            traffic: Arc::clone(&traffic),
+            watch,
+            usual,
+            passed: BTreeSet::new(),
+            steps: 0,
+            onward: BTreeSet::new(),
+            networks: BTreeSet::new(),
         };
         self.with(|all| all.insert(facts.session, live));
-        Watched { standing: stands, told: hears }
+        Relayed { standing: stands, told: hears, traffic }
     }
 
     /// Its target was reached over a connection with these ends.
@@ -180,6 +255,86 @@ impl LiveSessions {
                 })
                 .collect()
         })
+    }
+
+    /// Looks at what is watched of live sessions: those that go over a threshold with what `value` finds, and were not over it before.
+    pub(crate) fn pass(&self, what: Watched, value: impl Fn(&LiveSession) -> Option<u64>) -> Vec<Passed> {
+        self.with(|all| {
+            let mut passed = Vec::new();
+            for live in all.values_mut().filter(|live| !live.watch.is_empty()) {
+                if let Some(value) = value(live) {
+                    passed.extend(live.over(what, value));
+                }
+            }
+            passed
+        })
+    }
+
+    /// One that was not entered: the next look sees it again.
+    pub(crate) fn forget_passed(&self, passed: &Passed) {
+        self.with(|all| {
+            if let Some(live) = all.get_mut(&passed.session) {
+                live.passed.remove(&passed.place);
+            }
+        });
+    }
+
+    /// Somebody came from a network: those of their sessions that began in another one are told so.
+    pub(crate) fn came_from(&self, person: PrincipalId, network: &str) -> Vec<Passed> {
+        self.with(|all| {
+            let mut passed = Vec::new();
+            for live in all.values_mut().filter(|live| live.person == person && !live.watch.is_empty()) {
+                let began = live.from().map(access::risk::network_of);
+                if began.as_deref() != Some(network) && live.networks.len() < ONWARD {
+                    live.networks.insert(network.to_owned());
+                }
+                let others = live.networks.len() as u64;
+                passed.extend(live.over(Watched::Network, others));
+            }
+            passed
+        })
+    }
+
+    /// Whether any session of somebody is watched for something.
+    pub(crate) fn is_watched(&self, person: PrincipalId, what: Watched) -> bool {
+        self.with(|all| all.values().any(|live| live.person == person && live.watch.iter().any(|threshold| threshold.what == what)))
+    }
+
+    /// Somebody went on from a session's target. Whether that is a step: to a forward's destination the first time, with an agent each time,
+    /// and of all together so many at most.
+    pub(crate) fn goes_on(&self, session: SessionId, how: Onward, to: &str) -> bool {
+        self.with(|all| {
+            let Some(live) = all.get_mut(&session) else { return false };
+            if live.onward.len() >= ONWARD {
+                return false;
+            }
+            let key = match how {
+                Onward::Forward => to.to_owned(),
+                Onward::Agent => live.onward.len().to_string(),
+            };
+            let new = live.onward.insert((how, key));
+            live.steps += u64::from(new);
+            new
+        })
+    }
+
+    /// A session was opened from the machine on which this one lives.
+    pub(crate) fn stepped(&self, session: SessionId) {
+        self.with(|all| {
+            if let Some(live) = all.get_mut(&session) {
+                live.steps += 1;
+            }
+        });
+    }
+
+    /// Tells the user of one session something, where they can be told.
+    pub(crate) fn tell_one(&self, session: SessionId, text: &str) {
+        let text: Arc<str> = text.into();
+        self.with(|all| {
+            if let Some(live) = all.get(&session) {
+                live.told.send_replace(Some(text));
+            }
+        });
     }
 
     /// The browsers that let sessions in which live now.

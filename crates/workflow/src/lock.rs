@@ -39,7 +39,7 @@ impl Gate {
             return Err(Refusal::because(Reason::Invalid, why));
         }
         let now = self.now();
-        let event = Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)) };
+        let event = Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)), contains: false };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
         let cut = match scope {
             LockScope::Person(person) => self.cut_person(person, EndReason::Locked).await,
@@ -61,6 +61,10 @@ impl Gate {
         let AsSeen { id: lock, seen } = lock.into();
         self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
         let row = self.store.lock(lock).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        if row.contains {
+            let why = format!("it contains `{}`; `tidegate contain lift {lock}` lifts it, with a reason", row.scope);
+            return Err(Refusal::because(Reason::Invalid, why));
+        }
         seen.is(row.version)?;
         let change = Change::new(self.draft(caller, Event::LockLifted { lock })).expect(&row);
         let committed = self.commit_seen(change, &row, &seen).await?;
@@ -71,7 +75,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Reason::Locked`], or that the locks can't be read.
-    pub(crate) async fn refuse_if_network_locked(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
+    pub async fn refuse_if_network_locked(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
         let Some(from) = from else { return Ok(()) };
         let now = self.now();
         let locks = self.store.holding_locks(now).await.map_err(unavailable)?;

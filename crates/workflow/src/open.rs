@@ -12,7 +12,7 @@ use access::ids::{GrantId, RecordingId, SessionId};
 use access::limits::Limits;
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
-use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing};
+use access::session::{ClosedSession, EndReason, Protocol, RecordingTerms, SessionFacts, SessionPermit, Standing, Traffic};
 use evidence::recording::RecordingHandle;
 use policy::Situation;
 use store::{Change, CommitError};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::Caller;
 use crate::activate::is_for;
 use crate::gate::{Gate, refused, unavailable};
-use crate::live::Watched;
+use crate::live::{Relayed, ToWatch};
 
 /// An open session: everything its relay holds.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Opened {
     pub standing: watch::Receiver<Standing>,
     /// The newest thing its user is to be told.
     pub told: watch::Receiver<Option<Arc<str>>>,
+    /// Where its relay counts what it moves.
+    pub traffic: Arc<Traffic>,
     /// Whether the grant may be made longer at all: no emergency, and with an end.
     pub may_last_longer: bool,
     /// Where everything goes first.
@@ -90,9 +92,13 @@ impl Gate {
             let mut grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
             // INVARIANT: a connect token opens its own grant, whatever else its holder may.
             grants.retain(|grant| bound.is_none_or(|only| grant.id == only) && is_for(grant, caller));
+            let grants = self.not_shut_by_risk(caller, &self.bundle(), grants).await?;
             let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
             match Box::pin(self.open_on(caller, row, limits, protocol)).await {
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => {
+                    self.came(caller.who.id(), caller.who.from()).await;
+                    return Ok(opened);
+                }
                 Err(Attempt::Raced) => {}
                 Err(Attempt::Refused(refusal)) => return Err(refusal),
             }
@@ -104,7 +110,7 @@ impl Gate {
         let bundle = self.bundle.load_full();
         let now = self.now();
         let activation = (row.state == GrantState::Ready).then(|| self.activation(caller, &row)).transpose()?;
-        let ends_at = if activation.is_some() { row.length.map(|length| length.after(now)) } else { row.ends_at };
+        let ends_at = if activation.is_some() { row.ends_if_started(now) } else { row.ends_at };
         let resource = bundle.resource(&row.resource).ok_or_else(|| Refusal::of(Reason::UnknownResource))?;
         refuse_other_protocol(resource, protocol)?;
         let situation = self.situation(&caller.who).await?;
@@ -130,12 +136,14 @@ impl Gate {
             ends_at,
             bundle: bundle.digest().to_owned(),
         };
+        let usual = self.usual_for(row.person, (&row.resource, &row.role), &row.terms.watch).await?;
+        let to_watch = ToWatch { watch: row.terms.watch.clone(), usual };
         // INVARIANT: registered first, then judged, then committed: whatever is decided from here on finds the session.
         let judged_in = Situation { on_call: Some(bundle.on_call_of(&situation)), ..situation };
-        let Watched { standing, told } = self.live.register(&facts, caller.who.via().clone(), judged_in);
+        let Relayed { standing, told, traffic } = self.live.register(&facts, caller.who.via().clone(), judged_in, to_watch);
         let session = facts.session;
         match self.admit_session(caller, row, activation, facts, (resource, &whole)).await {
-            Ok((permit, recording)) => Ok(Opened { permit, standing, told, may_last_longer, recording }),
+            Ok((permit, recording)) => Ok(Opened { permit, standing, told, traffic, may_last_longer, recording }),
             Err(attempt) => {
                 self.live.remove(session, true);
                 self.accounts.release(session);
@@ -189,11 +197,19 @@ impl Gate {
             Some(activation) => Change::new(activation).and(opening),
             None => Change::new(opening),
         };
-        if let Some(from_session) = caller.who.from().and_then(|address| self.live.on_machine(address, row.person)) {
+        let from_session = caller.who.from().and_then(|address| self.live.on_machine(address, row.person));
+        if let Some(from_session) = from_session {
             change = change.and(self.own_draft(Event::SessionStepped { session: facts.session, from_session }));
+        }
+        if let Some(until) = row.terms.observed_until {
+            let observed = Event::SessionObserved { session: facts.session, tier: row.terms.tier.clone(), until };
+            change = change.and(self.own_draft(observed));
         }
         match self.commit(change.expect(&row)).await {
             Ok(committed) => {
+                if let Some(from_session) = from_session {
+                    self.stepped(from_session).await;
+                }
                 // The grant as it is now is the proof; a clock that ran out meanwhile refuses here.
                 let row = committed.rows.grants.into_values().next().unwrap_or(row);
                 match Grant::open(row, self.now()) {
@@ -258,6 +274,8 @@ impl Gate {
                 let account = self.store.chat_account(id).await.map_err(unavailable)?;
                 account.is_some_and(|account| account.counts() && account.person == caller.who.id())
             }
+            // It decides on one request, and opens nothing.
+            Via::MailLink { .. } => false,
             Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
         };
         if good {
@@ -275,7 +293,7 @@ impl Gate {
         }
         Err(Refusal::because(
             Reason::ClockBehind,
-            format!("it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before, and nothing opens until {mark}"),
+            format!("it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before: `tidegate clock accept` at the gate's machine, or nothing opens until {mark}"),
         ))
     }
 }

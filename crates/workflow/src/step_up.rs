@@ -58,6 +58,10 @@ impl Gate {
             situation.mfa = Mfa::Verified;
             situation.mfa_at = at;
         }
+        if matches!(what, Asking::Access { .. }) {
+            // Whoever decides sees what is unusual, whether a policy asks or not.
+            self.look_for_risk(&mut situation).await?;
+        }
         Ok(situation)
     }
 

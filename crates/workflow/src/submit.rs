@@ -19,6 +19,7 @@ use store::{Change, CommitError};
 use crate::Caller;
 use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
+use crate::risk::unusual;
 use crate::seen::{AsSeen, Seen};
 use crate::step_up::asking;
 
@@ -161,6 +162,7 @@ impl Gate {
         let now = self.now();
         let id = RequestId::generate(now);
         let expires_at = terms.pending_for.after(now);
+        let (risk, says) = unusual(situation, &ask.resource);
         let submitted = self
             .draft(
                 caller,
@@ -179,8 +181,10 @@ impl Gate {
                     bundle: verdict.bundle().to_owned(),
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
                     expires_at,
+                    risk,
                 },
             )
+            .text("risk_says", says)
             .text("reason", ask.reason.clone())
             .text("ticket", ask.ticket.clone())
             .text("from", caller.from());
@@ -335,6 +339,7 @@ impl Gate {
         }
         let terms = terms_of(&verdict)?;
         self.refuse_ticket_unless(&terms, ask.ticket.as_deref()).await?;
+        let (risk, says) = unusual(&situation, &ask.resource);
         let draft = self
             .draft(
                 caller,
@@ -347,8 +352,10 @@ impl Gate {
                     terms,
                     bundle: verdict.bundle().to_owned(),
                     policy: verdict.policies().first().cloned().unwrap_or_default(),
+                    risk,
                 },
             )
+            .text("risk_says", says)
             .text("reason", ask.reason.clone())
             .text("ticket", ask.ticket.clone())
             .text("from", caller.from());

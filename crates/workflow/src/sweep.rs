@@ -30,8 +30,12 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 const STORE_EVERY: Duration = Duration::from_millis(500);
 /// How often what the log has grown by is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// How often recordings whose time is up are looked for.
+const LET_GO_EVERY: Duration = Duration::from_secs(300);
 /// After how many looks at the store every open grant is decided anew: what time alone changes, as the end of a contract.
 const REDECIDE_EVERY: u32 = 120;
+/// How often it is looked which ways beside the gate are inside by now, and which targets are to be looked at.
+const INVENTORY_EVERY: Duration = Duration::from_secs(60);
 /// How long a session whose time is up may take to find another grant it can stand on.
 const REHOME_WITHIN: Duration = Duration::from_millis(300);
 /// How many due rows one look takes at most.
@@ -86,11 +90,35 @@ impl Gate {
             let gate = Arc::clone(&gate);
             async move { gate.keep_measuring().await }
         }));
+        let gate = Arc::clone(&self);
+        let thresholds = tokio::spawn(again(stop.clone(), TICK, "what sessions take out", move || {
+            let gate = Arc::clone(&gate);
+            async move { gate.watch_results().await }
+        }));
+        let gate = Arc::clone(&self);
+        let kept = tokio::spawn(again(stop.clone(), LET_GO_EVERY, "recordings whose time is up", move || {
+            let gate = Arc::clone(&gate);
+            async move {
+                match gate.let_go_of_recordings().await {
+                    Ok(0) => {}
+                    Ok(gone) => tracing::info!(gone, "recordings were kept for as long as their tier says, and are gone"),
+                    Err(refusal) => tracing::warn!(%refusal, "recordings whose time is up could not be let go of; it is tried again"),
+                }
+            }
+        }));
+        let gate = Arc::clone(&self);
+        let inventory = tokio::spawn(again(stop.clone(), INVENTORY_EVERY, "the inventory", move || {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.look_after_inventory().await;
+                gate.look_for_drift_where_due().await;
+            }
+        }));
         let accounts = tokio::spawn(again(stop, STORE_EVERY, "accounts that nobody uses", move || {
             let gate = Arc::clone(&self);
             async move { gate.drop_unused_accounts().await }
         }));
-        let _ended = tokio::join!(sessions, watchdog, store, measures, accounts);
+        let _ended = tokio::join!(sessions, watchdog, store, measures, kept, thresholds, accounts, inventory);
     }
 
     /// One look at the sessions that live here. Cuts act from memory; entries follow.
@@ -121,10 +149,12 @@ impl Gate {
         if self.redecide_due.swap(false, Ordering::Relaxed) {
             self.redecide_all().await;
         }
+        let keeping = self.keeping_time.lock().await;
         let now = self.now();
         if let Err(error) = self.store.raise_high_water(now).await {
             tracing::error!(%error, "the newest time could not be kept");
         }
+        drop(keeping);
         for row in self.store.due_grants(now, BATCH).await.unwrap_or_default() {
             let event =
                 if row.state == GrantState::Ready { Event::GrantLapsed { grant: row.id } } else { Event::GrantExpired { grant: row.id } };

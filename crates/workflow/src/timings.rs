@@ -50,6 +50,8 @@ pub struct Timings {
     pub(crate) audit: Timing,
     /// From a cut to both sides of its session closed.
     pub(crate) cut: Timing,
+    /// From the order to contain somebody or something to the last end that was seen at a target.
+    pub(crate) contained: Timing,
     /// When the oldest entry was committed that no published checkpoint commits to yet.
     waiting: Mutex<Option<Instant>>,
 }
@@ -60,6 +62,7 @@ impl Default for Timings {
             decision: Timing::with(&[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05]),
             audit: Timing::with(&[0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0]),
             cut: Timing::with(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+            contained: Timing::with(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
             waiting: Mutex::default(),
         }
     }
@@ -101,6 +104,12 @@ impl Timings {
     #[must_use]
     pub fn cuts(&self) -> Histogram {
         self.cut.now()
+    }
+
+    /// How long containments take, from the order to the last end that was seen at a target.
+    #[must_use]
+    pub fn containments(&self) -> Histogram {
+        self.contained.now()
     }
 
     /// How long the oldest entry waits already that no published checkpoint commits to.

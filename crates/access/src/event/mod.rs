@@ -26,6 +26,8 @@ mod session;
 #[macro_use]
 mod recording;
 #[macro_use]
+mod hold;
+#[macro_use]
 mod bundle;
 #[macro_use]
 mod lock;
@@ -37,28 +39,34 @@ mod review;
 mod secret;
 #[macro_use]
 mod outside;
+#[macro_use]
+mod inventory;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Decision, VoteSignature};
-use crate::chat::ChatService;
+use crate::chat::{ChatService, Told};
 use crate::claims::JobClaims;
 pub use crate::entry::{Actor, Entry, EntryDraft, LeafError, SaltedText, Texts};
 use crate::grant::Frozen;
+use crate::hold::HoldScope;
 use crate::identity::{KeyKind, Mfa, PasskeyUse, Scope, Via};
 use crate::ids::{
-    AccountId, BundleId, DeliveryId, DirectoryGroupId, EntryId, GrantId, KeyId, LockId, PasskeyId, PrincipalId, RecordingId, RequestId,
-    ReviewId, SessionId, TokenId, UserId, VoteId, WebSessionId,
+    AccountId, BundleId, DeliveryId, DirectoryGroupId, EntryId, FindingId, GrantId, HoldId, KeyId, LockId, PasskeyId, PathId, PrincipalId,
+    RecordingId, RequestId, ReviewId, SessionId, TokenId, UserId, VoteId, WebSessionId,
 };
+use crate::inventory::{Attribution, FindingKind, Issuance, Reach, SourceKind};
 use crate::limits::Limits;
 use crate::lock::LockScope;
-use crate::names::{GroupName, ResourceName, RoleName, SecretName, Username};
+use crate::names::{GroupName, ResourceName, RoleName, SecretName, TierName, Username};
 use crate::on_call::OnDuty;
 use crate::reason::Reason;
 use crate::request::{Asked, Door};
 use crate::review::{ReviewKind, ReviewOutcome};
-use crate::session::{EndReason, Protocol};
+use crate::risk::Risk;
+use crate::session::{EndReason, Onward, Protocol};
+use crate::threshold::{Consequence, Watched};
 use crate::time::Span;
 use crate::verdict::{RecordLevel, Terms};
 
@@ -128,11 +136,13 @@ gather! {
         grant_events
         session_events
         recording_events
+        hold_events
         bundle_events
         lock_events
         account_events
         review_events
         secret_events
         outside_events
+        inventory_events
     ] [] }
 }

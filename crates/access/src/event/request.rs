@@ -3,7 +3,7 @@
 macro_rules! request_events {
     ($then:ident! $state:tt) => {
         $then! { $state Request {
-            /// Somebody asked. Texts: `reason`, `ticket`, `from`.
+            /// Somebody asked. Texts: `reason`, `ticket`, `from`, `risk_says` (what is unusual, in sentences).
             "request.submitted" RequestSubmitted {
                 /// Which request.
                 request: RequestId,
@@ -35,8 +35,11 @@ macro_rules! request_events {
                 policy: String,
                 /// Until when.
                 expires_at: Timestamp,
+                /// What was unusual about it.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                risk: Option<Risk>,
             }
-            /// The asker changed it; approvals are void. Texts: `reason`, `ticket`.
+            /// The asker changed it; approvals are void. Texts: `reason`, `ticket`, `from`, `risk_says`.
             "request.edited" RequestEdited {
                 /// Which request.
                 request: RequestId,
@@ -54,6 +57,9 @@ macro_rules! request_events {
                 policy: String,
                 /// Until when.
                 expires_at: Timestamp,
+                /// What was unusual about it.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                risk: Option<Risk>,
             }
             /// Somebody asked and policy said no at once. Texts: `reason`, `from`, `detail`.
             "request.refused" RequestRefused {

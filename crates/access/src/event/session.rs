@@ -65,12 +65,41 @@ macro_rules! session_events {
                 /// The grant it stands on now.
                 to_grant: GrantId,
             }
+            /// A session was let through by a tier that is only observed: no path allowed it, or people would have had to agree.
+            "session.observed" SessionObserved {
+                /// Which session.
+                session: SessionId,
+                /// Which tier.
+                tier: TierName,
+                /// Until when the tier is only observed.
+                until: Timestamp,
+            }
             /// It was opened from the machine on which another one, that is named too, lived then.
             "session.stepped" SessionStepped {
                 /// Which session.
                 session: SessionId,
                 /// From which.
                 from_session: SessionId,
+            }
+            /// Through it somebody went on from its target: to somewhere behind it, or with an agent of theirs that it may use. Text: `to`.
+            "session.onward" SessionOnward {
+                /// Which session.
+                session: SessionId,
+                /// How.
+                how: Onward,
+            }
+            /// It went over a threshold of its tier.
+            "session.alerted" SessionAlerted {
+                /// Which session.
+                session: SessionId,
+                /// What is watched.
+                what: Watched,
+                /// How many there were.
+                value: u64,
+                /// More than this was too much.
+                bound: u64,
+                /// What followed.
+                then: Consequence,
             }
             /// Somebody knocked and was not let through. Texts: `from`, `detail`.
             "session.refused" SessionRefused {

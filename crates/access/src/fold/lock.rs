@@ -11,9 +11,19 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
     let at = entry.at;
     let text = |name: &str| entry.text(name).map(str::to_owned);
     match entry.event.clone() {
-        E::LockSet { lock, scope, until } => add(
+        E::LockSet { lock, scope, until, contains } => add(
             tables,
-            LockRow { id: lock, scope, reason: text("reason"), state: LockState::Set, set_at: at, until, lifted_at: None, version: 1 },
+            LockRow {
+                id: lock,
+                scope,
+                reason: text("reason"),
+                state: LockState::Set,
+                set_at: at,
+                until,
+                lifted_at: None,
+                contains,
+                version: 1,
+            },
         ),
         E::LockLifted { lock } => {
             let row: &mut LockRow = get(tables, lock)?;

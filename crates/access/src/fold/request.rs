@@ -31,6 +31,7 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
             bundle,
             policy,
             expires_at,
+            risk,
         } => add(
             tables,
             RequestRow {
@@ -51,6 +52,8 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 terms,
                 bundle,
                 policy,
+                risk,
+                risk_says: text("risk_says"),
                 state: RequestState::Pending,
                 revision: 1,
                 submitted_at: at,
@@ -59,7 +62,7 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 version: 1,
             },
         ),
-        E::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at } => {
+        E::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at, risk } => {
             let row: &mut RequestRow = get(tables, request)?;
             if row.state != RequestState::Pending {
                 return Err(FoldError::Illegal {
@@ -78,6 +81,8 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
             row.terms = terms;
             row.bundle = bundle;
             row.policy = policy;
+            row.risk = risk;
+            row.risk_says = text("risk_says");
             row.expires_at = expires_at;
             row.revision += 1;
             row.version += 1;

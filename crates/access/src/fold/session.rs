@@ -3,6 +3,7 @@
 use crate::event::{Entry, Event as E};
 use crate::row::Row;
 use crate::session::{SessionRow, SessionState};
+use crate::threshold::{Alert, Alerts};
 
 use super::no_row;
 use super::tables::{FoldError, Tables, add, get, step};
@@ -30,6 +31,9 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 bytes_down: 0,
                 recording_chunks: None,
                 recording_digest: None,
+                from: entry.text("from").and_then(|address| address.parse().ok()),
+                steps: 0,
+                alerts: Alerts::default(),
                 version: 1,
             },
         ),
@@ -72,6 +76,18 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 });
             }
             row.grant = to_grant;
+            row.version += 1;
+            Ok(())
+        }
+        E::SessionStepped { from_session: session, .. } | E::SessionOnward { session, .. } => {
+            let row: &mut SessionRow = get(tables, session)?;
+            row.steps += 1;
+            row.version += 1;
+            Ok(())
+        }
+        E::SessionAlerted { session, what, value, bound, then } => {
+            let row: &mut SessionRow = get(tables, session)?;
+            row.alerts.0.push(Alert { at, what, value, bound, then });
             row.version += 1;
             Ok(())
         }

@@ -7,8 +7,10 @@ use crate::chat::ChatAccountRow;
 use crate::directory::{DirectoryGroupRow, DirectoryMemberRow, DirectoryUserRow, member_id};
 use crate::event::Event;
 use crate::grant::GrantRow;
+use crate::hold::HoldRow;
 use crate::identity::{IdentityRow, KeyRow, PersonRow};
 use crate::ids::{DirectoryGroupId, PrincipalId};
+use crate::inventory::{FindingRow, LookRow, PathRow, SourceRow};
 use crate::lock::LockRow;
 use crate::request::RequestRow;
 use crate::review::ReviewRow;
@@ -36,7 +38,9 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         E::DirectoryGroupAdded { group, members, .. } => group_and_members(*group, members, &[]),
         E::DirectoryGroupChanged { group, added, removed, .. } => group_and_members(*group, added, removed),
         E::DirectoryGroupRemoved { group } => vec![key_of::<DirectoryGroupRow>(group)],
-        E::ChatAccountLinked { chat_account, .. } | E::ChatAccountRemoved { chat_account, .. } => {
+        E::ChatAccountLinked { chat_account, .. }
+        | E::ChatAccountTold { chat_account, .. }
+        | E::ChatAccountRemoved { chat_account, .. } => {
             vec![key_of::<ChatAccountRow>(chat_account)]
         }
         E::KeyAdded { key, .. } | E::KeyRemoved { key } => vec![key_of::<KeyRow>(key)],
@@ -59,27 +63,46 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         E::SessionOpened { session, .. }
         | E::SessionEnded { session, .. }
         | E::SessionConfirmed { session }
-        | E::SessionRehomed { session, .. } => {
+        | E::SessionRehomed { session, .. }
+        | E::SessionStepped { from_session: session, .. }
+        | E::SessionOnward { session, .. }
+        | E::SessionAlerted { session, .. } => {
             vec![key_of::<SessionRow>(session)]
         }
         E::AccountCreated { account, .. } | E::AccountDropped { account } => vec![key_of::<AccountRow>(account)],
         E::LockSet { lock, .. } | E::LockLifted { lock } => vec![key_of::<LockRow>(lock)],
+        E::HoldSet { hold, .. } | E::HoldLifted { hold } => vec![key_of::<HoldRow>(hold)],
         E::ReviewOpened { review, .. }
         | E::ReviewReminded { review }
         | E::ReviewEscalated { review, .. }
         | E::ReviewCompleted { review, .. } => vec![key_of::<ReviewRow>(review)],
         E::BundleActivated { bundle, .. } => vec![key_of::<BundleRow>(bundle)],
+        E::InventoryImported { source, .. } => vec![key_of::<SourceRow>(source)],
+        E::PathFound { path, .. }
+        | E::PathChanged { path, .. }
+        | E::PathTakenIn { path, .. }
+        | E::PathReopened { path }
+        | E::PathAccepted { path, .. }
+        | E::PathClosed { path }
+        | E::PathGone { path } => vec![key_of::<PathRow>(path)],
+        E::DriftLooked { resource, .. } | E::DriftFailed { resource, .. } => vec![key_of::<LookRow>(resource)],
+        E::FindingOpened { finding, .. }
+        | E::FindingReopened { finding }
+        | E::FindingAccepted { finding, .. }
+        | E::FindingMended { finding } => vec![key_of::<FindingRow>(finding)],
         // These leave no journaled row.
         E::LogStarted { .. }
         | E::NodeStarted { .. }
         | E::NodeStopped { .. }
         | E::ClockBehind { .. }
+        | E::ClockAccepted { .. }
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
         | E::IdentitySignedOut { .. }
         | E::DeliveryAbandoned { .. }
         | E::DeliveryReplayed { .. }
         | E::DeviceAnswered { .. }
+        | E::MailboxNamed { .. }
         | E::AdministratorRecovered { .. }
         | E::PasskeyAdded { .. }
         | E::PasskeyUsed { .. }
@@ -91,8 +114,9 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::SigninRefused { .. }
         | E::RequestRefused { .. }
         | E::VoteRefused { .. }
-        | E::SessionStepped { .. }
+        | E::ContainmentReached { .. }
         | E::SessionRefused { .. }
+        | E::SessionObserved { .. }
         | E::SessionDenied { .. }
         | E::SessionWatched { .. }
         | E::SessionJoined { .. }
@@ -108,6 +132,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::KeysRotated { .. }
         | E::TextErased { .. }
         | E::RecordingDestroyed { .. }
+        | E::RecordingExpired { .. }
         | E::OnCallChanged { .. }
         | E::HostKeyLearned { .. }
         | E::ActionRefused { .. } => Vec::new(),

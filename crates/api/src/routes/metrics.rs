@@ -8,10 +8,12 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use evidence::measures::{Durations, Period};
+use jiff::Timestamp;
 use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::read::OutboxCount;
+use workflow::streams::StreamState;
 use workflow::timings::Histogram;
 
 use crate::caller::Reads;
@@ -53,6 +55,7 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
         let waits = Span::between(*oldest, gate.now()).as_seconds();
         let _whole = writeln!(text, "tidegate_outbox_oldest_seconds{{destination=\"{destination}\"}} {waits}");
     }
+    streams(&mut text, &gate.stream_states().await?, gate.now());
     let timings = gate.timings();
     head(&mut text, "tidegate_audit_waiting_seconds", "how long the oldest entry waits that no published checkpoint commits to", "gauge");
     let _whole = writeln!(text, "tidegate_audit_waiting_seconds {}", timings.audit_waiting().as_secs_f64());
@@ -69,6 +72,12 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
         "time from a revocation or another cut to both sides of the session closed",
         &timings.cuts(),
     );
+    histogram(
+        &mut text,
+        "tidegate_contain_seconds",
+        "time from the call to contain somebody or something to the last end of a session that was seen at its target",
+        &timings.containments(),
+    );
     let measured = gate.measured_so_far().await;
     gauge(&mut text, "tidegate_measures_stuck", "1 while the log cannot be counted for the measures", measured.is_err().into());
     match measured {
@@ -81,6 +90,25 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
         let _whole = writeln!(text, "tidegate_events_total{{event=\"{event}\",reason=\"{reason}\"}} {count}");
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+/// How far each stream of the log came.
+fn streams(text: &mut String, states: &[StreamState], now: Timestamp) {
+    // Names are of the configuration: nothing in them has to be escaped.
+    head(text, "tidegate_stream_waiting_entries", "entries of the log that a stream's collector did not take yet", "gauge");
+    for state in states {
+        let _whole = writeln!(text, "tidegate_stream_waiting_entries{{stream=\"{}\"}} {}", state.row.name, state.waiting);
+    }
+    head(text, "tidegate_stream_lag_seconds", "how long the oldest of them waits", "gauge");
+    for state in states {
+        let waits = state.oldest.map_or(0, |oldest| Span::between(oldest, now).as_seconds());
+        let _whole = writeln!(text, "tidegate_stream_lag_seconds{{stream=\"{}\"}} {waits}", state.row.name);
+    }
+    head(text, "tidegate_stream_failing", "1 while a stream's collector takes nothing", "gauge");
+    for state in states {
+        let fails = u8::from(state.row.failing_since.is_some());
+        let _whole = writeln!(text, "tidegate_stream_failing{{stream=\"{}\"}} {fails}", state.row.name);
+    }
 }
 
 /// Upper bounds in milliseconds, for what waits for people and for what the gate does by itself.

@@ -18,15 +18,20 @@ use crate::{frame, idempotency, portal, problem};
 
 mod audit;
 mod chat;
+mod compliance;
 mod consoles;
+mod containments;
 mod device;
 mod directories;
 mod events;
 mod evidence;
 mod gate;
 mod grants;
+mod holds;
+mod inventory;
 mod keys;
 mod locks;
+mod mail;
 mod measures;
 mod metrics;
 mod oauth;
@@ -39,10 +44,13 @@ mod recordings;
 mod requests;
 mod resources;
 mod reviews;
+mod rollout;
+mod saved_searches;
 mod scim;
 mod secrets;
 mod sessions;
 mod step_ups;
+mod streams;
 mod tokens;
 mod users;
 mod web_sessions;
@@ -54,15 +62,20 @@ fn all() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::new()
         .merge(audit::routes())
         .merge(chat::routes())
+        .merge(compliance::routes())
         .merge(consoles::routes())
+        .merge(containments::routes())
         .merge(device::routes())
         .merge(directories::routes())
         .merge(events::routes())
         .merge(evidence::routes())
         .merge(gate::routes())
         .merge(grants::routes())
+        .merge(holds::routes())
+        .merge(inventory::routes())
         .merge(keys::routes())
         .merge(locks::routes())
+        .merge(mail::routes())
         .merge(measures::routes())
         .merge(metrics::routes())
         .merge(on_call::routes())
@@ -74,10 +87,13 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(requests::routes())
         .merge(resources::routes())
         .merge(reviews::routes())
+        .merge(rollout::routes())
+        .merge(saved_searches::routes())
         .merge(secrets::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
         .merge(step_ups::routes())
+        .merge(streams::routes())
         .merge(tokens::routes())
         .merge(users::routes())
         .merge(web_sessions::routes());

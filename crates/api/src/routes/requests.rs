@@ -29,6 +29,7 @@ use crate::types::requests::{
     AnswerCode, NewRequest, NewVote, Request, RequestAnswer, RequestDetail, RequestEdit, RequestsOf, RequestsQuery, StageProgress, Verdict,
     Voted,
 };
+use crate::types::risk::Risk;
 use crate::types::schema;
 use crate::version::{IfMatch, etag};
 
@@ -94,8 +95,9 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
 async fn preview(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Body<NewRequest>) -> Answer<Json<Verdict>> {
     let ask = meant(&state.gate, &caller, new).await?;
     let (resource, role) = (ask.resource.clone(), ask.role.clone());
+    let access::risk::Assessment { risk, says } = state.gate.risk(&caller, &resource).await?;
     let verdict = state.gate.preview(&IdentifiedRequest::new(ask, caller.who)).await?;
-    Ok(Json(shown::verdict(&verdict, resource, role)))
+    Ok(Json(Verdict { risk: Some(Risk::of(risk, says)), ..shown::verdict(&verdict, resource, role) }))
 }
 
 /// Lists requests, newest first.

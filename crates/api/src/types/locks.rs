@@ -37,6 +37,9 @@ pub struct Lock {
     /// When it was lifted.
     #[schema(value_type = Option<schema::Time>)]
     pub lifted_at: Option<Timestamp>,
+    /// Whether it contains somebody or something: then it is lifted as a containment alone.
+    #[serde(default)]
+    pub contains: bool,
     /// Counts changes.
     pub version: i64,
 }

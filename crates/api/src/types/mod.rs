@@ -12,9 +12,11 @@ pub mod who;
 pub mod grants;
 pub mod requests;
 pub mod resources;
+pub mod saved_searches;
 pub mod sessions;
 
 pub mod consoles;
+pub mod containments;
 
 pub mod chat;
 pub mod device;
@@ -28,16 +30,23 @@ pub mod users;
 pub mod web_sessions;
 
 pub mod audit;
+pub mod compliance;
 pub mod events;
 pub mod evidence;
 pub mod gate;
+pub mod inventory;
+pub mod holds;
 pub mod locks;
+pub mod mail;
 pub mod measures;
 pub mod on_call;
 pub mod outbox;
 pub mod policy;
 pub mod reviews;
+pub mod rollout;
+pub mod risk;
 pub mod secrets;
+pub mod streams;
 
 pub use gate::{DatabaseFacts, GateFacts, SshFacts};
 pub use problem::Problem;

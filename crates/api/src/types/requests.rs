@@ -17,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::grants::Grant;
 use super::passkeys::PasskeyAnswer;
+use super::risk::Risk;
 use super::schema;
 use super::who::Who;
 
@@ -223,6 +224,9 @@ pub struct Verdict {
     pub policies: Vec<String>,
     /// Every path that was looked at.
     pub why: Vec<PathReport>,
+    /// What is unusual about it.
+    #[serde(default)]
+    pub risk: Option<Risk>,
 }
 
 /// What the asker can still supply to be let through.
@@ -298,6 +302,13 @@ pub struct Terms {
     #[serde(default)]
     #[schema(value_type = Option<schema::GroupName>)]
     pub escalate_to: Option<GroupName>,
+    /// What is watched while a session lives, and what follows: `results over 10x: end`.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// The tier is only observed, and lets through what no path allows: until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub observed_until: Option<Timestamp>,
 }
 
 /// Which sessions are looked at afterwards, emergency or not.
@@ -380,6 +391,8 @@ impl From<access::verdict::Terms> for Terms {
             break_glass,
             sample,
             escalate_to,
+            watch,
+            observed_until,
         } = terms;
         Self {
             tier,
@@ -407,6 +420,8 @@ impl From<access::verdict::Terms> for Terms {
             }),
             sample: sample.map(|s| SampleTerms { percent: s.percent, reviewers: s.reviewers, review_within: s.review_within }),
             escalate_to,
+            watch: watch.iter().map(ToString::to_string).collect(),
+            observed_until,
         }
     }
 }
@@ -472,6 +487,9 @@ pub struct Request {
     pub bundle: String,
     /// The policy whose path was chosen.
     pub policy: String,
+    /// What was unusual about it; null where nobody looked.
+    #[serde(default)]
+    pub risk: Option<Risk>,
     /// How far it has come.
     #[schema(value_type = schema::RequestState)]
     pub state: RequestState,

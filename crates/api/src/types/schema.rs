@@ -70,8 +70,12 @@ ids! {
     PasskeyId: "a passkey";
     KeyId: "a key";
     LockId: "a lock";
+    HoldId: "a legal hold";
     ReviewId: "a review";
     WebSessionId: "a web session";
+    PathId: "a way to a target";
+    FindingId: "something on a target";
+    SavedSearchId: "a saved search";
 }
 
 names! {
@@ -100,11 +104,25 @@ codes! {
     SessionState = access::session::SessionState: "Whether a session lives.";
     EndReason = access::session::EndReason: "What ended a session.";
     LockState = access::lock::LockState: "Whether a lock holds.";
+    HoldState = access::hold::HoldState: "Whether something is held.";
+    RiskLevel = access::risk::Level: "How unusual something is.";
+    RiskSignal = access::risk::Signal: "What can be unusual.";
+    RiskFinding = access::risk::Finding: "Whether it is; what cannot be told counts as if it were where a policy asks.";
+    Watched = access::threshold::Watched: "What of a session is watched.";
+    Consequence = access::threshold::Consequence: "What follows when a session goes over a threshold.";
     OutboxState = access::outbox::OutboxState: "How far a message to the outside has come.";
-    ChatService = access::chat::ChatService: "A service people chat at.";
+    ChatService = access::chat::ChatService: "Where people chat, or get mail.";
+    Told = access::chat::Told: "What somebody is told at an account of theirs.";
     ReviewKind = access::review::ReviewKind: "Why a review is owed.";
     ReviewState = access::review::ReviewState: "Whether a review was answered.";
     ReviewOutcome = access::review::ReviewOutcome: "What a reviewer found.";
+    SourceKind = access::inventory::SourceKind: "What a list of ways is.";
+    Reach = access::inventory::Reach: "What a way speaks.";
+    Issuance = access::inventory::Issuance: "How the credentials of a way come about.";
+    Attribution = access::inventory::Attribution: "Whether what is done over a way is one person's.";
+    PathState = access::inventory::PathState: "What became of a way.";
+    FindingKind = access::inventory::FindingKind: "What a target holds that the gate did not put there.";
+    FindingState = access::inventory::FindingState: "What became of a finding.";
     RecordLevel = access::verdict::RecordLevel: "What of a session's content is kept.";
     Durability = access::verdict::Durability: "When recorded bytes are safe before they are forwarded.";
     HostKeyRule = access::verdict::HostKeyRule: "Which host keys of a target are trusted.";
@@ -145,6 +163,11 @@ described!(Seat, text("Whose members may decide: a group, or `on-call:SCHEDULE`.
 #[derive(Debug)]
 pub enum LockScope {}
 described!(LockScope, text("What is locked: `person:usr_…` (or a machine's id), `role:NAME`, `resource:NAME` or `network:192.0.2.0/24`."));
+
+/// What a legal hold keeps.
+#[derive(Debug)]
+pub enum HoldScope {}
+described!(HoldScope, text("What is kept: `person:usr_…` (or a machine's id), `resource:NAME` or `session:ses_…`."));
 
 /// Who did something.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::risk::Alert;
 use super::schema;
 use super::who::Who;
 
@@ -57,6 +58,12 @@ pub struct Session {
     pub recording_chunks: Option<i64>,
     /// The digest that closes its recording's chain, hex.
     pub recording_digest: Option<String>,
+    /// How many steps were made onward from its target: through forwards, with an agent, by sessions from there.
+    #[serde(default)]
+    pub steps: i64,
+    /// The thresholds of its tier that it went over.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
     /// Counts changes.
     pub version: i64,
 }
@@ -126,6 +133,10 @@ pub struct SearchQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::Time>)]
     pub until: Option<Timestamp>,
+    /// On a grant that was asked for with this ticket, to the letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 4000)]
+    pub ticket: Option<String>,
     /// In which something was done that names this: a command as the gate was given it, the path of a file, the place of a forward.
     /// What was typed into a shell, and what a terminal showed, is not searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]

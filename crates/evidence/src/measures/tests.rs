@@ -48,6 +48,8 @@ fn terms(production: bool) -> Terms {
         break_glass: None,
         sample: None,
         escalate_to: None,
+        watch: Vec::new(),
+        observed_until: None,
     }
 }
 
@@ -87,6 +89,7 @@ impl Log {
             bundle: "b".into(),
             policy: "path".into(),
             expires_at: at(seconds + 1000),
+            risk: None,
         };
         let said: &[_] = if wish.reason { &["reason", "from"] } else { &["from"] };
         self.enter(seconds, Actor::Principal(person), submitted, said);
@@ -114,6 +117,7 @@ impl Log {
                     on_call: Vec::new(),
                     claims: None,
                     network: Some(IpAddr::from([10, 0, 0, 1])),
+                    risk: None,
                     asked_at: at(seconds),
                 },
                 activate_by: at(seconds + 5000),
@@ -247,7 +251,7 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
     let (hers, its) = (log.grant(0, ana, USUAL), log.grant(0, bot, USUAL));
     let (one, two, other) = (log.open(100, bot, its), log.open(100, bot, its), log.open(100, ana, hers));
     // A lock on the human who answers for it.
-    let set = Event::LockSet { lock: LockId::generate(at(200)), scope: LockScope::Person(ben.into()), until: None };
+    let set = Event::LockSet { lock: LockId::generate(at(200)), scope: LockScope::Person(ben.into()), until: None, contains: false };
     log.enter(200, Actor::Principal(ana), set, &[]);
     log.end(201, one, true, true);
     log.end(202, two, false, true);
@@ -258,7 +262,7 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
     let day = first(&log.told());
     assert_eq!((day.contained.median(), day.revoked, day.to_last_byte.longest()), (Some(60_000), 2, Some(60_000)));
     // Nothing was open: there was nothing to contain. Who ends their own session contains nothing either.
-    let set = Event::LockSet { lock: LockId::generate(at(400)), scope: LockScope::Resource("db-1".parse().unwrap()), until: None };
+    let set = Event::LockSet { lock: LockId::generate(at(400)), scope: LockScope::Resource("db-1".parse().unwrap()), until: None, contains: false };
     log.gate(400, set);
     let own = log.open(500, ana, hers);
     log.enter(501, Actor::Principal(ana), Event::SessionKilled { session: own }, &[]);
@@ -379,11 +383,11 @@ fn story(steps: &[Step]) -> Vec<Vec<u8>> {
                 }
             }
             Step::LockAna => {
-                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope: LockScope::Person(people[0]), until: None });
+                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope: LockScope::Person(people[0]), until: None, contains: false });
             }
             Step::LockAll => {
                 let scope = LockScope::Role("debug".parse().unwrap());
-                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope, until: None });
+                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope, until: None, contains: false });
             }
             Step::Deny => log.gate(now, Event::RequestDenied { request: RequestId::generate(at(now)), reason: Reason::Denied }),
             Step::Wait(seconds) => now += i64::from(seconds),

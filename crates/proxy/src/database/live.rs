@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::reason::Refusal;
-use access::session::{ClosedSession, EndReason, SessionFacts, Standing};
+use access::session::{ClosedSession, EndReason, SessionFacts, Standing, Traffic};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
@@ -26,15 +26,14 @@ pub(crate) struct Live<L> {
     pub(crate) ledger: Mutex<L>,
     /// Told when more may be asked.
     pub(crate) room: Notify,
-    pub(crate) bytes_up: AtomicU64,
-    pub(crate) bytes_down: AtomicU64,
+    traffic: Arc<Traffic>,
     /// Milliseconds since `started` at which something last moved.
     moved_at: AtomicU64,
 }
 
 impl<L: Default> Live<L> {
     /// A session that has just been opened.
-    pub(crate) fn new(facts: SessionFacts, gate: Arc<dyn Gatekeeper>, tape: Box<dyn Tape>) -> Self {
+    pub(crate) fn new(facts: SessionFacts, gate: Arc<dyn Gatekeeper>, tape: Box<dyn Tape>, traffic: Arc<Traffic>) -> Self {
         Self {
             facts,
             gate,
@@ -42,8 +41,7 @@ impl<L: Default> Live<L> {
             started: Instant::now(),
             ledger: Mutex::default(),
             room: Notify::new(),
-            bytes_up: AtomicU64::new(0),
-            bytes_down: AtomicU64::new(0),
+            traffic,
             moved_at: AtomicU64::new(0),
         }
     }
@@ -56,8 +54,8 @@ impl<L: Default> Live<L> {
                 session: self.facts.session,
                 end,
                 confirmed,
-                bytes_up: self.bytes_up.load(Ordering::Relaxed),
-                bytes_down: self.bytes_down.load(Ordering::Relaxed),
+                bytes_up: self.traffic.up(),
+                bytes_down: self.traffic.down(),
                 recording,
             })
             .await;
@@ -91,12 +89,12 @@ impl<L: Default> Live<L> {
     }
 
     pub(crate) fn moved_up(&self, bytes: usize) {
-        self.bytes_up.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.traffic.moved_up(bytes as u64);
         self.moved_at.store(self.millis(), Ordering::Relaxed);
     }
 
     pub(crate) fn moved_down(&self, bytes: usize) {
-        self.bytes_down.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.traffic.moved_down(bytes as u64);
         self.moved_at.store(self.millis(), Ordering::Relaxed);
     }
 

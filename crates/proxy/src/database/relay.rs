@@ -11,6 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use wire::Malformed;
 
 use super::Stream;
+use crate::gatekeeper::Told;
+use crate::ssh::text::inert;
+use crate::watched::ended_reason;
 
 /// What is read at once, at first, and when that was filled.
 const READ: usize = 8 * 1024;
@@ -27,6 +30,12 @@ pub(crate) struct Stopped {
 impl Stopped {
     pub(crate) fn by(end: EndReason) -> Self {
         Self { end, say: None }
+    }
+
+    /// By the gate, with why if that was said.
+    pub(crate) fn cut(end: EndReason, told: &Told) -> Self {
+        let say = told.why(end).map(|why| Refusal::because(ended_reason(end), inert(why.trim_end_matches('.'), 512)));
+        Self { end, say }
     }
 
     pub(crate) fn nonsense(error: Malformed) -> Self {

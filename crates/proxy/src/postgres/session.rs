@@ -72,7 +72,7 @@ impl Live {
 pub(crate) async fn run(door: &Arc<PostgresDoor>, client: Client, opening: Opening, knock: &Knock, wanted: &Wanted, in_lobby: bool) {
     let Opening { permit, watch, tape } = opening;
     let (facts, dial) = permit.spend();
-    let live = Live::new(facts, door.gate.clone(), tape);
+    let live = Live::new(facts, door.gate.clone(), tape, watch.traffic());
     let running = Box::pin(live_through(door, &live, client, dial, watch, (knock, wanted), in_lobby));
     let (end, confirmed) = AssertUnwindSafe(running).catch_unwind().await.unwrap_or((EndReason::Error, false));
     live.over(end, confirmed).await;
@@ -126,12 +126,13 @@ async fn live_through(
     let asking = Asking { gate: door.gate.clone(), knock: knock.clone(), say: say.clone() };
     let mut up = Up::new(client_reader, unread, target_writer, judge, &withheld, asking, live.facts.person);
     let mut down = Down::new(target_reader, target.unread, client_writer, notices, withheld);
+    let told = watch.told();
     let stopped = if announced.is_err() {
         Stopped::by(EndReason::Client)
     } else {
         tokio::select! {
             biased;
-            end = watch_over(live, watch, notify) => Stopped::by(end),
+            end = watch_over(live, watch, notify) => Stopped::cut(end, &told),
             stopped = up.run(live) => stopped,
             stopped = down.run(live) => stopped,
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::limits::Limits;
+use access::session::Onward;
 use russh::{Channel, ChannelOpenFailure, client, server};
 use serde_json::json;
 
@@ -110,6 +111,7 @@ pub(crate) async fn local(
     for host in hosts {
         let opened = live.target.handle().channel_open_direct_tcpip(host, to.port, originator.clone(), originator_port).await;
         if let Ok(target) = opened {
+            visit.door.gate.onward(live.facts.session, Onward::Forward, &to.shown()).await;
             reply.accept().await;
             return join(&live, &lane, channel, target).await;
         }
@@ -208,6 +210,7 @@ pub(crate) async fn remote(
     let (originator, originator_port) = from.origin();
     match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, originator, originator_port).await {
         Ok(client) => {
+            visit.door.gate.onward(live.facts.session, Onward::Agent, "").await;
             reply.accept().await;
             join(&live, &lane, client, channel).await;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use access::rights::SshRights;
-use access::session::{EndReason, SessionFacts};
+use access::session::{EndReason, SessionFacts, Traffic};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
 use evidence::recording::{Direction, Frame, FrameKind};
@@ -48,14 +48,20 @@ pub(crate) struct Live {
     fault: OnceLock<String>,
     /// Programs at the target that were started and not seen to end.
     pub(super) running: AtomicU32,
-    pub(super) bytes_up: AtomicU64,
-    pub(super) bytes_down: AtomicU64,
+    pub(super) traffic: Arc<Traffic>,
     /// Milliseconds since `started` at which something last moved.
     moved_at: AtomicU64,
 }
 
 impl Live {
-    pub(super) fn new(facts: SessionFacts, rights: SshRights, target: Target, tape: Box<dyn Tape>, next_channel: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(
+        facts: SessionFacts,
+        rights: SshRights,
+        target: Target,
+        tape: Box<dyn Tape>,
+        next_channel: Arc<AtomicU32>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
             facts,
             rights,
@@ -69,8 +75,7 @@ impl Live {
             wanted_end: watch::Sender::new(None),
             fault: OnceLock::new(),
             running: AtomicU32::new(0),
-            bytes_up: AtomicU64::new(0),
-            bytes_down: AtomicU64::new(0),
+            traffic,
             moved_at: AtomicU64::new(0),
         }
     }
@@ -130,10 +135,15 @@ impl Live {
         self.end(EndReason::Error);
     }
 
+    /// Ends for a threshold are said with their numbers.
+    pub(super) fn says_why(&self, end: EndReason, why: &str) {
+        let _ = self.fault.set(text::inert(&format!("{} {why}", end.sentence()), 512));
+    }
+
     /// What its user is told when it ends like this.
     pub(crate) fn farewell(&self, end: EndReason) -> &str {
         match (end, self.fault.get()) {
-            (EndReason::Error, Some(fault)) => fault,
+            (EndReason::Error | EndReason::Threshold, Some(fault)) => fault,
             _ => end.sentence(),
         }
     }
@@ -171,11 +181,10 @@ impl Live {
 
     /// Counts bytes that were forwarded.
     pub(crate) fn moved(&self, direction: Direction, bytes: usize) {
-        let counter = match direction {
-            Direction::Input => &self.bytes_up,
-            Direction::Output | Direction::Gate => &self.bytes_down,
-        };
-        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        match direction {
+            Direction::Input => self.traffic.moved_up(bytes as u64),
+            Direction::Output | Direction::Gate => self.traffic.moved_down(bytes as u64),
+        }
         self.moved_at.store(self.millis(), Ordering::Relaxed);
     }
 

@@ -330,7 +330,7 @@ async fn begin(visit: &Arc<Visit>, opening: Opening) -> Result<Arc<Live>, Refusa
     if let Some(ends) = target.ends() {
         let _ = caught(visit.door.gate.reached(facts.session, ends)).await;
     }
-    let live = Arc::new(Live::new(facts, rights, target, tape, visit.next_channel.clone()));
+    let live = Arc::new(Live::new(facts, rights, target, tape, visit.next_channel.clone(), watch.traffic()));
     visit.door.sessions.add(&live);
     // INVARIANT: watched before anybody can relay over it; what was refused before is reported beside that.
     let (watching, kept) = (visit.clone(), live.clone());
@@ -391,8 +391,8 @@ async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
         session: live.facts.session,
         end,
         confirmed,
-        bytes_up: live.bytes_up.load(Ordering::Relaxed),
-        bytes_down: live.bytes_down.load(Ordering::Relaxed),
+        bytes_up: live.traffic.up(),
+        bytes_down: live.traffic.down(),
         recording: None,
     };
     conclude(visit, &*live.tape, live.micros(), closed).await;
@@ -417,7 +417,12 @@ async fn watch_over(visit: &Arc<Visit>, live: &Arc<Live>, mut watch: PermitWatch
     let say = |text: Arc<str>| live.tell(text);
     loop {
         match standing {
-            Standing::Cut(end) => return end,
+            Standing::Cut(end) => {
+                if let Some(why) = told.why(end) {
+                    live.says_why(end, &why);
+                }
+                return end;
+            }
             Standing::Warned { ends_at, left } => {
                 end = Some(ends_at);
                 let text = warning(&live.facts, ends_at, left, watch.may_last_longer());

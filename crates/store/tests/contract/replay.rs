@@ -134,7 +134,7 @@ on_both! {
         let Event::RequestSubmitted { asked, limits, mfa, terms, bundle, policy, expires_at, .. } = asks(ana, request, "db-1", 1).event else {
             panic!("not a request")
         };
-        let edited = by(ana, 2, Event::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at });
+        let edited = by(ana, 2, Event::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at, risk: None });
         keep(&stage.store, edited.text("reason", Some("the orders are stuck"))).await;
         let logged = stage.store.entry(first).await.unwrap().unwrap();
         stage.store.commit(Change::new(starts("gate-1", 3)).erase_text(&logged, "reason")).await.unwrap();

@@ -47,6 +47,8 @@ pub(crate) fn terms() -> Terms {
         break_glass: None,
         sample: None,
         escalate_to: None,
+        watch: Vec::new(),
+        observed_until: None,
     }
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn asks(who: PrincipalId, request: RequestId, resource: &str, second:
             bundle: "b1".into(),
             policy: "prod-debug".into(),
             expires_at: at(second + 86_400),
+            risk: None,
         },
     )
     .text("reason", Some("the orders are stuck"))
@@ -131,6 +134,7 @@ pub(crate) fn created(grant: GrantId, row: &RequestRow, second: i64) -> EntryDra
                 on_call: Vec::new(),
                 network: None,
                 claims: None,
+                risk: None,
                 asked_at: at(0),
             },
             activate_by: at(second + 8 * 3600),
@@ -179,7 +183,7 @@ pub(crate) fn ended(session: SessionId, second: i64) -> EntryDraft {
 }
 
 pub(crate) fn locks(resource: &str, second: i64) -> EntryDraft {
-    let event = Event::LockSet { lock: LockId::generate(at(second)), scope: LockScope::Resource(resource.parse().unwrap()), until: None };
+    let event = Event::LockSet { lock: LockId::generate(at(second)), scope: LockScope::Resource(resource.parse().unwrap()), until: None, contains: false };
     EntryDraft::new(at(second), Actor::Gate, Door::Gate, event).text("reason", Some("incident"))
 }
 

@@ -7,6 +7,7 @@ use access::ids::RequestId;
 use access::names::{ResourceName, RoleName, Selector};
 use access::request::{Asked, RequestState};
 use access::rights::QualifiedName;
+use access::risk::Finding;
 use access::time::Span;
 use anyhow::bail;
 use api::types::passkeys::NewStepUp;
@@ -14,6 +15,7 @@ use api::types::requests::{
     AnswerCode, Limits, NewRequest, NewVote, Request, RequestAnswer, RequestDetail, RequestEdit, RequestsOf, RequestsQuery, StageProgress,
     Voted,
 };
+use api::types::risk::Risk;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -240,6 +242,9 @@ pub(crate) async fn submit(context: &Context, client: &Client, wanted: &NewReque
     let id = answer.request.id;
     if !wait {
         let detail = read(client, id).await?;
+        for line in unusual(detail.value.request.risk.as_ref()) {
+            note(format!("Those who decide see: {line}"));
+        }
         context.print(&reply, |output, answer| {
             output.toned(format!("{id} waits for {}.", missing(&detail.value.stages)), Tone::Waiting)?;
             if answer.joined {
@@ -309,12 +314,13 @@ impl List {
                     Field::state(request.state),
                     place(request).into(),
                     request.person.to_string().into(),
+                    request.risk.as_ref().map(|risk| risk.level.to_string()).unwrap_or_default().into(),
                     length(request.duration, request.terms.default).into(),
                     output.at(request.submitted_at).into(),
                     request.reason.clone().unwrap_or_default().into(),
                 ]
             });
-            let header = ["request", "state", "for", "who", "how long", "asked", "reason"];
+            let header = ["request", "state", "for", "who", "risk", "how long", "asked", "reason"];
             output.table(&header, rows.collect(), "No requests.")?;
             note_more(page.next_cursor.is_some());
             Ok(())
@@ -405,6 +411,15 @@ fn missing(stages: &[StageProgress]) -> String {
     if open.is_empty() { "a decision".to_owned() } else { open.join(" and ") }
 }
 
+/// The sentences that say what is unusual; of what was erased, the names of what was.
+fn unusual(risk: Option<&Risk>) -> impl Iterator<Item = String> {
+    let mut lines = risk.map(|risk| risk.says.clone()).unwrap_or_default();
+    if let Some(risk) = risk.filter(|_| lines.is_empty()) {
+        lines = risk.signals.iter().filter(|sign| sign.found != Finding::No).map(|sign| sign.signal.to_string()).collect();
+    }
+    lines.into_iter()
+}
+
 fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
     let request = &detail.request;
     output.facts(&[
@@ -425,6 +440,7 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("proved by", request.mfa.to_string()),
         ("extends", request.extends.map(|g| g.to_string()).unwrap_or_default()),
         ("tier", request.terms.tier.to_string()),
+        ("risk", request.risk.as_ref().map(|risk| risk.level.to_string()).unwrap_or_default()),
         ("policy", format!("{} (bundle {})", request.policy, request.bundle.get(..12).unwrap_or(&request.bundle))),
         ("asked", output.at(request.submitted_at)),
         ("decided", request.decided_at.map(|at| output.at(at)).unwrap_or_default()),
@@ -432,6 +448,10 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("waits for", if request.state == RequestState::Pending { missing(&detail.stages) } else { String::new() }),
         ("grant", detail.grant.as_ref().map(|g| g.id.to_string()).unwrap_or_default()),
     ])?;
+    for (number, line) in unusual(request.risk.as_ref()).enumerate() {
+        let name = if number == 0 { "unusual: " } else { "         " };
+        output.line(format!("  {name}{line}"))?;
+    }
     for duty in &detail.on_call {
         let why = duty.unknown.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         output.line(format!("  on call for {}: {}{why}", duty.schedule, super::on_call::people(output, duty)))?;

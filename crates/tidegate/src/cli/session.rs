@@ -26,7 +26,7 @@ use crate::output::{Field, Output, note};
 
 use super::exit::Exit;
 use super::statements::Statements;
-use super::{Context, Shown, grant, note_more, user};
+use super::{Context, Shown, grant, kept, note_more, user};
 
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
@@ -41,6 +41,8 @@ pub enum SessionCommand {
     },
     /// Look for sessions, by whose, where and when, and by what was done in them
     Search(Box<Search>),
+    /// List the filters of searches that you keep, or forget some
+    Kept(kept::Kept),
     /// Write what was run in a session of a database, with what came of it
     Statements(Statements),
     /// Watch a live session in this terminal
@@ -118,6 +120,15 @@ pub struct Search {
     /// That began before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// On a grant that was asked for with this ticket
+    #[arg(long, value_name = "ID")]
+    ticket: Option<String>,
+    /// With the filters that you keep under this name; what is given beside it stands in the place of theirs
+    #[arg(long, value_name = "NAME")]
+    kept: Option<String>,
+    /// Keep these filters under this name, here and in the portal
+    #[arg(long, value_name = "NAME")]
+    keep: Option<String>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -160,6 +171,7 @@ impl SessionCommand {
         match self {
             Self::List(list) => list.run(context, &client).await,
             Self::Search(search) => search.run(context, &client).await,
+            Self::Kept(kept) => kept.run(context, &client).await,
             Self::Statements(statements) => statements.run(context, &client).await,
             Self::Show { id } => {
                 let reply: Reply<Session> = client.get(&format!("/sessions/{id}"), &()).await?;
@@ -208,21 +220,29 @@ impl Search {
             Some(who) => Some(user::find(client, who).await?),
             None => None,
         };
-        let by_text = self.text.is_some() || self.sql.is_some();
+        let kept = match &self.kept {
+            Some(name) => kept::query(client, name).await?,
+            None => SearchQuery::default(),
+        };
         let sql = self.sql.is_some();
         let query = SearchQuery {
-            person,
-            resource: self.resource,
-            role: self.role,
-            protocol: self.door,
-            state: self.live.then_some(SessionState::Live),
-            end: self.end,
-            since: self.since,
-            until: self.until,
-            text: self.text.or(self.sql),
+            person: person.or(kept.person),
+            resource: self.resource.or(kept.resource),
+            role: self.role.or(kept.role),
+            protocol: self.door.or(kept.protocol),
+            state: self.live.then_some(SessionState::Live).or(kept.state),
+            end: self.end.or(kept.end),
+            since: self.since.or(kept.since),
+            until: self.until.or(kept.until),
+            ticket: self.ticket.or(kept.ticket),
+            text: self.text.or(self.sql).or(kept.text),
             limit: None,
             cursor: None,
         };
+        let by_text = query.text.is_some();
+        if let Some(name) = self.keep {
+            kept::keep(client, name, &query).await?;
+        }
         let mut reply = client.list::<FoundSession>("/sessions/search", &query, self.shown.limit).await?;
         if sql {
             only_statements(&mut reply);
@@ -279,6 +299,7 @@ fn ended(output: &Output, session: &Session) -> String {
     match (session.ended_at, session.end) {
         (Some(at), Some(end)) => format!("{end} {}", output.at(at)),
         (Some(at), None) => output.at(at),
+        (None, _) if !session.alerts.is_empty() => format!("alerted {}", session.alerts.len()),
         (None, _) => String::new(),
     }
 }
@@ -294,6 +315,8 @@ fn show(output: &Output, session: &Session) -> io::Result<()> {
         ("ended", ended(output, session)),
         ("end seen at target", session.confirmed.map(|c| if c { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
         ("bytes", format!("{} up, {} down", session.bytes_up, session.bytes_down)),
+        ("steps onward", if session.steps > 0 { session.steps.to_string() } else { String::new() }),
+        ("alerts", session.alerts.iter().map(|alert| format!("{} {}", output.at(alert.at), alert.says)).collect::<Vec<_>>().join(" ")),
         ("grant", session.grant.to_string()),
         ("node", session.node.clone()),
         ("recording", session.recording.to_string()),

@@ -2,6 +2,7 @@
 //! that a message that comes late or twice is right all the same.
 
 use access::approval::{Decision, VoteRow};
+use access::chat::ChatService;
 use access::ids::PrincipalId;
 use access::reason::Refusal;
 use access::request::{Asked, RequestRow, RequestState};
@@ -24,7 +25,17 @@ impl Gate {
         let token = self.kept_secret(&slack.bot_token).await?;
         let card = self.card(&request).await?;
         let (id, subject) = (row.id.to_string(), format!("slack.{}", request.id));
-        let place = self.store.posted(&subject).await.map_err(unavailable)?.and_then(|text| text.parse::<Place>().ok());
+        let mut place = self.store.posted(&subject).await.map_err(unavailable)?.and_then(|text| text.parse::<Place>().ok());
+        // Tried before, and nobody knows whether it was posted then: Slack does, by the id in it.
+        if place.is_none() && row.attempts > 1 {
+            match slack.client.find(&token, &slack.settings.channel, &id, row.created_at).await {
+                Outcome::Taken(found) => place = found,
+                other => return Ok(other.map(drop)),
+            }
+            if let Some(place) = &place {
+                self.store.put_posted(&subject, &place.to_string(), self.now()).await.map_err(unavailable)?;
+            }
+        }
         if let Some(place) = place {
             match slack.client.update(&token, &place, &id, &card.line(), card.blocks()).await {
                 // Somebody deleted it: it is posted anew.
@@ -47,7 +58,9 @@ impl Gate {
             return Ok(Outcome::Never { why: "there is no such request".to_owned() });
         };
         let accounts = self.store.chat_accounts_of(request.person).await.map_err(unavailable)?;
-        let Some(account) = accounts.into_iter().find(|account| account.team == slack.settings.team) else {
+        let Some(account) = accounts.into_iter().find(|account| {
+            account.service == ChatService::Slack && account.team == slack.settings.team && account.told.own()
+        }) else {
             return Ok(Outcome::Taken(()));
         };
         let token = self.kept_secret(&slack.bot_token).await?;
@@ -59,7 +72,7 @@ impl Gate {
         Ok(slack.client.post(&token, &account.account, &row.id.to_string(), &blocks::escaped(&text), said).await.map(drop))
     }
 
-    async fn request_told_of(&self, row: &OutboxRow) -> Result<Option<RequestRow>, Refusal> {
+    pub(super) async fn request_told_of(&self, row: &OutboxRow) -> Result<Option<RequestRow>, Refusal> {
         let Some(logged) = self.store.entry(row.entry).await.map_err(unavailable)? else { return Ok(None) };
         match request_of(&logged.entry.event) {
             Some(request) => self.store.request(request).await.map_err(unavailable),
@@ -95,6 +108,10 @@ impl Gate {
             if !stages.is_empty() {
                 facts.push(("Needs", stages));
             }
+        }
+        if let Some(risk) = row.risk.as_ref().filter(|risk| risk.level != access::risk::Level::Low) {
+            let says = row.risk_says.clone().unwrap_or_else(|| risk.set().map(|signal| signal.to_string()).collect::<Vec<_>>().join(", "));
+            facts.push(("Unusual", format!("{}: {}", risk.level, says.replace('\n', " "))));
         }
         let all = self.store.votes(row.id).await.map_err(unavailable)?;
         let mut votes = Vec::new();
