@@ -1,4 +1,6 @@
-//! TOML with places: reads a file field by field, so that every mistake in it is found in one go and points at its line.
+//! TOML with places: reads a file key by key, so that every mistake in it is found in one go and points at its line.
+//!
+//! The policy directory is read by it, and so is the gate's own configuration.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -12,13 +14,21 @@ use crate::problem::{Place, Sink, line_starts, nearest, shown};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(crate) struct At<T> {
-    pub(crate) value: T,
-    pub(crate) place: Place,
+pub struct At<T> {
+    /// What was read.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
 }
 
-/// One TOML file of the directory.
-pub(crate) struct Document<'a> {
+impl<T> At<T> {
+    fn with<U>(&self, value: U) -> At<U> {
+        At { value, place: self.place.clone() }
+    }
+}
+
+/// One TOML file.
+pub struct Document<'a> {
     file: Arc<str>,
     text: &'a str,
     lines: Vec<usize>,
@@ -28,7 +38,8 @@ pub(crate) struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// Reads a file; what isn't TOML is reported, and the rest still read.
-    pub(crate) fn open(file: &str, bytes: &'a [u8], sink: &'a Sink) -> Option<Self> {
+    #[must_use]
+    pub fn open(file: &str, bytes: &'a [u8], sink: &'a Sink) -> Option<Self> {
         let file: Arc<str> = file.into();
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
@@ -38,15 +49,23 @@ impl<'a> Document<'a> {
             }
         };
         let (root, errors) = DeTable::parse_recoverable(text);
+        let document = Self { file, text, lines: line_starts(text), root, sink };
         for error in errors {
-            let at = error.span().map_or_else(|| Place::file(&file), |s| Place::at(&file, text, s.start));
-            sink.error(at, error.message().trim_end_matches('.').replace('\n', "; "));
+            let at = error.span().map_or_else(|| Place::file(&document.file), |span| document.place(span.start));
+            sink.broken(at, error.message().trim_end_matches('.').replace('\n', "; "));
         }
-        Some(Self { file, text, lines: line_starts(text), root, sink })
+        Some(document)
     }
 
-    pub(crate) fn root(&self) -> Table<'_> {
-        Table { doc: self, table: self.root.get_ref(), offset: 0, asked: RefCell::default() }
+    /// The table that the file is.
+    #[must_use]
+    pub fn root(&self) -> Table<'_> {
+        Table { document: self, table: Some(self.root.get_ref()), path: "", offset: None, asked: RefCell::default() }
+    }
+
+    /// Reports a mistake at a value that was read.
+    pub fn reject<T>(&self, at: &At<T>, says: impl Into<String>) {
+        self.sink.error(at.place.clone(), says);
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -55,206 +74,263 @@ impl<'a> Document<'a> {
 }
 
 /// A table in it. Keys that nobody asked for are mistakes; see [`Table::finish`].
-pub(crate) struct Table<'d> {
-    doc: &'d Document<'d>,
-    table: &'d DeTable<'d>,
-    offset: usize,
+pub struct Table<'d> {
+    document: &'d Document<'d>,
+    table: Option<&'d DeTable<'d>>,
+    path: &'static str,
+    offset: Option<usize>,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Table<'d> {
-    pub(crate) fn place(&self) -> Place {
-        self.doc.place(self.offset)
+    /// Whether it stands in the file.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.table.is_some()
     }
 
-    pub(crate) fn sink(&self) -> &'d Sink {
-        self.doc.sink
+    /// It, if it stands in the file.
+    #[must_use]
+    pub fn if_there(self) -> Option<Self> {
+        self.is_there().then_some(self)
     }
 
-    pub(crate) fn has(&self, key: &'static str) -> bool {
+    /// Where it begins.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.offset.map_or_else(|| Place::file(&self.document.file), |offset| self.document.place(offset))
+    }
+
+    /// Where mistakes go.
+    #[must_use]
+    pub fn sink(&self) -> &'d Sink {
+        self.document.sink
+    }
+
+    /// Whether a key stands in it.
+    #[must_use]
+    pub fn has(&self, key: &'static str) -> bool {
         self.raw(key).is_some()
     }
 
-    fn raw(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
-        if !self.asked.borrow().contains(&key) {
-            self.asked.borrow_mut().push(key);
+    /// Whether a key holds a list.
+    #[must_use]
+    pub fn is_list(&self, key: &'static str) -> bool {
+        self.raw(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    /// Reports that a key has to be there, if it is not there at all; the hint says what to write.
+    pub fn missing(&self, key: &'static str, hint: &str) {
+        if !self.has(key) {
+            self.sink().hinted(self.place(), format!("{} is missing", self.named(key)), Some(hint.to_owned()));
         }
-        self.table.get(key)
     }
 
-    fn wrong(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) {
-        let found = value.get_ref().type_str();
-        self.doc.sink.error(self.doc.place(value.span().start), format!("`{key}` has to be {wanted}, and here is a value of type {found}"));
-    }
-
-    fn missing(&self, key: &str) {
-        self.doc.sink.error(self.place(), format!("`{key}` is missing here"));
-    }
-
-    /// A text; numbers and times count as the text they are written as.
-    pub(crate) fn text(&self, key: &'static str) -> Option<At<String>> {
+    /// A text in quotes.
+    #[must_use]
+    pub fn text(&self, key: &'static str) -> Option<At<String>> {
         let value = self.raw(key)?;
-        match as_text(value.get_ref()) {
-            Some(text) => Some(At { value: text, place: self.doc.place(value.span().start) }),
+        match value.get_ref().as_str() {
+            Some(text) => Some(self.at(value, text.to_owned())),
             None => {
-                self.wrong(value, key, "a text in quotes");
+                self.wanted(value, key, "a text in quotes");
                 None
             }
         }
     }
 
-    pub(crate) fn parse<T>(&self, key: &'static str) -> Option<At<T>>
+    /// What a text says, in the words of its own parser if it is wrong. Numbers and times count as the text they are written as.
+    #[must_use]
+    pub fn read<T>(&self, key: &'static str) -> Option<At<T>>
     where
         T: FromStr,
         T::Err: Display,
     {
-        self.text(key).and_then(|text| self.read(key, &text))
+        let value = self.raw(key)?;
+        let text = self.written(value, key, "a text in quotes")?;
+        self.understood(key, &text, |error: T::Err| error.to_string())
     }
 
-    fn read<T>(&self, key: &str, text: &At<String>) -> Option<At<T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        match text.value.parse() {
-            Ok(value) => Some(At { value, place: text.place.clone() }),
-            Err(error) => {
-                self.doc.sink.error(text.place.clone(), format!("`{key}`: {error}"));
-                None
-            }
-        }
+    /// The same; `wanted` says what it has to be, for a message.
+    #[must_use]
+    pub fn parse<T: FromStr>(&self, key: &'static str, wanted: &str) -> Option<At<T>> {
+        let text = self.text(key)?;
+        self.understood(key, &text, |_: T::Err| format!("`{}` is not {wanted}", shown(&text.value)))
     }
 
-    pub(crate) fn required<T>(&self, key: &'static str) -> Option<At<T>>
+    /// What a text says; the key has to be there.
+    #[must_use]
+    pub fn required<T>(&self, key: &'static str) -> Option<At<T>>
     where
         T: FromStr,
         T::Err: Display,
     {
         if !self.has(key) {
-            self.missing(key);
+            self.sink().error(self.place(), format!("{} is missing here", self.named(key)));
         }
-        self.parse(key)
+        self.read(key)
     }
 
-    pub(crate) fn or<T>(&self, key: &'static str, default: T) -> T
+    /// What a text says, or something else if the key isn't there.
+    #[must_use]
+    pub fn or<T>(&self, key: &'static str, default: T) -> T
     where
         T: FromStr,
         T::Err: Display,
     {
-        self.parse(key).map_or(default, |at| at.value)
+        self.read(key).map_or(default, |at| at.value)
     }
 
-    pub(crate) fn flag(&self, key: &'static str, default: bool) -> bool {
-        let Some(value) = self.raw(key) else { return default };
-        match value.get_ref().as_bool() {
-            Some(flag) => flag,
-            None => {
-                self.wrong(value, key, "`true` or `false`");
-                default
-            }
-        }
-    }
-
-    pub(crate) fn number(&self, key: &'static str) -> Option<At<u32>> {
+    /// `true` or `false`.
+    #[must_use]
+    pub fn flag(&self, key: &'static str) -> Option<At<bool>> {
         let value = self.raw(key)?;
-        match value.get_ref().as_integer().and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok()) {
-            Some(number) => Some(At { value: number, place: self.doc.place(value.span().start) }),
+        match value.get_ref().as_bool() {
+            Some(flag) => Some(self.at(value, flag)),
             None => {
-                self.wrong(value, key, "a whole number from 0 on");
+                self.wanted(value, key, "`true` or `false`");
                 None
             }
         }
     }
 
-    /// A list of texts, each read as `T`; a missing list is empty.
-    pub(crate) fn list<T>(&self, key: &'static str) -> Vec<At<T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let Some(value) = self.raw(key) else { return Vec::new() };
-        let Some(items) = value.get_ref().as_array() else {
-            self.wrong(value, key, "a list of texts, as in `[\"a\", \"b\"]`");
-            return Vec::new();
-        };
-        let mut out = Vec::new();
-        for item in items.iter() {
-            match as_text(item.get_ref()) {
-                Some(text) => {
-                    let text = At { value: text, place: self.doc.place(item.span().start) };
-                    out.extend(self.read(key, &text));
-                }
-                None => self.wrong(item, key, "a list of texts"),
-            }
-        }
-        out
+    /// `true` or `false`, or what counts if the key isn't there.
+    #[must_use]
+    pub fn flag_or(&self, key: &'static str, default: bool) -> bool {
+        self.flag(key).map_or(default, |at| at.value)
     }
 
-    /// Every key of a table whose keys are free, with its text or list of texts, each read as `T`.
-    pub(crate) fn entries<T>(self) -> Vec<(At<String>, Vec<At<T>>)>
+    /// A whole number between two others, themselves included.
+    #[must_use]
+    pub fn number(&self, key: &'static str, least: u32, most: u32) -> Option<At<u32>> {
+        let wanted = if most == u32::MAX { format!("a whole number from {least} on") } else { format!("a number from {least} to {most}") };
+        self.whole(key, &wanted, least, most)
+    }
+
+    /// A TCP port, from 1 on.
+    #[must_use]
+    pub fn port(&self, key: &'static str) -> Option<At<u16>> {
+        let found = self.whole(key, "a port from 1 to 65535", 1, u16::MAX.into())?;
+        u16::try_from(found.value).ok().map(|port| found.with(port))
+    }
+
+    fn whole(&self, key: &'static str, wanted: &str, least: u32, most: u32) -> Option<At<u32>> {
+        let value = self.raw(key)?;
+        let Some(number) = value.get_ref().as_integer() else {
+            self.wanted(value, key, wanted);
+            return None;
+        };
+        match u32::from_str_radix(number.as_str(), number.radix()) {
+            Ok(found) if (least..=most).contains(&found) => Some(self.at(value, found)),
+            _ => {
+                let says = format!("{}: {} is not {wanted}", self.named(key), shown(number.as_str()));
+                self.sink().error(self.document.place(value.span().start), says);
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each as [`Table::read`]; a missing list is empty.
+    #[must_use]
+    pub fn read_list<T>(&self, key: &'static str) -> Vec<At<T>>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.texts(key).iter().filter_map(|text| self.understood(key, text, |error: T::Err| error.to_string())).collect()
+    }
+
+    /// A list of texts, each as [`Table::parse`]; a missing list is empty.
+    #[must_use]
+    pub fn list<T: FromStr>(&self, key: &'static str, wanted: &str) -> Vec<At<T>> {
+        let one = |text: &At<String>| self.understood(key, text, |_: T::Err| format!("`{}` is not {wanted}", shown(&text.value)));
+        self.texts(key).iter().filter_map(one).collect()
+    }
+
+    fn texts(&self, key: &'static str) -> Vec<At<String>> {
+        let Some(value) = self.raw(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.wanted(value, key, "a list of texts, as in `[\"a\", \"b\"]`");
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| self.written(item, key, "a list of texts")).collect()
+    }
+
+    /// Every key of a table whose keys are free, with its text or list of texts, each as [`Table::read`].
+    #[must_use]
+    pub fn entries<T>(self) -> Vec<(At<String>, Vec<At<T>>)>
     where
         T: FromStr,
         T::Err: Display,
     {
         let mut out = Vec::new();
-        for (name, value) in self.table {
-            let key = At { value: name.get_ref().to_string(), place: self.doc.place(name.span().start) };
+        for (name, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let key = At { value: name.get_ref().to_string(), place: self.document.place(name.span().start) };
             let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref().as_array() {
                 Some(items) => items.iter().collect(),
                 None => vec![value],
             };
-            let mut values = Vec::new();
-            for item in items {
-                match as_text(item.get_ref()) {
-                    Some(text) => {
-                        let text = At { value: text, place: self.doc.place(item.span().start) };
-                        values.extend(self.read(&key.value, &text));
-                    }
-                    None => self.wrong(item, &key.value, "a text in quotes or a list of them"),
-                }
-            }
+            let texts = items.into_iter().filter_map(|item| self.written(item, &key.value, "a text in quotes or a list of them"));
+            let values = texts.filter_map(|text| self.understood(&key.value, &text, |error: T::Err| error.to_string())).collect();
             out.push((key, values));
         }
         out
     }
 
-    /// Whether a key holds a list.
-    pub(crate) fn is_list(&self, key: &'static str) -> bool {
-        self.raw(key).is_some_and(|v| v.get_ref().is_array())
-    }
-
-    pub(crate) fn table(&self, key: &'static str) -> Option<Table<'d>> {
-        let value = self.raw(key)?;
-        match value.get_ref().as_table() {
-            Some(table) => Some(Table { doc: self.doc, table, offset: value.span().start, asked: RefCell::default() }),
-            None => {
-                self.wrong(value, key, "a table");
-                None
-            }
+    /// Every key of a table whose keys are free, each with its text as [`Table::parse`].
+    #[must_use]
+    pub fn pairs<T: FromStr>(self, wanted: &str) -> Vec<(String, At<T>)> {
+        let mut out = Vec::new();
+        for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name: &str = key.get_ref();
+            let Some(text) = self.written(value, name, "a text in quotes") else { continue };
+            let read = self.understood(name, &text, |_: T::Err| format!("`{}` is not {wanted}", shown(&text.value)));
+            out.extend(read.map(|read| (name.to_owned(), read)));
         }
+        out
     }
 
-    /// An array of tables; a missing one is empty.
-    pub(crate) fn tables(&self, key: &'static str) -> Vec<Table<'d>> {
+    /// A table inside; one that isn't there reads as empty.
+    #[must_use]
+    pub fn table(&self, key: &'static str) -> Table<'d> {
+        let value = self.raw(key);
+        let table = value.and_then(|value| value.get_ref().as_table());
+        if let (Some(value), None) = (value, table) {
+            self.wanted(value, key, &format!("a table, written `[{key}]`"));
+        }
+        let offset = value.map(|value| value.span().start);
+        Table { document: self.document, table, path: key, offset, asked: RefCell::default() }
+    }
+
+    /// Each table of a list of them, written `[[key]]`; a missing list is empty.
+    #[must_use]
+    pub fn tables(&self, key: &'static str) -> Vec<Table<'d>> {
         let Some(value) = self.raw(key) else { return Vec::new() };
+        let wanted = format!("a list of tables, each written `[[{key}]]`");
         let Some(items) = value.get_ref().as_array() else {
-            self.wrong(value, key, &format!("a list of tables, written `[[{key}]]`"));
+            self.wanted(value, key, &wanted);
             return Vec::new();
         };
         let mut out = Vec::new();
         for item in items.iter() {
             match item.get_ref().as_table() {
-                Some(table) => out.push(Table { doc: self.doc, table, offset: item.span().start, asked: RefCell::default() }),
-                None => self.wrong(item, key, "a list of tables"),
+                Some(table) => out.push(Table {
+                    document: self.document,
+                    table: Some(table),
+                    path: key,
+                    offset: Some(item.span().start),
+                    asked: RefCell::default(),
+                }),
+                None => self.wanted(item, key, &wanted),
             }
         }
         out
     }
 
     /// Reports the keys that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         let asked = self.asked.into_inner();
-        for key in self.table.keys() {
+        for key in self.table.into_iter().flat_map(DeTable::keys) {
             let name: &str = key.get_ref();
             if asked.contains(&name) {
                 continue;
@@ -263,16 +339,55 @@ impl<'d> Table<'d> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("what may stand here is {}", asked.iter().map(|a| format!("`{a}`")).collect::<Vec<_>>().join(", ")),
             };
-            self.doc.sink.hinted(self.doc.place(key.span().start), format!("`{}` means nothing here", shown(name)), Some(hint));
+            let place = if self.path.is_empty() { "here".to_owned() } else { format!("in `[{}]`", self.path) };
+            let says = format!("`{}` means nothing {place}", shown(name));
+            self.document.sink.hinted(self.document.place(key.span().start), says, Some(hint));
         }
     }
-}
 
-fn as_text(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Datetime(at) => Some(at.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
-        _ => None,
+    fn raw(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
+        self.table?.get(key)
+    }
+
+    /// A key as messages name it: with its table.
+    fn named(&self, key: &str) -> String {
+        let key = shown(key);
+        if self.path.is_empty() { format!("`{key}`") } else { format!("`{}.{key}`", self.path) }
+    }
+
+    fn at<T>(&self, found: &Spanned<DeValue<'_>>, value: T) -> At<T> {
+        At { value, place: self.document.place(found.span().start) }
+    }
+
+    fn written(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) -> Option<At<String>> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(at) => at.to_string(),
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            _ => {
+                self.wanted(value, key, wanted);
+                return None;
+            }
+        };
+        Some(self.at(value, text))
+    }
+
+    fn understood<T: FromStr>(&self, key: &str, text: &At<String>, says: impl FnOnce(T::Err) -> String) -> Option<At<T>> {
+        match text.value.parse() {
+            Ok(value) => Some(text.with(value)),
+            Err(error) => {
+                self.sink().error(text.place.clone(), format!("{}: {}", self.named(key), says(error)));
+                None
+            }
+        }
+    }
+
+    fn wanted(&self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) {
+        let found = value.get_ref().type_str();
+        let says = format!("{} has to be {wanted}, and here is a value of type {found}", self.named(key));
+        self.sink().error(self.document.place(value.span().start), says);
     }
 }

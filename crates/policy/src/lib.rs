@@ -7,23 +7,24 @@
 mod bundle;
 mod cost;
 mod decide;
-mod document;
 mod engine;
 mod facts;
 mod may;
 mod policies;
-mod problem;
 mod rights;
 mod situation;
 mod words;
 
 pub mod cases;
 pub mod diff;
+pub mod document;
 pub mod explain;
+pub mod observe;
 pub mod matrix;
 pub mod narrow;
 pub mod paths;
 pub mod playbook;
+pub mod problem;
 
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Elsewhere, Group, People, Schedule};

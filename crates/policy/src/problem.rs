@@ -1,14 +1,16 @@
-//! Mistakes in a policy directory: all of them at once, each with its place, a sentence, and the nearest name that would be right.
+//! Mistakes in what people wrote for the gate: all of them at once, each with its place, a sentence, and the nearest name that would be right.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use access::inert::inert;
 use serde::Serialize;
 
-/// Where in the directory something stands. Lines and columns count from 1.
+/// Where something stands. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
-    /// The path inside the directory, with `/`.
+    /// The file: of a policy directory the path inside it, with `/`.
     pub file: Arc<str>,
     /// The line; `None` if the whole file is meant.
     pub line: Option<usize>,
@@ -17,8 +19,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// A whole file.
-    pub(crate) fn file(file: &str) -> Self {
+    /// A whole file, or what else a mistake can be in.
+    #[must_use]
+    pub fn file(file: &str) -> Self {
         Self { file: file.into(), line: None, column: None }
     }
 
@@ -78,36 +81,41 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every mistake found in a directory, in the order of files and lines. Never empty.
+/// Every mistake found, in the order of files and lines. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    #[serde(skip)]
+    of: &'static str,
+    all: Vec<Problem>,
+}
 
 impl Problems {
-    /// Just one.
-    pub(crate) fn one(at: Place, says: impl Into<String>) -> Self {
-        Self(vec![Problem { at, says: says.into(), hint: None }])
+    /// Just one; `of` is what it is a mistake in, as [`Sink::new`] takes it.
+    #[must_use]
+    pub fn one(of: &'static str, at: Place, says: impl Into<String>) -> Self {
+        Self { of, all: vec![Problem { at, says: says.into(), hint: None }] }
     }
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// How many there are.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always at least one")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
+        match self.all.as_slice() {
             [one] => one.fmt(f),
             many => {
-                write!(f, "the policy directory has {} mistakes:", many.len())?;
+                write!(f, "{} has {} mistakes:", self.of, many.len())?;
                 many.iter().try_for_each(|p| write!(f, "\n  {p}"))
             }
         }
@@ -116,24 +124,40 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects mistakes and warnings while the directory is read.
-#[derive(Debug, Default)]
-pub(crate) struct Sink {
-    problems: std::cell::RefCell<Vec<Problem>>,
-    warnings: std::cell::RefCell<Vec<Problem>>,
+/// Collects mistakes and warnings while something is read.
+#[derive(Debug)]
+pub struct Sink {
+    of: &'static str,
+    problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    broken: RefCell<Vec<Place>>,
 }
 
 impl Sink {
-    pub(crate) fn error(&self, at: Place, says: impl Into<String>) {
+    /// Nothing is wrong yet. `of` is what is read, as a sentence begins with it: `the configuration`.
+    #[must_use]
+    pub fn new(of: &'static str) -> Self {
+        Self { of, problems: RefCell::default(), warnings: RefCell::default(), broken: RefCell::default() }
+    }
+
+    /// What stands there cannot be read. What was read from there all the same was guessed, and is not judged.
+    pub(crate) fn broken(&self, at: Place, says: impl Into<String>) {
+        self.error(at.clone(), says);
+        self.broken.borrow_mut().push(at);
+    }
+
+    /// A mistake.
+    pub fn error(&self, at: Place, says: impl Into<String>) {
         self.push(Problem { at, says: says.into(), hint: None });
     }
 
-    pub(crate) fn hinted(&self, at: Place, says: impl Into<String>, hint: Option<String>) {
+    /// A mistake, and what would be right.
+    pub fn hinted(&self, at: Place, says: impl Into<String>, hint: Option<String>) {
         self.push(Problem { at, says: says.into(), hint });
     }
 
     /// A name that nothing has, with the nearest that something has.
-    pub(crate) fn unknown<'a>(&self, at: Place, noun: &str, name: &str, known: impl IntoIterator<Item = &'a str>) {
+    pub fn unknown<'a>(&self, at: Place, noun: &str, name: &str, known: impl IntoIterator<Item = &'a str>) {
         let known: Vec<&str> = known.into_iter().collect();
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -150,62 +174,47 @@ impl Sink {
         self.hinted(at, format!("there is no {noun} `{}`", shown(name)), Some(hint));
     }
 
-    pub(crate) fn warn(&self, at: Place, says: impl Into<String>) {
+    /// What is no mistake but should be looked at.
+    pub fn warn(&self, at: Place, says: impl Into<String>) {
         self.warnings.borrow_mut().push(Problem { at, says: says.into(), hint: None });
     }
 
     fn push(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
-        if !problems.contains(&problem) {
+        if !self.broken.borrow().contains(&problem.at) && !problems.contains(&problem) {
             problems.push(problem);
         }
     }
 
     /// The warnings, if there was no mistake.
-    pub(crate) fn close(self) -> Result<Vec<Problem>, Problems> {
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn close(self) -> Result<Vec<Problem>, Problems> {
         let mut problems = self.problems.into_inner();
         problems.sort();
         let mut warnings = self.warnings.into_inner();
         warnings.sort();
-        if problems.is_empty() { Ok(warnings) } else { Err(Problems(problems)) }
+        if problems.is_empty() { Ok(warnings) } else { Err(Problems { of: self.of, all: problems }) }
     }
 }
 
-/// Foreign text made fit to be shown: short, and without control characters.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(80).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+/// Foreign text made fit to be shown: short and inert.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    inert(&text.chars().take(80).collect::<String>())
 }
 
 /// The name at most a third of the letters away, the nearest first.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     known
         .into_iter()
         .filter(|k| k.len().abs_diff(name.len()) <= limit + 1)
-        .map(|k| (distance(name, k), k))
-        .filter(|(d, _)| *d <= limit)
+        .map(|k| (strsim::osa_distance(name, k), k))
+        .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, k)| k)
-}
-
-/// Edits (insert, delete, replace, swap of neighbours) from one text to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let swap = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + swap);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

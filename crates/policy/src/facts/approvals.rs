@@ -35,22 +35,22 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<PlanName, (
 
 /// `signed`: what is neither `true` nor `false` is a mistake, and until it is mended means the stricter of the two.
 pub(crate) fn signed(table: &Table<'_>) -> bool {
-    table.has("signed") && table.flag("signed", true)
+    table.has("signed") && table.flag_or("signed", true)
 }
 
 fn read_stage(table: &Table<'_>, places: &mut Vec<At<Seat>>) -> Stage {
-    let seats: Vec<At<Seat>> = table.list("seats");
+    let seats: Vec<At<Seat>> = table.read_list("seats");
     if seats.is_empty() {
         table.sink().error(table.place(), "a stage without `seats` could never be filled; name groups, or schedules as `on-call:NAME`");
     }
-    let count = table.number("count").map_or(1, |n| {
+    let count = table.number("count", 0, u32::MAX).map_or(1, |n| {
         if n.value == 0 {
             table.sink().error(n.place.clone(), "a stage with a `count` of 0 would ask nobody");
         }
         n.value
     });
-    let timeout: Option<At<Span>> = table.parse("timeout");
-    let escalate_to: Option<At<Seat>> = table.parse("escalate_to");
+    let timeout: Option<At<Span>> = table.read("timeout");
+    let escalate_to: Option<At<Seat>> = table.read("escalate_to");
     if timeout.is_some() != escalate_to.is_some() {
         table.sink().error(table.place(), "`timeout` and `escalate_to` belong together: after the one, the other joins");
     }

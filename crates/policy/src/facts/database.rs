@@ -23,7 +23,7 @@ impl std::str::FromStr for Name {
 }
 
 fn names(table: &Table<'_>, key: &'static str) -> Vec<At<Name>> {
-    table.list::<Name>(key)
+    table.read_list::<Name>(key)
 }
 
 fn set(names: Vec<At<Name>>) -> BTreeSet<String> {
@@ -33,17 +33,17 @@ fn set(names: Vec<At<Name>>) -> BTreeSet<String> {
 /// Reads the table; every mistake in it is reported.
 pub(super) fn read(table: &Table<'_>) -> DatabaseRights {
     let rights = DatabaseRights {
-        unrestricted: table.flag("unrestricted", false),
+        unrestricted: table.flag_or("unrestricted", false),
         tables: read_tables(table),
-        functions: table.list::<QualifiedName>("functions").into_iter().map(|f| f.value).collect(),
+        functions: table.read_list::<QualifiedName>("functions").into_iter().map(|f| f.value).collect(),
         statements: read_statements(table),
-        only_statements: table.flag("only_statements", false),
-        copy_in: table.flag("copy_in", false),
-        copy_out: table.flag("copy_out", false),
+        only_statements: table.flag_or("only_statements", false),
+        copy_in: table.flag_or("copy_in", false),
+        copy_out: table.flag_or("copy_out", false),
         channels: set(names(table, "channels")),
         search_path: names(table, "search_path").into_iter().map(|name| name.value.0).collect(),
-        row_limit: table.number("row_limit").map(|n| n.value.into()),
-        statement_timeout: table.parse::<Span>("statement_timeout").map(|s| s.value),
+        row_limit: table.number("row_limit", 0, u32::MAX).map(|n| n.value.into()),
+        statement_timeout: table.read::<Span>("statement_timeout").map(|s| s.value),
     };
     let error = |says: &str| table.sink().error(table.place(), says);
     if rights.unrestricted {
@@ -114,8 +114,8 @@ fn read_table(entry: &Table<'_>) -> TableRights {
         select,
         insert: read_columns(entry, "insert"),
         update: read_columns(entry, "update"),
-        delete: entry.flag("delete", false),
-        truncate: entry.flag("truncate", false),
+        delete: entry.flag_or("delete", false),
+        truncate: entry.flag_or("truncate", false),
         masked: set(masked),
     }
 }
@@ -129,7 +129,7 @@ fn read_columns(entry: &Table<'_>, key: &'static str) -> Columns {
         }
         return Columns::Only(columns);
     }
-    if entry.flag(key, false) { Columns::All } else { Columns::None }
+    if entry.flag_or(key, false) { Columns::All } else { Columns::None }
 }
 
 fn read_statements(table: &Table<'_>) -> BTreeMap<String, String> {

@@ -149,7 +149,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], zone: &TimeZone, sink: &Sink) -> Peo
     for (file, bytes) in files {
         let Some(doc) = Document::open(file, bytes, sink) else { continue };
         let root = doc.root();
-        workloads.extend(root.list::<Username>("workloads").into_iter().map(|w| w.value));
+        workloads.extend(root.read_list::<Username>("workloads").into_iter().map(|w| w.value));
         collect(&root, "group", &mut groups, |table| read_group(table, false));
         collect(&root, "team", &mut groups, |table| read_group(table, true));
         collect(&root, "on_call", &mut on_call, |table| read_schedule(table, zone));
@@ -174,7 +174,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], zone: &TimeZone, sink: &Sink) -> Peo
 fn read_group(table: &Table<'_>, team: bool) -> Option<(At<GroupName>, Group)> {
     let name: At<GroupName> = table.required("name")?;
     let description = table.text("description").map(|t| t.value);
-    let members = table.list::<Username>("members").into_iter().map(|m| m.value).collect();
+    let members = table.read_list::<Username>("members").into_iter().map(|m| m.value).collect();
     let group = Group { name: name.value.clone(), description, team, members };
     Some((name, group))
 }
@@ -184,10 +184,10 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
     if table.has("source") {
         return read_elsewhere(table, name);
     }
-    let zone = table.parse::<Zone>("time_zone").map_or_else(|| zone.clone(), |z| z.value.0);
-    let people: Vec<Username> = table.list("people").into_iter().map(|p| p.value).collect();
-    let starts: Option<At<Moment>> = table.parse("starts");
-    let every: Option<At<Span>> = table.parse("every");
+    let zone = table.read::<Zone>("time_zone").map_or_else(|| zone.clone(), |z| z.value.0);
+    let people: Vec<Username> = table.read_list("people").into_iter().map(|p| p.value).collect();
+    let starts: Option<At<Moment>> = table.read("starts");
+    let every: Option<At<Span>> = table.read("every");
     let mut shifts = Vec::new();
     for shift in table.tables("shift") {
         let person: Option<At<Username>> = shift.required("person");
@@ -227,8 +227,8 @@ fn read_schedule(table: &Table<'_>, zone: &TimeZone) -> Option<(At<GroupName>, S
 /// `source`, and maybe `service` and `level`: the rest is told at run time.
 fn read_elsewhere(table: &Table<'_>, name: At<GroupName>) -> Option<(At<GroupName>, Schedule)> {
     let source: Option<At<GroupName>> = table.required("source");
-    let service: Option<At<GroupName>> = table.parse("service");
-    let level = table.number("level");
+    let service: Option<At<GroupName>> = table.read("service");
+    let level = table.number("level", 0, u32::MAX);
     if let Some(level) = level.as_ref().filter(|level| level.value == 0) {
         table.sink().error(level.place.clone(), "the first escalation level is 1; leave `level` out if every level counts");
     }
@@ -248,8 +248,8 @@ fn read_elsewhere(table: &Table<'_>, name: At<GroupName>) -> Option<(At<GroupNam
 fn read_contractor(table: &Table<'_>, zone: &TimeZone) -> Option<(At<Username>, ContractorSource)> {
     let name: Option<At<Username>> = table.required("name");
     let until: Option<At<Moment>> = table.required("until");
-    let resources: Vec<At<ResourceName>> = table.list("resources");
-    let roles: Vec<At<RoleName>> = table.list("roles");
+    let resources: Vec<At<ResourceName>> = table.read_list("resources");
+    let roles: Vec<At<RoleName>> = table.read_list("roles");
     let (name, until) = (name?, until?);
     if resources.is_empty() {
         table.sink().error(name.place.clone(), format!("the contractor `{}` has no `resources`; name those they may see", name.value));
@@ -277,7 +277,7 @@ mod tests {
     fn a_rotation_hands_over_and_a_shift_goes_first() {
         let text = "[[on_call]]\nname = \"payments\"\npeople = [\"ana\", \"ben\"]\nstarts = 2026-01-05T09:00\nevery = \"7d\"\n\
                     [[on_call.shift]]\nperson = \"dan\"\nfrom = 2026-01-06\nto = 2026-01-07\n";
-        let sink = Sink::default();
+        let sink = Sink::new("a test");
         let people = load(&[("people.toml", text.as_bytes())], &"Europe/Berlin".parse::<Zone>().unwrap().0, &sink).people;
         sink.close().unwrap();
         let who = |at: &str| {

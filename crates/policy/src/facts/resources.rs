@@ -149,6 +149,8 @@ pub struct Resource {
     pub default_role: Option<RoleName>,
     /// The account to use here instead of the role's.
     pub login: Option<String>,
+    /// The account that the gate looks at an SSH target with, for what it did not put there; `None`: that of a role.
+    pub look_as: Option<String>,
     /// Who makes the accounts that restricted roles have for each grant, if it is a database.
     pub accounts: Option<AccountMaker>,
     /// The database, if it is one of them; else the client names it.
@@ -291,7 +293,7 @@ impl FromStr for Pin {
 fn read_tls(table: &Table<'_>) -> TargetTls {
     let mode = table.text("tls");
     let authority = table.text("tls_ca");
-    let pins: Vec<String> = table.list::<Pin>("tls_pins").into_iter().map(|p| p.value.0).collect();
+    let pins: Vec<String> = table.read_list::<Pin>("tls_pins").into_iter().map(|p| p.value.0).collect();
     if let Some(authority) = &authority
         && !authority.value.contains("-----BEGIN CERTIFICATE-----")
     {
@@ -340,24 +342,28 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     let name: Option<At<ResourceName>> = table.required("name");
     let kind: Option<At<Kind>> = table.required("kind");
     let address: Option<At<Address>> = table.required("address");
-    let tier: Option<At<TierName>> = table.parse("tier");
-    let owner: Option<At<GroupName>> = table.parse("owner");
-    let on_call: Option<At<GroupName>> = table.parse("on_call");
-    let default_role: Option<At<RoleName>> = table.parse("default_role");
+    let tier: Option<At<TierName>> = table.read("tier");
+    let owner: Option<At<GroupName>> = table.read("owner");
+    let on_call: Option<At<GroupName>> = table.read("on_call");
+    let default_role: Option<At<RoleName>> = table.read("default_role");
     let description = table.text("description").map(|t| t.value);
-    let environment = table.parse::<Word>("environment").map(|w| w.value.0);
-    let tags = table.list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
-    let host_keys = table.list::<HostKey>("host_keys").into_iter().map(|k| k.value.0).collect();
+    let environment = table.read::<Word>("environment").map(|w| w.value.0);
+    let tags = table.read_list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
+    let host_keys = table.read_list::<HostKey>("host_keys").into_iter().map(|k| k.value.0).collect();
     let credential = table.or("credential", Credential::TargetCa);
     let credential_place = table.text("credential").map(|t| t.place);
-    let database = table.parse::<Database>("database").map(|d| d.value.0);
+    let database = table.read::<Database>("database").map(|d| d.value.0);
     let tls = read_tls(table);
-    let login = table.parse::<Login>("login").map(|l| l.value.0);
-    let accounts = table.table("accounts").and_then(read_accounts);
+    let login = table.read::<Login>("login").map(|l| l.value.0);
+    let look_as = table.read::<Login>("look_as").map(|l| l.value.0);
+    let accounts = table.table("accounts").if_there().and_then(read_accounts);
     let name = name?;
     let kind = kind?.value;
     if kind == Kind::Ssh && table.has("accounts") {
         table.sink().error(table.place(), "`accounts` says who makes accounts in a database; a machine has none");
+    }
+    if kind != Kind::Ssh && look_as.is_some() {
+        table.sink().error(table.place(), "`look_as` is an account of a machine; a database is looked at by the one in `accounts`");
     }
     if kind != Kind::Ssh && credential == Credential::TargetCa {
         let place = credential_place.unwrap_or_else(|| table.place());
@@ -377,6 +383,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         credential,
         default_role: default_role.as_ref().map(|r| r.value.clone()),
         login,
+        look_as,
         accounts,
         database,
         tls,

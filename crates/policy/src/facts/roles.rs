@@ -90,14 +90,14 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
         let kind: Option<At<Kind>> = table.required("kind");
         let login: Option<At<Login>> = table.required("login");
         let description: Option<At<String>> = table.required("description");
-        let environments = table.list::<Word>("environments").into_iter().map(|w| w.value.0).collect();
-        let tags = table.list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
-        let ssh = table.table("ssh").map(|ssh| {
+        let environments = table.read_list::<Word>("environments").into_iter().map(|w| w.value.0).collect();
+        let tags = table.read_list::<Word>("tags").into_iter().map(|w| w.value.0).collect();
+        let ssh = table.table("ssh").if_there().map(|ssh| {
             let rights = read_ssh(&ssh);
             ssh.finish();
             rights
         });
-        let database = table.table("database").map(|database| {
+        let database = table.table("database").if_there().map(|database| {
             let rights = super::database::read(&database);
             database.finish();
             rights
@@ -127,23 +127,23 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> BTreeMap<RoleName, (
 
 fn read_ssh(table: &Table<'_>) -> SshRights {
     SshRights {
-        shell: table.flag("shell", false),
-        pty: table.flag("pty", false),
+        shell: table.flag_or("shell", false),
+        pty: table.flag_or("pty", false),
         exec: read_exec(table),
         sftp: table.or("sftp", SftpRights::None),
-        local_forward: table.list::<Endpoint>("local_forward").into_iter().map(|e| e.value).collect(),
-        remote_forward: table.list::<Endpoint>("remote_forward").into_iter().map(|e| e.value).collect(),
-        local_socket: table.list::<SocketPath>("local_socket").into_iter().map(|s| s.value).collect(),
-        remote_socket: table.list::<SocketPath>("remote_socket").into_iter().map(|s| s.value).collect(),
-        agent_forward: table.flag("agent_forward", false),
-        env: table.list::<Variable>("env").into_iter().map(|v| v.value.0).collect(),
-        subsystems: table.list::<Subsystem>("subsystems").into_iter().map(|w| w.value.0).collect(),
+        local_forward: table.read_list::<Endpoint>("local_forward").into_iter().map(|e| e.value).collect(),
+        remote_forward: table.read_list::<Endpoint>("remote_forward").into_iter().map(|e| e.value).collect(),
+        local_socket: table.read_list::<SocketPath>("local_socket").into_iter().map(|s| s.value).collect(),
+        remote_socket: table.read_list::<SocketPath>("remote_socket").into_iter().map(|s| s.value).collect(),
+        agent_forward: table.flag_or("agent_forward", false),
+        env: table.read_list::<Variable>("env").into_iter().map(|v| v.value.0).collect(),
+        subsystems: table.read_list::<Subsystem>("subsystems").into_iter().map(|w| w.value.0).collect(),
     }
 }
 
 fn read_exec(table: &Table<'_>) -> ExecRights {
     if table.is_list("exec") {
-        return ExecRights::Only(table.list::<Text>("exec").into_iter().map(|t| t.value.0).collect());
+        return ExecRights::Only(table.read_list::<Text>("exec").into_iter().map(|t| t.value.0).collect());
     }
     let Some(word) = table.text("exec") else { return ExecRights::None };
     match word.value.as_str() {

@@ -180,7 +180,7 @@ pub(crate) fn load(files: &[(&str, &[u8])], sink: &Sink) -> Windows {
     for (file, bytes) in files {
         let Some(doc) = Document::open(file, bytes, sink) else { continue };
         let root = doc.root();
-        out.zone = root.parse::<Zone>("time_zone").map_or(TimeZone::UTC, |z| z.value.0);
+        out.zone = root.read::<Zone>("time_zone").map_or(TimeZone::UTC, |z| z.value.0);
         let zone = out.zone.clone();
         collect(&root, "window", &mut out.windows, |table| read(table, &zone));
         root.finish();
@@ -193,7 +193,7 @@ fn read(table: &Table<'_>, zone: &TimeZone) -> Option<(At<WindowName>, Window)> 
     let description = table.text("description").map(|t| t.value);
     let mut weekly = Vec::new();
     for hours in table.tables("weekly") {
-        let days: Vec<At<Day>> = hours.list("days");
+        let days: Vec<At<Day>> = hours.read_list("days");
         if days.is_empty() {
             hours.sink().error(hours.place(), "`days` is missing here, as in `days = [\"mon\", \"tue\"]`");
         }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn window(text: &str) -> (Window, TimeZone) {
-        let sink = Sink::default();
+        let sink = Sink::new("a test");
         let all = load(&[("windows.toml", text.as_bytes())], &sink);
         sink.close().unwrap();
         (all.windows.into_values().next().unwrap().0, all.zone)

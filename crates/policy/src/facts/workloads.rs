@@ -334,8 +334,8 @@ fn read_issuer(table: &Table<'_>) -> Option<(At<String>, TrustedIssuer)> {
     let name: Option<At<Word>> = table.required("name");
     let url: Option<At<String>> = table.required("url");
     let audience: Option<At<String>> = table.required("audience");
-    let kind: Option<At<IssuerKind>> = table.parse("kind");
-    let listed = table.list::<SignatureAlgorithm>("algorithms");
+    let kind: Option<At<IssuerKind>> = table.read("kind");
+    let listed = table.read_list::<SignatureAlgorithm>("algorithms");
     let roots = table.text("roots");
     let max_token = bounded(table);
     if table.has("algorithms") && listed.is_empty() {
@@ -373,7 +373,7 @@ fn read_workload(table: &Table<'_>) -> Option<(At<Username>, (Workload, Places))
     let issuer: Option<At<String>> = table.required("issuer");
     let owner: Option<At<Username>> = table.required("owner");
     let description = table.text("description").map(|text| text.value);
-    let groups = table.list::<GroupName>("groups");
+    let groups = table.read_list::<GroupName>("groups");
     let max_token = bounded(table);
     if !table.has("claims") {
         let says =
@@ -381,7 +381,7 @@ fn read_workload(table: &Table<'_>) -> Option<(At<Username>, (Workload, Places))
         table.sink().error(table.place(), says);
     }
     let (mut claims, mut claim_places) = (BTreeMap::new(), Vec::new());
-    for (claim, values) in table.table("claims").map(Table::entries::<Pattern>).unwrap_or_default() {
+    for (claim, values) in table.table("claims").if_there().map(Table::entries::<Pattern>).unwrap_or_default() {
         if CHECKED.contains(&claim.value.as_str()) {
             let says = format!("`{}` is checked in every token; say which job it has to be, as by its repository", claim.value);
             table.sink().error(claim.place.clone(), says);
@@ -405,7 +405,7 @@ fn read_workload(table: &Table<'_>) -> Option<(At<Username>, (Workload, Places))
 }
 
 fn bounded(table: &Table<'_>) -> Option<Span> {
-    let max: At<Span> = table.parse("max_token")?;
+    let max: At<Span> = table.read("max_token")?;
     if max.value == Span::default() || max.value > LONGEST_TOKEN {
         let says = format!("a job's token is good for longer than nothing and for at most {LONGEST_TOKEN}; a session may last longer");
         table.sink().error(max.place, says);

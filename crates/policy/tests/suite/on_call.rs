@@ -120,7 +120,7 @@ fn mistakes_in_schedules_kept_elsewhere_are_named() {
     assert!(broken("level = 2", "level = 0").contains("the first escalation level is 1"));
     assert!(broken("level = 2", "levle = 2").contains("did you mean `level`?"));
     assert!(broken("level = 2", "people = [\"ben\"]").contains("is kept there, so `people` has no place here"));
-    assert!(broken("source = \"pager\"", "source = \"Pager Duty\"").contains("`source`"));
+    assert!(broken("source = \"pager\"", "source = \"Pager Duty\"").contains("`on_call.source`"));
     assert!(broken("on_call = \"payments\"", "on_call = \"paymets\"").contains("did you mean `payments`?"));
 }
 

@@ -63,7 +63,7 @@ fn what_would_let_strangers_in_is_refused() {
         (workload("groups = [\"relaeses\"]", good), "there is no group `relaeses`; did you mean `releases`?"),
         (workload("", good).replace("issuer = \"github\"", "issuer = \"gihtub\""), "there is no issuer `gihtub`; did you mean `github`?"),
         (workload("ownr = \"x\"", good), "did you mean `owner`?"),
-        (workload("", good).replace("audience = ", "audience2 = "), "`audience` is missing"),
+        (workload("", good).replace("audience = ", "audience2 = "), "`issuer.audience` is missing"),
         (
             workload("", good).replace("audience = \"https://gate.example\"", "audience = \" \""),
             "`audience` is what the job asks its token for",
