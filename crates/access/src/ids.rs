@@ -41,6 +41,13 @@ fn decode(text: &str) -> Option<u128> {
     Some(value)
 }
 
+/// When an id of whatever noun was made, to the millisecond; `None` of what is no id.
+#[must_use]
+pub fn made_at(id: &str) -> Option<Timestamp> {
+    let value = decode(id.split_once('_')?.1)?;
+    Timestamp::from_millisecond(i64::try_from(value >> 80).ok()?).ok()
+}
+
 fn uuid_v7(now: Timestamp) -> u128 {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     let stamp = uuid::Timestamp::from_unix(uuid::NoContext, millis / 1000, u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000);
@@ -128,6 +135,8 @@ ids! {
     KeyId = "key", "key";
     /// Something that keeps a person, role or resource shut.
     LockId = "lck", "lock";
+    /// Something that keeps evidence.
+    HoldId = "hld", "hold";
     /// A passkey that somebody registered.
     PasskeyId = "pky", "passkey";
     /// A look back that somebody owes.
@@ -138,8 +147,14 @@ ids! {
     AccountId = "acc", "account";
     /// A browser that is signed in.
     WebSessionId = "web", "web session";
+    /// Filters of a search that somebody keeps.
+    SavedSearchId = "sav", "saved search";
     /// A group of a directory.
     DirectoryGroupId = "grp", "directory group";
+    /// A way to a target that inventory found.
+    PathId = "pth", "path";
+    /// Something on a target that the gate did not put there.
+    FindingId = "fnd", "finding";
 }
 
 /// Who acts: a human or a machine.
@@ -217,6 +232,15 @@ mod tests {
         let early = GrantId::generate(Timestamp::from_second(1_700_000_000).unwrap());
         let late = GrantId::generate(Timestamp::from_second(1_700_000_001).unwrap());
         assert!(early.to_string() < late.to_string());
+    }
+
+    #[test]
+    fn an_id_says_when_it_was_made() {
+        let now = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        assert_eq!(made_at(&SessionId::generate(now).to_string()), Some(now));
+        for other in ["", "ses_", "slack.T1.U1", "ses_0123"] {
+            assert_eq!(made_at(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -27,11 +27,21 @@ pub trait Consoles: std::fmt::Debug + Send + Sync + 'static {
     /// If the door does not take it.
     async fn terminal(&self, guest: Guest, io: TerminalIo) -> Result<Option<u32>, Refusal>;
 
-    /// Runs a SQL prompt until its end.
+    /// Runs a SQL prompt through this door until its end.
     ///
     /// # Errors
     /// Why it was not opened, or how the session ended if not by leaving.
-    async fn sql(&self, guest: Guest, before: Beforehand, io: SqlIo) -> Result<(), SqlError>;
+    async fn sql(&self, door: SqlDoor, guest: Guest, before: Beforehand, io: SqlIo) -> Result<(), SqlError>;
+}
+
+/// Through which door a SQL prompt goes. Whoever opens it says so: what it would be told of a resource that it may not know of is then
+/// the same whether there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlDoor {
+    /// That of PostgreSQL.
+    Postgres,
+    /// That of MySQL and MariaDB.
+    Mysql,
 }
 
 /// Who wants a console, from where, and of what.

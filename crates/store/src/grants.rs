@@ -48,10 +48,11 @@ impl Store {
     pub async fn grants(&self, filter: &GrantFilter, page: &Page) -> Result<Vec<GrantRow>, StoreError> {
         let mut select = Select::all()
             .maybe("person", filter.person.as_ref())
-            .maybe("state", filter.state.as_ref())
+            .in_state(filter.state.as_ref())
             .maybe("resource", filter.resource.as_ref())
             .page("id", page);
-        if filter.open {
+        // What is ready or active is open: said, so that the index of what is open will do.
+        if filter.open || filter.state.is_some_and(|state| state != GrantState::Ended) {
             select = select.so(OPEN);
         }
         self.select(select).await

@@ -37,7 +37,7 @@ impl Store {
         self.select(
             Select::all()
                 .maybe("person", filter.person.as_ref())
-                .maybe("state", filter.state.as_ref())
+                .in_state(filter.state.as_ref())
                 .maybe("resource", filter.resource.as_ref())
                 .page("id", page),
         )

@@ -62,6 +62,16 @@ impl Select {
         }
     }
 
+    /// In this state, if one is named. It stands in the text itself, where a database sees that an index of just these rows will do.
+    pub(crate) fn in_state(self, state: Option<&impl Field>) -> Self {
+        match state.map(Field::to_column) {
+            // INVARIANT: a state is a code of the gate's own: letters and underscores.
+            Some(Column::Text(code)) if code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => self.so(&format!("state = '{code}'")),
+            Some(other) => self.so(if other == Column::Null { "state IS NULL" } else { "1 = 0" }),
+            None => self,
+        }
+    }
+
     /// `"column" <=> value`.
     pub(crate) fn compare(mut self, column: &str, operator: &str, value: &impl Field) -> Self {
         self.args.push(value.to_column());

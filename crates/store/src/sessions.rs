@@ -30,6 +30,8 @@ pub struct SessionFilter {
     pub from: Option<Timestamp>,
     /// Opened before.
     pub until: Option<Timestamp>,
+    /// On a grant that was asked for with this ticket.
+    pub ticket: Option<String>,
 }
 
 const LIVE: &str = "state = 'live'";
@@ -63,12 +65,16 @@ impl Store {
             .maybe("protocol", filter.protocol.as_ref())
             .maybe("end", filter.end.as_ref())
             .maybe("grant", filter.grant.as_ref())
-            .maybe("state", filter.state.as_ref());
+            .in_state(filter.state.as_ref());
         if let Some(from) = &filter.from {
             select = select.compare("opened_at", ">=", from);
         }
         if let Some(until) = &filter.until {
             select = select.compare("opened_at", "<", until);
+        }
+        if let Some(ticket) = &filter.ticket {
+            let asked = "\"grant\" IN (SELECT g.id FROM requests r JOIN grants g ON g.request = r.id WHERE r.ticket = ?)";
+            select = select.that(asked, ticket);
         }
         self.select(select.page("id", page)).await
     }

@@ -240,6 +240,8 @@ impl Store {
 
     /// Rows of an answer, as columns.
     pub(crate) async fn query(&self, sql: &Sql, args: &[Column]) -> Result<Vec<Vec<Column>>, StoreError> {
+        #[cfg(test)]
+        crate::plans::note(sql, args);
         let rows = match &self.inner {
             Inner::Sqlite { readers, .. } => match readers.acquire().await {
                 Ok(mut reader) => Connection::Sqlite(&mut reader).fetch(sql, args).await,

@@ -1,14 +1,16 @@
 //! The port of consoles, over the doors of this node. Nothing is decided here.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use access::reason::{Reason, Refusal};
-use api::console::{Beforehand, Consoles, Guest, SqlIo, SqlSaid, TerminalIo};
+use api::console::{Beforehand, Consoles, Guest, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use api::types::consoles::{SqlAnswer, SqlError, SqlTransaction};
 use async_trait::async_trait;
-use proxy::console::Known;
+use proxy::console::{Known, mysql};
 use proxy::console::sql::{self, Answer, Failed, Prompt, Said, Statement, Transaction};
 use proxy::console::terminal::{self, Terminal};
+use proxy::mysql::MysqlDoor;
 use proxy::postgres::PostgresDoor;
 use proxy::ssh::SshDoor;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +21,8 @@ pub struct Doors {
     pub ssh: Arc<SshDoor>,
     /// That of PostgreSQL, if the node has one.
     pub postgres: Option<Arc<PostgresDoor>>,
+    /// That of MySQL, if the node has one.
+    pub mysql: Option<Arc<MysqlDoor>>,
 }
 
 impl std::fmt::Debug for Doors {
@@ -34,16 +38,18 @@ impl Consoles for Doors {
         terminal::run(&self.ssh, Known { who: guest.who, from: guest.from }, &guest.to, terminal).await
     }
 
-    async fn sql(&self, guest: Guest, before: Beforehand, io: SqlIo) -> Result<(), SqlError> {
-        let Some(door) = &self.postgres else {
-            let refusal = Refusal::because(Reason::NotFound, "this gate does not listen for PostgreSQL");
-            return Err(SqlError { sqlstate: refusal.reason.sqlstate().to_owned(), message: refusal.to_string(), ..SqlError::default() });
-        };
+    async fn sql(&self, door: SqlDoor, guest: Guest, before: Beforehand, io: SqlIo) -> Result<(), SqlError> {
         let SqlIo { asked: mut texts, stop, said } = io;
         let (ask, asked) = mpsc::channel(1);
         let (say, mut says) = mpsc::channel(1);
         let before = sql::Beforehand { database: before.database, reason: before.reason };
-        let run = sql::run(door, Known { who: guest.who, from: guest.from }, &guest.to, before, Prompt { asked, stop, said: say });
+        let (known, prompt) = (Known { who: guest.who, from: guest.from }, Prompt { asked, stop, said: say });
+        let run: Pin<Box<dyn Future<Output = Result<(), Failed>> + Send + '_>> = match (door, &self.postgres, &self.mysql) {
+            (SqlDoor::Postgres, Some(door), _) => Box::pin(sql::run(door, known, &guest.to, before, prompt)),
+            (SqlDoor::Mysql, _, Some(door)) => Box::pin(mysql::run(door, known, &guest.to, before, prompt)),
+            (SqlDoor::Postgres, None, _) => return Err(nowhere("PostgreSQL")),
+            (SqlDoor::Mysql, _, None) => return Err(nowhere("MySQL")),
+        };
         let answers = said.clone();
         let asking = async move {
             while let Some((text, rows)) = texts.recv().await {
@@ -82,6 +88,12 @@ impl Consoles for Doors {
         let (ended, ()) = tokio::join!(running, telling);
         ended.map_err(failed)
     }
+}
+
+/// There is no such door here.
+fn nowhere(what: &str) -> SqlError {
+    let refusal = Refusal::because(Reason::NotFound, format!("this gate does not listen for {what}"));
+    SqlError { sqlstate: refusal.reason.sqlstate().to_owned(), message: refusal.to_string(), ..SqlError::default() }
 }
 
 fn shown(answer: Answer) -> SqlAnswer {

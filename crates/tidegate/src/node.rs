@@ -17,6 +17,7 @@ use proxy::mysql::MysqlDoor;
 use proxy::postgres::PostgresDoor;
 use proxy::postgres::by_rights::by_rights;
 use proxy::ssh::{DoorLimits, SshDoor};
+use proxy::threads::RelayThreads;
 use store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ use crate::consoles::Doors;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::tls::InternalCa;
-use crate::{leftovers, on_call, outside, policy_dir, tls};
+use crate::{leftovers, on_call, outside, policy_dir, streams, tls};
 
 /// How long live sessions have to close when the node stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ pub struct Node {
     pub started: Started,
     serving: CancellationToken,
     working: CancellationToken,
+    relays: RelayThreads,
     listeners: TaskTracker,
     workers: TaskTracker,
 }
@@ -134,6 +136,7 @@ impl Node {
         gate.serve_on_call(on_call::sources(config)?);
         gate.serve_trackers(on_call::trackers(config)?);
         gate.serve_outbox(outside::destinations(config, &config.api_url(api))?);
+        gate.serve_streams(streams::streams(config)?);
         gate.sign_client_certificates(ca.for_clients()?);
         if rebuild_log {
             gate.rebuild_log().await.context("cannot make a new log")?;
@@ -152,6 +155,7 @@ impl Node {
             started,
             serving: CancellationToken::new(),
             working: CancellationToken::new(),
+            relays: relays()?,
             listeners: TaskTracker::new(),
             workers: TaskTracker::new(),
         };
@@ -159,23 +163,26 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).sequence_forever(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).follow_on_call(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).deliver_forever(node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).stream_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());
         node.workers.spawn(leftovers::go_after(Arc::clone(&node.gate), Arc::clone(&door), node.working.clone()));
-        let mut consoles = Doors { ssh: Arc::clone(&door), postgres: None };
+        node.gate.serve_drift(Arc::new(crate::drift::Look(Arc::clone(&door))), config.drift_every);
+        let mut consoles = Doors { ssh: Arc::clone(&door), postgres: None, mysql: None };
         node.listeners.spawn(door.serve(ssh_listener, node.serving.clone()));
         if let (Some(listener), Some(certified)) = (mysql_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Mysql));
             let door = MysqlDoor::new(port, certified.databases.clone(), proxy::mysql::DoorLimits::default());
-            node.listeners.spawn(door.serve(listener, node.serving.clone()));
+            consoles.mysql = Some(Arc::clone(&door));
+            node.listeners.spawn(door.serve(listener, node.relays.clone(), node.serving.clone()));
         }
         if let (Some(listener), Some(certified)) = (postgres_listener, &certified) {
             let port = Arc::new(node.port(Protocol::Postgres));
             let limits = proxy::postgres::DoorLimits::default();
             let door = PostgresDoor::new(port, certified.databases.clone(), by_rights, limits);
             consoles.postgres = Some(Arc::clone(&door));
-            node.listeners.spawn(door.serve(listener, node.serving.clone()));
+            node.listeners.spawn(door.serve(listener, node.relays.clone(), node.serving.clone()));
         }
 
         let ca_file = node.root.is_some().then(|| config.data_dir.join("ca.pem"));
@@ -226,6 +233,12 @@ impl Node {
         self.workers.wait().await;
         self.gate.store().close().await;
     }
+}
+
+/// A thread for each processor, for what goes to databases.
+fn relays() -> anyhow::Result<RelayThreads> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    RelayThreads::start(processors, crate::STACK).context("no threads can be started")
 }
 
 /// Where clients of a database are told to connect to.

@@ -1,6 +1,7 @@
-//! `/chat/slack/…`: what Slack sends, under its own signature; and `/me/chat-accounts`: whose accounts there are.
+//! `/chat/slack/…` and `/chat/teams/…`: what Slack and Teams send, under their own signatures; and `/me/chat-accounts`: whose accounts there are.
 
 use access::chat::ChatAccountRow;
+use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -8,23 +9,26 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use workflow::chat::{ChatAsker, FromSlack, SlackCall};
+use workflow::chat::{ChatAsker, FromSlack, FromTeams, SlackCall, taking_long};
 
 use crate::caller::{Administers, Peer, Reads, SignedIn};
 use crate::extract::{Body, Id, whole};
 use crate::listing::page;
 use crate::problem::Answer;
 use crate::state::ApiState;
-use crate::types::chat::{AskingChatAccount, ChatAccount, ChatCode};
+use crate::types::chat::{AskingChatAccount, ChangedChatAccount, ChatAccount, ChatCode};
 use crate::types::list::Page;
+use crate::types::schema;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(interaction))
         .routes(routes!(command))
+        .routes(routes!(teams))
         .routes(routes!(mine, link))
+        .routes(routes!(theirs))
         .routes(routes!(asking))
-        .routes(routes!(remove))
+        .routes(routes!(tell, remove))
 }
 
 /// Takes a button that was pressed in Slack, or a window that was sent off. The answer says that it was taken; what came of it is said in Slack.
@@ -70,6 +74,39 @@ async fn from_slack(state: ApiState, from: std::net::IpAddr, call: SlackCall, re
     Ok(StatusCode::OK)
 }
 
+/// For so long a button in Teams waits for its answer at most; Teams itself gives up a little later.
+const TEAMS_WAITS: std::time::Duration = std::time::Duration::from_secs(8);
+
+/// Takes an activity of Microsoft Teams. A button is answered with what came of it.
+#[utoipa::path(post, path = "/chat/teams/messages", tag = "chat", security(()), request_body(content = serde_json::Value, content_type = "application/json"), responses((status = 200, description = "Taken", body = serde_json::Value)))]
+async fn teams(State(state): State<ApiState>, Peer(from): Peer, request: Request) -> Answer<Json<serde_json::Value>> {
+    let headers = request.headers().clone();
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err(Refusal::because(Reason::CrossSite, "Teams sends this itself, not from a browser").into());
+    }
+    let now = state.gate.now();
+    let body = whole(request, &state).await?;
+    let came = FromTeams { authorization: one(&headers, "authorization"), body: &body };
+    // Who guesses waits, and Teams does not wait for others behind the same address.
+    if let Err(refusal) = state.may_try(from, now)
+        && !state.gate.is_from_teams(came).await
+    {
+        return Err(refusal.into());
+    }
+    let incoming = Box::pin(state.gate.take_from_teams(came)).await.inspect_err(|refusal| {
+        if refusal.reason == Reason::NotSignedIn {
+            state.failed(from, now);
+        }
+    })?;
+    // What was begun is done, whether Teams still waits or not.
+    let doing = tokio::spawn(async move { Box::pin(state.gate.do_in_teams(incoming)).await });
+    match tokio::time::timeout(TEAMS_WAITS, doing).await {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(_)) => Err(Refusal::of(Reason::Internal).into()),
+        Err(_) => Ok(Json(taking_long())),
+    }
+}
+
 /// A header that is there once.
 fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
@@ -83,6 +120,12 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 #[utoipa::path(get, path = "/me/chat-accounts", tag = "chat", responses((status = 200, body = Page<ChatAccount>)))]
 async fn mine(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<ChatAccount>>> {
     Ok(page(state.gate.chat_accounts(&caller).await?.into_iter().map(account).collect(), None))
+}
+
+/// Lists somebody's accounts at chat services: one's own, or anybody's for who administers people.
+#[utoipa::path(get, path = "/users/{id}/chat-accounts", tag = "chat", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<ChatAccount>)))]
+async fn theirs(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<ChatAccount>>> {
+    Ok(page(state.gate.chat_accounts_of(&caller, id).await?.into_iter().map(account).collect(), None))
 }
 
 /// Says that the account which asks with a code is the caller's: from now on what is done with it counts as theirs.
@@ -114,8 +157,19 @@ async fn asking(
     let now = state.gate.now();
     state.may_try(from, now)?;
     let ChatAsker { service, team, account, name, expires_at } =
-        state.gate.chat_asker(&new.code).inspect_err(|_| state.failed(from, now))?;
+        state.gate.chat_asker(&new.code).await.inspect_err(|_| state.failed(from, now))?;
     Ok(Json(AskingChatAccount { service, team, account, name, expires_at }))
+}
+
+/// Chooses what the caller is told at an account of theirs.
+#[utoipa::path(patch, path = "/chat-accounts/{id}", tag = "chat", params(("id" = String, Path)), request_body = ChangedChatAccount, responses((status = 200, body = ChatAccount)))]
+async fn tell(
+    State(state): State<ApiState>,
+    Administers(caller): Administers,
+    Id(id): Id<String>,
+    Body(new): Body<ChangedChatAccount>,
+) -> Answer<Json<ChatAccount>> {
+    Ok(Json(account(state.gate.choose_what_is_told(&caller, &id, new.told).await?)))
 }
 
 /// Takes an account at a chat service from its owner: their own, or anybody's by who administers people.
@@ -124,6 +178,14 @@ async fn remove(State(state): State<ApiState>, Administers(caller): Administers,
     Ok(Json(account(state.gate.remove_chat_account(&caller, &id).await?)))
 }
 
-fn account(row: ChatAccountRow) -> ChatAccount {
-    ChatAccount { id: row.id, person: row.person, service: row.service, team: row.team, account: row.account, linked_at: row.linked_at }
+pub(super) fn account(row: ChatAccountRow) -> ChatAccount {
+    ChatAccount {
+        id: row.id,
+        person: row.person,
+        service: row.service,
+        team: row.team,
+        account: row.address.unwrap_or(row.account),
+        told: row.told,
+        linked_at: row.linked_at,
+    }
 }

@@ -23,11 +23,11 @@ use utoipa_axum::routes;
 use workflow::{Caller, Gate};
 
 use crate::caller::Asks;
-use crate::console::{Beforehand, Consoles, Guest, Hands, Held, SqlIo, SqlSaid, TerminalIo};
+use crate::console::{Beforehand, Consoles, Guest, Hands, Held, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use crate::extract::{Body, Id};
 use crate::problem::{Answer, Refused};
 use crate::shares::Share;
-use crate::stand::{LOOK_EVERY, still_signed_in};
+use crate::stand::{LOOK_EVERY, Stands, stands};
 use crate::state::{ApiState, Long};
 use crate::types::consoles::{ConsoleEvent, ConsoleInput, ConsoleKind, NewConsole, NewStatement, SqlError};
 
@@ -40,6 +40,8 @@ const PIECES: usize = 64;
 /// What may wait to be typed, in pieces; the longest piece, in characters of base64; and how long one waits for its place.
 const WAITING: usize = 4;
 const LONGEST_INPUT: usize = 90_000;
+/// How long a console goes on while the store does not say whether its sign-in still holds.
+const UNSURE_FOR: Duration = Duration::from_secs(10);
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// Rows of an answer if none are named, and at most.
 const ROWS: (u32, u32) = (500, 5_000);
@@ -58,12 +60,13 @@ async fn open(
     let guest = Guest { who: caller.who.clone(), from, to };
     let (hands, shows, over) = match new.kind {
         ConsoleKind::Terminal => terminal(consoles, guest, size(new.cols, new.rows)?, new.join),
-        ConsoleKind::Sql if new.join.is_some() => return Err(Refused::invalid("only a terminal joins a session")),
-        ConsoleKind::Sql => sql(consoles, guest, Beforehand { database: new.database, reason: new.reason }),
+        ConsoleKind::Sql | ConsoleKind::Mysql if new.join.is_some() => return Err(Refused::invalid("only a terminal joins a session")),
+        ConsoleKind::Sql => sql(consoles, SqlDoor::Postgres, guest, Beforehand { database: new.database, reason: new.reason }),
+        ConsoleKind::Mysql => sql(consoles, SqlDoor::Mysql, guest, Beforehand { database: new.database, reason: new.reason }),
     };
     let held = state.open_consoles.open(&caller, hands);
     let first = ConsoleEvent::Opened { id: held.id.clone() };
-    let showing = Showing { gate: state.gate, caller, shows, over, first: Some(first), _held: held, _share: share };
+    let showing = Showing { gate: state.gate, caller, shows, over, first: Some(first), unsure: None, _held: held, _share: share };
     Ok(Sse::new(shown(showing)).keep_alive(KeepAlive::default()))
 }
 
@@ -169,7 +172,7 @@ fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32), join: O
     (Hands::Terminal { typed: tokio::sync::Mutex::new(typed), size }, shows, over)
 }
 
-fn sql(consoles: Arc<dyn Consoles>, guest: Guest, before: Beforehand) -> Started {
+fn sql(consoles: Arc<dyn Consoles>, door: SqlDoor, guest: Guest, before: Beforehand) -> Started {
     let (asked, asking) = mpsc::channel(1);
     let stop = Arc::new(Notify::new());
     let (say, mut saying) = mpsc::channel(PIECES);
@@ -177,7 +180,7 @@ fn sql(consoles: Arc<dyn Consoles>, guest: Guest, before: Beforehand) -> Started
     let (end, over) = oneshot::channel();
     let stopping = Arc::clone(&stop);
     tokio::spawn(async move {
-        let run = consoles.sql(guest, before, SqlIo { asked: asking, stop: stopping, said: say });
+        let run = consoles.sql(door, guest, before, SqlIo { asked: asking, stop: stopping, said: say });
         let pass = async move {
             loop {
                 let said = tokio::select! {
@@ -215,6 +218,8 @@ struct Showing {
     shows: mpsc::Receiver<ConsoleEvent>,
     over: oneshot::Receiver<ConsoleEvent>,
     first: Option<ConsoleEvent>,
+    /// Since when the store does not say whether they may go on.
+    unsure: Option<Instant>,
     _held: Held,
     _share: Share<PrincipalId>,
 }
@@ -232,8 +237,12 @@ fn shown(showing: Showing) -> impl Stream<Item = Result<Event, Infallible>> {
                 () = tokio::time::sleep_until(look) => {
                     look = Instant::now() + LOOK_EVERY;
                     // INVARIANT: a console ends with the sign-in it was opened with, also by time.
-                    if !still_signed_in(&showing.gate, &showing.caller).await {
-                        return None;
+                    match stands(&showing.gate, &showing.caller).await {
+                        Stands::Yes => showing.unsure = None,
+                        Stands::No => return None,
+                        // A session goes on while the store is away for a moment, at every door.
+                        Stands::Unknown if showing.unsure.get_or_insert(look).elapsed() > UNSURE_FOR => return None,
+                        Stands::Unknown => {}
                     }
                     continue;
                 }

@@ -52,8 +52,8 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
 /// A search by text leaves an entry in the audit log.
 #[utoipa::path(get, path = "/sessions/search", tag = "sessions", params(SearchQuery), responses((status = 200, body = Page<FoundSession>)))]
 async fn search(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<SearchQuery>) -> Answer<Json<Page<FoundSession>>> {
-    let SearchQuery { person, resource, role, protocol, state: in_state, end, since, until, text, limit, cursor } = query;
-    let filter = SessionFilter { person, resource, role, protocol, state: in_state, end, from: since, until, grant: None };
+    let SearchQuery { person, resource, role, protocol, state: in_state, end, since, until, ticket, text, limit, cursor } = query;
+    let filter = SessionFilter { person, resource, role, protocol, state: in_state, end, from: since, until, ticket, grant: None };
     let after = cursor.as_deref().map(key_in::<SessionId>).transpose()?.map(|id| id.to_string());
     let wanted = workflow::read::Page { limit: listing::limit(limit)?, after };
     let _share = state.long(caller.who.id(), Long::Search)?;

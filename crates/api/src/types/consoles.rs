@@ -14,6 +14,8 @@ pub enum ConsoleKind {
     Terminal,
     /// A prompt, through the door of PostgreSQL.
     Sql,
+    /// A prompt, through the door of MySQL and MariaDB.
+    Mysql,
 }
 
 /// A console to be opened.
@@ -113,7 +115,7 @@ pub struct SqlAnswer {
     pub rows: Vec<Vec<Option<String>>>,
     /// Whether there are more rows than are shown, or something was too large to be shown whole.
     pub more: bool,
-    /// What the server says was done, as in `UPDATE 3`.
+    /// What was done, as in `UPDATE 3` or `3 rows affected`.
     pub done: Option<String>,
     /// What went wrong.
     pub error: Option<SqlError>,

@@ -1,15 +1,14 @@
 //! Whose accounts at chat services are: said once by their owner, in a browser that is signed in; entered; taken back at any time.
 
-use std::sync::PoisonError;
-
 use access::chat::{ChatAccountRow, key};
 use access::event::Event;
 use access::identity::Via;
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use identity::chat::ChatAsker;
+use identity::opaque::Verifier;
 use policy::{Act, Noun, Object};
-use store::Change;
+use store::{Change, ChatLink, CommitError};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -19,8 +18,10 @@ impl Gate {
     ///
     /// # Errors
     /// [`Reason::CodeInvalid`].
-    pub fn chat_asker(&self, code: &str) -> Result<ChatAsker, Refusal> {
-        self.chats.links.lock().unwrap_or_else(PoisonError::into_inner).asker(code, self.now())
+    pub async fn chat_asker(&self, code: &str) -> Result<ChatAsker, Refusal> {
+        let found = self.store.chat_link(Verifier::of(code).as_str(), self.now()).await.map_err(unavailable)?;
+        let ChatLink { service, team, account, name, expires_at, .. } = found.ok_or_else(|| Refusal::of(Reason::CodeInvalid))?;
+        Ok(ChatAsker { service, team, account, name, expires_at })
     }
 
     /// Somebody signed in in a browser says that the account that asks with a code is theirs.
@@ -34,7 +35,7 @@ impl Gate {
         self.refuse_if_person_locked(caller.who.id()).await?;
         // It decides in their name for good, as a passkey does, and is added like one.
         self.refuse_if_not_fresh(caller).await?;
-        let asker = self.chats.links.lock().unwrap_or_else(PoisonError::into_inner).spend(code, self.now())?;
+        let asker = self.chat_asker(code).await?;
         let id = key(asker.service, &asker.team, &asker.account);
         let before = self.store.chat_account(&id).await.map_err(unavailable)?;
         if before.as_ref().is_some_and(|row| row.counts() && row.person != caller.who.id()) {
@@ -53,7 +54,11 @@ impl Gate {
             Some(row) => change.expect(row),
             None => change,
         };
-        let committed = self.commit(change).await.map_err(refused)?;
+        // INVARIANT: a code counts once, whoever else has it at the same instant and on whichever node.
+        let committed = self.commit(change.spend_chat_link(Verifier::of(code).as_str())).await.map_err(|error| match error {
+            CommitError::Conflict { table: "chat_links", .. } => Refusal::of(Reason::CodeInvalid),
+            error => refused(error),
+        })?;
         committed.rows.chat_accounts.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 
@@ -63,6 +68,17 @@ impl Gate {
     /// If the store can't be read.
     pub async fn chat_accounts(&self, caller: &Caller) -> Result<Vec<ChatAccountRow>, Refusal> {
         self.store.chat_accounts_of(caller.who.id()).await.map_err(unavailable)
+    }
+
+    /// The accounts that count as somebody's: one's own, or anybody's for who administers people.
+    ///
+    /// # Errors
+    /// If they are another's and the caller may not, or the store can't be read.
+    pub async fn chat_accounts_of(&self, caller: &Caller, person: PrincipalId) -> Result<Vec<ChatAccountRow>, Refusal> {
+        if person != caller.who.id() {
+            self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        }
+        self.store.chat_accounts_of(person).await.map_err(unavailable)
     }
 
     /// An account is nobody's any more: its owner says so, or who administers people.
