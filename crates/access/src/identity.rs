@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::JobClaims;
-use crate::ids::{GrantId, KeyId, PasskeyId, PrincipalId, TokenId, UserId, WebSessionId};
+use crate::ids::{DeliveryId, GrantId, KeyId, PasskeyId, PrincipalId, RequestId, TokenId, UserId, WebSessionId};
 use crate::names::{GroupName, Username};
 
 codes! {
@@ -193,6 +193,13 @@ pub enum Via {
     Provider,
     /// An account at a chat service that they said is theirs, by [`crate::chat::key`].
     ChatAccount(String),
+    /// The single-use link of a mail to their mailbox, which decides on one request and does nothing else.
+    MailLink {
+        /// The mail.
+        delivery: DeliveryId,
+        /// The request.
+        request: RequestId,
+    },
     /// The local socket of the machine the gate runs on.
     LocalSocket,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use access::event::Event;
 use access::identity::{KeyState, PersonState, Via};
+use access::reason::{Reason, Refusal};
 use workflow::{Caller, Gate};
 
 /// How often a stream looks whether its reader may go on, if nothing makes it look sooner.
@@ -21,33 +22,64 @@ pub(crate) fn shakes(event: &Event) -> bool {
     )
 }
 
-/// Whether the caller is still active and not locked, and what they came with is still good. A store that is away says no.
+/// Whether a reader may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// They may.
+    Yes,
+    /// What they came with is no longer good, or they are shut out.
+    No,
+    /// The store does not say just now.
+    Unknown,
+}
+
+/// Whether the caller may go on. A store that is away says no.
 pub(crate) async fn still_signed_in(gate: &Gate, caller: &Caller) -> bool {
+    stands(gate, caller).await == Stands::Yes
+}
+
+/// Whether the caller is still active, neither they nor where they come from is locked, and what they came with is still good.
+pub(crate) async fn stands(gate: &Gate, caller: &Caller) -> Stands {
+    match looked(gate, caller).await {
+        Ok(true) => Stands::Yes,
+        Ok(false) => Stands::No,
+        Err(refusal) if refusal.reason == Reason::StoreUnavailable => Stands::Unknown,
+        Err(_) => Stands::No,
+    }
+}
+
+async fn looked(gate: &Gate, caller: &Caller) -> Result<bool, Refusal> {
     let now = gate.now();
-    let active = async |id| matches!(gate.store().person(id).await, Ok(Some(person)) if person.state == PersonState::Active);
-    let Ok(Some(person)) = gate.store().person(caller.who.id()).await else { return false };
+    let store = gate.store();
+    let Some(person) = store.person(caller.who.id()).await.map_err(unavailable)? else { return Ok(false) };
     if person.state != PersonState::Active {
-        return false;
+        return Ok(false);
     }
-    if let Some(owner) = person.owner
-        && !active(owner.into()).await
-    {
-        return false;
-    }
-    if gate.refuse_if_person_locked(caller.who.id()).await.is_err() {
-        return false;
-    }
-    match caller.who.via() {
-        Via::Token(id) => matches!(gate.store().token(*id).await, Ok(Some(row)) if row.revoked_at.is_none() && row.expires_at > now),
-        Via::WebSession(id) => gate.web_session_stands(*id).await.unwrap_or(false),
-        Via::ChatAccount(id) => {
-            matches!(gate.store().chat_account(id).await, Ok(Some(row)) if row.counts() && row.person == caller.who.id())
+    if let Some(owner) = person.owner {
+        let owner = store.person(owner.into()).await.map_err(unavailable)?;
+        if owner.is_none_or(|owner| owner.state != PersonState::Active) {
+            return Ok(false);
         }
-        // It opens connections, and is nothing here.
-        Via::ConnectToken { .. } => false,
+    }
+    gate.refuse_if_person_locked(caller.who.id()).await?;
+    gate.refuse_if_network_locked(caller.who.from()).await?;
+    Ok(match caller.who.via() {
+        Via::Token(id) => store.token(*id).await.map_err(unavailable)?.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > now),
+        Via::WebSession(id) => gate.web_session_stands(*id).await?,
+        Via::ChatAccount(id) => {
+            let account = store.chat_account(id).await.map_err(unavailable)?;
+            account.is_some_and(|row| row.counts() && row.person == caller.who.id())
+        }
+        // These open connections, or decide on one request, and are nothing here.
+        Via::ConnectToken { .. } | Via::MailLink { .. } => false,
         Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {
-            matches!(gate.store().key(*id).await, Ok(Some(key)) if key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
+            let key = store.key(*id).await.map_err(unavailable)?;
+            key.is_some_and(|key| key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
         }
         Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
-    }
+    })
+}
+
+fn unavailable<E>(_: E) -> Refusal {
+    Refusal::of(Reason::StoreUnavailable)
 }

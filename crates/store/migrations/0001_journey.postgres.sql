@@ -20,7 +20,7 @@ DO $$
 DECLARE
     noun text;
 BEGIN
-    FOREACH noun IN ARRAY ARRAY['people', 'keys', 'requests', 'grants', 'sessions', 'locks', 'reviews', 'accounts'] LOOP
+    FOREACH noun IN ARRAY ARRAY['people', 'keys', 'requests', 'grants', 'sessions', 'locks', 'holds', 'reviews', 'accounts', 'inventory_paths', 'findings'] LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE INSERT OR UPDATE OF state ON %I FOR EACH ROW EXECUTE FUNCTION tide_step()', noun || '_step', noun);
     END LOOP;
 END $$;

@@ -72,6 +72,18 @@ BEGIN
     SELECT RAISE(ABORT, 'tidegate: this step does not exist in locks');
 END;
 
+CREATE TRIGGER holds_first BEFORE INSERT ON holds
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'holds' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in holds');
+END;
+CREATE TRIGGER holds_step BEFORE UPDATE OF state ON holds
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'holds' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in holds');
+END;
+
 CREATE TRIGGER reviews_first BEFORE INSERT ON reviews
 WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'reviews' AND from_state = '' AND to_state = NEW.state)
 BEGIN
@@ -94,6 +106,30 @@ WHEN OLD.state <> NEW.state
     AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'accounts' AND from_state = OLD.state AND to_state = NEW.state)
 BEGIN
     SELECT RAISE(ABORT, 'tidegate: this step does not exist in accounts');
+END;
+
+CREATE TRIGGER inventory_paths_first BEFORE INSERT ON inventory_paths
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'inventory_paths' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in inventory_paths');
+END;
+CREATE TRIGGER inventory_paths_step BEFORE UPDATE OF state ON inventory_paths
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'inventory_paths' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in inventory_paths');
+END;
+
+CREATE TRIGGER findings_first BEFORE INSERT ON findings
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'findings' AND from_state = '' AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in findings');
+END;
+CREATE TRIGGER findings_step BEFORE UPDATE OF state ON findings
+WHEN OLD.state <> NEW.state
+    AND NOT EXISTS (SELECT 1 FROM transitions WHERE noun = 'findings' AND from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: this step does not exist in findings');
 END;
 
 CREATE TRIGGER entries_append_only BEFORE UPDATE ON entries

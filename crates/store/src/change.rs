@@ -15,6 +15,7 @@ use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRo
 use crate::database::Sql;
 use crate::entries::LoggedEntry;
 use crate::error::StoreError;
+use crate::log::HIGH_WATER;
 use crate::outbox::{Attempted, OutboxRow, REPLAY, Telling, attempt, told};
 use crate::table::{insert_row, upsert_row, version_of};
 
@@ -79,6 +80,17 @@ impl Change {
     #[must_use]
     pub fn tells(&self) -> bool {
         !self.tellings.is_empty()
+    }
+
+    /// With the newest time turned back to `to`, for a log that had run ahead: of what is kept for a time nothing is kept longer by it.
+    pub fn turn_back_time(self, to: Timestamp) -> Self {
+        let mark = vec![Column::Text(HIGH_WATER.into()), Column::Text(to.as_microsecond().to_string())];
+        self.write("UPDATE meta SET value = $2 WHERE name = $1", mark, None)
+            .write("DELETE FROM web_sessions", Vec::new(), None)
+            .write("DELETE FROM leases", Vec::new(), None)
+            .write("UPDATE outbox SET due_at = $1 WHERE due_at > $1", vec![to.to_column()], None)
+            .write("UPDATE streams SET due_at = $1 WHERE due_at > $1", vec![to.to_column()], None)
+            .write("UPDATE outbox SET claimed_until = $1 WHERE claimed_until > $1", vec![to.to_column()], None)
     }
 
     /// With the end of a message that was claimed. Only if it still is.
@@ -216,9 +228,14 @@ impl Change {
             // These bring all texts of such a row anew; all other texts that stand in rows are given once.
             let anew = match table {
                 "people" => "name IN ('person.renamed')",
+                "chat_accounts" => "name IN ('chat_account.linked')",
                 "directory_users" => "name IN ('directory.user_added', 'directory.user_changed')",
                 // Who only came or went brought no name. No text of anybody's stands in a leaf.
                 "directory_groups" => "name = 'directory.group_changed' AND leaf LIKE '%\"name_key\":%'",
+                "inventory_paths" if *column == "reason" => "name IN ('path.accepted', 'path.closed')",
+                "inventory_paths" => "name IN ('path.changed')",
+                "findings" => "name IN ('finding.accepted')",
+                "drift_looks" => "name IN ('drift.looked', 'drift.failed')",
                 _ => "name IN ('request.edited')",
             };
             self = self.write(
@@ -231,6 +248,17 @@ impl Change {
             );
         }
         self
+    }
+
+    /// With something that counts once, remembered until it could not come again. Only if it did not come before.
+    pub fn once(self, id: &str, until: Timestamp) -> Self {
+        self.write(crate::once::TAKE, vec![Column::Text(id.to_owned()), until.to_column()], None)
+    }
+
+    /// With the link of an account that asked whose it is spent. Only if it still is there.
+    pub fn spend_chat_link(self, verifier: &str) -> Self {
+        let args = vec![Column::Text(verifier.to_owned())];
+        self.write("DELETE FROM chat_links WHERE verifier = $1", args, Some(("chat_links", "of this account".to_owned())))
     }
 
     /// With the answer to a POST that came under an idempotency key; see [`crate::Store::begin_idempotent`].

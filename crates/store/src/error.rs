@@ -121,6 +121,10 @@ pub enum Unique {
     DirectoryGroup,
     /// A token of the gate for one of a CI system's own.
     Assertion,
+    /// A mailbox that is somebody's.
+    Mailbox,
+    /// A thing that counts once.
+    Once,
     /// Something else; a fault of the gate.
     Other,
 }
@@ -137,6 +141,8 @@ impl std::fmt::Display for Unique {
             Self::DirectoryUser => "somebody of this directory with this userName or externalId",
             Self::DirectoryGroup => "a group of this directory with this displayName or externalId",
             Self::Assertion => "a token that was given for this token of a CI system",
+            Self::Mailbox => "somebody with this mailbox",
+            Self::Once => "a use of what counts once",
             Self::Other => "a row like this",
         })
     }
@@ -172,6 +178,10 @@ pub(crate) fn unique(error: &sqlx::Error) -> Option<Unique> {
     } else if is("directory_groups_named", "directory_groups.name_key") || is("directory_groups_called", "directory_groups.external_id_key")
     {
         Unique::DirectoryGroup
+    } else if is("chat_accounts_address", "chat_accounts.address") {
+        Unique::Mailbox
+    } else if is("once_pkey", "once.id") {
+        Unique::Once
     } else {
         Unique::Other
     })

@@ -1,6 +1,8 @@
 //! What tests stand on: a gate in this process, real servers from Debian, named people, and a clock that moves by hand. For tests alone.
 
+pub mod collectors;
 pub mod gate;
+pub mod mail;
 pub mod mariadb;
 pub mod oidc;
 pub mod on_call;
@@ -10,6 +12,7 @@ pub mod preload;
 pub mod security_key;
 pub mod slack;
 pub mod sshd;
+pub mod teams;
 pub mod tracker;
 pub mod web;
 pub mod webhooks;

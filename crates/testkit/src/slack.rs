@@ -46,6 +46,8 @@ struct State {
     refused: Vec<String>,
     /// Answers to give before anything is taken again.
     trouble: Vec<Reply>,
+    /// How many answers get lost, of what was done all the same.
+    lost: usize,
     down: bool,
 }
 
@@ -92,6 +94,11 @@ impl Slack {
     /// The next calls get these answers, whatever they say.
     pub fn troubled(&self, replies: Vec<Reply>) {
         self.state().trouble = replies;
+    }
+
+    /// The next calls are done, and their answers lost.
+    pub fn lose_answers(&self, count: usize) {
+        self.state().lost = count;
     }
 
     /// The messages of a channel, or to a person.
@@ -232,11 +239,17 @@ impl State {
         let method = call.path.trim_start_matches("/api/").to_owned();
         let said = if call.headers.get("authorization").map(String::as_str) != Some(&format!("Bearer {BOT_TOKEN}")) {
             Err("invalid_auth")
+        } else if method == "conversations.history" {
+            self.history(call)
         } else if !call.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
             Err("invalid_post_type")
         } else {
             self.method(&method, &body)
         };
+        if self.lost > 0 {
+            self.lost -= 1;
+            return Reply::status(504);
+        }
         match said {
             Ok(mut said) => {
                 said["ok"] = true.into();
@@ -247,6 +260,25 @@ impl State {
                 Reply::json(&json!({ "ok": false, "error": error }))
             }
         }
+    }
+
+    fn history(&self, call: &Call) -> Result<Value, &'static str> {
+        let form = String::from_utf8_lossy(&call.body).into_owned();
+        let has = |pair: &str| form.split('&').any(|one| one == pair);
+        if !call.headers.get("content-type").is_some_and(|kind| kind == "application/x-www-form-urlencoded") {
+            return Err("invalid_form_data");
+        }
+        if !has(&format!("channel={CHANNEL}")) {
+            return Err("channel_not_found");
+        }
+        let all = self.messages.iter().filter(|message| message.channel == CHANNEL).map(|message| {
+            let mut shown = json!({ "type": "message", "ts": message.ts, "text": message.text });
+            if has("include_all_metadata=true") {
+                shown["metadata"] = json!({ "event_type": "tidegate_message", "event_payload": { "id": message.id } });
+            }
+            shown
+        });
+        Ok(json!({ "messages": all.collect::<Vec<_>>(), "has_more": false }))
     }
 
     fn method(&mut self, method: &str, body: &Value) -> Result<Value, &'static str> {

@@ -4,27 +4,32 @@
 //! environment gives only paths and secrets ([`Environment`]). Paths in the file are relative to the file.
 
 pub mod directories;
-mod document;
-pub mod mistake;
+pub mod mail;
 pub mod on_call;
 pub mod outside;
+mod parts;
 pub mod providers;
 mod raw;
+pub mod streams;
+pub mod teams;
 pub mod trackers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use access::inert::inert;
 use access::secret::Secret;
 use credentials::sealing::SealingSource;
+use policy::document::{At, Document};
+use policy::problem::{Place, Problems, Sink, shown};
 use store::StoreUrl;
 
-use document::{At, Document};
-use mistake::{Collected, Mistakes, shown};
 use raw::{RawConfig, RawStore};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "tidegate.toml";
+/// What mistakes are in, for messages.
+const CONFIGURATION: &str = "the configuration";
 
 /// What the environment may say: paths and secrets.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +84,8 @@ pub struct Config {
     pub checkpoints: PathBuf,
     /// The gate's own addresses as targets see them; session certificates are valid from these alone. Empty: from anywhere.
     pub gate_addresses: Vec<IpAddr>,
+    /// How often every target is looked at for what the gate did not put there; `None`: only when somebody asks.
+    pub drift_every: Option<access::time::Span>,
     /// Where people sign in.
     pub identity_providers: Vec<providers::ProviderConfig>,
     /// What brings people and groups.
@@ -89,8 +96,14 @@ pub struct Config {
     pub on_call: Vec<on_call::OnCallConfig>,
     /// Endpoints that are told of events.
     pub webhooks: Vec<outside::WebhookConfig>,
+    /// Where the log goes as it grows.
+    pub streams: Vec<streams::StreamConfig>,
     /// The workspace of Slack where people ask and decide.
     pub slack: Option<outside::SlackConfig>,
+    /// The tenant of Microsoft Teams where people decide.
+    pub teams: Option<teams::TeamsConfig>,
+    /// The server that mails are handed to.
+    pub mail: Option<mail::MailConfig>,
 }
 
 /// Where the gate listens. Port 0 is any free one.
@@ -138,9 +151,8 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake there is.
-    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Mistakes> {
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Problems> {
         let file = file.or(environment.config.as_deref()).unwrap_or(Path::new(DEFAULT_FILE));
-        let mistakes = Collected::default();
         match std::fs::read_to_string(file) {
             Ok(text) => Self::parse(file, &text, environment),
             Err(error) => {
@@ -149,8 +161,7 @@ impl Config {
                     std::io::ErrorKind::InvalidData => "the file is not UTF-8 text".to_owned(),
                     _ => format!("the file cannot be read: {error}"),
                 };
-                mistakes.whole(shown(&file.display().to_string()), why);
-                mistakes.close(None)
+                Err(Problems::one(CONFIGURATION, Place::file(&inert(&file.display().to_string())), why))
             }
         }
     }
@@ -159,14 +170,13 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake there is.
-    pub fn parse(file: &Path, text: &str, environment: &Environment) -> Result<Self, Mistakes> {
-        let mistakes = Collected::default();
-        let config = {
-            let document = Document::open(&file.display().to_string(), text, &mistakes);
-            let raw = RawConfig::read(&document);
-            check(file, raw, &document, environment, &mistakes)
-        };
-        mistakes.close(config)
+    pub fn parse(file: &Path, text: &str, environment: &Environment) -> Result<Self, Problems> {
+        let mistakes = Sink::new(CONFIGURATION);
+        let name = inert(&file.display().to_string());
+        let config = Document::open(&name, text.as_bytes(), &mistakes)
+            .and_then(|document| check(file, RawConfig::read(&document), &document, environment, &mistakes));
+        mistakes.close()?;
+        config.ok_or_else(|| Problems::one(CONFIGURATION, Place::file(&name), "something in it cannot be used; run `tidegate doctor`"))
     }
 
     /// The URL clients use for the API, given where it really listens.
@@ -203,7 +213,7 @@ fn host_of(bound: SocketAddr, node: &str) -> String {
     if bound.ip().is_unspecified() { node.to_owned() } else { bound.ip().to_string() }
 }
 
-fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Environment, mistakes: &Collected) -> Option<Config> {
+fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Environment, mistakes: &Sink) -> Option<Config> {
     let base = std::path::absolute(file).ok().and_then(|f| f.parent().map(Path::to_path_buf)).unwrap_or_default();
     let below = |path: &At<String>| {
         if path.value.is_empty() {
@@ -227,7 +237,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
             Ok(url) => Some(url),
             Err(error) => {
                 let error: store::StoreUrlError = error;
-                mistakes.whole("TIDEGATE_STORE_URL", error.to_string());
+                mistakes.error(Place::file("TIDEGATE_STORE_URL"), error.to_string());
                 None
             }
         },
@@ -238,7 +248,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
 
     let sealing = match (&environment.sealing_key_file, &raw.sealing_key_file) {
         (Some(given), _) => sealing(given, Path::new("")).or_else(|| {
-            mistakes.whole("TIDEGATE_SEALING_KEY_FILE", "`fd:` wants the number of an inherited descriptor, from 3 on");
+            mistakes.error(Place::file("TIDEGATE_SEALING_KEY_FILE"), "`fd:` wants the number of an inherited descriptor, from 3 on");
             None
         }),
         (None, Some(given)) => sealing(&given.value, &base).or_else(|| {
@@ -309,12 +319,19 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     };
     let checkpoints = raw.checkpoints.as_ref().map(&below).or_else(|| data_dir.as_ref().map(|dir| dir.join("checkpoints.published")));
 
+    let drift_every = raw.drift_every.as_ref().map(|at| at.value);
+    if let Some(at) = raw.drift_every.as_ref().filter(|at| at.value < access::time::Span::minutes(5)) {
+        document.reject(at, "`drift.every`: looking at every target costs each of them a connection; 5m is the least");
+    }
     let identity_providers = providers::check(raw.identity_providers, document, &base);
     let directories = directories::check(raw.directories, document, &identity_providers);
     let on_call = on_call::check(raw.on_call, document, &base);
     let trackers = trackers::check(raw.trackers, document, &base);
     let webhooks = outside::check_webhooks(raw.webhooks, document, &base);
+    let streams = streams::check(raw.streams, document, &base);
     let slack = outside::check_slack(raw.slack, document, &base);
+    let teams = teams::check(raw.teams, document, &base);
+    let mail = mail::check(raw.mail, document, &base);
 
     Some(Config {
         file: file.to_path_buf(),
@@ -328,12 +345,16 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         tls,
         checkpoints: checkpoints?,
         gate_addresses: raw.addresses.into_iter().map(|a| a.value).collect(),
+        drift_every,
         identity_providers,
         directories,
         on_call,
         trackers,
         webhooks,
+        streams,
         slack,
+        teams,
+        mail,
     })
 }
 

@@ -4,8 +4,10 @@
 
 mod log;
 mod machine;
+mod mail;
 mod on_call;
 mod state;
+mod streams;
 
 pub(crate) use state::has_keys;
 
@@ -108,6 +110,8 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(log::signed(&config, ring.as_ref()).await);
     findings.extend(machine::tls(&config));
     findings.extend(on_call::on_call(&config, ring.as_ref()).await);
+    findings.extend(streams::streams(&config).await);
+    findings.extend(mail::mail(&config, ring.as_ref()).await);
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));
     findings

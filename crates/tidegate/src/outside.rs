@@ -1,14 +1,18 @@
 //! Who outside is told of what happens, put together from the configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use notify::http::Reach;
+use notify::mail::client::MailClient;
 use notify::slack::client::SlackClient;
+use notify::teams::client::TeamsClient;
 use notify::webhook::Endpoint;
-use workflow::outbox::{Destinations, Slack, Webhook};
+use workflow::outbox::{Destinations, Mail, Slack, Teams, Webhook};
 
 use crate::config::Config;
+use crate::config::mail::MailConfig;
 
 /// All of them. Whether they answer is found out when there is something to tell.
 ///
@@ -40,7 +44,26 @@ pub(crate) fn destinations(config: &Config, portal: &str) -> anyhow::Result<Dest
             })
         }
     };
-    Ok(Destinations { webhooks, slack, portal: portal.to_owned() })
+    let teams = match &config.teams {
+        None => None,
+        Some(one) => {
+            let client = TeamsClient::new(&one.settings, roots(one.ca_file.as_ref())?).context("cannot set up Microsoft Teams")?;
+            Some(Teams { settings: one.settings.clone(), client: Arc::new(client), app_password: one.app_password.clone() })
+        }
+    };
+    let mail = match &config.mail {
+        None => None,
+        Some(one) => Some(Mail { settings: one.settings.clone(), client: mail_client(one)?, password: one.password.clone() }),
+    };
+    Ok(Destinations { webhooks, slack, teams, mail, portal: portal.to_owned() })
+}
+
+/// What speaks to the mail server.
+///
+/// # Errors
+/// If it can't be set up as it is configured.
+pub(crate) fn mail_client(one: &MailConfig) -> anyhow::Result<MailClient> {
+    MailClient::new(&one.settings, roots(one.ca_file.as_ref())?).context("cannot set up mail")
 }
 
 fn roots(file: Option<&PathBuf>) -> anyhow::Result<Option<Vec<u8>>> {

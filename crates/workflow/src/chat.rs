@@ -8,8 +8,7 @@
 //! ([`Gate::do_in_slack`]), and answered where it was asked.
 
 mod accounts;
-
-use std::sync::{Mutex, PoisonError};
+mod teams;
 
 use access::approval::Decision;
 use access::chat::{ChatService, key};
@@ -19,12 +18,12 @@ use access::limits::Limits;
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, Door};
-use identity::chat::{ChatLinks, verify_chat_account};
+use identity::chat::{ask_whose, verify_chat_account};
 use notify::outcome::Outcome;
 use notify::slack::blocks::{self, About};
 use notify::slack::incoming::{self, Act, Back, Deciding, Incoming, Person};
-use notify::slack::signature::{Once, verify};
-use store::Change;
+use notify::slack::signature::verify;
+use store::{Change, ChatLink};
 
 use crate::Caller;
 use crate::approve::Voted;
@@ -33,19 +32,13 @@ use crate::outbox::Slack;
 use crate::seen::Seen;
 
 pub use identity::chat::ChatAsker;
+pub use teams::{FromTeams, taking_long};
 
 /// How often a decision that raced a vote of another is tried again.
 const TRIES: usize = 8;
 /// What the command understands.
 const USAGE: &str = "Say what you need and why, like: db-1+debug for 1h the orders query is slow. Without a role, the one that is open to you is meant; \
                      without a time, the usual one.";
-
-/// What the gate remembers of chats.
-#[derive(Debug, Default)]
-pub(crate) struct Chats {
-    once: Mutex<Option<Once>>,
-    links: Mutex<ChatLinks>,
-}
 
 /// Which of Slack's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +69,6 @@ struct Said {
 }
 
 impl Gate {
-    /// From now on calls of chats are taken.
-    pub(crate) fn listen_to_chat(&self) {
-        *self.chats.once.lock().unwrap_or_else(PoisonError::into_inner) = Some(Once::since(self.now()));
-    }
-
     /// Whether a call is signed as Slack signs; leaves no entry, and says nothing of whether it came before.
     pub async fn is_from_slack(&self, came: FromSlack<'_>) -> bool {
         let Some(slack) = self.outbox.slack() else { return false };
@@ -95,14 +83,21 @@ impl Gate {
     pub async fn take_from_slack(&self, came: FromSlack<'_>) -> Result<Option<Incoming>, Refusal> {
         let slack = self.outbox.slack().ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let taken = async {
-            let secret = self.kept_secret(&slack.signing_secret).await?;
+            // Whoever calls has proved nothing yet: what is wrong here is for the gate's own log.
+            let secret = self.kept_secret(&slack.signing_secret).await.map_err(|refusal| {
+                tracing::error!(%refusal, "what signs Slack's calls cannot be read");
+                if refusal.reason == Reason::StoreUnavailable {
+                    Refusal::of(Reason::StoreUnavailable)
+                } else {
+                    Refusal::of(Reason::NotFound)
+                }
+            })?;
             let now = self.now();
             let wrong = |why: String| Refusal::because(Reason::NotSignedIn, why);
             let signed = verify(&secret, came.timestamp, came.signature, came.body, now).map_err(|error| wrong(error.to_string()))?;
-            {
-                let mut once = self.chats.once.lock().unwrap_or_else(PoisonError::into_inner);
-                let once = once.as_mut().ok_or_else(|| Refusal::of(Reason::NotFound))?;
-                once.take(signed, now).map_err(|error| wrong(error.to_string()))?;
+            // On whichever node it came before: that is known where all of them look.
+            if !self.store.take_once(&signed.id(), signed.until()).await.map_err(unavailable)? {
+                return Err(wrong("it came before".to_owned()));
             }
             if incoming::is_check(came.body) {
                 return Ok(None);
@@ -135,7 +130,7 @@ impl Gate {
         let Some(slack) = self.outbox.slack() else { return };
         let said = match self.caller_in_chat(ChatService::Slack, &came.person).await {
             Ok(Some(caller)) => Box::pin(self.act_in_slack(slack, &caller, &came)).await,
-            Ok(None) => Some(self.ask_who(&came.person)),
+            Ok(None) => Some(self.ask_who(ChatService::Slack, &came.person).await),
             Err(refusal) => Some(self.no(&refusal, None)),
         };
         if let Some(said) = said {
@@ -165,7 +160,7 @@ impl Gate {
     }
 
     /// The decision, for the revision of the request that was shown and for no other.
-    async fn decide_in_chat(&self, caller: &Caller, about: &About, decision: Decision, note: Option<String>) -> Result<Voted, Refusal> {
+    pub(crate) async fn decide_in_chat(&self, caller: &Caller, about: &About, decision: Decision, note: Option<String>) -> Result<Voted, Refusal> {
         let request: RequestId = about.request.parse().map_err(|_| Refusal::of(Reason::NotFound))?;
         for _ in 0..TRIES {
             let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
@@ -173,7 +168,7 @@ impl Gate {
                 // INVARIANT: nobody decides on what they have not seen.
                 let event = Event::VoteRefused { request, voter: caller.who.id(), reason: Reason::Stale };
                 self.commit(Change::new(self.draft(caller, event).text("note", note))).await.map_err(refused)?;
-                let why = "it was changed after this message was posted; look at the newest one";
+                let why = "it was changed after this message was sent; look at the newest one";
                 return Err(Refusal::because(Reason::Stale, why).about(request));
             }
             let seen = Seen::one_of([row.version.to_string()]).of(request);
@@ -263,12 +258,15 @@ impl Gate {
     }
 
     /// Somebody who has not said yet who they are is given a link to do so.
-    fn ask_who(&self, person: &Person) -> Said {
-        let code = {
-            let mut links = self.chats.links.lock().unwrap_or_else(PoisonError::into_inner);
-            links.begin(ChatService::Slack, &person.team, &person.user, &person.name, self.now())
-        };
-        let link = format!("{}/chat?code={}", self.outbox.portal(), code.expose());
+    async fn ask_who(&self, service: ChatService, person: &Person) -> Said {
+        let (asker, issued) = ask_whose(service, &person.team, &person.user, &person.name, self.now());
+        let verifier = issued.verifier.as_str().to_owned();
+        let ChatAsker { service, team, account, name, expires_at } = asker;
+        let id = key(service, &team, &account);
+        if let Err(error) = self.store.put_chat_link(&id, &ChatLink { verifier, service, team, account, name, expires_at }).await {
+            return self.no(&unavailable(error), None);
+        }
+        let link = format!("{}/chat?code={}", self.outbox.portal(), issued.secret.expose());
         let text = "The gate does not know who you are here. Open this link once, within a quarter of an hour, where you are signed in; then do this again.";
         Said { text: text.to_owned(), link: Some((link, "Say who I am")) }
     }

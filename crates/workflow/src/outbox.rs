@@ -7,6 +7,8 @@
 //! INVARIANT: nothing waits for a message. A destination that is away delays and refuses nothing here.
 
 mod cards;
+mod letters;
+mod teams;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,13 @@ use tokio_util::sync::CancellationToken;
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::sweep::again;
+
+pub use letters::Mail;
+pub(crate) use letters::needs_more;
+pub use teams::Teams;
+
+use letters::MAIL;
+use teams::TEAMS;
 
 /// For so long nobody else delivers what one took to deliver.
 const CLAIMED: Span = Span::minutes(1);
@@ -96,6 +105,10 @@ pub struct Destinations {
     pub webhooks: Vec<Webhook>,
     /// Slack.
     pub slack: Option<Slack>,
+    /// Microsoft Teams.
+    pub teams: Option<Teams>,
+    /// A mail server.
+    pub mail: Option<Mail>,
     /// The portal's URL, without a slash at its end.
     pub portal: String,
 }
@@ -142,8 +155,10 @@ impl Outbox {
     fn names(&self) -> Vec<String> {
         let Some(all) = self.destinations.get() else { return Vec::new() };
         let slack = all.slack.iter().map(|_| SLACK.to_owned());
+        let teams = all.teams.iter().map(|_| TEAMS.to_owned());
+        let mail = all.mail.iter().map(|_| MAIL.to_owned());
         let tickets = self.tickets.load(Ordering::Relaxed).then(|| TICKETS.to_owned());
-        all.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)).chain(slack).chain(tickets).collect()
+        all.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)).chain(slack).chain(teams).chain(mail).chain(tickets).collect()
     }
 
     /// Adds to a change what is to be told of it.
@@ -162,8 +177,12 @@ impl Outbox {
                 tellings.push((place, Telling { id, destination, task: EVENT.to_owned(), lane: None }));
             }
         }
-        if all.slack.is_some() {
-            tellings.extend(self.told_in_chat(&change));
+        let happened = Happened::of(&change);
+        for chat in all.slack.iter().map(|_| SLACK).chain(all.teams.iter().map(|_| TEAMS)) {
+            tellings.extend(told_in_chat(&change, &happened, chat));
+        }
+        if all.mail.is_some() {
+            tellings.extend(Self::told_by_mail(&change, &happened));
         }
         if self.tickets.load(Ordering::Relaxed) {
             tellings.extend(change.drafts().iter().enumerate().filter_map(|(place, draft)| {
@@ -175,45 +194,72 @@ impl Outbox {
         tellings.into_iter().fold(change, |change, (place, telling)| change.tell(place, telling))
     }
 
-    /// A request's message changes once with each change of the request, and its asker is told how it ended.
-    fn told_in_chat(&self, change: &Change) -> Vec<(usize, Telling)> {
-        let (mut shown, mut over) = (BTreeMap::<RequestId, usize>::new(), BTreeMap::<RequestId, usize>::new());
-        let (mut begun, mut emergencies) = (Vec::new(), Vec::new());
-        for (place, draft) in change.drafts().iter().enumerate() {
-            let Some(request) = request_of(&draft.event) else { continue };
-            shown.insert(request, place);
-            match &draft.event {
-                Event::RequestSubmitted { break_glass, .. } => {
-                    begun.push(request);
-                    if *break_glass {
-                        emergencies.push(request);
-                    }
-                }
-                Event::RequestApproved { .. } | Event::RequestDenied { .. } | Event::RequestExpired { .. } => {
-                    over.insert(request, place);
-                }
-                _ => {}
-            }
-        }
-        // What nobody has to agree to is news to nobody; an emergency is, to everybody.
-        let unasked = |request: &RequestId| begun.contains(request) && over.contains_key(request) && !emergencies.contains(request);
-        let at = |place: usize| change.drafts().get(place).map_or(Timestamp::UNIX_EPOCH, |draft| draft.at);
-        let telling = |task: &str, lane: String, place: usize| Telling {
-            id: DeliveryId::generate(at(place)),
-            destination: SLACK.to_owned(),
-            task: task.to_owned(),
-            lane: Some(lane),
-        };
-        let shown = shown.iter().filter(|(request, _)| !unasked(request));
-        let messages = shown.map(|(request, place)| (*place, telling(REQUEST, request.to_string(), *place)));
-        let over = over.iter().filter(|(request, _)| !begun.contains(request));
-        messages.chain(over.map(|(request, place)| (*place, telling(OUTCOME, format!("outcome {request}"), *place)))).collect()
-    }
-
     /// Wakes who delivers.
     pub(crate) fn wake(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+/// What a change does to requests.
+#[derive(Debug, Default)]
+struct Happened {
+    /// What is to be shown anew, and the entry that says so.
+    shown: BTreeMap<RequestId, usize>,
+    /// What ended, and the entry that says so.
+    over: BTreeMap<RequestId, usize>,
+    begun: Vec<RequestId>,
+    emergencies: Vec<RequestId>,
+}
+
+impl Happened {
+    fn of(change: &Change) -> Self {
+        let mut all = Self::default();
+        for (place, draft) in change.drafts().iter().enumerate() {
+            let Some(request) = request_of(&draft.event) else { continue };
+            all.shown.insert(request, place);
+            match &draft.event {
+                Event::RequestSubmitted { break_glass, .. } => {
+                    all.begun.push(request);
+                    if *break_glass {
+                        all.emergencies.push(request);
+                    }
+                }
+                Event::RequestApproved { .. } | Event::RequestDenied { .. } | Event::RequestExpired { .. } => {
+                    all.over.insert(request, place);
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn has_begun(&self, request: RequestId) -> bool {
+        self.begun.contains(&request)
+    }
+
+    fn is_over(&self, request: RequestId) -> bool {
+        self.over.contains_key(&request)
+    }
+
+    /// What nobody has to agree to is news to nobody; an emergency is, to everybody.
+    fn is_news(&self, request: RequestId) -> bool {
+        !self.has_begun(request) || !self.is_over(request) || self.emergencies.contains(&request)
+    }
+}
+
+/// A request's message changes once with each change of the request, and its asker is told how it ended.
+fn told_in_chat(change: &Change, happened: &Happened, chat: &str) -> Vec<(usize, Telling)> {
+    let at = |place: usize| change.drafts().get(place).map_or(Timestamp::UNIX_EPOCH, |draft| draft.at);
+    let telling = |task: &str, lane: String, place: usize| Telling {
+        id: DeliveryId::generate(at(place)),
+        destination: chat.to_owned(),
+        task: task.to_owned(),
+        lane: Some(lane),
+    };
+    let shown = happened.shown.iter().filter(|(request, _)| happened.is_news(**request));
+    let messages = shown.map(|(request, place)| (*place, telling(REQUEST, request.to_string(), *place)));
+    let over = happened.over.iter().filter(|(request, _)| !happened.has_begun(**request));
+    messages.chain(over.map(|(request, place)| (*place, telling(OUTCOME, format!("outcome {request}"), *place)))).collect()
 }
 
 /// The request that an event is about.
@@ -245,7 +291,6 @@ impl Gate {
     /// Says who outside is told of what happens. Once; a second time changes nothing.
     pub fn serve_outbox(&self, destinations: Destinations) {
         let _before = self.outbox.destinations.set(destinations);
-        self.listen_to_chat();
     }
 
     /// Delivers until told to stop. Each destination by itself, so that none waits for another.
@@ -337,8 +382,19 @@ impl Gate {
                 _ => self.show_request(slack, row).await,
             };
         }
+        if row.destination == TEAMS {
+            let Some(teams) = self.outbox.teams() else { return Ok(gone()) };
+            return match row.task.as_str() {
+                OUTCOME => self.say_in_teams(teams, row).await,
+                _ => self.show_in_teams(teams, row).await,
+            };
+        }
         if row.destination == TICKETS {
             return self.write_to_ticket(row).await;
+        }
+        if row.destination == MAIL {
+            let Some(mail) = self.outbox.mail() else { return Ok(gone()) };
+            return Box::pin(self.write_mail(mail, row)).await;
         }
         match self.outbox.webhook(&row.destination) {
             Some(webhook) => self.send_event(webhook, row).await,
@@ -361,7 +417,8 @@ impl Gate {
         let now = self.now();
         let before = |span: Span| now.checked_sub(span.as_std()).unwrap_or(Timestamp::MIN);
         let forgotten = self.store.forget_outbox(before(KEPT.0), before(KEPT.1)).await;
-        if let Err(error) = forgotten.and(self.store.forget_posted(before(KEPT.1)).await) {
+        let forgotten = forgotten.and(self.store.forget_posted(before(KEPT.1)).await).and(self.store.forget_taken(now).await);
+        if let Err(error) = forgotten {
             tracing::warn!(%error, "messages that are too old could not be forgotten");
         }
     }

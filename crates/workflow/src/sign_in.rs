@@ -197,6 +197,6 @@ impl Gate {
 fn asks_for_password(door: Door) -> bool {
     match door {
         Door::Postgres | Door::Mysql => true,
-        Door::Ssh | Door::Api | Door::Chat | Door::Socket | Door::Gate => false,
+        Door::Ssh | Door::Api | Door::Chat | Door::Mail | Door::Socket | Door::Gate => false,
     }
 }

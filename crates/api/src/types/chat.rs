@@ -1,6 +1,6 @@
 //! Accounts at chat services, and whose they are here.
 
-use access::chat::ChatService;
+use access::chat::{ChatService, Told};
 use access::ids::PrincipalId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,23 @@ pub struct ChatAccount {
     pub service: ChatService,
     /// Of which workspace, by the service's own id.
     pub team: String,
-    /// Who there, by the service's own id.
+    /// Who there, by the service's own id; a mailbox's address.
     pub account: String,
+    /// What its owner is told there.
+    #[schema(value_type = schema::Told)]
+    pub told: Told,
     /// Since when.
     #[schema(value_type = schema::Time)]
     pub linked_at: Timestamp,
+}
+
+/// What somebody wants to be told at an account of theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedChatAccount {
+    /// What.
+    #[schema(value_type = schema::Told)]
+    pub told: Told,
 }
 
 /// An account that asks whose it is.

@@ -14,7 +14,7 @@ pub struct Message {
     /// Its id: the same however often it is sent; a webhook's `webhook-id`.
     #[schema(value_type = schema::DeliveryId)]
     pub id: DeliveryId,
-    /// Where to: `webhook:NAME` or `slack`.
+    /// Where to: `webhook:NAME`, `slack`, `teams`, `mail`.
     pub destination: String,
     /// The event it tells of.
     pub event: String,

@@ -1,13 +1,9 @@
 //! A CI system: an OpenID provider whose keys sign what a test says a job is, with the claims that GitHub and GitLab document.
 
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+
+use super::node::Node;
 
 /// What a job of GitHub's shows to get its token, in `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
 pub const REQUEST_TOKEN: &str = "the job may ask";
@@ -17,9 +13,7 @@ pub const REQUEST_TOKEN: &str = "the job may ask";
 pub struct CiIssuer {
     /// Its issuer.
     pub issuer: String,
-    http: reqwest::Client,
-    _open: ChildStdin,
-    _child: Child,
+    node: Node,
 }
 
 /// How a token is signed.
@@ -43,23 +37,8 @@ impl CiIssuer {
     /// # Errors
     /// If Node or the package is not installed, or it does not start.
     pub async fn start() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let home = root.join(".cache/oidc-provider");
-        ensure!(home.join("node_modules/oidc-provider").is_dir(), "npm's `oidc-provider` is not here; run `scripts/packages`");
-        let mut child = Command::new("node")
-            .arg(root.join("crates/testkit/src/oidc/ci.mjs"))
-            .arg(&home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot run `node`")?;
-        let open = child.stdin.take().context("no standard input")?;
-        let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        let issuer = tokio::time::timeout(Duration::from_secs(120), lines.next_line()).await.context("the CI system does not start")??;
-        let issuer = issuer.context("the CI system ended at once")?;
-        Ok(Self { issuer, http: reqwest::Client::new(), _open: open, _child: child })
+        let node = Node::start("ci.mjs", None).await?;
+        Ok(Self { issuer: node.issuer.clone(), node })
     }
 
     /// Where a job of GitHub's asks for its token: `ACTIONS_ID_TOKEN_REQUEST_URL`.
@@ -73,7 +52,7 @@ impl CiIssuer {
     /// # Errors
     /// If it does not answer.
     pub async fn runs(&self, job: &Value) -> Result<()> {
-        self.tell("/test/job", job).await.map(drop)
+        self.node.tell("/test/job", job).await.map(drop)
     }
 
     /// A token of the job for an audience, with other claims where `change` names them (`null`: without).
@@ -88,7 +67,7 @@ impl CiIssuer {
             SignedBy::PublicKey => json!({ "by": "public" }),
             SignedBy::UnknownId => json!({ "header": { "kid": "nobody-published-this" } }),
         };
-        let issued = self.tell("/test/token", &json!({ "audience": audience, "change": change, "how": how })).await?;
+        let issued = self.node.tell("/test/token", &json!({ "audience": audience, "change": change, "how": how })).await?;
         issued["value"].as_str().map(str::to_owned).context("no token")
     }
 
@@ -97,7 +76,7 @@ impl CiIssuer {
     /// # Errors
     /// If it does not answer.
     pub async fn rotate(&self, kid: &str) -> Result<()> {
-        self.tell("/test/keys", &json!({ "rotate": kid })).await.map(drop)
+        self.node.tell("/test/keys", &json!({ "rotate": kid })).await.map(drop)
     }
 
     /// Nobody can ask it for its keys from now on, or everybody again.
@@ -105,7 +84,7 @@ impl CiIssuer {
     /// # Errors
     /// If it does not answer.
     pub async fn go_away(&self, gone: bool) -> Result<()> {
-        self.tell("/test/keys", &json!({ "gone": gone })).await.map(drop)
+        self.node.tell("/test/keys", &json!({ "gone": gone })).await.map(drop)
     }
 
     /// How often it was asked for its keys.
@@ -113,14 +92,7 @@ impl CiIssuer {
     /// # Errors
     /// If it does not answer.
     pub async fn asked_for_keys(&self) -> Result<u64> {
-        self.tell("/test/keys", &json!({})).await?["jwks"].as_u64().context("no count")
-    }
-
-    async fn tell(&self, path: &str, what: &Value) -> Result<Value> {
-        let answer = self.http.post(format!("{}{path}", self.issuer)).body(what.to_string()).send().await?;
-        let (good, text) = (answer.status().is_success(), answer.text().await?);
-        ensure!(good, "{path}: {text}");
-        Ok(serde_json::from_str(&text)?)
+        self.node.tell("/test/keys", &json!({})).await?["jwks"].as_u64().context("no count")
     }
 }
 

@@ -2,18 +2,17 @@
 //!
 //! `scripts/packages` installs it under `.cache/oidc-provider`.
 
+pub mod canaille;
 pub mod ci;
+mod node;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+
+use node::Node;
 
 /// Who the gate is there.
 pub const CLIENT: (&str, &str) = ("tidegate", "a secret of thirty-two characters");
@@ -23,9 +22,7 @@ pub const CLIENT: (&str, &str) = ("tidegate", "a secret of thirty-two characters
 pub struct OidcProvider {
     /// Its issuer.
     pub issuer: String,
-    http: reqwest::Client,
-    _open: ChildStdin,
-    _child: Child,
+    node: Node,
 }
 
 impl OidcProvider {
@@ -35,18 +32,6 @@ impl OidcProvider {
     /// # Errors
     /// If Node or the package is not installed, or it does not start.
     pub async fn start(gate: &str, name: &str) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let home = root.join(".cache/oidc-provider");
-        ensure!(home.join("node_modules/oidc-provider").is_dir(), "npm's `oidc-provider` is not here; run `scripts/packages`");
-        let mut child = Command::new("node")
-            .arg(root.join("crates/testkit/src/oidc/provider.mjs"))
-            .arg(&home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot run `node`")?;
         let base = format!("{gate}/api/v1/sign-in/oidc/{name}");
         let settings = json!({
             "current": "ana-1",
@@ -57,13 +42,8 @@ impl OidcProvider {
                 "backchannel_logout_uri": format!("{base}/logout"), "backchannel_logout_session_required": true,
             },
         });
-        let mut open = child.stdin.take().context("no standard input")?;
-        open.write_all(format!("{settings}\n").as_bytes()).await?;
-        let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        let issuer =
-            tokio::time::timeout(Duration::from_secs(120), lines.next_line()).await.context("`oidc-provider` does not start")??;
-        let issuer = issuer.context("`oidc-provider` ended at once")?;
-        Ok(Self { issuer, http: reqwest::Client::new(), _open: open, _child: child })
+        let node = Node::start("provider.mjs", Some(&settings)).await?;
+        Ok(Self { issuer: node.issuer.clone(), node })
     }
 
     /// From now on whoever comes is signed in as this, with these claims if any are given. `nobody`: they are turned away.
@@ -71,7 +51,7 @@ impl OidcProvider {
     /// # Errors
     /// If the provider does not answer.
     pub async fn sign_in_as(&self, id: &str, claims: Option<Value>) -> Result<()> {
-        self.tell("/test/become", json!({ "id": id, "claims": claims })).await
+        self.node.tell("/test/become", &json!({ "id": id, "claims": claims })).await.map(drop)
     }
 
     /// Signs somebody out, and tells the gate so.
@@ -79,14 +59,7 @@ impl OidcProvider {
     /// # Errors
     /// If the provider does not answer, or the gate does not take it.
     pub async fn log_out(&self, subject: &str, sid: &str) -> Result<()> {
-        self.tell("/test/log-out", json!({ "sub": subject, "sid": sid })).await
-    }
-
-    async fn tell(&self, path: &str, what: Value) -> Result<()> {
-        let answer = self.http.post(format!("{}{path}", self.issuer)).body(what.to_string()).send().await?;
-        let (good, text) = (answer.status().is_success(), answer.text().await?);
-        ensure!(good, "{path}: {text}");
-        Ok(())
+        self.node.tell("/test/log-out", &json!({ "sub": subject, "sid": sid })).await.map(drop)
     }
 }
 
@@ -129,11 +102,42 @@ impl Browser {
     /// # Errors
     /// If a server does not answer, or leads around in circles.
     pub async fn go(&mut self, url: &str, stop: Option<&str>) -> Result<Arrived> {
-        let mut url = reqwest::Url::parse(url)?;
+        self.follow(reqwest::Url::parse(url)?, None, stop).await
+    }
+
+    /// Fills the form on a page in, with what stands in it hidden, sends it off, and follows from there.
+    ///
+    /// # Errors
+    /// If there is no form, or as [`Self::go`].
+    pub async fn fill(&mut self, page: &Arrived, fields: &[(&str, &str)], stop: Option<&str>) -> Result<Arrived> {
+        let at = reqwest::Url::parse(&page.url)?;
+        let (action, hidden) = form(&page.text).with_context(|| format!("there is no form on {}", page.url))?;
+        let mut written = at.clone();
+        written.set_query(None);
+        for (name, value) in &hidden {
+            if fields.iter().all(|(given, _)| given != name) {
+                written.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        written.query_pairs_mut().extend_pairs(fields);
+        let body = written.query().unwrap_or_default().to_owned();
+        self.follow(at.join(&action)?, Some(body), stop).await
+    }
+
+    async fn follow(&mut self, mut url: reqwest::Url, mut form: Option<String>, stop: Option<&str>) -> Result<Arrived> {
         for _ in 0..20 {
             let known = self.cookies.entry(place(&url)).or_default();
             let cookies: Vec<String> = known.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let mut request = self.http.get(url.clone()).header("accept", "text/html");
+            let mut request = match form.take() {
+                // Where a form leads to is gone to without it.
+                Some(form) => {
+                    let origin = url.origin().ascii_serialization();
+                    let post = self.http.post(url.clone()).header("origin", origin).header("referer", url.as_str());
+                    post.header("content-type", "application/x-www-form-urlencoded").body(form)
+                }
+                None => self.http.get(url.clone()),
+            };
+            request = request.header("accept", "text/html");
             if !cookies.is_empty() {
                 request = request.header(COOKIE, cookies.join("; "));
             }
@@ -159,4 +163,33 @@ impl Browser {
 
 fn place(url: &reqwest::Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+}
+
+/// Where the last form of a page that is sent by `POST` goes to, and what stands in it hidden. As much of HTML as a plain page of a
+/// provider takes.
+fn form(page: &str) -> Option<(String, Vec<(String, String)>)> {
+    let posts = |tag: &str| attribute(tag, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"));
+    let (at, tag) = page.match_indices("<form").filter_map(|(at, _)| Some((at, page.get(at..)?.split('>').next()?))).filter(|(_, tag)| posts(tag)).last()?;
+    let inside = page.get(at..)?.split("</form").next()?;
+    let inputs = inside.match_indices("<input").filter_map(|(at, _)| inside.get(at..)?.split('>').next());
+    let hidden = inputs.filter(|input| attribute(input, "type").is_some_and(|kind| kind == "hidden"));
+    let fields = hidden.filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value").unwrap_or_default())));
+    Some((attribute(tag, "action").unwrap_or_default(), fields.collect()))
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let rest = tag.split_once(&format!(" {name}=\"")).or_else(|| tag.split_once(&format!("\n{name}=\"")))?.1;
+    Some(rest.split('"').next()?.replace("&amp;", "&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::form;
+
+    #[test]
+    fn a_form_is_found_with_what_is_hidden_in_it() {
+        let page = "<form action=\"/search\"><input name=\"q\"></form><form\nmethod=\"POST\" id=\"x\"><input id=\"t\" name=\"csrf_token\" type=\"hidden\" value=\"a&amp;b\"><input name=\"login\" type=\"text\" value=\"\"></form>";
+        assert_eq!(form(page), Some((String::new(), vec![("csrf_token".to_owned(), "a&b".to_owned())])));
+        assert_eq!(form("<form action=\"/x\">"), None);
+    }
 }

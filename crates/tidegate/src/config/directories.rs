@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use access::names::{GroupName, Username};
 use identity::scim::{Directory, Subject};
+use policy::document::{At, Document, Table};
+use policy::problem::shown;
 
-use super::document::{At, Document, Table};
-use super::mistake::shown;
 use super::providers::ProviderConfig;
 
 /// A directory as it stands in the file.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use access::names::{GroupName, SecretName, Username};
+use access::names::{GroupName, Username};
 use access::time::Span;
 use jiff::tz::TimeZone;
-use notify::http::{Reach, permitted};
+use notify::http::Reach;
 use notify::oncall::{Kind, Mapped, Place, Source, TokenFrom};
+use policy::document::{At, Document, Table};
+use policy::problem::shown;
 
-use super::document::{At, Document, Table};
-use super::mistake::{nearest, shown};
+use super::parts::{self, RawSecret};
 
 /// How often a source is asked if nothing is said.
 const REFRESH: Span = Span::minutes(1);
@@ -26,8 +27,7 @@ pub(crate) struct RawOnCall {
     name: Option<At<GroupName>>,
     kind: Option<At<String>>,
     url: Option<At<String>>,
-    token: Option<At<SecretName>>,
-    token_file: Option<At<String>>,
+    token: RawSecret,
     ca_file: Option<At<String>>,
     addresses: Vec<At<IpAddr>>,
     refresh: Option<At<Span>>,
@@ -67,12 +67,11 @@ impl RawOnCall {
             name: table.parse("name", "a name: 1 to 63 of a-z, 0-9, `.` and `-`"),
             kind: table.text("kind"),
             url: table.text("url"),
-            token: table.parse_with("token"),
-            token_file: table.text("token_file"),
+            token: RawSecret::read(&table, "token", "token_file"),
             ca_file: table.text("ca_file"),
             addresses: table.list("addresses", "an IP address"),
-            refresh: table.parse_with("refresh"),
-            stale_after: table.parse_with("stale_after"),
+            refresh: table.read("refresh"),
+            stale_after: table.read("stale_after"),
             time_zone: table.text("time_zone"),
             schedules,
             people,
@@ -146,8 +145,7 @@ impl RawSchedule {
             "url_file" => Place::FeedNamedIn(base.join(text)),
             "file" => Place::File(base.join(text)),
             _ => {
-                if let Err(error) = permitted(&text, addresses) {
-                    document.reject(value, format!("`schedule.url`: {error}"));
+                if !parts::may_be_called(value, "schedule.url", addresses, document) {
                     return None;
                 }
                 Place::Feed(text)
@@ -160,57 +158,33 @@ impl RawSchedule {
 pub(crate) fn check(all: Vec<RawOnCall>, document: &Document<'_>, base: &Path) -> Vec<OnCallConfig> {
     let mut sources: Vec<OnCallConfig> = Vec::new();
     for raw in all {
-        let (Some(name), Some(kind)) = (&raw.name, &raw.kind) else { continue };
-        let Some((_, kind)) = Kind::ALL.into_iter().find(|(code, _)| *code == kind.value) else {
-            let codes: Vec<&str> = Kind::ALL.iter().map(|(code, _)| *code).collect();
-            let hint = match nearest(&kind.value, &codes) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("kinds are {}", codes.join(", ")),
-            };
-            document.reject(kind, format!("`oncall.kind`: `{}` is no kind of source; {hint}", shown(&kind.value)));
-            continue;
-        };
+        let (Some(name), Some(kind)) = (raw.name.clone(), &raw.kind) else { continue };
+        let Some(kind) = parts::kind(kind, &Kind::ALL, "oncall.kind", "source", document) else { continue };
         if sources.iter().any(|other| other.source.name == name.value) {
-            document.reject(name, format!("`oncall.name`: `{}` stands here twice", name.value));
+            document.reject(&name, format!("`oncall.name`: `{}` stands here twice", name.value));
             continue;
         }
-        if let Some(source) = one(&raw, name, kind, document, base) {
-            sources.push(source);
-        }
+        sources.extend(one(raw, &name, kind, document, base));
     }
     sources
 }
 
-fn one(raw: &RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_>, base: &Path) -> Option<OnCallConfig> {
+fn one(raw: RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_>, base: &Path) -> Option<OnCallConfig> {
     let addresses: Vec<IpAddr> = raw.addresses.iter().map(|address| address.value).collect();
     let url = match (&raw.url, kind.url()) {
         (Some(url), None) => {
             document.reject(url, "`oncall.url`: a calendar's address stands in its `[[oncall.schedule]]`");
             return None;
         }
-        (Some(url), Some(_)) => match permitted(&url.value, &addresses) {
-            Ok(_) => url.value.clone(),
-            Err(error) => {
-                document.reject(url, format!("`oncall.url`: {error}"));
-                return None;
-            }
-        },
+        (Some(url), Some(_)) if !parts::may_be_called(url, "oncall.url", &addresses, document) => return None,
+        (Some(url), Some(_)) => url.value.clone(),
         (None, usual) => usual.unwrap_or_default().to_owned(),
     };
-    let token = match (&raw.token, &raw.token_file) {
-        (Some(_), Some(file)) => {
-            document.reject(file, "`oncall`: name `token` or `token_file`, not both");
-            return None;
-        }
-        (Some(sealed), None) => TokenFrom::Sealed(sealed.value.clone()),
-        (None, Some(file)) => TokenFrom::File(base.join(&file.value)),
-        (None, None) if kind == Kind::ICalendar => TokenFrom::Nowhere,
-        (None, None) => {
-            document
-                .reject(name, format!("`oncall.token`: `{}` is asked with a token; name a sealed secret, or a `token_file`", kind.code()));
-            return None;
-        }
-    };
+    let token = raw.token.token("oncall.token", document, base);
+    if token == TokenFrom::Nowhere && kind != Kind::ICalendar {
+        document.reject(name, format!("`oncall.token`: `{}` is asked with a token; name a sealed secret, or a `token_file`", kind.code()));
+        return None;
+    }
     let time_zone = match raw.time_zone.as_ref() {
         Some(zone) if kind != Kind::ICalendar => {
             document.reject(zone, "`oncall.time_zone`: only the times of calendars may lack a zone");

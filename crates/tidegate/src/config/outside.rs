@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use access::names::{GroupName, SecretName};
-use notify::http::permitted;
+use access::names::GroupName;
 use notify::slack::client::{API, HOOKS, SlackSettings};
 use notify::webhook::Pattern;
+use policy::document::{At, Document, Table};
+use policy::problem::shown;
 use workflow::outbox::KeptSecret;
 
-use super::document::{At, Document, Table};
-use super::mistake::shown;
+use super::parts::{RawSecret, may_be_called};
 
 /// The command that Slack's people type if nothing is said.
 const COMMAND: &str = "/tidegate";
@@ -39,13 +39,6 @@ pub(crate) struct RawSlack {
     hooks_url: Option<At<String>>,
     addresses: Vec<At<IpAddr>>,
     ca_file: Option<At<String>>,
-}
-
-/// A secret by its name in the store, or by its file.
-#[derive(Debug)]
-struct RawSecret {
-    sealed: Option<At<SecretName>>,
-    file: Option<At<String>>,
 }
 
 /// An endpoint, checked.
@@ -78,29 +71,6 @@ pub struct SlackConfig {
     pub signing_secret: KeptSecret,
     /// PEM roots that alone are trusted for it; `None`: the machine's.
     pub ca_file: Option<PathBuf>,
-}
-
-impl RawSecret {
-    fn read(table: &Table<'_>, name: &'static str, file: &'static str) -> Self {
-        Self { sealed: table.parse_with(name), file: table.text(file) }
-    }
-
-    /// The secret, if there is one; `what` is how a mistake names it.
-    fn check(self, what: &str, document: &Document<'_>, base: &Path) -> Option<KeptSecret> {
-        match (self.sealed, self.file) {
-            (Some(_), Some(file)) => {
-                document.reject(&file, format!("`{what}`: name the secret or its file, not both"));
-                None
-            }
-            (Some(sealed), None) => Some(KeptSecret::Sealed(sealed.value)),
-            (None, Some(file)) => Some(KeptSecret::File(base.join(file.value))),
-            (None, None) => None,
-        }
-    }
-
-    fn is_there(&self) -> bool {
-        self.sealed.is_some() || self.file.is_some()
-    }
 }
 
 impl RawWebhook {
@@ -168,7 +138,7 @@ pub(crate) fn check_webhooks(all: Vec<RawWebhook>, document: &Document<'_>, base
             document.reject(&name, format!("`webhook.name`: `{}` stands here twice", name.value));
             continue;
         }
-        if !reachable(&url, "webhook.url", &addresses, document) {
+        if !may_be_called(&url, "webhook.url", &addresses, document) {
             continue;
         }
         webhooks.push(WebhookConfig {
@@ -210,7 +180,7 @@ pub(crate) fn check_slack(raw: Option<RawSlack>, document: &Document<'_>, base: 
         None => Some(COMMAND.to_owned()),
     };
     let url = |at: Option<At<String>>, what: &str, usual: &str| match at {
-        Some(at) => reachable(&at, what, &addresses, document).then_some(at.value),
+        Some(at) => may_be_called(&at, what, &addresses, document).then_some(at.value),
         None => Some(usual.to_owned()),
     };
     let api = url(raw.api_url, "slack.api_url", API);
@@ -221,17 +191,6 @@ pub(crate) fn check_slack(raw: Option<RawSlack>, document: &Document<'_>, base: 
         signing_secret: signing_secret?,
         ca_file: raw.ca_file.map(|file| base.join(file.value)),
     })
-}
-
-/// Whether an address may be called; if not, that is a mistake.
-fn reachable(url: &At<String>, what: &str, addresses: &[IpAddr], document: &Document<'_>) -> bool {
-    match permitted(&url.value, addresses) {
-        Ok(_) => true,
-        Err(error) => {
-            document.reject(url, format!("`{what}`: {error}"));
-            false
-        }
-    }
 }
 
 #[cfg(test)]

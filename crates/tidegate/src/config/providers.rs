@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use access::names::{GroupName, SecretName};
+use access::names::GroupName;
 use access::time::Span;
 use identity::oidc::provider::{ClientSecret, Provider, is_private_url};
+use policy::document::{At, Document, Table};
+use policy::problem::shown;
+use workflow::outbox::KeptSecret;
 
-use super::document::{At, Document, Table};
-use super::mistake::shown;
+use super::parts::RawSecret;
 
 /// How long a provider's word on groups counts if nothing is said.
 const GROUPS_LAST: Span = Span::hours(12);
@@ -20,8 +22,7 @@ pub(crate) struct RawProvider {
     title: Option<At<String>>,
     issuer: Option<At<String>>,
     client_id: Option<At<String>>,
-    client_secret: Option<At<SecretName>>,
-    client_secret_file: Option<At<String>>,
+    client_secret: RawSecret,
     ca_file: Option<At<String>>,
     scopes: Vec<At<String>>,
     groups_claim: Option<At<String>>,
@@ -48,12 +49,11 @@ impl RawProvider {
             title: table.text("title"),
             issuer: table.text("issuer"),
             client_id: table.text("client_id"),
-            client_secret: table.parse_with("client_secret"),
-            client_secret_file: table.text("client_secret_file"),
+            client_secret: RawSecret::read(&table, "client_secret", "client_secret_file"),
             ca_file: table.text("ca_file"),
             scopes: table.list("scopes", "a scope"),
             groups_claim: table.text("groups_claim"),
-            groups_last: table.parse_with("groups_last"),
+            groups_last: table.read("groups_last"),
             provision: table.flag("provision"),
             groups: groups.pairs("a group's name: 1 to 63 of a-z, 0-9, `.` and `-`"),
         };
@@ -79,14 +79,10 @@ pub(crate) fn check(all: Vec<RawProvider>, document: &Document<'_>, base: &Path)
             document.reject(&name, format!("`identity_provider.name`: `{}` or its issuer stands here twice", name.value));
             continue;
         }
-        let client_secret = match (raw.client_secret, raw.client_secret_file) {
-            (Some(_), Some(file)) => {
-                document.reject(&file, "`identity_provider`: name `client_secret` or `client_secret_file`, not both");
-                continue;
-            }
-            (Some(sealed), None) => ClientSecret::Sealed(sealed.value),
-            (None, Some(file)) => ClientSecret::File(base.join(file.value)),
-            (None, None) => ClientSecret::Public,
+        let client_secret = match raw.client_secret.check("identity_provider.client_secret", document, base) {
+            Some(KeptSecret::Sealed(name)) => ClientSecret::Sealed(name),
+            Some(KeptSecret::File(path)) => ClientSecret::File(path),
+            None => ClientSecret::Public,
         };
         let title = raw.title.map_or_else(|| name.value.to_string(), |title| title.value);
         let groups: BTreeMap<String, GroupName> = raw.groups.into_iter().map(|(theirs, ours)| (theirs, ours.value)).collect();

@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use access::time::Span;
+use policy::document::{At, Document};
 use store::StoreUrl;
 
 use super::directories::RawDirectory;
-use super::document::{At, Document};
+use super::mail::RawMail;
 use super::on_call::RawOnCall;
 use super::outside::{RawSlack, RawWebhook};
 use super::providers::RawProvider;
+use super::streams::RawStream;
+use super::teams::RawTeams;
 use super::trackers::RawTracker;
 
 const ADDRESS: &str = "an address and port like `127.0.0.1:3143`";
@@ -33,12 +37,16 @@ pub(crate) struct RawConfig {
     pub(crate) key: Option<At<String>>,
     pub(crate) checkpoints: Option<At<String>>,
     pub(crate) addresses: Vec<At<IpAddr>>,
+    pub(crate) drift_every: Option<At<Span>>,
     pub(crate) identity_providers: Vec<RawProvider>,
     pub(crate) directories: Vec<RawDirectory>,
     pub(crate) on_call: Vec<RawOnCall>,
     pub(crate) trackers: Vec<RawTracker>,
     pub(crate) webhooks: Vec<RawWebhook>,
+    pub(crate) streams: Vec<RawStream>,
     pub(crate) slack: Option<RawSlack>,
+    pub(crate) teams: Option<RawTeams>,
+    pub(crate) mail: Option<RawMail>,
 }
 
 /// `sqlite`, or a URL.
@@ -63,7 +71,7 @@ impl RawConfig {
             data_dir: root.text("data_dir"),
             policy_dir: root.text("policy_dir"),
             node: root.text("node"),
-            store: root.parse_with("store"),
+            store: root.read("store"),
             sealing_key_file: root.text("sealing_key_file"),
             ..Self::default()
         };
@@ -103,12 +111,19 @@ impl RawConfig {
         raw.addresses = gate.list("addresses", "an IP address");
         gate.finish();
 
+        let drift = root.table("drift");
+        raw.drift_every = drift.read("every");
+        drift.finish();
+
         raw.identity_providers = root.tables("identity_provider").into_iter().map(RawProvider::read).collect();
         raw.directories = root.tables("directory").into_iter().map(RawDirectory::read).collect();
         raw.on_call = root.tables("oncall").into_iter().map(RawOnCall::read).collect();
         raw.trackers = root.tables("tracker").into_iter().map(RawTracker::read).collect();
         raw.webhooks = root.tables("webhook").into_iter().map(RawWebhook::read).collect();
+        raw.streams = root.tables("stream").into_iter().map(RawStream::read).collect();
         raw.slack = RawSlack::read(root.table("slack"));
+        raw.teams = RawTeams::read(root.table("teams"));
+        raw.mail = RawMail::read(root.table("mail"));
 
         root.finish();
         raw

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::{Config, Environment, Tls};
 
-fn parse(text: &str) -> Result<Config, super::Mistakes> {
+fn parse(text: &str) -> Result<Config, policy::Problems> {
     Config::parse(Path::new("/etc/tidegate/tidegate.toml"), text, &Environment::default())
 }
 

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use access::names::{GroupName, SecretName};
+use access::names::GroupName;
 use notify::http::{Reach, permitted};
-use notify::oncall::TokenFrom;
 use notify::tickets::{Kind, Tracker};
+use policy::document::{At, Document, Table};
+use policy::problem::shown;
 
-use super::document::{At, Document, Table};
-use super::mistake::{nearest, shown};
+use super::parts::{self, RawSecret};
 
 /// A tracker as it stands in the file.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct RawTracker {
     repositories: Vec<At<String>>,
     prefixes: Vec<At<String>>,
     user: Option<At<String>>,
-    token: Option<At<SecretName>>,
-    token_file: Option<At<String>>,
+    token: RawSecret,
     pointer: Option<At<String>>,
+    id_pointer: Option<At<String>>,
     open: Vec<At<String>>,
     page: Option<At<String>>,
     ca_file: Option<At<String>>,
@@ -50,9 +50,9 @@ impl RawTracker {
             repositories: table.list("repositories", "a repository"),
             prefixes: table.list("prefixes", "the beginning of an id"),
             user: table.text("user"),
-            token: table.parse_with("token"),
-            token_file: table.text("token_file"),
+            token: RawSecret::read(&table, "token", "token_file"),
             pointer: table.text("pointer"),
+            id_pointer: table.text("id_pointer"),
             open: table.list("open", "a state"),
             page: table.text("page"),
             ca_file: table.text("ca_file"),
@@ -69,26 +69,18 @@ impl RawTracker {
 pub(crate) fn check(all: Vec<RawTracker>, document: &Document<'_>, base: &Path) -> Vec<TrackerConfig> {
     let mut trackers: Vec<TrackerConfig> = Vec::new();
     for raw in all {
-        let (Some(name), Some(kind)) = (&raw.name, &raw.kind) else { continue };
-        let Some((_, kind)) = Kind::ALL.into_iter().find(|(code, _)| *code == kind.value) else {
-            let codes: Vec<&str> = Kind::ALL.iter().map(|(code, _)| *code).collect();
-            let hint = match nearest(&kind.value, &codes) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("kinds are {}", codes.join(", ")),
-            };
-            document.reject(kind, format!("`tracker.kind`: `{}` is no kind of tracker; {hint}", shown(&kind.value)));
-            continue;
-        };
+        let (Some(name), Some(kind)) = (raw.name.clone(), &raw.kind) else { continue };
+        let Some(kind) = parts::kind(kind, &Kind::ALL, "tracker.kind", "tracker", document) else { continue };
         if trackers.iter().any(|other| other.tracker.name == name.value) {
-            document.reject(name, format!("`tracker.name`: `{}` stands here twice", name.value));
+            document.reject(&name, format!("`tracker.name`: `{}` stands here twice", name.value));
             continue;
         }
-        trackers.extend(one(&raw, name, kind, document, base));
+        trackers.extend(one(raw, &name, kind, document, base));
     }
     trackers
 }
 
-fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'_>, base: &Path) -> Option<TrackerConfig> {
+fn one(raw: RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'_>, base: &Path) -> Option<TrackerConfig> {
     let addresses: Vec<IpAddr> = raw.addresses.iter().map(|address| address.value).collect();
     let url = match (&raw.url, kind) {
         (Some(url), _) => {
@@ -144,15 +136,7 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
             return None;
         }
     }
-    let token = match (&raw.token, &raw.token_file) {
-        (Some(_), Some(file)) => {
-            document.reject(file, "`tracker`: name `token` or `token_file`, not both");
-            return None;
-        }
-        (Some(sealed), None) => TokenFrom::Sealed(sealed.value.clone()),
-        (None, Some(file)) => TokenFrom::File(base.join(&file.value)),
-        (None, None) => TokenFrom::Nowhere,
-    };
+    let token = raw.token.token("tracker.token", document, base);
     if kind == Kind::Json {
         for (key, there) in [("pointer", raw.pointer.is_some()), ("open", !raw.open.is_empty())] {
             if !there {
@@ -164,15 +148,22 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
             }
         }
     } else {
-        let json = [("pointer", raw.pointer.as_ref()), ("page", raw.page.as_ref()), ("open", raw.open.first())];
+        let json = [
+            ("pointer", raw.pointer.as_ref()),
+            ("id_pointer", raw.id_pointer.as_ref()),
+            ("page", raw.page.as_ref()),
+            ("open", raw.open.first()),
+        ];
         for (key, at) in json {
             if let Some(at) = at {
                 document.reject(at, format!("`tracker.{key}` is for `json`, and this is `{}`", kind.code()));
             }
         }
     }
-    if let Some(pointer) = raw.pointer.as_ref().filter(|pointer| !pointer.value.starts_with('/')) {
-        document.reject(pointer, format!("`tracker.pointer`: `{}` is no JSON pointer like `/result/state`", shown(&pointer.value)));
+    for (key, pointer) in [("pointer", &raw.pointer), ("id_pointer", &raw.id_pointer)] {
+        if let Some(pointer) = pointer.as_ref().filter(|pointer| !pointer.value.starts_with('/')) {
+            document.reject(pointer, format!("`tracker.{key}`: `{}` is no JSON pointer like `/result/state`", shown(&pointer.value)));
+        }
     }
     if let Some(page) = raw.page.as_ref().filter(|page| !page.value.starts_with("https://") || !page.value.contains("{id}")) {
         document.reject(
@@ -192,6 +183,7 @@ fn one(raw: &RawTracker, name: &At<GroupName>, kind: Kind, document: &Document<'
             user: raw.user.as_ref().map(|user| user.value.clone()),
             token,
             pointer: raw.pointer.as_ref().map(|pointer| pointer.value.clone()).unwrap_or_default(),
+            id_pointer: raw.id_pointer.as_ref().map(|pointer| pointer.value.clone()),
             open: raw.open.iter().map(|open| open.value.clone()).collect(),
             page: raw.page.as_ref().map(|page| page.value.clone()),
             reach: Reach { addresses, roots: None },
@@ -246,6 +238,8 @@ mod tests {
             (json.replace("change.example.com/api/{id}", "{id}.example.com/"), "behind the host"),
             (json.replace("{id}", "x"), "behind the host"),
             (json.replace("'/state'", "'state'"), "no JSON pointer"),
+            (format!("{json}id_pointer = 'number'\n"), "`tracker.id_pointer`: `number` is no JSON pointer"),
+            (format!("{jira}id_pointer = '/x'\n"), "`tracker.id_pointer` is for `json`"),
             (format!("{json}page = 'javascript:alert(1)//{{id}}'\n"), "no address like"),
             (json.replace("open = ['implement']\n", ""), "`tracker.open` is missing"),
             (json.replace("['CHG']", "['CHG/']"), "`tracker.prefixes`: `CHG/` is none"),

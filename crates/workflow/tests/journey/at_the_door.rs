@@ -61,7 +61,7 @@ fn read_only() -> Limits {
 }
 
 /// Somebody who signs in with a security key of theirs that checked who holds it, from somewhere.
-async fn with_security_key(t: &TestGate, name: &str, from: IpAddr) -> Caller {
+pub(super) async fn with_security_key(t: &TestGate, name: &str, from: IpAddr) -> Caller {
     let seed = [u8::try_from(name.len()).unwrap(); 32];
     let key = PublicKey::from(KeyData::SkEd25519(SkEd25519::new(Ed25519Keypair::from_seed(&seed).public, "ssh:")));
     let person = t.person(name);

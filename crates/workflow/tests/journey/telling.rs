@@ -43,7 +43,7 @@ async fn telling(events: &[&str]) -> (TestGate, Receiver) {
 
 fn serve(t: &TestGate, receiver: &Receiver, events: &[&str], old: bool) {
     let webhooks = vec![webhook("siem", &receiver.url, events, old)];
-    t.gate.serve_outbox(Destinations { webhooks, slack: None, portal: "https://gate.example.com".into() });
+    t.gate.serve_outbox(Destinations { webhooks, slack: None, teams: None, mail: None, portal: "https://gate.example.com".into() });
 }
 
 async fn pass(t: &TestGate, receiver: &Receiver, time: Duration) {
