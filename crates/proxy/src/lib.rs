@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod ssh;
 mod strangers;
 pub mod tape;
+pub mod threads;
 mod watched;
 
 /// Bytes in lower-case hexadecimal.

@@ -186,9 +186,7 @@ impl MysqlDoor {
         let Met { mut client, .. } = met;
         let by_token = matches!(proof, Proof::Token(_));
         match self.gate.identify(proof, from).await {
-            Ok(who) => {
-                Some((client, wanted.knock(who, from), wanted))
-            }
+            Ok(who) => Some((client, wanted.knock(who, from), wanted)),
             Err(refusal) => {
                 tracing::debug!(%from, %refusal, "not signed in");
                 tokio::time::sleep(REJECTION).await;

@@ -25,6 +25,7 @@ use crate::console::Known;
 use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
 use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
+use crate::threads::RelayThreads;
 
 /// How long a wrong password is answered with silence.
 const REJECTION: Duration = Duration::from_millis(300);
@@ -80,15 +81,15 @@ impl PostgresDoor {
         })
     }
 
-    /// Admits connections until `stop`. Sessions that live then are ended by the gate, through their watches.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+    /// Admits connections until `stop`, each on one of the threads. Sessions that live then are ended by the gate, through their watches.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, threads: RelayThreads, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, from)) => self.clone().admit(stream, from),
+                Ok((stream, from)) => self.clone().admit(&threads, stream, from),
                 Err(error) => {
                     // Out of descriptors, most likely: those that are open must get the chance to close.
                     tracing::warn!(%error, "cannot accept a connection; check the limit of open files");
@@ -99,17 +100,20 @@ impl PostgresDoor {
     }
 
     /// Starts one connection, or drops it when there are too many strangers already and none of them has to go for it.
-    fn admit(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+    fn admit(self: Arc<Self>, threads: &RelayThreads, stream: TcpStream, from: SocketAddr) {
         let Some(stranger) = self.strangers.admit(from.ip(), tokio::time::Instant::now()) else {
             tracing::debug!(%from, "too many connections that have not signed in");
             return;
         };
-        tokio::spawn(async move {
+        let attended = threads.run(stream, move |stream| async move {
             // A fault in one session ends that session.
             if AssertUnwindSafe(Box::pin(self.attend(stream, from, stranger))).catch_unwind().await.is_err() {
                 tracing::error!(%from, "a connection ended by a fault of the gate");
             }
         });
+        if let Err(error) = attended {
+            tracing::warn!(%error, %from, "a connection could not be taken up; check the limit of open files");
+        }
     }
 
     async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger) {

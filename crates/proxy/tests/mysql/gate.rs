@@ -10,6 +10,7 @@ use access::time::Span;
 use access::verdict::RecordLevel;
 use testkit::mariadb::{Database, Proof as Proves};
 use tidegate_proxy::mysql::{DoorLimits, MysqlDoor};
+use tidegate_proxy::threads::RelayThreads;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -128,7 +129,8 @@ impl Town {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
-        tokio::spawn(MysqlDoor::new(gate.clone(), tls, setup.door).serve(listener, stop.clone()));
+        let threads = RelayThreads::start(2, 16 * 1024 * 1024).unwrap();
+        tokio::spawn(MysqlDoor::new(gate.clone(), tls, setup.door).serve(listener, threads, stop.clone()));
         Self { gate, port, target, dir, stop }
     }
 

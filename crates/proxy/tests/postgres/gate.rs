@@ -12,6 +12,7 @@ use testkit::postgres::{Database, Proof as Proves};
 use tidegate_proxy::postgres::by_rights::by_rights;
 use tidegate_proxy::postgres::judge::MakeJudge;
 use tidegate_proxy::postgres::{DoorLimits, PostgresDoor};
+use tidegate_proxy::threads::RelayThreads;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -124,7 +125,8 @@ impl Town {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
-        tokio::spawn(PostgresDoor::new(gate.clone(), tls.clone(), setup.judge, setup.door).serve(listener, stop.clone()));
+        let threads = RelayThreads::start(2, 16 * 1024 * 1024).unwrap();
+        tokio::spawn(PostgresDoor::new(gate.clone(), tls.clone(), setup.judge, setup.door).serve(listener, threads, stop.clone()));
         Self { gate, port, target, dir, tls, stop }
     }
 

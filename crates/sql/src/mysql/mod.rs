@@ -15,6 +15,7 @@ mod load;
 mod named;
 mod names;
 mod seen;
+mod shape;
 mod statement;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use crate::verdict::{Allowed, Hidden, Refused, Verdict, shown};
 
 use conceal::Spots;
 pub use conceal::{conceal, nothing_of, without_values};
+pub use shape::shape;
 
 /// The longest text that is looked at, in bytes.
 pub const LONGEST: usize = 1024 * 1024;

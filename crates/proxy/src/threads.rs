@@ -1,0 +1,66 @@
+//! Threads for relays of small messages: each connection stays on one of them for good.
+//!
+//! A statement and its answer are a few hundred bytes that go through four sockets' worth of waking up. Where any worker may take up
+//! any task, most of what that costs is one thread waking another. Here a thread reads, judges, records and writes by itself; what takes
+//! long (reading a long text, a disk, a store) is done elsewhere in any case.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The threads; dropped with the last of its clones, they end.
+#[derive(Debug, Clone)]
+pub struct RelayThreads(Arc<Threads>);
+
+#[derive(Debug)]
+struct Threads {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+    _stop: DropGuard,
+}
+
+impl RelayThreads {
+    /// Starts so many threads with stacks of so many bytes.
+    ///
+    /// # Errors
+    /// The system gives no more threads or descriptors.
+    pub fn start(threads: usize, stack: usize) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let mut handles = Vec::with_capacity(threads);
+        for number in 0..threads.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let stop = stop.clone();
+            std::thread::Builder::new()
+                .name(format!("relay-{number}"))
+                .stack_size(stack)
+                .spawn(move || runtime.block_on(stop.cancelled()))?;
+        }
+        Ok(Self(Arc::new(Threads { handles, next: AtomicUsize::new(0), _stop: stop.drop_guard() })))
+    }
+
+    /// Runs what is made of a connection on one of the threads, in turn.
+    ///
+    /// # Errors
+    /// The connection cannot be taken along; it is closed then.
+    pub(crate) fn run<F>(&self, stream: TcpStream, attend: impl FnOnce(TcpStream) -> F + Send + 'static) -> io::Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stream = stream.into_std()?;
+        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let Some(handle) = self.0.handles.get(turn % self.0.handles.len().max(1)) else { return Ok(()) };
+        handle.spawn(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => attend(stream).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be taken up; check the limit of open files"),
+            }
+        });
+        Ok(())
+    }
+}
