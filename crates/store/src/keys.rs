@@ -2,6 +2,7 @@
 
 use access::identity::KeyRow;
 use access::ids::{KeyId, PrincipalId};
+use jiff::Timestamp;
 
 use crate::error::StoreError;
 use crate::select::Select;
@@ -22,6 +23,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn active_key(&self, fingerprint: &str) -> Result<Option<KeyRow>, StoreError> {
         self.first(Select::all().is("fingerprint", &fingerprint.to_owned()).so("state = 'active'")).await
+    }
+
+    /// The certificates that were made after a time and still sign somebody in, newest first.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn certificates_made_after(&self, at: Timestamp) -> Result<Vec<KeyRow>, StoreError> {
+        self.select(Select::all().that("added_at > ?", &at).so("expires_at IS NOT NULL").so("state = 'active'")).await
     }
 
     /// All keys of a person, removed ones too, newest first.

@@ -96,12 +96,13 @@ impl Store {
         next.ok_or_else(unreadable)
     }
 
-    /// The newest time the store knows: of an entry, or as [`Self::raise_high_water`] said. It never goes back.
+    /// The newest time the store knows: of an entry, or as [`Self::raise_high_water`] said. It never goes back, but where somebody said
+    /// that it had run ahead: of what was entered before that, nothing counts.
     ///
     /// # Errors
     /// If the store can't be read.
     pub async fn high_water(&self) -> Result<Option<Timestamp>, StoreError> {
-        let newest = self.query(&"SELECT MAX(at) FROM entries".into(), &[]).await?;
+        let newest = self.query(&NEWEST.into(), &[]).await?;
         let newest = newest.first().and_then(|r| r.first()).and_then(Timestamp::from_column);
         let kept = self.meta(HIGH_WATER).await?.and_then(|text| text.parse().ok()).and_then(|n| Timestamp::from_microsecond(n).ok());
         Ok(newest.max(kept))
@@ -156,4 +157,5 @@ impl Store {
 
 /// How often the journal's end is waited for, each time as long as for a locked file.
 const SCRUBS: u32 = 3;
-const HIGH_WATER: &str = "high_water";
+pub(crate) const HIGH_WATER: &str = "high_water";
+const NEWEST: &str = "SELECT MAX(at) FROM entries WHERE seq >= COALESCE((SELECT MAX(seq) FROM entries WHERE name = 'clock.accepted'), 0)";

@@ -1,6 +1,7 @@
 //! Bearer tokens, by what verifies them.
 
 use access::ids::{GrantId, PrincipalId, TokenId};
+use jiff::Timestamp;
 
 use crate::committed::TokenRow;
 use crate::error::StoreError;
@@ -30,6 +31,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn tokens_of(&self, person: PrincipalId) -> Result<Vec<TokenRow>, StoreError> {
         self.select(Select::all().is("person", &person)).await
+    }
+
+    /// The tokens that were made after a time and not revoked, newest first.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn tokens_made_after(&self, at: Timestamp) -> Result<Vec<TokenRow>, StoreError> {
+        self.select(Select::all().that("created_at > ?", &at).so("revoked_at IS NULL")).await
     }
 
     /// All connect tokens of a grant, revoked ones too, newest first.

@@ -1,6 +1,7 @@
 //! The gate's local socket: what root, or the gate's own user, may do at the machine itself when nobody can do it through the API.
 //!
-//! Two acts are served here and nothing else: putting an earlier policy back, and inviting an administrator. The socket stands in the
+//! Three acts are served here and nothing else: putting an earlier policy back, inviting an administrator, and taking the clock for
+//! right that the log has run ahead of. The socket stands in the
 //! data directory, for its owner alone (0600), and the kernel says who is at the other end. One line of JSON asks, one answers.
 
 use std::io;
@@ -45,11 +46,28 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<BundleId>,
     },
+    /// Takes the clock for right that the log has run ahead of.
+    AcceptClock,
     /// Invites an administrator.
     Recover {
         /// Under which name.
         username: Username,
     },
+}
+
+/// What accepting the clock did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptedClock {
+    /// The time from now on.
+    pub wall: Timestamp,
+    /// The time that the log had reached.
+    pub mark: Timestamp,
+    /// How many sessions were cut.
+    pub sessions: usize,
+    /// How many grants were ended.
+    pub grants: usize,
+    /// How many requests were.
+    pub requests: usize,
 }
 
 /// An invitation for an administrator.
@@ -173,6 +191,10 @@ async fn done(gate: &Gate, joining: &Joining, peer: u32, question: Question) -> 
         Question::RollBackPolicy { to } => {
             let workflow::reload::Activated { digest, changed, diff, withdrawn } = gate.roll_back_bundle(&peer, to).await?;
             json(serde_json::to_value(Activated { digest, changed, diff, withdrawn }))
+        }
+        Question::AcceptClock => {
+            let workflow::accept_clock::AcceptedClock { wall, mark, sessions, grants, requests } = gate.accept_clock(&peer).await?;
+            json(serde_json::to_value(AcceptedClock { wall, mark, sessions, grants, requests }))
         }
         Question::Recover { username } => {
             let invited = gate.recover(&peer, username).await?;

@@ -100,6 +100,13 @@ impl Clock {
         now
     }
 
+    /// Takes an earlier time for right.
+    ///
+    /// INVARIANT: whoever calls it has ended before what would last longer by it; `Gate::accept_clock` does.
+    pub(crate) fn turn_back(&self, to: Timestamp) {
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (to, self.source.boot());
+    }
+
     /// Time since boot, for measuring.
     #[must_use]
     pub fn boot(&self) -> Duration {

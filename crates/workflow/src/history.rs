@@ -171,7 +171,7 @@ impl Gate {
                 match &logged.entry.event {
                     Event::BundleActivated { digest: activated, .. } => digest = Some(activated.clone()),
                     // What was believed before a start is not believed after it, until it is entered anew.
-                    Event::NodeStarted { .. } => roster = Roster::default(),
+                    Event::NodeStarted { .. } | Event::ClockAccepted { .. } => roster = Roster::default(),
                     Event::OnCallChanged { source, service, known, people } => {
                         let belief = if *known {
                             Belief::Known { people: people.clone(), seen_at: logged.entry.at, good_until: Timestamp::MAX }

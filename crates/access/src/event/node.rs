@@ -27,6 +27,14 @@ macro_rules! node_events {
                 /// The newest time in the log.
                 mark: Timestamp,
             }
+            /// Somebody at the machine itself said that the wall clock is right, and that the log had run ahead of it. What had an end was
+            /// ended before. From here on the log's times are the wall clock's again. Text: `by`.
+            "clock.accepted" ClockAccepted {
+                /// The wall clock.
+                wall: Timestamp,
+                /// The time that the log had reached.
+                mark: Timestamp,
+            }
         } }
     };
 }

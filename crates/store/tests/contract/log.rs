@@ -38,6 +38,19 @@ on_both! {
         assert_eq!(stage.again().await.high_water().await.unwrap(), Some(at(600)));
     }
 
+    // covers: GRANT-7, D4
+    async fn what_ran_ahead_counts_no_more_once_that_is_said(stage) {
+        keep(&stage.store, locks("db-1", 900)).await;
+        stage.store.raise_high_water(at(950)).await.unwrap();
+        assert_eq!(stage.store.high_water().await.unwrap(), Some(at(950)));
+        let accepted = Event::ClockAccepted { wall: at(100), mark: at(950) };
+        let change = Change::new(EntryDraft::new(at(100), Actor::Gate, Door::Socket, accepted)).turn_back_time(at(100));
+        stage.store.commit(change).await.unwrap();
+        assert_eq!(stage.store.high_water().await.unwrap(), Some(at(100)));
+        keep(&stage.store, locks("db-2", 200)).await;
+        assert_eq!(stage.again().await.high_water().await.unwrap(), Some(at(200)));
+    }
+
     async fn a_lease_has_one_holder_at_a_time(stage) {
         assert!(stage.store.take_lease("sequencer", "gate-1", at(0), at(10)).await.unwrap());
         assert!(!stage.store.take_lease("sequencer", "gate-2", at(9), at(19)).await.unwrap());

@@ -3,11 +3,12 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::preload::WallClock;
 use testkit::sshd::SshdOptions;
 
 use crate::demo::{Talk, eventually, lives};
+use crate::known::program;
 use crate::served::{Plan, Served};
 
 /// How late a cut may be on a busy machine. It is never early.
@@ -137,5 +138,51 @@ fn a_clock_set_back_and_forth_makes_no_session_longer() {
     let grants = gate.get("ana", "/api/v1/grants?state=active");
     let old_one = grants["items"].as_array().unwrap().iter().any(|g| g["id"] == json!(grant));
     assert!(!old_one, "{told}{grants}");
+    gate.assert_provable();
+}
+
+// covers: D4 (ssh, cli), GRANT-7 (ssh, cli)
+#[test]
+fn a_clock_that_ran_ahead_once_is_accepted_at_the_machine_and_nobody_gains_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = WallClock::right(dir.path()).unwrap();
+    let mut gate = by_a_clock_of_its_own(&clock);
+    let accept = |gate: &Served| {
+        let mut command = Command::new(program());
+        command.env_clear().env("TIDEGATE_CONFIG", gate.dir().join("tidegate.toml")).args(["clock", "accept", "--json"]);
+        let output = command.output().unwrap();
+        (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    };
+    let (done, told) = accept(&gate);
+    assert!(!done && told.contains("nothing to accept"), "while the clock is right: {told}");
+
+    // A day ahead for a moment: what is asked then is in the log with that time.
+    clock.set("+24h").unwrap();
+    let grant = gate.grant("ana", "build-1", "shell", "2h");
+    let (mut ana, pid) = ticking(&gate, "ana", "build-1+shell");
+    clock.set("+0").unwrap();
+    refused_for_the_clock(&gate, "ana");
+    assert!(lives(pid));
+
+    let (done, told) = accept(&gate);
+    assert!(done, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["sessions"], &told["grants"]), (&json!(1), &json!(1)), "{told}");
+    cut_after(&mut ana, pid, Instant::now());
+    // Nobody has anything for longer; who asks again works, before and after a restart.
+    for again in [false, true] {
+        if again {
+            gate.stop();
+            gate.run_again();
+        }
+        let row = gate.get("ana", &format!("/api/v1/grants/{grant}"));
+        assert_eq!((&row["state"], &row["end"]), (&json!("ended"), &json!("revoked")), "{row}");
+        let fresh = gate.grant("ana", "build-1", "shell", "1h");
+        lets_in(&gate, "ana");
+        gate.post("ana", &format!("/api/v1/grants/{fresh}/return"), json!({}));
+    }
+    let entries = gate.get("eve", "/api/v1/audit/entries?event=clock.accepted");
+    assert_eq!(entries["items"].as_array().unwrap().len(), 1, "{entries}");
+    assert!(entries["items"][0]["texts"]["by"].as_str().unwrap().contains("of the gate's machine"), "{entries}");
     gate.assert_provable();
 }

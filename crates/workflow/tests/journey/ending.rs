@@ -309,3 +309,49 @@ async fn a_lock_on_a_network_shuts_out_whoever_comes_from_there() {
     t.gate.open(&from_away, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
     t.gate.identify_token(token.token.expose(), away).await.unwrap();
 }
+
+// covers: GRANT-7, D4 (cli)
+#[tokio::test]
+async fn a_clock_that_ran_ahead_is_accepted_and_lengthens_nothing() {
+    let t = TestGate::start().await.unwrap();
+    let right = t.gate.now();
+    let peer = identity::local::verify_local_peer(0, 1000).unwrap();
+    let none = t.gate.accept_clock(&peer).await.unwrap_err();
+    assert_eq!(none.reason, Reason::Invalid, "there is nothing to accept while the clock is right");
+    let long = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    t.gate.activate(t.person("ana"), long.id).await.unwrap();
+    // Somebody sets the clock ahead, and the gate works by that for a while.
+    t.time.step_wall(right + jiff::SignedDuration::from_mins(5));
+    let opened = shell(&t, "ana", "build-1", "shell").await;
+    let session = opened.permit.facts().session;
+    let ended = obey(&t, opened);
+    t.gate.sweep_store().await;
+    t.time.step_wall(right);
+    let refusal = t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ClockBehind);
+    assert!(refusal.to_string().contains("tidegate clock accept"), "{refusal}");
+
+    let done = t.gate.accept_clock(&peer).await.unwrap();
+    assert_eq!((done.sessions, done.grants, done.wall), (1, 1, right));
+    assert_eq!(ended.await.unwrap(), EndReason::Revoked);
+    assert!(done.mark >= right + jiff::SignedDuration::from_mins(5));
+    assert!(t.gate.now() < right + jiff::SignedDuration::from_mins(1), "its time is the clock's again");
+    let row = t.gate.store().grant(long.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.end), (GrantState::Ended, Some(GrantEnd::Revoked)), "nothing that was open lasts longer by it");
+    let row = t.gate.store().session(session).await.unwrap().unwrap();
+    assert_eq!(row.state, access::session::SessionState::Ended);
+    // Who asks again works again, also after a restart.
+    t.gate.sweep_store().await;
+    let t = t.restart().await.unwrap();
+    assert!(t.gate.now() < right + jiff::SignedDuration::from_mins(1));
+    let again = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    t.gate.activate(t.person("ana"), again.id).await.unwrap();
+    t.gate.open(t.person("ana"), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let filter = store::EntryFilter { name: Some("clock.accepted".into()), ..store::EntryFilter::default() };
+    let page = store::EntryPage { limit: 10, after: None, newest_first: false };
+    let said = t.gate.store().entries(&filter, page).await.unwrap();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].entry.text("by").is_some());
+    let replay = t.gate.replay().await.unwrap();
+    assert!(replay.differences.is_empty(), "{:?}", replay.differences);
+}
