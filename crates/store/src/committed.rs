@@ -58,6 +58,8 @@ committed! {
         id: TokenId,
         /// Whose.
         person: PrincipalId,
+        /// Who made it.
+        made_by: PrincipalId,
         /// SHA-256 of the token, hex.
         verifier: String,
         /// For what.

@@ -367,6 +367,7 @@ impl Gate {
             ));
         }
         let (row, token) = self.new_token(person, scopes, None, valid, Mfa::None, label);
+        let row = TokenRow { made_by: caller.who.id(), ..row };
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(IssuedToken { row, token })
@@ -400,6 +401,7 @@ impl Gate {
         let row = TokenRow {
             id: TokenId::generate(now),
             person,
+            made_by: person,
             verifier: issued.verifier.as_str().to_owned(),
             scopes: Scopes(scopes),
             grant,

@@ -332,6 +332,70 @@ async fn nobody_becomes_somebody_else() {
     assert_eq!(identities.iter().map(|row| row.subject.as_deref()).collect::<Vec<_>>(), [Some("00u-gina")]);
 }
 
+// covers: G2, C1 (api)
+#[tokio::test]
+async fn who_connects_a_directory_has_nothing_from_its_groups() {
+    let served = Served::start().await;
+    let directory = Directory {
+        groups: BTreeMap::from([
+            ("Platform Team".to_owned(), "engineers".parse().unwrap()),
+            ("Gate Admins".to_owned(), "administrators".parse().unwrap()),
+        ]),
+        ..named("corp")
+    };
+    served.test.gate.serve_directories(vec![directory]);
+    let hr = Hr::connected(&served, "corp").await;
+    let (gina, hal) = (hr.bring("gina").await, hr.bring("hal").await);
+    hr.group("Platform Team", &[&gina, &hal]).await;
+    hr.group("Gate Admins", &[&gina]).await;
+    let (as_gina, as_hal) = (signed_in(&served, &gina).await, signed_in(&served, &hal).await);
+    for who in [&as_gina, &as_hal] {
+        let grant = served.test.gate.submit(who, ask("build-1", "shell")).await.unwrap().grant.unwrap();
+        served.test.gate.activate(who, grant.id).await.unwrap();
+        may_work(&served, who).await.expect("as an engineer");
+    }
+    // The right is one of its own: hal has none to make a token, gina has by her group, until she uses it.
+    let made = async |who: &Caller| {
+        served.test.gate.issue_directory_token(who, &"corp".parse().unwrap(), Span::hours(1), None).await.map_err(|no| no.reason)
+    };
+    made(&as_hal).await.unwrap_err();
+    let token = made(&as_gina).await.unwrap();
+    served.test.gate.redecide_all().await;
+    assert!(may_work(&served, &as_gina).await.is_err(), "what she could bring herself counts for nothing");
+    made(&as_gina).await.unwrap_err();
+    may_work(&served, &as_hal).await.expect("of others it is believed");
+    // Nor once it is taken away: what was brought by it stays.
+    served.test.gate.revoke_token(served.test.person("dan"), token.row.id).await.unwrap();
+    made(&as_gina).await.unwrap_err();
+}
+
+// covers: WHO-3 (api), WHO-8 (api), A11
+#[tokio::test]
+async fn who_was_taken_out_and_comes_back_signs_in_anew() {
+    let served = Served::start().await;
+    let hr = Hr::start(&served).await;
+    let gina = hr.bring("gina").await;
+    hr.group("Platform Team", &[&gina]).await;
+    let who = signed_in(&served, &gina).await;
+    let token = served.test.gate.issue_token(&who, who.who.id(), vec![Scope::Read], Span::hours(24 * 300), None).await.unwrap();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let key = served.test.gate.add_key(&who, who.who.id(), key, None).await.unwrap();
+    served.test.gate.identify_token(token.token.expose(), HERE).await.expect("good while she is there");
+    // Shut out and let in again, she goes on as before; taken out and brought again, she begins anew.
+    let at = format!("/Users/{gina}");
+    for active in [false, true] {
+        assert_eq!(hr.patch(&at, json!([{ "op": "replace", "path": "active", "value": active }])).await.0, StatusCode::OK);
+    }
+    served.test.gate.identify_token(token.token.expose(), HERE).await.expect("a leave of absence");
+    assert_eq!(hr.delete(&at).await, StatusCode::NO_CONTENT);
+    assert_eq!(hr.bring("gina").await, gina, "she is who she was");
+    assert_eq!(served.test.gate.identify_token(token.token.expose(), HERE).await.unwrap_err().reason, Reason::NotSignedIn);
+    let key = served.test.gate.store().key(key.id).await.unwrap().unwrap();
+    assert_eq!(key.state, access::identity::KeyState::Removed);
+    let replay = served.test.gate.replay().await.unwrap();
+    assert!(replay.differences.is_empty(), "{:?}", replay.differences);
+}
+
 // covers: G1, A9
 #[tokio::test]
 async fn a_directorys_token_is_good_for_that_and_nothing_else() {

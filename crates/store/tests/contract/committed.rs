@@ -35,6 +35,7 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
     TokenRow {
         id: TokenId::generate(at(1)),
         person,
+        made_by: person,
         verifier: format!("t-{person}"),
         scopes: Scopes(vec![Scope::Read, Scope::Ask]),
         grant: None,

@@ -44,8 +44,7 @@ impl Gate {
         valid: Span,
         label: Option<String>,
     ) -> Result<IssuedToken, Refusal> {
-        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
-        self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await?;
+        self.authorize(caller, Act::Administer(Noun::Directory), &Object::Nothing).await?;
         if self.directories().all(|directory| directory.name != *name) {
             return Err(Refusal::because(Reason::NotFound, format!("the gate's configuration names no directory `{name}`")));
         }
@@ -72,6 +71,7 @@ impl Gate {
         };
         let label = label.map(|label| label.chars().take(200).collect());
         let (row, token) = self.new_token(person, vec![Scope::Directory], None, valid, Mfa::None, label);
+        let row = TokenRow { made_by: caller.who.id(), ..row };
         let issued = self.token_issued(caller, &row)?;
         let change = match created {
             Some(created) => Change::new(created).and(issued),
@@ -85,16 +85,7 @@ impl Gate {
     pub(crate) async fn brought_by_token_of(&self, maker: PrincipalId, person: PrincipalId) -> Result<bool, Refusal> {
         let Some(row) = self.store.directory_user(person).await.map_err(unavailable)? else { return Ok(false) };
         let Some(machine) = self.store.person_named(&row.directory).await.map_err(unavailable)? else { return Ok(false) };
-        let mut made = BTreeSet::new();
-        self.any_entry(by(maker, machine.id, "token.issued"), |logged| {
-            if let Event::TokenIssued { token, person, .. } = &logged.entry.event
-                && *person == machine.id
-            {
-                made.insert(token.to_string());
-            }
-            false
-        })
-        .await?;
+        let made: BTreeSet<String> = self.tokens_made_by(maker, machine.id).await?.into_iter().map(|row| row.id.to_string()).collect();
         if made.is_empty() {
             return Ok(false);
         }
@@ -117,12 +108,23 @@ impl Gate {
         Ok(false)
     }
 
+    /// Whether somebody made a token, good still or not, by which a directory speaks.
+    pub(crate) async fn connected_directory(&self, maker: PrincipalId, directory: &Username) -> Result<bool, Refusal> {
+        let Some(machine) = self.store.person_named(directory).await.map_err(unavailable)? else { return Ok(false) };
+        Ok(!self.tokens_made_by(maker, machine.id).await?.is_empty())
+    }
+
+    async fn tokens_made_by(&self, maker: PrincipalId, machine: PrincipalId) -> Result<Vec<TokenRow>, Refusal> {
+        let all = self.store.tokens_of(machine).await.map_err(unavailable)?;
+        Ok(all.into_iter().filter(|row| row.made_by == maker && row.scopes.0.contains(&Scope::Directory)).collect())
+    }
+
     /// How far every directory has come.
     ///
     /// # Errors
     /// If the caller may not, or the store can't be read.
     pub async fn directory_status(&self, caller: &Caller) -> Result<Vec<DirectoryStatus>, Refusal> {
-        self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        self.authorize(caller, Act::Administer(Noun::Directory), &Object::Nothing).await?;
         let mut all = Vec::new();
         for directory in self.directories() {
             let counts = self.store.directory_counts(&directory.name).await.map_err(unavailable)?;

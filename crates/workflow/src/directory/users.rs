@@ -2,14 +2,14 @@
 
 use access::directory::DirectoryUserRow;
 use access::event::{EntryDraft, Event};
-use access::identity::{IdentityRow, PersonRow, PersonState};
+use access::identity::{IdentityRow, KeyState, PersonRow, PersonState};
 use access::ids::{PrincipalId, UserId};
 use access::names::Username;
 use access::reason::{Reason, Refusal};
 use identity::oidc::account::key as identity_key;
 use identity::scim::user::User;
 use identity::scim::{Directory, ScimError, Subject};
-use store::Change;
+use store::{Change, PasskeyRow, TokenRow};
 
 use super::{SeenVersion, TRIES, away, external_key, name_key, not_kept, raced};
 use crate::Caller;
@@ -327,6 +327,8 @@ impl Gate {
             let shut = self.as_directory_says(caller, &mut drafts, (row.id, person.state), row.shut, false, false);
             let removed = Event::DirectoryUserRemoved { person: row.id, shut, groups };
             let change = Change::new(self.said(caller, removed)).and_all(drafts).expect(&row).expect(&person);
+            // INVARIANT: who is brought again signs in anew; no key or token of before waits for them.
+            let change = self.without_ways_in(caller, row.id, change).await?;
             match self.commit(change).await {
                 Ok(_) => {
                     self.shut_out(row.id).await;
@@ -336,6 +338,31 @@ impl Gate {
             }
         }
         Err(raced())
+    }
+
+    /// With every key, token and passkey of somebody taken away.
+    async fn without_ways_in(&self, caller: &Caller, person: PrincipalId, mut change: Change) -> Result<Change, ScimError> {
+        for key in self.store.keys_of(person).await.map_err(away)? {
+            if key.state == KeyState::Active {
+                change = change.and(self.said(caller, Event::KeyRemoved { key: key.id }));
+            }
+        }
+        for row in self.store.tokens_of(person).await.map_err(away)? {
+            if row.revoked_at.is_none() && row.expires_at > self.now() {
+                let row = TokenRow { revoked_at: Some(self.now()), ..row };
+                let row_digest = self.row_digest(&store::digestible(&row))?;
+                change = change.and(self.said(caller, Event::TokenRevoked { token: row.id, row_digest })).revoke_token(&row);
+            }
+        }
+        for row in self.store.passkeys_of(person).await.map_err(away)? {
+            if row.removed_at.is_none() {
+                let row = PasskeyRow { removed_at: Some(self.now()), version: row.version + 1, ..row };
+                let row_digest = self.row_digest(&store::digestible(&row))?;
+                let removed = Event::PasskeyRemoved { passkey: row.id, person, row_digest };
+                change = change.and(self.said(caller, removed)).change_passkey(&row);
+            }
+        }
+        Ok(change)
     }
 }
 
