@@ -30,7 +30,7 @@ pub struct Campaign {
 }
 
 impl Gate {
-    /// Asks for every right without an end, or those of one tier, whether it is needed still.
+    /// Asks for every right without an end, or those on what is in one tier today, whether it is needed still.
     ///
     /// # Errors
     /// If the caller may not administer reviews, or nobody would have time to answer.
@@ -47,7 +47,7 @@ impl Gate {
         let reviewed = self.store.open_reviews_of(ReviewKind::Standing).await.map_err(unavailable)?;
         let now = self.now();
         let (mut events, mut open_already) = (Vec::new(), 0);
-        for grant in open.iter().filter(|grant| grant.length.is_none() && tier.as_ref().is_none_or(|tier| grant.terms.tier == *tier)) {
+        for grant in open.iter().filter(|grant| grant.length.is_none() && tier.as_ref().is_none_or(|tier| self.tier_of(grant) == *tier)) {
             if reviewed.iter().any(|review| review.grant == grant.id) {
                 open_already += 1;
                 continue;
@@ -66,6 +66,12 @@ impl Gate {
         let Some(first) = drafts.next() else { return Ok(Campaign { opened: Vec::new(), open_already }) };
         let committed = self.commit(Change::new(first).and_all(drafts)).await.map_err(refused)?;
         Ok(Campaign { opened: committed.rows.reviews.into_values().collect(), open_already })
+    }
+
+    /// The tier in which what a right opens is today; of what is no more, the one it was in.
+    fn tier_of(&self, grant: &GrantRow) -> TierName {
+        let today = self.bundle().resource(&grant.resource).and_then(|resource| resource.tier.clone());
+        today.unwrap_or_else(|| grant.terms.tier.clone())
     }
 
     /// Who says whether a right is needed: who owns the resource, else who answers for the tier's overdue reviews.

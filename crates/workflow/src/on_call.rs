@@ -115,6 +115,12 @@ impl OnCall {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing is believed of anybody, until the sources say it anew.
+    pub(crate) fn forget(&self) {
+        self.services().values_mut().for_each(|service| service.entered = None);
+        self.roster.store(Arc::new(Roster::default()));
+    }
+
     fn set(&self, source: &GroupName, service: &GroupName, belief: &Belief) {
         self.roster.rcu(|roster| {
             let mut next = Roster::clone(roster);
@@ -171,8 +177,10 @@ impl Gate {
     /// Asks one source; how long it wants to be left alone, if it says so.
     async fn ask_source(&self, known: &Known) -> Option<Duration> {
         let source = &known.source;
+        // INVARIANT: an answer is as old as the question; one that takes long is no fresher for it.
+        let asked_at = self.now();
         let said = match self.token_for(source).await {
-            Ok(token) => known.client.look(source, token.as_ref(), self.now()).await,
+            Ok(token) => known.client.look(source, token.as_ref(), asked_at).await,
             Err(trouble) => source.services().into_iter().map(|service| (service, Err(trouble.clone()))).collect(),
         };
         let mut wait = None;
@@ -180,7 +188,7 @@ impl Gate {
             if let Err(Trouble::TooOften(Some(asked))) = &said {
                 wait = wait.max(Some(*asked));
             }
-            self.hear(source, &service, said).await;
+            self.hear(source, &service, said, asked_at).await;
         }
         wait
     }
@@ -198,7 +206,7 @@ impl Gate {
     }
 
     /// Takes what a source said of one service.
-    async fn hear(&self, source: &Source, service: &GroupName, said: Said) {
+    async fn hear(&self, source: &Source, service: &GroupName, said: Said, asked_at: Timestamp) {
         let now = self.now();
         let key = (source.name.clone(), service.clone());
         let heard = match said {
@@ -213,7 +221,7 @@ impl Gate {
                     let state = services.entry(key).or_default();
                     (state.trouble, state.unmapped) = (None, unmapped);
                 }
-                let belief = Belief::Known { people, seen_at: now, good_until: source.stale_after.after(now) };
+                let belief = Belief::Known { people, seen_at: asked_at, good_until: source.stale_after.after(asked_at) };
                 self.believe(&source.name, service, belief).await;
             }
             Err(because) => {

@@ -133,18 +133,23 @@ impl Gate {
             },
         };
         let Some(asked) = self.store.request(request).await.map_err(unavailable)? else { return Ok(Outcome::Taken(())) };
+        // INVARIANT: nobody has the gate write to a ticket that no path asked them for.
+        if asked.terms.ticket == TicketRule::None {
+            return Ok(Outcome::Taken(()));
+        }
         // Without a ticket, with one of nobody's, or one that was erased since, there is nothing to write.
         let Some((known, id)) = asked.ticket.as_deref().and_then(|text| self.tickets.find(text)) else { return Ok(Outcome::Taken(())) };
         if !known.tracker.takes_comments() {
             return Ok(Outcome::Taken(()));
         }
-        let (portal, who) = (self.outbox.portal(), self.called(asked.person).await);
+        let plain = |name: String| known.tracker.plain(&name);
+        let (portal, who) = (self.outbox.portal(), plain(self.called(asked.person).await));
         let to = format!("{}+{}", asked.resource, asked.role);
         let text = match event {
             Event::RequestApproved { approvers, .. } => {
                 let mut names = Vec::new();
                 for approver in approvers {
-                    names.push(self.called(*approver).await);
+                    names.push(plain(self.called(*approver).await));
                 }
                 let by = if names.is_empty() { "by policy, at once".to_owned() } else { format!("by {}", names.join(", ")) };
                 format!("Access of {who} to {to} was approved {by}.\n{portal}/requests/{request}")

@@ -224,3 +224,21 @@ async fn policies_that_decide_nothing_are_named_with_what_could_be_done() {
     let early = t.gate.noisy_policies(t.person("dan"), Span::hours(8760)).await.unwrap();
     assert!(early.noisy.iter().all(|noisy| noisy.noise != Noise::Unused));
 }
+
+// covers: BACK-2 (api)
+#[tokio::test]
+async fn a_campaign_goes_by_where_things_are_today() {
+    let t = TestGate::start().await.unwrap();
+    let bot = bot(&t).await;
+    let grant = standing(&t, &bot).await;
+    let lab = "lab".parse::<access::names::TierName>().unwrap();
+    let unknown = t.gate.start_campaign(t.person("carla"), Span::hours(24), Some(lab.clone())).await.unwrap_err();
+    assert_eq!(unknown.reason, Reason::NotFound);
+    // The machine moves into another tier; what the grant was given under stays in the grant.
+    let files = t.gate.bundle().files().clone();
+    let moved = files.into_iter().map(|(path, content)| (path, String::from_utf8(content).unwrap().replace("non-prod", "lab").into_bytes()));
+    t.gate.push_bundle(t.person("dan"), moved.collect::<std::collections::BTreeMap<_, _>>()).await.unwrap();
+    assert_eq!(grant.terms.tier.as_str(), "non-prod");
+    let asked = t.gate.start_campaign(t.person("carla"), Span::hours(24), Some(lab)).await.unwrap();
+    assert_eq!(asked.opened.iter().map(|review| review.grant).collect::<Vec<_>>(), [grant.id]);
+}

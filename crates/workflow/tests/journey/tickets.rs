@@ -35,6 +35,7 @@ async fn gate(server: &TrackerServer, rule: &str) -> TestGate {
         user: (kind == Kind::Jira).then(|| USER.to_owned()),
         token: TokenFrom::File(file.clone()),
         pointer: "/result/state".into(),
+        id_pointer: None,
         open: vec!["implement".into()],
         page: None,
         reach: Reach { addresses: vec!["127.0.0.1".parse().unwrap()], roots: None },
@@ -288,6 +289,9 @@ async fn what_came_of_a_request_is_written_to_its_ticket_even_if_the_tracker_was
     // What belongs to no ticket of a tracker's is written nowhere.
     let loose = t.gate.submit(t.person("ana"), with("see the chat")).await.unwrap().request;
     t.gate.vote(t.person("ben"), loose.id, Deny, None).await.unwrap();
+    // Nor is anything where no path wants a ticket, whatever somebody names.
+    let unasked = AccessRequest { ticket: Some("OPS-1".into()), ..ask("build-1", "shell") };
+    assert!(t.gate.submit(t.person("ana"), unasked).await.unwrap().grant.is_some());
     t.gate.deliver_all().await;
     let comments = server.comments();
     assert_eq!((comments.len(), comments[2].0.as_str()), (3, "/repos/acme/shop/issues/7"));
