@@ -109,6 +109,10 @@ impl Gate {
         self.refuse_if_person_locked(caller.who.id()).await?;
         // INVARIANT: no answer counts that is not entered, with what they were shown.
         let asker = self.devices().asker(user_code, self.now())?;
+        // A connection is let in as oneself would be by asking; a device gets a token that outlives the page.
+        if asker.connection.is_none() && !caller.who.may(Scope::Administer) {
+            return Err(Refusal::because(Reason::ScopeMissing, "the token this browser was signed in with lacks the scope `administer`"));
+        }
         let what = format!("{} at {}: {}", asker.client, asker.from, asker.purpose);
         let entry =
             self.draft(caller, Event::DeviceAnswered { browser, agreed: agree }).text("from", caller.from()).text("detail", Some(what));

@@ -1,5 +1,7 @@
 //! `/device`: a program or machine is signed in from a browser elsewhere (RFC 8628, in this API's words).
 
+use std::net::IpAddr;
+
 use access::reason::Reason;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +11,7 @@ use identity::device::Asker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::caller::{Administers, Peer, Reads};
+use crate::caller::{Asks, Peer, Reads};
 use crate::extract::{Body, Id};
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
@@ -62,7 +64,7 @@ async fn show(State(state): State<ApiState>, Peer(from): Peer, Reads(_caller): R
     let now = state.gate.now();
     state.may_try(from, now)?;
     let asker = state.gate.device(&code).inspect_err(|_| state.failed(from, now))?;
-    Ok(Json(shown_asker(asker)))
+    Ok(Json(shown_asker(asker, from)))
 }
 
 /// Somebody in a browser lets the device work for them, or does not.
@@ -70,7 +72,7 @@ async fn show(State(state): State<ApiState>, Peer(from): Peer, Reads(_caller): R
 async fn answer(
     State(state): State<ApiState>,
     Peer(from): Peer,
-    Administers(caller): Administers,
+    Asks(caller): Asks,
     Id(code): Id<String>,
     Body(body): Body<AnswerDevice>,
 ) -> Answer<Json<AskingDevice>> {
@@ -82,12 +84,13 @@ async fn answer(
             state.failed(from, now);
         }
     })?;
-    Ok(Json(shown_asker(asker)))
+    Ok(Json(shown_asker(asker, from)))
 }
 
-fn shown_asker(asker: Asker) -> AskingDevice {
+fn shown_asker(asker: Asker, from: IpAddr) -> AskingDevice {
     AskingDevice {
         address: asker.from.to_string(),
+        your_address: from.to_string(),
         client: asker.client,
         purpose: asker.purpose,
         connection: asker.connection.map(|to| to.to_string()),

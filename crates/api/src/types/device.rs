@@ -64,6 +64,8 @@ pub struct AnswerDevice {
 pub struct AskingDevice {
     /// From which address: what the gate sees itself.
     pub address: String,
+    /// From which address you look at this. If they differ and should not, somebody sent you a link of theirs.
+    pub your_address: String,
     /// With what program, in its own words.
     pub client: String,
     /// For what, in its own words.

@@ -47,6 +47,7 @@ async fn a_device_gets_a_token_when_who_saw_what_asks_agreed() {
     let (status, shown) = in_browser(&served, &cookie, Method::GET, &path, Value::Null).await;
     assert_eq!(status, StatusCode::OK, "{shown}");
     assert_eq!((&shown["address"], &shown["client"]), (&json!("127.0.0.1"), &json!("tidegate on laptop-7")));
+    assert_eq!(shown["your_address"], json!("127.0.0.1"));
     assert_eq!(shown["purpose"], json!("[31mthe command line"));
     assert_eq!(served.call(Method::GET, &format!("/api/v1{path}")).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let by_token = served.person("ana").await.post(&path, json!({ "agree": true })).await;

@@ -42,6 +42,8 @@ pub(crate) struct Visitor {
     software: String,
     /// Who this is, if they proved it before they came: a console of this process.
     in_person: Option<VerifiedIdentity>,
+    /// Whether it is one, whatever becomes of the proof.
+    is_console: bool,
     /// Whether somebody is asked in a browser who this is …
     browser: Browser,
     /// … which is told here: they need longer than others.
@@ -66,6 +68,8 @@ impl Visitor {
         (stranger, software): (Stranger, String),
         in_person: Option<VerifiedIdentity>,
     ) -> Self {
+        let is_console = in_person.is_some();
+        let software = called(software, is_console);
         Self {
             door,
             keys,
@@ -76,6 +80,7 @@ impl Visitor {
             stranger: Some(stranger),
             software,
             in_person,
+            is_console,
             browser: Browser::default(),
             asked,
             proven: None,
@@ -208,7 +213,7 @@ impl server::Handler for Visitor {
             return Err(russh::Error::Inconsistent);
         };
         self.stranger = None;
-        let client = text::inert_bytes(session.remote_sshid(), 255);
+        let client = called(text::inert_bytes(session.remote_sshid(), 255), self.is_console);
         let knock = Knock { who, to, from: self.from, client, limits: Limits::default(), sent: Answer::default() };
         let visit = Visit::new(self.door.clone(), knock, session.handle(), self.shears.clone(), self.gone.clone());
         let connection = session.session_id().unwrap_or_default().to_vec();
@@ -382,5 +387,23 @@ impl Visitor {
         if let Some(visit) = &self.visit {
             visit.refuse(what, text::inert(detail, 1024));
         }
+    }
+}
+
+/// What client software is said to be, in the log and to whoever is asked about it. Only a console of this process is called one.
+fn called(software: String, is_console: bool) -> String {
+    if !is_console && software.to_ascii_lowercase().contains("tidegate-console") { format!("says it is `{software}`") } else { software }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::called;
+
+    #[test]
+    fn only_a_console_is_called_one() {
+        let console = "SSH-2.0-Tidegate-Console".to_owned();
+        assert_eq!(called(console.clone(), true), console);
+        assert_eq!(called(console.clone(), false), "says it is `SSH-2.0-Tidegate-Console`");
+        assert_eq!(called("SSH-2.0-OpenSSH_9.2".to_owned(), false), "SSH-2.0-OpenSSH_9.2");
     }
 }

@@ -57,6 +57,26 @@ async fn whatever_is_refused_is_in_the_log() {
     assert_eq!((refusal.reason, last(&t).await.as_str()), (Reason::Denied, "session.refused"));
 }
 
+// covers: ASK-3, OK-1 (api)
+#[tokio::test]
+async fn what_no_person_said_no_to_can_be_asked_again_at_once() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana");
+    let there = "db-1+debug".parse().unwrap();
+    let given = || Given { reason: Some("looking".into()), ..Given::default() };
+    let pending = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+    // What was agreed to is no longer possible when the last of them agrees.
+    let (lock, _) = t.gate.lock(t.person("carla"), access::lock::LockScope::Resource("db-1".parse().unwrap()), None, None).await.unwrap();
+    let _refused = t.gate.vote(t.person("ben"), pending.id, Approve, None).await;
+    let row = t.gate.store().request(pending.id).await.unwrap().unwrap();
+    assert_eq!(row.state, RequestState::Denied, "policy said no, and nobody else");
+    let shut = t.gate.knock_with(ana, &there, given(), Protocol::Ssh).await.unwrap_err();
+    assert_eq!(shut.reason, Reason::Locked);
+    t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    let again = t.gate.knock_with(ana, &there, given(), Protocol::Ssh).await;
+    assert!(matches!(again, Ok(Knocked::Waiting(_))), "{again:?}");
+}
+
 // covers: F2 (api)
 #[tokio::test]
 async fn a_request_too_large_for_its_entry_is_refused_and_the_log_goes_on() {
