@@ -160,6 +160,9 @@ impl Login {
         settings.token = Some(token.clone());
         settings.keep(&file)?;
         note(format!("You are {}. Your token is in {}.", accepted.user.username, file.display()));
+        if context.given().token.is_some() {
+            note("TIDEGATE_TOKEN is set, and wins over that file: unset it, or every other command goes on with the token in it.");
+        }
         Ok(client.with_token(token))
     }
 }

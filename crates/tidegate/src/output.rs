@@ -3,19 +3,17 @@
 //! Every text that goes through [`Output`] is made inert, so no reason, name or error can drive the reader's terminal.
 //! Colour only on a terminal and without `NO_COLOR`. `--json` prints what the API answered.
 
-pub mod inert;
 pub mod player;
 pub mod time;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
 
+use access::inert::{inert, inert_lines};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-
-use inert::{inert, inert_lines};
 
 /// How something is going, for colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

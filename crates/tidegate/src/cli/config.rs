@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use policy::Problems;
 
-use crate::config::mistake::Mistakes;
 use crate::config::{Config, Environment};
 use crate::output::{Output, Tone, note};
 
@@ -23,7 +23,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// Every mistake there is.
-    pub fn load(&self, environment: &Environment) -> Result<Config, Mistakes> {
+    pub fn load(&self, environment: &Environment) -> Result<Config, Problems> {
         Config::load(self.config.as_deref(), environment)
     }
 }

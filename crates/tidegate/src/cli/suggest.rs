@@ -17,6 +17,7 @@ use api::types::policy::Policy;
 use api::types::sessions::{FoundSession, RecordingLine, RecordingQuery, SearchQuery, Session};
 use clap::Args;
 use jiff::Timestamp;
+use policy::problem::nearest;
 use policy::{Bundle, Kind, Role, narrow};
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
@@ -24,7 +25,6 @@ use sql::{Language, Narrowing, Ran};
 
 use crate::client::lines::Lines;
 use crate::client::{Client, ClientError, Reply};
-use crate::config::mistake::nearest;
 use crate::output::time::now;
 use crate::output::{Output, note};
 
@@ -131,7 +131,7 @@ fn role_of<'b>(bundle: &'b Bundle, name: &RoleName, dir: &Path) -> anyhow::Resul
         return Ok(role);
     }
     let names: Vec<&str> = bundle.roles().map(|role| role.name.as_str()).collect();
-    match nearest(name.as_str(), &names) {
+    match nearest(name.as_str(), names.iter().copied()) {
         Some(near) => bail!("`{}` has no role `{name}`; did you mean `{near}`?", dir.display()),
         None => bail!("`{}` has no role `{name}`; it has {}", dir.display(), names.join(", ")),
     }

@@ -4,10 +4,10 @@ use access::secret::Secret;
 use credentials::keyring::Keyring;
 use notify::oncall::{Source, TokenFrom};
 use policy::Bundle;
+use policy::problem::nearest;
 use store::{Store, StoreOptions};
 
 use crate::config::Config;
-use crate::config::mistake::nearest;
 use crate::config::on_call::OnCallConfig;
 use crate::output::time::now;
 
@@ -43,7 +43,8 @@ fn agreement(config: &Config) -> Vec<Finding> {
         let advice = "until it is corrected nobody counts as on call for it";
         let Some(found) = config.on_call.iter().find(|source| source.source.name == at.source) else {
             let names: Vec<&str> = config.on_call.iter().map(|source| source.source.name.as_str()).collect();
-            let near = nearest(at.source.as_str(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near =
+                nearest(at.source.as_str(), names.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let says = format!("the schedule `{}` is kept at `{}`, and no `[[oncall]]` has that name{near}", schedule.name, at.source);
             findings.push(Finding::fail(CHECK, says, advice));
             continue;
@@ -51,7 +52,8 @@ fn agreement(config: &Config) -> Vec<Finding> {
         let services = found.source.services();
         if !services.contains(&at.service) {
             let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
-            let near = nearest(at.service.as_str(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near =
+                nearest(at.service.as_str(), names.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let says = format!(
                 "the schedule `{}` is the service `{}` of `{}`, which maps none of that name{near}",
                 schedule.name, at.service, at.source

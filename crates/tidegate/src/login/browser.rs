@@ -6,6 +6,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use access::inert::inert;
 use access::reason::Reason;
 use api::types::device::{BegunDevice, NewDevice, PollDevice};
 use api::types::users::Accepted;
@@ -15,7 +16,6 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, ClientError, Reply};
-use crate::output::inert::inert;
 use crate::output::note;
 
 /// Signs in at a link that somebody opens in a browser, here or elsewhere.
