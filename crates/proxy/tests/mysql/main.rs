@@ -9,6 +9,8 @@ mod cuts;
 mod databases;
 mod disguises;
 mod gate;
+#[path = "../databases/half_said.rs"]
+mod half_said;
 mod hidden;
 mod restricted;
 mod signing_in;

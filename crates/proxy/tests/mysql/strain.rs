@@ -1,7 +1,5 @@
 //! What strains the door: clients that say half of something, faults of the gate's own, and letters that drive terminals.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use access::session::EndReason;
@@ -13,6 +11,7 @@ use wire::mysql::packet;
 
 use super::disguises::shop;
 use super::gate::{Setup, Town, errors_of, out_of};
+use super::half_said::{NASTY, dripping, drives_nothing, heard, lingering};
 
 // covers: E7 (mysql)
 #[tokio::test(flavor = "multi_thread")]
@@ -23,32 +22,15 @@ async fn who_says_half_of_something_is_shown_out_and_keeps_nobody_waiting() {
     packet::write(&mut tls, 1, &tls_request(Capabilities::NEEDED | Capabilities::SSL, 1 << 24, 45));
     // Nothing; half a packet; a wish for TLS and no more; and the beginning of its greeting.
     let halves = [Vec::new(), tls[..7].to_vec(), tls.clone(), [&tls[..], &[0x16, 3, 1, 2, 0, 1]].concat()];
-    let linger = |half: &Vec<u8>| {
-        let mut stream = TcpStream::connect(("127.0.0.1", town.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(half).unwrap();
-        stream
-    };
-    let lingering: Vec<TcpStream> = halves.iter().cycle().take(80).map(linger).collect();
+    let waiting = lingering(town.port, &halves, 80);
     // A byte at a time is no more than half of something either.
-    let port = town.port;
-    let dripping = std::thread::spawn(move || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(&[&tls[..], &[0x16, 3, 1, 0x3f, 0]].concat()).unwrap();
-        (0..600).find(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            stream.write_all(&[1]).is_err()
-        })
-    });
+    let drips = dripping(town.port, [&tls[..], &[0x16, 3, 1, 0x3f, 0]].concat());
     assert_eq!(out_of(&town.run("select 40 + 2").await), "42");
-    for mut stream in lingering {
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer);
-        let waited = read.is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+    for answer in heard(waiting) {
         // The greeting, and nothing behind it.
-        assert!(!waited && answer.len() < 200, "{answer:?}");
+        assert!(answer.len() < 200, "{answer:?}");
     }
-    assert!(dripping.join().unwrap().is_some());
+    assert!(drips.join().unwrap().is_some());
 }
 
 // covers: E7 (mysql), GRANT-2 (mysql)
@@ -95,13 +77,6 @@ c = connect(); kc = c.cursor(); kc.execute('select 4'); print(kc.fetchone()[0])
     assert_eq!(said, "going\ngone\n3\n4\n");
     let ended = town.gate.ended(3).await;
     assert_eq!(ended.iter().filter(|closed| closed.end == EndReason::Error).count(), 1);
-}
-
-/// Clears a screen, writes backwards, and begins a line anew.
-const NASTY: &str = "\u{1b}[2J\u{202e}\r\nPAY";
-
-fn drives_nothing(text: &str) -> bool {
-    !text.contains(|letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter))
 }
 
 // covers: E9 (mysql)

@@ -10,6 +10,8 @@ mod databases;
 mod disguises;
 mod drivers;
 mod gate;
+#[path = "../databases/half_said.rs"]
+mod half_said;
 mod hidden;
 mod judged;
 mod limits;

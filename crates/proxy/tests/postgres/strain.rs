@@ -1,7 +1,5 @@
 //! What strains the door: clients that say half of something, faults of the gate's own, and letters that drive terminals.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use access::rights::DatabaseRights;
@@ -11,6 +9,7 @@ use tidegate_proxy::postgres::DoorLimits;
 use tidegate_proxy::postgres::judge::{Act, Allowed, Judge, Judging, Verdict};
 
 use super::gate::{Setup, Town, errors_of, out_of};
+use super::half_said::{NASTY, dripping, drives_nothing, heard, lingering};
 use super::pipelines::raw;
 use super::restricted::{clerk, shop};
 
@@ -22,31 +21,14 @@ async fn who_says_half_of_something_is_shown_out_and_keeps_nobody_waiting() {
     let ssl = wire::postgres::startup::ssl_request();
     // Nothing; half a request; a whole one and no more; and the beginning of a greeting of TLS.
     let halves = [Vec::new(), ssl[..5].to_vec(), ssl.to_vec(), [&ssl[..], &[0x16, 3, 1, 2, 0, 1]].concat()];
-    let linger = |half: &Vec<u8>| {
-        let mut stream = TcpStream::connect(("127.0.0.1", town.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(half).unwrap();
-        stream
-    };
-    let lingering: Vec<TcpStream> = halves.iter().cycle().take(80).map(linger).collect();
+    let waiting = lingering(town.port, &halves, 80);
     // A byte at a time is no more than half of something either.
-    let port = town.port;
-    let dripping = std::thread::spawn(move || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(&[&ssl[..], &[0x16, 3, 1, 0x3f, 0]].concat()).unwrap();
-        (0..600).find(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            stream.write_all(&[1]).is_err()
-        })
-    });
+    let drips = dripping(town.port, [&ssl[..], &[0x16, 3, 1, 0x3f, 0]].concat());
     assert_eq!(out_of(&town.run("select 40 + 2").await), "42");
-    for mut stream in lingering {
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer);
-        let waited = read.is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
-        assert!(!waited && (answer.is_empty() || answer == b"S"), "{answer:?}");
+    for answer in heard(waiting) {
+        assert!(answer.is_empty() || answer == b"S", "{answer:?}");
     }
-    assert!(dripping.join().unwrap().is_some());
+    assert!(drips.join().unwrap().is_some());
     // The same inside of TLS: half of the start, and half of a password.
     let said = town
         .python(
@@ -128,13 +110,6 @@ print(said(c, 'select 4 -- fault' + 'x' * 40000), said(c, 'select 5'), said(c, '
     let ended = town.gate.ended(3).await;
     assert_eq!(ended.iter().filter(|closed| closed.end == EndReason::Error).count(), 1);
     assert!(!town.gate.texts().iter().any(|text| text.contains("fault") || text.contains("select 5") || text.contains("select 6")));
-}
-
-/// Clears a screen, writes backwards, and begins a line anew.
-const NASTY: &str = "\u{1b}[2J\u{202e}\r\nPAY";
-
-fn drives_nothing(text: &str) -> bool {
-    !text.contains(|letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter))
 }
 
 // covers: E9 (postgres)

@@ -10,7 +10,7 @@ use workflow::directory::SeenVersion;
 
 use super::answers::{ByDirectory, Said, ScimBody, answered, version_in};
 use super::base;
-use super::kinds::{Kept, Kind};
+use super::kinds::{How, Kept, Kind};
 use crate::state::ApiState;
 
 pub(super) async fn all(
@@ -63,8 +63,8 @@ async fn one_of(state: &ApiState, caller: &Caller, one: &One) -> Result<Done, Sc
     let seen = one.version.as_deref().map_or(SeenVersion::default(), version_in);
     match (one.method, id) {
         (Method::Post, None) => Ok((201, Some(kind.create(state, caller, &one.data).await?), None)),
-        (Method::Put, Some(id)) => Ok((200, Some(kind.replace(state, caller, id, seen, &one.data).await?), None)),
-        (Method::Patch, Some(id)) => Ok((200, Some(kind.change(state, caller, id, seen, &one.data).await?), None)),
+        (Method::Put, Some(id)) => Ok((200, Some(kind.write(state, caller, (id, seen), How::Whole, &one.data).await?), None)),
+        (Method::Patch, Some(id)) => Ok((200, Some(kind.write(state, caller, (id, seen), How::Steps, &one.data).await?), None)),
         (Method::Delete, Some(id)) => {
             kind.take_out(state, caller, id, seen).await?;
             Ok((204, None, Some(format!("{}{}", base(state), one.path))))

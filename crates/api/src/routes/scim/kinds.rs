@@ -42,6 +42,15 @@ impl From<DirectoryGroupRow> for Kept {
     }
 }
 
+/// How a body says what something is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// All of it: PUT.
+    Whole,
+    /// What is to be other: PATCH.
+    Steps,
+}
+
 impl Kind {
     pub(super) fn schema(self) -> &'static Schema {
         match self {
@@ -65,38 +74,30 @@ impl Kind {
         }
     }
 
-    pub(super) async fn replace(
+    pub(super) async fn write(
         self,
         state: &ApiState,
         caller: &Caller,
-        id: &str,
-        seen: SeenVersion,
+        (id, seen): (&str, SeenVersion),
+        how: How,
         body: &Value,
     ) -> Result<Kept, ScimError> {
-        match self {
-            Self::User => {
+        match (self, how) {
+            (Self::User, How::Whole) => {
                 let new = User::read(body)?;
                 state.gate.change_user(caller, id, seen, |_| Ok(new.clone())).await.map(Kept::from)
             }
-            Self::Group => {
-                let steps = group::Group::read(body)?.steps();
+            (Self::User, How::Steps) => {
+                let operations = patch::read(body)?;
+                state.gate.change_user(caller, id, seen, |user| user.changed(&operations)).await.map(Kept::from)
+            }
+            (Self::Group, how) => {
+                let steps = match how {
+                    How::Whole => group::Group::read(body)?.steps(),
+                    How::Steps => group::steps(&patch::read(body)?)?,
+                };
                 state.gate.change_group(caller, id, seen, &steps).await.map(Kept::from)
             }
-        }
-    }
-
-    pub(super) async fn change(
-        self,
-        state: &ApiState,
-        caller: &Caller,
-        id: &str,
-        seen: SeenVersion,
-        body: &Value,
-    ) -> Result<Kept, ScimError> {
-        let operations = patch::read(body)?;
-        match self {
-            Self::User => state.gate.change_user(caller, id, seen, |user| user.changed(&operations)).await.map(Kept::from),
-            Self::Group => state.gate.change_group(caller, id, seen, &group::steps(&operations)?).await.map(Kept::from),
         }
     }
 

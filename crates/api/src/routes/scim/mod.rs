@@ -18,7 +18,7 @@ use identity::scim::schema::{self, GROUP, USER};
 
 use crate::state::ApiState;
 use answers::{ByDirectory, Said, ScimBody, ScimQuery, Tags, answered, gone, listed};
-use kinds::Kind;
+use kinds::{How, Kind};
 
 /// Where it is.
 pub(crate) const AT: &str = "/scim/v2";
@@ -43,8 +43,8 @@ pub(crate) fn router(state: ApiState) -> Router<ApiState> {
             .route(
                 &format!("{at}/{{id}}"),
                 get(move |s, b, q, t, id| show(s, b, q, t, id, kind))
-                    .put(move |s, b, q, t, id, body| replace(s, b, q, t, id, body, kind))
-                    .patch(move |s, b, q, t, id, body| change(s, b, q, t, id, body, kind))
+                    .put(move |s, b, q, t, id, body| write(s, b, q, t, id, body, (kind, How::Whole)))
+                    .patch(move |s, b, q, t, id, body| write(s, b, q, t, id, body, (kind, How::Steps)))
                     .delete(move |s, b, t, id| take_out(s, b, t, id, kind)),
             );
     }
@@ -131,32 +131,18 @@ async fn show(
     Ok(found.answer(200, &base(&state), Some(shown)))
 }
 
-async fn replace(
+async fn write(
     State(state): State<ApiState>,
     ByDirectory(caller): ByDirectory,
     ScimQuery(query): ScimQuery,
     tags: Tags,
     Path(id): Path<String>,
     ScimBody(body): ScimBody,
-    kind: Kind,
+    (kind, how): (Kind, How),
 ) -> Answer {
-    let now = kind.replace(&state, &caller, &id, tags.wanted(), &body).await?;
-    let shown = now.shown(&state, &query.shown).await?;
-    Ok(now.answer(200, &base(&state), Some(shown)))
-}
-
-async fn change(
-    State(state): State<ApiState>,
-    ByDirectory(caller): ByDirectory,
-    ScimQuery(query): ScimQuery,
-    tags: Tags,
-    Path(id): Path<String>,
-    ScimBody(body): ScimBody,
-    kind: Kind,
-) -> Answer {
-    let now = kind.change(&state, &caller, &id, tags.wanted(), &body).await?;
+    let now = kind.write(&state, &caller, (&id, tags.wanted()), how, &body).await?;
     // A group may be large, and who changes one of its members knows the others (RFC 7644 §3.5.2: 204).
-    if kind == Kind::Group && query.shown == Default::default() {
+    if (kind, how) == (Kind::Group, How::Steps) && query.shown == Default::default() {
         return Ok(now.answer(204, &base(&state), None));
     }
     let shown = now.shown(&state, &query.shown).await?;
