@@ -10,7 +10,7 @@ pub const LONGEST: usize = 4 * 1024 * 1024;
 pub const TOKENS: usize = 50_000;
 /// The most tables, joins, subqueries and `WITH` clauses in one statement: each name in it may be looked up in all of them.
 pub const ITEMS: usize = 200;
-/// How much may be looked at to find out what the names of one statement mean, in columns that are compared with a name: some ten
+/// How much may be looked at to find out what the names of one text mean, in columns that are compared with a name: some ten
 /// milliseconds.
 pub const WORK: usize = 5_000_000;
 /// What it takes to hold one column against the rights of a role, in the same units.
@@ -89,7 +89,7 @@ pub(super) fn one_item_more(items: &mut usize) -> Result<(), Refused> {
     })
 }
 
-/// What may still be looked at in one statement.
+/// What may still be looked at in one text.
 pub(super) struct Work(Cell<usize>);
 
 impl Work {

@@ -66,6 +66,8 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
         _ => Refused::not_understood("the statement is nested too deeply to be looked at"),
     })?;
     let mut out = Vec::new();
+    // Of the whole text: many small statements take as much as a large one.
+    let work = bounds::Work::new();
     for raw in &parsed.protobuf.stmts {
         let node = raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()).ok_or_else(|| Refused::not_understood("a statement is empty"))?;
         if rights.only_statements && !statement::is_control(node) {
@@ -84,7 +86,7 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
             hidden: Hidden::Nothing,
             concealing: false,
             items: 0,
-            work: bounds::Work::new(),
+            work: &work,
         };
         let mut allowed = walk.statement(node)?;
         walk.locks_are_allowed()?;
@@ -119,7 +121,7 @@ struct Walk<'a> {
     /// How many things it has looked at that names are looked up in.
     items: usize,
     /// What it may still look at for that.
-    work: bounds::Work,
+    work: &'a bounds::Work,
 }
 
 type Step<T = ()> = Result<T, Refused>;

@@ -443,6 +443,10 @@ fn names_that_could_mean_too_much_are_refused_before_all_of_it_is_looked_at() {
     allowed(&format!("SELECT count(*) FROM {} WHERE {}", wide(5), vec!["a = 1"; names].join(" OR ")));
     refused(&format!("SELECT count(*) FROM {} WHERE {}", wide(20), vec!["a = 1"; names].join(" OR ")));
     refused(&format!("SELECT 1 FROM {} GROUP BY {}", wide(20), list("a", names)));
+    // In many statements it is no less.
+    let once = format!("SELECT count(*) FROM {} WHERE {}", wide(5), vec!["a = 1"; names].join(" OR "));
+    allowed(&format!("{once}; {once}"));
+    refused(&vec![once; 8].join("; "));
     refused(&format!("SELECT a FROM {} ORDER BY {}", wide(20), list("a || ''", names)));
 }
 
