@@ -2,7 +2,9 @@
 
 use crate::account::AccountState;
 use crate::grant::GrantState;
+use crate::hold::HoldState;
 use crate::identity::{KeyState, PersonState};
+use crate::inventory::{FindingState, PathState};
 use crate::lock::LockState;
 use crate::request::RequestState;
 use crate::review::ReviewState;
@@ -28,10 +30,36 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("sessions", SessionState::Live.code(), SessionState::Ended.code()),
     ("locks", "", LockState::Set.code()),
     ("locks", LockState::Set.code(), LockState::Lifted.code()),
+    ("holds", "", HoldState::Set.code()),
+    ("holds", HoldState::Set.code(), HoldState::Lifted.code()),
     ("reviews", "", ReviewState::Open.code()),
     ("reviews", ReviewState::Open.code(), ReviewState::Done.code()),
     ("accounts", "", AccountState::Made.code()),
     ("accounts", AccountState::Made.code(), AccountState::Dropped.code()),
+    ("inventory_paths", "", PathState::Open.code()),
+    ("inventory_paths", PathState::Open.code(), PathState::TakenIn.code()),
+    ("inventory_paths", PathState::Open.code(), PathState::Accepted.code()),
+    ("inventory_paths", PathState::Open.code(), PathState::Closed.code()),
+    ("inventory_paths", PathState::Open.code(), PathState::Gone.code()),
+    ("inventory_paths", PathState::TakenIn.code(), PathState::Open.code()),
+    ("inventory_paths", PathState::TakenIn.code(), PathState::TakenIn.code()),
+    ("inventory_paths", PathState::TakenIn.code(), PathState::Gone.code()),
+    ("inventory_paths", PathState::Accepted.code(), PathState::Open.code()),
+    ("inventory_paths", PathState::Accepted.code(), PathState::Accepted.code()),
+    ("inventory_paths", PathState::Accepted.code(), PathState::TakenIn.code()),
+    ("inventory_paths", PathState::Accepted.code(), PathState::Closed.code()),
+    ("inventory_paths", PathState::Accepted.code(), PathState::Gone.code()),
+    ("inventory_paths", PathState::Closed.code(), PathState::Open.code()),
+    ("inventory_paths", PathState::Closed.code(), PathState::TakenIn.code()),
+    ("inventory_paths", PathState::Closed.code(), PathState::Gone.code()),
+    ("inventory_paths", PathState::Gone.code(), PathState::Open.code()),
+    ("findings", "", FindingState::Open.code()),
+    ("findings", FindingState::Open.code(), FindingState::Accepted.code()),
+    ("findings", FindingState::Open.code(), FindingState::Mended.code()),
+    ("findings", FindingState::Accepted.code(), FindingState::Open.code()),
+    ("findings", FindingState::Accepted.code(), FindingState::Accepted.code()),
+    ("findings", FindingState::Accepted.code(), FindingState::Mended.code()),
+    ("findings", FindingState::Mended.code(), FindingState::Open.code()),
 ];
 
 /// Whether one state may follow another.

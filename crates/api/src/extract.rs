@@ -20,6 +20,8 @@ use crate::state::ApiState;
 
 /// The largest body that is read, in bytes …
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
+/// … of a list of ways that is imported …
+pub(crate) const LARGEST_LIST: usize = 8 * 1024 * 1024;
 /// … and of somebody who has not said who they are.
 pub(crate) const LARGEST_BODY_OF_STRANGERS: usize = 64 * 1024;
 
@@ -55,7 +57,11 @@ const BODY_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) async fn whole(request: Request, state: &ApiState) -> Result<Bytes, Refused> {
     // 1. Who sends it, and how much may it be?
     let caller = request.extensions().get::<Caller>().map(|caller| caller.who.id());
-    let largest = if caller.is_some() { LARGEST_BODY } else { LARGEST_BODY_OF_STRANGERS };
+    let largest = match caller {
+        Some(_) if request.uri().path().ends_with("/inventory/import") => LARGEST_LIST,
+        Some(_) => LARGEST_BODY,
+        None => LARGEST_BODY_OF_STRANGERS,
+    };
     let too_large = || Refused::invalid(format!("the body is larger than {largest} bytes")).with_status(StatusCode::PAYLOAD_TOO_LARGE);
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let size = if request.body().is_end_stream() { 0 } else { said.unwrap_or(largest) };

@@ -10,6 +10,7 @@ pub mod consoles;
 pub mod demo;
 pub mod doctor;
 pub mod gatekeeper;
+pub mod drift;
 pub mod leftovers;
 pub mod local;
 pub mod login;
@@ -19,6 +20,7 @@ pub mod output;
 mod outside;
 pub mod policy_dir;
 pub mod serve;
+mod streams;
 pub mod tls;
 
 use std::process::ExitCode;

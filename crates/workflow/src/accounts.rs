@@ -233,6 +233,11 @@ impl Gate {
         })
     }
 
+    /// The accounts and rights of a database, as the account that makes others sees them.
+    pub(crate) async fn survey_database(&self, resource: &Resource) -> Result<Vec<credentials::database::Held>, Refusal> {
+        self.account_server(resource).await?.survey().await.map_err(account_trouble)
+    }
+
     async fn prolong_accounts(&self, made: &[AccountRow]) {
         for (id, until) in self.accounts.behind() {
             let Some(row) = made.iter().find(|row| row.id == id).filter(|_| self.accounts.is_due(id)) else { continue };

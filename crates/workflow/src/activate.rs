@@ -43,7 +43,7 @@ impl Gate {
         if row.activate_by <= now {
             return Err(Refusal::because(Reason::GrantExpired, format!("it had to be used by {}", row.activate_by)));
         }
-        let ends_at = row.length.map(|length| length.after(now));
+        let ends_at = row.ends_if_started(now);
         Ok(self.draft(caller, Event::GrantActivated { grant: row.id, starts_at: now, ends_at }))
     }
 

@@ -120,6 +120,7 @@ impl Gate {
             diff
         };
         let withdrawn = self.redecide_all().await;
+        self.look_after_inventory().await;
         Ok(Activated { digest, changed: true, diff, withdrawn })
     }
 }

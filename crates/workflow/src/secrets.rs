@@ -2,6 +2,7 @@
 
 use access::event::Event;
 use access::grant::GrantRow;
+use access::ids::SessionId;
 use access::names::{ResourceName, SecretName};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
@@ -55,11 +56,22 @@ impl Gate {
                 return Ok(if resource.kind == policy::Kind::Mysql { Dial::Mysql(dial) } else { Dial::Postgres(dial) });
             }
         };
+        let extensions = Extensions { pty: rights.pty, port_forwarding: rights.forwards(), agent_forwarding: rights.agent_forward };
+        self.ssh_dial(resource, facts.session, login, extensions).await.map(Dial::Ssh)
+    }
+
+    /// How to reach an SSH target as one of its accounts.
+    pub(crate) async fn ssh_dial(
+        &self,
+        resource: &Resource,
+        session: SessionId,
+        login: String,
+        extensions: Extensions,
+    ) -> Result<SshDial, Refusal> {
         let credential = match &resource.credential {
             Credential::TargetCa => {
-                let extensions = Extensions { pty: rights.pty, port_forwarding: rights.forwards(), agent_forwarding: rights.agent_forward };
                 let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;
-                ca.permit_credential(facts.session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
+                ca.permit_credential(session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
             }
             Credential::Secret(name) => ssh_credential(self.unsealed(name).await?),
         };
@@ -74,7 +86,7 @@ impl Gate {
             host_keys.push(learned);
             host_key_rule = HostKeyRule::Pinned;
         }
-        Ok(Dial::Ssh(SshDial {
+        Ok(SshDial {
             host: resource.address.host.clone(),
             port: resource.address.port,
             login,
@@ -82,7 +94,7 @@ impl Gate {
             host_key_rule,
             credential,
             guarded_allowed: access::rights::is_guarded(&resource.address.host),
-        }))
+        })
     }
 
     /// The account of a database that is there already.

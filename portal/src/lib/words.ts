@@ -97,6 +97,8 @@ export function tone(state: string): Tone {
     case 'live':
     case 'approved':
     case 'permit':
+    case 'taken_in':
+    case 'mended':
       return 'good';
     case 'pending':
     case 'ready':

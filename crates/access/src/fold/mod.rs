@@ -7,7 +7,9 @@ mod account;
 mod bundle;
 mod directory;
 mod grant;
+mod hold;
 mod identity;
+mod inventory;
 mod key;
 mod lock;
 mod person;
@@ -35,10 +37,12 @@ pub fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError> {
         Noun::Request => request::apply(tables, entry),
         Noun::Grant => grant::apply(tables, entry),
         Noun::Session => session::apply(tables, entry),
+        Noun::Hold => hold::apply(tables, entry),
         Noun::Bundle => bundle::apply(tables, entry),
         Noun::Lock => lock::apply(tables, entry),
         Noun::Account => account::apply(tables, entry),
         Noun::Review => review::apply(tables, entry),
+        Noun::Inventory => inventory::apply(tables, entry),
         Noun::Node | Noun::Recording | Noun::Secret | Noun::Outside => no_row(&entry.event),
     }
 }

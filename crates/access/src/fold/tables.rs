@@ -8,7 +8,9 @@ use crate::bundle::BundleRow;
 use crate::chat::ChatAccountRow;
 use crate::directory::{DirectoryGroupRow, DirectoryMemberRow, DirectoryUserRow};
 use crate::grant::GrantRow;
+use crate::hold::HoldRow;
 use crate::identity::{IdentityRow, KeyRow, PersonRow};
+use crate::inventory::{FindingRow, LookRow, PathRow, SourceRow};
 use crate::lock::LockRow;
 use crate::request::RequestRow;
 use crate::review::ReviewRow;
@@ -125,12 +127,17 @@ tables! {
     grants: GrantRow,
     sessions: SessionRow,
     locks: LockRow,
+    holds: HoldRow,
     reviews: ReviewRow,
     bundles: BundleRow,
     accounts: AccountRow,
     directory_users: DirectoryUserRow,
     directory_groups: DirectoryGroupRow,
     directory_members: DirectoryMemberRow,
+    inventory_sources: SourceRow,
+    inventory_paths: PathRow,
+    findings: FindingRow,
+    drift_looks: LookRow,
 }
 
 pub(super) fn get<R: Slot>(tables: &mut Tables, key: impl ToString) -> Result<&mut R, FoldError> {

@@ -18,7 +18,7 @@ fn table(name_: &QualifiedName) -> String {
     format!("{}.{}", name(&name_.schema), name(&name_.name))
 }
 
-async fn connect(server: &Server, act: Act, account: &str) -> Result<MySqlConnection, AccountError> {
+pub(super) async fn connect(server: &Server, act: Act, account: &str) -> Result<MySqlConnection, AccountError> {
     let way = server.dial(act, account).await?;
     let options = MySqlConnectOptions::new()
         .host(&server.host)

@@ -13,6 +13,9 @@ mod mariadb;
 mod postgres;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod survey_tests;
+mod survey;
 mod verifier;
 
 use std::fmt;
@@ -25,6 +28,8 @@ use access::session::TargetTls;
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use self::survey::Held;
 
 /// How long the server may take for one account.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -132,6 +137,8 @@ pub enum Act {
     Drop,
     /// Given a later end.
     Prolong,
+    /// Used, to look at what the server lets in.
+    Survey,
 }
 
 impl fmt::Display for Act {
@@ -140,6 +147,7 @@ impl fmt::Display for Act {
             Self::Make => "make",
             Self::Drop => "drop",
             Self::Prolong => "prolong",
+            Self::Survey => "look around with",
         })
     }
 }

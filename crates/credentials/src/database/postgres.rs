@@ -26,7 +26,7 @@ fn table(name_: &QualifiedName) -> String {
     format!("{}.{}", name(&name_.schema), name(&name_.name))
 }
 
-async fn connect(server: &Server, database: Option<&str>, act: Act, account: &str) -> Result<PgConnection, AccountError> {
+pub(super) async fn connect(server: &Server, database: Option<&str>, act: Act, account: &str) -> Result<PgConnection, AccountError> {
     let way = server.dial(act, account).await?;
     connect_through(&way, server, database, act, account).await
 }

@@ -31,6 +31,7 @@ mod sftp_packets;
 mod sftp_pending;
 mod sockets;
 mod stage;
+mod survey;
 mod target;
 
 pub use door::{DoorLimits, SshDoor};

@@ -160,12 +160,17 @@ impl Target {
 
 /// What a command of the gate's own says at a target, as far as it is short.
 pub(super) async fn answer_of(handle: &client::Handle<Guest>, command: &str) -> Result<Vec<u8>, russh::Error> {
+    answer_within(handle, command, 4096).await
+}
+
+/// The same, up to so many bytes and a packet.
+pub(super) async fn answer_within(handle: &client::Handle<Guest>, command: &str, most: usize) -> Result<Vec<u8>, russh::Error> {
     let mut channel = handle.channel_open_session().await?;
     channel.exec(false, command).await?;
     let mut said = Vec::new();
     while let Some(message) = channel.wait().await {
         match message {
-            ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
+            ChannelMsg::Data { data } if said.len() < most => said.extend_from_slice(&data),
             ChannelMsg::Close => break,
             _ => {}
         }

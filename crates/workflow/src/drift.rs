@@ -1,0 +1,293 @@
+//! What targets hold that the gate did not put there.
+//!
+//! *Takes* a resource of the bundle. *Proves* what its target lets in beside the gate, by the gate's own access to it. *Hands to* the log each
+//! finding once, when it appears and when it is gone; to people the list, to mend or to accept with a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use access::event::{Actor, EntryDraft, Event};
+use access::ids::{FindingId, GrantId, RecordingId, SessionId, UserId};
+use access::inventory::{FindingKind, FindingRow, FindingState, LookRow};
+use access::limits::Limits;
+use access::names::ResourceName;
+use access::reason::{Reason, Refusal};
+use access::request::Door;
+use access::rights::{Rights, SshRights};
+use access::session::{Dial, Protocol, RecordingTerms, SessionFacts, SessionPermit};
+use access::time::Span;
+use access::verdict::{Durability, RecordLevel};
+use credentials::target_ca::Extensions;
+use futures::future::BoxFuture;
+use inventory::drift::{Observed, Told};
+use jiff::Timestamp;
+use policy::{Bundle, Credential, Kind, Resource};
+use store::Change;
+
+use crate::Caller;
+use crate::gate::{Gate, refused, unavailable};
+use crate::inventory::{check_until, said};
+use crate::seen::AsSeen;
+
+/// How many targets are looked at at once, when it is time.
+const AT_ONCE: usize = 4;
+
+/// What looks at SSH targets: the door that dials them.
+pub trait Surveyor: Send + Sync {
+    /// What a target says of what it lets in.
+    fn survey(&self, permit: SessionPermit) -> BoxFuture<'_, Result<String, Refusal>>;
+}
+
+/// Who looks, when, and at what just now.
+#[derive(Default)]
+pub(crate) struct Drift {
+    surveyor: OnceLock<Arc<dyn Surveyor>>,
+    every: OnceLock<Span>,
+    under_way: Mutex<BTreeSet<ResourceName>>,
+}
+
+/// A target that nobody else looks at meanwhile.
+struct Looking<'d> {
+    drift: &'d Drift,
+    resource: ResourceName,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.drift.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.resource);
+    }
+}
+
+impl Drift {
+    fn begin(&self, resource: &ResourceName) -> Option<Looking<'_>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(resource.clone()).then(|| Looking { drift: self, resource: resource.clone() })
+    }
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Looked {
+    /// The look as it is kept.
+    pub look: LookRow,
+    /// How many findings are new or back.
+    pub new: u64,
+    /// How many are not there any more.
+    pub mended: u64,
+    /// Every finding that is there.
+    pub findings: Vec<FindingRow>,
+}
+
+impl Gate {
+    /// Says what looks at SSH targets, and how often every target is looked at by itself; `None`: only when somebody asks.
+    pub fn serve_drift(&self, surveyor: Arc<dyn Surveyor>, every: Option<Span>) {
+        // Only the first time counts: a node says it once.
+        let _set = self.drift.surveyor.set(surveyor);
+        if let Some(every) = every {
+            let _set = self.drift.every.set(every);
+        }
+    }
+
+    /// How often every target is looked at by itself.
+    #[must_use]
+    pub fn drift_every(&self) -> Option<Span> {
+        self.drift.every.get().copied()
+    }
+
+    /// Somebody has a target looked at.
+    ///
+    /// # Errors
+    /// If they may not keep the inventory, there is no such resource, or its target can't be looked at; that is entered.
+    pub async fn look_for_drift(&self, caller: &Caller, resource: &ResourceName) -> Result<Looked, Refusal> {
+        self.may_keep_inventory(caller).await?;
+        self.look_around(resource, caller.actor(), caller.door).await
+    }
+
+    async fn look_around(&self, name: &ResourceName, actor: Actor, door: Door) -> Result<Looked, Refusal> {
+        let bundle = self.bundle();
+        let resource = bundle.resource(name).ok_or_else(|| Refusal::because(Reason::UnknownResource, format!("`{name}`")))?;
+        let looking = self.drift.begin(name);
+        let _looking = looking.ok_or_else(|| Refusal::because(Reason::TooMany, format!("`{name}` is being looked at just now")))?;
+        let by = |event| EntryDraft::new(self.now(), actor, door, event);
+        match self.observe(&bundle, resource).await {
+            Ok(seen) => self.enter_look(name, seen, by).await,
+            Err(refusal) => {
+                let failed = by(Event::DriftFailed { resource: name.clone(), reason: refusal.reason }).text("detail", refusal.detail.clone());
+                let before = self.store.drift_look(name).await.map_err(unavailable)?;
+                self.commit(expecting(Change::new(failed), before.as_ref())).await.map_err(refused)?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What a target holds that the gate did not put there.
+    async fn observe(&self, bundle: &Bundle, resource: &Resource) -> Result<Vec<Observed>, Refusal> {
+        let told = self.told(bundle, resource).await?;
+        if resource.kind == Kind::Ssh {
+            let said = self.survey_ssh(bundle, resource).await?;
+            return inventory::drift::on_ssh_target(&said, &told)
+                .ok_or_else(|| Refusal::because(Reason::TargetUnreachable, "it did not say all of what it lets in"));
+        }
+        let held = self.survey_database(resource).await?;
+        let own = |account: &str| told.accounts.contains(account.split('@').next().unwrap_or_default().trim_matches('\''));
+        let others = held.into_iter().filter(|held| !own(&held.account));
+        let seen = others.map(|held| match &held.on {
+            None => Observed::new(FindingKind::DatabaseAccount, &held.account, &held.may, &held.may),
+            Some(on) => Observed::new(FindingKind::DatabaseGrant, &format!("{} on {on}", held.account), &held.may, &held.may),
+        });
+        Ok(seen.take(inventory::drift::MOST_FINDINGS).collect())
+    }
+
+    /// What the gate has put there, or is told of: its authority and keys, the accounts that roles sign in to, and the one that makes others.
+    async fn told(&self, bundle: &Bundle, resource: &Resource) -> Result<Told, Refusal> {
+        let mut told = Told { keys: self.own_authorities().into_iter().collect(), accounts: BTreeSet::new() };
+        told.accounts.extend(bundle.roles().filter_map(|role| bundle.login(&role.name, &resource.name)).map(str::to_owned));
+        told.accounts.extend(resource.look_as.clone());
+        told.accounts.extend(resource.accounts.as_ref().map(|maker| maker.login.clone()));
+        if let (Kind::Ssh, Credential::Secret(name)) = (resource.kind, &resource.credential) {
+            let secret = self.unsealed(name).await?;
+            let key = ssh_key::PrivateKey::from_openssh(secret.expose().as_bytes()).ok();
+            told.keys.extend(key.map(|key| key.fingerprint(ssh_key::HashAlg::Sha256).to_string()));
+        }
+        Ok(told)
+    }
+
+    async fn survey_ssh(&self, bundle: &Bundle, resource: &Resource) -> Result<String, Refusal> {
+        let surveyor = self.drift.surveyor.get().ok_or_else(|| Refusal::because(Reason::Internal, "no door of this node reaches SSH targets"))?;
+        let roles = resource.default_role.iter().chain(bundle.roles().map(|role| &role.name));
+        let of_role = roles.filter_map(|role| bundle.login(role, &resource.name)).next().map(str::to_owned);
+        let login = resource.look_as.clone().or(of_role).ok_or_else(|| {
+            let why = format!("`{}` has no account that the gate could look with; write `look_as` in `resources.toml`", resource.name);
+            Refusal::because(Reason::TargetRefused, why)
+        })?;
+        // Nobody's session: it has no right but to run the gate's own command, and ids that stand for nothing else.
+        let now = self.now();
+        let nobody = SessionFacts {
+            session: SessionId::generate(now),
+            grant: GrantId::generate(now),
+            person: UserId::generate(now).into(),
+            username: "gate".parse().map_err(|_| Refusal::of(Reason::Internal))?,
+            resource: resource.name.clone(),
+            role: "drift".parse().map_err(|_| Refusal::of(Reason::Internal))?,
+            tier: resource.tier.clone().ok_or_else(|| Refusal::of(Reason::NoTier))?,
+            protocol: Protocol::Ssh,
+            rights: Rights::Ssh(SshRights::default()),
+            limits: Limits::default(),
+            recording: RecordingTerms { id: RecordingId::generate(now), level: RecordLevel::Events, durability: Durability::Flush },
+            idle: None,
+            opened_at: now,
+            ends_at: None,
+            bundle: bundle.digest().to_owned(),
+        };
+        let dial = self.ssh_dial(resource, nobody.session, login, Extensions::default()).await?;
+        #[expect(clippy::disallowed_methods, reason = "`workflow` is the one maker of session permits")]
+        let permit = access::mint::session_permit(nobody, Dial::Ssh(dial));
+        surveyor.survey(permit).await
+    }
+
+    /// What was seen against what is known: new findings are opened, those that are gone are mended.
+    async fn enter_look(&self, name: &ResourceName, seen: Vec<Observed>, by: impl Fn(Event) -> EntryDraft) -> Result<Looked, Refusal> {
+        let before = self.store.drift_look(name).await.map_err(unavailable)?;
+        let known = self.store.findings_on(name).await.map_err(unavailable)?;
+        let mut by_key: BTreeMap<&str, &FindingRow> = known.iter().map(|row| (row.key.as_str(), row)).collect();
+        let (now, mut drafts, mut new, mut mended) = (self.now(), Vec::new(), 0, 0);
+        let blind: Vec<&str> = seen.iter().filter(|one| one.kind == FindingKind::Unseen).map(|one| one.subject.as_str()).collect();
+        let detail = (!blind.is_empty()).then(|| format!("not seen: {}", blind.join(", ")));
+        let findings = u64::try_from(seen.len()).unwrap_or(u64::MAX);
+        let first = by(Event::DriftLooked { resource: name.clone(), findings }).text("detail", detail);
+        for one in &seen {
+            match by_key.remove(one.key().as_str()) {
+                None => {
+                    let event =
+                        Event::FindingOpened { finding: FindingId::generate(now), resource: name.clone(), kind: one.kind, key: one.key() };
+                    drafts.push(by(event).text("subject", Some(one.subject.clone())).text("detail", Some(one.detail.clone())));
+                    new += 1;
+                }
+                Some(row) if row.state == FindingState::Mended => {
+                    drafts.push(by(Event::FindingReopened { finding: row.id }));
+                    new += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        for row in by_key.into_values().filter(|row| row.state != FindingState::Mended) {
+            drafts.push(by(Event::FindingMended { finding: row.id }));
+            mended += 1;
+        }
+        let change = expecting(Change::new(first).and_all(drafts), before.as_ref());
+        self.commit(change).await.map_err(refused)?;
+        let look = self.store.drift_look(name).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::Internal))?;
+        let mut findings = self.store.findings_on(name).await.map_err(unavailable)?;
+        findings.retain(|row| row.state != FindingState::Mended);
+        Ok(Looked { look, new, mended, findings })
+    }
+
+    /// Somebody says why a finding may stay.
+    ///
+    /// # Errors
+    /// If they may not keep the inventory, give no reason or a date that will not do, or it is not there any more.
+    pub async fn accept_finding(
+        &self,
+        caller: &Caller,
+        finding: impl Into<AsSeen<FindingId>>,
+        until: Option<Timestamp>,
+        reason: &str,
+    ) -> Result<FindingRow, Refusal> {
+        self.may_keep_inventory(caller).await?;
+        let AsSeen { id, seen } = finding.into();
+        let reason = said(reason)?;
+        if let Some(until) = until {
+            check_until(until, self.now())?;
+        }
+        let row = self.store.finding(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        seen.is(row.version)?;
+        if row.state == FindingState::Mended {
+            return Err(Refusal::because(Reason::AlreadyDecided, "it is not there any more"));
+        }
+        let draft = self.draft(caller, Event::FindingAccepted { finding: id, until }).text("reason", Some(reason));
+        let committed = self.commit_seen(Change::new(draft).expect(&row), &row, &seen).await?;
+        committed.rows.findings.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
+    }
+
+    /// Opens again what was accepted until a time that is over.
+    pub(crate) async fn look_after_findings(&self, now: Timestamp) {
+        let filter = store::FindingFilter { state: Some(FindingState::Accepted), ..store::FindingFilter::default() };
+        let Ok(accepted) = self.store.findings(&filter, &store::Page::first(10_000)).await else { return };
+        for row in accepted.into_iter().filter(|row| row.acceptance_is_over(now)) {
+            let change = Change::new(self.own_draft(Event::FindingReopened { finding: row.id })).expect(&row);
+            if let Err(error) = self.commit(change).await {
+                tracing::debug!(%error, finding = %row.id, "a finding could not be opened again; it is tried again");
+            }
+        }
+    }
+
+    /// Looks at every target that was not looked at for as long as the configuration says.
+    pub async fn look_for_drift_where_due(&self) {
+        let Some(every) = self.drift_every() else { return };
+        let (bundle, now) = (self.bundle(), self.now());
+        let looks = match self.store.drift_looks().await {
+            Ok(looks) => looks,
+            Err(error) => return tracing::debug!(%error, "it is not known when targets were looked at; the next time it is asked again"),
+        };
+        let tried: BTreeMap<ResourceName, Timestamp> = looks.into_iter().map(|look| (look.id, look.tried_at)).collect();
+        let can = |resource: &&Resource| resource.kind == Kind::Ssh || resource.accounts.is_some();
+        let due = |resource: &&Resource| tried.get(&resource.name).is_none_or(|at| every.after(*at) <= now);
+        let due: Vec<ResourceName> = bundle.resources().filter(can).filter(due).map(|resource| resource.name.clone()).collect();
+        for few in due.chunks(AT_ONCE) {
+            let looks = few.iter().map(|name| async move {
+                if let Err(refusal) = self.look_around(name, Actor::Gate, Door::Gate).await {
+                    tracing::warn!(resource = %name, %refusal, "a target could not be looked at for what the gate did not put there");
+                }
+            });
+            futures::future::join_all(looks).await;
+        }
+    }
+}
+
+/// Only if nobody looked meanwhile.
+fn expecting(change: Change, before: Option<&LookRow>) -> Change {
+    match before {
+        Some(row) => change.expect(row),
+        None => change,
+    }
+}

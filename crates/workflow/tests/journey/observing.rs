@@ -1,0 +1,66 @@
+//! A tier that is only observed: who no path leads gets in, it is said and counted, and on the day it is over.
+
+use access::reason::Reason;
+use access::session::{Protocol, Standing};
+use jiff::ToSpan as _;
+use std::time::Duration;
+use testkit::gate::{TestGate, ask};
+use tidegate_workflow::rollout::Progress;
+
+/// A gate whose production is only observed, until a day from now.
+async fn observing() -> TestGate {
+    let t = TestGate::start().await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let text = String::from_utf8(files["tiers.toml"].clone()).unwrap();
+    let (from, until) = (t.gate.now(), t.gate.now().checked_add(24.hours()).unwrap());
+    let observed = text.replacen("break_glass = true\n", &format!("break_glass = true\nobserve = {{ from = \"{from}\", until = \"{until}\" }}\n"), 1);
+    files.insert("tiers.toml".into(), observed.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    t
+}
+
+// covers: RUN-8 (ssh)
+#[tokio::test]
+async fn who_no_path_leads_gets_in_for_the_time_and_it_is_said_and_counted() {
+    let t = observing().await;
+    let (eve, db, shell) = (t.person("eve"), "db-1".parse().unwrap(), "shell".parse().unwrap());
+    // An hour before it is over, for the usual hour; the clock starts later.
+    t.pass(Duration::from_secs(23 * 3600)).await;
+    let grant = t.gate.submit(eve, ask("db-1", "shell")).await.unwrap().grant.unwrap();
+    t.pass(Duration::from_secs(1800)).await;
+    let opened = t.gate.open(eve, &db, &shell, Protocol::Ssh).await.unwrap();
+    let over = grant.terms.observed_until.unwrap();
+    assert_eq!(opened.permit.facts().ends_at, Some(over), "no moment longer than the tier is observed");
+    assert_eq!(grant.policy, "tier:prod");
+    assert!(t.entries().await.unwrap().contains(&"session.observed".to_owned()));
+    let rollout = t.gate.rollout(t.person("admin")).await.unwrap();
+    assert_eq!((rollout.observed_sessions, rollout.observed[0].now), (1, true));
+    let policy = rollout.phases.iter().find(|phase| phase.name == "policy").unwrap();
+    assert_eq!(policy.progress(), Progress::UnderWay);
+    assert_eq!(policy.steps.iter().map(|step| (step.done, step.of)).collect::<Vec<_>>()[1..], [(2, 3), (0, 1)]);
+    // The day has come.
+    t.pass(Duration::from_secs(1801)).await;
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(_)), "the session is cut");
+    let refused = t.gate.submit(eve, ask("db-1", "shell")).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::UnknownResource, "she may not know of it any more");
+}
+
+// covers: RUN-8 (ssh)
+#[tokio::test]
+async fn who_is_locked_gets_in_nowhere_and_a_tier_that_blocks_early_takes_back_what_it_let_through() {
+    let t = observing().await;
+    let (eve, db, shell) = (t.person("eve"), "db-1".parse().unwrap(), "shell".parse().unwrap());
+    let scope = access::lock::LockScope::Person(eve.who.id());
+    let (lock, _) = t.gate.lock(t.person("carla"), scope, None, Some("a stolen laptop".into())).await.unwrap();
+    assert_eq!(t.gate.submit(eve, ask("db-1", "shell")).await.unwrap_err().reason, Reason::Locked);
+    t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    t.gate.submit(eve, ask("db-1", "shell")).await.unwrap();
+    let opened = t.gate.open(eve, &db, &shell, Protocol::Ssh).await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let text = String::from_utf8(files["tiers.toml"].clone()).unwrap();
+    let blocking: String = text.lines().filter(|line| !line.starts_with("observe")).map(|line| format!("{line}\n")).collect();
+    files.insert("tiers.toml".into(), blocking.into_bytes());
+    let activated = t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    assert_eq!(activated.withdrawn.len(), 1);
+    assert!(matches!(*opened.standing.borrow(), Standing::Cut(_)));
+}
