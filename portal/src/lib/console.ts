@@ -13,6 +13,9 @@ export interface End {
   refusal?: Refusal | undefined;
 }
 
+/** Whether this page came over HTTP/1.1, where every stream takes a whole connection of the few a browser opens to one host. */
+export const crowded = (): boolean => performance.getEntriesByType('navigation').some((entry) => 'nextHopProtocol' in entry && entry.nextHopProtocol === 'http/1.1');
+
 /** Opens a console and reads what it says until it ends. */
 export async function* open(wanted: Schemas['NewConsole'], signal: AbortSignal): AsyncGenerator<ConsoleEvent> {
   for await (const heard of events('/api/v1/consoles', signal, wanted)) yield JSON.parse(heard.data) as ConsoleEvent;
@@ -21,9 +24,18 @@ export async function* open(wanted: Schemas['NewConsole'], signal: AbortSignal):
 /** The most that is sent at once, in bytes. */
 const PIECE = 48 * 1024;
 
+/** What a terminal answers a program by itself: where its cursor stands, what it is, what colours it has, whether it is looked at. */
+// eslint-disable-next-line no-control-regex
+const REPLY = /^\x1b(?:\[[?>=]?[\d;]*[Rcnt]|\[\??[\d;]*\$y|\[[IO]|\]\d+;[^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\)$/;
+
+/** Whether it is no key that somebody pressed. */
+export const isReply = (text: string): boolean => REPLY.test(text);
+
 /** What is typed, in its order: while a piece is on its way the next ones gather. */
 export class Typed {
   #waiting: number[] = [];
+  /** Whether somebody is there: what a program asked of the terminal keeps nobody signed in. */
+  #pressed = false;
   #size: [number, number] | undefined;
   #busy = false;
   readonly #id: string;
@@ -35,12 +47,14 @@ export class Typed {
   }
 
   type(text: string): void {
+    if (!isReply(text)) this.#pressed = true;
     for (const byte of new TextEncoder().encode(text)) this.#waiting.push(byte);
     void this.#send();
   }
 
   /** Bytes that are no text: what a terminal reports of the mouse. */
   report(binary: string): void {
+    this.#pressed = true;
     for (const char of binary) this.#waiting.push(char.charCodeAt(0) & 0xff);
     void this.#send();
   }
@@ -57,14 +71,17 @@ export class Typed {
       while (this.#waiting.length > 0 || this.#size) {
         const piece = this.#waiting.splice(0, PIECE);
         const size = this.#size;
+        const background = !this.#pressed;
         this.#size = undefined;
+        this.#pressed = false;
         const body: Schemas['ConsoleInput'] = {};
         if (piece.length > 0) body.data = btoa(Array.from(piece, (byte) => String.fromCharCode(byte)).join(''));
         if (size) [body.cols, body.rows] = size;
-        await call('post', '/api/v1/consoles/{id}/input', { path: { id: this.#id }, body });
+        await call('post', '/api/v1/consoles/{id}/input', { path: { id: this.#id }, body, background });
       }
     } catch (error) {
       this.#waiting = [];
+      this.#pressed = false;
       this.#failed(error);
     } finally {
       this.#busy = false;

@@ -1,6 +1,6 @@
 // How the measures are said, and whether they got better.
 import type { Schemas } from './api';
-import { span } from './words';
+import { plural, span } from './words';
 
 export type Period = Schemas['Period'];
 
@@ -42,9 +42,8 @@ export interface Measure {
   events: string[];
 }
 
-const times = (count: number, one: string): string => `${count} ${count === 1 ? one : `${one}s`}`;
 const done = (what: Schemas['Done'], one: string): string =>
-  what.ordered === what.done ? times(what.done, one) : `${what.done} of ${times(what.ordered, one)} seen to be over`;
+  what.ordered === what.done ? plural(what.done, one) : `${what.done} of ${plural(what.ordered, one)} seen to be over`;
 
 export const measures: Measure[] = [
   {
@@ -53,7 +52,7 @@ export const measures: Measure[] = [
     about: 'Median time from a request that people agreed to, to the first session on it.',
     of: (period) => period.request_to_session.median_ms ?? null,
     say: took,
-    base: (period) => `${times(period.request_to_session.count, 'request')}; ${period.at_once} more opened at once`,
+    base: (period) => `${plural(period.request_to_session.count, 'request')}; ${period.at_once} more opened at once`,
     better: 'less',
     events: ['request.submitted', 'session.opened'],
   },
@@ -63,7 +62,7 @@ export const measures: Measure[] = [
     about: 'Of the sessions on production, those whose right has an end.',
     of: (period) => period.time_bound.share ?? null,
     say: percent,
-    base: (period) => `${period.time_bound.part} of ${times(period.time_bound.of, 'session')}`,
+    base: (period) => `${period.time_bound.part} of ${plural(period.time_bound.of, 'session')}`,
     better: 'more',
     top: 1,
     events: ['grant.created', 'session.opened'],
@@ -84,7 +83,7 @@ export const measures: Measure[] = [
     about: 'Of the sessions that ended, those of which who, why, by which right, from where and a closed recording stand in the log.',
     of: (period) => period.complete_audit.share ?? null,
     say: percent,
-    base: (period) => `${period.complete_audit.part} of ${times(period.complete_audit.of, 'session')}`,
+    base: (period) => `${period.complete_audit.part} of ${plural(period.complete_audit.of, 'session')}`,
     better: 'more',
     top: 1,
     events: ['session.ended'],

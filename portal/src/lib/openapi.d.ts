@@ -2025,6 +2025,8 @@ export interface components {
             connection?: string | null;
             /** @description For what, in its own words. */
             purpose: string;
+            /** @description From which address you look at this. If they differ and should not, somebody sent you a link of theirs. */
+            your_address: string;
         };
         /** @description Who waits, and for what. */
         AskingStepUp: {
