@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use access::names::Username;
+use access::request::Asked;
+use access::risk::{Known, Risk};
+use access::verdict::Answer;
 use jiff::Timestamp;
-use tidegate_policy::{Bundle, cases, matrix};
+use tidegate_policy::{Ask, Bundle, Situation, cases, matrix};
 
 use crate::company::{at, example, files, monday};
 
@@ -15,7 +18,39 @@ fn moments() -> Vec<Timestamp> {
 
 fn paper(bundle: &Bundle) -> String {
     let people: Vec<Username> = bundle.people().usernames().into_iter().collect();
-    matrix::print(bundle, &people, &moments())
+    matrix::print(bundle, &people, &moments()) + &unusual(bundle, &people)
+}
+
+/// What is answered otherwise if all about it is unusual.
+fn unusual(bundle: &Bundle, people: &[Username]) -> String {
+    let mut out = String::from("\nWhen all of it is unusual:\n");
+    for person in people {
+        let calm = bundle.imagine(person, monday()).unwrap();
+        let risky = Situation { risk: Some(Known::Then(Risk::unknown())), ..calm.clone() };
+        // One machine of each tier will do.
+        for resource in bundle.resources().filter(|resource| ["build-1", "web-1", "ledger-1"].contains(&resource.name.as_str())) {
+            for role in bundle.roles_for(&resource.name) {
+                for asked in [Asked::Default, Asked::Standing] {
+                    let ask = Ask { asked, ..Ask::plain(resource.name.clone(), role.name.clone()) };
+                    let say = |who| {
+                        let verdict = bundle.decide(who, &ask);
+                        let plans = match verdict.answer() {
+                            Answer::Permit { terms } | Answer::NeedsApproval { terms } => {
+                                terms.approvals.iter().map(|p| p.name.to_string()).collect()
+                            }
+                            _ => Vec::new(),
+                        };
+                        format!("{} by {} {}", verdict.answer().code(), verdict.policies().join(","), plans.join(",")).trim_end().to_owned()
+                    };
+                    let (before, then) = (say(&calm), say(&risky));
+                    if before != then {
+                        out.push_str(&format!("{person} {}+{} {asked}: {then} (else {before})\n", resource.name, role.name));
+                    }
+                }
+            }
+        }
+    }
+    out
 }
 
 // covers: MAY-2, OK-1, ASK-2, GRANT-8, ASK-8
