@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use access::event::Actor;
+use access::event::{Actor, EntryDraft, Event};
+use access::request::Door;
 use tidegate_store::{Change, EntryFilter, EntryPage};
 
 use crate::story::*;
