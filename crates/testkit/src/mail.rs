@@ -116,7 +116,9 @@ impl MailServer {
         Ok(Self { child, commands: Mutex::new((stdin, answers)), state, dir, port })
     }
 
+    /// What it said so far: all of it, as it says everything before it answers this.
     fn state(&self) -> MutexGuard<'_, State> {
+        self.tell(&json!({}));
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

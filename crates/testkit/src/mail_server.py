@@ -10,11 +10,16 @@ import asyncio
 import email
 import email.policy
 import json
+import logging
 import ssl
 import sys
+import warnings
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
+# That TLS from the first byte is no STARTTLS is meant.
+warnings.simplefilter("ignore")
+logging.disable(logging.WARNING)
 kind, certificate, key, user, password, domain = sys.argv[1:7]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -46,8 +46,18 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 return Ok(());
             }
             let (address, told) = (text("address"), Told::All);
-            let row =
-                ChatAccountRow { id: chat_account, person, service, team, account, address, told, linked_at: at, removed_at: None, version: 1 };
+            let row = ChatAccountRow {
+                id: chat_account,
+                person,
+                service,
+                team,
+                account,
+                address,
+                told,
+                linked_at: at,
+                removed_at: None,
+                version: 1,
+            };
             add(tables, row)
         }
         E::ChatAccountTold { chat_account, told, .. } => {

@@ -106,9 +106,8 @@ impl SlackClient {
             .finish();
         let said = self.send(token, "conversations.history", "application/x-www-form-urlencoded", form.into_bytes()).await;
         let found = |said: Said| {
-            let own = said.messages.into_iter().find(|message| {
-                message.pointer("/metadata/event_payload/id").and_then(Value::as_str) == Some(id)
-            });
+            let own =
+                said.messages.into_iter().find(|message| message.pointer("/metadata/event_payload/id").and_then(Value::as_str) == Some(id));
             let ts = own.as_ref().and_then(|message| message.get("ts")).and_then(Value::as_str);
             ts.map(|ts| Place { channel: channel.to_owned(), ts: ts.to_owned() })
         };

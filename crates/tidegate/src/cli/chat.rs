@@ -1,7 +1,7 @@
 //! `tidegate chat`: accounts where people chat, and whose they are. They are linked in a browser, where the chat leads.
 
-use access::chat::ChatService;
-use api::types::chat::ChatAccount;
+use access::chat::{ChatService, Told};
+use api::types::chat::{ChangedChatAccount, ChatAccount};
 use clap::{Args, Subcommand};
 
 use crate::client::Reply;
@@ -15,6 +15,15 @@ use super::{Context, Shown, note_more};
 pub enum ChatCommand {
     /// List the accounts that count as yours, or as somebody else's
     List(List),
+    /// Choose what you are told at an account of yours: all, asks (what you are to decide), own (how your own requests end), nothing
+    Tell {
+        /// Which, as `list` shows it
+        #[arg(value_name = "ACCOUNT")]
+        id: String,
+        /// What
+        #[arg(value_name = "WHAT")]
+        told: Told,
+    },
     /// Take an account back: what is done with it there counts as nobody's any more
     Remove {
         /// Which, as `list` shows it
@@ -51,13 +60,20 @@ impl ChatCommand {
                             service(account.service).into(),
                             account.team.clone().into(),
                             account.account.clone().into(),
+                            account.told.to_string().into(),
                             output.at(account.linked_at).into(),
                         ]
                     });
                     let none = "No account where people chat counts as theirs.";
-                    output.table(&["account", "where", "workspace", "who there", "since"], rows.collect(), none)?;
+                    output.table(&["account", "where", "workspace", "who there", "told", "since"], rows.collect(), none)?;
                     note_more(page.next_cursor.is_some());
                     Ok(())
+                })
+            }
+            Self::Tell { id, told } => {
+                let reply: Reply<ChatAccount> = client.patch(&format!("/chat-accounts/{id}"), "*", &ChangedChatAccount { told }).await?;
+                context.print(&reply, |output, account| {
+                    output.line(format!("At {} you are told: {}.", service(account.service), account.told))
                 })
             }
             Self::Remove { id } => {

@@ -58,9 +58,10 @@ impl Gate {
             return Ok(Outcome::Never { why: "there is no such request".to_owned() });
         };
         let accounts = self.store.chat_accounts_of(request.person).await.map_err(unavailable)?;
-        let Some(account) = accounts.into_iter().find(|account| {
-            account.service == ChatService::Slack && account.team == slack.settings.team && account.told.own()
-        }) else {
+        let Some(account) = accounts
+            .into_iter()
+            .find(|account| account.service == ChatService::Slack && account.team == slack.settings.team && account.told.own())
+        else {
             return Ok(Outcome::Taken(()));
         };
         let token = self.kept_secret(&slack.bot_token).await?;

@@ -292,7 +292,7 @@ async fn with_tier(line: &str) -> TestGate {
 // covers: OK-5 (mail), OK-7 (mail)
 #[tokio::test]
 async fn what_needs_a_signature_or_a_second_factor_is_not_approved_by_a_mailbox() {
-    for (line, wanted) in [("signed = true", Reason::SignatureRequired), ("mfa = \"verified, 15m\"", Reason::MfaRequired)] {
+    for (line, wanted) in [("signed = true", Reason::SignatureRequired), ("mfa = \"verified\"", Reason::MfaRequired)] {
         let post = Post::start_with(with_tier(line).await, Kind::Tls).await;
         post.mailbox("ben").await;
         let ana = with_security_key(&post.t, "ana", HERE).await;
