@@ -20,7 +20,7 @@ def unknown(message):
         return True
     for field, value in message.ListFields():
         if field.message_type is not None:
-            if any(unknown(one) for one in (value if field.label == field.LABEL_REPEATED else [value])):
+            if any(unknown(one) for one in (value if field.is_repeated else [value])):
                 return True
     return False
 

@@ -195,7 +195,7 @@ impl Gate {
             }
             return Ok(false);
         };
-        if !full && stream.every.after(oldest) > now {
+        if !full && stream.every > Span::default() && stream.every.after(oldest) > now {
             return Ok(false);
         }
         let batch = Batch { stream: &stream.name, node: &self.settings.node, first, now, lines: &lines };

@@ -99,7 +99,7 @@ fn serve_http(t: &TestGate, receiver: &Receiver, form: Form, activity: bool) {
 async fn every_entry_goes_out_once_in_order_as_an_event_of_the_published_schema() {
     let (t, receiver) = to_receiver(Form::Ocsf).await;
     a_session(&t, &[]).await;
-    t.gate.disable(t.person("admin"), t.person("frank").who.id(), "left").await.unwrap();
+    t.gate.disable(t.person("admin"), t.person("frank").who.id(), Some("left".into())).await.unwrap();
     assert!(receiver.taken().is_empty(), "nothing is sent while somebody waits for an answer");
     send(&t).await;
     let events = told(&receiver);
