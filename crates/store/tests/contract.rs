@@ -28,3 +28,5 @@ mod reads;
 mod replay;
 #[path = "contract/schema.rs"]
 mod schema;
+#[path = "contract/streams.rs"]
+mod streams;

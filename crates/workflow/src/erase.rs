@@ -33,6 +33,8 @@ impl Gate {
             let left = if left.is_empty() { "no texts any more".to_owned() } else { format!("just {}", left.join(", ")) };
             return Err(Refusal::because(Reason::NotFound, format!("entry {entry} has {left}")));
         }
+        let _keeping = self.keeping().await;
+        self.refuse_if_entry_held(&logged.entry).await?;
         let draft = self.draft(caller, Event::TextErased { entry, name: name.to_owned() }).text("reason", Some(reason));
         self.commit(Change::new(draft).erase_text(&logged, name)).await.map_err(refused)?;
         self.store.scrub().await.map_err(unavailable)
@@ -55,6 +57,8 @@ impl Gate {
         if state == header::KeyState::Destroyed {
             return Err(Refusal::because(Reason::NotFound, "its keys are destroyed already"));
         }
+        let _keeping = self.keeping().await;
+        self.refuse_if_held(&row).await?;
         let event = Event::RecordingDestroyed { recording: row.recording, session };
         self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason)))).await.map_err(refused)?;
         blocking(move || keys::destroy(&path)).await?.map_err(|error| {

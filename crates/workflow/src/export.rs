@@ -17,6 +17,7 @@ use evidence::lines::{Form, LineWriter};
 use evidence::log::checkpoint::CheckpointKey;
 use evidence::log::texts::{SideRecord, bound_texts};
 use evidence::log::tiles::LogDirectory;
+use evidence::ocsf::Known;
 use evidence::recording::{KeyRecipients, RecordingReader};
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
@@ -120,10 +121,14 @@ impl Gate {
             let (path, end) = (self.recording_path(session.recording), end_of(session));
             readable.push((session.id, session.person, session.opened_at, path, end, keys));
         }
+        let mut known = Known::default();
+        for logged in entries.values().filter(|_| form == Form::Ocsf) {
+            self.learn(&mut known, &logged.entry).await?;
+        }
         let digest = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
-            let mut out = LineWriter::new(form, BufWriter::new(private_file(&to)?))?;
+            let mut out = LineWriter::new(form, BufWriter::new(private_file(&to)?))?.knowing(known);
             for logged in entries.values() {
-                out.entry(&logged.entry)?;
+                out.entry_at(&logged.entry, logged.index)?;
             }
             for (session, person, at, path, end, keys) in readable {
                 let opened = keys.and_then(|keys| {

@@ -40,6 +40,7 @@ impl Gate {
         self.drain_journal().await;
         started.closed_leftovers = self.close_leftovers().await?;
         self.finish_destructions().await?;
+        self.finish_letting_go().await?;
         self.put_bundle_in_force().await?;
         if empty {
             started.first_administrator = Some(self.invite_first_administrator().await?);

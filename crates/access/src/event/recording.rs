@@ -47,6 +47,23 @@ macro_rules! recording_events {
                 /// Of which session.
                 session: SessionId,
             }
+            /// It was kept for as long as its tier says: its keys are destroyed and its file is gone; this is the proof that it was.
+            "recording.expired" RecordingExpired {
+                /// Which recording.
+                recording: RecordingId,
+                /// Of which session.
+                session: SessionId,
+                /// The tier that says for how long.
+                tier: TierName,
+                /// For how long it was kept after the session's end.
+                kept: Span,
+                /// Whole chunks.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                chunks: Option<i64>,
+                /// What closed its chain.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                digest: Option<String>,
+            }
         } }
     };
 }

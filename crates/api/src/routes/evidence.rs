@@ -51,6 +51,10 @@ async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
             state.gate.export_lines(&caller, selection, Form::JsonLines, file.0.clone()).await?;
             "application/x-ndjson"
         }
+        ExportFormat::Ocsf => {
+            state.gate.export_lines(&caller, selection, Form::Ocsf, file.0.clone()).await?;
+            "application/x-ndjson"
+        }
         ExportFormat::Csv => {
             state.gate.export_lines(&caller, selection, Form::Csv, file.0.clone()).await?;
             "text/csv; charset=utf-8; header=present"

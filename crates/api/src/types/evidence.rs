@@ -54,6 +54,8 @@ pub enum ExportFormat {
     Jsonl,
     /// Entries and activities as a table (RFC 4180).
     Csv,
+    /// Entries and activities as events of OCSF 1.4.0, one JSON object to a line.
+    Ocsf,
 }
 
 /// Why something is erased for good.

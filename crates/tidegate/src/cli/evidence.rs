@@ -79,8 +79,11 @@ pub struct Export {
     #[arg(long, conflicts_with_all = ["csv", "input", "recipient"])]
     jsonl: bool,
     /// Entries and activities as CSV (RFC 4180) instead, without proofs
-    #[arg(long, conflicts_with_all = ["input", "recipient"])]
+    #[arg(long, conflicts_with_all = ["ocsf", "input", "recipient"])]
     csv: bool,
+    /// Entries and activities as events of OCSF 1.4.0 instead, one JSON object to a line, without proofs
+    #[arg(long, conflicts_with_all = ["jsonl", "input", "recipient"])]
+    ocsf: bool,
 }
 
 impl EvidenceCommand {
@@ -94,9 +97,10 @@ impl EvidenceCommand {
                     None => None,
                 };
                 let Export { session, resource, since, until, input, recipient, .. } = export;
-                let format = match (export.jsonl, export.csv) {
-                    (true, _) => ExportFormat::Jsonl,
-                    (_, true) => ExportFormat::Csv,
+                let format = match (export.jsonl, export.csv, export.ocsf) {
+                    (true, ..) => ExportFormat::Jsonl,
+                    (_, true, _) => ExportFormat::Csv,
+                    (.., true) => ExportFormat::Ocsf,
                     _ => ExportFormat::Bundle,
                 };
                 let query = ExportQuery { session, person, resource, since, until, input, recipient, format };
