@@ -279,6 +279,7 @@ impl TrackerClient {
 }
 
 /// What is wrong with an answer.
+#[derive(Debug)]
 enum Wrong {
     Other(String),
     Unreadable(String),
