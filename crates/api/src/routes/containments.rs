@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 
 /// Contains a person, machine or resource: locks it, cuts every session in its scope, denies what waits, revokes every grant, and takes away
 /// a person's tokens, keys and browsers. Asked again, it takes away what is left over.
-#[utoipa::path(post, path = "/containments", tag = "locks", request_body = NewContainment, responses(
+#[utoipa::path(post, path = "/containments", tag = "containments", request_body = NewContainment, responses(
     (status = 201, description = "It is contained", body = Contained),
     (status = 200, description = "It was contained before", body = Contained),
 ))]
@@ -45,7 +45,7 @@ async fn contain(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body
 }
 
 /// Lifts a containment. Nothing that was taken away comes back by that.
-#[utoipa::path(post, path = "/containments/{id}/lift", tag = "locks", params(("id" = schema::LockId, Path), schema::IfMatch), request_body = Lifting, responses((status = 200, body = Lock)))]
+#[utoipa::path(post, path = "/containments/{id}/lift", tag = "containments", params(("id" = schema::LockId, Path), schema::IfMatch), request_body = Lifting, responses((status = 200, body = Lock)))]
 async fn lift(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
