@@ -57,6 +57,8 @@ async fn accounts_and_rights_of_mariadb_are_seen() {
         user: maker.clone(),
         password: Secret::new("maker-password".to_owned()),
     };
+    // What the account that makes others is given: `docs/mysql.md`.
+    database.query(&format!("GRANT SELECT ON mysql.* TO {maker}")).unwrap();
     let other = database.account("other", "o", Proof::Native).unwrap();
     let held = server.survey().await.unwrap();
     let of = |name: &str| held.iter().filter(|held| held.account.starts_with(&format!("'{name}'@"))).collect::<Vec<_>>();

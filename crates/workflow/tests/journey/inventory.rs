@@ -104,9 +104,9 @@ async fn nothing_is_taken_of_a_list_with_a_mistake_and_only_who_keeps_the_invent
     assert!(wrong.detail.as_deref().unwrap().contains("line 3"), "{wrong:?}");
     assert!(in_state(&t, PathState::Open).await.is_empty());
     let refused = t.gate.import_inventory(t.person("ana"), list(SourceKind::Csv, good)).await.unwrap_err();
-    assert_eq!(refused.reason, Reason::Forbidden);
+    assert_eq!(refused.reason, Reason::NotAllowed);
     assert_eq!(t.gate.import_inventory(admin, list(SourceKind::Csv, good)).await.unwrap().found, 2);
-    assert_eq!(t.gate.may_see_inventory(t.person("ana")).await.unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(t.gate.may_see_inventory(t.person("ana")).await.unwrap_err().reason, Reason::NotAllowed);
     t.gate.may_see_inventory(t.person("eve")).await.unwrap();
     // By hand, once.
     let by_hand = NewPath {
@@ -174,5 +174,5 @@ async fn an_account_that_somebody_made_is_found_until_it_is_dropped() {
     assert!(open.iter().any(|row| row.id == account.id));
     let replay = t.gate.store().replay(|_, _| true).await.unwrap();
     assert_eq!(replay.differences, []);
-    assert_eq!(t.gate.look_for_drift(t.person("ana"), &sales).await.unwrap_err().reason, Reason::Forbidden);
+    assert_eq!(t.gate.look_for_drift(t.person("ana"), &sales).await.unwrap_err().reason, Reason::NotAllowed);
 }
