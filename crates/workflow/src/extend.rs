@@ -10,7 +10,7 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, RequestRow, RequestState};
 use access::time::Span;
-use access::verdict::Answer;
+use access::verdict::{Answer, Terms};
 use jiff::Timestamp;
 use store::{Change, CommitError};
 
@@ -108,7 +108,7 @@ impl Gate {
         let mut change = Change::new(draft).expect(&row);
         let at_once = matches!(verdict.answer(), Answer::Permit { .. });
         if at_once {
-            let ends_at = later(&row, more, terms.max, now);
+            let ends_at = later(&row, more, &terms, now);
             change = change
                 .and(self.own_draft(Event::RequestApproved { request, approvers: Vec::new() }))
                 .and(self.own_draft(Event::GrantExtended { grant, request, ends_at }));
@@ -145,7 +145,7 @@ impl Gate {
             return Ok(change.and(denied(Reason::GrantEnded)));
         };
         let more = length_of(request.asked, &request.terms).unwrap_or_default();
-        let ends_at = later(&row, more, request.terms.max, now);
+        let ends_at = later(&row, more, &request.terms, now);
         Ok(change
             .expect(&row)
             .and(self.own_draft(Event::RequestApproved { request: request.id, approvers: approved.approvers().to_vec() }))
@@ -216,6 +216,9 @@ impl Gate {
 }
 
 /// The end that so much more time gives: counted from now, at most the path's longest time, never sooner than it was.
-fn later(row: &GrantRow, more: Span, max: Span, now: Timestamp) -> Timestamp {
-    more.min(max).after(now).max(row.ends_at.unwrap_or(now))
+fn later(row: &GrantRow, more: Span, terms: &Terms, now: Timestamp) -> Timestamp {
+    let end = more.min(terms.max).after(now);
+    // INVARIANT: what is given because a tier is only observed, or was, ends with that.
+    let until = [terms.observed_until, row.terms.observed_until].into_iter().flatten().min();
+    until.map_or(end, |until| end.min(until)).max(row.ends_at.unwrap_or(now))
 }
