@@ -154,9 +154,6 @@ pub enum Command {
     Inventory(inventory::InventoryCommand),
     /// How far the gate has been taken up, phase by phase
     Rollout,
-    /// Ways to production that do not pass the gate, and what targets hold that it did not put there
-    #[command(subcommand)]
-    Inventory(inventory::InventoryCommand),
     /// Evidence for an auditor, verified offline
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
@@ -294,7 +291,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Compliance(command) => command.run(&context).await,
         Command::Inventory(command) => command.run(&context).await,
         Command::Rollout => rollout::run(&context).await,
-        Command::Inventory(command) => command.run(&context).await,
         Command::Evidence(command) => command.run(&context).await,
         Command::Hold(command) => command.run(&context).await,
         Command::Policy(command) => command.run(&context).await,

@@ -154,7 +154,8 @@ export interface paths {
         delete: operations["chat_remove"];
         options?: never;
         head?: never;
-        patch?: never;
+        /** Chooses what the caller is told at an account of theirs. */
+        patch: operations["chat_tell"];
         trace?: never;
     };
     "/api/v1/chat/asking": {
@@ -202,6 +203,40 @@ export interface paths {
         put?: never;
         /** Takes a button that was pressed in Slack, or a window that was sent off. The answer says that it was taken; what came of it is said in Slack. */
         post: operations["chat_interaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/chat/teams/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes an activity of Microsoft Teams. A button is answered with what came of it. */
+        post: operations["chat_teams"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/compliance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows every control with the queries that show it, and what they answer now. */
+        get: operations["compliance_show"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -270,6 +305,43 @@ export interface paths {
         put?: never;
         /** Stops the statement that runs. */
         post: operations["consoles_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/containments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Contains a person, machine or resource: locks it, cuts every session in its scope, denies what waits, revokes every grant, and takes away
+         *     a person's tokens, keys and browsers. Asked again, it takes away what is left over.
+         */
+        post: operations["containments_contain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/containments/{id}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lifts a containment. Nothing that was taken away comes back by that. */
+        post: operations["containments_lift"];
         delete?: never;
         options?: never;
         head?: never;
@@ -536,6 +608,196 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/holds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists legal holds, newest first. */
+        get: operations["holds_list"];
+        put?: never;
+        /** Keeps everything of a person, at a resource or of a session: nothing of it is erased or goes by its age until the hold is lifted. */
+        post: operations["holds_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/holds/{id}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lifts a legal hold: from now on age and erasure count again. */
+        post: operations["holds_lift"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/backlog": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says how large the backlog is, and whether it shrinks. */
+        get: operations["inventory_backlog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says when which target was looked at for what the gate did not put there. */
+        get: operations["inventory_looks"];
+        put?: never;
+        /** Looks at a target for what the gate did not put there. */
+        post: operations["inventory_look"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists findings, newest first. */
+        get: operations["inventory_findings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/findings/{id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says why a finding may stay. */
+        post: operations["inventory_accept_finding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Imports a list of ways: all of it, or nothing. The same list again changes nothing; what it does not name any more is gone. */
+        post: operations["inventory_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/paths": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists ways, newest first. */
+        get: operations["inventory_ways"];
+        put?: never;
+        /** Enters a way that no list names. */
+        post: operations["inventory_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/paths/{id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says why a way stays, until a date. */
+        post: operations["inventory_accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/paths/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says that a way is closed. */
+        post: operations["inventory_close"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inventory/paths/{id}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes back that a way was closed or accepted. */
+        post: operations["inventory_reopen"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/invitations/accept": {
         parameters: {
             query?: never;
@@ -639,6 +901,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/mail/asking": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Shows what the link of a mail asks. It decides and spends nothing. */
+        post: operations["mail_asking"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/decisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approves or denies by the link of a mail, once. */
+        post: operations["mail_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me": {
         parameters: {
             query?: never;
@@ -690,6 +986,75 @@ export interface paths {
          */
         post: operations["keys_add_mine"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/mailbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Names the caller's mailbox; a link is sent there, and it is theirs once they open that where they are signed in. */
+        post: operations["mail_name"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/mailbox/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says, by the link that was sent there, that a mailbox is the caller's. */
+        post: operations["mail_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/searches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the filters of searches that the caller keeps, by name. */
+        get: operations["saved-searches_list"];
+        put?: never;
+        /** Keeps filters of a search under a name, in the place of those that had it. Who may search may keep what they search for. */
+        post: operations["saved-searches_save"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/searches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets filters that the caller keeps. */
+        delete: operations["saved-searches_forget"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1232,6 +1597,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says how far the gate has been taken up, phase by phase: inventory, identity, policy, pipelines. */
+        get: operations["rollout_rollout"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/secrets": {
         parameters: {
             query?: never;
@@ -1631,6 +2013,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the streams of the log to collectors, in the order of the configuration; all of them. */
+        get: operations["streams_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -1696,6 +2095,23 @@ export interface paths {
         };
         /** Shows somebody. */
         get: operations["users_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/chat-accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists somebody's accounts at chat services: one's own, or anybody's for who administers people. */
+        get: operations["chat_theirs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1905,6 +2321,12 @@ export interface components {
             /** @description The code. */
             code: string;
         };
+        /** @description Why something stays, and until when. */
+        Acceptance: {
+            /** @description Why. */
+            reason: string;
+            until?: components["schemas"]["Time"] | null;
+        };
         /** @description Who accepted, and their first token. */
         Accepted: {
             /** @description Their first token. */
@@ -1951,6 +2373,27 @@ export interface components {
         };
         /** @description Who did it: the id of a person or machine, `gate`, or `unknown`. */
         Actor: string;
+        /** @description A threshold that a session went over. */
+        Alert: {
+            /** @description When. */
+            at: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description More than this was too much.
+             */
+            bound: number;
+            /** @description The same in a sentence. */
+            says: string;
+            /** @description What followed. */
+            then: components["schemas"]["Consequence"];
+            /**
+             * Format: int64
+             * @description How many there were.
+             */
+            value: number;
+            /** @description What is watched. */
+            what: components["schemas"]["Watched"];
+        };
         /** @description A signed challenge. */
         AnswerChallenge: {
             /** @description The challenge's nonce. */
@@ -2042,6 +2485,11 @@ export interface components {
             resource?: components["schemas"]["ResourceName"] | null;
             role?: components["schemas"]["RoleName"] | null;
         };
+        /**
+         * @description Whether what is done over a way is one person's.
+         * @enum {string}
+         */
+        Attribution: "person" | "shared" | "unknown";
         /** @description One line of the audit log, with the texts that belong to it. */
         AuditEntry: {
             /** @description By whom. */
@@ -2058,6 +2506,22 @@ export interface components {
             texts: {
                 [key: string]: string;
             };
+        };
+        /** @description The backlog of ways outside the gate, now and over time. */
+        Backlog: {
+            /** @description Now. */
+            now: components["schemas"]["WayCounts"];
+            /** @description The lists that ways came from. */
+            sources: components["schemas"]["WaySource"][];
+            /** @description At the end of each week, the oldest first; the last one is now. */
+            weeks: components["schemas"]["BacklogWeek"][];
+        };
+        /** @description How many ways were in which state at a moment. */
+        BacklogWeek: {
+            /** @description When. */
+            at: components["schemas"]["Time"];
+            /** @description How many. */
+            ways: components["schemas"]["WayCounts"];
         };
         /** @description Why something is ended, locked or disabled. */
         Because: {
@@ -2131,6 +2595,11 @@ export interface components {
             /** @description What to sign: `ssh-keygen -Y sign -n NAMESPACE -f KEY`. */
             text: string;
         };
+        /** @description What somebody wants to be told at an account of theirs. */
+        ChangedChatAccount: {
+            /** @description What. */
+            told: components["schemas"]["Told"];
+        };
         /** @description A file of the policy directory, before and after. */
         ChangedFile: {
             /** @description What stands in it; null: it was removed. */
@@ -2142,7 +2611,7 @@ export interface components {
         };
         /** @description An account at a chat service: what is done with it there counts as its owner's. */
         ChatAccount: {
-            /** @description Who there, by the service's own id. */
+            /** @description Who there, by the service's own id; a mailbox's address. */
             account: string;
             /** @description By what it is known here. */
             id: string;
@@ -2154,6 +2623,8 @@ export interface components {
             service: components["schemas"]["ChatService"];
             /** @description Of which workspace, by the service's own id. */
             team: string;
+            /** @description What its owner is told there. */
+            told: components["schemas"]["Told"];
         };
         /** @description The code of a link that a chat service showed to somebody. */
         ChatCode: {
@@ -2161,16 +2632,21 @@ export interface components {
             code: string;
         };
         /**
-         * @description A service people chat at.
+         * @description Where people chat, or get mail.
          * @enum {string}
          */
-        ChatService: "slack";
+        ChatService: "slack" | "teams" | "mail";
         /** @description How long the log was and what its root was, signed. */
         Checkpoint: {
             /** @description The signed note (C2SP tlog-checkpoint). */
             note: string;
             /** @description The key that verifies it, as C2SP signed notes write one. */
             verifier: string;
+        };
+        /** @description Why a way is closed. */
+        Closing: {
+            /** @description What was done, or why it needs nothing. */
+            reason: string;
         };
         /** @description The answer to a review. */
         CompleteReview: {
@@ -2181,6 +2657,20 @@ export interface components {
             /** @description What was found: `justified` or `not_justified` of an emergency or a session, `kept` or `removed` of a right without an end. */
             outcome: components["schemas"]["ReviewOutcome"];
         };
+        /** @description Every control, and what shows it now. */
+        Compliance: {
+            /** @description When. */
+            at: components["schemas"]["Time"];
+            /** @description The controls. */
+            controls: components["schemas"]["Control"][];
+            /** @description From when on things that happened are counted. */
+            since: components["schemas"]["Time"];
+        };
+        /**
+         * @description What follows when a session goes over a threshold.
+         * @enum {string}
+         */
+        Consequence: "alert" | "end";
         /** @description One event of a console. */
         ConsoleEvent: {
             /** @enum {string} */
@@ -2234,7 +2724,66 @@ export interface components {
          * @description Which kind of console.
          * @enum {string}
          */
-        ConsoleKind: "terminal" | "sql";
+        ConsoleKind: "terminal" | "sql" | "mysql";
+        /** @description What a containment did. */
+        Contained: {
+            /** @description Whether it held before; then only what was left over was taken away. */
+            already: boolean;
+            /**
+             * Format: int64
+             * @description Browsers that were signed out.
+             */
+            browsers: number;
+            /**
+             * Format: int64
+             * @description Tokens, keys and certificates that no longer work.
+             */
+            credentials: number;
+            /** @description What became of sessions. */
+            cut: components["schemas"]["Cut"];
+            /** @description Grants that were revoked, those without an end too. */
+            grants: components["schemas"]["GrantId"][];
+            /** @description The lock that holds it, and that is lifted to end it. */
+            lock: components["schemas"]["Lock"];
+            /** @description Pending requests that were denied. */
+            requests: components["schemas"]["RequestId"][];
+            /**
+             * Format: double
+             * @description Seconds from the call to the last end of a session that was seen at its target.
+             */
+            seconds: number;
+        };
+        /** @description A control. */
+        Control: {
+            /** @description What shows that. */
+            evidence: components["schemas"]["ControlEvidence"][];
+            /** @description Whose: `SOC 2`, `ISO/IEC 27001:2022`. */
+            framework: string;
+            /** @description Its number: `CC6.1`, `A.8.15`. */
+            id: string;
+            /** @description What the gate does for it. */
+            says: string;
+            /** @description What it is about. */
+            title: string;
+        };
+        /** @description A query, and what it answers now. */
+        ControlEvidence: {
+            /** @description Whether somebody should look at it. */
+            attention: boolean;
+            /** @description The command that asks it. */
+            command: string;
+            /**
+             * Format: int64
+             * @description How many it finds.
+             */
+            count: number;
+            /** @description Where the API answers it. */
+            path: string;
+            /** @description What it is called. */
+            query: string;
+            /** @description What that means. */
+            says: string;
+        };
         /** @description Somebody who could reach a resource. */
         Could: {
             /** @description By what. */
@@ -2380,7 +2929,35 @@ export interface components {
          * @description Through which door somebody came.
          * @enum {string}
          */
-        Door: "ssh" | "postgres" | "mysql" | "api" | "chat" | "socket" | "gate";
+        Door: "ssh" | "postgres" | "mysql" | "api" | "chat" | "mail" | "socket" | "gate";
+        /** @description Something on a target that the gate did not put there. */
+        DriftFinding: {
+            accepted_until?: components["schemas"]["Time"] | null;
+            decided_by?: components["schemas"]["Who"] | null;
+            /** @description What it is, in words. */
+            detail?: string | null;
+            /** @description When it was found. */
+            found_at: components["schemas"]["Time"];
+            /** @description Its id. */
+            id: components["schemas"]["FindingId"];
+            /** @description What. */
+            kind: components["schemas"]["FindingKind"];
+            /** @description Why. */
+            reason?: string | null;
+            /** @description Where. */
+            resource: components["schemas"]["ResourceName"];
+            /** @description Since when its state is what it is. */
+            since: components["schemas"]["Time"];
+            /** @description What became of it. */
+            state: components["schemas"]["FindingState"];
+            /** @description Which one: the account, the setting; null if it was erased. */
+            subject?: string | null;
+            /**
+             * Format: int64
+             * @description Counts changes.
+             */
+            version: number;
+        };
         /**
          * @description When recorded bytes are safe before they are forwarded.
          * @enum {string}
@@ -2419,7 +2996,7 @@ export interface components {
          * @description What ended a session.
          * @enum {string}
          */
-        EndReason: "client" | "target" | "expired" | "revoked" | "locked" | "withdrawn" | "idle" | "recorder" | "killed" | "lease" | "node" | "error";
+        EndReason: "client" | "target" | "expired" | "revoked" | "locked" | "withdrawn" | "idle" | "recorder" | "killed" | "threshold" | "lease" | "node" | "error";
         /** @description A grant that ended before its time, and what that cut. */
         EndedGrant: {
             /** @description What became of its sessions. */
@@ -2499,7 +3076,7 @@ export interface components {
          * @description In which form evidence is taken away.
          * @enum {string}
          */
-        ExportFormat: "bundle" | "jsonl" | "csv";
+        ExportFormat: "bundle" | "jsonl" | "csv" | "ocsf";
         /** @description What to export: one session, everything of a person or at a resource, or everything from `since` to `until`; exactly one of these. */
         ExportQuery: {
             /** @description In which form: a bundle that proves itself, or lines for a table or a log collector. */
@@ -2521,6 +3098,25 @@ export interface components {
             /** @description Why. */
             reason?: string | null;
         };
+        /** @description A line of facts about a request. */
+        Fact: {
+            /** @description What it is about. */
+            name: string;
+            /** @description What it is. */
+            value: string;
+        };
+        /** @description The id of something on a target. */
+        FindingId: string;
+        /**
+         * @description What a target holds that the gate did not put there.
+         * @enum {string}
+         */
+        FindingKind: "authorized_key" | "local_account" | "trusted_authority" | "server_setting" | "database_account" | "database_grant" | "unseen";
+        /**
+         * @description What became of a finding.
+         * @enum {string}
+         */
+        FindingState: "open" | "accepted" | "mended";
         /** @description A session that was found. */
         FoundSession: {
             /** @description What was done that names the text; the first twenty. */
@@ -2641,6 +3237,30 @@ export interface components {
         GrantState: "ready" | "active" | "ended";
         /** @description The name of a group. */
         GroupName: string;
+        /** @description A legal hold. */
+        Hold: {
+            /** @description Its id. */
+            id: components["schemas"]["HoldId"];
+            lifted_at?: components["schemas"]["Time"] | null;
+            person?: components["schemas"]["Who"] | null;
+            /** @description Why. */
+            reason?: string | null;
+            /** @description What it keeps. */
+            scope: components["schemas"]["HoldScope"];
+            /** @description Since when. */
+            set_at: components["schemas"]["Time"];
+            /** @description Whether it holds. */
+            state: components["schemas"]["HoldState"];
+        };
+        /** @description The id of a legal hold. */
+        HoldId: string;
+        /** @description What is kept: `person:usr_…` (or a machine's id), `resource:NAME` or `session:ses_…`. */
+        HoldScope: string;
+        /**
+         * @description Whether something is held.
+         * @enum {string}
+         */
+        HoldState: "set" | "lifted";
         /**
          * @description Which host keys of a target are trusted.
          * @enum {string}
@@ -2657,6 +3277,66 @@ export interface components {
             /** @description Their subject there; null once erased. */
             subject?: string | null;
         };
+        /** @description A list of ways. */
+        Import: {
+            /** @description The account it was found in there: of lists of keys. */
+            account?: string | null;
+            /** @description Its text; at most 6 MiB. No secret in it is kept. */
+            content: string;
+            /** @description What the file was called. */
+            file?: string | null;
+            /** @description What it is. */
+            kind: components["schemas"]["SourceKind"];
+            /** @description Whose file it is: of configurations on laptops. */
+            of?: string | null;
+            /** @description The target it was found on, as `host` or `host:port`: of lists of keys and accounts. */
+            on?: string | null;
+            source?: components["schemas"]["GroupName"] | null;
+        };
+        /** @description What an import did. */
+        Imported: {
+            /**
+             * Format: int64
+             * @description How many were closed or gone, and are there again.
+             */
+            back: number;
+            /**
+             * Format: int64
+             * @description How many are different from what they were.
+             */
+            changed: number;
+            /**
+             * Format: int64
+             * @description How many of them are new.
+             */
+            found: number;
+            /**
+             * Format: int64
+             * @description How many it does not name any more.
+             */
+            gone: number;
+            /** @description What whoever imports it should know. */
+            notes: string[];
+            /**
+             * Format: int64
+             * @description How many ways it names.
+             */
+            paths: number;
+            /** @description Whether it is to the byte what was read before; then nothing was done. */
+            same: boolean;
+            /**
+             * Format: int64
+             * @description How many of its entries name no way.
+             */
+            skipped: number;
+            /** @description What the list is called. */
+            source: components["schemas"]["GroupName"];
+            /**
+             * Format: int64
+             * @description How many are inside now: a resource of the policy covers them, or they pass the gate.
+             */
+            taken_in: number;
+        };
         /** @description A person and the single-use code by which they sign in for the first time. */
         Invited: {
             /** @description The code; shown once. */
@@ -2666,6 +3346,11 @@ export interface components {
             /** @description Who. */
             user: components["schemas"]["User"];
         };
+        /**
+         * @description How the credentials of a way come about.
+         * @enum {string}
+         */
+        Issuance: "key" | "password" | "token" | "certificate" | "sso" | "gate" | "unknown";
         /** @description A login certificate. */
         IssuedCertificate: {
             /** @description The certificate, one line of an OpenSSH `-cert.pub` file. */
@@ -2742,6 +3427,16 @@ export interface components {
              */
             missed: number;
         };
+        /** @description Why something is no longer kept. */
+        LiftHold: {
+            /** @description Why; it stands in the log. */
+            reason: string;
+        };
+        /** @description Why a containment is lifted. */
+        Lifting: {
+            /** @description Why. */
+            reason: string;
+        };
         /** @description What an asker renounces: a request can be narrower than its role, never wider. */
         Limits: {
             /** @description Only this one command, spelled exactly like this. */
@@ -2760,6 +3455,8 @@ export interface components {
         };
         /** @description A lock. */
         Lock: {
+            /** @description Whether it contains somebody or something: then it is lifted as a containment alone. */
+            contains?: boolean;
             /** @description Its id. */
             id: components["schemas"]["LockId"];
             lifted_at?: components["schemas"]["Time"] | null;
@@ -2799,6 +3496,100 @@ export interface components {
         LogoutForm: {
             /** @description A JWT. */
             logout_token: string;
+        };
+        /** @description When a target was looked at. */
+        Look: {
+            /** @description Why, or what could not be seen. */
+            detail?: string | null;
+            /** @description Whether the last try came to nothing. */
+            failed: boolean;
+            /**
+             * Format: int64
+             * @description How many findings there were then.
+             */
+            findings: number;
+            /** @description Which resource. */
+            resource: components["schemas"]["ResourceName"];
+            seen_at?: components["schemas"]["Time"] | null;
+            /** @description When somebody last tried. */
+            tried_at: components["schemas"]["Time"];
+        };
+        /** @description What a look found. */
+        Looked: {
+            /** @description Every finding that is there. */
+            findings: components["schemas"]["DriftFinding"][];
+            /** @description The look. */
+            look: components["schemas"]["Look"];
+            /**
+             * Format: int64
+             * @description How many are not there any more.
+             */
+            mended: number;
+            /**
+             * Format: int64
+             * @description How many findings are new, or back.
+             */
+            new: number;
+        };
+        /** @description When targets were looked at. */
+        Looks: {
+            every?: components["schemas"]["Span"] | null;
+            /** @description The last look at each. */
+            items: components["schemas"]["Look"][];
+        };
+        /** @description What the link of a mail asks. */
+        MailAsking: {
+            /** @description Who asks. */
+            asker: string;
+            /** @description Whether it was changed after the mail was written: the link does not count for what it says now. */
+            changed: boolean;
+            /** @description Until when the link is good. */
+            expires_at: components["schemas"]["Time"];
+            /** @description What it costs and what it is limited to. */
+            facts: components["schemas"]["Fact"][];
+            /** @description What they are called. */
+            name: string;
+            /** @description Why the link alone does not approve it; null: it does. */
+            needs_more?: string | null;
+            /** @description How it ended; null while it waits. */
+            outcome?: string | null;
+            /** @description Whose link it is. */
+            person: components["schemas"]["PrincipalId"];
+            /** @description Why, in the asker's own words. */
+            reason?: string | null;
+            /** @description The request. */
+            request: components["schemas"]["RequestId"];
+            /** @description Where. */
+            resource: string;
+            /** @description As what. */
+            role: string;
+            /** @description How far it has come. */
+            state: components["schemas"]["RequestState"];
+            /** @description Who decided what so far. */
+            votes: string[];
+        };
+        /** @description The code of a link that stands in a mail, what follows the `#`. */
+        MailCode: {
+            /** @description It. */
+            code: string;
+        };
+        /** @description What came of a decision by the link of a mail. */
+        MailDecided: {
+            /** @description How it ended; null while others are asked too. */
+            outcome?: string | null;
+            /** @description The request. */
+            request: components["schemas"]["RequestId"];
+            /** @description How far it has come. */
+            state: components["schemas"]["RequestState"];
+        };
+        /** @description A yes or no by the link of a mail. */
+        MailDecision: {
+            /** @description The link's code. */
+            code: string;
+            /** @description Yes or no. */
+            decision: components["schemas"]["Decision"];
+            /** @description Why; a no needs it. */
+            note?: string | null;
         };
         /** @description The caller. */
         Me: {
@@ -2846,7 +3637,7 @@ export interface components {
             attempts: number;
             /** @description Since when it waits. */
             created_at: components["schemas"]["Time"];
-            /** @description Where to: `webhook:NAME` or `slack`. */
+            /** @description Where to: `webhook:NAME`, `slack`, `teams`, `mail`. */
             destination: string;
             done_at?: components["schemas"]["Time"] | null;
             due_at?: components["schemas"]["Time"] | null;
@@ -2866,6 +3657,11 @@ export interface components {
          * @enum {string}
          */
         Mfa: "none" | "key_with_touch" | "verified";
+        /** @description A mailbox that somebody says is theirs. */
+        NamedMailbox: {
+            /** @description Its address. */
+            address: string;
+        };
         /** @description Asks the owners of rights without an end whether they are needed still. */
         NewCampaign: {
             tier?: components["schemas"]["TierName"] | null;
@@ -2908,6 +3704,13 @@ export interface components {
             /** @description Where to and as what: `resource[+role]`. */
             to: string;
         };
+        /** @description Somebody or something to contain. */
+        NewContainment: {
+            /** @description Why. */
+            reason: string;
+            /** @description Whom or what: a person, machine or resource. */
+            scope: components["schemas"]["LockScope"];
+        };
         /** @description A device that asks, in its own words. */
         NewDevice: {
             /** @description The program and machine. */
@@ -2921,6 +3724,13 @@ export interface components {
             duration: components["schemas"]["Span"];
             /** @description What it is called. */
             label?: string | null;
+        };
+        /** @description Something to keep. */
+        NewHold: {
+            /** @description Why; it stands in the log. */
+            reason: string;
+            /** @description What. */
+            scope: components["schemas"]["HoldScope"];
         };
         /** @description Who somebody is at an identity provider, for an administrator to say. */
         NewIdentity: {
@@ -2943,6 +3753,11 @@ export interface components {
             reason?: string | null;
             /** @description What. */
             scope: components["schemas"]["LockScope"];
+        };
+        /** @description Which target to look at. */
+        NewLook: {
+            /** @description The resource. */
+            resource: components["schemas"]["ResourceName"];
         };
         /** @description A passkey that a browser made. */
         NewPasskey: {
@@ -2976,6 +3791,13 @@ export interface components {
             role?: components["schemas"]["RoleName"] | null;
             /** @description The change or incident it belongs to. */
             ticket?: string | null;
+        };
+        /** @description Filters to be kept. */
+        NewSavedSearch: {
+            /** @description What it looks for. */
+            filters: components["schemas"]["SearchFilters"];
+            /** @description What to call it: one line. */
+            name: string;
         };
         /** @description A statement for a SQL prompt. Its answer is an event. */
         NewStatement: {
@@ -3019,6 +3841,21 @@ export interface components {
             /** @description Why. */
             note?: string | null;
             signature?: components["schemas"]["PasskeyAnswer"] | null;
+        };
+        /** @description A way that no list names. */
+        NewWayIn: {
+            /** @description The account there. */
+            account?: string | null;
+            attribution?: components["schemas"]["Attribution"] | null;
+            /** @description Who can use it. */
+            holder?: string | null;
+            issuance?: components["schemas"]["Issuance"] | null;
+            /** @description What else is worth knowing. */
+            note?: string | null;
+            /** @description What it speaks. */
+            reach: components["schemas"]["Reach"];
+            /** @description What it leads to: `host:port`, or a name. */
+            target: string;
         };
         /** @description What signs a browser in; exactly one of these. */
         NewWebSession: {
@@ -3082,6 +3919,17 @@ export interface components {
             /** @description What could be done. */
             proposal: string;
         };
+        /** @description A tier that is only observed: what no path allows there is let through, recorded, and counted as standing. */
+        ObservedTier: {
+            /** @description From when on. */
+            from: components["schemas"]["Time"];
+            /** @description Whether it is now. */
+            now: boolean;
+            /** @description Which. */
+            tier: components["schemas"]["TierName"];
+            /** @description Until when; then it blocks. */
+            until: components["schemas"]["Time"];
+        };
         /** @description Somebody on call. */
         OnDuty: {
             /**
@@ -3140,7 +3988,7 @@ export interface components {
         Page_ChatAccount: {
             /** @description What is on it. */
             items: {
-                /** @description Who there, by the service's own id. */
+                /** @description Who there, by the service's own id; a mailbox's address. */
                 account: string;
                 /** @description By what it is known here. */
                 id: string;
@@ -3152,6 +4000,8 @@ export interface components {
                 service: components["schemas"]["ChatService"];
                 /** @description Of which workspace, by the service's own id. */
                 team: string;
+                /** @description What its owner is told there. */
+                told: components["schemas"]["Told"];
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -3190,6 +4040,39 @@ export interface components {
                 tokens: components["schemas"]["Token"][];
                 /** @description Where it sends what it says. */
                 url: string;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_DriftFinding: {
+            /** @description What is on it. */
+            items: {
+                accepted_until?: components["schemas"]["Time"] | null;
+                decided_by?: components["schemas"]["Who"] | null;
+                /** @description What it is, in words. */
+                detail?: string | null;
+                /** @description When it was found. */
+                found_at: components["schemas"]["Time"];
+                /** @description Its id. */
+                id: components["schemas"]["FindingId"];
+                /** @description What. */
+                kind: components["schemas"]["FindingKind"];
+                /** @description Why. */
+                reason?: string | null;
+                /** @description Where. */
+                resource: components["schemas"]["ResourceName"];
+                /** @description Since when its state is what it is. */
+                since: components["schemas"]["Time"];
+                /** @description What became of it. */
+                state: components["schemas"]["FindingState"];
+                /** @description Which one: the account, the setting; null if it was erased. */
+                subject?: string | null;
+                /**
+                 * Format: int64
+                 * @description Counts changes.
+                 */
+                version: number;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -3257,6 +4140,26 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_Hold: {
+            /** @description What is on it. */
+            items: {
+                /** @description Its id. */
+                id: components["schemas"]["HoldId"];
+                lifted_at?: components["schemas"]["Time"] | null;
+                person?: components["schemas"]["Who"] | null;
+                /** @description Why. */
+                reason?: string | null;
+                /** @description What it keeps. */
+                scope: components["schemas"]["HoldScope"];
+                /** @description Since when. */
+                set_at: components["schemas"]["Time"];
+                /** @description Whether it holds. */
+                state: components["schemas"]["HoldState"];
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_Key: {
             /** @description What is on it. */
             items: {
@@ -3290,6 +4193,8 @@ export interface components {
         Page_Lock: {
             /** @description What is on it. */
             items: {
+                /** @description Whether it contains somebody or something: then it is lifted as a containment alone. */
+                contains?: boolean;
                 /** @description Its id. */
                 id: components["schemas"]["LockId"];
                 lifted_at?: components["schemas"]["Time"] | null;
@@ -3323,7 +4228,7 @@ export interface components {
                 attempts: number;
                 /** @description Since when it waits. */
                 created_at: components["schemas"]["Time"];
-                /** @description Where to: `webhook:NAME` or `slack`. */
+                /** @description Where to: `webhook:NAME`, `slack`, `teams`, `mail`. */
                 destination: string;
                 done_at?: components["schemas"]["Time"] | null;
                 due_at?: components["schemas"]["Time"] | null;
@@ -3404,6 +4309,7 @@ export interface components {
                  * @description Counts edits; votes count for the revision they were given to.
                  */
                 revision: number;
+                risk?: components["schemas"]["Risk"] | null;
                 /** @description As what. */
                 role: components["schemas"]["RoleName"];
                 /** @description How far it has come. */
@@ -3491,6 +4397,22 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_SavedSearch: {
+            /** @description What is on it. */
+            items: {
+                /** @description What it looks for. */
+                filters: components["schemas"]["SearchFilters"];
+                /** @description Its id. */
+                id: components["schemas"]["SavedSearchId"];
+                /** @description What they call it. */
+                name: string;
+                /** @description Since when it looks for that. */
+                saved_at: components["schemas"]["Time"];
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_SealedSecret: {
             /** @description What is on it. */
             items: {
@@ -3508,6 +4430,8 @@ export interface components {
         Page_Session: {
             /** @description What is on it. */
             items: {
+                /** @description The thresholds of its tier that it went over. */
+                alerts?: components["schemas"]["Alert"][];
                 /**
                  * Format: int64
                  * @description Bytes from the target.
@@ -3551,9 +4475,46 @@ export interface components {
                 state: components["schemas"]["SessionState"];
                 /**
                  * Format: int64
+                 * @description How many steps were made onward from its target: through forwards, with an agent, by sessions from there.
+                 */
+                steps?: number;
+                /**
+                 * Format: int64
                  * @description Counts changes.
                  */
                 version: number;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_Stream: {
+            /** @description What is on it. */
+            items: {
+                /** @description Whether what was done in sessions goes with it. */
+                activity: boolean;
+                due_at?: components["schemas"]["Time"] | null;
+                /** @description Why it was not taken the last time. */
+                error?: string | null;
+                failing_since?: components["schemas"]["Time"] | null;
+                /** @description In which form lines are: `ocsf`, `jsonl`. */
+                format: string;
+                /** @description What it speaks: `syslog`, `http`, `s3`, `otlp`. */
+                kind: string;
+                /** @description Its name, as `[[stream]]` says. */
+                name: string;
+                oldest_waiting_at?: components["schemas"]["Time"] | null;
+                /**
+                 * Format: int64
+                 * @description Entries of the log that its collector took.
+                 */
+                taken: number;
+                taken_at?: components["schemas"]["Time"] | null;
+                /**
+                 * Format: int64
+                 * @description Entries that wait for it.
+                 */
+                waiting: number;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -3613,13 +4574,41 @@ export interface components {
         Page_WayIn: {
             /** @description What is on it. */
             items: {
-                /** @description The policies that open it. */
-                policies: string[];
-                /** @description Where to. */
-                resource: components["schemas"]["ResourceName"];
-                /** @description As what. */
-                role: components["schemas"]["RoleOffer"];
-                tier?: components["schemas"]["TierName"] | null;
+                accepted_until?: components["schemas"]["Time"] | null;
+                /** @description The account there, if that is known. */
+                account?: string | null;
+                /** @description Whether what is done over it is one person's. */
+                attribution: components["schemas"]["Attribution"];
+                decided_by?: components["schemas"]["Who"] | null;
+                /** @description What else is known, one thing each. */
+                detail: string[];
+                /** @description When it was found. */
+                found_at: components["schemas"]["Time"];
+                /** @description Who can use it, in the words of the list. */
+                holder?: string | null;
+                /** @description Its id. */
+                id: components["schemas"]["PathId"];
+                /** @description How its credentials come about. */
+                issuance: components["schemas"]["Issuance"];
+                person?: components["schemas"]["Who"] | null;
+                /** @description What it speaks. */
+                reach: components["schemas"]["Reach"];
+                /** @description Why. */
+                reason?: string | null;
+                resource?: components["schemas"]["ResourceName"] | null;
+                /** @description Since when its state is what it is. */
+                since: components["schemas"]["Time"];
+                /** @description The list it came from. */
+                source: components["schemas"]["GroupName"];
+                /** @description What became of it. */
+                state: components["schemas"]["PathState"];
+                /** @description What it leads to; null if it was erased. */
+                target?: string | null;
+                /**
+                 * Format: int64
+                 * @description Counts changes.
+                 */
+                version: number;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -3742,6 +4731,8 @@ export interface components {
             /** @description `rpId`. */
             party: string;
         };
+        /** @description The id of a way to a target. */
+        PathId: string;
         /** @description One path in, and what became of it. */
         PathReport: {
             /** @description Whether it is the one that was chosen. */
@@ -3751,6 +4742,11 @@ export interface components {
             /** @description The id of the policy. */
             policy: string;
         };
+        /**
+         * @description What became of a way.
+         * @enum {string}
+         */
+        PathState: "open" | "taken_in" | "accepted" | "closed" | "gone";
         /** @description What was counted in some days. */
         Period: {
             /**
@@ -3793,6 +4789,15 @@ export interface components {
          * @enum {string}
          */
         PersonState: "active" | "disabled";
+        /** @description A phase. */
+        Phase: {
+            /** @description `inventory`, `identity`, `policy`, `pipelines`. */
+            name: string;
+            /** @description How far it has come. */
+            progress: components["schemas"]["Progress"];
+            /** @description What is counted. */
+            steps: components["schemas"]["Step"][];
+        };
         /** @description A named approval plan: all of its stages. */
         Plan: {
             /** @description Its name. */
@@ -3853,6 +4858,11 @@ export interface components {
             /** @description `urn:tidegate:problem:CODE`. */
             type: string;
         };
+        /**
+         * @description How far a phase has come.
+         * @enum {string}
+         */
+        Progress: "not_begun" | "under_way" | "done";
         /** @description It was proved. */
         Proof: {
             /** @description When. */
@@ -3875,6 +4885,11 @@ export interface components {
             /** @description What people call it. */
             title: string;
         };
+        /**
+         * @description What a way speaks.
+         * @enum {string}
+         */
+        Reach: "ssh" | "postgres" | "mysql" | "kubernetes" | "web" | "vpn" | "cloud" | "other";
         /** @description How somebody could get in. */
         ReachBy: {
             /** @description Which. */
@@ -3918,7 +4933,7 @@ export interface components {
          * @description Why something was refused, ended or held.
          * @enum {string}
          */
-        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "ticket_not_open" | "tracker_unreachable" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "issuer_unreachable" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
+        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "ticket_not_open" | "tracker_unreachable" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "threshold_passed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "on_hold" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "issuer_unreachable" | "chat_unreachable" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
         /**
          * @description What of a session's content is kept.
          * @enum {string}
@@ -3977,6 +4992,7 @@ export interface components {
              * @description Counts edits; votes count for the revision they were given to.
              */
             revision: number;
+            risk?: components["schemas"]["Risk"] | null;
             /** @description As what. */
             role: components["schemas"]["RoleName"];
             /** @description How far it has come. */
@@ -4117,6 +5133,30 @@ export interface components {
          * @enum {string}
          */
         ReviewState: "open" | "done";
+        /** @description What is unusual about who asks. */
+        Risk: {
+            /** @description How unusual all of it is together. */
+            level: components["schemas"]["RiskLevel"];
+            /** @description A sentence for each that is set or cannot be told, with the numbers behind it; none once erased. */
+            says: string[];
+            /** @description Each signal once. */
+            signals: components["schemas"]["Sign"][];
+        };
+        /**
+         * @description Whether it is; what cannot be told counts as if it were where a policy asks.
+         * @enum {string}
+         */
+        RiskFinding: "no" | "yes" | "unknown";
+        /**
+         * @description How unusual something is.
+         * @enum {string}
+         */
+        RiskLevel: "low" | "raised" | "high";
+        /**
+         * @description What can be unusual.
+         * @enum {string}
+         */
+        RiskSignal: "new_network" | "unusual_hour" | "first_use" | "failed_sign_ins" | "many_resources" | "large_results";
         /** @description One role and its rights. */
         RoleDetail: {
             /** @description The account it uses on the target. */
@@ -4142,6 +5182,27 @@ export interface components {
             role: components["schemas"]["RoleName"];
             /** @description What that means, as a sentence. */
             takes: string;
+        };
+        /** @description How far the gate has been taken up. */
+        Rollout: {
+            /** @description When this was counted. */
+            at: components["schemas"]["Time"];
+            /** @description Tiers that are, were or will be only observed. */
+            observed: components["schemas"]["ObservedTier"][];
+            /**
+             * Format: int64
+             * @description Sessions that such a tier let through, since.
+             */
+            observed_sessions: number;
+            /** @description The phases, in order. */
+            phases: components["schemas"]["Phase"][];
+            /** @description From when on sessions are counted. */
+            since: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description Open grants without an end.
+             */
+            standing: number;
         };
         /** @description Which of the gate's keys to replace. */
         RotateKey: {
@@ -4174,6 +5235,19 @@ export interface components {
             /** @description Who has to look at them. */
             reviewers: components["schemas"]["GroupName"];
         };
+        /** @description Filters that somebody keeps. */
+        SavedSearch: {
+            /** @description What it looks for. */
+            filters: components["schemas"]["SearchFilters"];
+            /** @description Its id. */
+            id: components["schemas"]["SavedSearchId"];
+            /** @description What they call it. */
+            name: string;
+            /** @description Since when it looks for that. */
+            saved_at: components["schemas"]["Time"];
+        };
+        /** @description The id of a saved search. */
+        SavedSearchId: string;
         /**
          * @description What a token may be used for.
          * @enum {string}
@@ -4188,6 +5262,21 @@ export interface components {
             /** @description When it was set. */
             set_at: components["schemas"]["Time"];
         };
+        /** @description What a search looks for: as `GET /api/v1/sessions/search` takes it. */
+        SearchFilters: {
+            end?: components["schemas"]["EndReason"] | null;
+            person?: components["schemas"]["PrincipalId"] | null;
+            protocol?: components["schemas"]["Protocol"] | null;
+            resource?: components["schemas"]["ResourceName"] | null;
+            role?: components["schemas"]["RoleName"] | null;
+            since?: components["schemas"]["Time"] | null;
+            state?: components["schemas"]["SessionState"] | null;
+            /** @description In which something was done that names this. */
+            text?: string | null;
+            /** @description On a grant that was asked for with this ticket. */
+            ticket?: string | null;
+            until?: components["schemas"]["Time"] | null;
+        };
         /** @description Whose members may decide: a group, or `on-call:SCHEDULE`. */
         Seat: string;
         /** @description The name of a sealed secret. */
@@ -4199,6 +5288,8 @@ export interface components {
         };
         /** @description One connection through the gate. */
         Session: {
+            /** @description The thresholds of its tier that it went over. */
+            alerts?: components["schemas"]["Alert"][];
             /**
              * Format: int64
              * @description Bytes from the target.
@@ -4240,6 +5331,11 @@ export interface components {
             role: components["schemas"]["RoleName"];
             /** @description Whether it lives. */
             state: components["schemas"]["SessionState"];
+            /**
+             * Format: int64
+             * @description How many steps were made onward from its target: through forwards, with an agent, by sessions from there.
+             */
+            steps?: number;
             /**
              * Format: int64
              * @description Counts changes.
@@ -4289,6 +5385,23 @@ export interface components {
              */
             share?: number | null;
         };
+        /** @description One signal, and the numbers behind it. */
+        Sign: {
+            /**
+             * Format: int64
+             * @description What it was held against.
+             */
+            bound: number;
+            /** @description Whether it is set. */
+            found: components["schemas"]["RiskFinding"];
+            /** @description Which. */
+            signal: components["schemas"]["RiskSignal"];
+            /**
+             * Format: int64
+             * @description What was counted.
+             */
+            value: number;
+        };
         /** @description Who is signed in now, and by which web session. */
         SignedInBrowser: {
             /** @description The session; its cookie came with the answer. */
@@ -4296,13 +5409,18 @@ export interface components {
             /** @description Who. */
             user: components["schemas"]["User"];
         };
+        /**
+         * @description What a list of ways is.
+         * @enum {string}
+         */
+        SourceKind: "ssh-config" | "known-hosts" | "authorized-keys" | "kubeconfig" | "postgres-roles" | "mysql-users" | "ci-secrets" | "vpn" | "terraform" | "csv" | "entered";
         /** @description A length of time: `90s`, `15m`, `8h`, `7d`, or several of these (`1h30m`). */
         Span: string;
         /** @description What came of a statement. */
         SqlAnswer: {
             /** @description The columns' names; empty if it has no rows. */
             columns: string[];
-            /** @description What the server says was done, as in `UPDATE 3`. */
+            /** @description What was done, as in `UPDATE 3` or `3 rows affected`. */
             done?: string | null;
             error?: components["schemas"]["SqlError"] | null;
             /** @description Whether there are more rows than are shown, or something was too large to be shown whole. */
@@ -4382,6 +5500,23 @@ export interface components {
             /** @description Whether only approvals count that are signed with the approver's passkey. */
             signed?: boolean;
         };
+        /** @description A number of a phase. */
+        Step: {
+            /**
+             * Format: int64
+             * @description How much is done.
+             */
+            done: number;
+            /** @description What is counted, in a word. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Of how much; 0: there is nothing to do.
+             */
+            of: number;
+            /** @description The same as a sentence. */
+            says: string;
+        };
         /** @description What the asker can still supply to be let through. */
         StepUp: {
             mfa?: components["schemas"]["Mfa"] | null;
@@ -4398,6 +5533,33 @@ export interface components {
          * @enum {string}
          */
         StepUpState: "open" | "proved" | "refused";
+        /** @description A stream of the log to a collector. */
+        Stream: {
+            /** @description Whether what was done in sessions goes with it. */
+            activity: boolean;
+            due_at?: components["schemas"]["Time"] | null;
+            /** @description Why it was not taken the last time. */
+            error?: string | null;
+            failing_since?: components["schemas"]["Time"] | null;
+            /** @description In which form lines are: `ocsf`, `jsonl`. */
+            format: string;
+            /** @description What it speaks: `syslog`, `http`, `s3`, `otlp`. */
+            kind: string;
+            /** @description Its name, as `[[stream]]` says. */
+            name: string;
+            oldest_waiting_at?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description Entries of the log that its collector took.
+             */
+            taken: number;
+            taken_at?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description Entries that wait for it.
+             */
+            waiting: number;
+        };
         /** @description A target CA. */
         TargetCaFacts: {
             /** @description Its id: `key_…`. */
@@ -4446,6 +5608,7 @@ export interface components {
             mfa: components["schemas"]["Mfa"];
             /** @description … and how long ago at most. */
             mfa_within: components["schemas"]["Span"];
+            observed_until?: components["schemas"]["Time"] | null;
             /** @description How long a request waits for people. */
             pending_for: components["schemas"]["Span"];
             /** @description Whether the tier is production, as measures count it. */
@@ -4465,6 +5628,8 @@ export interface components {
             tier: components["schemas"]["TierName"];
             /** @description How long a connection waits at the door for people. */
             wait_at_connect: components["schemas"]["Span"];
+            /** @description What is watched while a session lives, and what follows: `results over 10x: end`. */
+            watch?: string[];
         };
         /** @description A text that is to be erased. */
         TextErasure: {
@@ -4515,6 +5680,11 @@ export interface components {
         };
         /** @description The id of a token. */
         TokenId: string;
+        /**
+         * @description What somebody is told at an account of theirs.
+         * @enum {string}
+         */
+        Told: "all" | "asks" | "own" | "nothing";
         /** @description A person or machine that can sign in. */
         User: {
             /** @description Since when they are known. */
@@ -4555,6 +5725,7 @@ export interface components {
             reason?: components["schemas"]["Reason"] | null;
             /** @description The resource that was meant. */
             resource: components["schemas"]["ResourceName"];
+            risk?: components["schemas"]["Risk"] | null;
             /** @description The role that was meant. */
             role: components["schemas"]["RoleName"];
             terms?: components["schemas"]["Terms"] | null;
@@ -4609,15 +5780,90 @@ export interface components {
              */
             p90_ms?: number | null;
         };
-        /** @description A way in that is open to somebody by asking. */
+        /**
+         * @description What of a session is watched.
+         * @enum {string}
+         */
+        Watched: "results" | "resources" | "steps" | "network";
+        /** @description How many ways are in which state. */
+        WayCounts: {
+            /**
+             * Format: int64
+             * @description Accepted until a date.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description Closed.
+             */
+            closed: number;
+            /**
+             * Format: int64
+             * @description Not named by their lists any more.
+             */
+            gone: number;
+            /**
+             * Format: int64
+             * @description Outside the gate, without an answer: the backlog.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Inside: a resource of the policy covers them, or they pass the gate.
+             */
+            taken_in: number;
+        };
+        /** @description A way to a target. */
         WayIn: {
-            /** @description The policies that open it. */
-            policies: string[];
-            /** @description Where to. */
-            resource: components["schemas"]["ResourceName"];
-            /** @description As what. */
-            role: components["schemas"]["RoleOffer"];
-            tier?: components["schemas"]["TierName"] | null;
+            accepted_until?: components["schemas"]["Time"] | null;
+            /** @description The account there, if that is known. */
+            account?: string | null;
+            /** @description Whether what is done over it is one person's. */
+            attribution: components["schemas"]["Attribution"];
+            decided_by?: components["schemas"]["Who"] | null;
+            /** @description What else is known, one thing each. */
+            detail: string[];
+            /** @description When it was found. */
+            found_at: components["schemas"]["Time"];
+            /** @description Who can use it, in the words of the list. */
+            holder?: string | null;
+            /** @description Its id. */
+            id: components["schemas"]["PathId"];
+            /** @description How its credentials come about. */
+            issuance: components["schemas"]["Issuance"];
+            person?: components["schemas"]["Who"] | null;
+            /** @description What it speaks. */
+            reach: components["schemas"]["Reach"];
+            /** @description Why. */
+            reason?: string | null;
+            resource?: components["schemas"]["ResourceName"] | null;
+            /** @description Since when its state is what it is. */
+            since: components["schemas"]["Time"];
+            /** @description The list it came from. */
+            source: components["schemas"]["GroupName"];
+            /** @description What became of it. */
+            state: components["schemas"]["PathState"];
+            /** @description What it leads to; null if it was erased. */
+            target?: string | null;
+            /**
+             * Format: int64
+             * @description Counts changes.
+             */
+            version: number;
+        };
+        /** @description A list that ways came from. */
+        WaySource: {
+            /** @description When it was last read. */
+            imported_at: components["schemas"]["Time"];
+            /** @description What it is. */
+            kind: components["schemas"]["SourceKind"];
+            /** @description What it is called. */
+            name: components["schemas"]["GroupName"];
+            /**
+             * Format: int64
+             * @description How many ways it named.
+             */
+            paths: number;
         };
         /** @description A browser that is signed in. Its cookie, `__Host-tide`, is never shown. */
         WebSession: {
@@ -4975,6 +6221,40 @@ export interface operations {
             };
         };
     };
+    chat_tell: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangedChatAccount"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     chat_asking: {
         parameters: {
             query?: never;
@@ -5066,6 +6346,70 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_teams: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description Taken */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    compliance_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Compliance"];
+                };
             };
             /** @description A refusal */
             default: {
@@ -5202,6 +6546,93 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    containments_contain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewContainment"];
+            };
+        };
+        responses: {
+            /** @description It was contained before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Contained"];
+                };
+            };
+            /** @description It is contained */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Contained"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    containments_lift: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["LockId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Lifting"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lock"];
+                };
             };
             /** @description A refusal */
             default: {
@@ -5818,6 +7249,519 @@ export interface operations {
             };
         };
     };
+    holds_list: {
+        parameters: {
+            query?: {
+                /** @description Lifted ones too. */
+                all?: boolean;
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Hold"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    holds_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewHold"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    holds_lift: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["HoldId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftHold"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_backlog: {
+        parameters: {
+            query?: {
+                /** @description 1 to 104; 12 if nothing is said. */
+                weeks?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backlog"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_looks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Looks"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_look: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLook"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Looked"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_findings: {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: components["schemas"]["FindingState"];
+                /** @description Only on this resource. */
+                resource?: components["schemas"]["ResourceName"];
+                /** @description Only of this kind. */
+                kind?: components["schemas"]["FindingKind"];
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DriftFinding"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_accept_finding: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["FindingId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acceptance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftFinding"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_import: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Import"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_ways: {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: components["schemas"]["PathState"];
+                /** @description Only from this list. */
+                source?: components["schemas"]["GroupName"];
+                /** @description Only those that speak this. */
+                reach?: components["schemas"]["Reach"];
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_add: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWayIn"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_accept: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acceptance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_close: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Closing"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inventory_reopen: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `ETag` that was seen, or the `version` in double quotes. If it is another one by now, nothing changes and the answer
+                 *     is 412.
+                 */
+                "If-Match"?: string | null;
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WayIn"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     tokens_accept: {
         parameters: {
             query?: never;
@@ -6067,6 +8011,76 @@ export interface operations {
             };
         };
     };
+    mail_asking: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailCode"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailAsking"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mail_decide: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailDecision"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailDecided"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     users_me: {
         parameters: {
             query?: never;
@@ -6221,6 +8235,168 @@ export interface operations {
             };
         };
     };
+    mail_name: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NamedMailbox"];
+            };
+        };
+        responses: {
+            /** @description A link is on its way there */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mail_confirm: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailCode"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatAccount"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "saved-searches_list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SavedSearch"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "saved-searches_save": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSavedSearch"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "saved-searches_forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SavedSearchId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     measures_measures: {
         parameters: {
             query?: {
@@ -6315,6 +8491,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExchangeRefused"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description A refusal */
@@ -7429,6 +9606,34 @@ export interface operations {
             };
         };
     };
+    rollout_rollout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     secrets_list: {
         parameters: {
             query?: never;
@@ -7577,6 +9782,8 @@ export interface operations {
                 since?: components["schemas"]["Time"];
                 /** @description That began before this time. */
                 until?: components["schemas"]["Time"];
+                /** @description On a grant that was asked for with this ticket, to the letter. */
+                ticket?: string;
                 /**
                  * @description In which something was done that names this: a command as the gate was given it, the path of a file, the place of a forward.
                  *     What was typed into a shell, and what a terminal showed, is not searched.
@@ -7876,12 +10083,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A refusal */
+            /** @description A page that says why not */
             default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "text/html": string;
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -7914,12 +10122,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A refusal */
+            /** @description A page that says why not */
             default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "text/html": string;
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -8259,6 +10468,34 @@ export interface operations {
             };
         };
     };
+    streams_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Stream"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     tokens_list: {
         parameters: {
             query?: never;
@@ -8439,6 +10676,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chat_theirs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ChatAccount"];
                 };
             };
             /** @description A refusal */
