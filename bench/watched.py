@@ -70,10 +70,12 @@ def watch(name, session):
 
 
 try:
-    api("ana", "POST", "/api/v1/requests", {"resource": "build-1", "role": "shell", "duration": "2h", "reason": "soak"})
+    # Where what is shown is recorded, and so can be watched.
+    asked = api("ana", "POST", "/api/v1/requests", {"resource": "db-1", "role": "shell", "duration": "2h", "reason": "soak"})
+    api("ben", "POST", f"/api/v1/requests/{asked['request']['id']}/approve", {})
     say = "exec python3 -uc 'import time\nwhile True:\n  print(time.time_ns(), flush=True)\n  time.sleep(1)'"
     for _ in range(args.sessions):
-        command = ["ssh", "-F", person("ana")["ssh_config"], "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "build-1+shell.tide", say]
+        command = ["ssh", "-F", person("ana")["ssh_config"], "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "db-1+shell.tide", say]
         children.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(work / "clients.log", "a")))
         time.sleep(0.05)
     sessions = []

@@ -117,6 +117,34 @@ test('Ana looks into the orders in her browser, and sees no more than her role l
   await context.close();
 });
 
+// covers: SES-2 (portal), MAY-6 (portal)
+test('the stock, in a MariaDB, is looked into from the browser by the same rights', { timeout: 120_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'ana');
+  await page.goto('/console/warehouse-db?role=stock-readonly');
+  await page.getByRole('button', { name: 'Open the SQL prompt' }).click();
+  await page.getByLabel('Statement').waitFor();
+  const run = async (text) => {
+    await page.getByLabel('Statement').fill(text);
+    await page.keyboard.press('Control+Enter');
+  };
+  await run('SELECT name, email FROM suppliers LIMIT 1');
+  await page.getByRole('cell', { name: '****' }).waitFor();
+  await run("UPDATE items SET name = 'x'");
+  await page.getByRole('alert').getByText('Your role does not include this').waitFor();
+  const statement = `SELECT '<img src=x onerror="document.title=1">' AS \`<b>x</b>\``;
+  await run(statement);
+  await page.getByRole('cell', { name: '<img src=x' }).waitFor();
+  assert.equal(await page.locator('table img').count(), 0);
+  const [live] = (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=warehouse-db')).items;
+  assert.deepEqual([live.protocol, live.role], ['mysql', 'stock-readonly']);
+  await page.getByRole('button', { name: 'Close the prompt' }).click();
+  await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=warehouse-db')).items.length === 0);
+  const frames = await (await fetch(`${gate.facts.api}/api/v1/sessions/${live.id}/recording`, { headers: { authorization: `Bearer ${gate.person('eve').token}` } })).text();
+  assert.ok(frames.includes('FROM suppliers') && frames.includes('UPDATE items'), frames);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 // covers: A8 (portal), WHO-1 (portal)
 test('the page shows who stands before the door without a key, and a click lets in that connection alone', { timeout: 120_000 }, async () => {
   await gate.grant('ana', 'build-1', 'shell', '1h');

@@ -99,9 +99,45 @@ export function startBrowser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: false, args: FLAGS });
 }
 
+/** A line that a test can break: streams end in the middle, and nothing goes out before it is mended. */
+function breakable() {
+  const ask = window.fetch;
+  const open = [];
+  let broken = false;
+  window.breakLine = () => {
+    broken = true;
+    for (const cut of open.splice(0)) cut();
+  };
+  window.mendLine = () => (broken = false);
+  window.fetch = async (...all) => {
+    if (broken) throw new TypeError('Failed to fetch');
+    const answer = await ask(...all);
+    if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return answer;
+    const reader = answer.body.getReader();
+    const body = new ReadableStream({
+      start: (controller) => {
+        open.push(() => {
+          controller.error(new TypeError('network error'));
+          void reader.cancel();
+        });
+      },
+      pull: async (controller) => {
+        const { value, done } = await reader.read();
+        if (broken) return;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (why) => reader.cancel(why),
+    });
+    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+}
+
 /** A browser of somebody's own, that keeps what went wrong in it. */
 export async function visitor(browser, gate, options = {}) {
-  const context = await browser.newContext({ baseURL: gate.portal, viewport: { width: 1280, height: 900 }, ...options });
+  const { line, path: _, ...rest } = options;
+  const context = await browser.newContext({ baseURL: gate.portal, viewport: { width: 1280, height: 900 }, ...rest });
+  if (line) await context.addInitScript(breakable);
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const faults = [];

@@ -94,6 +94,31 @@ test('Ana asks, Ben approves, she connects, Carla watches and ends it, and it ca
   for (const [name, { faults }] of Object.entries({ ana, ben, carla })) assert.deepEqual(faults, [], name);
 });
 
+// covers: PG-1 (portal, psql), MAY-6 (portal)
+test('Ana asks for the orders, Ben approves on his phone, and the command on her page opens psql', { timeout: 60_000 }, async () => {
+  const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+  const [ana, ben] = await Promise.all([signIn(browser, gate, 'ana', { path: '/ask?resource=orders-db&role=readonly&reason=a+customer+asks' }), signIn(browser, gate, 'ben', { ...phone, path: '/inbox' })]);
+  await ana.page.getByRole('button', { name: 'Ask', exact: true }).click();
+  await ben.page.getByRole('heading', { name: 'orders-db as readonly' }).waitFor();
+  await ben.page.getByRole('button', { name: 'Approve', exact: true }).tap();
+  await ben.page.getByText('Nobody waits for you.').waitFor();
+  await ana.page.getByRole('link', { name: 'Home' }).click();
+  const card = ana.page.getByRole('article', { name: /orders-db as readonly/ });
+  const command = await eventually('the command', async () => (await card.locator('code').allInnerTexts()).find((text) => text.startsWith('psql ')));
+  const psql = (sql) => execFileSync('bash', ['-c', `${command} -X -A -t -c "$SQL"`], { encoding: 'utf8', env: { ...process.env, PGPASSWORD: gate.person('ana').token, PGCONNECT_TIMEOUT: '20', SQL: sql }, stdio: ['ignore', 'pipe', 'pipe'] });
+  assert.match(psql('SELECT email FROM customers LIMIT 1'), /\*\*\*\*/);
+  assert.throws(() => psql('SELECT card FROM payments'), /does not include this/);
+  // Ben sees the clock run, and takes it back; psql gets in no more.
+  const [grant] = (await gate.api('ana', 'GET', '/api/v1/grants?state=active')).items.filter((one) => one.resource === 'orders-db');
+  await gate.api('carla', 'POST', `/api/v1/grants/${grant.id}/revoke`, { reason: 'drill' });
+  await card.waitFor({ state: 'detached' });
+  assert.throws(() => psql('SELECT 1'), /reason|grant|waits/i);
+  for (const [name, { faults, context }] of Object.entries({ ana, ben })) {
+    assert.deepEqual(faults, [], name);
+    await context.close();
+  }
+});
+
 // covers: A9, G4 (portal)
 test('a link signs in once, and leads to what is to be done first', async () => {
   const invited = await gate.api('dan', 'POST', '/api/v1/users', { username: 'gina', display_name: 'Gina' });

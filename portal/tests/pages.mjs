@@ -54,6 +54,15 @@ const sql = async (page) => {
   });
   await Promise.race([shown, refused(page)]);
 };
+const sqlMysql = async (page) => {
+  await button('Open the SQL prompt')(page);
+  const shown = page.getByLabel('Statement').waitFor().then(async () => {
+    await page.getByLabel('Statement').fill('SELECT name, email FROM suppliers LIMIT 3');
+    await button('Run')(page);
+    await page.getByText('3 rows').waitFor();
+  });
+  await Promise.race([shown, refused(page)]);
+};
 /** The pages each person looks at; `show` does what has to be done to see all of it. */
 export function pagesOf(scene) {
   const { gate } = scene;
@@ -74,7 +83,7 @@ export function pagesOf(scene) {
       { name: 'console', path: '/console/build-1?role=shell' },
       { name: 'terminal', path: '/console/build-1?role=shell', show: terminal },
       { name: 'sql', path: '/console/orders-db?role=readonly', show: sql },
-      { name: 'no-console', path: '/console/warehouse-db' },
+      { name: 'sql-mysql', path: '/console/warehouse-db?role=stock-readonly', show: sqlMysql },
       { name: 'not-allowed', path: '/audit' },
       { name: 'nothing-here', path: '/requests/req_00000000000000000000000000' },
       { name: 'no-page', path: '/nowhere' },
@@ -103,6 +112,7 @@ export function pagesOf(scene) {
       { name: 'resources', path: '/resources' },
       { name: 'resource', path: '/resources/db-1' },
       { name: 'policy', path: '/policy', show: async (page) => (await page.getByLabel('reach').fill('ledger-1'), await page.getByLabel('as').fill('debug'), await button('Explain')(page), page.getByText('Step by step').waitFor()) },
+      { name: 'playbook', path: '/policy/playbook', show: (page) => page.getByRole('heading', { name: 'How' }).waitFor() },
       { name: 'change', path: `/policy/${scene.change}` },
       { name: 'outbox', path: '/outbox?of=all' },
       { name: 'home-admin', path: '/' },

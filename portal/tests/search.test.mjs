@@ -32,6 +32,15 @@ test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 1
   assert.match(page.url(), /text=needle/);
   await page.getByLabel('Keep these filters as').fill('needles <b>');
   await page.getByRole('button', { name: 'Keep', exact: true }).click();
+  // They are kept at the gate: another browser of hers has them, and nobody else.
+  const kept = await eventually('they are kept', async () => (await gate.api('eve', 'GET', '/api/v1/me/searches')).items[0]);
+  assert.deepEqual([kept.name, kept.filters], ['needles <b>', { text: 'needle', person: gate.person('ana').id }]);
+  assert.deepEqual((await gate.api('carla', 'GET', '/api/v1/me/searches')).items, []);
+  const elsewhere = await signIn(browser, gate, 'eve', { path: '/search' });
+  await elsewhere.page.getByRole('button', { name: 'needles <b>', exact: true }).click();
+  await elsewhere.page.getByRole('list', { name: 'Found' }).getByText('needle').first().waitFor();
+  assert.equal(await elsewhere.page.getByLabel('Who', { exact: true }).inputValue(), 'ana');
+  await elsewhere.context.close();
   await page.reload();
   await found.getByText('needle').first().waitFor();
   await page.getByLabel(/^What was run/).fill('nowhere to be found');
@@ -40,7 +49,8 @@ test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 1
   await page.getByRole('button', { name: 'needles <b>', exact: true }).click();
   await found.getByText('needle').first().waitFor();
   await page.getByRole('button', { name: 'Forget needles <b>' }).click();
-  assert.equal(await page.getByRole('button', { name: 'needles <b>', exact: true }).count(), 0);
+  await page.getByRole('button', { name: 'needles <b>', exact: true }).waitFor({ state: 'detached' });
+  assert.deepEqual((await gate.api('eve', 'GET', '/api/v1/me/searches')).items, []);
   await found.getByRole('link').first().click();
   await page.waitForURL(/\/sessions\/ses_/);
   assert.deepEqual(faults, []);
@@ -50,4 +60,36 @@ test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 1
   const frank = await signIn(browser, gate, 'frank', { path: '/search?text=needle' });
   await frank.page.getByText('Nothing like that').waitFor();
   await frank.context.close();
+});
+
+// covers: GRANT-9 (portal)
+test('Dan reads and saves what to do in an emergency, as the policy in force has it; Ana may not', { timeout: 60_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'dan');
+  await page.getByRole('link', { name: 'Policy', exact: true }).click();
+  await page.getByRole('link', { name: 'Emergencies', exact: true }).click();
+  await page.getByRole('heading', { name: 'Emergencies' }).waitFor();
+  const article = page.locator('article');
+  await article.getByRole('heading', { name: 'How', exact: true }).waitFor();
+  const headers = { authorization: `Bearer ${gate.person('dan').token}` };
+  const text = await (await fetch(`${gate.facts.api}/api/v1/policy/playbook`, { headers })).text();
+  // Each part and each way in stands on the page, and no mark of how it is written.
+  const titles = [...text.matchAll(/^## (.*)$/gm)].map((found) => found[1]);
+  assert.deepEqual(await article.getByRole('heading').allInnerTexts(), titles);
+  const rows = [...text.matchAll(/^\| (?!where)(.*) \|$/gm)].map((found) => found[1].replaceAll('`', '').split(' | '));
+  assert.ok(rows.length > 0);
+  const shown = [];
+  for (const row of await article.locator('tbody tr').all()) shown.push(await row.locator('td').allInnerTexts());
+  assert.deepEqual(shown, rows);
+  assert.doesNotMatch(await article.locator('p, li, h2, td').allInnerTexts().then((all) => all.join(' ')), /`|\*\*/);
+  const [saved] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download' }).click()]);
+  assert.equal(saved.suggestedFilename(), 'emergencies.md');
+  assert.deepEqual(faults, []);
+  await context.close();
+
+  const ana = await signIn(browser, gate, 'ana', { path: '/policy' });
+  await ana.page.getByRole('heading', { name: 'Policy', exact: true }).waitFor();
+  assert.equal(await ana.page.getByRole('link', { name: 'Emergencies' }).count(), 0);
+  await ana.page.goto('/policy/playbook');
+  await ana.page.getByText('You may not see the playbook.').waitFor();
+  await ana.context.close();
 });

@@ -41,7 +41,9 @@ fn value(table: &str, column: &str, n: u32) -> Column {
         (_, "resource") => Column::Text(format!("db-{}", n % 400)),
         (_, "role") => text(if n % 3 == 0 { "shell" } else { "debug" }),
         (_, "actor") => id("usr", n % 2_000),
-        ("entries", "name") => text(["session.opened", "session.ended", "grant.created", "recording.progress", "request.submitted"][n as usize % 5]),
+        ("entries", "name") => {
+            text(["session.opened", "session.ended", "grant.created", "recording.progress", "request.submitted"][n as usize % 5])
+        }
         ("people", "state") => text("active"),
         ("requests", "state") => text(if open { "pending" } else { "approved" }),
         ("grants", "state") => text(if open { "active" } else { "ended" }),
@@ -193,7 +195,9 @@ async fn look(db: &mut Connection<'_>, store: &Store) {
     for (sql, args) in asked {
         let explain: Sql = format!("EXPLAIN {}{}", if postgres { "" } else { "QUERY PLAN " }, sql.text()).into();
         let rows = db.fetch(&explain, &args).await.unwrap();
-        let lines = rows.into_iter().filter_map(|row| row.into_iter().rev().find_map(|column| if let Column::Text(text) = column { Some(text) } else { None }));
+        let lines = rows
+            .into_iter()
+            .filter_map(|row| row.into_iter().rev().find_map(|column| if let Column::Text(text) = column { Some(text) } else { None }));
         let plan: Vec<String> = lines.collect();
         assert!(!plan.is_empty());
         if let Some(line) = whole(&plan, sql.text().contains(" WHERE ")) {

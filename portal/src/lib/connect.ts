@@ -26,4 +26,4 @@ export function shorter(kind: string, resource: string, role: string): string | 
 }
 
 /** What a resource of each kind is opened with in the browser. */
-export const consoles: Record<string, string> = { ssh: 'terminal', postgres: 'SQL prompt' };
+export const consoles: Record<string, string> = { ssh: 'terminal', postgres: 'SQL prompt', mysql: 'SQL prompt' };

@@ -18,16 +18,9 @@ function write(key: string, value: string | undefined): void {
 
 export type Theme = 'system' | 'light' | 'dark';
 
-/** Filters somebody uses again, under a name of theirs. */
-export interface Search {
-  name: string;
-  query: string;
-}
-
 class Kept {
   theme: Theme = $state((read('tide.theme') as Theme | null) ?? 'system');
   pins: string[] = $state(list(read('tide.pins')));
-  searches: Search[] = $state(searches(read('tide.searches')));
 
   setTheme(theme: Theme): void {
     this.theme = theme;
@@ -39,23 +32,6 @@ class Kept {
   pin(name: string): void {
     this.pins = this.pins.includes(name) ? this.pins.filter((pin) => pin !== name) : [...this.pins, name];
     write('tide.pins', JSON.stringify(this.pins));
-  }
-
-  /** Keeps filters under a name, in the place of those that had it; without filters it forgets them. */
-  search(name: string, query?: string): void {
-    const others = this.searches.filter((one) => one.name !== name);
-    this.searches = query === undefined ? others : [...others, { name, query }].slice(-20);
-    write('tide.searches', JSON.stringify(this.searches));
-  }
-}
-
-function searches(text: string | null): Search[] {
-  try {
-    const found: unknown = JSON.parse(text ?? '[]');
-    const whole = (one: unknown): one is Search => typeof one === 'object' && one !== null && typeof (one as Search).name === 'string' && typeof (one as Search).query === 'string';
-    return Array.isArray(found) ? found.filter(whole) : [];
-  } catch {
-    return [];
   }
 }
 

@@ -29,6 +29,11 @@ class People {
     return user ? (user.display_name ?? user.username) : id;
   }
 
+  /** The user name of an id, or the id. */
+  usernameOf(id: string): string {
+    return this.#known.get(id)?.username ?? id;
+  }
+
   /** The id for a user name; what is an id already, `gate` or `unknown` stays. */
   idOf(text: string): string {
     if (text === '') return '';

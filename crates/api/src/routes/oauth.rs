@@ -15,6 +15,7 @@ use crate::extract::whole;
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
 use crate::state::ApiState;
+use crate::types::Problem;
 use crate::types::oauth::{ACCESS_TOKEN, ExchangeForm, ExchangeRefused, Exchanged, ID_TOKEN, JWT, TOKEN_EXCHANGE};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -24,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Gives a CI job a token of the gate's for the OIDC token that its CI system issued to it. Each of those does once.
 #[utoipa::path(post, path = "/oauth/token", tag = "sign-in", security(()), request_body(content = ExchangeForm, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = Exchanged),
-    (status = 400, description = "The token proves nothing here, or the request is none", body = ExchangeRefused),
+    (status = 400, description = "The token proves nothing here, or the request is none", content((ExchangeRefused = "application/json"), (Problem = "application/problem+json"))),
 ))]
 async fn exchange(State(state): State<ApiState>, Peer(from): Peer, request: Request) -> Answer<impl IntoResponse> {
     // 1. Guessing is slow.

@@ -16,6 +16,7 @@ use crate::extract::{Asked, Body, Id, whole};
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
 use crate::state::ApiState;
+use crate::types::Problem;
 use crate::types::providers::{BackFromProvider, Identity, LogoutForm, NewIdentity, ToProvider};
 use crate::types::schema;
 
@@ -29,7 +30,10 @@ fn redirect(state: &ApiState, provider: &str) -> String {
 }
 
 /// Sends a browser to an identity provider to sign in.
-#[utoipa::path(get, path = "/sign-in/oidc/{provider}", tag = "sign-in", security(()), params(("provider" = String, Path), ToProvider), responses((status = 303, description = "To the provider")))]
+#[utoipa::path(get, path = "/sign-in/oidc/{provider}", tag = "sign-in", security(()), params(("provider" = String, Path), ToProvider), responses(
+    (status = 303, description = "To the provider"),
+    (status = "default", description = "A page that says why not", content((String = "text/html"), (Problem = "application/problem+json"))),
+))]
 async fn begin(
     State(state): State<ApiState>,
     Peer(from): Peer,
@@ -56,7 +60,10 @@ async fn begin(
 }
 
 /// A browser comes back from an identity provider: it is signed in, or told why not.
-#[utoipa::path(get, path = "/sign-in/oidc/{provider}/callback", tag = "sign-in", security(()), params(("provider" = String, Path), BackFromProvider), responses((status = 303, description = "To the portal, with the cookie of a web session")))]
+#[utoipa::path(get, path = "/sign-in/oidc/{provider}/callback", tag = "sign-in", security(()), params(("provider" = String, Path), BackFromProvider), responses(
+    (status = 303, description = "To the portal, with the cookie of a web session"),
+    (status = "default", description = "A page that says why not", content((String = "text/html"), (Problem = "application/problem+json"))),
+))]
 async fn finish(
     State(state): State<ApiState>,
     Peer(from): Peer,

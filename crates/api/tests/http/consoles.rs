@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tidegate_api::console::{Beforehand, Consoles, Guest, SqlIo, SqlSaid, TerminalIo};
+use tidegate_api::console::{Beforehand, Consoles, Guest, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use tidegate_api::types::consoles::{SqlAnswer, SqlError};
 use tokio::sync::mpsc;
 
@@ -44,8 +44,8 @@ impl Consoles for Parrot {
         Ok(None)
     }
 
-    async fn sql(&self, _: Guest, before: Beforehand, mut io: SqlIo) -> Result<(), SqlError> {
-        let _ = io.said.send(SqlSaid::Notice(format!("because {}", before.reason.unwrap_or_default()))).await;
+    async fn sql(&self, door: SqlDoor, _: Guest, before: Beforehand, mut io: SqlIo) -> Result<(), SqlError> {
+        let _ = io.said.send(SqlSaid::Notice(format!("because {} ({door:?})", before.reason.unwrap_or_default()))).await;
         let _ = io.said.send(SqlSaid::Open).await;
         while let Some((text, rows)) = io.asked.recv().await {
             if text == "wait" {
@@ -189,7 +189,12 @@ async fn a_prompt_answers_statements_in_their_order() {
     let ana = served.person("ana").await;
     let mut prompt = Events::of(ana.call(Method::POST, "/consoles"), json!({ "kind": "sql", "to": "orders-db", "reason": "a call" })).await;
     let path = format!("/consoles/{}", prompt.next().await.unwrap()["id"].as_str().unwrap());
-    assert_eq!(prompt.next().await.unwrap(), json!({ "event": "notice", "text": "because a call" }));
+    assert_eq!(prompt.next().await.unwrap(), json!({ "event": "notice", "text": "because a call (Postgres)" }));
+    let wanted = json!({ "kind": "mysql", "to": "warehouse-db", "reason": "a call" });
+    let mut other = Events::of(ana.call(Method::POST, "/consoles"), wanted).await;
+    other.next().await.unwrap();
+    assert_eq!(other.next().await.unwrap(), json!({ "event": "notice", "text": "because a call (Mysql)" }));
+    drop(other);
     assert_eq!(prompt.next().await.unwrap(), json!({ "event": "ready" }));
     let ask = async |body: Value| ana.post(&format!("{path}/statements"), body).await.0;
     assert_eq!(ask(json!({ "text": "wait", "rows": 7 })).await, StatusCode::NO_CONTENT);

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+mod another_provider;
 mod asking;
 mod browsers;
+mod compliance;
 mod consoles;
 mod devices;
 mod directory;
@@ -14,6 +16,7 @@ mod pipelines;
 mod providers;
 mod refusals;
 mod repeating;
+mod scale;
 mod serving;
 mod sessions;
 mod signing_in;

@@ -23,8 +23,8 @@ use workflow::knock::Knocked;
 
 use crate::{Served, read};
 
-const BEGIN: &str = "/api/v1/sign-in/oidc/corp";
-const WEB: &str = "__Host-tide";
+pub(crate) const BEGIN: &str = "/api/v1/sign-in/oidc/corp";
+pub(crate) const WEB: &str = "__Host-tide";
 
 /// A gate where people sign in at `issuer`. Its clock is the provider's.
 fn serve(served: &Served, issuer: &str, provision: bool) {
@@ -32,7 +32,7 @@ fn serve(served: &Served, issuer: &str, provision: bool) {
 }
 
 /// The same, with groups of theirs that mean ours.
-fn serve_groups(served: &Served, issuer: &str, provision: bool, groups: &[(&str, &str)]) {
+pub(crate) fn serve_groups(served: &Served, issuer: &str, provision: bool, groups: &[(&str, &str)]) {
     let provider = Provider {
         name: "corp".into(),
         title: "Corp".into(),
@@ -55,7 +55,7 @@ fn wall() -> Timestamp {
 }
 
 /// The gate's clock is moved to the provider's.
-fn in_time(served: &Served) {
+pub(crate) fn in_time(served: &Served) {
     let behind = wall().duration_since(served.test.gate.now());
     served.test.time.advance(Duration::try_from(behind).unwrap_or_default());
 }
@@ -64,14 +64,14 @@ async fn link(served: &Served, name: &str, subject: &str) -> StatusCode {
     linked_by(served, "dan", name, subject).await
 }
 
-async fn linked_by(served: &Served, administrator: &str, name: &str, subject: &str) -> StatusCode {
+pub(crate) async fn linked_by(served: &Served, administrator: &str, name: &str, subject: &str) -> StatusCode {
     let person = served.test.person(name).who.id();
     let administrator = served.person(administrator).await;
     administrator.post(&format!("/users/{person}/identities"), json!({ "provider": "corp", "subject": subject })).await.0
 }
 
 /// Who sits at a browser.
-async fn me(served: &Served, cookie: &str) -> (StatusCode, Value) {
+pub(crate) async fn me(served: &Served, cookie: &str) -> (StatusCode, Value) {
     let call = served.call(Method::GET, "/api/v1/me").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
     read(call.send().await.unwrap()).await
 }

@@ -188,8 +188,27 @@ async fn a_search_finds_what_one_may_see_and_looks_only_into_what_one_may_read()
     for miss in ["resource=db-1", "role=debug", "end=killed", "state=live", "until=2020-01-01T00:00:00Z", &format!("person={carla_id}")] {
         assert!(search(&carla, miss).await.is_empty(), "{miss}");
     }
+    // And by the ticket that it was asked for with.
+    let mut ask = testkit::gate::ask("build-1", "shell");
+    ask.ticket = Some("INC-77".to_owned());
+    let grants = served.test.gate.store().open_grants_of(ana_id).await.unwrap();
+    for grant in grants {
+        served.test.gate.give_back(served.test.person("ana"), grant.id).await.unwrap();
+    }
+    served.test.gate.submit(served.test.person("ana"), ask).await.unwrap();
+    let (resource, role) = ("build-1".parse().unwrap(), "shell".parse().unwrap());
+    let other = served.test.gate.open(served.test.person("ana"), &resource, &role, Protocol::Ssh).await.unwrap();
+    let other = other.permit.facts().session;
+    let found = search(&carla, "ticket=INC-77").await;
+    assert_eq!((found.len(), &found[0]["session"]["id"]), (1, &json!(other.to_string())));
+    assert!(search(&carla, "ticket=INC-7").await.is_empty() && search(&frank, "ticket=INC-77").await.is_empty());
+    served
+        .test
+        .gate
+        .close(ClosedSession { session: other, end: EndReason::Killed, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None })
+        .await;
     assert!(search(&frank, "").await.is_empty(), "what he may not see is not found");
-    assert_eq!(search(&ana, "").await.len(), 1, "her own is hers to see");
+    assert_eq!(search(&ana, "").await.len(), 2, "her own are hers to see");
 
     // By what was done, and by what a terminal showed.
     let found = search(&carla, "text=ORDERS").await;
@@ -218,7 +237,7 @@ async fn a_search_finds_what_one_may_see_and_looks_only_into_what_one_may_read()
     let rule = "@id(\"ana-reads-nothing\")\n@reason(\"a drill\")\nforbid (principal == Tide::User::\"ana\", action == Tide::Action::\"read\", resource);\n";
     files.insert("drill.cedar".into(), rule.as_bytes().to_vec());
     served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
-    assert_eq!(search(&ana, "").await.len(), 1);
+    assert_eq!(search(&ana, "").await.len(), 2);
     assert!(search(&ana, "text=orders").await.is_empty());
 }
 
@@ -374,4 +393,48 @@ async fn what_was_typed_is_read_with_what_was_shown_and_never_instead() {
     files.insert("oversight.cedar".into(), without.into_bytes());
     served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
     assert_eq!((read("").await, read("?input=true").await), (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN));
+}
+
+// covers: EV-5 (api)
+#[tokio::test]
+async fn filters_are_kept_for_whoever_keeps_them_and_nobody_else() {
+    let served = Served::start().await;
+    let (carla, eve) = (served.person("carla").await, served.person("eve").await);
+    let ana = served.test.person("ana").who.id();
+    let wish =
+        json!({ "name": " nights ", "filters": { "text": "pg_dump", "person": ana, "end": "client", "since": "2026-01-01T00:00:00Z" } });
+    let (status, kept) = carla.post("/me/searches", wish.clone()).await;
+    assert_eq!((status, &kept["name"]), (StatusCode::CREATED, &json!("nights")), "{kept}");
+    assert_eq!(kept["filters"], wish["filters"]);
+    // The same name is the same one, with other filters.
+    let (status, again) = carla.post("/me/searches", json!({ "name": "nights", "filters": { "resource": "db-1" } })).await;
+    assert_eq!((status, &again["id"]), (StatusCode::CREATED, &kept["id"]), "{again}");
+    carla.post("/me/searches", json!({ "name": "alive", "filters": { "state": "live" } })).await;
+    let remove =
+        async |who: &crate::Person<'_>, path: &str| crate::read(who.call(reqwest::Method::DELETE, path).send().await.unwrap()).await;
+    let names = |list: &serde_json::Value| list["items"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    let (_, list) = carla.get("/me/searches").await;
+    assert_eq!(names(&list), [json!("alive"), json!("nights")]);
+    assert_eq!(list["items"][1]["filters"], json!({ "resource": "db-1" }));
+    // They are hers.
+    assert_eq!(eve.get("/me/searches").await.1["items"], json!([]));
+    let path = format!("/me/searches/{}", kept["id"].as_str().unwrap());
+    assert_eq!(remove(&eve, &path).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(names(&carla.get("/me/searches").await.1).len(), 2);
+    assert_eq!(remove(&carla, &path).await.0, StatusCode::OK);
+    assert_eq!(remove(&carla, &path).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(names(&carla.get("/me/searches").await.1), [json!("alive")]);
+    // What no search takes is not kept.
+    for wrong in [
+        json!({ "name": "", "filters": {} }),
+        json!({ "name": "two\nlines", "filters": {} }),
+        json!({ "name": "x".repeat(61), "filters": {} }),
+        json!({ "name": "x", "filters": { "who": "ana" } }),
+        json!({ "name": "x", "filters": { "person": "ana" } }),
+        json!({ "name": "x", "filters": { "text": "x".repeat(201) } }),
+    ] {
+        let (status, problem) = carla.post("/me/searches", wrong.clone()).await;
+        assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {status} {problem}");
+    }
+    assert_eq!(carla.post("/me/searches", json!({ "name": "x".repeat(60), "filters": {} })).await.0, StatusCode::CREATED);
 }

@@ -80,7 +80,11 @@ async fn talk(line: &mut Line, stops: &Stops, to: &Selector, before: Beforehand,
             },
         };
         let Statement { text, rows, answer } = statement;
-        let came = if text.contains('\0') { Answer { error: Some(no_nul()), ..Answer::default() } } else { ask(line, stops, &text, rows, &stop, &said).await? };
+        let came = if text.contains('\0') {
+            Answer { error: Some(no_nul()), ..Answer::default() }
+        } else {
+            ask(line, stops, &text, rows, &stop, &said).await?
+        };
         last = came.error.clone().filter(|error| error.message.ends_with(&numbered(CUT)));
         // Who asked may have gone.
         let _ = answer.send(came);

@@ -35,7 +35,7 @@ impl Canaille {
         let python = root.join(".cache/canaille/bin/python");
         ensure!(python.is_file(), "Canaille is not here; run `scripts/packages`");
         let mut child = Command::new(python)
-            .arg(root.join("crates/testkit/src/oidc/canaille.py"))
+            .arg(root.join("crates/testkit/src/oidc/another.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -169,7 +169,11 @@ fn place(url: &reqwest::Url) -> String {
 /// provider takes.
 fn form(page: &str) -> Option<(String, Vec<(String, String)>)> {
     let posts = |tag: &str| attribute(tag, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"));
-    let (at, tag) = page.match_indices("<form").filter_map(|(at, _)| Some((at, page.get(at..)?.split('>').next()?))).filter(|(_, tag)| posts(tag)).last()?;
+    let (at, tag) = page
+        .match_indices("<form")
+        .filter_map(|(at, _)| Some((at, page.get(at..)?.split('>').next()?)))
+        .filter(|(_, tag)| posts(tag))
+        .last()?;
     let inside = page.get(at..)?.split("</form").next()?;
     let inputs = inside.match_indices("<input").filter_map(|(at, _)| inside.get(at..)?.split('>').next());
     let hidden = inputs.filter(|input| attribute(input, "type").is_some_and(|kind| kind == "hidden"));

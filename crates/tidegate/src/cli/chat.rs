@@ -79,7 +79,11 @@ impl ChatCommand {
             Self::Remove { id } => {
                 let reply: Reply<ChatAccount> = client.delete(&format!("/chat-accounts/{id}")).await?;
                 context.print(&reply, |output, account| {
-                    output.line(format!("What is done with {} at {} counts as nobody's any more.", account.account, service(account.service)))
+                    output.line(format!(
+                        "What is done with {} at {} counts as nobody's any more.",
+                        account.account,
+                        service(account.service)
+                    ))
                 })
             }
         }

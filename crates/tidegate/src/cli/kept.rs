@@ -32,8 +32,13 @@ impl Kept {
         }
         let reply = client.list::<SavedSearch>("/me/searches", &(), ALL).await?;
         context.print(&reply, |output, page| {
-            let rows = page.items.iter().map(|kept| vec![kept.name.clone().into(), output.at(kept.saved_at).into(), words(&kept.filters).into()]);
-            output.table(&["name", "kept", "looks for"], rows.collect(), "Nothing is kept. `tidegate session search … --keep NAME` keeps filters.")?;
+            let rows =
+                page.items.iter().map(|kept| vec![kept.name.clone().into(), output.at(kept.saved_at).into(), words(&kept.filters).into()]);
+            output.table(
+                &["name", "kept", "looks for"],
+                rows.collect(),
+                "Nothing is kept. `tidegate session search … --keep NAME` keeps filters.",
+            )?;
             note_more(page.next_cursor.is_some());
             Ok(())
         })

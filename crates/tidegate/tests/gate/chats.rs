@@ -109,7 +109,17 @@ fn ana_waits_in_her_shell_and_ben_presses_a_button() {
     ana.until("through");
     assert_eq!(ana.end(), 0);
     eventually("the message says so", || message(&slack, "db-1").blocks.to_string().contains("Approved by ben").then_some(()));
+    // The command line lists whose accounts are whose, to them and to who administers people, and takes one back.
+    let mine = gate.cli("ben", &["chat", "list"]);
+    assert_eq!((&mine["items"][0]["account"], mine["items"].as_array().unwrap().len()), (&json!("UBEN"), 1), "{mine}");
+    assert_eq!(gate.cli("dan", &["chat", "list", "--person", "ben"])["items"], mine["items"]);
+    assert!(!gate.tidegate("ana", &["chat", "list", "--person", "ben"]).status.success());
+    let account = mine["items"][0]["id"].as_str().unwrap();
+    assert!(!gate.tidegate("ana", &["chat", "remove", account]).status.success());
+    assert_eq!(gate.cli("ben", &["chat", "list"])["items"], mine["items"]);
     eventually("Ana is told", || slack.messages("UANA").into_iter().find(|told| told.text.contains("Approved by ben")));
+    gate.cli("ben", &["chat", "remove", account]);
+    assert_eq!(gate.cli("ben", &["chat", "list"])["items"], json!([]));
     gate.assert_provable();
 }
 

@@ -10,6 +10,7 @@ use testkit::postgres::Database;
 use crate::databases::shop;
 use crate::demo::{Talk, eventually, lives};
 use crate::known::http;
+use crate::mysql::stock_with;
 use crate::served::Served;
 
 /// A console that somebody has open: a stream that curl reads, and calls beside it.
@@ -226,6 +227,68 @@ fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
     gate.post("dan", &format!("/api/v1/grants/{}/revoke", session["grant"].as_str().unwrap()), json!({ "reason": "drill" }));
     let ended = ana.end();
     assert_eq!(ended["error"]["sqlstate"], "57P01", "{ended}");
+    let statements = gate.tidegate("eve", &["session", "statements", session["id"].as_str().unwrap(), "--format", "csv"]);
+    let statements = String::from_utf8_lossy(&statements.stdout).into_owned();
+    assert!(statements.contains("FROM customers") && statements.contains("FROM payments"), "{statements}");
+    gate.assert_provable();
+}
+
+// covers: SES-2 (api), MAY-6 (console), MY-1 (console), GRANT-3 (console), ASK-3 (console)
+#[test]
+fn a_sql_prompt_on_a_mariadb_is_judged_masked_stopped_and_cut_like_any_client() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(testkit::mariadb::Database::fresh()).unwrap();
+    let gate = stock_with(&database, Vec::new());
+    let prompt =
+        |person: &str, to: &str, reason: Option<&str>| Console::open(&gate, person, json!({ "kind": "mysql", "to": to, "reason": reason }));
+    // Who has no way there gets none, and hears the same of what does not exist.
+    let none = |to: &str| prompt("frank", to, Some("curious")).end()["error"].clone();
+    assert_eq!(none("stock-db+picker").to_string().replace("stock-db", "stack-db"), none("stack-db+picker").to_string());
+    assert!(none("stock-db+picker")["hint"].is_null() && none("stock-db+picker")["message"].is_string());
+    // Ana may, and Ben has not to agree: a reason is enough.
+    let ana = prompt("ana", "stock-db+picker", Some("a customer asks"));
+    eventually("it takes statements", || ana.first("ready"));
+    let rows = ana.asks("SELECT * FROM customers", 100);
+    assert_eq!((&rows["columns"], &rows["rows"]), (&json!(["name", "card"]), &json!([["Kim", "****"]])), "{rows}");
+    assert_eq!((&rows["more"], &rows["error"]), (&json!(false), &Value::Null), "{rows}");
+    // The server's error and the gate's, each with its code and its number.
+    let wrong = ana.asks("SELECT nonsense FROM orders", 100);
+    assert!(wrong["error"]["sqlstate"].is_string() && wrong["error"]["message"].as_str().unwrap().contains("nonsense"), "{wrong}");
+    let refused = ana.asks("SELECT * FROM payments", 100);
+    assert_eq!(refused["error"]["sqlstate"], "42000", "{refused}");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("does not include this") && message.ends_with("(1142)"), "{refused}");
+    // One statement is one statement.
+    assert!(ana.asks("SELECT 1; SELECT 2", 100)["error"].is_object());
+    // A transaction that is open stays so.
+    assert_eq!(ana.asks("BEGIN", 100)["transaction"], "open");
+    let sent = ana.asks("UPDATE orders SET status = 'sent' WHERE id = 1", 100);
+    assert_eq!((&sent["done"], &sent["transaction"]), (&json!("1 row affected"), &json!("open")), "{sent}");
+    assert_eq!(ana.asks("COMMIT", 100)["transaction"], "none");
+    assert_eq!(database.query("SELECT status FROM orders").unwrap(), "sent");
+    // A limit is a limit.
+    database.query("INSERT INTO orders SELECT seq, 'new' FROM seq_2_to_50").unwrap();
+    let some = ana.asks("SELECT id FROM orders", 10);
+    assert_eq!((&some["more"], some["rows"].as_array().unwrap().len()), (&json!(true), 10), "{some}");
+    // What runs is stopped, and the session goes on.
+    let before = ana.events().len();
+    assert_eq!(
+        ana.call("statements", json!({ "text": "SELECT COUNT(*) FROM orders a, orders b, orders c, orders d, orders e, orders f" })).0,
+        204
+    );
+    eventually("it is stopped", || {
+        // It may not have reached the server yet.
+        ana.call("stop", json!({}));
+        ana.events().get(before).filter(|event| event["answer"]["error"].is_object()).cloned()
+    });
+    assert_eq!(ana.asks("SELECT id FROM orders WHERE id = 2", 10)["rows"], json!([["2"]]));
+    // Revoked: it is over, and says so.
+    let session = gate.live_session("ana").unwrap();
+    assert_eq!((&session["protocol"], &session["role"]), (&json!("mysql"), &json!("picker")));
+    gate.post("dan", &format!("/api/v1/grants/{}/revoke", session["grant"].as_str().unwrap()), json!({ "reason": "drill" }));
+    let ended = ana.end();
+    assert_eq!(ended["error"]["sqlstate"], "70100", "{ended}");
+    assert!(ended["error"]["message"].as_str().unwrap().contains("revoked"), "{ended}");
     let statements = gate.tidegate("eve", &["session", "statements", session["id"].as_str().unwrap(), "--format", "csv"]);
     let statements = String::from_utf8_lossy(&statements.stdout).into_owned();
     assert!(statements.contains("FROM customers") && statements.contains("FROM payments"), "{statements}");

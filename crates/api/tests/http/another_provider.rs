@@ -1,0 +1,143 @@
+//! Sign-in at a provider of another make than the certified one: Canaille, run for real, people signing in by its own forms.
+
+use reqwest::StatusCode;
+use reqwest::header::COOKIE;
+use serde_json::{Value, json};
+use testkit::oidc::Browser;
+use testkit::oidc::canaille::Canaille;
+
+use crate::providers::{BEGIN, WEB, in_time, linked_by, me, serve_groups};
+use crate::{Served, read};
+
+/// The value of a parameter of an address.
+fn of(url: &str, name: &str) -> Option<String> {
+    reqwest::Url::parse(url).unwrap().query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+}
+
+// covers: WHO-1 (canaille), A7, A9
+#[tokio::test]
+async fn somebody_signs_in_at_a_provider_of_another_make() {
+    let served = Served::start().await;
+    let provider = Canaille::start(&served.url, "corp").await.unwrap();
+    serve_groups(&served, &provider.issuer, false, &[("platform", "engineers")]);
+    in_time(&served);
+    let begin = format!("{}{BEGIN}?then=/requests", served.url);
+
+    // By authorization code, with a challenge that only this gate can answer, a state and a nonce.
+    let mut browser = Browser::new().unwrap();
+    let sent = Browser::new().unwrap().go(&begin, Some(&format!("{}/oauth/authorize", provider.issuer))).await.unwrap().url;
+    assert_eq!(
+        (of(&sent, "response_type").as_deref(), of(&sent, "code_challenge_method").as_deref()),
+        (Some("code"), Some("S256")),
+        "{sent}"
+    );
+    assert!(["code_challenge", "state", "nonce"].iter().all(|name| of(&sent, name).is_some_and(|value| value.len() >= 32)), "{sent}");
+
+    // Who is not known here by this account is told so.
+    let page = browser.go(&begin, None).await.unwrap();
+    assert!(page.url.starts_with(&provider.issuer) && page.status == 200, "{page:?}");
+    let back = provider.sign_in(&mut browser, &page, "ana", "/callback?").await.unwrap();
+    assert!(of(&back.url, "code").is_some(), "{back:?}");
+    let at = browser.go(&back.url, None).await.unwrap();
+    assert!(at.status == 401 && at.text.contains("nobody here is known by this account"), "{at:?}");
+
+    // An administrator says whose it is, and then it is theirs.
+    assert_eq!(linked_by(&served, "dan", "ana", "ana").await, StatusCode::CREATED);
+    in_time(&served);
+    let mut hers = Browser::new().unwrap();
+    let page = hers.go(&begin, None).await.unwrap();
+    // Not with a password that is not hers.
+    let still = provider.fail(&mut hers, &page, "ana", "/callback?").await.unwrap();
+    assert!(still.url.starts_with(&provider.issuer) && hers.cookie(&served.url, WEB).is_none(), "{}", still.url);
+    let page = hers.go(&begin, None).await.unwrap();
+    let back = provider.sign_in(&mut hers, &page, "ana", "/callback?").await.unwrap().url;
+    // The code is good in the browser where it was asked for, and once.
+    let mut foreign = Browser::new().unwrap();
+    foreign.go(&begin, Some("/oauth/authorize")).await.unwrap();
+    assert_eq!(foreign.go(&back, None).await.unwrap().status, 401);
+    assert_eq!(foreign.cookie(&served.url, WEB), None);
+    let at = hers.go(&back, Some("/requests")).await.unwrap();
+    assert_eq!(at.url, format!("{}/requests", served.url), "{}", at.text);
+    let (status, body) = me(&served, hers.cookie(&served.url, WEB).unwrap()).await;
+    assert_eq!((status, &body["user"]["username"]), (StatusCode::OK, &json!("ana")), "{body}");
+    assert_eq!(hers.go(&back, None).await.unwrap().status, 401, "a second time");
+    // A code with another state, and one that nobody gave.
+    let page = hers.go(&begin, Some("/callback?")).await.unwrap().url;
+    let made_up = page.replace(&of(&page, "code").unwrap(), "made-up");
+    let at = hers.go(&made_up, None).await.unwrap();
+    assert!(at.status == 401 && at.text.contains("did not take the code"), "{at:?}");
+}
+
+// covers: WHO-1 (canaille), WHO-3 (canaille)
+#[tokio::test]
+async fn groups_there_that_mean_groups_here_give_what_those_give() {
+    let served = Served::start().await;
+    let provider = Canaille::start(&served.url, "corp").await.unwrap();
+    in_time(&served);
+    let sign_in = async || {
+        in_time(&served);
+        let mut browser = Browser::new().unwrap();
+        let page = browser.go(&format!("{}{BEGIN}", served.url), None).await.unwrap();
+        let back = provider.sign_in(&mut browser, &page, "gina", "/callback?").await.unwrap().url;
+        browser.go(&back, Some("127.0.0.1")).await.unwrap();
+        browser.cookie(&served.url, WEB).unwrap().to_owned()
+    };
+    let ask = async |cookie: &str| -> (StatusCode, Value) {
+        let call =
+            served.call(reqwest::Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+        read(
+            call.json(&json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true }))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
+    };
+    // A group of theirs that means nothing here gives nothing …
+    serve_groups(&served, &provider.issuer, true, &[("another", "engineers")]);
+    let (status, refused) = ask(&sign_in().await).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{refused}");
+    // … and one that does gives what ours gives.
+    serve_groups(&served, &provider.issuer, true, &[("platform", "engineers")]);
+    let (status, asked) = ask(&sign_in().await).await;
+    assert_eq!(status, StatusCode::CREATED, "{asked}");
+}
+
+// covers: WHO-1 (canaille), A7
+#[tokio::test]
+async fn a_sign_in_that_took_too_long_a_clock_that_is_wrong_and_a_provider_that_is_away_are_said() {
+    let served = Served::start().await;
+    let provider = Canaille::start(&served.url, "corp").await.unwrap();
+    serve_groups(&served, &provider.issuer, false, &[]);
+    assert_eq!(linked_by(&served, "dan", "ana", "ana").await, StatusCode::CREATED);
+    let begin = format!("{}{BEGIN}", served.url);
+    let back = async |provider: &Canaille, browser: &mut Browser| {
+        let page = browser.go(&begin, None).await.unwrap();
+        provider.sign_in(browser, &page, "ana", "/callback?").await.unwrap().url
+    };
+    // In time she is in.
+    in_time(&served);
+    let mut hers = Browser::new().unwrap();
+    let url = back(&provider, &mut hers).await;
+    hers.go(&url, Some("127.0.0.1")).await.unwrap();
+    assert!(hers.cookie(&served.url, WEB).is_some());
+    // What was begun is good for ten minutes.
+    let mut slow = Browser::new().unwrap();
+    let url = back(&provider, &mut slow).await;
+    served.test.time.advance(std::time::Duration::from_secs(11 * 60));
+    let at = slow.go(&url, None).await.unwrap();
+    assert!(at.status == 401 && slow.cookie(&served.url, WEB).is_none(), "{at:?}");
+    // Now the gate's clock is eleven minutes ahead of the provider's: what it proves is over by then.
+    let mut ahead = Browser::new().unwrap();
+    let url = back(&provider, &mut ahead).await;
+    let at = ahead.go(&url, None).await.unwrap();
+    assert!(at.status == 401 && at.text.contains("token is no proof"), "{at:?}");
+    assert!(ahead.cookie(&served.url, WEB).is_none());
+    // Away.
+    let mut away = Browser::new().unwrap();
+    let url = back(&provider, &mut away).await;
+    drop(provider);
+    let at = away.go(&url, None).await.unwrap();
+    assert!(at.status >= 400 && away.cookie(&served.url, WEB).is_none(), "{at:?}");
+    assert!(at.text.contains("did not answer"), "{at:?}");
+}

@@ -1,0 +1,117 @@
+// What goes wrong in a browser: clicked twice, two tabs, the way back, a line that is gone for a while, what is not there any more, hostile names.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { eventually, settled, signIn, startBrowser, startGate } from './gate.mjs';
+
+let gate;
+let browser;
+before(async () => ([gate, browser] = await Promise.all([startGate(), startBrowser()])));
+after(async () => {
+  await browser?.close();
+  await gate?.stop();
+});
+
+const pending = async (name) => (await gate.api(name, 'GET', '/api/v1/requests?state=pending')).items;
+const entries = async (event) => (await gate.api('eve', 'GET', `/api/v1/audit/entries?event=${event}`)).items;
+
+test('who clicks twice asks once and decides once', { timeout: 60_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'ana', { path: '/ask?resource=db-1&role=shell&reason=slow' });
+  await page.getByRole('button', { name: 'Ask', exact: true }).dblclick();
+  await page.waitForURL(/\/requests\/req_/);
+  assert.equal((await pending('ana')).length, 1);
+  assert.equal((await entries('request.submitted')).length, 1);
+  // Back leads to where she was, and asks nothing anew; forward leads to the request.
+  await page.goBack();
+  await page.getByRole('heading', { name: 'Ask for access' }).waitFor();
+  await page.goForward();
+  await page.getByText('Who was asked').waitFor();
+  assert.equal((await entries('request.submitted')).length, 1);
+
+  const ben = await signIn(browser, gate, 'ben', { path: '/inbox' });
+  await ben.page.getByRole('button', { name: 'Approve', exact: true }).dblclick();
+  await ben.page.getByText('Nobody waits for you.').waitFor();
+  assert.equal((await entries('request.voted')).length, 1);
+  assert.equal((await pending('ana')).length, 0);
+  assert.deepEqual([...faults, ...ben.faults], []);
+  await Promise.all([context.close(), ben.context.close()]);
+});
+
+test('what was decided in one tab is decided in the other, and what is too late says so', { timeout: 60_000 }, async () => {
+  const asked = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'leaks memory', ticket: 'INC-7' })).request.id;
+  const { page, context } = await signIn(browser, gate, 'ben', { path: '/inbox' });
+  const other = await context.newPage();
+  // The second tab hears nothing of what happens.
+  await other.route('**/api/v1/events', (route) => route.abort());
+  await other.goto(`/requests/${asked}`);
+  await other.getByRole('button', { name: 'Deny' }).waitFor();
+  await page.getByRole('button', { name: 'Approve', exact: true }).click();
+  await page.getByText('Nobody waits for you.').waitFor();
+  await other.getByRole('button', { name: 'Deny' }).click();
+  const said = other.getByRole('alert');
+  await said.waitFor();
+  assert.match(await said.innerText(), /decided|waits for nobody|no longer|not pending/i);
+  assert.equal((await gate.api('ana', 'GET', `/api/v1/requests/${asked}`)).state, 'approved');
+  await context.close();
+});
+
+// covers: E9 (portal)
+test('a line that is gone for a while: said, tried again, and nothing is taken for live that is not', { timeout: 120_000 }, async () => {
+  await gate.grant('ana', 'db-1', 'debug', '1h');
+  const shell = gate.shell('ana', 'db-1+debug');
+  shell.say('echo ready-$((40+1))\n');
+  await shell.until('ready-41');
+  const session = await eventually('her session', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=db-1')).items[0]?.id);
+  const { page, context } = await signIn(browser, gate, 'carla', { path: `/sessions/${session}`, line: true });
+  await page.getByRole('button', { name: 'Watch live' }).click();
+  await page.getByText('Waiting for what is shown next', { exact: false }).waitFor();
+  const shown = () => page.locator('.xterm-rows').innerText();
+  await eventually('Carla sees it', async () => {
+    shell.say('echo before-$((40+2))\n');
+    return (await shown()).includes('before-42');
+  });
+  // The stream breaks off in the middle, and no new one comes through.
+  await page.evaluate(() => window.breakLine());
+  await page.getByText('Not live at the moment', { exact: false }).waitFor({ timeout: 60_000 });
+  await page.getByText('The connection to the gate broke off', { exact: false }).waitFor({ timeout: 60_000 });
+  await page.evaluate(() => window.mendLine());
+  await eventually('Carla sees it again', async () => {
+    shell.say('echo after-$((40+3))\n');
+    return (await shown()).includes('after-43');
+  }, 60_000);
+  shell.end();
+  await page.getByText('The session has ended', { exact: false }).first().waitFor();
+  await context.close();
+});
+
+// covers: G4 (portal)
+test('hostile names and reasons are text, and what is too long is refused with a sentence', { timeout: 60_000 }, async () => {
+  const name = '<img src=x onerror="document.title=1"> \u202egnp\u0007 \u001b[31m';
+  const refused = await gate.api('dan', 'POST', '/api/v1/users', { username: 'mallory', display_name: name }).then(() => undefined, (error) => String(error));
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: '/people' });
+  await settled(page);
+  if (refused === undefined) await page.getByText('<img src=x onerror=', { exact: false }).first().waitFor();
+  else assert.match(refused, /: 400 /);
+  assert.equal(await page.locator('main img').count(), 0);
+  assert.match(await page.title(), /Tidegate/);
+  assert.deepEqual(faults, []);
+  await context.close();
+
+  // Ten thousand characters: no more are taken than may be sent, and the API refuses the rest with a sentence.
+  const ana = await signIn(browser, gate, 'ana', { path: '/ask?resource=db-1&role=debug' });
+  await ana.page.getByLabel('Reason').fill('x'.repeat(10_000));
+  await ana.page.getByRole('button', { name: 'Ask', exact: true }).click();
+  await Promise.race([ana.page.waitForURL(/\/requests\/req_/), ana.page.getByRole('alert').waitFor()]);
+  const long = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'logs', reason: 'x'.repeat(10_000) }).then(() => 'taken', (error) => String(error));
+  assert.match(long, /: 400 .*4,?000|: 400 .*characters/);
+  await ana.context.close();
+});
+
+test('what is not there any more is said plainly, and the way on is shown', { timeout: 60_000 }, async () => {
+  const { page, context } = await signIn(browser, gate, 'ana');
+  for (const path of ['/requests/req_00000000000000000000000000', '/grants/grt_00000000000000000000000000', '/sessions/ses_00000000000000000000000000', '/resources/nowhere', '/console/nowhere']) {
+    await page.goto(path);
+    await page.getByText('There is nothing here, or nothing that you may see.').waitFor();
+    await page.getByRole('link', { name: 'Go to what is open to you' }).waitFor();
+  }
+  await context.close();
+});
