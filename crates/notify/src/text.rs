@@ -67,7 +67,10 @@ mod tests {
     fn nothing_hides_breaks_links_or_is_markup() {
         assert_eq!(inert("a\r\nBcc: eve@x\u{202e}\u{200b}\u{7}"), "a  Bcc: eve@x");
         assert_eq!(short("abcdef", 4), "abc…");
-        assert_eq!(unlinked("see HTTPS://evil.example, WWW.evil.example and eve@x", 99), "see HTTPS[:]//evil.example, WWW[.]evil.example and eve[@]x");
+        assert_eq!(
+            unlinked("see HTTPS://evil.example, WWW.evil.example and eve@x", 99),
+            "see HTTPS[:]//evil.example, WWW[.]evil.example and eve[@]x"
+        );
         assert_eq!(unlinked("Ångström www.www.x", 99), "Ångström www[.]www[.]x");
         assert_eq!(html("<b a=\"x\" c='y'>&"), "&lt;b a=&quot;x&quot; c=&#39;y&#39;&gt;&amp;");
     }

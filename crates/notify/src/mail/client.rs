@@ -199,9 +199,7 @@ impl MailClient {
             found.iter().copied().filter(|address| may_be_reached(address.ip(), &self.settings.addresses)).collect();
         match (open.is_empty(), found.first()) {
             (false, _) => Ok(open),
-            (true, Some(inside)) => {
-                Err(format!("`{host}` leads inside, to {}; name that in `addresses` if it is meant", inside.ip()))
-            }
+            (true, Some(inside)) => Err(format!("`{host}` leads inside, to {}; name that in `addresses` if it is meant", inside.ip())),
             (true, None) => Err(format!("`{host}` has no address")),
         }
     }

@@ -167,7 +167,8 @@ mod tests {
         let at = "2026-03-02T12:00:00Z".parse().unwrap();
         let mail = String::from_utf8(letter().written("dlv_1", &from, &to, at).unwrap()).unwrap();
         let (head, _) = mail.split_once("\r\n\r\n").unwrap();
-        let names: Vec<&str> = head.lines().filter(|line| !line.starts_with([' ', '\t'])).filter_map(|line| line.split(':').next()).collect();
+        let names: Vec<&str> =
+            head.lines().filter(|line| !line.starts_with([' ', '\t'])).filter_map(|line| line.split(':').next()).collect();
         assert!(!names.contains(&"Bcc"), "{head}");
         assert!(head.contains("Message-ID: <dlv_1@example.com>") && head.contains("Auto-Submitted: auto-generated"), "{head}");
         assert!(head.contains("References: <req_1@example.com>") && head.contains("Date: Mon, 02 Mar 2026 12:00:00 +0000"), "{head}");

@@ -60,9 +60,7 @@ pub fn card(card: &Card, said: Option<(&str, Option<(&str, &str)>)>) -> Value {
                 "type": "Input.Text", "id": NOTE, "label": "Note; a no needs one", "isMultiline": true, "maxLength": 3000,
             }));
             let about = About { request: card.request.clone(), revision: card.revision };
-            let act = |verb: &str, title: &str, style: &str| {
-                json!({ "type": "Action.Execute", "verb": verb, "title": title, "style": style, "data": { "about": about } })
-            };
+            let act = |verb: &str, title: &str, style: &str| json!({ "type": "Action.Execute", "verb": verb, "title": title, "style": style, "data": { "about": about } });
             actions.insert(0, act(DENY, "Deny", "destructive"));
             actions.insert(0, act(APPROVE, "Approve", "positive"));
         }

@@ -157,10 +157,8 @@ pub fn activity(body: &[u8]) -> Result<Incoming, Unreadable> {
         _ => return Err(Unreadable("its button is not the gate's")),
     };
     let data = action.get("data").ok_or(Unreadable("its button says nothing"))?;
-    let about: About = data
-        .get("about")
-        .and_then(|about| About::deserialize(about).ok())
-        .ok_or(Unreadable("its button does not say what it is about"))?;
+    let about: About =
+        data.get("about").and_then(|about| About::deserialize(about).ok()).ok_or(Unreadable("its button does not say what it is about"))?;
     let note = data.get(NOTE).and_then(Value::as_str).map(str::trim).filter(|note| !note.is_empty());
     let note = note.map(|note| note.chars().take(LONGEST).collect());
     let person = Person { tenant, object, name: activity.from.name };
