@@ -222,7 +222,12 @@ mod tests {
             at,
             Actor::Gate,
             Door::Gate,
-            Event::LockSet { lock: LockId::generate(at), scope: LockScope::Resource("db-1".parse().unwrap()), until: None, contains: false },
+            Event::LockSet {
+                lock: LockId::generate(at),
+                scope: LockScope::Resource("db-1".parse().unwrap()),
+                until: None,
+                contains: false,
+            },
         )
         .text("reason", Some("incident"));
         let entry = draft.seal();

@@ -294,7 +294,21 @@ pub(crate) fn key(row: KeyRow) -> keys::Key {
 
 /// A token, without what verifies it.
 pub(crate) fn token(row: TokenRow) -> tokens::Token {
-    let TokenRow { id, person, made_by: _, verifier: _, scopes, grant, mfa, claims: _, assertion: _, label, created_at, expires_at, revoked_at } = row;
+    let TokenRow {
+        id,
+        person,
+        made_by: _,
+        verifier: _,
+        scopes,
+        grant,
+        mfa,
+        claims: _,
+        assertion: _,
+        label,
+        created_at,
+        expires_at,
+        revoked_at,
+    } = row;
     tokens::Token { id, person, scopes: scopes.0, grant, mfa, label, created_at, expires_at, revoked_at }
 }
 

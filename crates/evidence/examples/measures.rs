@@ -119,7 +119,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ];
                 if roll(50) == 0 {
                     let scope = LockScope::Person(*person);
-                    story.push((later(agreed + 60_000), Event::LockSet { lock: LockId::generate(asked), scope, until: None, contains: false }));
+                    story.push((
+                        later(agreed + 60_000),
+                        Event::LockSet { lock: LockId::generate(asked), scope, until: None, contains: false },
+                    ));
                 }
                 let (chunks, digest) = (Some(1), Some("0".repeat(64)));
                 let ended = Event::SessionEnded {

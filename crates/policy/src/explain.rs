@@ -140,7 +140,9 @@ fn say_tier(resource: &str, tier: &Tier) -> String {
 fn say_observed(tier: &Tier, observe: &Observe, now: jiff::Timestamp) -> String {
     let (name, from, until) = (&tier.name, observe.from, observe.until);
     if observe.is_on(now) {
-        format!("`{name}` is only observed until {until}: what no path allows is let through, recorded, and counted as standing; what a policy forbids is not.")
+        format!(
+            "`{name}` is only observed until {until}: what no path allows is let through, recorded, and counted as standing; what a policy forbids is not."
+        )
     } else if now < observe.from {
         format!("`{name}` will be only observed from {from} to {until}.")
     } else {

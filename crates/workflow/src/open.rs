@@ -293,7 +293,9 @@ impl Gate {
         }
         Err(Refusal::because(
             Reason::ClockBehind,
-            format!("it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before: `tidegate clock accept` at the gate's machine, or nothing opens until {mark}"),
+            format!(
+                "it shows {wall}, the log has reached {mark}; if it is right now, it ran ahead before: `tidegate clock accept` at the gate's machine, or nothing opens until {mark}"
+            ),
         ))
     }
 }

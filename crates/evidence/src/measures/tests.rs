@@ -262,7 +262,12 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
     let day = first(&log.told());
     assert_eq!((day.contained.median(), day.revoked, day.to_last_byte.longest()), (Some(60_000), 2, Some(60_000)));
     // Nothing was open: there was nothing to contain. Who ends their own session contains nothing either.
-    let set = Event::LockSet { lock: LockId::generate(at(400)), scope: LockScope::Resource("db-1".parse().unwrap()), until: None, contains: false };
+    let set = Event::LockSet {
+        lock: LockId::generate(at(400)),
+        scope: LockScope::Resource("db-1".parse().unwrap()),
+        until: None,
+        contains: false,
+    };
     log.gate(400, set);
     let own = log.open(500, ana, hers);
     log.enter(501, Actor::Principal(ana), Event::SessionKilled { session: own }, &[]);
@@ -383,7 +388,10 @@ fn story(steps: &[Step]) -> Vec<Vec<u8>> {
                 }
             }
             Step::LockAna => {
-                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope: LockScope::Person(people[0]), until: None, contains: false });
+                log.gate(
+                    now,
+                    Event::LockSet { lock: LockId::generate(at(now)), scope: LockScope::Person(people[0]), until: None, contains: false },
+                );
             }
             Step::LockAll => {
                 let scope = LockScope::Role("debug".parse().unwrap());

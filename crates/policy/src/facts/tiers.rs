@@ -210,7 +210,10 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         table.sink().error(default.place.clone(), format!("the default of {} is longer than the maximum of {}", default.value, max.value));
     }
     if let Some(Observe { from, until }) = &tier.observe {
-        let says = format!("the tier `{}` is only observed from {from} until {until}: what no path allows is let through then, and counted as standing", tier.name);
+        let says = format!(
+            "the tier `{}` is only observed from {from} until {until}: what no path allows is let through then, and counted as standing",
+            tier.name
+        );
         table.sink().warn(table.place(), says);
     }
     Some((name?, tier))

@@ -183,7 +183,12 @@ pub(crate) fn ended(session: SessionId, second: i64) -> EntryDraft {
 }
 
 pub(crate) fn locks(resource: &str, second: i64) -> EntryDraft {
-    let event = Event::LockSet { lock: LockId::generate(at(second)), scope: LockScope::Resource(resource.parse().unwrap()), until: None, contains: false };
+    let event = Event::LockSet {
+        lock: LockId::generate(at(second)),
+        scope: LockScope::Resource(resource.parse().unwrap()),
+        until: None,
+        contains: false,
+    };
     EntryDraft::new(at(second), Actor::Gate, Door::Gate, event).text("reason", Some("incident"))
 }
 

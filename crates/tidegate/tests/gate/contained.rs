@@ -37,8 +37,7 @@ fn shop(orders: &postgres::Database, stock: &mariadb::Database, tiers: &str) -> 
     );
     let path = "@id(\"engineers-on-watched\")\npermit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  \
                 resource in Tide::Tier::\"watched\"\n);\n";
-    let policy =
-        vec![("resources.toml", resources), ("roles.toml", roles), ("tiers.toml", tier), ("access.cedar", path.to_owned())];
+    let policy = vec![("resources.toml", resources), ("roles.toml", roles), ("tiers.toml", tier), ("access.cedar", path.to_owned())];
     let gate = Served::with(Plan { policy, databases: true, ..Plan::default() });
     for name in ["sales-db", "stock-db"] {
         let (status, answer) = gate.api("dan", "PUT", &format!("/api/v1/secrets/{name}"), Some(json!({"value": "owners-password"})));
