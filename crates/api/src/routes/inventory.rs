@@ -22,7 +22,7 @@ use crate::shown::Shown;
 use crate::state::ApiState;
 use crate::types::inventory::{
     Acceptance, Backlog, BacklogQuery, BacklogWeek, Closing, DriftFinding, FindingsQuery, Import, Imported, Look, Looked, Looks, NewLook,
-    NewWayIn, WayCounts, WayIn, WaySource, WaysQuery,
+    NewWay, WayCounts, KnownWay, WaySource, WaysQuery,
 };
 use crate::types::list::Page;
 use crate::types::schema;
@@ -60,8 +60,8 @@ async fn import(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
 }
 
 /// Lists ways, newest first.
-#[utoipa::path(get, path = "/inventory/paths", tag = "inventory", params(WaysQuery), responses((status = 200, body = Page<WayIn>)))]
-async fn ways(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<WaysQuery>) -> Answer<Json<Page<WayIn>>> {
+#[utoipa::path(get, path = "/inventory/paths", tag = "inventory", params(WaysQuery), responses((status = 200, body = Page<KnownWay>)))]
+async fn ways(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<WaysQuery>) -> Answer<Json<Page<KnownWay>>> {
     let gate = &state.gate;
     gate.may_see_inventory(&caller).await?;
     let filter = PathFilter { state: query.state, source: query.source, reach: query.reach };
@@ -77,44 +77,44 @@ async fn ways(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
 }
 
 /// Enters a way that no list names.
-#[utoipa::path(post, path = "/inventory/paths", tag = "inventory", request_body = NewWayIn, responses((status = 201, body = WayIn)))]
-async fn add(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewWayIn>) -> Answer<impl IntoResponse> {
-    let NewWayIn { reach, target, account, holder, issuance, attribution, note } = new;
+#[utoipa::path(post, path = "/inventory/paths", tag = "inventory", request_body = NewWay, responses((status = 201, body = KnownWay)))]
+async fn add(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(new): Body<NewWay>) -> Answer<impl IntoResponse> {
+    let NewWay { reach, target, account, holder, issuance, attribution, note } = new;
     let (issuance, attribution) = (issuance.unwrap_or(Issuance::Unknown), attribution.unwrap_or(Attribution::Unknown));
     let row = state.gate.add_path(&caller, NewPath { reach, target, account, holder, issuance, attribution, note }).await?;
     Ok((StatusCode::CREATED, Json(way(&mut Shown::new(&state.gate), row).await?)))
 }
 
 /// Says why a way stays, until a date.
-#[utoipa::path(post, path = "/inventory/paths/{id}/accept", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), request_body = Acceptance, responses((status = 200, body = WayIn)))]
+#[utoipa::path(post, path = "/inventory/paths/{id}/accept", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), request_body = Acceptance, responses((status = 200, body = KnownWay)))]
 async fn accept(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<PathId>,
     seen: IfMatch,
     Body(said): Body<Acceptance>,
-) -> Answer<Json<WayIn>> {
+) -> Answer<Json<KnownWay>> {
     let until = said.until.ok_or_else(|| Refused::invalid("say until when, as in `\"until\": \"2027-01-01T00:00:00Z\"`"))?;
     let row = state.gate.accept_path(&caller, seen.of(id), until, &said.reason).await?;
     Ok(Json(way(&mut Shown::new(&state.gate), row).await?))
 }
 
 /// Says that a way is closed.
-#[utoipa::path(post, path = "/inventory/paths/{id}/close", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), request_body = Closing, responses((status = 200, body = WayIn)))]
+#[utoipa::path(post, path = "/inventory/paths/{id}/close", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), request_body = Closing, responses((status = 200, body = KnownWay)))]
 async fn close(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Id(id): Id<PathId>,
     seen: IfMatch,
     Body(said): Body<Closing>,
-) -> Answer<Json<WayIn>> {
+) -> Answer<Json<KnownWay>> {
     let row = state.gate.close_path(&caller, seen.of(id), &said.reason).await?;
     Ok(Json(way(&mut Shown::new(&state.gate), row).await?))
 }
 
 /// Takes back that a way was closed or accepted.
-#[utoipa::path(post, path = "/inventory/paths/{id}/reopen", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), responses((status = 200, body = WayIn)))]
-async fn reopen(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PathId>, seen: IfMatch) -> Answer<Json<WayIn>> {
+#[utoipa::path(post, path = "/inventory/paths/{id}/reopen", tag = "inventory", params(("id" = schema::PathId, Path), schema::IfMatch), responses((status = 200, body = KnownWay)))]
+async fn reopen(State(state): State<ApiState>, SignedIn(caller): SignedIn, Id(id): Id<PathId>, seen: IfMatch) -> Answer<Json<KnownWay>> {
     let row = state.gate.reopen_path(&caller, seen.of(id)).await?;
     Ok(Json(way(&mut Shown::new(&state.gate), row).await?))
 }
@@ -204,7 +204,7 @@ fn shown_look(row: LookRow) -> Look {
     Look { resource: id, tried_at, seen_at, failed, detail, findings }
 }
 
-async fn way(show: &mut Shown<'_>, row: PathRow) -> Answer<WayIn> {
+async fn way(show: &mut Shown<'_>, row: PathRow) -> Answer<KnownWay> {
     let person = match row.person {
         Some(person) => Some(show.who(person).await?),
         None => None,
@@ -213,7 +213,7 @@ async fn way(show: &mut Shown<'_>, row: PathRow) -> Answer<WayIn> {
         Some(person) => Some(show.who(person).await?),
         None => None,
     };
-    Ok(WayIn {
+    Ok(KnownWay {
         id: row.id,
         source: row.source,
         reach: row.reach,

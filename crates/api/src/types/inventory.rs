@@ -12,7 +12,7 @@ use super::who::Who;
 
 /// A way to a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct WayIn {
+pub struct KnownWay {
     /// Its id.
     #[schema(value_type = schema::PathId)]
     pub id: PathId,
@@ -121,7 +121,7 @@ pub struct Imported {
 /// A way that no list names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewWayIn {
+pub struct NewWay {
     /// What it speaks.
     #[schema(value_type = schema::Reach)]
     pub reach: Reach,

@@ -7,7 +7,7 @@ use access::inventory::{Attribution, FindingState, Issuance, PathState, Reach, S
 use access::names::{GroupName, ResourceName};
 use anyhow::{Context as _, bail};
 use api::types::inventory::{
-    Acceptance, Backlog, BacklogQuery, Closing, DriftFinding, FindingsQuery, Import, Imported, Looked, Looks, NewLook, NewWayIn, WayIn,
+    Acceptance, Backlog, BacklogQuery, Closing, DriftFinding, FindingsQuery, Import, Imported, Looked, Looks, NewLook, NewWay, KnownWay,
     WaysQuery,
 };
 use clap::{Args, Subcommand};
@@ -190,7 +190,7 @@ impl InventoryCommand {
             Self::Import(args) => args.run(context, &client).await,
             Self::List(list) => {
                 let query = WaysQuery { state: list.state, source: list.source, reach: list.reach, ..WaysQuery::default() };
-                let reply = client.list::<WayIn>("/inventory/paths", &query, list.shown.limit).await?;
+                let reply = client.list::<KnownWay>("/inventory/paths", &query, list.shown.limit).await?;
                 context.print(&reply, |output, page| {
                     output.table(&WAY, page.items.iter().map(way).collect(), "No ways are known like that.")?;
                     note_more(page.next_cursor.is_some());
@@ -198,19 +198,19 @@ impl InventoryCommand {
                 })
             }
             Self::Add(Add { reach, target, account, holder, issuance, attribution, note }) => {
-                let new = NewWayIn { reach, target, account, holder, issuance, attribution, note };
-                let reply: Reply<WayIn> = client.post("/inventory/paths", &new).await?;
+                let new = NewWay { reach, target, account, holder, issuance, attribution, note };
+                let reply: Reply<KnownWay> = client.post("/inventory/paths", &new).await?;
                 context.print(&reply, |output, way| output.toned(format!("{} is entered: `{}`.", way.id, way.state), Tone::Good))
             }
             Self::Close { id, reason } => {
-                let reply: Reply<WayIn> = client.post(&format!("/inventory/paths/{id}/close"), &Closing { reason }).await?;
+                let reply: Reply<KnownWay> = client.post(&format!("/inventory/paths/{id}/close"), &Closing { reason }).await?;
                 context.print(&reply, |output, way| output.toned(format!("{} is closed.", way.id), Tone::Good))
             }
             Self::Accept { id: Accepted::Path(id), reason, until } => {
                 if until.is_none() {
                     bail!("say until when the way is accepted, as in `--until 2027-01-01`");
                 }
-                let reply: Reply<WayIn> = client.post(&format!("/inventory/paths/{id}/accept"), &Acceptance { reason, until }).await?;
+                let reply: Reply<KnownWay> = client.post(&format!("/inventory/paths/{id}/accept"), &Acceptance { reason, until }).await?;
                 context.print(&reply, |output, way| {
                     output.toned(format!("{} is accepted until {}.", way.id, output.maybe_at(way.accepted_until)), Tone::Waiting)
                 })
@@ -221,7 +221,7 @@ impl InventoryCommand {
                 context.print(&reply, |output, found| output.toned(format!("{} is accepted.", found.id), Tone::Waiting))
             }
             Self::Reopen { id } => {
-                let reply: Reply<WayIn> = client.post(&format!("/inventory/paths/{id}/reopen"), &serde_json::json!({})).await?;
+                let reply: Reply<KnownWay> = client.post(&format!("/inventory/paths/{id}/reopen"), &serde_json::json!({})).await?;
                 context.print(&reply, |output, way| output.line(format!("{} is open again.", way.id)))
             }
             Self::Backlog { weeks } => {
@@ -319,7 +319,7 @@ impl ImportArgs {
 
 const WAY: [&str; 9] = ["path", "state", "reach", "leads to", "account", "who", "issued", "whose", "source"];
 
-fn way(way: &WayIn) -> Vec<Field> {
+fn way(way: &KnownWay) -> Vec<Field> {
     let who = way.person.as_ref().map(ToString::to_string).or_else(|| way.holder.clone()).unwrap_or_default();
     let state = match (&way.resource, way.state) {
         (Some(resource), PathState::TakenIn) => Field::toned(format!("taken_in by {resource}"), Tone::Good),
