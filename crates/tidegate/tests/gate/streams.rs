@@ -50,11 +50,11 @@ fn killed_in_the_middle_the_gate_goes_on_where_its_collector_stopped_taking() {
     receiver.troubled((0..10_000).map(|_| Reply::status(503)).collect());
     assert!(gate.ssh("ana", "build-1+shell", &[], &["echo two"]).status().unwrap().success());
     let listed = eventually("the stream is seen to fail", || {
-        let list = gate.get("admin", "/api/v1/streams");
+        let list = gate.get("dan", "/api/v1/streams");
         (list["items"][0]["failing_since"].is_string() && list["items"][0]["waiting"].as_u64() > Some(0)).then_some(list)
     });
     assert_eq!(listed["items"][0]["error"], "it answered with HTTP 503");
-    let metrics = String::from_utf8(gate.tidegate("admin", &["stream", "list"]).stdout).unwrap();
+    let metrics = String::from_utf8(gate.tidegate("dan", &["stream", "list"]).stdout).unwrap();
     assert!(metrics.contains("failing") && metrics.contains("HTTP 503"), "{metrics}");
     gate.kill();
     receiver.troubled(Vec::new());
@@ -64,7 +64,7 @@ fn killed_in_the_middle_the_gate_goes_on_where_its_collector_stopped_taking() {
     assert!(gate.ssh("ana", "build-1+shell", &[], &["echo three"]).status().unwrap().success());
     eventually("nothing waits", || {
         receiver.at(now());
-        let list = gate.get("admin", "/api/v1/streams");
+        let list = gate.get("dan", "/api/v1/streams");
         let done = told(&receiver).iter().filter(|event| event["message"] == "session.ended").count() >= 3;
         (list["items"][0]["waiting"] == json!(0) && done).then_some(())
     });
