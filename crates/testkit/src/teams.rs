@@ -347,7 +347,9 @@ fn check(activity: &Value) -> Result<(), &'static str> {
     let known = |item: &Value| matches!(item["type"].as_str(), Some("RichTextBlock" | "Container" | "Input.Text"));
     let acts = |action: &Value| match action["type"].as_str() {
         Some("Action.Execute") => action["verb"].is_string() && action["data"].is_object(),
-        Some("Action.OpenUrl") => action["url"].as_str().is_some_and(|url| url.starts_with("https://")),
+        Some("Action.OpenUrl") => {
+            action["url"].as_str().is_some_and(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1:"))
+        }
         _ => false,
     };
     let all = |list: &Value, good: &dyn Fn(&Value) -> bool| list.as_array().is_some_and(|list| list.iter().all(good));
