@@ -1,8 +1,8 @@
-"""Canaille, an identity provider, for tests: on a free port of loopback, its accounts in memory.
+"""Canaille, an identity provider of another make, for tests: on a free port of loopback, its accounts in memory.
 
 Standard input: one line of JSON with the client and the password of everybody. Standard output: one line that says where it is. It ends with its input.
 """
-import datetime, json, logging, os, secrets, socket, sys, threading
+import datetime, json, logging, os, secrets, socket, sys, threading, urllib.parse
 
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "true"
 settings = json.loads(sys.stdin.readline())
@@ -33,17 +33,19 @@ app = create_app({
 })
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
+# Authlib takes a secret as it stands in the header, encoded as RFC 6749 (section 2.3.1) has it.
+secret = urllib.parse.quote_plus(settings["client_secret"])
 with app.app_context():
     backend = Backend.instance
     with backend.session():
         people = []
         for name in ("ana", "ben", "gina"):
-            user = models.User(user_name=name, formatted_name=name.title(), family_name=name.title(), emails=[f"{name}@corp.example"], password=settings["password"])
+            user = models.User(user_name=name, display_name=name, formatted_name=name.title(), family_name=name.title(), emails=[f"{name}@corp.example"], password=settings["password"])
             backend.save(user)
             people.append(user)
         backend.save(models.Group(display_name="platform", members=[people[0], people[2]], description="Platform"))
         client = models.Client(
-            client_id=settings["client_id"], client_secret=settings["client_secret"], client_name="Tidegate", client_uri="http://127.0.0.1",
+            client_id=settings["client_id"], client_secret=secret, client_name="Tidegate", client_uri="http://127.0.0.1",
             redirect_uris=[settings["redirect_uri"]], grant_types=["authorization_code"], response_types=["code"],
             scope=["openid", "profile", "groups"], token_endpoint_auth_method="client_secret_basic", preconsent=True, trusted=True,
             client_id_issued_at=datetime.datetime.now(datetime.timezone.utc),
