@@ -6,7 +6,7 @@ use tidegate_store::StreamRow;
 on_both! {
     async fn a_stream_is_moved_from_where_it_is_and_from_nowhere_else(stage) {
         let store = &stage.store;
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         assert_eq!(store.stream("siem").await.unwrap(), None);
         let begun = StreamRow { name: "siem".into(), ..StreamRow::default() };
         // Before anything was taken it may fail.

@@ -236,7 +236,8 @@ async fn a_campaign_goes_by_where_things_are_today() {
     assert_eq!(unknown.reason, Reason::NotFound);
     // The machine moves into another tier; what the grant was given under stays in the grant.
     let files = t.gate.bundle().files().clone();
-    let moved = files.into_iter().map(|(path, content)| (path, String::from_utf8(content).unwrap().replace("non-prod", "lab").into_bytes()));
+    let moved =
+        files.into_iter().map(|(path, content)| (path, String::from_utf8(content).unwrap().replace("non-prod", "lab").into_bytes()));
     t.gate.push_bundle(t.person("dan"), moved.collect::<std::collections::BTreeMap<_, _>>()).await.unwrap();
     assert_eq!(grant.terms.tier.as_str(), "non-prod");
     let asked = t.gate.start_campaign(t.person("carla"), Span::hours(24), Some(lab)).await.unwrap();
