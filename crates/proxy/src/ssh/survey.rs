@@ -44,7 +44,7 @@ const LOOK: &str = "exec 2>/dev/null; LC_ALL=C; export LC_ALL; \
     pid=$$; conf=; n=0; \
     while [ \"$pid\" -gt 1 ] && [ $n -lt 16 ]; do n=$((n+1)); \
     args=$(tr \"\\000\" \" \" </proc/$pid/cmdline); \
-    case \"$args\" in *sshd*\" -f \"*) conf=${args#*\" -f \"}; conf=${conf%% *}; break;; esac; \
+    case ${args%% *} in sshd:|sshd|*/sshd) case \"$args\" in *\" -f \"*) conf=${args#*\" -f \"}; conf=${conf%% *}; break;; esac;; esac; \
     read s </proc/$pid/stat || break; s=${s##*) }; set -- $s; pid=$2; done; \
     sshd=/usr/sbin/sshd; [ -x $sshd ] || sshd=$(command -v sshd); \
     said=$($sshd -T ${conf:+-f \"$conf\"}); \
