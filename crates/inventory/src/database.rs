@@ -47,7 +47,10 @@ pub(crate) fn mysql(text: &str, about: &About, sink: &mut Sink) -> Result<(), Re
     let Some(rows) = rows(text, &["user"], sink) else { return Ok(()) };
     for row in rows {
         let Some(name) = row.text(&["user"]) else { continue };
-        if row.is("account_locked") || row.is("is_role") || matches!(name.as_str(), "mysql.sys" | "mysql.session" | "mysql.infoschema" | "mariadb.sys") {
+        if row.is("account_locked")
+            || row.is("is_role")
+            || matches!(name.as_str(), "mysql.sys" | "mysql.session" | "mysql.infoschema" | "mariadb.sys")
+        {
             sink.skip();
             continue;
         }

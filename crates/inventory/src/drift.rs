@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use access::inventory::FindingKind;
 use sha2::{Digest as _, Sha256};
 
-use crate::ssh::{AuthorizedKey, authorized_key_lines, fingerprint};
 use crate::clean;
+use crate::ssh::{AuthorizedKey, authorized_key_lines, fingerprint};
 
 /// How many findings one target may have.
 pub const MOST_FINDINGS: usize = 2_000;
@@ -143,7 +143,8 @@ fn authority(line: &str, told: &Told) -> Option<Observed> {
 fn setting(line: &str) -> Option<Observed> {
     let (name, value) = line.trim().split_once(char::is_whitespace)?;
     let (name, value) = (name.to_ascii_lowercase(), value.trim());
-    let (name, _, says) = SETTINGS.iter().find(|(known, safe, _)| *known == name && !safe.contains(&value.to_ascii_lowercase().as_str()))?;
+    let (name, _, says) =
+        SETTINGS.iter().find(|(known, safe, _)| *known == name && !safe.contains(&value.to_ascii_lowercase().as_str()))?;
     Some(Observed::new(FindingKind::ServerSetting, name, &format!("{value}: {says}"), value))
 }
 
@@ -161,7 +162,8 @@ mod tests {
              K deploy {KEY} ana@laptop\nK * cert-authority {KEY}\nC {KEY}\nS passwordauthentication yes\nS hostbasedauthentication no\n\
              S authorizedkeyscommand none\nU keys of ben\nX what\nE\n"
         );
-        let seen = |told: &Told| on_ssh_target(&said, told).unwrap().iter().map(|one| format!("{} {}", one.kind, one.subject)).collect::<Vec<_>>();
+        let seen =
+            |told: &Told| on_ssh_target(&said, told).unwrap().iter().map(|one| format!("{} {}", one.kind, one.subject)).collect::<Vec<_>>();
         let print = fingerprint(KEY).unwrap();
         assert_eq!(
             seen(&Told::default()),

@@ -125,7 +125,9 @@ pub enum ReadError {
         bytes: usize,
     },
     /// It names too many ways.
-    #[error("the file names {paths} ways, and at most {MOST_PATHS} are taken from one; split it, and give each part a `--source` of its own")]
+    #[error(
+        "the file names {paths} ways, and at most {MOST_PATHS} are taken from one; split it, and give each part a `--source` of its own"
+    )]
     TooMany {
         /// So many.
         paths: usize,

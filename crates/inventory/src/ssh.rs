@@ -8,7 +8,15 @@ use crate::{About, Found, ReadError, Sink};
 
 /// The settings that are looked at, in lower case.
 const SETTINGS: &[&str] = &[
-    "hostname", "user", "port", "identityfile", "certificatefile", "proxyjump", "proxycommand", "preferredauthentications", "identityagent",
+    "hostname",
+    "user",
+    "port",
+    "identityfile",
+    "certificatefile",
+    "proxyjump",
+    "proxycommand",
+    "preferredauthentications",
+    "identityagent",
 ];
 
 /// A `Host` block: its patterns, and its settings in order.
@@ -79,7 +87,9 @@ fn host<'s>(line: u64, alias: &str, of: impl Fn(&str) -> Option<&'s str>, about:
     let target = address(&name, port);
     let account = of("user").map(str::to_owned);
     let through = of("proxyjump").filter(|jump| !jump.eq_ignore_ascii_case("none"));
-    let jumps_at_gate = through.is_some_and(|jumps| jumps.split(',').any(|jump| is_gate(&address(jump.rsplit('@').next().unwrap_or(jump), 22), &about.gate_hosts)));
+    let jumps_at_gate = through.is_some_and(|jumps| {
+        jumps.split(',').any(|jump| is_gate(&address(jump.rsplit('@').next().unwrap_or(jump), 22), &about.gate_hosts))
+    });
     let gate = is_gate(&target, &about.gate_hosts) || jumps_at_gate;
     let only_password = of("preferredauthentications").is_some_and(|list| !list.contains("publickey") && !list.contains("gssapi"));
     let issuance = match () {
@@ -173,7 +183,8 @@ pub(crate) fn known_hosts(text: &str, about: &About, sink: &mut Sink) {
             sink.skip();
             continue;
         }
-        let Some((hosts, key)) = rest.trim_start().split_once(char::is_whitespace).filter(|_| matches!(marker, "" | "@cert-authority")) else {
+        let Some((hosts, key)) = rest.trim_start().split_once(char::is_whitespace).filter(|_| matches!(marker, "" | "@cert-authority"))
+        else {
             sink.wrong(number, "this is no line of known_hosts; one says hosts, a kind of key and the key");
             continue;
         };
@@ -251,7 +262,8 @@ fn authorized_key(line: u64, text: &str) -> Option<AuthorizedKey> {
     let (kind, data) = (words.next()?, words.next()?);
     let comment = words.collect::<Vec<_>>().join(" ");
     let key = PublicKey::from_openssh(&format!("{kind} {data}")).ok()?;
-    let options: Vec<String> = split_options(options).map(|option| option.split('=').next().unwrap_or_default().to_ascii_lowercase()).collect();
+    let options: Vec<String> =
+        split_options(options).map(|option| option.split('=').next().unwrap_or_default().to_ascii_lowercase()).collect();
     Some(AuthorizedKey {
         line,
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
@@ -299,7 +311,10 @@ fn split_options(text: &str) -> impl Iterator<Item = &str> {
 
 /// Each key that an account of a target lets in is a way.
 pub(crate) fn authorized_keys(text: &str, about: &About, sink: &mut Sink) -> Result<(), ReadError> {
-    let on = about.on.as_deref().ok_or(ReadError::Missing("say on which target the list was found, as in `--on db-1.internal --account root`"))?;
+    let on = about
+        .on
+        .as_deref()
+        .ok_or(ReadError::Missing("say on which target the list was found, as in `--on db-1.internal --account root`"))?;
     let account = about.account.as_deref().ok_or(ReadError::Missing("say whose list it is, as in `--account root`"))?;
     let target = address(on, 22);
     let keys: Vec<_> = authorized_key_lines(text).collect();

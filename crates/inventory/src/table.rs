@@ -56,7 +56,10 @@ fn csv_rows(text: &str, needs: &[&str], sink: &mut Sink) -> Option<Vec<Row>> {
         }
     };
     if !header.iter().any(|name| needs.contains(&name.as_str())) {
-        sink.wrong(1, format!("the header has no column `{}`; the first line names the columns", needs.first().copied().unwrap_or_default()));
+        sink.wrong(
+            1,
+            format!("the header has no column `{}`; the first line names the columns", needs.first().copied().unwrap_or_default()),
+        );
         return None;
     }
     let mut rows = Vec::new();
@@ -69,7 +72,9 @@ fn csv_rows(text: &str, needs: &[&str], sink: &mut Sink) -> Option<Vec<Row>> {
             }
             Err(error) => {
                 let says = match error.kind() {
-                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("this has {len} columns, and the header {expected_len}"),
+                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                        format!("this has {len} columns, and the header {expected_len}")
+                    }
                     _ => "this cannot be read as CSV".to_owned(),
                 };
                 sink.wrong(line_of(&error), says);

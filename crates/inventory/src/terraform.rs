@@ -37,7 +37,10 @@ pub(crate) fn state(text: &str, sink: &mut Sink) {
     let state: State = match serde_json::from_str(text) {
         Ok(state) => state,
         Err(error) => {
-            return sink.wrong(u64::try_from(error.line()).unwrap_or(0), "this cannot be read as a Terraform state; `terraform state pull` prints one");
+            return sink.wrong(
+                u64::try_from(error.line()).unwrap_or(0),
+                "this cannot be read as a Terraform state; `terraform state pull` prints one",
+            );
         }
     };
     if state.version != 4 {
@@ -82,7 +85,9 @@ struct Way {
 fn way(kind: &str, at: &Value) -> Option<Way> {
     let text = |path: &str| text_at(at, path);
     let first = |paths: &[&str]| paths.iter().find_map(|path| text(path));
-    let port = |usual: u16| at.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0).unwrap_or(usual);
+    let port = |usual: u16| {
+        at.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0).unwrap_or(usual)
+    };
     let of = |reach, host: Option<String>, usual, account, issuance| {
         Some(Way { reach, target: host.map(|host| address(&host, usual)).unwrap_or_default(), account, issuance })
     };
@@ -102,12 +107,19 @@ fn way(kind: &str, at: &Value) -> Option<Way> {
         "azuread_application_password" | "azuread_service_principal_password" => {
             cloud(first(&["display_name", "application_id", "service_principal_id"]), "Azure")
         }
-        "google_compute_instance" => {
-            of(Reach::Ssh, first(&["network_interface.0.network_ip", "network_interface.0.access_config.0.nat_ip"]), 22, None, Issuance::Unknown)
-        }
-        "google_sql_database_instance" => {
-            database(&first(&["database_version"])?, first(&["private_ip_address", "public_ip_address", "ip_address.0.ip_address"]), None, &port)
-        }
+        "google_compute_instance" => of(
+            Reach::Ssh,
+            first(&["network_interface.0.network_ip", "network_interface.0.access_config.0.nat_ip"]),
+            22,
+            None,
+            Issuance::Unknown,
+        ),
+        "google_sql_database_instance" => database(
+            &first(&["database_version"])?,
+            first(&["private_ip_address", "public_ip_address", "ip_address.0.ip_address"]),
+            None,
+            &port,
+        ),
         "azurerm_linux_virtual_machine" | "azurerm_virtual_machine" => {
             let issuance = match at.get("disable_password_authentication").and_then(Value::as_bool) {
                 Some(false) => Issuance::Password,
@@ -124,9 +136,13 @@ fn way(kind: &str, at: &Value) -> Option<Way> {
         "azurerm_mysql_flexible_server" | "azurerm_mysql_server" | "azurerm_mariadb_server" => {
             of(Reach::Mysql, text("fqdn"), 3306, first(&["administrator_login"]), Issuance::Password)
         }
-        "azurerm_mssql_server" => of(Reach::Other, text("fully_qualified_domain_name"), 1433, first(&["administrator_login"]), Issuance::Password),
+        "azurerm_mssql_server" => {
+            of(Reach::Other, text("fully_qualified_domain_name"), 1433, first(&["administrator_login"]), Issuance::Password)
+        }
         "azurerm_kubernetes_cluster" => of(Reach::Kubernetes, first(&["fqdn", "private_fqdn"]), 443, None, Issuance::Sso),
-        "digitalocean_droplet" => of(Reach::Ssh, first(&["ipv4_address_private", "ipv4_address"]), 22, Some("root".to_owned()), Issuance::Key),
+        "digitalocean_droplet" => {
+            of(Reach::Ssh, first(&["ipv4_address_private", "ipv4_address"]), 22, Some("root".to_owned()), Issuance::Key)
+        }
         "digitalocean_database_cluster" => database(&first(&["engine"])?, first(&["private_host", "host"]), first(&["user"]), &port),
         "hcloud_server" => of(Reach::Ssh, first(&["ipv4_address", "ipv6_address"]), 22, Some("root".to_owned()), Issuance::Key),
         "openstack_compute_instance_v2" => of(Reach::Ssh, first(&["access_ip_v4", "access_ip_v6"]), 22, None, Issuance::Key),

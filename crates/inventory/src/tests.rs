@@ -107,7 +107,9 @@ fn a_kubeconfig_says_how_each_context_is_opened_and_keeps_no_secret() {
 #[test]
 fn roles_and_users_of_databases_are_accounts_and_the_gate_s_own_are_inside() {
     let gate = access::account::login_of(access::ids::AccountId::generate(jiff()));
-    let csv = format!("rolname,rolcanlogin,rolsuper,rolvaliduntil\npostgres,t,t,\napp,t,f,NULL\nreaders,f,f,\npg_monitor,f,f,\n{gate},t,f,2026-01-01\n");
+    let csv = format!(
+        "rolname,rolcanlogin,rolsuper,rolvaliduntil\npostgres,t,t,\napp,t,f,NULL\nreaders,f,f,\npg_monitor,f,f,\n{gate},t,f,2026-01-01\n"
+    );
     assert_eq!(
         lines(SourceKind::PostgresRoles, &csv),
         [
@@ -146,7 +148,10 @@ fn secrets_of_ci_and_profiles_of_vpns_are_ways_and_their_values_are_not_read() {
     );
     assert!(!format!("{reading:?}").contains("hunter2") && reading.notes.len() == 1);
     let vpn = read(SourceKind::Vpn, b"user;network;auth\nana;10.0.0.0/8;sso\nold-laptop;10.0.0.0/8;wireguard\n", &about).unwrap();
-    assert_eq!(vpn.found.iter().map(line).collect::<Vec<_>>(), ["vpn 10.0.0.0/8 ana ana sso person", "vpn 10.0.0.0/8 old-laptop old-laptop key person"]);
+    assert_eq!(
+        vpn.found.iter().map(line).collect::<Vec<_>>(),
+        ["vpn 10.0.0.0/8 ana ana sso person", "vpn 10.0.0.0/8 old-laptop old-laptop key person"]
+    );
 }
 
 // covers: BACK-3

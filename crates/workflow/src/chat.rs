@@ -160,7 +160,13 @@ impl Gate {
     }
 
     /// The decision, for the revision of the request that was shown and for no other.
-    pub(crate) async fn decide_in_chat(&self, caller: &Caller, about: &About, decision: Decision, note: Option<String>) -> Result<Voted, Refusal> {
+    pub(crate) async fn decide_in_chat(
+        &self,
+        caller: &Caller,
+        about: &About,
+        decision: Decision,
+        note: Option<String>,
+    ) -> Result<Voted, Refusal> {
         let request: RequestId = about.request.parse().map_err(|_| Refusal::of(Reason::NotFound))?;
         for _ in 0..TRIES {
             let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;

@@ -112,11 +112,18 @@ fn answer(query: Query, facts: &Facts) -> Answered {
     match query {
         Query::People => good(
             totals.people + totals.machines,
-            format!("{} people and {} machines may sign in, each by a name of their own; {} are disabled", totals.people, totals.machines, totals.disabled),
+            format!(
+                "{} people and {} machines may sign in, each by a name of their own; {} are disabled",
+                totals.people, totals.machines, totals.disabled
+            ),
         ),
         Query::Joined => good(
             facts.happened(&["person.created", "directory.user_added"]),
-            format!("{} became known, {} were disabled or left", facts.happened(&["person.created"]), facts.happened(&["person.disabled", "directory.user_removed"])),
+            format!(
+                "{} became known, {} were disabled or left",
+                facts.happened(&["person.created"]),
+                facts.happened(&["person.disabled", "directory.user_removed"])
+            ),
         ),
         Query::Passkeys => good(totals.with_passkey, format!("{} of {} people have a passkey", totals.with_passkey, totals.people)),
         Query::SignInsRefused => {
@@ -125,26 +132,47 @@ fn answer(query: Query, facts: &Facts) -> Answered {
         }
         Query::Requests => {
             let (asked, agreed) = (facts.happened(&["request.submitted"]), facts.happened(&["request.approved"]));
-            good(asked, format!("{asked} asked for access, {agreed} were agreed to, {} denied", facts.happened(&["request.denied", "request.refused"])))
+            good(
+                asked,
+                format!(
+                    "{asked} asked for access, {agreed} were agreed to, {} denied",
+                    facts.happened(&["request.denied", "request.refused"])
+                ),
+            )
         }
         Query::Votes => {
             let count = facts.happened(&["request.voted"]);
-            good(count, format!("people decided {count} times; {} votes were refused, as on one's own request", facts.happened(&["vote.refused"])))
+            good(
+                count,
+                format!("people decided {count} times; {} votes were refused, as on one's own request", facts.happened(&["vote.refused"])),
+            )
         }
-        Query::Grants => good(facts.open, format!("{} rights are open, {} of them without an end; every other ends by itself", facts.open, facts.standing)),
+        Query::Grants => good(
+            facts.open,
+            format!("{} rights are open, {} of them without an end; every other ends by itself", facts.open, facts.standing),
+        ),
         Query::Standing => good(facts.standing, format!("{} rights have no end", facts.standing)),
         Query::Revoked => {
-            let ended = facts.happened(&["grant.revoked", "grant.withdrawn", "grant.returned", "grant.expired", "grant.idled", "grant.lapsed"]);
+            let ended =
+                facts.happened(&["grant.revoked", "grant.withdrawn", "grant.returned", "grant.expired", "grant.idled", "grant.lapsed"]);
             good(ended, format!("{ended} rights ended, {} of them taken away", facts.happened(&["grant.revoked", "grant.withdrawn"])))
         }
         Query::Reviews => look(
             totals.reviews_open,
-            format!("{} reviews are open, {} of them overdue; {} were answered", totals.reviews_open, totals.reviews_overdue, facts.happened(&["review.completed"])),
+            format!(
+                "{} reviews are open, {} of them overdue; {} were answered",
+                totals.reviews_open,
+                totals.reviews_overdue,
+                facts.happened(&["review.completed"])
+            ),
             totals.reviews_overdue > 0,
         ),
         Query::Sessions => look(
             totals.ended,
-            format!("{} sessions ended, {} of them with a recording bound to the log; {} live now", totals.ended, totals.recorded, facts.live),
+            format!(
+                "{} sessions ended, {} of them with a recording bound to the log; {} live now",
+                totals.ended, totals.recorded, facts.live
+            ),
             totals.recorded < totals.ended,
         ),
         Query::Denied => {
@@ -156,16 +184,30 @@ fn answer(query: Query, facts: &Facts) -> Answered {
             let count = facts.of("review.opened");
             good(count, format!("{count} reviews of emergencies and drawn sessions were opened by themselves"))
         }
-        Query::Policy => good(totals.activations, format!("policy changed {} times, each with its difference in words; {} were rejected", totals.activations, facts.happened(&["bundle.rejected"]))),
-        Query::Resources => good(facts.resources, format!("{} resources are reached through the gate alone, each in a tier", facts.resources)),
-        Query::Secrets => good(totals.secrets, format!("{} credentials of targets are sealed; {} were set anew", totals.secrets, facts.happened(&["secret.set"]))),
+        Query::Policy => good(
+            totals.activations,
+            format!(
+                "policy changed {} times, each with its difference in words; {} were rejected",
+                totals.activations,
+                facts.happened(&["bundle.rejected"])
+            ),
+        ),
+        Query::Resources => {
+            good(facts.resources, format!("{} resources are reached through the gate alone, each in a tier", facts.resources))
+        }
+        Query::Secrets => good(
+            totals.secrets,
+            format!("{} credentials of targets are sealed; {} were set anew", totals.secrets, facts.happened(&["secret.set"])),
+        ),
         Query::Keys => {
             let count = facts.happened(&["keys.rotated"]);
             good(count, format!("{count} keys of the gate were replaced"))
         }
         Query::Log => match &facts.log_trouble {
             None => good(facts.placed, format!("{} entries stand in the signed log", facts.placed)),
-            Some(why) => look(facts.placed, format!("{} entries stand in the signed log, and new ones do not reach it: {why}", facts.placed), true),
+            Some(why) => {
+                look(facts.placed, format!("{} entries stand in the signed log, and new ones do not reach it: {why}", facts.placed), true)
+            }
         },
         Query::Streams => look(
             facts.streams.0,
@@ -177,7 +219,12 @@ fn answer(query: Query, facts: &Facts) -> Answered {
         ),
         Query::Retention => look(
             facts.tiers.0,
-            format!("{} of {} tiers say for how long recordings are kept; {} went by age", facts.tiers.0, facts.tiers.1, facts.happened(&["recording.expired"])),
+            format!(
+                "{} of {} tiers say for how long recordings are kept; {} went by age",
+                facts.tiers.0,
+                facts.tiers.1,
+                facts.happened(&["recording.expired"])
+            ),
             facts.tiers.0 < facts.tiers.1,
         ),
         Query::Holds => good(facts.holds, format!("{} legal holds are set", facts.holds)),

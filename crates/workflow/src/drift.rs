@@ -112,7 +112,8 @@ impl Gate {
         match self.observe(&bundle, resource).await {
             Ok(seen) => self.enter_look(name, seen, by).await,
             Err(refusal) => {
-                let failed = by(Event::DriftFailed { resource: name.clone(), reason: refusal.reason }).text("detail", refusal.detail.clone());
+                let failed =
+                    by(Event::DriftFailed { resource: name.clone(), reason: refusal.reason }).text("detail", refusal.detail.clone());
                 let before = self.store.drift_look(name).await.map_err(unavailable)?;
                 self.commit(expecting(Change::new(failed), before.as_ref())).await.map_err(refused)?;
                 Err(refusal)
@@ -153,7 +154,8 @@ impl Gate {
     }
 
     async fn survey_ssh(&self, bundle: &Bundle, resource: &Resource) -> Result<String, Refusal> {
-        let surveyor = self.drift.surveyor.get().ok_or_else(|| Refusal::because(Reason::Internal, "no door of this node reaches SSH targets"))?;
+        let surveyor =
+            self.drift.surveyor.get().ok_or_else(|| Refusal::because(Reason::Internal, "no door of this node reaches SSH targets"))?;
         let roles = resource.default_role.iter().chain(bundle.roles().map(|role| &role.name));
         let of_role = roles.filter_map(|role| bundle.login(role, &resource.name)).next().map(str::to_owned);
         let login = resource.look_as.clone().or(of_role).ok_or_else(|| {

@@ -51,9 +51,9 @@ pub mod inventory;
 pub mod keys;
 pub mod measure;
 pub mod noise;
-pub mod saved_search;
 pub mod retain;
 pub mod rollout;
+pub mod saved_search;
 pub mod search;
 pub mod streams;
 
@@ -79,7 +79,8 @@ pub use gate::{Caller, Gate};
 /// What reads through [`Gate::store`] are asked with and answered by. Writes go through the verbs alone.
 pub mod read {
     pub use store::{
-        Difference, EntryFilter, EntryPage, FindingFilter, GrantFilter, PathFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter, OutboxRow,
-        Page, PasskeyRow, Replay, RequestFilter, SavedSearch, SecretRow, SessionFilter, Store, StoreError, StreamRow, TokenRow, WebSessionRow,
+        Difference, EntryFilter, EntryPage, FindingFilter, GrantFilter, HostKeyRow, InvitationRow, LoggedEntry, OutboxCount, OutboxFilter,
+        OutboxRow, Page, PasskeyRow, PathFilter, Replay, RequestFilter, SavedSearch, SecretRow, SessionFilter, Store, StoreError,
+        StreamRow, TokenRow, WebSessionRow,
     };
 }

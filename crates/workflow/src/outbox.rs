@@ -158,7 +158,14 @@ impl Outbox {
         let teams = all.teams.iter().map(|_| TEAMS.to_owned());
         let mail = all.mail.iter().map(|_| MAIL.to_owned());
         let tickets = self.tickets.load(Ordering::Relaxed).then(|| TICKETS.to_owned());
-        all.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)).chain(slack).chain(teams).chain(mail).chain(tickets).collect()
+        all.webhooks
+            .iter()
+            .map(|webhook| format!("webhook:{}", webhook.name))
+            .chain(slack)
+            .chain(teams)
+            .chain(mail)
+            .chain(tickets)
+            .collect()
     }
 
     /// Adds to a change what is to be told of it.

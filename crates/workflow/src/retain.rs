@@ -101,7 +101,8 @@ async fn remove(path: PathBuf) -> Result<std::io::Result<()>, Refusal> {
         if !path.exists() {
             return Ok(());
         }
-        let destroyed = std::fs::File::open(&path).ok().and_then(|mut file| header::read(&mut file).ok()).map(|opening| opening.key_state());
+        let destroyed =
+            std::fs::File::open(&path).ok().and_then(|mut file| header::read(&mut file).ok()).map(|opening| opening.key_state());
         if destroyed.is_some_and(|state| state != header::KeyState::Destroyed) {
             keys::destroy(&path)?;
         }
@@ -115,7 +116,9 @@ fn older_than(dir: &Path, newest: RecordingId) -> std::io::Result<Vec<(Recording
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)?.flatten() {
         let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".tgr")).and_then(|id| id.parse::<RecordingId>().ok()) else { continue };
+        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".tgr")).and_then(|id| id.parse::<RecordingId>().ok()) else {
+            continue;
+        };
         // An id begins with the time at which it was made.
         if id > newest {
             continue;

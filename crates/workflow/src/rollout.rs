@@ -118,7 +118,8 @@ impl Gate {
         let known = in_state(&[PathState::Open, PathState::TakenIn, PathState::Accepted, PathState::Closed]);
         let answered = known - in_state(&[PathState::Open]);
         let lookable: Vec<_> = bundle.resources().filter(|resource| resource.kind == Kind::Ssh || resource.accounts.is_some()).collect();
-        let looked = lookable.iter().filter(|resource| looks.iter().any(|look| look.id == resource.name && look.seen_at.is_some() && !look.failed));
+        let looked =
+            lookable.iter().filter(|resource| looks.iter().any(|look| look.id == resource.name && look.seen_at.is_some() && !look.failed));
         let inventory = vec![
             step("lists", sources.min(1), 1, format!("{sources} lists of ways to production are imported")),
             step("ways", answered, known, format!("{answered} of {known} known ways are taken in, closed, or accepted until a date")),
@@ -143,16 +144,36 @@ impl Gate {
         let policy = vec![
             step("resources", placed, count(bundle.resources().count()), "resources have a tier"),
             step("tiers", blocking, tiers, "tiers block what no path allows, and do not only observe it"),
-            step("sessions", counts.sessions_time_bound, counts.sessions, "sessions of the last 30 days stood on a right with an end that a path gave"),
+            step(
+                "sessions",
+                counts.sessions_time_bound,
+                counts.sessions,
+                "sessions of the last 30 days stood on a right with an end that a path gave",
+            ),
         ];
 
         let trusted = count(bundle.workloads().all.len());
         let without = counts.workloads.saturating_sub(counts.workloads_with_stored_token);
         let pipelines = vec![
-            step("trusted", trusted.min(1), 1, format!("{trusted} machines sign in by the token of their CI system, as `workloads.toml` says")),
+            step(
+                "trusted",
+                trusted.min(1),
+                1,
+                format!("{trusted} machines sign in by the token of their CI system, as `workloads.toml` says"),
+            ),
             step("tokens", without, counts.workloads, "machines have no stored token"),
-            step("jobs", counts.sessions_of_jobs, counts.sessions_of_workloads, "sessions of machines in the last 30 days were jobs that signed in so"),
-            step("secrets", counts.ci_secrets_answered, counts.ci_secrets, "known secrets of CI systems are taken in, closed, or accepted until a date"),
+            step(
+                "jobs",
+                counts.sessions_of_jobs,
+                counts.sessions_of_workloads,
+                "sessions of machines in the last 30 days were jobs that signed in so",
+            ),
+            step(
+                "secrets",
+                counts.ci_secrets_answered,
+                counts.ci_secrets,
+                "known secrets of CI systems are taken in, closed, or accepted until a date",
+            ),
         ];
         let phases = [("inventory", inventory), ("identity", identity), ("policy", policy), ("pipelines", pipelines)];
         Ok(Rollout {

@@ -3419,6 +3419,44 @@ export interface components {
          * @enum {string}
          */
         KeyState: "active" | "removed";
+        /** @description A way to a target. */
+        KnownWay: {
+            accepted_until?: components["schemas"]["Time"] | null;
+            /** @description The account there, if that is known. */
+            account?: string | null;
+            /** @description Whether what is done over it is one person's. */
+            attribution: components["schemas"]["Attribution"];
+            decided_by?: components["schemas"]["Who"] | null;
+            /** @description What else is known, one thing each. */
+            detail: string[];
+            /** @description When it was found. */
+            found_at: components["schemas"]["Time"];
+            /** @description Who can use it, in the words of the list. */
+            holder?: string | null;
+            /** @description Its id. */
+            id: components["schemas"]["PathId"];
+            /** @description How its credentials come about. */
+            issuance: components["schemas"]["Issuance"];
+            person?: components["schemas"]["Who"] | null;
+            /** @description What it speaks. */
+            reach: components["schemas"]["Reach"];
+            /** @description Why. */
+            reason?: string | null;
+            resource?: components["schemas"]["ResourceName"] | null;
+            /** @description Since when its state is what it is. */
+            since: components["schemas"]["Time"];
+            /** @description The list it came from. */
+            source: components["schemas"]["GroupName"];
+            /** @description What became of it. */
+            state: components["schemas"]["PathState"];
+            /** @description What it leads to; null if it was erased. */
+            target?: string | null;
+            /**
+             * Format: int64
+             * @description Counts changes.
+             */
+            version: number;
+        };
         /** @description The data of a `lagged` event. */
         Lagged: {
             /**
@@ -3843,7 +3881,7 @@ export interface components {
             signature?: components["schemas"]["PasskeyAnswer"] | null;
         };
         /** @description A way that no list names. */
-        NewWayIn: {
+        NewWay: {
             /** @description The account there. */
             account?: string | null;
             attribution?: components["schemas"]["Attribution"] | null;
@@ -4180,6 +4218,49 @@ export interface components {
                 public_key: string;
                 /** @description Whether it still signs in. */
                 state: components["schemas"]["KeyState"];
+                /**
+                 * Format: int64
+                 * @description Counts changes.
+                 */
+                version: number;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_KnownWay: {
+            /** @description What is on it. */
+            items: {
+                accepted_until?: components["schemas"]["Time"] | null;
+                /** @description The account there, if that is known. */
+                account?: string | null;
+                /** @description Whether what is done over it is one person's. */
+                attribution: components["schemas"]["Attribution"];
+                decided_by?: components["schemas"]["Who"] | null;
+                /** @description What else is known, one thing each. */
+                detail: string[];
+                /** @description When it was found. */
+                found_at: components["schemas"]["Time"];
+                /** @description Who can use it, in the words of the list. */
+                holder?: string | null;
+                /** @description Its id. */
+                id: components["schemas"]["PathId"];
+                /** @description How its credentials come about. */
+                issuance: components["schemas"]["Issuance"];
+                person?: components["schemas"]["Who"] | null;
+                /** @description What it speaks. */
+                reach: components["schemas"]["Reach"];
+                /** @description Why. */
+                reason?: string | null;
+                resource?: components["schemas"]["ResourceName"] | null;
+                /** @description Since when its state is what it is. */
+                since: components["schemas"]["Time"];
+                /** @description The list it came from. */
+                source: components["schemas"]["GroupName"];
+                /** @description What became of it. */
+                state: components["schemas"]["PathState"];
+                /** @description What it leads to; null if it was erased. */
+                target?: string | null;
                 /**
                  * Format: int64
                  * @description Counts changes.
@@ -4574,41 +4655,13 @@ export interface components {
         Page_WayIn: {
             /** @description What is on it. */
             items: {
-                accepted_until?: components["schemas"]["Time"] | null;
-                /** @description The account there, if that is known. */
-                account?: string | null;
-                /** @description Whether what is done over it is one person's. */
-                attribution: components["schemas"]["Attribution"];
-                decided_by?: components["schemas"]["Who"] | null;
-                /** @description What else is known, one thing each. */
-                detail: string[];
-                /** @description When it was found. */
-                found_at: components["schemas"]["Time"];
-                /** @description Who can use it, in the words of the list. */
-                holder?: string | null;
-                /** @description Its id. */
-                id: components["schemas"]["PathId"];
-                /** @description How its credentials come about. */
-                issuance: components["schemas"]["Issuance"];
-                person?: components["schemas"]["Who"] | null;
-                /** @description What it speaks. */
-                reach: components["schemas"]["Reach"];
-                /** @description Why. */
-                reason?: string | null;
-                resource?: components["schemas"]["ResourceName"] | null;
-                /** @description Since when its state is what it is. */
-                since: components["schemas"]["Time"];
-                /** @description The list it came from. */
-                source: components["schemas"]["GroupName"];
-                /** @description What became of it. */
-                state: components["schemas"]["PathState"];
-                /** @description What it leads to; null if it was erased. */
-                target?: string | null;
-                /**
-                 * Format: int64
-                 * @description Counts changes.
-                 */
-                version: number;
+                /** @description The policies that open it. */
+                policies: string[];
+                /** @description Where to. */
+                resource: components["schemas"]["ResourceName"];
+                /** @description As what. */
+                role: components["schemas"]["RoleOffer"];
+                tier?: components["schemas"]["TierName"] | null;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -5813,43 +5866,15 @@ export interface components {
              */
             taken_in: number;
         };
-        /** @description A way to a target. */
+        /** @description A way in that is open to somebody by asking. */
         WayIn: {
-            accepted_until?: components["schemas"]["Time"] | null;
-            /** @description The account there, if that is known. */
-            account?: string | null;
-            /** @description Whether what is done over it is one person's. */
-            attribution: components["schemas"]["Attribution"];
-            decided_by?: components["schemas"]["Who"] | null;
-            /** @description What else is known, one thing each. */
-            detail: string[];
-            /** @description When it was found. */
-            found_at: components["schemas"]["Time"];
-            /** @description Who can use it, in the words of the list. */
-            holder?: string | null;
-            /** @description Its id. */
-            id: components["schemas"]["PathId"];
-            /** @description How its credentials come about. */
-            issuance: components["schemas"]["Issuance"];
-            person?: components["schemas"]["Who"] | null;
-            /** @description What it speaks. */
-            reach: components["schemas"]["Reach"];
-            /** @description Why. */
-            reason?: string | null;
-            resource?: components["schemas"]["ResourceName"] | null;
-            /** @description Since when its state is what it is. */
-            since: components["schemas"]["Time"];
-            /** @description The list it came from. */
-            source: components["schemas"]["GroupName"];
-            /** @description What became of it. */
-            state: components["schemas"]["PathState"];
-            /** @description What it leads to; null if it was erased. */
-            target?: string | null;
-            /**
-             * Format: int64
-             * @description Counts changes.
-             */
-            version: number;
+            /** @description The policies that open it. */
+            policies: string[];
+            /** @description Where to. */
+            resource: components["schemas"]["ResourceName"];
+            /** @description As what. */
+            role: components["schemas"]["RoleOffer"];
+            tier?: components["schemas"]["TierName"] | null;
         };
         /** @description A list that ways came from. */
         WaySource: {
@@ -7591,7 +7616,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_WayIn"];
+                    "application/json": components["schemas"]["Page_KnownWay"];
                 };
             };
             /** @description A refusal */
@@ -7617,7 +7642,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewWayIn"];
+                "application/json": components["schemas"]["NewWay"];
             };
         };
         responses: {
@@ -7626,7 +7651,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WayIn"];
+                    "application/json": components["schemas"]["KnownWay"];
                 };
             };
             /** @description A refusal */
@@ -7668,7 +7693,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WayIn"];
+                    "application/json": components["schemas"]["KnownWay"];
                 };
             };
             /** @description A refusal */
@@ -7710,7 +7735,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WayIn"];
+                    "application/json": components["schemas"]["KnownWay"];
                 };
             };
             /** @description A refusal */
@@ -7748,7 +7773,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WayIn"];
+                    "application/json": components["schemas"]["KnownWay"];
                 };
             };
             /** @description A refusal */

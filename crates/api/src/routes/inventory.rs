@@ -21,8 +21,8 @@ use crate::problem::{Answer, Refused};
 use crate::shown::Shown;
 use crate::state::ApiState;
 use crate::types::inventory::{
-    Acceptance, Backlog, BacklogQuery, BacklogWeek, Closing, DriftFinding, FindingsQuery, Import, Imported, Look, Looked, Looks, NewLook,
-    NewWay, WayCounts, KnownWay, WaySource, WaysQuery,
+    Acceptance, Backlog, BacklogQuery, BacklogWeek, Closing, DriftFinding, FindingsQuery, Import, Imported, KnownWay, Look, Looked, Looks,
+    NewLook, NewWay, WayCounts, WaySource, WaysQuery,
 };
 use crate::types::list::Page;
 use crate::types::schema;
@@ -51,7 +51,8 @@ async fn import(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
         }
     }
     let facts = &state.facts;
-    let hosts = [facts.ssh.as_ref().map(|ssh| &ssh.host), facts.postgres.as_ref().map(|at| &at.host), facts.mysql.as_ref().map(|at| &at.host)];
+    let hosts =
+        [facts.ssh.as_ref().map(|ssh| &ssh.host), facts.postgres.as_ref().map(|at| &at.host), facts.mysql.as_ref().map(|at| &at.host)];
     let gate_hosts = hosts.into_iter().flatten().cloned().collect();
     let about = About { on, account, of, gate_hosts, gate_keys: Vec::new() };
     let done = state.gate.import_inventory(&caller, List { kind, source, about, content: content.into_bytes(), file }).await?;

@@ -26,7 +26,11 @@ async fn rollout(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
             counted::Progress::UnderWay => Progress::UnderWay,
             counted::Progress::Done => Progress::Done,
         },
-        steps: phase.steps.into_iter().map(|step| Step { name: step.name.to_owned(), says: step.says, done: step.done, of: step.of }).collect(),
+        steps: phase
+            .steps
+            .into_iter()
+            .map(|step| Step { name: step.name.to_owned(), says: step.says, done: step.done, of: step.of })
+            .collect(),
     });
     let observed =
         observed.into_iter().map(|one| ObservedTier { tier: one.tier, from: one.from, until: one.until, now: one.now }).collect();

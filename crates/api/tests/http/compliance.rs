@@ -17,7 +17,8 @@ async fn every_control_shows_queries_that_are_answered() {
     assert_eq!(status, StatusCode::OK, "{found}");
     let controls = found["controls"].as_array().unwrap();
     let ids: Vec<&str> = controls.iter().map(|control| control["id"].as_str().unwrap()).collect();
-    for wanted in ["CC6.1", "CC6.2", "CC6.3", "CC6.6", "CC6.7", "CC7.2", "CC7.3", "CC8.1", "A.5.15", "A.5.18", "A.8.2", "A.8.15", "A.8.32"] {
+    for wanted in ["CC6.1", "CC6.2", "CC6.3", "CC6.6", "CC6.7", "CC7.2", "CC7.3", "CC8.1", "A.5.15", "A.5.18", "A.8.2", "A.8.15", "A.8.32"]
+    {
         assert!(ids.contains(&wanted), "{wanted}");
     }
     let mut asked_for = std::collections::BTreeMap::new();

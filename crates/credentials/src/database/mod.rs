@@ -13,9 +13,9 @@ mod mariadb;
 mod postgres;
 #[cfg(test)]
 mod server_tests;
+mod survey;
 #[cfg(test)]
 mod survey_tests;
-mod survey;
 mod verifier;
 
 use std::fmt;

@@ -30,7 +30,11 @@ async fn accounts_and_rights_of_postgresql_are_seen_and_the_gate_s_own_are_not()
     let own = access::account::login_of(access::ids::AccountId::generate(jiff::Timestamp::UNIX_EPOCH));
     database.admin(&format!("DROP ROLE IF EXISTS {own}")).unwrap();
     database.admin(&format!("CREATE ROLE {own} LOGIN")).unwrap();
-    database.query(&format!("GRANT SELECT, UPDATE ON orders TO {plain}; GRANT SELECT (id) ON shop.cards TO {plain}; GRANT INSERT ON orders TO PUBLIC")).unwrap();
+    database
+        .query(&format!(
+            "GRANT SELECT, UPDATE ON orders TO {plain}; GRANT SELECT (id) ON shop.cards TO {plain}; GRANT INSERT ON orders TO PUBLIC"
+        ))
+        .unwrap();
     let held = server.survey().await.unwrap();
     database.admin(&format!("DROP ROLE {own}")).unwrap();
     assert!(says(&held, &plain, None).is_some(), "{held:?}");

@@ -199,7 +199,8 @@ impl Projection {
             E::RequestCancelled { request } | E::GrantExtended { request, .. } => drop(self.open.requests.remove(request)),
             E::GrantCreated { grant, request, terms, length, break_glass, approvers, .. } => {
                 let asked = self.open.requests.remove(request).map(|asked| (asked.at, asked.why));
-                let (agreed, production, standing) = (!approvers.is_empty(), terms.production, length.is_none() || terms.observed_until.is_some());
+                let (agreed, production, standing) =
+                    (!approvers.is_empty(), terms.production, length.is_none() || terms.observed_until.is_some());
                 self.day(at).emergencies += u64::from(*break_glass);
                 self.open.grants.insert(*grant, Held { asked, agreed, production, standing, active: false, used: false });
             }

@@ -167,7 +167,8 @@ fn door(fields: &Map<String, Value>) -> Option<Protocol> {
 /// Whether a thing was made, changed or removed.
 fn by_verb(verb: &str) -> u8 {
     match verb {
-        "created" | "submitted" | "set" | "added" | "group_added" | "issued" | "opened" | "activated" | "announced" | "learned" | "linked" => 1,
+        "created" | "submitted" | "set" | "added" | "group_added" | "issued" | "opened" | "activated" | "announced" | "learned"
+        | "linked" => 1,
         "removed" | "group_removed" | "revoked" | "dropped" | "lifted" | "destroyed" | "erased" | "deleted" => 4,
         _ => 3,
     }

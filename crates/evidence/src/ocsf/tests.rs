@@ -56,8 +56,7 @@ fn a_session_at_a_database_is_datastore_activity_and_one_over_ssh_is_ssh_activit
 fn what_ends_or_is_refused_says_so() {
     let person = PrincipalId::from(UserId::generate(at()));
     let session = SessionId::generate(at());
-    let right =
-        Right { person, resource: "db-1".parse().unwrap(), role: "debug".parse().unwrap(), protocol: Some(Protocol::Ssh) };
+    let right = Right { person, resource: "db-1".parse().unwrap(), role: "debug".parse().unwrap(), protocol: Some(Protocol::Ssh) };
     let known = Known { sessions: HashMap::from([(session, right)]), ..known(person) };
     let cut = Event::SessionEnded {
         session,
@@ -84,7 +83,8 @@ fn what_ends_or_is_refused_says_so() {
 fn what_no_class_is_named_for_is_a_thing_that_was_made_changed_or_removed() {
     let lock = LockId::generate(at());
     let set = Event::LockSet { lock, scope: LockScope::Resource("db-1".parse().unwrap()), until: None, contains: false };
-    let event = entry(&EntryDraft::new(at(), Actor::Gate, Door::Gate, set).text("reason", Some("incident")).seal(), None, &Known::default());
+    let event =
+        entry(&EntryDraft::new(at(), Actor::Gate, Door::Gate, set).text("reason", Some("incident")).seal(), None, &Known::default());
     assert_eq!((&event["class_uid"], &event["activity_name"]), (&json!(3004), &json!("Create")));
     assert_eq!(event["entity"], json!({ "type": "lock", "uid": lock.to_string() }));
     assert_eq!(event["comment"], "incident");

@@ -58,10 +58,7 @@ fn request(batch: &Batch<'_>) -> Request {
     let observed = nanos(batch.now);
     let log_records = batch.lines.iter().map(|line| record(line, observed)).collect();
     Request {
-        resource_logs: vec![ResourceLogs {
-            resource: Some(resource),
-            scope_logs: vec![ScopeLogs { scope: Some(scope), log_records }],
-        }],
+        resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs: vec![ScopeLogs { scope: Some(scope), log_records }] }],
     }
 }
 

@@ -63,7 +63,10 @@ fn the_floor_holds_and_what_is_forbidden_stays_shut() {
     assert!(matches!(answer(&observed, &emergency), Answer::Deny { .. }));
     // A policy that forbids, though no path leads her there.
     let mut files = observed.files().clone();
-    files.insert("no.cedar".into(), b"@id(\"not-eve\")\nforbid(principal == Tide::User::\"eve\", action == Tide::Action::\"request\", resource);\n".to_vec());
+    files.insert(
+        "no.cedar".into(),
+        b"@id(\"not-eve\")\nforbid(principal == Tide::User::\"eve\", action == Tide::Action::\"request\", resource);\n".to_vec(),
+    );
     let shut = Bundle::from_files(files).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(matches!(answer(&shut, &ask("db-1+shell")), Answer::Deny { .. }));
     assert!(!shut.leads_to(&eve, &"db-1".parse().unwrap()));
@@ -81,7 +84,10 @@ fn a_tier_is_not_observed_without_a_day_or_for_too_long() {
     let load = |observe: &str| {
         let mut files = files();
         let tiers = String::from_utf8(files["tiers.toml"].clone()).unwrap();
-        files.insert("tiers.toml".into(), tiers.replacen("break_glass = true\n", &format!("break_glass = true\n{observe}\n"), 1).into_bytes());
+        files.insert(
+            "tiers.toml".into(),
+            tiers.replacen("break_glass = true\n", &format!("break_glass = true\n{observe}\n"), 1).into_bytes(),
+        );
         Bundle::from_files(files).map(drop).map_err(|problems| problems.to_string())
     };
     load("observe = { from = 2026-11-01, until = 2026-12-31 }").unwrap();

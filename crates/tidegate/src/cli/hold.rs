@@ -69,9 +69,8 @@ impl HoldCommand {
                     _ => bail!("say what to keep: `--person`, `--resource` or `--session`"),
                 };
                 let reply: Reply<Hold> = client.post("/holds", &NewHold { scope, reason: set.reason }).await?;
-                context.print(&reply, |output, hold| {
-                    output.toned(format!("{} is kept until {} is lifted.", what(hold), hold.id), Tone::Good)
-                })
+                context
+                    .print(&reply, |output, hold| output.toned(format!("{} is kept until {} is lifted.", what(hold), hold.id), Tone::Good))
             }
             Self::List { all, shown } => {
                 let query = HoldsQuery { all, ..HoldsQuery::default() };

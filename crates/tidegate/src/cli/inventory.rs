@@ -7,7 +7,7 @@ use access::inventory::{Attribution, FindingState, Issuance, PathState, Reach, S
 use access::names::{GroupName, ResourceName};
 use anyhow::{Context as _, bail};
 use api::types::inventory::{
-    Acceptance, Backlog, BacklogQuery, Closing, DriftFinding, FindingsQuery, Import, Imported, Looked, Looks, NewLook, NewWay, KnownWay,
+    Acceptance, Backlog, BacklogQuery, Closing, DriftFinding, FindingsQuery, Import, Imported, KnownWay, Looked, Looks, NewLook, NewWay,
     WaysQuery,
 };
 use clap::{Args, Subcommand};
@@ -79,8 +79,10 @@ pub enum InventoryCommand {
 
 /// A list.
 #[derive(Debug, Args)]
-#[command(after_help = "Kinds: ssh-config, known-hosts, authorized-keys, kubeconfig, postgres-roles, mysql-users, ci-secrets, vpn, terraform, csv. \
-                        docs/inventory.md says how to get each. Of secrets in a file only that there are some is kept.")]
+#[command(
+    after_help = "Kinds: ssh-config, known-hosts, authorized-keys, kubeconfig, postgres-roles, mysql-users, ci-secrets, vpn, terraform, csv. \
+                        docs/inventory.md says how to get each. Of secrets in a file only that there are some is kept."
+)]
 pub struct ImportArgs {
     /// What it is
     #[arg(value_name = "KIND")]
@@ -243,7 +245,11 @@ impl InventoryCommand {
                             look.detail.clone().unwrap_or_default().into(),
                         ]
                     });
-                    output.table(&["resource", "look", "findings", "tried", "seen", "detail"], rows.collect(), "No target was looked at yet.")?;
+                    output.table(
+                        &["resource", "look", "findings", "tried", "seen", "detail"],
+                        rows.collect(),
+                        "No target was looked at yet.",
+                    )?;
                     note(match looks.every {
                         Some(every) => format!("Every target is looked at each {every}."),
                         None => "No target is looked at by itself; `drift.every` in the configuration says how often.".to_owned(),
@@ -254,7 +260,11 @@ impl InventoryCommand {
             Self::Drift { resource: Some(resource) } => {
                 let reply: Reply<Looked> = client.post("/inventory/drift", &NewLook { resource }).await?;
                 context.print(&reply, |output, looked| {
-                    output.table(&FINDING, looked.findings.iter().map(finding).collect(), "Nothing is there that the gate did not put there.")?;
+                    output.table(
+                        &FINDING,
+                        looked.findings.iter().map(finding).collect(),
+                        "Nothing is there that the gate did not put there.",
+                    )?;
                     if let Some(detail) = &looked.look.detail {
                         note(detail);
                     }

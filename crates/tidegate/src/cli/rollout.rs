@@ -29,7 +29,11 @@ pub async fn run(context: &Context) -> anyhow::Result<Exit> {
         for tier in &rollout.observed {
             let when = format!("{} to {}", output.at(tier.from), output.at(tier.until));
             note(match tier.now {
-                true => format!("`{}` is only observed until {}: what no path allows is let through and counted as standing.", tier.tier, output.at(tier.until)),
+                true => format!(
+                    "`{}` is only observed until {}: what no path allows is let through and counted as standing.",
+                    tier.tier,
+                    output.at(tier.until)
+                ),
                 false => format!("`{}` is observed from {when}, and not now.", tier.tier),
             });
         }

@@ -26,8 +26,7 @@ enum Kind {
 const KINDS: &[(&str, Kind)] = &[("syslog", Kind::Syslog), ("http", Kind::Http), ("s3", Kind::S3), ("otlp", Kind::Otlp)];
 const FORMS: &[(&str, Form)] = &[("ocsf", Form::Ocsf), ("jsonl", Form::JsonLines)];
 /// The longest line of each kind if nothing is said. RFC 5425 wants 8,192 bytes to be taken everywhere.
-const LARGEST: [(Kind, u32); 4] =
-    [(Kind::Syslog, 8_000), (Kind::Http, 262_144), (Kind::S3, 16 * 1024 * 1024), (Kind::Otlp, 262_144)];
+const LARGEST: [(Kind, u32); 4] = [(Kind::Syslog, 8_000), (Kind::Http, 262_144), (Kind::S3, 16 * 1024 * 1024), (Kind::Otlp, 262_144)];
 /// What it can be set to: what RFC 5425 wants of every receiver at least, and 16 MiB.
 const LARGEST_RANGE: (u32, u32) = (2_048, 16 * 1024 * 1024);
 /// How long an object is gathered if nothing is said, and a batch of anything at most.

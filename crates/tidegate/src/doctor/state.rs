@@ -164,7 +164,11 @@ pub(super) fn clock(now: Timestamp, mark: Option<Timestamp>) -> Finding {
     let behind = Span::between(now, mark);
     if behind > BEHIND {
         let says = format!("this machine's clock is {behind} behind the gate's own log, so nothing opens");
-        return Finding::fail(CHECK, says, "set the clock right (`timedatectl`); if it is right, it ran ahead once: `tidegate clock accept`. Open sessions still end in time");
+        return Finding::fail(
+            CHECK,
+            says,
+            "set the clock right (`timedatectl`); if it is right, it ran ahead once: `tidegate clock accept`. Open sessions still end in time",
+        );
     }
     Finding::ok(CHECK, "not behind the log")
 }

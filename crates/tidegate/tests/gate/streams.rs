@@ -44,7 +44,10 @@ fn killed_in_the_middle_the_gate_goes_on_where_its_collector_stopped_taking() {
     gate.grant("ana", "build-1", "shell", "1h");
     assert!(gate.ssh("ana", "build-1+shell", &[], &["echo one"]).status().unwrap().success());
     eventually("the session and what was done in it arrive", || {
-        told(&receiver).iter().any(|event| event["class_name"] == "SSH Activity" && event["metadata"]["log_name"] == "activity").then_some(())
+        told(&receiver)
+            .iter()
+            .any(|event| event["class_name"] == "SSH Activity" && event["metadata"]["log_name"] == "activity")
+            .then_some(())
     });
     // The collector is away, people work on, and the gate dies.
     receiver.troubled((0..10_000).map(|_| Reply::status(503)).collect());

@@ -198,7 +198,12 @@ pub const CONTROLS: &[Control] = &[
         "Rights are asked for, agreed to, bounded, reviewed and taken away, and each of these is an entry.",
         &[Q::Requests, Q::Grants, Q::Revoked, Q::Reviews],
     ),
-    iso("A.5.28", "Collection of evidence", "Evidence is exported as one file that verifies offline with the public key alone; who took it is entered.", &[Q::Exports, Q::Log, Q::Holds]),
+    iso(
+        "A.5.28",
+        "Collection of evidence",
+        "Evidence is exported as one file that verifies offline with the public key alone; who took it is entered.",
+        &[Q::Exports, Q::Log, Q::Holds],
+    ),
     iso(
         "A.5.33",
         "Protection of records",
@@ -217,19 +222,54 @@ pub const CONTROLS: &[Control] = &[
         "Privileged access is for a time and for a reason; that without an end is possible only where policy names it, is counted, and shows in every review.",
         &[Q::Standing, Q::Grants, Q::Emergencies],
     ),
-    iso("A.8.3", "Information access restriction", "Roles say which commands, files, tables and columns; the gate enforces it inside the session.", &[Q::Denied, Q::Sessions]),
-    iso("A.8.5", "Secure authentication", "Passkeys, security keys and identity providers; a tier can ask for a fresh proof.", &[Q::Passkeys, Q::SignInsRefused]),
-    iso("A.8.10", "Information deletion", "Deletion is by tier and age or by hand, is entered with digests, and the log still verifies.", &[Q::Retention, Q::Erased]),
-    iso("A.8.15", "Logging", "One log of everything, committed together with what it tells of; recordings of every session are bound to it.", &[Q::Log, Q::Sessions, Q::Streams]),
-    iso("A.8.16", "Monitoring activities", "Live sessions are watched and ended; the log goes to collectors as it grows.", &[Q::Streams, Q::Sessions, Q::Denied]),
+    iso(
+        "A.8.3",
+        "Information access restriction",
+        "Roles say which commands, files, tables and columns; the gate enforces it inside the session.",
+        &[Q::Denied, Q::Sessions],
+    ),
+    iso(
+        "A.8.5",
+        "Secure authentication",
+        "Passkeys, security keys and identity providers; a tier can ask for a fresh proof.",
+        &[Q::Passkeys, Q::SignInsRefused],
+    ),
+    iso(
+        "A.8.10",
+        "Information deletion",
+        "Deletion is by tier and age or by hand, is entered with digests, and the log still verifies.",
+        &[Q::Retention, Q::Erased],
+    ),
+    iso(
+        "A.8.15",
+        "Logging",
+        "One log of everything, committed together with what it tells of; recordings of every session are bound to it.",
+        &[Q::Log, Q::Sessions, Q::Streams],
+    ),
+    iso(
+        "A.8.16",
+        "Monitoring activities",
+        "Live sessions are watched and ended; the log goes to collectors as it grows.",
+        &[Q::Streams, Q::Sessions, Q::Denied],
+    ),
     iso(
         "A.8.18",
         "Use of privileged utility programs",
         "What opens a shell or a database as somebody powerful is a role of its own, asked for and recorded.",
         &[Q::Sessions, Q::Grants],
     ),
-    iso("A.8.24", "Use of cryptography", "Keys of the gate are sealed, each with id and age, and are replaced without downtime.", &[Q::Keys, Q::Secrets]),
-    iso("A.8.32", "Change management", "Policy changes carry their difference and tests; access for a change can be bound to its open ticket.", &[Q::Policy, Q::Requests]),
+    iso(
+        "A.8.24",
+        "Use of cryptography",
+        "Keys of the gate are sealed, each with id and age, and are replaced without downtime.",
+        &[Q::Keys, Q::Secrets],
+    ),
+    iso(
+        "A.8.32",
+        "Change management",
+        "Policy changes carry their difference and tests; access for a change can be bound to its open ticket.",
+        &[Q::Policy, Q::Requests],
+    ),
 ];
 
 #[cfg(test)]

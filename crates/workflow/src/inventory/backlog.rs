@@ -52,8 +52,7 @@ impl Gate {
 
     async fn backlog_by_week(&self, weeks: u32) -> Result<Vec<Week>, Refusal> {
         let now = self.now();
-        let ends: Vec<Timestamp> =
-            (0..weeks).rev().filter_map(|back| now.checked_sub((i64::from(back) * 7 * 24).hours()).ok()).collect();
+        let ends: Vec<Timestamp> = (0..weeks).rev().filter_map(|back| now.checked_sub((i64::from(back) * 7 * 24).hours()).ok()).collect();
         let (mut states, mut out, mut after) = (BTreeMap::<PathId, PathState>::new(), Vec::with_capacity(ends.len()), None);
         let mut ends = ends.into_iter().peekable();
         loop {

@@ -66,7 +66,8 @@ impl Gate {
         let (kind, about, content) = (list.kind, list.about.clone(), std::mem::take(&mut list.content));
         let digest = digest(kind, &about, &content);
         let read = tokio::task::spawn_blocking(move || inventory::read(kind, &content, &about)).await;
-        let reading = read.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|error| Refusal::because(Reason::Invalid, error.to_string()))?;
+        let reading =
+            read.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|error| Refusal::because(Reason::Invalid, error.to_string()))?;
         // 2. What did it say before?
         let source = source_name(&list)?;
         let before = self.store.inventory_source(&source).await.map_err(unavailable)?;

@@ -71,11 +71,13 @@ impl Gate {
 
 /// The resource that stands where a way leads: same protocol and address, or, of an SSH host whose name cannot be read, the same host key.
 fn covering(bundle: &Bundle, reach: Reach, target: &str, fingerprint: Option<&str>) -> Option<ResourceName> {
-    let speaks = |kind: Kind| matches!((kind, reach), (Kind::Ssh, Reach::Ssh) | (Kind::Postgres, Reach::Postgres) | (Kind::Mysql, Reach::Mysql));
+    let speaks =
+        |kind: Kind| matches!((kind, reach), (Kind::Ssh, Reach::Ssh) | (Kind::Postgres, Reach::Postgres) | (Kind::Mysql, Reach::Mysql));
     let here = |resource: &policy::Resource| {
         resource.address.to_string().eq_ignore_ascii_case(target)
             || (target == inventory::HASHED
-                && fingerprint.is_some_and(|shown| resource.host_keys.iter().any(|key| inventory::fingerprint(key).as_deref() == Some(shown))))
+                && fingerprint
+                    .is_some_and(|shown| resource.host_keys.iter().any(|key| inventory::fingerprint(key).as_deref() == Some(shown))))
     };
     bundle.resources().find(|resource| speaks(resource.kind) && here(resource)).map(|resource| resource.name.clone())
 }

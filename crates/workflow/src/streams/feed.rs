@@ -233,7 +233,8 @@ impl Gate {
             Ok(keys) => keys,
             Err(why) => return absent(why.detail.as_deref().unwrap_or("it cannot be read")),
         };
-        let opened = File::open(&path).map_err(|error| Refusal::because(Reason::Internal, format!("a recording cannot be read: {error}")))?;
+        let opened =
+            File::open(&path).map_err(|error| Refusal::because(Reason::Internal, format!("a recording cannot be read: {error}")))?;
         let reader = match RecordingReader::with_keys(BufReader::new(opened), keys) {
             Ok(reader) => reader.ending_at(end_of(&row)),
             Err(why) => return absent(&why.to_string()),

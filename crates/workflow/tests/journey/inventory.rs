@@ -11,7 +11,13 @@ use tidegate_workflow::inventory::{About, Imported, List, NewPath};
 use tidegate_workflow::read::{FindingFilter, Page, PathFilter};
 
 fn list(kind: SourceKind, text: &str) -> List {
-    List { kind, source: None, about: About { of: Some("ana".into()), ..About::default() }, content: text.into(), file: Some("config".into()) }
+    List {
+        kind,
+        source: None,
+        about: About { of: Some("ana".into()), ..About::default() },
+        content: text.into(),
+        file: Some("config".into()),
+    }
 }
 
 /// The administrator imports an ssh configuration of Ana's.
@@ -24,7 +30,8 @@ async fn in_state(t: &TestGate, state: PathState) -> Vec<access::inventory::Path
     t.gate.store().inventory_paths(&filter, &Page::first(100)).await.unwrap()
 }
 
-const LAPTOP: &str = "Host web-1\n  HostName 10.20.0.11\n  User root\nHost old\n  HostName 10.9.9.9\n  User ana\nHost jump\n  HostName 10.9.9.8\n";
+const LAPTOP: &str =
+    "Host web-1\n  HostName 10.20.0.11\n  User root\nHost old\n  HostName 10.9.9.9\n  User ana\nHost jump\n  HostName 10.9.9.8\n";
 
 // covers: BACK-3 (api)
 #[tokio::test]
@@ -51,7 +58,10 @@ async fn a_list_is_a_backlog_that_shrinks() {
     let refused = t.gate.close_path(admin, jump, "  ").await.unwrap_err();
     assert_eq!(refused.reason, Reason::Invalid);
     let closed = t.gate.close_path(admin, jump, "the key was removed").await.unwrap();
-    assert_eq!((closed.state, closed.reason.as_deref(), closed.decided_by), (PathState::Closed, Some("the key was removed"), Some(admin.who.id())));
+    assert_eq!(
+        (closed.state, closed.reason.as_deref(), closed.decided_by),
+        (PathState::Closed, Some("the key was removed"), Some(admin.who.id()))
+    );
     let far = t.gate.now().checked_add((24 * 400).hours()).unwrap();
     assert_eq!(t.gate.accept_path(admin, old.id, far, "later").await.unwrap_err().reason, Reason::Invalid);
     let until = t.gate.now().checked_add(48.hours()).unwrap();

@@ -75,7 +75,10 @@ async fn a_recording_goes_when_its_tier_says_so_and_leaves_a_proof() {
     let row = t.gate.store().session(old).await.unwrap().unwrap();
     let entry = newest(&t, "recording.expired").await;
     let Event::RecordingExpired { recording, session, tier, digest, chunks, .. } = entry.event else { panic!("{entry:?}") };
-    assert_eq!((recording, session, tier.as_str(), digest, chunks), (row.recording, old, "non-prod", row.recording_digest, row.recording_chunks));
+    assert_eq!(
+        (recording, session, tier.as_str(), digest, chunks),
+        (row.recording, old, "non-prod", row.recording_digest, row.recording_chunks)
+    );
     assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 0, "once");
     let refusal = t.gate.read_recording(t.person("carla"), old, false).await.err().unwrap();
     assert_eq!(refusal.reason, Reason::NotFound);

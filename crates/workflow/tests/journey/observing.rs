@@ -13,7 +13,8 @@ async fn observing() -> TestGate {
     let mut files = t.gate.bundle().files().clone();
     let text = String::from_utf8(files["tiers.toml"].clone()).unwrap();
     let (from, until) = (t.gate.now(), t.gate.now().checked_add(24.hours()).unwrap());
-    let observed = text.replacen("break_glass = true\n", &format!("break_glass = true\nobserve = {{ from = \"{from}\", until = \"{until}\" }}\n"), 1);
+    let observed =
+        text.replacen("break_glass = true\n", &format!("break_glass = true\nobserve = {{ from = \"{from}\", until = \"{until}\" }}\n"), 1);
     files.insert("tiers.toml".into(), observed.into_bytes());
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     t
