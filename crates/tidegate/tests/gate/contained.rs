@@ -46,6 +46,9 @@ fn shop(orders: &postgres::Database, stock: &mariadb::Database, tiers: &str) -> 
     gate
 }
 
+/// The configuration of `ssh` names the example's machines alone.
+const AS_SHELL: &[&str] = &["-o", "User=shop-1+shell"];
+
 /// Ana's `psql` through the gate.
 fn psql(gate: &Served, orders: &postgres::Database, sql: &str) -> Command {
     let port = gate.databases.unwrap().port();
@@ -97,7 +100,7 @@ fn carla_contains_ana_and_nothing_of_hers_runs_at_any_target() {
     // Something of hers waits for others, too.
     let asked = gate.post("ana", "/api/v1/requests", json!({"resource": "db-1", "role": "debug", "reason": "a slow query"}));
     assert_eq!(asked["answer"], "needs_approval", "{asked}");
-    let mut shell = Talk::start(gate.ssh("ana", "shop-1+shell", &[], &["echo pid-$$-; exec sleep 1000"]));
+    let mut shell = Talk::start(gate.ssh("ana", "shop-1+shell", AS_SHELL, &["echo pid-$$-; exec sleep 1000"]));
     let pid: u32 = eventually("the target's process", || shell.heard().split("pid-").nth(1)?.split_once('-')?.0.parse().ok());
     let sales = psql(&gate, &orders, "SELECT pg_sleep(1000)").spawn().unwrap();
     let keeping = mysql(&gate, "SELECT SLEEP(1000)").spawn().unwrap();
@@ -133,7 +136,7 @@ fn carla_contains_ana_and_nothing_of_hers_runs_at_any_target() {
         assert!(!told.status.success() && String::from_utf8_lossy(&told.stderr).contains("locked"), "{told:?}");
     }
     // Nothing opens: not with her key, not with her token.
-    assert_ne!(gate.ssh("ana", "shop-1+shell", &[], &["true"]).output().unwrap().status.code(), Some(0));
+    assert_ne!(gate.ssh("ana", "shop-1+shell", AS_SHELL, &["true"]).output().unwrap().status.code(), Some(0));
     assert_eq!(gate.api("ana", "GET", "/api/v1/me", None).0, 401);
     assert!(!psql(&gate, &orders, "SELECT 1").output().unwrap().status.success());
     assert!(!mysql(&gate, "SELECT 1").output().unwrap().status.success());
@@ -179,7 +182,7 @@ fn a_session_that_takes_out_too_much_is_ended_and_told_why() {
     let out = mysql(&gate, "SELECT REPEAT('x', 1024) FROM seq_1_to_12288; SELECT SLEEP(1000)").output().unwrap();
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && told.contains("threshold") && told.contains("more than 8 MiB"), "{told}");
-    let out = gate.ssh("ana", "shop-1+shell", &[], &["head -c 12582912 /dev/zero | tr '\\0' x; exec sleep 1000"]).output().unwrap();
+    let out = gate.ssh("ana", "shop-1+shell", AS_SHELL, &["head -c 12582912 /dev/zero | tr '\\0' x; exec sleep 1000"]).output().unwrap();
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.code() == Some(76) && told.contains("threshold") && told.contains("more than 8 MiB"), "{:?} {told}", out.status);
     assert_eq!((in_orders(&orders), in_stock(&stock)), (String::new(), String::new()), "nothing of it runs on");
