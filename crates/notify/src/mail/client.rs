@@ -9,8 +9,11 @@ use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder};
 use lettre::transport::smtp::{Error, extension::ClientId};
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
 
 use super::address::Address;
+use super::line_by_line::LineByLine;
 use crate::http::{ReachError, may_be_reached};
 use crate::outcome::Outcome;
 
@@ -165,8 +168,13 @@ impl MailClient {
 
     async fn signed_in(&self, password: Option<&Secret<String>>) -> Result<AsyncSmtpConnection, String> {
         let addresses = self.reachable().await?;
-        let at_once = self.tls.clone().filter(|_| self.settings.security == Security::Tls);
-        let connected = AsyncSmtpConnection::connect_tokio1(addresses.as_slice(), Some(PATIENCE), &self.hello, at_once, None).await;
+        let connected = if self.settings.security == Security::StartTls {
+            let stream = TcpStream::connect(addresses.as_slice()).await;
+            let stream = stream.map_err(|error| format!("the mail server cannot be reached: {error}"))?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(LineByLine(BufReader::new(stream))), &self.hello).await
+        } else {
+            AsyncSmtpConnection::connect_tokio1(addresses.as_slice(), Some(PATIENCE), &self.hello, self.tls.clone(), None).await
+        };
         let mut connection = connected.map_err(|error| format!("the mail server cannot be reached: {}", said(&error)))?;
         if self.settings.security == Security::StartTls
             && let Some(tls) = self.tls.clone()
@@ -220,6 +228,8 @@ fn said(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn settings(host: &str, security: Security) -> MailSettings {
@@ -250,5 +260,30 @@ mod tests {
         inside.addresses.clear();
         let why = MailClient::new(&inside, None).unwrap().look(None).await.unwrap_err();
         assert!(why.contains("leads inside"), "{why}");
+    }
+
+    // covers: E2 (mail)
+    #[tokio::test]
+    async fn what_comes_before_tls_is_no_answer_after_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.write_all(b"220 mail.example.com\r\n").await.unwrap();
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            stream.write_all(b"250-mail.example.com\r\n250 STARTTLS\r\n").await.unwrap();
+            stream.read_line(&mut line).await.unwrap();
+            // What somebody on the way would put after the server's own line.
+            stream.write_all(b"220 ready\r\n250-mail.example.com\r\n250 AUTH PLAIN\r\n").await.unwrap();
+            let mut rest = Vec::new();
+            let _ends = stream.read_to_end(&mut rest).await;
+            line
+        });
+        let settings = MailSettings { port, ..settings("127.0.0.1", Security::StartTls) };
+        let why = MailClient::new(&settings, None).unwrap().look(None).await.unwrap_err();
+        assert!(why.contains("begins no TLS"), "{why}");
+        assert!(server.await.unwrap().ends_with("STARTTLS\r\n"));
     }
 }

@@ -7,3 +7,4 @@
 pub mod address;
 pub mod client;
 pub mod letter;
+mod line_by_line;
