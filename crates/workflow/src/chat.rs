@@ -10,6 +10,8 @@
 mod accounts;
 mod teams;
 
+use std::net::IpAddr;
+
 use access::approval::Decision;
 use access::chat::{ChatService, key};
 use access::event::{Actor, EntryDraft, Event};
@@ -60,6 +62,8 @@ pub struct FromSlack<'a> {
     pub signature: Option<&'a str>,
     /// The body, to the byte.
     pub body: &'a [u8],
+    /// From where.
+    pub from: IpAddr,
 }
 
 /// What is to be said to somebody: a sentence, and where to go on.
@@ -118,6 +122,7 @@ impl Gate {
         {
             let event = Event::SigninRefused { door: Door::Chat, reason: refusal.reason };
             let draft = EntryDraft::new(self.now(), Actor::Unknown, Door::Chat, event).text("detail", refusal.detail.clone());
+            let draft = draft.text("from", Some(came.from.to_string()));
             if let Err(error) = self.commit(Change::new(draft)).await {
                 tracing::error!(%error, "a refused call of a chat could not be entered; it stays refused");
             }

@@ -55,6 +55,7 @@ async fn from_slack(state: ApiState, from: std::net::IpAddr, call: SlackCall, re
         timestamp: one(&headers, "x-slack-request-timestamp"),
         signature: one(&headers, "x-slack-signature"),
         body: &body,
+        from,
     };
     // Who guesses waits, and Slack does not wait for others behind the same address.
     if let Err(refusal) = state.may_try(from, now)
@@ -86,7 +87,7 @@ async fn teams(State(state): State<ApiState>, Peer(from): Peer, request: Request
     }
     let now = state.gate.now();
     let body = whole(request, &state).await?;
-    let came = FromTeams { authorization: one(&headers, "authorization"), body: &body };
+    let came = FromTeams { authorization: one(&headers, "authorization"), body: &body, from };
     // Who guesses waits, and Teams does not wait for others behind the same address.
     if let Err(refusal) = state.may_try(from, now)
         && !state.gate.is_from_teams(came).await
@@ -94,7 +95,8 @@ async fn teams(State(state): State<ApiState>, Peer(from): Peer, request: Request
         return Err(refusal.into());
     }
     let incoming = Box::pin(state.gate.take_from_teams(came)).await.inspect_err(|refusal| {
-        if refusal.reason == Reason::NotSignedIn {
+        // Everything that is refused before a token was found good.
+        if matches!(refusal.reason, Reason::NotSignedIn | Reason::ChatUnreachable) {
             state.failed(from, now);
         }
     })?;

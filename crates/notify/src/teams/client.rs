@@ -101,7 +101,17 @@ pub struct TeamsClient {
     service: Url,
     metadata: Url,
     token: Mutex<Option<(Secret<String>, Timestamp)>>,
-    keys: Mutex<Option<(Keys, Timestamp)>>,
+    keys: Mutex<Looked>,
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// What came of looking for keys.
+#[derive(Debug, Default)]
+struct Looked {
+    /// The keys, and when they were read.
+    keys: Option<(Keys, Timestamp)>,
+    /// Why they could not be read after that, and when.
+    failed: Option<(String, Timestamp)>,
 }
 
 #[derive(Clone, Copy)]
@@ -134,7 +144,16 @@ impl TeamsClient {
         let login = caller.url(&format!("{}{}/oauth2/v2.0/token", with_slash(&settings.login), settings.tenant))?;
         let service = caller.url(&with_slash(&settings.service))?;
         let metadata = caller.url(&settings.metadata)?;
-        Ok(Self { settings: settings.clone(), caller, login, service, metadata, token: Mutex::new(None), keys: Mutex::new(None) })
+        Ok(Self {
+            settings: settings.clone(),
+            caller,
+            login,
+            service,
+            metadata,
+            token: Mutex::new(None),
+            keys: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The keys that a token may be signed with: those that are known, or, if its own is not among them, as they are now.
@@ -143,17 +162,39 @@ impl TeamsClient {
     /// Why they cannot be read, as a sentence; or that the token names none.
     pub async fn keys_for(&self, token: &str, now: Timestamp) -> Result<Keys, KeysError> {
         let kid = key_id(token)?;
-        let kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((keys, at)) = &kept {
-            let fresh = now < KEYS_KEPT.after(*at);
-            // Who names keys that do not exist does not make the gate ask for each.
-            if (keys.knows(&kid) && fresh) || now < KEYS_AGAIN.after(*at) {
-                return Ok(keys.clone());
+        if let Some(known) = self.known_keys(&kid, now) {
+            return known;
+        }
+        // However many call at once, one look is enough for all of them.
+        let _looking = self.looking.lock().await;
+        if let Some(known) = self.known_keys(&kid, now) {
+            return known;
+        }
+        let published = self.published().await;
+        let mut looked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match published {
+            Ok(keys) => {
+                *looked = Looked { keys: Some((keys.clone(), now)), failed: None };
+                Ok(keys)
+            }
+            Err(why) => {
+                looked.failed = Some((why.clone(), now));
+                Err(KeysError::Unread(why))
             }
         }
-        let keys = self.published().await.map_err(KeysError::Unread)?;
-        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((keys.clone(), now));
-        Ok(keys)
+    }
+
+    /// What is known without looking; `None`: it is time to look. Who names keys that do not exist, or calls while they cannot be read, does
+    /// not make the gate ask for each call.
+    fn known_keys(&self, kid: &str, now: Timestamp) -> Option<Result<Keys, KeysError>> {
+        let looked = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((keys, at)) = &looked.keys
+            && ((keys.knows(kid) && now < KEYS_KEPT.after(*at)) || now < KEYS_AGAIN.after(*at))
+        {
+            return Some(Ok(keys.clone()));
+        }
+        let (why, at) = looked.failed.as_ref()?;
+        (now < KEYS_AGAIN.after(*at)).then(|| Err(KeysError::Unread(why.clone())))
     }
 
     async fn published(&self) -> Result<Keys, String> {

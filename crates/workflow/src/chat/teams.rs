@@ -3,6 +3,8 @@
 //! *Takes* a call that claims to be the Bot Connector's. *Proves* by its token that it is, for this bot, from this tenant, soon and for
 //! the first time; by the account that a person linked in the portal, whose it is. *Hands to* `vote` that person.
 
+use std::net::IpAddr;
+
 use access::approval::Decision;
 use access::chat::ChatService;
 use access::event::{Actor, EntryDraft, Event};
@@ -30,6 +32,8 @@ pub struct FromTeams<'a> {
     pub authorization: Option<&'a str>,
     /// The body, to the byte.
     pub body: &'a [u8],
+    /// From where.
+    pub from: IpAddr,
 }
 
 /// What a client of Teams is answered that would wait too long for what it asked for.
@@ -75,6 +79,7 @@ impl Gate {
         {
             let event = Event::SigninRefused { door: Door::Chat, reason: refusal.reason };
             let draft = EntryDraft::new(self.now(), Actor::Unknown, Door::Chat, event).text("detail", refusal.detail.clone());
+            let draft = draft.text("from", Some(came.from.to_string()));
             if let Err(error) = self.commit(Change::new(draft)).await {
                 tracing::error!(%error, "a refused call of a chat could not be entered; it stays refused");
             }
@@ -84,7 +89,7 @@ impl Gate {
 
     async fn verified_envelope(&self, teams: &Teams, came: FromTeams<'_>) -> Result<incoming::Envelope, Refusal> {
         let wrong = |why: String| Refusal::because(Reason::NotSignedIn, why);
-        let envelope = incoming::envelope(came.body).map_err(|error| Refusal::because(Reason::Invalid, error.to_string()))?;
+        // INVARIANT: whoever has no good token is refused for that, whatever they sent.
         let token = bearer(came.authorization).map_err(|error| wrong(error.to_string()))?;
         let now = self.now();
         let keys = teams.client.keys_for(token, now).await.map_err(|error| match error {
@@ -95,6 +100,8 @@ impl Gate {
                 Refusal::because(Reason::ChatUnreachable, why)
             }
         })?;
+        let envelope = incoming::envelope(came.body)
+            .map_err(|error| wrong(format!("its token cannot be held against what it says, which cannot be read: {error}")))?;
         let wanted = Wanted {
             app: &teams.settings.app,
             issuer: &teams.settings.issuer,

@@ -60,7 +60,7 @@ impl Chat {
     }
 
     async fn call_as(&self, call: SlackCall, timestamp: &str, signature: &str, body: &str) -> Result<(), Refusal> {
-        let came = FromSlack { call, timestamp: Some(timestamp), signature: Some(signature), body: body.as_bytes() };
+        let came = FromSlack { call, timestamp: Some(timestamp), signature: Some(signature), body: body.as_bytes(), from: HERE };
         if let Some(incoming) = self.t.gate.take_from_slack(came).await? {
             self.t.gate.do_in_slack(incoming).await;
         }
@@ -401,7 +401,8 @@ async fn two_nodes_take_a_call_once_between_them() {
     // Two callers at the same instant, as two nodes behind a balancer are: what they share is the store.
     let body = chat.slack.press("UBEN", "tide_approve", &message);
     let (time, good) = signed(SIGNING_SECRET, chat.t.gate.now().as_second(), &body);
-    let came = FromSlack { call: SlackCall::Interaction, timestamp: Some(&time), signature: Some(&good), body: body.as_bytes() };
+    let came =
+        FromSlack { call: SlackCall::Interaction, timestamp: Some(&time), signature: Some(&good), body: body.as_bytes(), from: HERE };
     let (one, other) = tokio::join!(chat.t.gate.take_from_slack(came), chat.t.gate.take_from_slack(came));
     assert_eq!([one.is_ok(), other.is_ok()].into_iter().filter(|taken| *taken).count(), 1);
     assert_eq!(chat.state(&request).await, RequestState::Pending);
