@@ -118,7 +118,7 @@ committed! {
         verifier: String,
         /// Until when.
         expires_at: Timestamp,
-        /// When it was used.
+        /// When it was used, or voided.
         used_at: Option<Timestamp>,
     }
     /// A browser that was signed in. Ephemeral: losing it takes away nothing but the sign-in.

@@ -163,7 +163,7 @@ impl Teller {
                 promises.invitations.entry(person.to_string()).or_default().insert(row_digest.clone());
                 promises.invited.entry(person.to_string()).or_default().0 += 1;
             }
-            Event::InvitationUsed { person, row_digest } => {
+            Event::InvitationUsed { person, row_digest } | Event::InvitationVoided { person, row_digest } => {
                 promises.invitations.entry(person.to_string()).or_default().insert(row_digest.clone());
                 promises.invited.entry(person.to_string()).or_default().1 += 1;
             }

@@ -71,11 +71,12 @@ impl Store {
         self.select(Select::all().is("sid", &sid.to_owned())).await
     }
 
-    /// Ends every web session of a person.
+    /// Ends every web session of a person; says how many there were.
     ///
     /// # Errors
     /// If the store can't be written.
-    pub async fn end_web_sessions_of(&self, person: PrincipalId) -> Result<(), StoreError> {
-        self.ephemeral(vec![("DELETE FROM web_sessions WHERE person = $1", vec![person.to_column()])]).await.map(drop)
+    pub async fn end_web_sessions_of(&self, person: PrincipalId) -> Result<u64, StoreError> {
+        let ended = self.ephemeral(vec![("DELETE FROM web_sessions WHERE person = $1", vec![person.to_column()])]).await?;
+        Ok(ended.into_iter().sum())
     }
 }

@@ -6,14 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use access::chat::ChatAccountRow;
 use access::event::{EntryDraft, Event};
 use access::identity::{KeyState, PersonState};
 use access::ids::{GrantId, LockId, PrincipalId, RequestId, SessionId};
 use access::lock::{LockRow, LockScope, LockState};
 use access::reason::{Reason, Refusal};
 use access::session::EndReason;
+use access::time::Span;
 use policy::{Act, Noun, Object};
-use store::{Change, TokenRow};
+use store::{Change, InvitationRow, PasskeyRow, TokenRow};
 use tokio::time::Instant;
 
 use crate::Caller;
@@ -22,6 +24,9 @@ use crate::live::Gone;
 use crate::revoke::{Cut, confirm};
 use crate::seen::AsSeen;
 use crate::submit::LONGEST_TEXT;
+
+/// Passkeys that were added within this time are named to whoever contains somebody.
+const NEW_PASSKEYS: Span = Span::hours(30 * 24);
 
 /// What a containment did.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +41,10 @@ pub struct Contained {
     pub requests: Vec<RequestId>,
     /// Grants that were revoked, those without an end too.
     pub grants: Vec<GrantId>,
-    /// Tokens, keys and certificates that no longer work.
+    /// Tokens, keys, certificates, accounts at chat services, mailboxes and invitations that no longer work.
     pub credentials: u64,
+    /// Passkeys that were added within the last 30 days. They stay; whoever knows that one is not its owner's removes it.
+    pub passkeys: Vec<PasskeyRow>,
     /// Browsers that were signed out.
     pub browsers: u64,
     /// From the call to the last end that was seen at a target; if an end was not seen, to where waiting for it was given up.
@@ -46,11 +53,11 @@ pub struct Contained {
 
 impl Gate {
     /// Contains a person or machine everywhere, or a resource for everybody: locks it, cuts every session in its scope, denies what waits,
-    /// revokes every grant, and makes of a person's tokens, keys and browsers nothing. Done again, it takes away what is left over.
+    /// revokes every grant, and makes of a person's tokens, keys, browsers, chat accounts, mailboxes and invitations nothing. Done again, it takes away what is left over.
     ///
     /// # Errors
-    /// If the caller may not, is meant themselves, gives no reason, or there is nothing by that name. If the store takes no entry, sessions
-    /// are cut all the same, and the error says so.
+    /// If the caller may not, is meant themselves, gives no reason, or there is nothing by that name. If the store goes
+    /// away once it is known that the caller may, sessions are cut all the same, and the error says so.
     pub async fn contain(&self, caller: &Caller, scope: LockScope, reason: &str) -> Result<Contained, Refusal> {
         let ordered = Instant::now();
         self.authorize(caller, Act::Administer(Noun::Containment), &Object::Nothing).await?;
@@ -71,22 +78,21 @@ impl Gate {
         let gone: Vec<(SessionId, Gone)> = gone.into_iter().collect();
         let lock = match (locked, reads) {
             (Ok(lock), Ok(())) => lock,
-            (Err(refusal), _) | (_, Err(refusal)) => {
-                let cut = confirm(gone).await;
-                let sessions = cut.confirmed.len() + cut.unconfirmed.len();
-                let why = format!("{sessions} sessions were cut, but not all of it is entered, so order it again: {refusal}");
-                return Err(Refusal::because(refusal.reason, why));
-            }
+            (Err(refusal), _) | (_, Err(refusal)) => return Err(halfway(&confirm(gone).await, &refusal)),
         };
         // 3. What could open it again is taken away, while the targets close.
-        let browsers = self.sign_out(&people).await;
+        let signed_out = self.sign_out(&people).await;
         let cut = async {
             let cut = confirm(gone).await;
             (cut, ordered.elapsed())
         };
         let ((cut, took), taken) = tokio::join!(cut, self.take_away(caller, &scope, &people, reason));
-        let (requests, grants, credentials) = taken?;
+        // What could be taken away counts from here on, however much that is.
         self.redecide_all().await;
+        let ((requests, grants, credentials, passkeys), browsers) = match (taken, signed_out) {
+            (Ok(taken), Ok(browsers)) => (taken, browsers),
+            (Err(refusal), _) | (_, Err(refusal)) => return Err(halfway(&cut, &refusal)),
+        };
         // 4. How it went.
         self.timings.contained.took(took);
         let count = |n: usize| n as u64;
@@ -101,7 +107,7 @@ impl Gate {
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         };
         self.commit(Change::new(self.draft(caller, reached))).await.map_err(refused)?;
-        Ok(Contained { lock, already, cut, requests, grants, credentials, browsers, took })
+        Ok(Contained { lock, already, cut, requests, grants, credentials, passkeys, browsers, took })
     }
 
     /// Lifts a containment. Nothing that was taken away comes back by that: it is asked for anew.
@@ -172,12 +178,13 @@ impl Gate {
         }
     }
 
-    /// Signs their browsers out; says how many there were.
-    async fn sign_out(&self, people: &BTreeSet<PrincipalId>) -> u64 {
-        let mut browsers = 0;
+    /// Signs their browsers out; says how many were.
+    async fn sign_out(&self, people: &BTreeSet<PrincipalId>) -> Result<u64, Refusal> {
+        let mut browsers = Ok(0);
         for person in people {
-            browsers += self.store.web_sessions_of(*person).await.map_or(0, |rows| rows.len() as u64);
-            self.forget_web_sessions(*person).await;
+            // That one's can't be reached keeps no other's in.
+            let ended = self.store.end_web_sessions_of(*person).await.map_err(unavailable);
+            browsers = browsers.and_then(|so_far: u64| Ok(so_far + ended?));
         }
         browsers
     }
@@ -189,7 +196,7 @@ impl Gate {
         scope: &LockScope,
         people: &BTreeSet<PrincipalId>,
         reason: &str,
-    ) -> Result<(Vec<RequestId>, Vec<GrantId>, u64), Refusal> {
+    ) -> Result<(Vec<RequestId>, Vec<GrantId>, u64, Vec<PasskeyRow>), Refusal> {
         let concerns = |person: &PrincipalId, resource: &access::names::ResourceName| match scope {
             LockScope::Resource(name) => name == resource,
             _ => people.contains(person),
@@ -213,7 +220,7 @@ impl Gate {
                 }
             }
         }
-        let mut credentials = 0;
+        let (mut credentials, mut passkeys) = (0, Vec::new());
         for person in people {
             for row in self.store.tokens_of(*person).await.map_err(unavailable)? {
                 if row.revoked_at.is_none() && row.expires_at > self.now() {
@@ -228,8 +235,22 @@ impl Gate {
                     credentials += u64::from(self.enter_unless_over(Change::new(draft)).await?);
                 }
             }
+            // They speak in their name, and would do so again once this is lifted.
+            for row in self.store.chat_accounts_of(*person).await.map_err(unavailable)?.into_iter().filter(ChatAccountRow::counts) {
+                let draft = self.draft(caller, Event::ChatAccountRemoved { chat_account: row.id, person: row.person });
+                credentials += u64::from(self.enter_unless_over(Change::new(draft)).await?);
+            }
+            for row in self.store.invitations_of(*person).await.map_err(unavailable)? {
+                if row.used_at.is_none() && row.expires_at > self.now() {
+                    let row = InvitationRow { used_at: Some(self.now()), ..row };
+                    let event = Event::InvitationVoided { person: row.person, row_digest: self.row_digest(&store::digestible(&row))? };
+                    credentials += u64::from(self.enter_unless_over(Change::new(self.draft(caller, event)).use_invitation(&row)).await?);
+                }
+            }
+            let new = self.store.passkeys_of(*person).await.map_err(unavailable)?;
+            passkeys.extend(new.into_iter().filter(|row| NEW_PASSKEYS.after(row.added_at) > self.now()));
         }
-        Ok((requests, grants, credentials))
+        Ok((requests, grants, credentials, passkeys))
     }
 
     /// Enters a change, unless somebody else was faster and what it ends is over. Whether it was entered.
@@ -240,6 +261,13 @@ impl Gate {
             Err(refusal) => Err(refusal),
         }
     }
+}
+
+/// What is said when not everything could be taken away: the sessions are cut whatever became of the rest.
+fn halfway(cut: &Cut, refusal: &Refusal) -> Refusal {
+    let sessions = cut.confirmed.len() + cut.unconfirmed.len();
+    let why = format!("{sessions} sessions were cut, but not all of it is entered, so order it again: {refusal}");
+    Refusal::because(refusal.reason, why)
 }
 
 /// The reason, which has to be given.

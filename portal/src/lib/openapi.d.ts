@@ -322,7 +322,7 @@ export interface paths {
         put?: never;
         /**
          * Contains a person, machine or resource: locks it, cuts every session in its scope, denies what waits, revokes every grant, and takes away
-         *     a person's tokens, keys and browsers. Asked again, it takes away what is left over.
+         *     a person's tokens, keys, browsers, chat accounts, mailboxes and invitations. Asked again, it takes away what is left over.
          */
         post: operations["containments_contain"];
         delete?: never;
@@ -2736,7 +2736,7 @@ export interface components {
             browsers: number;
             /**
              * Format: int64
-             * @description Tokens, keys and certificates that no longer work.
+             * @description Tokens, keys, certificates, accounts at chat services, mailboxes and invitations that no longer work.
              */
             credentials: number;
             /** @description What became of sessions. */
@@ -2745,6 +2745,8 @@ export interface components {
             grants: components["schemas"]["GrantId"][];
             /** @description The lock that holds it, and that is lifted to end it. */
             lock: components["schemas"]["Lock"];
+            /** @description Passkeys that were added within the last 30 days. They stay: whoever knows that one is not its owner's removes it. */
+            passkeys: components["schemas"]["Passkey"][];
             /** @description Pending requests that were denied. */
             requests: components["schemas"]["RequestId"][];
             /**

@@ -28,7 +28,7 @@ macro_rules! lock_events {
                 requests: u64,
                 /// Grants that were revoked.
                 grants: u64,
-                /// Tokens, keys and certificates that no longer work.
+                /// Tokens, keys, certificates, accounts at chat services, mailboxes and invitations that no longer work.
                 credentials: u64,
                 /// Browsers that were signed out.
                 browsers: u64,

@@ -46,6 +46,13 @@ macro_rules! person_events {
                 /// Keyed digest of the row as it stands now.
                 row_digest: String,
             }
+            /// It lets nobody in any more: whom it is for was contained before it was used.
+            "invitation.voided" InvitationVoided {
+                /// Who.
+                person: PrincipalId,
+                /// Keyed digest of the row as it stands now.
+                row_digest: String,
+            }
             /// Somebody at the machine itself invited an administrator, because none could sign in any more. Text: `by`.
             "administrator.recovered" AdministratorRecovered {
                 /// Who.

@@ -98,6 +98,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::ClockAccepted { .. }
         | E::InvitationIssued { .. }
         | E::InvitationUsed { .. }
+        | E::InvitationVoided { .. }
         | E::IdentitySignedOut { .. }
         | E::DeliveryAbandoned { .. }
         | E::DeliveryReplayed { .. }

@@ -18,12 +18,14 @@ use crate::types::locks::Lock;
 use crate::types::schema;
 use crate::version::IfMatch;
 
+use super::passkeys;
+
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(contain)).routes(routes!(lift))
 }
 
 /// Contains a person, machine or resource: locks it, cuts every session in its scope, denies what waits, revokes every grant, and takes away
-/// a person's tokens, keys and browsers. Asked again, it takes away what is left over.
+/// a person's tokens, keys, browsers, chat accounts, mailboxes and invitations. Asked again, it takes away what is left over.
 #[utoipa::path(post, path = "/containments", tag = "containments", request_body = NewContainment, responses(
     (status = 201, description = "It is contained", body = Contained),
     (status = 200, description = "It was contained before", body = Contained),
@@ -38,6 +40,7 @@ async fn contain(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body
         requests: done.requests,
         grants: done.grants,
         credentials: done.credentials,
+        passkeys: done.passkeys.into_iter().map(|row| passkeys::shown(row, None)).collect(),
         browsers: done.browsers,
         seconds: done.took.as_secs_f64(),
     };

@@ -141,7 +141,7 @@ async fn current(gate: &Gate, caller: &Caller) -> Option<PasskeyId> {
     gate.store().web_session(*id).await.ok()??.passkey
 }
 
-fn shown(row: PasskeyRow, current: Option<PasskeyId>) -> Passkey {
+pub(super) fn shown(row: PasskeyRow, current: Option<PasskeyId>) -> Passkey {
     let PasskeyRow {
         id,
         person,

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::grants::Cut;
 use super::locks::Lock;
+use super::passkeys::Passkey;
 use super::schema;
 
 /// Somebody or something to contain.
@@ -36,8 +37,10 @@ pub struct Contained {
     /// Grants that were revoked, those without an end too.
     #[schema(value_type = Vec<schema::GrantId>)]
     pub grants: Vec<GrantId>,
-    /// Tokens, keys and certificates that no longer work.
+    /// Tokens, keys, certificates, accounts at chat services, mailboxes and invitations that no longer work.
     pub credentials: u64,
+    /// Passkeys that were added within the last 30 days. They stay: whoever knows that one is not its owner's removes it.
+    pub passkeys: Vec<Passkey>,
     /// Browsers that were signed out.
     pub browsers: u64,
     /// Seconds from the call to the last end of a session that was seen at its target.

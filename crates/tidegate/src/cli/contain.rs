@@ -98,12 +98,17 @@ fn show(output: &Output, done: &Contained) -> std::io::Result<()> {
     let counted = [
         (done.grants.len() as u64, "grants revoked"),
         (done.requests.len() as u64, "requests denied"),
-        (done.credentials, "tokens and keys removed"),
+        (done.credentials, "tokens, keys, accounts and invitations removed"),
         (done.browsers, "browsers signed out"),
     ];
     let counted: Vec<String> = counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if !counted.is_empty() {
         output.line(format!("{}.", counted.join(", ")))?;
+    }
+    for passkey in &done.passkeys {
+        let called = passkey.label.as_deref().unwrap_or("without a name");
+        let says = format!("Is it theirs? A passkey was added at {}: {} ({called}). Remove it if not.", passkey.added_at, passkey.id);
+        output.toned(says, Tone::Waiting)?;
     }
     let until =
         if done.cut.unconfirmed.is_empty() { "to the last end seen at a target" } else { "and not every end was seen at its target yet" };

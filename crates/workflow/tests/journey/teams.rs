@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::approval::Decision::Approve;
+use access::lock::LockScope;
 use access::outbox::OutboxState;
 use access::reason::{Reason, Refusal};
 use access::request::{RequestRow, RequestState};
@@ -61,7 +62,7 @@ impl Chat {
 
     async fn call_as(&self, authorization: Option<&str>, activity: &Value) -> Result<Value, Refusal> {
         let body = activity.to_string();
-        let incoming = self.t.gate.take_from_teams(FromTeams { authorization, body: body.as_bytes() }).await?;
+        let incoming = self.t.gate.take_from_teams(FromTeams { authorization, body: body.as_bytes(), from: HERE }).await?;
         Ok(self.t.gate.do_in_teams(incoming).await)
     }
 
@@ -207,6 +208,16 @@ async fn forged_late_and_repeated_calls_are_refused_and_entered() {
         assert!(chat.newest("signin.refused").await.contains(wanted.code()), "{what}");
         assert_eq!(chat.state(&request).await, RequestState::Pending, "{what}");
     }
+    // Without a good token it does not matter what else is wrong, and it is entered from where it came.
+    for (what, authorization) in
+        [("no token", None), ("no good one", Some("Bearer x")), ("nothing to hold it against", Some(good.as_str()))]
+    {
+        let refusal = chat.t.gate.take_from_teams(FromTeams { authorization, body: b"x", from: HERE }).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotSignedIn, "{what}: {refusal}");
+    }
+    let filter = EntryFilter { name: Some("signin.refused".to_owned()), ..EntryFilter::default() };
+    let entered = chat.t.gate.store().entries(&filter, EntryPage { limit: 1, after: None, newest_first: true }).await.unwrap();
+    assert_eq!(entered[0].entry.text("from"), Some(HERE.to_string().as_str()));
     chat.call_as(Some(&good), &activity).await.expect("the real one is taken");
     assert_eq!(chat.state(&request).await, RequestState::Approved);
     let again = chat.call_as(Some(&good), &activity).await.unwrap_err();
@@ -228,6 +239,10 @@ async fn keys_are_read_anew_when_they_change_and_nothing_counts_while_they_canno
     let refusal = chat.call(&chat.pressed(BEN, "tide_approve", &card, None)).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::ChatUnreachable);
     chat.teams.keys_down(false);
+    // A look that failed is not done again for each call.
+    let refusal = chat.call(&chat.pressed(BEN, "tide_approve", &card, None)).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ChatUnreachable);
+    chat.t.time.advance(Duration::from_secs(61));
     chat.link(BEN, "ben", &card).await;
     chat.teams.rotate("k2", &["msteams"]);
     chat.t.time.advance(Duration::from_secs(61));
@@ -237,6 +252,32 @@ async fn keys_are_read_anew_when_they_change_and_nothing_counts_while_they_canno
     chat.t.time.advance(Duration::from_secs(61));
     let unendorsed = chat.call(&chat.pressed(BEN, "tide_approve", &card, None)).await.unwrap_err();
     assert!(unendorsed.to_string().contains("does not speak for Teams"), "{unendorsed}");
+}
+
+// covers: MAY-9 (api), C4 (teams)
+#[tokio::test]
+async fn who_was_contained_has_no_linked_account_no_mailbox_and_no_invitation_afterwards() {
+    let chat = Chat::start().await;
+    let (gate, carla) = (&chat.t.gate, chat.t.person("carla"));
+    let (request, card) = chat.asked("db-1").await;
+    chat.link(BEN, "ben", &card).await;
+    let ben = chat.t.person("ben").who.id();
+    let invited = gate.invite_again(chat.t.person("admin"), ben).await.unwrap();
+    assert_eq!(gate.chat_accounts_of(chat.t.person("admin"), ben).await.unwrap().len(), 1);
+    let done = gate.contain(carla, LockScope::Person(ben), "his browser was stolen").await.unwrap();
+    assert!(done.credentials >= 2 && done.passkeys.is_empty(), "{done:?}");
+    assert_eq!(done.browsers, 1, "the one he linked it in");
+    let again = gate.contain(carla, LockScope::Person(ben), "once more").await.unwrap();
+    assert_eq!((again.credentials, again.browsers), (0, 0), "nothing was left over");
+    gate.release(carla, done.lock.id, "it was found again").await.unwrap();
+    assert!(gate.chat_accounts_of(chat.t.person("admin"), ben).await.unwrap().is_empty());
+    let said = chat.press(BEN, "tide_approve", &card, None).await;
+    assert!(said.contains("/chat?code="), "the account is nobody's: {said}");
+    assert_eq!(chat.state(&request).await, RequestState::Pending);
+    assert_eq!(gate.accept_invitation(invited.code.expose(), HERE).await.unwrap_err().reason, Reason::CodeInvalid);
+    let anew = gate.invite_again(chat.t.person("admin"), ben).await.unwrap();
+    gate.accept_invitation(anew.code.expose(), HERE).await.expect("one that was made afterwards lets him in");
+    assert!(gate.replay().await.unwrap().differences.is_empty());
 }
 
 // covers: C3 (teams)
