@@ -213,7 +213,7 @@ impl Gate {
     /// A request that the caller could approve now, with their passkey in hand.
     pub(crate) async fn votable(&self, caller: &Caller, request: RequestId) -> Result<RequestRow, Refusal> {
         let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let mut situation = self.situation(&caller.who).await?;
+        let mut situation = self.circumstances(&caller.who).await?;
         (situation.mfa, situation.mfa_at) = (Mfa::Verified, situation.now);
         self.may_vote(caller, &situation, &row).await.map_err(|refusal| refusal.about(request))?;
         self.undecided(caller, &row).await.map_err(|refusal| refusal.about(request))?;
@@ -229,7 +229,8 @@ impl Gate {
         if row.state != RequestState::Pending || row.expires_at <= now {
             return Ok(false);
         }
-        let situation = self.situation(&caller.who).await?;
+        // Lists ask this of every request that waits, and what is unusual about who decides matters to no policy.
+        let situation = self.circumstances(&caller.who).await?;
         // What costs little first: lists ask this of every request that waits.
         let (bundle, since) = (self.bundle(), Span::between(row.submitted_at, now));
         if !all_stages(row).any(|stage| stage.seats_after(since).any(|seat| bundle.seated(&situation, seat))) {
