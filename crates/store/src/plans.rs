@@ -24,7 +24,7 @@ const TABLES: [&str; 5] = ["people", "requests", "grants", "sessions", "entries"
 /// A column's value in the row `n`: ids that sort, a few resources and roles, states of which few are open.
 fn value(table: &str, column: &str, n: u32) -> Column {
     let id = |prefix: &str, n: u32| Column::Text(format!("{prefix}_{n:026}"));
-    let open = n % 500 == 0;
+    let open = n.is_multiple_of(500);
     let text = |text: &str| Column::Text(text.to_owned());
     match (table, column) {
         ("people", "id") => id("usr", n),
@@ -39,7 +39,7 @@ fn value(table: &str, column: &str, n: u32) -> Column {
         ("requests", "ticket") => Column::Text(format!("INC-{}", n % 5_000)),
         (_, "username") => Column::Text(format!("somebody-{n}")),
         (_, "resource") => Column::Text(format!("db-{}", n % 400)),
-        (_, "role") => text(if n % 3 == 0 { "shell" } else { "debug" }),
+        (_, "role") => text(if n.is_multiple_of(3) { "shell" } else { "debug" }),
         (_, "actor") => id("usr", n % 2_000),
         ("entries", "name") => {
             text(["session.opened", "session.ended", "grant.created", "recording.progress", "request.submitted"][n as usize % 5])

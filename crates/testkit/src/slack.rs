@@ -265,7 +265,7 @@ impl State {
     fn history(&self, call: &Call) -> Result<Value, &'static str> {
         let form = String::from_utf8_lossy(&call.body).into_owned();
         let has = |pair: &str| form.split('&').any(|one| one == pair);
-        if !call.headers.get("content-type").is_some_and(|kind| kind == "application/x-www-form-urlencoded") {
+        if call.headers.get("content-type").is_none_or(|kind| kind != "application/x-www-form-urlencoded") {
             return Err("invalid_form_data");
         }
         if !has(&format!("channel={CHANNEL}")) {

@@ -42,7 +42,7 @@ async fn run() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let command = cli::Cli::parse();
     let json = command.global.json;
-    match cli::run(command).await {
+    match Box::pin(cli::run(command)).await {
         Ok(exit) => exit.into(),
         Err(error) => cli::exit::report(&error, json).into(),
     }

@@ -49,7 +49,7 @@ impl Gate {
         let AsSeen { id: files, seen } = files.into();
         self.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
         let by = Activator { actor: caller.actor(), door: caller.door, by: None };
-        self.activate_bundle(by, &seen, Bundle::from_files(files)).await
+        Box::pin(self.activate_bundle(by, &seen, Bundle::from_files(files))).await
     }
 
     /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.

@@ -29,6 +29,7 @@ async fn measure(who: &crate::Person<'_>, path: &str) -> (f64, f64, usize) {
     (ms(times[TIMES / 2]), ms(times[TIMES * 19 / 20]), items)
 }
 
+#[expect(clippy::print_stdout, reason = "the numbers are for whoever runs it")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "full scale: scripts/soak"]
 async fn lists_of_a_large_company() {

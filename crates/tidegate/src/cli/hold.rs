@@ -24,6 +24,7 @@ pub enum HoldCommand {
         /// Lifted ones too
         #[arg(long)]
         all: bool,
+        /// How much of the list
         #[command(flatten)]
         shown: Shown,
     },

@@ -34,7 +34,6 @@ fn calls(gate: &Served, person: &str, phases: &str, examples: u32) {
     assert!(output.status.success(), "as {person}:\n{said}");
     // Whoever called is who they were: it was not all refused for one reason.
     assert_eq!(gate.get(person, "/api/v1/me")["user"]["username"], person);
-    println!("{said}");
 }
 
 // covers: RUN-5 (api)

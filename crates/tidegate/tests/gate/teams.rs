@@ -65,7 +65,7 @@ fn ana_asks_and_ben_presses_a_button_in_teams() {
     let code = who.split("/chat?code=").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let origin = format!("Origin: {}", gate.ready["api"].as_str().unwrap());
     let token = json!({ "token": gate.person("ben")["token"] }).to_string();
-    let signed_in = call(&gate, "/api/v1/web-sessions", &[origin.clone()], &token);
+    let signed_in = call(&gate, "/api/v1/web-sessions", std::slice::from_ref(&origin), &token);
     let cookie = signed_in.lines().find_map(|line| line.split_once("__Host-tide=")).unwrap_or_else(|| panic!("{signed_in}")).1;
     let cookie = format!("Cookie: __Host-tide={}", cookie.split(';').next().unwrap());
     let linked = call(&gate, "/api/v1/me/chat-accounts", &[origin, cookie], &json!({ "code": code }).to_string());
