@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -112,7 +112,8 @@ pub fn validate_ocsf(lines: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(said.lines().last().unwrap_or_default())?)
 }
 
-/// rsyslog that takes syslog over TLS and writes what it understood to a file.
+/// rsyslog that takes syslog over TLS and writes what it understood to a file. Its driver is `ossl`: `gtls` closes a connection without
+/// `close_notify`, and so never says that it took a batch.
 #[derive(Debug)]
 pub struct Rsyslog {
     child: Option<Child>,
@@ -148,6 +149,8 @@ impl Rsyslog {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A certificate whose issuer is called like its holder is self-signed for OpenSSL.
+        ca.distinguished_name.push(DnType::CommonName, "CA of collectors");
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
         for (name, usage) in [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)] {
@@ -169,9 +172,9 @@ impl Rsyslog {
         let (at, port) = (self.dir.path().display(), self.port);
         let auth = if certificates { "x509/certvalid" } else { "anon" };
         let config = format!(
-            "global(workDirectory=\"{at}\" defaultNetstreamDriver=\"gtls\" defaultNetstreamDriverCAFile=\"{at}/ca.pem\"\n\
+            "global(workDirectory=\"{at}\" defaultNetstreamDriver=\"ossl\" defaultNetstreamDriverCAFile=\"{at}/ca.pem\"\n\
              \x20      defaultNetstreamDriverCertFile=\"{at}/server.pem\" defaultNetstreamDriverKeyFile=\"{at}/server.key\")\n\
-             module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"{auth}\")\n\
+             module(load=\"imtcp\" streamDriver.name=\"ossl\" streamDriver.mode=\"1\" streamDriver.authMode=\"{auth}\")\n\
              input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")\n\
              template(name=\"all\" type=\"string\" string=\"%pri%|%timestamp:::date-rfc3339%|%hostname%|%app-name%|%msgid%|%msg%\\n\")\n\
              action(type=\"omfile\" file=\"{at}/messages\" template=\"all\")\n"
@@ -187,7 +190,7 @@ impl Rsyslog {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot start /usr/sbin/rsyslogd; install `rsyslog` and `rsyslog-gnutls`")?;
+            .context("cannot start /usr/sbin/rsyslogd; install `rsyslog` and `rsyslog-openssl`")?;
         self.child = Some(child);
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {

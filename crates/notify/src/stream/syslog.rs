@@ -1,11 +1,16 @@
 //! Syslog over TLS: messages of RFC 5424, framed by RFC 5425 (their length in ASCII, a space, the message).
 //!
 //! The protocol has no word for "taken". So each batch has a connection of its own that ends with this side's `close_notify`: the
-//! collector has read all of the batch before it can read that, and its own end of the connection is the answer. A connection that breaks
-//! off before is none, and the batch is sent again.
+//! collector has read all of the batch before it can read that, and its own `close_notify` after it is the answer. Only that one is
+//! proved by TLS: anybody on the way, and a proxy whose collector died, can end the TCP connection. A connection that ends otherwise,
+//! or whose collector took its leave before the gate did, is no answer, and the batch is sent again.
 
+use std::future::{Future as _, poll_fn};
+use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -14,6 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Batch, Line};
 use crate::http::{Reach, ReachError, may_be_reached};
@@ -138,7 +144,7 @@ impl Collector {
         }
     }
 
-    async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    async fn connect(&self) -> Result<TlsStream<TcpStream>, String> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
         let found: Vec<SocketAddr> = found.collect();
         let open: Vec<SocketAddr> = found.iter().copied().filter(|at| may_be_reached(at.ip(), &self.addresses)).collect();
@@ -150,21 +156,47 @@ impl Collector {
     }
 }
 
-/// Writes everything, says that this is the end, and waits until the other side has read that.
-async fn hand_over(mut stream: tokio_rustls::client::TlsStream<TcpStream>, frames: Vec<u8>) -> std::io::Result<()> {
+/// Writes everything, says that this is the end, and waits until the other side has read that and says so.
+async fn hand_over(mut stream: TlsStream<TcpStream>, frames: Vec<u8>) -> std::io::Result<()> {
     stream.write_all(&frames).await?;
     stream.flush().await?;
+    if has_ended(&mut stream).await? {
+        return Err(Error::new(ErrorKind::ConnectionAborted, "the collector took its leave before it was told that the batch is whole"));
+    }
     stream.shutdown().await?;
-    let mut said = [0; 1024];
+    // A collector has nothing to say.
+    while read(&mut stream).await? > 0 {}
+    // A socket that is closed with something unread in it is reset.
+    let (mut tcp, _) = stream.into_inner();
+    let mut rest = [0; 1024];
+    while tcp.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// Whether the other side's `close_notify` is here already, as far as can be seen without waiting.
+async fn has_ended(stream: &mut TlsStream<TcpStream>) -> std::io::Result<bool> {
+    // What the network brought meanwhile is seen then.
+    tokio::task::yield_now().await;
     loop {
-        match stream.read(&mut said).await {
-            Ok(0) => return Ok(()),
-            // A collector has nothing to say.
-            Ok(_) => {}
-            // It closed without a `close_notify` of its own. A socket that is closed with unread bytes is reset instead.
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error),
+        match poll_fn(|context| Poll::Ready(pin!(read(stream)).poll(context))).await {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(read) => {
+                if read? == 0 {
+                    return Ok(true);
+                }
+            }
         }
+    }
+}
+
+/// Reads; 0 is the other side's `close_notify`, and nothing else is.
+async fn read(stream: &mut TlsStream<TcpStream>) -> std::io::Result<usize> {
+    let mut said = [0; 1024];
+    match stream.read(&mut said).await {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(Error::new(ErrorKind::UnexpectedEof, "it was closed without TLS's `close_notify`, which anybody on the way can do"))
+        }
+        read => read,
     }
 }
 
@@ -218,5 +250,85 @@ mod tests {
         for none in ["", "logs example", "logs.example.com:port", "https://logs.example.com"] {
             assert!(matches!(at(none), Err(CollectorError::NoAddress(_))), "{none}");
         }
+    }
+
+    /// What a collector does with its connection.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Ends {
+        /// Reads to the gate's `close_notify` and answers with its own.
+        AsItShould,
+        /// Reads to the gate's `close_notify`, and just closes the socket.
+        WithoutAWord,
+        /// Reads nothing at all; the socket's other half is shut, as by somebody on the way.
+        Unread,
+        /// Says goodbye first, and reads the batch then.
+        Early,
+    }
+
+    async fn collect(ends: Ends, frames: Vec<u8>) -> std::io::Result<()> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap())
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let serving = async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(tls)).accept(tcp).await.unwrap();
+            let mut rest = Vec::new();
+            match ends {
+                Ends::AsItShould => {
+                    stream.read_to_end(&mut rest).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                    None
+                }
+                Ends::WithoutAWord => {
+                    stream.read_to_end(&mut rest).await.unwrap();
+                    stream.into_inner().0.shutdown().await.unwrap();
+                    None
+                }
+                Ends::Unread => {
+                    let mut tcp = stream.into_inner().0;
+                    tcp.shutdown().await.unwrap();
+                    // Still open, or it would be reset.
+                    Some(tcp)
+                }
+                Ends::Early => {
+                    let (tcp, session) = stream.get_mut();
+                    session.send_close_notify();
+                    let mut told = Vec::new();
+                    session.write_tls(&mut told).unwrap();
+                    tcp.write_all(&told).await.unwrap();
+                    stream.read_to_end(&mut rest).await.ok();
+                    stream.into_inner().0.shutdown().await.ok();
+                    None
+                }
+            }
+        };
+        let reach = Reach { addresses: vec![at.ip()], roots: Some(certificate.pem().into_bytes()) };
+        let collector = Collector::new(&at.to_string(), &reach, None).unwrap();
+        let sending = async { hand_over(collector.connect().await.unwrap(), frames).await };
+        let (sent, _open) = tokio::join!(sending, serving);
+        sent
+    }
+
+    // covers: D4 (syslog), EV-6 (syslog)
+    #[tokio::test]
+    async fn a_batch_is_taken_only_if_the_collector_says_so_after_all_of_it() {
+        let (small, large) = (vec![b'x'; 100], vec![b'x'; 32 << 20]);
+        collect(Ends::AsItShould, small.clone()).await.unwrap();
+        collect(Ends::AsItShould, large.clone()).await.unwrap();
+        for ends in [Ends::WithoutAWord, Ends::Unread] {
+            let error = collect(ends, small.clone()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{ends:?}");
+            assert!(error.to_string().contains("close_notify"), "{error}");
+        }
+        // So much that it is read, and its goodbye is here, before the end is told.
+        assert_eq!(collect(Ends::Early, large).await.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     }
 }
