@@ -12,6 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 /// A wall clock this far behind the newest known time means that nothing opens.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
+/// A wall clock that ran this far ahead of the time since boot was set, or is a wrong one: nothing is destroyed by what it says.
+pub const JUMP: SignedDuration = SignedDuration::from_hours(1);
+
 /// Where time comes from.
 pub trait TimeSource: Send + Sync + 'static {
     /// What the wall clock shows.
@@ -70,6 +73,8 @@ impl TimeSource for ManualTime {
 pub struct Clock {
     source: Arc<dyn TimeSource>,
     anchor: Mutex<(Timestamp, Duration)>,
+    /// The time, and the time since boot, when this clock began or was last accepted.
+    origin: Mutex<(Timestamp, Duration)>,
 }
 
 impl std::fmt::Debug for Clock {
@@ -84,7 +89,8 @@ impl Clock {
     pub fn new(source: Arc<dyn TimeSource>, mark: Option<Timestamp>) -> Self {
         let wall = source.wall();
         let boot = source.boot();
-        Self { source, anchor: Mutex::new((mark.map_or(wall, |m| m.max(wall)), boot)) }
+        let begin = (mark.map_or(wall, |m| m.max(wall)), boot);
+        Self { source, anchor: Mutex::new(begin), origin: Mutex::new(begin) }
     }
 
     /// What time it is; it never goes back.
@@ -104,7 +110,20 @@ impl Clock {
     ///
     /// INVARIANT: whoever calls it has ended before what would last longer by it; `Gate::accept_clock` does.
     pub(crate) fn turn_back(&self, to: Timestamp) {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = (to, self.source.boot());
+        let begin = (to, self.source.boot());
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) = begin;
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = begin;
+    }
+
+    /// How far the time ran ahead of the time since boot, in all steps together, if that is more than [`JUMP`]. It stays so, whatever the
+    /// wall clock shows later, until an earlier time is taken for right or the gate starts anew.
+    #[must_use]
+    pub fn ran_ahead(&self) -> Option<SignedDuration> {
+        let now = self.now();
+        let (began, boot) = *self.origin.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = SignedDuration::try_from(self.source.boot().saturating_sub(boot)).unwrap_or(SignedDuration::MAX);
+        let ahead = now.duration_since(began).saturating_sub(run);
+        (ahead > JUMP).then_some(ahead)
     }
 
     /// Time since boot, for measuring.
@@ -142,6 +161,26 @@ mod tests {
         time.step_wall(start + SignedDuration::from_hours(2));
         assert_eq!(clock.now(), start + SignedDuration::from_hours(2));
         assert!(clock.behind().is_none());
+    }
+
+    // covers: D4
+    #[test]
+    fn steps_forward_are_counted_together_until_an_earlier_time_is_taken_for_right() {
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let time = ManualTime::new(start);
+        let clock = Clock::new(time.clone(), None);
+        time.advance(Duration::from_hours(1000));
+        assert_eq!(clock.ran_ahead(), None, "time that passes is no jump");
+        for _ in 0..3 {
+            assert_eq!(clock.ran_ahead(), None);
+            time.step_wall(clock.now() + SignedDuration::from_mins(25));
+        }
+        assert_eq!(clock.ran_ahead(), Some(SignedDuration::from_mins(75)));
+        let right = start + SignedDuration::from_hours(1000);
+        time.step_wall(right);
+        assert!(clock.ran_ahead().is_some(), "the log stays ahead");
+        clock.turn_back(right);
+        assert_eq!(clock.ran_ahead(), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! *Takes* the time, and what tiers say of how long they keep. *Proves* that nothing holds a recording. *Hands to* the log, for each one
 //! that goes, an entry with the digest that closes its chain; then its keys are destroyed, and its file is removed.
+//!
+//! INVARIANT: nothing goes by a clock that is not to be trusted: one that is behind what is known, or ran ahead of the time since boot.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,7 @@ impl Gate {
     /// If the store or the recordings can't be read. What went before that is gone, and entered.
     pub async fn let_go_of_recordings(&self) -> Result<usize, Refusal> {
         let Some(shortest) = self.bundle.load().tiers().filter_map(|tier| tier.keep).min() else { return Ok(0) };
+        self.refuse_if_clock_is_wrong()?;
         let now = self.now();
         let Ok(newest) = now.checked_sub(shortest.as_std()) else { return Ok(0) };
         let (dir, newest) = (self.recorder.dir().to_owned(), RecordingId::generate(newest));
@@ -50,6 +53,21 @@ impl Gate {
         Ok(gone)
     }
 
+    /// Refused if what the clock says may be wrong: whoever sets it forward makes nothing old.
+    fn refuse_if_clock_is_wrong(&self) -> Result<(), Refusal> {
+        let wrong = |why: String| Err(Refusal::because(Reason::ClockBehind, why));
+        if let Some((wall, now)) = self.clock.behind() {
+            return wrong(format!("no recording goes by age: the wall clock shows {wall}, and {now} is known already"));
+        }
+        if let Some(ahead) = self.clock.ran_ahead() {
+            return wrong(format!(
+                "no recording goes by age: the clock ran {ahead:#} ahead of the time since boot; set it right and say `tidegate clock accept`, \
+                 or, if it is right, start the gate anew"
+            ));
+        }
+        Ok(())
+    }
+
     /// The tier that says that a session's recording was kept long enough. A resource that policy no longer names has none: then it stays.
     fn time_is_up(&self, row: &SessionRow, now: Timestamp) -> Option<(TierName, Span)> {
         let ended = row.ended_at.filter(|_| row.state == SessionState::Ended)?;
@@ -62,6 +80,7 @@ impl Gate {
 
     async fn let_go(&self, row: &SessionRow, tier: TierName, kept: Span) -> Result<bool, Refusal> {
         let _keeping = self.keeping().await;
+        self.refuse_if_clock_is_wrong()?;
         if let Err(refusal) = self.refuse_if_held(row).await {
             return if refusal.reason == Reason::OnHold { Ok(false) } else { Err(refusal) };
         }
