@@ -6,15 +6,16 @@
 //! INVARIANT: nothing is erased or destroyed but under [`Gate::keeping`], and no hold is set but alone: whoever is told that a hold is
 //! set knows that nothing in its scope goes any more.
 
+mod about;
+
 use access::entry::Entry;
 use access::event::{Actor, Event};
 use access::hold::{HoldRow, HoldScope};
-use access::ids::{GrantId, HoldId, PrincipalId, RequestId, SessionId};
+use access::ids::HoldId;
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::session::SessionRow;
 use policy::{Act, Noun, Object};
-use serde_json::Value;
 use store::Change;
 
 use crate::Caller;
@@ -81,54 +82,28 @@ impl Gate {
         }
     }
 
-    /// Refused if a hold keeps an entry: what it says of somebody, a resource or a session, or what they did.
+    /// Refused if a hold keeps an entry: what it says of somebody, a resource or a session, what they did, and what led to a session. So
+    /// does every hold if it cannot be told whom the entry is about.
     pub(crate) async fn refuse_if_entry_held(&self, entry: &Entry) -> Result<(), Refusal> {
         let holds = self.store.set_holds().await.map_err(unavailable)?;
         if holds.is_empty() {
             return Ok(());
         }
-        let (people, resources, sessions) = self.scopes_of(entry).await?;
-        let keeps = |hold: &&HoldRow| match &hold.scope {
-            HoldScope::Person(id) => people.contains(id),
-            HoldScope::Resource(name) => resources.contains(name),
-            HoldScope::Session(id) => sessions.contains(id),
+        let actor = match entry.actor {
+            Actor::Principal(id) => Some(id),
+            _ => None,
         };
-        match holds.iter().find(keeps) {
-            Some(hold) => Err(held(hold)),
-            None => Ok(()),
-        }
-    }
-
-    /// Whom and what an entry is about, through its session, grant and request too.
-    async fn scopes_of(&self, entry: &Entry) -> Result<(Vec<PrincipalId>, Vec<ResourceName>, Vec<SessionId>), Refusal> {
-        let (mut people, mut resources, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
-        let fields = serde_json::to_value(&entry.event).unwrap_or_default();
-        let named = |name: &str| fields.get(name).and_then(Value::as_str);
-        people.extend(named("person").and_then(|id| id.parse::<PrincipalId>().ok()));
-        if let Actor::Principal(id) = entry.actor {
-            people.push(id);
-        }
-        resources.extend(named("resource").and_then(|name| name.parse::<ResourceName>().ok()));
-        if let Some(id) = named("session").and_then(|id| id.parse::<SessionId>().ok()) {
-            sessions.push(id);
-            if let Some(row) = self.store.session(id).await.map_err(unavailable)? {
-                people.push(row.person);
-                resources.push(row.resource);
+        let about = self.is_about(&entry.event, actor).await?;
+        for hold in &holds {
+            let session = match &hold.scope {
+                HoldScope::Session(id) => self.store.session(*id).await.map_err(unavailable)?,
+                HoldScope::Person(_) | HoldScope::Resource(_) => None,
+            };
+            if about.is_kept_by(&hold.scope, session.as_ref()) {
+                return Err(held(hold));
             }
         }
-        if let Some(id) = named("grant").and_then(|id| id.parse::<GrantId>().ok())
-            && let Some(row) = self.store.grant(id).await.map_err(unavailable)?
-        {
-            people.push(row.person);
-            resources.push(row.resource);
-        }
-        if let Some(id) = named("request").and_then(|id| id.parse::<RequestId>().ok())
-            && let Some(row) = self.store.request(id).await.map_err(unavailable)?
-        {
-            people.push(row.person);
-            resources.push(row.resource);
-        }
-        Ok((people, resources, sessions))
+        Ok(())
     }
 
     async fn was_used(&self, name: &ResourceName) -> Result<bool, Refusal> {

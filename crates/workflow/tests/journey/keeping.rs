@@ -6,6 +6,7 @@ use std::time::Duration;
 use access::event::Event;
 use access::hold::{HoldScope, HoldState};
 use access::ids::{EntryId, SessionId};
+use access::lock::LockScope;
 use access::reason::Reason;
 use access::session::{ClosedSession, EndReason, Protocol};
 use evidence::bundle;
@@ -108,6 +109,27 @@ async fn a_recording_that_is_entered_as_gone_is_gone_after_a_crash() {
     assert!(!is_there(&t, old).await);
 }
 
+// covers: EV-7 (retention), D4
+#[tokio::test]
+async fn a_clock_that_was_set_forward_makes_no_recording_old() {
+    let t = keeping().await;
+    let right = monday_noon();
+    let young = session(&t).await;
+    t.time.step_wall(right + jiff::SignedDuration::from_hours(24 * 500));
+    let refusal = t.gate.let_go_of_recordings().await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ClockBehind);
+    assert!(refusal.to_string().contains("clock accept"), "{refusal}");
+    // Put right again: the log's time stays ahead.
+    t.time.step_wall(right);
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap_err().reason, Reason::ClockBehind);
+    assert!(is_there(&t, young).await);
+    let root = identity::local::verify_local_peer(0, 1000).unwrap();
+    t.gate.accept_clock(&root).await.unwrap();
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 0, "it is young");
+    t.time.advance(days(31));
+    assert_eq!(t.gate.let_go_of_recordings().await.unwrap(), 1);
+}
+
 // covers: EV-7 (hold), G2 (holds)
 #[tokio::test]
 async fn a_hold_beats_age_and_erasure_until_it_is_lifted() {
@@ -156,4 +178,49 @@ async fn a_hold_on_a_person_or_a_resource_keeps_what_was_said() {
     }
     let nobody = t.gate.set_hold(security, HoldScope::Resource("nowhere".parse().unwrap()), "x").await.unwrap_err();
     assert_eq!(nobody.reason, Reason::NotFound);
+}
+
+async fn refuses(t: &TestGate, event: &str, text: &str) -> EntryId {
+    let entry = newest(t, event).await.id;
+    let refusal = t.gate.erase_text(t.person("carla"), entry, text, "they asked").await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::OnHold, "{event}");
+    entry
+}
+
+// covers: EV-7 (hold)
+#[tokio::test]
+async fn a_hold_keeps_what_is_said_of_somebody_by_way_of_a_lock_or_the_hold_itself() {
+    let t = keeping().await;
+    let security = t.person("carla");
+    let ana = t.person("ana").who.id();
+    let (lock, _) = t.gate.lock(security, LockScope::Person(ana), None, Some("copied data".into())).await.unwrap();
+    let hold = t.gate.set_hold(security, HoldScope::Person(ana), "an investigation").await.unwrap();
+    let kept = [refuses(&t, "lock.set", "reason").await, refuses(&t, "hold.set", "reason").await];
+    t.gate.lift(security, lock.id).await.unwrap();
+
+    // Another one's hold keeps none of it, but what cannot be told.
+    t.gate.lift_hold(security, hold.id, "it is over").await.unwrap();
+    let other = t.gate.set_hold(security, HoldScope::Person(t.person("ben").who.id()), "something else").await.unwrap();
+    for entry in kept {
+        t.gate.erase_text(security, entry, "reason", "she asked").await.unwrap();
+    }
+    refuses(&t, "text.erased", "reason").await;
+    t.gate.lift_hold(security, other.id, "it is over").await.unwrap();
+    assert_eq!(t.gate.replay().await.unwrap().differences, []);
+}
+
+// covers: EV-7 (hold)
+#[tokio::test]
+async fn a_hold_on_a_session_keeps_what_was_asked_for_it() {
+    let t = keeping().await;
+    let security = t.person("carla");
+    let held = session(&t).await;
+    let hold = t.gate.set_hold(security, HoldScope::Session(held), "litigation").await.unwrap();
+    let entry = refuses(&t, "request.submitted", "reason").await;
+    // What the same person asked elsewhere is another matter.
+    t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap();
+    let elsewhere = newest(&t, "request.submitted").await.id;
+    t.gate.erase_text(security, elsewhere, "reason", "she asked").await.unwrap();
+    t.gate.lift_hold(security, hold.id, "settled").await.unwrap();
+    t.gate.erase_text(security, entry, "reason", "she asked").await.unwrap();
 }
