@@ -50,7 +50,7 @@ impl Gate {
         let mut requests = self.end_requests(|_| true).await?;
 
         // INVARIANT: from here until the clock is back, nobody keeps the time that was.
-        let keeping = self.keeping_time.lock().await;
+        let keeping = self.keeping_time.write().await;
         let wall = self.clock.behind().map_or(wall, |(wall, _)| wall);
         let entered = |event| EntryDraft::new(wall, Actor::Gate, Door::Socket, event);
         let mut change = Change::new(entered(Event::ClockAccepted { wall, mark }).text("by", Some(peer.to_string())));

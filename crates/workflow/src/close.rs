@@ -75,8 +75,13 @@ impl Gate {
         if closed.confirmed {
             self.forget_reached(closed.session);
         }
+        // INVARIANT: an end that is dated by a clock which is accepted as wrong meanwhile is entered before that, or dated anew: the log would
+        // have run ahead again, and a restart would begin there.
+        let keeping = self.keeping_time.read().await;
         let at = self.now();
-        match self.enter_end(at, event.clone()).await {
+        let entered = self.enter_end(at, event.clone()).await;
+        drop(keeping);
+        match entered {
             Ok(()) => {}
             Err(CommitError::Unavailable(error)) => {
                 tracing::error!(%error, session = %closed.session, "the end of a session goes to the journal until the store is back");
@@ -107,7 +112,9 @@ impl Gate {
                 Ok(_) => continue,
                 Err(_) => return,
             }
-            if self.enter_end(line.at, line.event).await.is_err() {
+            let _keeping = self.keeping_time.read().await;
+            // What waits here from before the clock was turned back is dated no later than now.
+            if self.enter_end(line.at.min(self.now()), line.event).await.is_err() {
                 return;
             }
         }

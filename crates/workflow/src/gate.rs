@@ -126,8 +126,9 @@ pub struct Gate {
     pub(crate) log_trouble: Mutex<Option<String>>,
     /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
     pub(crate) redeciding: tokio::sync::Mutex<()>,
-    /// Held while the newest time is kept, so that a clock that is accepted is not overtaken by the time before.
-    pub(crate) keeping_time: tokio::sync::Mutex<()>,
+    /// Shared by who keeps the newest time or enters an end, from reading the clock until it is written; held alone while the clock is turned
+    /// back, so that no time from before comes after that.
+    pub(crate) keeping_time: tokio::sync::RwLock<()>,
     /// When the ends of sessions were last looked at.
     pub(crate) last_look: LastLook,
     /// Who outside is told of what happens.
@@ -203,7 +204,7 @@ impl Gate {
             keeping: tokio::sync::RwLock::new(()),
             log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
-            keeping_time: tokio::sync::Mutex::new(()),
+            keeping_time: tokio::sync::RwLock::new(()),
             last_look: LastLook::default(),
             outbox: Outbox::default(),
             streams: Streams::default(),

@@ -149,7 +149,7 @@ impl Gate {
         if self.redecide_due.swap(false, Ordering::Relaxed) {
             self.redecide_all().await;
         }
-        let keeping = self.keeping_time.lock().await;
+        let keeping = self.keeping_time.read().await;
         let now = self.now();
         if let Err(error) = self.store.raise_high_water(now).await {
             tracing::error!(%error, "the newest time could not be kept");
