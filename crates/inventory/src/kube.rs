@@ -1,5 +1,7 @@
 //! `kubeconfig`: <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>, as YAML or JSON.
 
+use std::collections::BTreeMap;
+
 use access::inventory::{Attribution, Issuance, Reach};
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,7 +37,7 @@ pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
         match serde_saphyr::from_str(text) {
             Ok(config) => config,
             Err(error) => {
-                let line = error.location().map_or(0, |at| u64::try_from(at.line()).unwrap_or(0));
+                let line = error.location().map_or(0, |at| at.line());
                 return sink.wrong(line, "this cannot be read as a kubeconfig");
             }
         }
@@ -43,13 +45,16 @@ pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
     if config.contexts.is_empty() {
         return sink.wrong(0, "it names no `contexts`, so it leads nowhere");
     }
-    let one = |list: &[Named], name: &str| list.iter().find(|named| named.name == name).map(|named| named.cluster.clone());
+    if config.contexts.len() > crate::MOST_PATHS {
+        return sink.wrong(0, format!("it has more than {} contexts; split it", crate::MOST_PATHS));
+    }
+    let (clusters, users) = (by_name(&config.clusters), by_name(&config.users));
     for context in &config.contexts {
         let (Some(cluster), Some(user)) = (text_of(&context.cluster, "cluster"), text_of(&context.cluster, "user")) else {
             sink.wrong(0, format!("the context `{}` names no cluster or no user", crate::clean(&context.name)));
             continue;
         };
-        let Some(server) = one(&config.clusters, &cluster).and_then(|cluster| text_of(&cluster, "server")) else {
+        let Some(server) = clusters.get(cluster.as_str()).and_then(|cluster| text_of(cluster, "server")) else {
             sink.wrong(0, format!("the context `{}` names a cluster that has no `server` here", crate::clean(&context.name)));
             continue;
         };
@@ -57,8 +62,7 @@ pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
             sink.wrong(0, format!("the server of the context `{}` is no address", crate::clean(&context.name)));
             continue;
         };
-        let known = one(&config.users, &user).unwrap_or(Value::Null);
-        let (mut issuance, mut detail) = issued(&known);
+        let (mut issuance, mut detail) = issued(users.get(user.as_str()).copied().unwrap_or(&Value::Null));
         if is_gate(&target, &about.gate_hosts) {
             issuance = Issuance::Gate;
         }
@@ -82,6 +86,11 @@ pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
             detail,
         });
     }
+}
+
+/// Of those that are called the same, the first.
+fn by_name(list: &[Named]) -> BTreeMap<&str, &Value> {
+    list.iter().rev().map(|named| (named.name.as_str(), &named.cluster)).collect()
 }
 
 /// How a user of a kubeconfig proves who they are. INVARIANT: names of fields, never what stands in them.

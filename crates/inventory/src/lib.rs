@@ -31,6 +31,10 @@ pub const MOST_BYTES: usize = 6 << 20;
 pub const MOST_PATHS: usize = 5_000;
 /// How many mistakes are told of one file.
 const MOST_MISTAKES: usize = 20;
+/// After so many mistakes a file is not read on.
+const MOST_WRONG: usize = 1_000;
+/// How often one file may name a way, those that it names again counted too.
+const MOST_NAMED: usize = MOST_PATHS * 20;
 
 /// What is known of a file besides its bytes.
 #[derive(Debug, Clone, Default)]
@@ -126,12 +130,9 @@ pub enum ReadError {
     },
     /// It names too many ways.
     #[error(
-        "the file names {paths} ways, and at most {MOST_PATHS} are taken from one; split it, and give each part a `--source` of its own"
+        "the file names more than {MOST_PATHS} ways, the most that are taken from one; split it, and give each part a `--source` of its own"
     )]
-    TooMany {
-        /// So many.
-        paths: usize,
-    },
+    TooMany,
     /// It is no text.
     #[error("the file is no UTF-8 text; nothing of it was taken")]
     NoText,
@@ -184,11 +185,20 @@ struct Sink {
     skipped: u64,
     notes: Vec<String>,
     mistakes: Vec<Mistake>,
+    /// How often a way was named.
+    named: usize,
+    /// Whether it names more ways than are taken.
+    too_many: bool,
 }
 
 impl Sink {
     /// A way; one that was found before in the same file only adds what else is said of it.
     fn put(&mut self, mut found: Found) {
+        self.named += 1;
+        self.too_many |= self.named > MOST_NAMED;
+        if self.is_full() {
+            return;
+        }
         found.target = clean(&found.target);
         for text in [&mut found.account, &mut found.holder].into_iter().flatten() {
             *text = clean(text);
@@ -209,12 +219,23 @@ impl Sink {
             }
             return;
         }
+        if self.found.len() == MOST_PATHS {
+            self.too_many = true;
+            return;
+        }
         self.places.insert(key, self.found.len());
         self.found.push(found);
     }
 
     fn wrong(&mut self, line: u64, says: impl Into<String>) {
-        self.mistakes.push(Mistake { line, says: says.into() });
+        if self.mistakes.len() < MOST_WRONG {
+            self.mistakes.push(Mistake { line, says: says.into() });
+        }
+    }
+
+    /// Whether it is known already that nothing of the file is taken, so that reading on would tell nobody more.
+    fn is_full(&self) -> bool {
+        self.too_many || self.mistakes.len() >= MOST_WRONG
     }
 
     fn skip(&mut self) {
@@ -232,8 +253,8 @@ impl Sink {
         if !self.mistakes.is_empty() {
             return Err(ReadError::Wrong(self.mistakes));
         }
-        if self.found.len() > MOST_PATHS {
-            return Err(ReadError::TooMany { paths: self.found.len() });
+        if self.too_many {
+            return Err(ReadError::TooMany);
         }
         Ok(Reading { found: self.found, skipped: self.skipped, notes: self.notes })
     }

@@ -1,5 +1,7 @@
 //! OpenSSH's files: `ssh_config` (ssh_config(5)), `known_hosts` and `authorized_keys` (sshd(8)).
 
+use std::collections::BTreeMap;
+
 use access::inventory::{Attribution, Issuance, Reach};
 use ssh_key::{HashAlg, PublicKey};
 
@@ -19,25 +21,56 @@ const SETTINGS: &[&str] = &[
     "identityagent",
 ];
 
-/// A `Host` block: its patterns, and its settings in order.
+/// The most `Host` and `Match` blocks of one file: one for each way, and some.
+const MOST_BLOCKS: usize = crate::MOST_PATHS + 100;
+/// The most patterns in one `Host` line.
+const MOST_PATTERNS: usize = 64;
+/// How many letters and settings are looked at, at most, to find what holds for all the names of one file: some seconds.
+const MOST_STEPS: u64 = 200_000_000;
+
+/// A `Host` block: its patterns, and the first value of each of the [`SETTINGS`].
 struct Block {
     patterns: Vec<String>,
-    settings: Vec<(String, String)>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Block {
+    fn of(patterns: Vec<String>) -> Self {
+        Self { patterns, settings: Vec::new() }
+    }
 }
 
 /// Each name in a `Host` line that is no pattern is a way, with the first value of each setting whose block fits it, as ssh reads it.
+///
+/// INVARIANT: names, blocks and patterns are counted while they are read, and what it takes to compare them too: a file may come from a
+/// laptop that is somebody else's.
 pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
-    let mut blocks = vec![Block { patterns: vec!["*".to_owned()], settings: Vec::new() }];
+    let Some((names, blocks)) = blocks_of(text, sink) else { return };
+    let mut steps = MOST_STEPS;
+    for (line, alias) in names {
+        let Some(settings) = holding(&blocks, &alias, &mut steps) else {
+            return sink.wrong(line, "it takes too long to find what holds for each of so many names; split the file");
+        };
+        sink.put(host(line, &alias, |setting| settings.get(setting).copied(), about));
+    }
+}
+
+/// The names of a configuration with their lines, and its blocks in order; `None` if reading on would help nobody, which is told.
+fn blocks_of(text: &str, sink: &mut Sink) -> Option<(Vec<(u64, String)>, Vec<Block>)> {
+    let mut blocks = vec![Block::of(vec!["*".to_owned()])];
     let mut names: Vec<(u64, String)> = Vec::new();
     let mut applies = true;
     for (number, line) in (1u64..).zip(text.lines()) {
+        if sink.is_full() {
+            return None;
+        }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         if line.contains("PRIVATE KEY-----") {
             sink.wrong(number, "a private key stands here, and this is no ssh configuration; nothing was kept of it");
-            return;
+            return None;
         }
         let (keyword, rest) = line.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((line, ""));
         let keyword = keyword.to_ascii_lowercase();
@@ -52,33 +85,58 @@ pub(crate) fn config(text: &str, about: &About, sink: &mut Sink) {
         match keyword.as_str() {
             "host" => {
                 applies = true;
+                if values.len() > MOST_PATTERNS {
+                    sink.wrong(number, format!("a `Host` line has at most {MOST_PATTERNS} names and patterns; split it"));
+                    return None;
+                }
                 names.extend(values.iter().filter(|name| !name.contains(['*', '?', '!'])).map(|name| (number, name.clone())));
-                blocks.push(Block { patterns: values, settings: Vec::new() });
+                blocks.push(Block::of(values));
             }
             "match" => {
                 applies = values.len() == 1 && values.iter().all(|value| value.eq_ignore_ascii_case("all"));
                 if applies {
-                    blocks.push(Block { patterns: vec!["*".to_owned()], settings: Vec::new() });
+                    blocks.push(Block::of(vec!["*".to_owned()]));
                 } else {
                     sink.note("`Match` blocks depend on the moment and were left out");
                 }
             }
             "include" => sink.note("`Include` is not followed; import those files too, each with a `--source` of its own"),
-            _ if applies && SETTINGS.contains(&keyword.as_str()) => {
-                if let Some(block) = blocks.last_mut() {
-                    block.settings.push((keyword, values.join(" ")));
+            _ if applies => {
+                let setting = SETTINGS.iter().copied().find(|setting| *setting == keyword);
+                if let (Some(setting), Some(block)) = (setting, blocks.last_mut())
+                    && block.settings.iter().all(|(name, _)| *name != setting)
+                {
+                    block.settings.push((setting, values.join(" ")));
                 }
             }
             _ => {}
         }
+        if names.len() > crate::MOST_PATHS || blocks.len() > MOST_BLOCKS {
+            let says = format!("up to here it has more than {} names or {MOST_BLOCKS} blocks; split it", crate::MOST_PATHS);
+            sink.wrong(number, says);
+            return None;
+        }
     }
-    for (line, alias) in names {
-        let of = |setting: &str| {
-            let fitting = blocks.iter().filter(|block| fits(&block.patterns, &alias));
-            fitting.flat_map(|block| &block.settings).find(|(name, _)| name == setting).map(|(_, value)| value.as_str())
-        };
-        sink.put(host(line, &alias, of, about));
+    Some((names, blocks))
+}
+
+/// What holds for a name, in one pass over the blocks; `None` if no steps are left.
+fn holding<'b>(blocks: &'b [Block], alias: &str, steps: &mut u64) -> Option<BTreeMap<&'static str, &'b str>> {
+    let mut settings = BTreeMap::new();
+    for block in blocks {
+        if settings.len() == SETTINGS.len() {
+            break;
+        }
+        // What says nothing need not fit.
+        *steps = steps.checked_sub(1)?;
+        if !block.settings.is_empty() && fits(&block.patterns, alias, steps)? {
+            for (name, value) in &block.settings {
+                *steps = steps.checked_sub(1)?;
+                settings.entry(*name).or_insert(value.as_str());
+            }
+        }
     }
+    Some(settings)
 }
 
 fn host<'s>(line: u64, alias: &str, of: impl Fn(&str) -> Option<&'s str>, about: &About) -> Found {
@@ -133,22 +191,23 @@ fn words(text: &str) -> Option<Vec<String>> {
     (!quoted).then_some(out)
 }
 
-/// Whether a name fits one of the patterns and none that begins with `!`.
-fn fits(patterns: &[String], name: &str) -> bool {
+/// Whether a name fits one of the patterns and none that begins with `!`; `None` if no steps are left.
+fn fits(patterns: &[String], name: &str, steps: &mut u64) -> Option<bool> {
     let (mut some, mut none) = (false, true);
     for pattern in patterns {
         match pattern.strip_prefix('!') {
-            Some(pattern) => none &= !like(pattern.as_bytes(), name.as_bytes()),
-            None => some |= like(pattern.as_bytes(), name.as_bytes()),
+            Some(pattern) => none &= !like(pattern.as_bytes(), name.as_bytes(), steps)?,
+            None => some |= like(pattern.as_bytes(), name.as_bytes(), steps)?,
         }
     }
-    some && none
+    Some(some && none)
 }
 
-/// `*` stands for any letters, `?` for one. In time of the product of the lengths, whatever the pattern.
-fn like(pattern: &[u8], name: &[u8]) -> bool {
+/// `*` stands for any letters, `?` for one. In time of the product of the lengths, whatever the pattern; each letter is a step.
+fn like(pattern: &[u8], name: &[u8], steps: &mut u64) -> Option<bool> {
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
+        *steps = steps.checked_sub(1)?;
         match pattern.get(p) {
             Some(b'*') => {
                 star = Some((p, n));
@@ -160,16 +219,19 @@ fn like(pattern: &[u8], name: &[u8]) -> bool {
                     star = Some((at, from + 1));
                     (p, n) = (at + 1, from + 1);
                 }
-                None => return false,
+                None => return Some(false),
             },
         }
     }
-    pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*')
+    Some(pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*'))
 }
 
 /// Each host that somebody's ssh has met is a way they took.
 pub(crate) fn known_hosts(text: &str, about: &About, sink: &mut Sink) {
     for (number, line) in (1u64..).zip(text.lines()) {
+        if sink.is_full() {
+            return;
+        }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -217,6 +279,9 @@ pub(crate) fn known_hosts(text: &str, about: &About, sink: &mut Sink) {
                 Some((host, port)) => (host, port.parse().unwrap_or(22)),
                 None => (host, 22),
             };
+            if sink.is_full() {
+                return;
+            }
             sink.put(found(address(host, port), None, vec![format!("shows {fingerprint}")]));
         }
     }
@@ -320,6 +385,9 @@ pub(crate) fn authorized_keys(text: &str, about: &About, sink: &mut Sink) -> Res
     let keys: Vec<_> = authorized_key_lines(text).collect();
     let several = keys.len() > 1;
     for key in keys {
+        if sink.is_full() {
+            break;
+        }
         let key = match key {
             Ok(key) => key,
             Err(line) => {

@@ -126,7 +126,11 @@ fn json(text: &str, sink: &mut Sink) -> Option<Vec<Row>> {
             return None;
         }
     };
-    let mut rows = Vec::with_capacity(list.len().min(crate::MOST_PATHS));
+    if list.len() > crate::MOST_PATHS * 4 {
+        sink.wrong(0, format!("it has more than {} entries; split it", crate::MOST_PATHS * 4));
+        return None;
+    }
+    let mut rows = Vec::with_capacity(list.len());
     for (place, item) in list.into_iter().enumerate() {
         let line = u64::try_from(place).unwrap_or(0) + 1;
         let serde_json::Value::Object(object) = item else {

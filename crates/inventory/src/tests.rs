@@ -1,6 +1,6 @@
 //! Each kind of list, well-formed and hostile.
 
-use access::inventory::{Attribution, Issuance, Reach, SourceKind};
+use access::inventory::{Attribution, Issuance, SourceKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -86,6 +86,50 @@ fn authorized_keys_are_read_with_options_that_hold_blanks() {
     let taken = read(SourceKind::AuthorizedKeys, text.as_bytes(), &gate).unwrap().found;
     assert_eq!(taken[0].issuance, Issuance::Gate);
     assert_eq!(found(SourceKind::AuthorizedKeys, &text)[0].issuance, Issuance::Certificate);
+}
+
+// covers: BACK-3
+#[test]
+fn a_hostile_ssh_configuration_of_the_largest_size_is_refused_while_it_is_read() {
+    let filled = |line: &str| line.repeat(MOST_BYTES / line.len());
+    let wrong = |text: &str| match read(SourceKind::SshConfig, text.as_bytes(), &about()) {
+        Err(ReadError::Wrong(mistakes)) => mistakes[0].says.clone(),
+        other => panic!("{other:?}"),
+    };
+    // Names times blocks would be 7 * 10^11 comparisons, for each setting.
+    assert!(wrong(&filled("Host a\n")).contains("more than 5000 names"));
+    assert!(wrong(&filled("Host *\n")).contains("blocks"));
+    assert!(wrong(&format!("Host {}", "a ".repeat(3_000_000))).contains("at most 64 names and patterns"));
+    assert!(wrong(&filled("=\n")).contains("no setting of ssh"));
+    // Within every bound, and still more than a core should be kept for: patterns that fit only at their very end, if at all.
+    let names: String = (0..4_000).map(|n| format!("Host {}{n}\n", "a".repeat(200))).collect();
+    let patterns = format!("Host {}\n User x\n", "*aaaaaaaab ".repeat(24)).repeat(1_000);
+    assert!(wrong(&format!("{names}{patterns}")).contains("too long"));
+    // As many hosts as are taken, each with a block of its own, are.
+    let many: String = (0..MOST_PATHS).map(|n| format!("Host h{n}\n User u{n}\n Port 22\n User never\n")).collect();
+    let ways = found(SourceKind::SshConfig, &many);
+    assert_eq!((ways.len(), ways.last().unwrap().account.as_deref()), (MOST_PATHS, Some("u4999")));
+}
+
+// covers: BACK-3
+#[test]
+fn a_hostile_kubeconfig_of_the_largest_size_is_refused_before_it_is_resolved() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().join(",");
+    let cluster = |n: usize| format!(r#"{{"name":"c{n}","cluster":{{"server":"https://h"}}}}"#);
+    let context = |n: usize| format!(r#"{{"name":"x{n}","context":{{"cluster":"c{n}","user":"u{n}"}}}}"#);
+    let user = |n: usize| format!(r#"{{"name":"u{n}","user":{{"token":""}}}}"#);
+    let config = |contexts: usize, others: usize| {
+        let (clusters, contexts, users) = (list(others, &cluster), list(contexts, &context), list(others, &user));
+        format!(r#"{{"clusters":[{clusters}],"contexts":[{contexts}],"users":[{users}]}}"#)
+    };
+    let hostile = config(40_000, 40_000);
+    assert!(hostile.len() > 5 << 20 && hostile.len() <= MOST_BYTES, "{}", hostile.len());
+    match read(SourceKind::Kubeconfig, hostile.as_bytes(), &about()) {
+        Err(ReadError::Wrong(mistakes)) => assert!(mistakes[0].says.contains("more than 5000 contexts"), "{mistakes:?}"),
+        other => panic!("{other:?}"),
+    }
+    // What stands behind each name is found without looking through all of them.
+    assert_eq!(found(SourceKind::Kubeconfig, &config(MOST_PATHS, 40_000)).len(), MOST_PATHS);
 }
 
 // covers: BACK-3
@@ -206,7 +250,7 @@ fn what_is_wrong_is_said_with_its_line_and_nothing_is_taken() {
     assert_eq!(read(SourceKind::Csv, &[0xff, 0xfe], &alone), Err(ReadError::NoText));
     assert!(matches!(read(SourceKind::Csv, &vec![b'a'; MOST_BYTES + 1], &alone), Err(ReadError::TooLarge { .. })));
     let many: String = std::iter::once("target\n".to_owned()).chain((0..=MOST_PATHS).map(|n| format!("db-{n}\n"))).collect();
-    assert!(matches!(read(SourceKind::Csv, many.as_bytes(), &alone), Err(ReadError::TooMany { .. })));
+    assert!(matches!(read(SourceKind::Csv, many.as_bytes(), &alone), Err(ReadError::TooMany)));
 }
 
 #[test]
