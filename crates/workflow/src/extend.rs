@@ -36,6 +36,7 @@ impl Gate {
         more: Span,
         reason: Option<String>,
     ) -> Result<Submitted, Refusal> {
+        self.came(caller.who.id(), caller.who.from()).await;
         let AsSeen { id: grant, seen } = grant.into();
         let row = self.own_grant(caller, grant).await?;
         seen.is(row.version)?;
@@ -206,6 +207,7 @@ impl Gate {
             (!longer, self.live.of_grant(g.id).is_empty(), g.ends_at.unwrap_or(Timestamp::MAX))
         });
         let Some(row) = wanted else {
+            self.came(caller.who.id(), caller.who.from()).await;
             let refusal = Refusal::because(Reason::GrantExpired, format!("nothing of yours is open on `{to}`"));
             self.enter_refused(caller, Some(&to.resource), to.role.as_ref(), &refusal).await;
             return Err(refusal);

@@ -65,6 +65,8 @@ impl Gate {
         protocol: Protocol,
     ) -> Result<Opened, Refusal> {
         let opened = self.try_open(caller, resource, role, limits, protocol).await;
+        // Also who is not let in came.
+        self.came(caller.who.id(), caller.who.from()).await;
         match opened {
             Err(refusal) if refusal != Refusal::of(Reason::NoPath) => {
                 self.enter_refused(caller, Some(resource), Some(role), &refusal).await;
@@ -95,10 +97,7 @@ impl Gate {
             let grants = self.not_shut_by_risk(caller, &self.bundle(), grants).await?;
             let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
             match Box::pin(self.open_on(caller, row, limits, protocol)).await {
-                Ok(opened) => {
-                    self.came(caller.who.id(), caller.who.from()).await;
-                    return Ok(opened);
-                }
+                Ok(opened) => return Ok(opened),
                 Err(Attempt::Raced) => {}
                 Err(Attempt::Refused(refusal)) => return Err(refusal),
             }

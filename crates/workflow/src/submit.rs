@@ -46,6 +46,8 @@ impl Gate {
     /// # Errors
     /// The refusal, as it was also entered in the audit log.
     pub async fn submit(&self, caller: &Caller, ask: AccessRequest) -> Result<Submitted, Refusal> {
+        // Whatever is answered: a question from elsewhere is news for the sessions that are open.
+        self.came(caller.who.id(), caller.who.from()).await;
         let request = IdentifiedRequest::new(ask, caller.who.clone());
         match self.try_submit(caller, &request).await {
             Ok(submitted) => Ok(submitted),
@@ -309,6 +311,7 @@ impl Gate {
     /// # Errors
     /// If it is not theirs, already decided, or policy refuses it as it would be.
     pub async fn edit(&self, caller: &Caller, request: impl Into<AsSeen<RequestId>>, ask: AccessRequest) -> Result<RequestRow, Refusal> {
+        self.came(caller.who.id(), caller.who.from()).await;
         let AsSeen { id: request, seen } = request.into();
         let row = self.own_request(caller, request).await?;
         seen.is(row.version)?;
