@@ -15,6 +15,8 @@ use crate::time::Span;
 
 /// What is learnt from: so much of the past.
 pub const LEARNT_FROM: Span = Span::hours(90 * 24);
+/// A network or an hour is known by what was opened longer ago than this: nobody makes one known by coming twice.
+pub const KNOWN_AFTER: Span = Span::hours(24);
 /// What counts as a short time, for failed sign-ins and for many resources.
 pub const SHORT: Span = Span::hours(1);
 /// How long a large result is news.
@@ -23,9 +25,9 @@ pub const RECENT: Span = Span::hours(24);
 pub const FAILED: u64 = 5;
 /// So many resources in a short time are unusual.
 pub const RESOURCES: u64 = 10;
-/// Of fewer acts than this, or on fewer days, nothing is said about hours.
+/// Of fewer sessions than this, or on fewer days, nothing is said about hours.
 pub const HOURS_KNOWN: (usize, usize) = (20, 5);
-/// An hour is unusual if fewer of a hundred acts than this were within an hour of it.
+/// An hour is unusual if fewer of a hundred sessions than this were within an hour of it.
 pub const HOURS_PERCENT: usize = 5;
 /// A result is large if it is so many times the usual one …
 pub const TIMES_USUAL: u64 = 10;
@@ -225,8 +227,12 @@ impl Facts {
     pub fn of(history: &History, from: Option<IpAddr>, now: Timestamp, zone: &TimeZone) -> Self {
         let since = before(now, LEARNT_FROM);
         let acts: Vec<&Act> = history.acts.iter().filter(|act| act.at >= since && act.at <= now).collect();
+        // INVARIANT: a question teaches nothing, whatever became of it, and neither does a session of the last day: otherwise whoever asks or
+        // comes a second time would be known by the first.
+        let young = before(now, KNOWN_AFTER);
+        let known: Vec<&Act> = acts.iter().copied().filter(|act| act.session && act.at < young).collect();
         let mut signs = BTreeMap::new();
-        for (sign, says) in [network(&acts, from), hour(&acts, now, zone), failed(history.failed, from), results(&history.results)] {
+        for (sign, says) in [network(&known, from), hour(&known, now, zone), failed(history.failed, from), results(&history.results)] {
             signs.insert(sign.signal, (sign, says));
         }
         let lately = before(now, SHORT);
@@ -338,13 +344,13 @@ fn unknown(signal: Signal, says: &str) -> (Sign, String) {
     (Sign { signal, found: Finding::Unknown, value: 0, bound: bound_of(signal) }, says.to_owned())
 }
 
-fn network(acts: &[&Act], from: Option<IpAddr>) -> (Sign, String) {
+fn network(known: &[&Act], from: Option<IpAddr>) -> (Sign, String) {
     let Some(from) = from else {
         return unknown(Signal::NewNetwork, "It is not known from where they come.");
     };
     let here = network_of(from);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for network in acts.iter().filter_map(|act| act.from).map(network_of) {
+    for network in known.iter().filter_map(|act| act.from).map(network_of) {
         *seen.entry(network).or_default() += 1;
     }
     let times = seen.get(&here).copied().unwrap_or(0);
@@ -358,17 +364,20 @@ fn network(acts: &[&Act], from: Option<IpAddr>) -> (Sign, String) {
             format!("usual are {}", list.join(", "))
         }
     };
-    (sign(Signal::NewNetwork, times == 0, times as u64, 1), format!("First time from {here} in {days} days; {usual}."))
+    (
+        sign(Signal::NewNetwork, times == 0, times as u64, 1),
+        format!("No session of theirs from {here} in {days} days, the last 24 hours aside; {usual}."),
+    )
 }
 
-fn hour(acts: &[&Act], now: Timestamp, zone: &TimeZone) -> (Sign, String) {
+fn hour(known: &[&Act], now: Timestamp, zone: &TimeZone) -> (Sign, String) {
     let local = |at: Timestamp| zone.to_datetime(at);
     let here = local(now).hour();
-    let days: BTreeSet<jiff::civil::Date> = acts.iter().map(|act| local(act.at).date()).collect();
-    if acts.len() < HOURS_KNOWN.0 || days.len() < HOURS_KNOWN.1 {
+    let days: BTreeSet<jiff::civil::Date> = known.iter().map(|act| local(act.at).date()).collect();
+    if known.len() < HOURS_KNOWN.0 || days.len() < HOURS_KNOWN.1 {
         let says = format!(
-            "At which hours they usually come cannot be told: {} acts on {} days are known, {} on {} are needed.",
-            acts.len(),
+            "At which hours they usually come cannot be told: {} sessions on {} days are known, {} on {} are needed.",
+            known.len(),
             days.len(),
             HOURS_KNOWN.0,
             HOURS_KNOWN.1
@@ -379,10 +388,10 @@ fn hour(acts: &[&Act], now: Timestamp, zone: &TimeZone) -> (Sign, String) {
         let apart = (hour - here).rem_euclid(24);
         apart <= 1 || apart == 23
     };
-    let around = acts.iter().filter(|act| near(local(act.at).hour())).count();
-    let set = around * 100 < acts.len() * HOURS_PERCENT;
-    let says = format!("It is past {here:02}:00 there; {around} of {} acts were within an hour of that time of day.", acts.len());
-    (sign(Signal::UnusualHour, set, around as u64, acts.len() as u64), says)
+    let around = known.iter().filter(|act| near(local(act.at).hour())).count();
+    let set = around * 100 < known.len() * HOURS_PERCENT;
+    let says = format!("It is past {here:02}:00 there; {around} of {} sessions began within an hour of that time of day.", known.len());
+    (sign(Signal::UnusualHour, set, around as u64, known.len() as u64), says)
 }
 
 fn failed(count: Option<u64>, from: Option<IpAddr>) -> (Sign, String) {

@@ -51,6 +51,21 @@ impl Store {
         self.acts("sessions", (&sql, &args), true).await
     }
 
+    /// The same of a time that is over: from `since` on, and before `until`.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn opened_between(
+        &self,
+        person: PrincipalId,
+        (since, until): (Timestamp, Timestamp),
+        limit: u32,
+    ) -> Result<Vec<Act>, StoreError> {
+        let select = Select::all().is("person", &person).compare("opened_at", ">=", &since).compare("opened_at", "<", &until).limit(limit);
+        let (sql, args) = select.sql_of("sessions", &["opened_at", "from", "resource"], "opened_at DESC");
+        self.acts("sessions", (&sql, &args), true).await
+    }
+
     async fn acts(
         &self,
         table: &'static str,

@@ -10,7 +10,9 @@ use access::event::Event;
 use access::ids::{PrincipalId, SessionId};
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
-use access::risk::{Assessment, Facts, History, Known, LEARNT_FROM, NEVER_LARGE, RECENT, RESULTS_KNOWN, Risk, SHORT, Taken, usual};
+use access::risk::{
+    Assessment, FAILED, Facts, History, KNOWN_AFTER, Known, LEARNT_FROM, NEVER_LARGE, RECENT, RESULTS_KNOWN, Risk, SHORT, Taken, usual,
+};
 use access::session::{EndReason, Onward};
 use access::threshold::{Alert, Consequence, Over, Threshold, Watched};
 use access::time::Span;
@@ -22,7 +24,7 @@ use crate::Caller;
 use crate::gate::{Gate, unavailable};
 use crate::live::Passed;
 
-/// So many acts of somebody are learnt from at most: the newest.
+/// So many acts of somebody are looked at in each stretch of time at most: the newest.
 const ACTS: u32 = 2_000;
 /// So many refused sign-ins are looked at.
 const SIGN_INS: u32 = 2_000;
@@ -74,15 +76,23 @@ impl Gate {
     async fn facts_of(&self, person: PrincipalId, from: Option<IpAddr>) -> Result<Facts, Refusal> {
         let now = self.now();
         let since = before(now, LEARNT_FROM);
-        let mut acts = self.store.asked_since(person, since, ACTS).await.map_err(unavailable)?;
-        acts.extend(self.store.opened_since(person, since, ACTS).await.map_err(unavailable)?);
+        // What they asked counts for an hour alone. What they opened today pushes nothing out that is known from before.
+        let young = before(now, KNOWN_AFTER);
+        let mut acts = self.store.asked_since(person, before(now, SHORT), ACTS).await.map_err(unavailable)?;
+        acts.extend(self.store.opened_since(person, young, ACTS).await.map_err(unavailable)?);
+        acts.extend(self.store.opened_between(person, (since, young), ACTS).await.map_err(unavailable)?);
         let failed = match from {
-            Some(from) => Some(self.refused_sign_ins(from, now).await?),
+            Some(from) => self.refused_sign_ins(from, now).await?,
             None => None,
         };
         let mut results = Vec::new();
         let recent = before(now, RECENT);
-        for large in self.store.large_sessions_since(person, recent, NEVER_LARGE, LARGE).await.map_err(unavailable)? {
+        let large = self.store.large_sessions_since(person, recent, NEVER_LARGE, LARGE).await.map_err(unavailable)?;
+        // INVARIANT: many large ones hide no larger one: if there may be more than were looked at, what is usual of them cannot be told.
+        if let Some(oldest) = large.last().filter(|_| large.len() as u64 >= u64::from(LARGE)) {
+            results.push(Taken { resource: oldest.resource.clone(), bytes: oldest.bytes, usual: None });
+        }
+        for large in large {
             let usual = self.usual_results(person, (&large.resource, &large.role), (since, recent)).await?;
             results.push(Taken { resource: large.resource, bytes: large.bytes, usual });
         }
@@ -90,11 +100,14 @@ impl Gate {
         Ok(Facts::of(&history, from, now, self.bundle.load().time_zone()))
     }
 
-    async fn refused_sign_ins(&self, from: IpAddr, now: Timestamp) -> Result<u64, Refusal> {
+    /// How many were refused there lately. `None`: so many were refused everywhere that not all of them are looked at.
+    async fn refused_sign_ins(&self, from: IpAddr, now: Timestamp) -> Result<Option<u64>, Refusal> {
         let refused = self.store.refused_sign_ins_since(before(now, SHORT), SIGN_INS).await.map_err(unavailable)?;
         let here = access::source::source(from);
         let there = refused.iter().filter_map(|logged| logged.entry.text("from")?.parse::<IpAddr>().ok());
-        Ok(there.filter(|address| access::source::source(*address) == here).count() as u64)
+        let count = there.filter(|address| access::source::source(*address) == here).count() as u64;
+        // INVARIANT: whoever fills the look with refusals of their own does not hide others' by that; those that were seen count.
+        Ok((count >= FAILED || (refused.len() as u64) < u64::from(SIGN_INS)).then_some(count))
     }
 
     /// What somebody's sessions as a role on a resource usually took in some time; where they had too few, anybody's.
@@ -155,7 +168,7 @@ impl Gate {
         Ok(open)
     }
 
-    /// Somebody came: by a new session or with a question. Their sessions that are watched for it are looked at.
+    /// Somebody came: to ask or to open a session, whatever is answered. Their sessions that are watched for it are looked at.
     pub(crate) async fn came(&self, person: PrincipalId, from: Option<IpAddr>) {
         if let Some(from) = from {
             let passed = self.live.came_from(person, &access::risk::network_of(from));

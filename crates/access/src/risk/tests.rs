@@ -36,11 +36,14 @@ fn each_signal_is_set_by_what_it_means_and_says_the_numbers() {
 
     let found = look(&usual, "198.51.100.4", "2026-11-20T09:20:00Z", "db-1");
     assert_eq!(only(&found), [Signal::NewNetwork]);
-    assert_eq!(found.says, ["First time from 198.51.100.0/24 in 90 days; usual are 203.0.113.0/24 (25 times)."]);
+    assert_eq!(
+        found.says,
+        ["No session of theirs from 198.51.100.0/24 in 90 days, the last 24 hours aside; usual are 203.0.113.0/24 (25 times)."]
+    );
 
     let found = look(&usual, "203.0.113.9", "2026-11-20T02:20:00Z", "db-1");
     assert_eq!(only(&found), [Signal::UnusualHour]);
-    assert_eq!(found.says, ["It is past 03:00 there; 0 of 25 acts were within an hour of that time of day."]);
+    assert_eq!(found.says, ["It is past 03:00 there; 0 of 25 sessions began within an hour of that time of day."]);
 
     let found = look(&usual, "203.0.113.9", "2026-11-20T09:20:00Z", "db-2");
     assert_eq!((only(&found), found.says), (vec![Signal::FirstUse], vec!["No session of theirs on db-2 in 90 days.".to_owned()]));
@@ -71,6 +74,24 @@ fn each_signal_is_set_by_what_it_means_and_says_the_numbers() {
     assert_eq!(found.says, ["A session on db-1 took 900 MiB within the last day; usual are 12 MiB."]);
     let as_ever = History { results: vec![Taken { usual: Some(100 << 20), ..took }], ..usual };
     assert!(only(&look(&as_ever, "203.0.113.9", "2026-11-20T09:20:00Z", "db-1")).is_empty());
+}
+
+// covers: MAY-9 (api)
+#[test]
+fn a_question_never_teaches_nor_does_a_session_of_the_last_day() {
+    let (there, now) = ("198.51.100.4", "2026-11-20T02:20:00Z");
+    let with = |at: &str, session: bool| {
+        let mut history = office();
+        let act = Act { at: at.parse().unwrap(), from: Some(there.parse().unwrap()), resource: name("db-1"), session };
+        history.acts.extend(vec![act; 40]);
+        let risk = look(&history, there, now, "db-1").risk;
+        [Signal::NewNetwork, Signal::UnusualHour].map(|signal| risk.is_set(signal))
+    };
+    assert_eq!(with("2026-11-19T02:19:59Z", true), [false, false], "opened more than a day ago");
+    assert_eq!(with("2026-11-19T02:20:00Z", true), [true, true], "not more than a day ago");
+    assert_eq!(with("2026-11-20T02:00:00Z", true), [true, true], "just now");
+    assert_eq!(with("2026-11-10T02:20:00Z", false), [true, true], "asked, and never opened");
+    assert_eq!(with("2026-08-20T02:20:00Z", true), [true, true], "too long ago");
 }
 
 // covers: MAY-9 (api)

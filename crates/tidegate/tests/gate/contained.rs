@@ -206,7 +206,7 @@ fn a_session_that_takes_out_too_much_is_ended_and_told_why() {
 #[test]
 fn what_is_unusual_is_said_where_one_asks_and_to_who_decides() {
     let gate = Served::with(Plan { databases: true, ..Plan::default() });
-    let says = "First time from 127.0.0.0/24 in 90 days";
+    let says = "No session of theirs from 127.0.0.0/24 in 90 days";
     let ask = json!({"resource": "db-1", "role": "debug", "reason": "a slow query"});
     // Before anything is sent, and nothing is kept of the question.
     let preview = gate.post("ana", "/api/v1/requests/preview", ask);

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use access::approval::Decision::Approve;
+use access::event::{Actor, EntryDraft, Event};
 use access::identity::Scope;
 use access::reason::Reason;
-use access::request::{Door, RequestState};
+use access::request::{AccessRequest, Asked, Door, RequestState};
 use access::risk::{Finding, Level, Signal};
 use access::session::{ClosedSession, EndReason, Onward, Protocol, Standing};
 use access::threshold::{Consequence, Watched};
 use access::time::Span;
 use std::time::Duration;
+use store::Change;
 use testkit::gate::{TestGate, ask};
 use tidegate_workflow::Caller;
+use tidegate_workflow::knock::Knocked;
 use tidegate_workflow::open::Opened;
 
 /// Somebody with a token of theirs, from an address.
@@ -63,6 +66,22 @@ fn watched(opened: &Opened) -> Option<EndReason> {
     }
 }
 
+/// On machines that are not in production nobody has to agree, but from a new network somebody looks first.
+async fn look_at_new_networks(t: &TestGate) {
+    push(
+        t,
+        &[(
+            "access.cedar",
+            "permit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n);",
+            "permit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n)\n\
+             when { !context.risk.new_network };\n\n@id(\"engineers-on-build-looked-at\")\n@approval(\"on-call-or-lead\")\npermit(\n  \
+             principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n)\n\
+             when { context.risk.new_network };",
+        )],
+    )
+    .await;
+}
+
 // covers: MAY-9 (api), EV-1 (api)
 #[tokio::test]
 async fn who_decides_sees_what_is_unusual_and_it_stays_with_the_request() {
@@ -74,14 +93,20 @@ async fn who_decides_sees_what_is_unusual_and_it_stays_with_the_request() {
     assert_eq!((&risk, request.risk_says.as_deref().unwrap()), (&shown.risk, shown.says.join("\n").as_str()));
     assert_eq!(risk.level, Level::High, "nobody knows her here yet");
     let says = request.risk_says.as_deref().unwrap();
-    assert!(says.contains("First time from 203.0.113.0/24 in 90 days") && says.contains("No session of theirs on db-1"), "{says}");
+    assert!(
+        says.contains("No session of theirs from 203.0.113.0/24 in 90 days") && says.contains("No session of theirs on db-1"),
+        "{says}"
+    );
     assert_eq!(risk.sign(Signal::UnusualHour).found, Finding::Unknown);
     // What happens later changes nothing of it, nor in the grant that comes of it.
     let grant = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
     assert_eq!(grant.frozen.risk.as_ref(), Some(&risk));
     let opened = open(&t, &home, "db-1", "debug").await;
     let now = t.gate.risk(&home, &"db-1".parse().unwrap()).await.unwrap();
-    assert!(!now.risk.is_set(Signal::FirstUse) && !now.risk.is_set(Signal::NewNetwork), "{now:?}");
+    assert!(
+        !now.risk.is_set(Signal::FirstUse) && now.risk.is_set(Signal::NewNetwork),
+        "from where she comes is known a day later: {now:?}"
+    );
     let kept = t.gate.store().request(request.id).await.unwrap().unwrap();
     assert_eq!((kept.risk, kept.state), (Some(risk), RequestState::Approved));
     close(&t, opened, EndReason::Client, 1).await;
@@ -92,25 +117,18 @@ async fn who_decides_sees_what_is_unusual_and_it_stays_with_the_request() {
 #[tokio::test]
 async fn a_path_that_opens_at_once_is_shut_from_a_new_network_and_asks_people_there() {
     let t = TestGate::start().await.unwrap();
-    push(
-        &t,
-        &[(
-            "access.cedar",
-            "permit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n);",
-            "permit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n)\n\
-             when { !context.risk.new_network };\n\n@id(\"engineers-on-build-looked-at\")\n@approval(\"on-call-or-lead\")\npermit(\n  \
-             principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"\n)\n\
-             when { context.risk.new_network };",
-        )],
-    )
-    .await;
-    // The first time from anywhere is new: a person looks. From then on it is known.
+    look_at_new_networks(&t).await;
+    // The first time from anywhere is new: a person looks, and what they agreed to opens from there as often as one likes.
     let home = at(&t, "ana", "203.0.113.7").await;
     let first = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap();
     assert_eq!((first.request.state, first.request.policy.as_str()), (RequestState::Pending, "engineers-on-build-looked-at"));
     let grant = t.gate.vote(t.person("ben"), first.request.id, Approve, None).await.unwrap().grant.unwrap();
-    close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 1).await;
+    for _ in 0..2 {
+        close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 1).await;
+    }
     t.gate.give_back(&home, grant.id).await.unwrap();
+    // A day later it is known.
+    t.pass(Duration::from_secs(24 * 3600 + 1)).await;
     let cheap = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap().grant.unwrap();
     close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 1).await;
 
@@ -145,6 +163,91 @@ async fn failed_sign_ins_from_where_one_comes_from_are_counted() {
     assert_eq!(risk(other).await.found, Finding::No, "from next door none failed");
     t.pass(Duration::from_secs(3601)).await;
     assert_eq!(risk(home).await.found, Finding::No, "an hour later it is forgotten");
+}
+
+// covers: MAY-9 (api)
+#[tokio::test]
+async fn many_large_results_hide_no_larger_one() {
+    let t = TestGate::start().await.unwrap();
+    let home = at(&t, "ana", "203.0.113.7").await;
+    thirty_mornings(&t, &home, "build-1", 60 << 20).await;
+    t.gate.submit(&home, ask("build-1", "shell")).await.unwrap();
+    let sign = async || t.gate.risk(&home, &"build-1".parse().unwrap()).await.unwrap().risk.sign(Signal::LargeResults);
+    for _ in 0..19 {
+        close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 65 << 20).await;
+    }
+    assert_eq!(sign().await.found, Finding::No, "a little more than usual, and all of them were looked at");
+    close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 65 << 20).await;
+    assert_eq!(sign().await.found, Finding::Unknown);
+    close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 601 << 20).await;
+    assert_eq!(sign().await.found, Finding::Yes, "what is seen counts");
+}
+
+// covers: MAY-9 (api)
+#[tokio::test]
+async fn whoever_fills_the_look_with_refusals_of_their_own_hides_nobodys() {
+    let t = TestGate::start().await.unwrap();
+    let home = at(&t, "ana", "203.0.113.7").await;
+    let sign = async || t.gate.risk(&home, &"build-1".parse().unwrap()).await.unwrap().risk.sign(Signal::FailedSignIns);
+    let flood = async |count: usize| {
+        let refused = || {
+            let event = Event::SigninRefused { door: Door::Chat, reason: Reason::NotSignedIn };
+            EntryDraft::new(t.gate.now(), Actor::Unknown, Door::Chat, event)
+        };
+        let change = (1..count).fold(Change::new(refused()), |change, _| change.and(refused()));
+        t.gate.store().commit(change).await.unwrap();
+    };
+    flood(1_999).await;
+    assert_eq!(sign().await.found, Finding::No, "all of them were looked at");
+    flood(1).await;
+    assert_eq!(sign().await.found, Finding::Unknown);
+    t.pass(Duration::from_secs(1)).await;
+    for _ in 0..5 {
+        t.gate.identify_token("tg_pat_00000000000000000000000000000000", "203.0.113.7".parse().unwrap()).await.unwrap_err();
+    }
+    assert_eq!(sign().await.found, Finding::Yes, "what is seen counts");
+}
+
+// covers: MAY-9 (api, ssh)
+#[tokio::test]
+async fn who_asks_or_knocks_again_from_a_new_network_is_asked_again() {
+    let t = TestGate::start().await.unwrap();
+    look_at_new_networks(&t).await;
+    let (home, elsewhere) = (at(&t, "ana", "203.0.113.7").await, at(&t, "ana", "198.51.100.9").await);
+    let first = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap();
+    let grant = t.gate.vote(t.person("ben"), first.request.id, Approve, None).await.unwrap().grant.unwrap();
+    close(&t, open(&t, &home, "build-1", "shell").await, EndReason::Client, 1).await;
+    t.gate.give_back(&home, grant.id).await.unwrap();
+    t.pass(Duration::from_secs(24 * 3600 + 1)).await;
+
+    // At home nobody has to agree. Elsewhere a grant of home opens at no knock, and each question is put to people.
+    let to = "build-1+shell".parse().unwrap();
+    let cheap = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    for _ in 0..3 {
+        // The first is asked why; who has just taken a question back is told so.
+        let knocked = t.gate.knock(&elsewhere, &to, Protocol::Ssh).await;
+        assert!(!matches!(knocked, Ok(Knocked::Open(_))), "{knocked:?}");
+        let asked = t.gate.submit(&elsewhere, ask("build-1", "shell")).await.unwrap();
+        assert_eq!((asked.request.state, asked.grant.is_none()), (RequestState::Pending, true));
+        let knocked = t.gate.knock(&elsewhere, &to, Protocol::Ssh).await.unwrap();
+        assert!(matches!(knocked, Knocked::Waiting(request) if request == asked.request.id), "{knocked:?}");
+        let longer = AccessRequest { asked: Asked::For(Span::minutes(7)), ..ask("build-1", "shell") };
+        t.gate.edit(&elsewhere, asked.request.id, longer).await.expect("changed, it still waits for people");
+        t.gate.cancel(&elsewhere, asked.request.id).await.unwrap();
+    }
+    let Knocked::Open(opened) = t.gate.knock(&home, &to, Protocol::Ssh).await.unwrap() else { panic!("shut at home") };
+    assert_eq!(opened.permit.facts().grant, cheap.id);
+    close(&t, *opened, EndReason::Client, 1).await;
+
+    // People agree: it opens there, and that teaches for tomorrow.
+    let asked = t.gate.submit(&elsewhere, ask("build-1", "shell")).await.unwrap();
+    t.gate.vote(t.person("ben"), asked.request.id, Approve, None).await.unwrap();
+    for _ in 0..2 {
+        let Knocked::Open(opened) = t.gate.knock(&elsewhere, &to, Protocol::Ssh).await.unwrap() else { panic!("it was paid for") };
+        close(&t, *opened, EndReason::Client, 1).await;
+    }
+    t.pass(Duration::from_secs(24 * 3600 + 1)).await;
+    assert!(t.gate.submit(&elsewhere, ask("build-1", "shell")).await.unwrap().grant.is_some());
 }
 
 // covers: MAY-9 (ssh, postgres, mysql)
@@ -197,4 +300,36 @@ async fn sessions_are_watched_and_alerted_or_ended_as_their_tier_says() {
     assert_eq!((row.steps, row.alerts.0.last().map(|alert| alert.then)), (2, Some(Consequence::End)));
     close(&t, opened, EndReason::Threshold, 1).await;
     assert!(t.gate.replay().await.unwrap().differences.is_empty());
+}
+
+// covers: MAY-9 (api, ssh)
+#[tokio::test]
+async fn a_session_is_ended_when_its_person_comes_from_elsewhere_whatever_they_are_answered() {
+    let t = TestGate::start().await.unwrap();
+    push(&t, &[("tiers.toml", "name = \"non-prod\"\n", "name = \"non-prod\"\nwatch = [\"network: end\"]\n")]).await;
+    let (home, elsewhere) = (at(&t, "ana", "203.0.113.7").await, at(&t, "ana", "198.51.100.9").await);
+    let grant = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let pending = t.gate.submit(&home, ask("db-1", "debug")).await.unwrap().request;
+    for way in ["asks", "asks for what is refused", "edits", "asks for more time", "knocks in vain", "gives an id that is none"] {
+        let opened = open(&t, &home, "build-1", "shell").await;
+        // From home all of it leaves the session alone.
+        for (caller, end) in [(&home, None), (&elsewhere, Some(EndReason::Threshold))] {
+            match way {
+                "asks" => drop(t.gate.submit(caller, ask("db-1", "debug")).await.unwrap()),
+                "asks for what is refused" => drop(t.gate.submit(caller, ask("nowhere-1", "shell")).await.unwrap_err()),
+                "edits" => {
+                    let more = AccessRequest { asked: Asked::For(Span::minutes(20)), ..ask("db-1", "debug") };
+                    drop(t.gate.edit(caller, pending.id, more).await.unwrap());
+                }
+                "asks for more time" => drop(t.gate.extend(caller, grant.id, Span::hours(1), None).await.unwrap()),
+                "knocks in vain" => {
+                    let (db, role) = ("db-1".parse().unwrap(), "debug".parse().unwrap());
+                    drop(t.gate.open(caller, &db, &role, Protocol::Ssh).await.unwrap_err());
+                }
+                _ => drop(t.gate.edit(caller, access::ids::RequestId::generate(t.gate.now()), ask("db-1", "debug")).await.unwrap_err()),
+            }
+            assert_eq!(watched(&opened), end, "{way}");
+        }
+        close(&t, opened, EndReason::Threshold, 1).await;
+    }
 }
