@@ -71,6 +71,11 @@ impl TestGate {
     /// # Errors
     /// If a part of it can't be made.
     pub async fn start_in(dir: Arc<TempDir>, store: &str, bundle: Bundle, time: Arc<ManualTime>) -> anyhow::Result<Self> {
+        // What starting holds is much; those who wait for it need not hold it on their stacks.
+        Box::pin(Self::open_in(dir, store, bundle, time)).await
+    }
+
+    async fn open_in(dir: Arc<TempDir>, store: &str, bundle: Bundle, time: Arc<ManualTime>) -> anyhow::Result<Self> {
         let store = Store::open(&store.parse::<StoreUrl>()?, StoreOptions::default()).await?;
         let clock = Clock::new(time.clone(), store.high_water().await?);
         let data = dir.path().to_owned();
