@@ -36,7 +36,8 @@ pub(crate) fn postgres(text: &str, about: &About, sink: &mut Sink) -> Result<(),
         if let Some(members) = row.get(&["memberof", "member_of"]) {
             detail.push(format!("member of {members}"));
         }
-        sink.put(account(row.line, Reach::Postgres, &on, name, Issuance::Password, detail));
+        let gate = about.gate_accounts.contains(&name);
+        sink.put(belongs(account(row.line, Reach::Postgres, &on, name.clone(), Issuance::Password, detail), &name, gate));
     }
     Ok(())
 }
@@ -68,8 +69,10 @@ pub(crate) fn mysql(text: &str, about: &About, sink: &mut Sink) -> Result<(), Re
             detail.push(format!("by {plugin}"));
         }
         // One name from two hosts is two accounts.
-        let name = if host == "%" { name } else { format!("{name}@{host}") };
-        sink.put(account(row.line, Reach::Mysql, &on, name, issuance, detail));
+        let shown = if host == "%" { name.clone() } else { format!("{name}@{host}") };
+        // Those of the gate's are made for any host.
+        let gate = host == "%" && about.gate_accounts.contains(&name);
+        sink.put(belongs(account(row.line, Reach::Mysql, &on, shown, issuance, detail), &name, gate));
     }
     Ok(())
 }
@@ -82,14 +85,8 @@ fn powers(row: &Row) -> Vec<String> {
         .collect()
 }
 
-/// An account of a database. One that the gate makes for a grant is the gate's.
+/// An account of a database.
 fn account(line: u64, reach: Reach, on: &str, name: String, issuance: Issuance, detail: Vec<String>) -> Found {
-    let gate = is_ours(&name);
-    let attribution = match () {
-        () if gate => Attribution::Person,
-        () if is_shared(name.split('@').next().unwrap_or_default()) => Attribution::Shared,
-        () => Attribution::Unknown,
-    };
     Found {
         line,
         reach,
@@ -97,14 +94,19 @@ fn account(line: u64, reach: Reach, on: &str, name: String, issuance: Issuance, 
         account: Some(name),
         holder: None,
         fingerprint: None,
-        issuance: if gate { Issuance::Gate } else { issuance },
-        attribution,
+        issuance,
+        attribution: Attribution::Unknown,
         detail,
     }
 }
 
-/// Whether a name has the shape of the accounts that the gate makes for grants; see [`access::account::login_of`].
-fn is_ours(name: &str) -> bool {
-    name.strip_prefix(access::account::PREFIX)
-        .is_some_and(|rest| rest.len() == 26 && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+/// Whose an account is. INVARIANT: the gate's are those that the gate says it has there; what anybody may call theirs proves nothing.
+fn belongs(mut found: Found, user: &str, gate: bool) -> Found {
+    match () {
+        () if gate => (found.issuance, found.attribution) = (Issuance::Gate, Attribution::Person),
+        () if user.starts_with(access::account::PREFIX) => found.detail.push("called like the gate's, and none of them".to_owned()),
+        () if is_shared(user) => found.attribution = Attribution::Shared,
+        () => {}
+    }
+    found
 }

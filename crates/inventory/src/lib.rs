@@ -49,6 +49,8 @@ pub struct About {
     pub gate_hosts: Vec<String>,
     /// Fingerprints of the gate's own authority for targets.
     pub gate_keys: Vec<String>,
+    /// Names of the accounts that the gate has made where the list was taken, and not dropped.
+    pub gate_accounts: Vec<String>,
 }
 
 /// One way to a target.

@@ -13,7 +13,7 @@ fn about() -> About {
         account: Some("root".into()),
         of: Some("ana".into()),
         gate_hosts: vec!["gate.example".into()],
-        gate_keys: Vec::new(),
+        ..About::default()
     }
 }
 
@@ -154,13 +154,26 @@ fn roles_and_users_of_databases_are_accounts_and_the_gate_s_own_are_inside() {
     let csv = format!(
         "rolname,rolcanlogin,rolsuper,rolvaliduntil\npostgres,t,t,\napp,t,f,NULL\nreaders,f,f,\npg_monitor,f,f,\n{gate},t,f,2026-01-01\n"
     );
+    let knows = About { gate_accounts: vec![gate.clone()], ..about() };
+    let told = |kind, text: &str, about: &About| read(kind, text.as_bytes(), about).unwrap().found.iter().map(line).collect::<Vec<_>>();
     assert_eq!(
-        lines(SourceKind::PostgresRoles, &csv),
+        told(SourceKind::PostgresRoles, &csv, &knows),
         [
             "postgres db-1.internal:5432 postgres - password shared".to_owned(),
             "postgres db-1.internal:5432 app - password unknown".to_owned(),
             format!("postgres db-1.internal:5432 {gate} - gate person"),
         ]
+    );
+    // Whoever may make accounts may call one so: only what the gate says it made is the gate's.
+    let lookalike = found(SourceKind::PostgresRoles, &csv).pop().unwrap();
+    assert_eq!((lookalike.issuance, lookalike.attribution), (Issuance::Password, Attribution::Unknown));
+    assert!(lookalike.detail.contains(&"called like the gate's, and none of them".to_owned()), "{lookalike:?}");
+    let longer = format!("rolname,rolcanlogin\n{gate}@x,t\n");
+    assert_eq!(told(SourceKind::PostgresRoles, &longer, &knows), [format!("postgres db-1.internal:5432 {gate}@x - password unknown")]);
+    let hosts = format!("User,Host\n{gate},%\n{gate},10.0.0.7\n");
+    assert_eq!(
+        told(SourceKind::MysqlUsers, &hosts, &knows),
+        [format!("mysql db-1.internal:3306 {gate} - gate person"), format!("mysql db-1.internal:3306 {gate}@10.0.0.7 - password unknown"),]
     );
     let json = r#"[{"rolname":"app","rolcanlogin":true,"rolpassword":"SCRAM-SHA-256$4096:x"},{"rolname":"off","rolcanlogin":false}]"#;
     let ways = found(SourceKind::PostgresRoles, json);

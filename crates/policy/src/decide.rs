@@ -95,6 +95,21 @@ impl Bundle {
         access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
     }
 
+    /// The same where an observed tier lets nothing through: what paths give, and people.
+    #[must_use]
+    pub fn decide_by_paths(&self, who: &Situation, ask: &Ask) -> Verdict {
+        let (answer, policies, paths) = match self.door(who, ask) {
+            Door::Shut(reason, detail) => (Answer::Deny { reason, detail }, Vec::new(), Vec::new()),
+            Door::Facts { resource, tier } => {
+                let weighed = self.weigh(who, ask, resource, tier);
+                let (answer, policies) = answer(&weighed, who, ask);
+                (answer, policies, report(&weighed))
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
+        access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
+    }
+
     /// What is said of a resource that does not exist, and to somebody who may not know of it of one that does.
     #[must_use]
     pub fn unseen(&self, who: &Situation, resource: &ResourceName) -> Refusal {

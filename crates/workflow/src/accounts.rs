@@ -233,6 +233,17 @@ impl Gate {
         })
     }
 
+    /// The names of the accounts that the gate has made at a server and not dropped, whichever resource of the policy they were made for.
+    pub(crate) async fn accounts_made_at(&self, bundle: &Bundle, kind: Kind, address: &str) -> Result<BTreeSet<String>, Refusal> {
+        let mut made = BTreeSet::new();
+        let same = |other: &&Resource| other.kind == kind && other.address.to_string().eq_ignore_ascii_case(address);
+        for resource in bundle.resources().filter(same) {
+            let rows = self.store.made_accounts_on(&resource.name).await.map_err(unavailable)?;
+            made.extend(rows.into_iter().map(|row| login_of(row.id)));
+        }
+        Ok(made)
+    }
+
     /// The accounts and rights of a database, as the account that makes others sees them.
     pub(crate) async fn survey_database(&self, resource: &Resource) -> Result<Vec<credentials::database::Held>, Refusal> {
         self.account_server(resource).await?.survey().await.map_err(account_trouble)

@@ -17,6 +17,7 @@ use access::rights::{Rights, SshRights};
 use access::session::{Dial, Protocol, RecordingTerms, SessionFacts, SessionPermit};
 use access::time::Span;
 use access::verdict::{Durability, RecordLevel};
+use credentials::database::Held;
 use credentials::target_ca::Extensions;
 use futures::future::BoxFuture;
 use inventory::drift::{Observed, Told};
@@ -129,9 +130,13 @@ impl Gate {
             return inventory::drift::on_ssh_target(&said, &told)
                 .ok_or_else(|| Refusal::because(Reason::TargetUnreachable, "it did not say all of what it lets in"));
         }
+        // Asked before and after the look: an account that comes or goes meanwhile is the gate's in one of them.
+        let address = resource.address.to_string();
+        let mut made = self.accounts_made_at(bundle, resource.kind, &address).await?;
         let held = self.survey_database(resource).await?;
-        let own = |account: &str| told.accounts.contains(account.split('@').next().unwrap_or_default().trim_matches('\''));
-        let others = held.into_iter().filter(|held| !own(&held.account));
+        made.extend(self.accounts_made_at(bundle, resource.kind, &address).await?);
+        let several = several_hosts(&held);
+        let others = held.iter().filter(|held| !is_told(held, &told, &made, &several));
         let seen = others.map(|held| match &held.on {
             None => Observed::new(FindingKind::DatabaseAccount, &held.account, &held.may, &held.may),
             Some(on) => Observed::new(FindingKind::DatabaseGrant, &format!("{} on {on}", held.account), &held.may, &held.may),
@@ -284,6 +289,28 @@ impl Gate {
             futures::future::join_all(looks).await;
         }
     }
+}
+
+/// Names of MariaDB that stand for more than one account.
+fn several_hosts(held: &[Held]) -> BTreeSet<&str> {
+    let mut hosts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for one in held {
+        if let (Some(user), Some(host)) = (&one.user, &one.host) {
+            hosts.entry(user).or_default().insert(host);
+        }
+    }
+    hosts.into_iter().filter(|(_, hosts)| hosts.len() > 1).map(|(user, _)| user).collect()
+}
+
+/// Whether an account of a database is the gate's own, or one that it is told of.
+///
+/// INVARIANT: names are compared whole. An account of the gate's is one that the log says was made there and not dropped, which in MariaDB
+/// is for any host. Of several accounts of MariaDB that are called as a role's login, which one it is nobody says, so each is shown; the one
+/// that looked is known.
+fn is_told(held: &Held, told: &Told, made: &BTreeSet<String>, several: &BTreeSet<&str>) -> bool {
+    let Some(user) = &held.user else { return false };
+    let ours = made.contains(user) && held.host.as_deref().is_none_or(|host| host == "%");
+    ours || (told.accounts.contains(user) && (held.looked || !several.contains(user.as_str())))
 }
 
 /// Only if nobody looked meanwhile.

@@ -79,10 +79,15 @@ impl Gate {
 
     /// What must hold before policy is asked: texts of sane size, nothing locked, no emergency while one is unreviewed.
     pub(crate) async fn admit(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<Verdict, Refusal> {
+        self.admissible(caller, situation, ask).await?;
+        Ok(self.judge_request(situation, ask))
+    }
+
+    /// What must hold before policy is asked.
+    pub(crate) async fn admissible(&self, caller: &Caller, situation: &Situation, ask: &AccessRequest) -> Result<(), Refusal> {
         self.admit_anywhere(caller, ask).await?;
         self.refuse_if_locked(caller.who.id(), &ask.role, &ask.resource).await?;
-        self.refuse_if_nothing_is_left(situation, ask)?;
-        Ok(self.judge_request(situation, ask))
+        self.refuse_if_nothing_is_left(situation, ask)
     }
 
     /// What must hold wherever they ask for, whether there is such a resource or not.

@@ -54,7 +54,7 @@ async fn import(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(
     let hosts =
         [facts.ssh.as_ref().map(|ssh| &ssh.host), facts.postgres.as_ref().map(|at| &at.host), facts.mysql.as_ref().map(|at| &at.host)];
     let gate_hosts = hosts.into_iter().flatten().cloned().collect();
-    let about = About { on, account, of, gate_hosts, gate_keys: Vec::new() };
+    let about = About { on, account, of, gate_hosts, ..About::default() };
     let done = state.gate.import_inventory(&caller, List { kind, source, about, content: content.into_bytes(), file }).await?;
     let workflow::inventory::Imported { source, same, paths, found, changed, back, gone, taken_in, skipped, notes } = done;
     Ok(Json(Imported { source, same, paths, found, changed, back, gone, taken_in, skipped, notes }))

@@ -1,11 +1,14 @@
 //! What a database server lets in, and what that may do: its accounts and their rights, read by the administrative account.
 //!
-//! Accounts of the gate's own, for grants, are left out, and so are roles that come with the server and that nobody signs in as.
+//! Which of them are the gate's own is for others to say: a name proves nothing. Roles that come with the server and that nobody signs in as
+//! are left out.
+
+use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 
 use super::leftovers::LEFTOVERS;
-use super::{AccountError, Act, Engine, Server, is_ours, mariadb, postgres};
+use super::{AccountError, Act, Engine, Server, mariadb, postgres};
 
 /// The most rights that are read of one server.
 const MOST: usize = 5_000;
@@ -13,8 +16,14 @@ const MOST: usize = 5_000;
 /// An account, or a right of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
-    /// Whose: the account, or `PUBLIC` for everybody.
+    /// Whose, as people write it: the account, in MariaDB `'name'@'host'`, or `PUBLIC` for everybody.
     pub account: String,
+    /// The name of the account, whole and as the server has it; absent: it cannot be told apart from another's.
+    pub user: Option<String>,
+    /// From where it is used, as the server has it; absent in PostgreSQL, which does not tell accounts apart by it.
+    pub host: Option<String>,
+    /// Whether it is the account that looked.
+    pub looked: bool,
     /// On what, if it is a right; absent: the account itself.
     pub on: Option<String>,
     /// What it may do.
@@ -34,17 +43,13 @@ impl Server {
             }
         };
         let mut held = self.in_time(Act::Survey, &self.user, looking).await?;
-        held.retain(|held| !is_ours(name_of(&held.account)) && held.account != LEFTOVERS);
+        // Tables that accounts of the gate's left behind belong to it; that it signs in, or may do more, is worth knowing.
+        held.retain(|held| held.host.is_some() || held.account != LEFTOVERS || held.may != "owns tables");
         held.sort();
         held.dedup();
         held.truncate(MOST);
         Ok(held)
     }
-}
-
-/// The name in `'name'@'host'`, or the whole.
-fn name_of(account: &str) -> &str {
-    account.split('@').next().unwrap_or_default().trim_matches('\'')
 }
 
 /// Login roles with what they are beyond that.
@@ -81,15 +86,19 @@ async fn on_postgres(server: &Server) -> Result<Vec<Held>, AccountError> {
     let mut db = postgres::connect(server, None, Act::Survey, &server.user).await?;
     let roles = sqlx::query(ROLES).fetch_all(&mut db).await.map_err(&failed)?;
     let rights = sqlx::query(RIGHTS).fetch_all(&mut db).await.map_err(&failed)?;
-    let mut held: Vec<Held> = roles.iter().map(|row| Held { account: row.get(0), on: None, may: row.get(1) }).collect();
-    held.extend(rights.iter().map(|row| Held { account: row.get(0), on: Some(row.get(1)), may: row.get(2) }));
+    let of = |account: String, on: Option<String>, may: String| {
+        let looked = account == server.user;
+        Held { user: Some(account.clone()), account, host: None, looked, on, may }
+    };
+    let mut held: Vec<Held> = roles.iter().map(|row| of(row.get(0), None, row.get(1))).collect();
+    held.extend(rights.iter().map(|row| of(row.get(0), Some(row.get(1)), row.get(2))));
     let _said_goodbye = sqlx::Connection::close(db).await;
     Ok(held)
 }
 
 /// Accounts, without roles and those that come with the server and are shut.
 const USERS: &str = "SELECT CAST(CONCAT('''', User, '''@''', Host, '''') AS CHAR), CAST(CONCAT_WS(', ', IF(plugin = '', NULL, CONCAT('by ', plugin)), \
-     IF(Super_priv = 'Y', 'SUPER', NULL), IF(Create_user_priv = 'Y', 'makes accounts', NULL), IF(Grant_priv = 'Y', 'gives on what it has', NULL)) AS CHAR) \
+     IF(Super_priv = 'Y', 'SUPER', NULL), IF(Create_user_priv = 'Y', 'makes accounts', NULL), IF(Grant_priv = 'Y', 'gives on what it has', NULL)) AS CHAR), CAST(User AS CHAR), CAST(Host AS CHAR), CAST(CURRENT_USER() AS CHAR) \
      FROM mysql.user WHERE is_role = 'N' AND User NOT IN ('mariadb.sys', 'mysql.sys', 'mysql.session', 'mysql.infoschema')";
 
 /// Whose rights, on what, and which.
@@ -107,11 +116,20 @@ async fn on_mariadb(server: &Server) -> Result<Vec<Held>, AccountError> {
     let mut db = mariadb::connect(server, Act::Survey, &server.user).await?;
     let users = sqlx::query(USERS).fetch_all(&mut db).await.map_err(&failed)?;
     let rights = sqlx::query(PRIVILEGES).fetch_all(&mut db).await.map_err(&failed)?;
-    let mut held: Vec<Held> = users.iter().map(|row| Held { account: row.get(0), on: None, may: row.get(1) }).collect();
-    held.extend(rights.iter().map(|row| Held { account: row.get(0), on: Some(row.get(1)), may: row.get(2) }));
     let _said_goodbye = sqlx::Connection::close(db).await;
+    let mut accounts: BTreeMap<String, Held> = BTreeMap::new();
+    for row in &users {
+        let (user, host): (String, String) = (row.get(2), row.get(3));
+        let looked = format!("{user}@{host}") == row.get::<String, _>(4);
+        let one = Held { account: row.get(0), user: Some(user), host: Some(host), looked, on: None, may: row.get(1) };
+        // Quotes in names make two accounts look the same: then it is neither's.
+        accounts.entry(one.account.clone()).and_modify(|same| (same.user, same.looked) = (None, false)).or_insert(one);
+    }
     // `''@'%'` and the like: rights of a role that is none of the accounts.
-    let accounts: Vec<String> = held.iter().filter(|held| held.on.is_none()).map(|held| held.account.clone()).collect();
-    held.retain(|held| held.on.is_none() || accounts.contains(&held.account));
-    Ok(held)
+    let rights = rights.iter().filter_map(|row| {
+        let account = accounts.get(&row.get::<String, _>(0))?;
+        Some(Held { on: Some(row.get(1)), may: row.get(2), ..account.clone() })
+    });
+    let rights: Vec<Held> = rights.collect();
+    Ok(accounts.into_values().chain(rights).collect())
 }

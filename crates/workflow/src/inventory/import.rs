@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use access::event::{EntryDraft, Event};
 use access::ids::{PathId, PrincipalId};
-use access::inventory::{Issuance, PathRow, PathState, SourceKind, SourceRow};
+use access::inventory::{Issuance, PathRow, PathState, Reach, SourceKind, SourceRow};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use inventory::{About, Found};
+use policy::Kind;
 use sha2::{Digest as _, Sha256};
 use store::Change;
 
@@ -63,6 +64,11 @@ impl Gate {
         self.may_keep_inventory(caller).await?;
         // 1. Read it. What the gate issues is told apart.
         list.about.gate_keys = self.own_authorities();
+        list.about.gate_accounts = match (list.kind, list.about.on.as_deref()) {
+            (SourceKind::PostgresRoles, Some(on)) => self.accounts_made_on(Kind::Postgres, Reach::Postgres, on).await?,
+            (SourceKind::MysqlUsers, Some(on)) => self.accounts_made_on(Kind::Mysql, Reach::Mysql, on).await?,
+            _ => Vec::new(),
+        };
         let (kind, about, content) = (list.kind, list.about.clone(), std::mem::take(&mut list.content));
         let digest = digest(kind, &about, &content);
         let read = tokio::task::spawn_blocking(move || inventory::read(kind, &content, &about)).await;
@@ -183,6 +189,11 @@ impl Gate {
         };
         known.insert(holder.clone(), person);
         Ok(person)
+    }
+
+    async fn accounts_made_on(&self, kind: Kind, reach: Reach, on: &str) -> Result<Vec<String>, Refusal> {
+        let made = self.accounts_made_at(&self.bundle(), kind, &inventory::target(reach, on)).await?;
+        Ok(made.into_iter().collect())
     }
 
     /// Fingerprints of the authorities by which the gate opens SSH targets.

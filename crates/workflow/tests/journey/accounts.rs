@@ -1,5 +1,8 @@
 //! Accounts made in databases for restricted roles: entered before they are made, dropped after the last session, found after a crash.
 
+use access::account::login_of;
+use access::ids::AccountId;
+use access::inventory::{Issuance, SourceKind};
 use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
@@ -7,7 +10,9 @@ use access::session::{ClosedSession, DatabaseCredential, Dial, EndReason, Protoc
 use access::time::Span;
 use testkit::gate::{TestGate, ask};
 use testkit::postgres::{Database, Proof};
+use tidegate_workflow::inventory::{About, List};
 use tidegate_workflow::open::Opened;
+use tidegate_workflow::read::{Page, PathFilter};
 
 /// The example company with a real PostgreSQL, and Ana's grant on it as somebody who reads orders.
 async fn shop() -> (TestGate, Database) {
@@ -176,4 +181,45 @@ async fn an_account_opens_as_long_as_its_extended_grant() {
     let account = close(&t, opened).await;
     t.gate.drop_unused_accounts().await;
     assert!(!is_there(&database, &account));
+}
+
+// covers: BACK-4 (postgres), BACK-3 (api)
+#[tokio::test]
+async fn what_is_only_called_like_an_account_of_the_gate_s_is_found() {
+    let (t, database) = shop().await;
+    let (admin, sales) = (t.person("admin"), "sales-db".parse().unwrap());
+    let maker = t.gate.bundle().resource(&sales).unwrap().accounts.as_ref().unwrap().login.clone();
+    let account = close(&t, open(&t, "reader").await.unwrap()).await;
+    let lookalike = login_of(AccountId::generate(t.gate.now()));
+    let longer = format!("{maker}@x");
+    database.admin(&format!("CREATE ROLE {lookalike} LOGIN SUPERUSER")).unwrap();
+    database.admin(&format!("CREATE ROLE \"{longer}\" LOGIN")).unwrap();
+    let looked = t.gate.look_for_drift(admin, &sales).await;
+    database.admin(&format!("DROP ROLE {lookalike}")).unwrap();
+    database.admin(&format!("DROP ROLE \"{longer}\"")).unwrap();
+    let looked = looked.unwrap();
+    let is_found = |who: &str| looked.findings.iter().any(|row| row.subject.as_deref() == Some(who));
+    assert!(is_found(&lookalike) && is_found(&longer), "{:?}", looked.findings);
+    assert!(!is_found(&account) && !is_found(&maker), "{:?}", looked.findings);
+
+    // A list of its accounts is read the same way.
+    let address = t.gate.bundle().resource(&sales).unwrap().address.to_string();
+    let list = List {
+        kind: SourceKind::PostgresRoles,
+        source: Some("sales".parse().unwrap()),
+        about: About { on: Some(address), ..About::default() },
+        content: format!("rolname,rolcanlogin\n{account},t\n{lookalike},t\n").into_bytes(),
+        file: None,
+    };
+    t.gate.import_inventory(admin, list).await.unwrap();
+    let paths = t.gate.store().inventory_paths(&PathFilter::default(), &Page::first(100)).await.unwrap();
+    let issued = |who: &str| paths.iter().find(|row| row.account.as_deref() == Some(who)).unwrap().issuance;
+    assert_eq!((issued(&account), issued(&lookalike)), (Issuance::Gate, Issuance::Password));
+
+    // The gate dropped its own; one that is called so afterwards is somebody else's.
+    t.gate.drop_unused_accounts().await;
+    database.admin(&format!("CREATE ROLE {account} LOGIN")).unwrap();
+    let looked = t.gate.look_for_drift(admin, &sales).await;
+    database.admin(&format!("DROP ROLE {account}")).unwrap();
+    assert!(looked.unwrap().findings.iter().any(|row| row.subject.as_deref() == Some(account.as_str())));
 }

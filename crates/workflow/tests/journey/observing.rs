@@ -1,7 +1,9 @@
 //! A tier that is only observed: who no path leads gets in, it is said and counted, and on the day it is over.
 
+use access::approval::Decision::Approve;
 use access::reason::Reason;
 use access::session::{Protocol, Standing};
+use access::time::Span;
 use jiff::ToSpan as _;
 use std::time::Duration;
 use testkit::gate::{TestGate, ask};
@@ -10,6 +12,11 @@ use tidegate_workflow::rollout::Progress;
 /// A gate whose production is only observed, until a day from now.
 async fn observing() -> TestGate {
     let t = TestGate::start().await.unwrap();
+    observe(&t).await;
+    t
+}
+
+async fn observe(t: &TestGate) {
     let mut files = t.gate.bundle().files().clone();
     let text = String::from_utf8(files["tiers.toml"].clone()).unwrap();
     let (from, until) = (t.gate.now(), t.gate.now().checked_add(24.hours()).unwrap());
@@ -17,7 +24,6 @@ async fn observing() -> TestGate {
         text.replacen("break_glass = true\n", &format!("break_glass = true\nobserve = {{ from = \"{from}\", until = \"{until}\" }}\n"), 1);
     files.insert("tiers.toml".into(), observed.into_bytes());
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
-    t
 }
 
 // covers: RUN-8 (ssh)
@@ -64,4 +70,36 @@ async fn who_is_locked_gets_in_nowhere_and_a_tier_that_blocks_early_takes_back_w
     let activated = t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     assert_eq!(activated.withdrawn.len(), 1);
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(_)));
+}
+
+// covers: RUN-8 (api), GRANT-5
+#[tokio::test]
+async fn more_time_on_what_people_agreed_to_is_theirs_to_give_though_the_tier_is_observed() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let agreed = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    let agreed = t.gate.activate(t.person("ana"), agreed.id).await.unwrap();
+    observe(&t).await;
+    let asked = t.gate.extend(t.person("ana"), agreed.id, Span::hours(2), Some("still looking".into())).await.unwrap();
+    assert!(asked.grant.is_none(), "nobody agreed to it");
+    assert_eq!(t.gate.store().grant(agreed.id).await.unwrap().unwrap().ends_at, agreed.ends_at);
+    // They agree: then it is as long as they agreed to, and counted as that.
+    t.gate.vote(t.person("dan"), asked.request.id, Approve, None).await.unwrap();
+    let longer = t.gate.store().grant(agreed.id).await.unwrap().unwrap();
+    assert_eq!((longer.ends_at, longer.terms.observed_until), (Some(Span::hours(2).after(t.gate.now())), None));
+}
+
+// covers: RUN-8 (api)
+#[tokio::test]
+async fn more_time_on_what_was_let_through_ends_on_the_last_day() {
+    let t = observing().await;
+    let eve = t.person("eve");
+    t.pass(Duration::from_secs(23 * 3600 + 1800)).await;
+    let grant = t.gate.submit(eve, ask("db-1", "shell")).await.unwrap().grant.unwrap();
+    let grant = t.gate.activate(eve, grant.id).await.unwrap();
+    let until = grant.terms.observed_until;
+    assert!(until.is_some());
+    t.pass(Duration::from_secs(1799)).await;
+    let longer = t.gate.extend(eve, grant.id, Span::hours(1), Some("still looking".into())).await.unwrap().grant.unwrap();
+    assert_eq!(longer.ends_at, until, "to the second");
 }
