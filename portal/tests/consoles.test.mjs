@@ -160,7 +160,7 @@ test('the page shows who stands before the door without a key, and a click lets 
   const link = async (heard) => {
     const found = await eventually('the link', () => /\/device\?code=([A-Z]{4}-[A-Z]{4})/.exec(heard.text));
     await page.goto(found[0]);
-    await page.getByText('127.0.0.1').waitFor();
+    await page.getByText('127.0.0.1').first().waitFor();
     await page.getByText(found[1]).waitFor();
     await page.getByText('build-1+shell', { exact: true }).waitFor();
     await page.getByText(/SSH-2\.0-OpenSSH/).waitFor();
