@@ -104,6 +104,7 @@ fn members_stand_in_the_order_a_request_travels() {
 }
 
 const LICENCES: &[&str] = &[
+    "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
