@@ -96,7 +96,6 @@ impl Bundle {
     }
 
     /// The same where an observed tier lets nothing through: what paths give, and people.
-    #[must_use]
     pub fn decide_by_paths(&self, who: &Situation, ask: &Ask) -> Verdict {
         let (answer, policies, paths) = match self.door(who, ask) {
             Door::Shut(reason, detail) => (Answer::Deny { reason, detail }, Vec::new(), Vec::new()),
