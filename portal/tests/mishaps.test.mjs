@@ -40,15 +40,20 @@ test('what was decided in one tab is decided in the other, and what is too late 
   const asked = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'leaks memory', ticket: 'INC-7' })).request.id;
   const { page, context } = await signIn(browser, gate, 'ben', { path: '/inbox' });
   const other = await context.newPage();
-  // The second tab hears nothing of what happens.
+  // The second tab hears nothing of what happens, and whenever it looks again it is shown what was.
   await other.route('**/api/v1/events', (route) => route.abort());
   await other.goto(`/requests/${asked}`);
   await other.getByRole('button', { name: 'Deny' }).waitFor();
+  const before = await gate.api('ben', 'GET', `/api/v1/requests/${asked}`);
+  await other.route(new RegExp(`/api/v1/requests/${asked}$`), (route) => (route.request().method() === 'GET' ? route.fulfill({ json: before }) : route.continue()));
   await page.getByRole('button', { name: 'Approve', exact: true }).click();
   await page.getByText('Nobody waits for you.').waitFor();
   await other.getByRole('button', { name: 'Deny' }).click();
-  // A refusal, or the page as it is now, whichever comes first: either says that it was decided.
-  await other.getByText(/decided|waits for nobody|no longer|not pending|approved/i).first().waitFor();
+  await other.getByRole('alert').getByText(/decided|approved|waits for nobody|no longer|not pending/i).first().waitFor();
+  await other.unrouteAll();
+  await other.reload();
+  await other.getByText('approved', { exact: false }).first().waitFor();
+  assert.equal(await other.getByRole('button', { name: 'Deny' }).count(), 0);
   assert.equal((await gate.api('ana', 'GET', `/api/v1/requests/${asked}`)).state, 'approved');
   await context.close();
 });
