@@ -65,7 +65,10 @@ async fn somebody_signs_in_at_a_provider_of_another_make() {
     assert_eq!(hers.go(&back, None).await.unwrap().status, 401, "a second time");
     // A code with another state, and one that nobody gave.
     let page = hers.go(&begin, Some("/callback?")).await.unwrap().url;
-    let made_up = page.replace(&of(&page, "code").unwrap(), "made-up");
+    let mut made_up = reqwest::Url::parse(&page).unwrap();
+    let others: Vec<(String, String)> = made_up.query_pairs().into_owned().filter(|(name, _)| name != "code").collect();
+    made_up.query_pairs_mut().clear().extend_pairs(others).append_pair("code", "made-up");
+    let made_up = made_up.to_string();
     let at = hers.go(&made_up, None).await.unwrap();
     assert!(at.status == 401 && at.text.contains("did not take the code"), "{at:?}");
 }

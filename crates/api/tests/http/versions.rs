@@ -1,7 +1,12 @@
 //! `If-Match`: nobody changes what they have not seen, on any route.
 
-use access::ids::{KeyId, SessionId};
+use access::event::{Actor, EntryDraft, Event};
+use access::ids::{FindingId, KeyId, SessionId};
+use access::inventory::FindingKind;
+use access::names::ResourceName;
+use access::request::Door;
 use access::session::Protocol;
+use jiff::SignedDuration;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::gate::ask;
@@ -99,6 +104,30 @@ async fn every_change_can_say_what_it_was_decided_on() {
     let known: KeyId = id(&key).parse().unwrap();
     guarded(&ana, Method::DELETE, &format!("/keys/{known}"), &version(&key), json!({})).await;
     seen.extend(["/locks/{id}/lift", "/reviews/{id}/complete", "/users/{id}/disable", "/users/{id}/enable", "/keys/{id}"]);
+
+    // What is contained, and ways beside the gate with what is found on targets.
+    let (_, contained) = carla.post("/containments", json!({ "scope": "resource:db-1", "reason": "drill" })).await;
+    let path = format!("/containments/{}/lift", id(&contained["lock"]));
+    guarded(&carla, Method::POST, &path, &version(&contained["lock"]), json!({})).await;
+    let (status, way) = dan.post("/inventory/paths", json!({ "reach": "ssh", "target": "old-1:22" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{way}");
+    let path = format!("/inventory/paths/{}", id(&way));
+    let until = (served.test.gate.now() + SignedDuration::from_hours(24)).to_string();
+    let way =
+        guarded(&dan, Method::POST, &format!("{path}/accept"), &version(&way), json!({ "reason": "a vendor's", "until": until })).await;
+    let way = guarded(&dan, Method::POST, &format!("{path}/close"), &version(&way), json!({ "reason": "taken down" })).await;
+    guarded(&dan, Method::POST, &format!("{path}/reopen"), &version(&way), json!({})).await;
+    let (now, finding) = (served.test.gate.now(), FindingId::generate(served.test.gate.now()));
+    let resource: ResourceName = "db-1".parse().unwrap();
+    let looked = Event::DriftLooked { resource: resource.clone(), findings: 1 };
+    let found = Event::FindingOpened { finding, resource, kind: FindingKind::AuthorizedKey, key: "0".repeat(64) };
+    let by = |event| EntryDraft::new(now, Actor::Gate, Door::Gate, event);
+    served.test.gate.store().commit(store::Change::new(by(looked)).and(by(found).text("subject", Some("mallory")))).await.unwrap();
+    let (_, findings) = dan.get("/inventory/findings").await;
+    let path = format!("/inventory/findings/{finding}/accept");
+    guarded(&dan, Method::POST, &path, &version(&findings["items"][0]), json!({ "reason": "known" })).await;
+    seen.extend(["/containments/{id}/lift", "/inventory/findings/{id}/accept", "/inventory/paths/{id}/accept"]);
+    seen.extend(["/inventory/paths/{id}/close", "/inventory/paths/{id}/reopen"]);
 
     // The policy, by its digest.
     let files: serde_json::Map<String, Value> = served

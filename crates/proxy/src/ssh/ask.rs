@@ -44,6 +44,9 @@ impl From<Refusal> for Left {
 const SLOW: Duration = Duration::from_secs(3);
 const CONTROL_C: u8 = 3;
 
+/// How wide a terminal is taken to be.
+const WIDTH: usize = 79;
+
 /// What one types, in place of a reason, to declare an emergency.
 const BREAK_GLASS: &str = "break glass";
 
@@ -183,7 +186,9 @@ fn sent_along(wishes: &Wishes) -> Result<Answer, Left> {
 /// Asks in the terminal for what was not sent along.
 async fn ask(client: &mut ClientSide, wishes: &mut Wishes, question: &Question) -> Result<Answer, Left> {
     for line in question.missing.lines().chain(question.emergency.iter().flat_map(|text| text.lines())) {
-        show(client, line).await;
+        for line in text::folded(line, WIDTH) {
+            show(client, &line).await;
+        }
     }
     let mut answer = sent_along(wishes)?;
     if question.refused.is_some() {

@@ -23,7 +23,34 @@ pub(crate) fn inert(text: &str, limit: usize) -> String {
     out
 }
 
-/// The same for bytes that claim to be text.
+/// A line in lines of at most `width` characters, broken at blanks; what goes on stands two blanks in. A longer word is broken where it
+/// has to be.
+pub(crate) fn folded(line: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut last) = (Vec::new(), String::new());
+    let mut used = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(std::mem::replace(&mut last, "  ".to_owned()));
+            used = 2;
+        } else if used > 0 {
+            last.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            if used == width {
+                lines.push(std::mem::replace(&mut last, "  ".to_owned()));
+                used = 2;
+            }
+            last.push(c);
+            used += 1;
+        }
+    }
+    lines.push(last);
+    lines
+}
+
+/// [`inert`] for bytes that claim to be text.
 pub(crate) fn inert_bytes(bytes: &[u8], limit: usize) -> String {
     inert(&String::from_utf8_lossy(bytes), limit)
 }
@@ -31,6 +58,18 @@ pub(crate) fn inert_bytes(bytes: &[u8], limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_at_blanks_and_loses_nothing() {
+        assert_eq!(folded("it opens at once", 80), ["it opens at once"]);
+        assert_eq!(folded("aaa bbb ccc", 7), ["aaa bbb", "  ccc"]);
+        assert_eq!(folded("aaa bbbbbbbbbb", 6), ["aaa", "  bbbb", "  bbbb", "  bb"]);
+        assert_eq!(folded("", 6), [""]);
+        let said = "No session of theirs from 127.0.0.0/24 in 90 days, the last 24 hours aside; nothing is known of where they come from.";
+        let lines = folded(said, 40);
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:?}");
+        assert_eq!(lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>().join(" "), said);
+    }
 
     // covers: E9 (ssh)
     #[test]

@@ -21,6 +21,8 @@ fn calls(gate: &Served, person: &str, phases: &str, examples: u32) {
             "--checks",
             "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance",
         ])
+        // Each on a connection of its own: one that is kept may be closed at the moment when the next call is sent.
+        .args(["--header", "Connection: close"])
         // This one never ends by itself.
         .args(["--exclude-path", "/api/v1/events"])
         // What is no HTTP is answered by the server before the API sees it.
