@@ -181,7 +181,7 @@ impl Town {
         let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/mysql2/node_modules");
         let mut node = Command::new("node");
         node.env("NODE_PATH", modules).arg("-e").arg(format!("{head}{program}\n}})()")).kill_on_drop(true);
-        let out = tokio::time::timeout(Duration::from_secs(60), node.output()).await.expect("the program ends").unwrap();
+        let out = tokio::time::timeout(Duration::from_secs(240), node.output()).await.expect("the program ends").unwrap();
         assert!(out.status.success(), "{}\n{}", out_of(&out), errors_of(&out));
         out_of(&out)
     }

@@ -165,7 +165,7 @@ impl Town {
         );
         let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/venv/bin/python");
         let running = Command::new(python).arg("-c").arg(head + program).kill_on_drop(true).output();
-        let out = tokio::time::timeout(Duration::from_secs(60), running).await.expect("the program ends").unwrap();
+        let out = tokio::time::timeout(Duration::from_secs(240), running).await.expect("the program ends").unwrap();
         assert!(out.status.success(), "{}\n{}", out_of(&out), errors_of(&out));
         out_of(&out)
     }
