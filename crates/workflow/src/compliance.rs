@@ -105,6 +105,11 @@ impl Gate {
     }
 }
 
+/// A count with what it counts, as people say it: `1 lock holds`, `2 locks hold`.
+fn so_many(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn answer(query: Query, facts: &Facts) -> Answered {
     let totals = &facts.totals;
     let good = |count: u64, says: String| Answered { query, count, says, attention: false };
@@ -113,29 +118,35 @@ fn answer(query: Query, facts: &Facts) -> Answered {
         Query::People => good(
             totals.people + totals.machines,
             format!(
-                "{} people and {} machines may sign in, each by a name of their own; {} are disabled",
-                totals.people, totals.machines, totals.disabled
+                "{} and {} may sign in, each by a name of their own; {} disabled",
+                so_many(totals.people, "person", "people"),
+                so_many(totals.machines, "machine", "machines"),
+                so_many(totals.disabled, "is", "are")
             ),
         ),
         Query::Joined => good(
             facts.happened(&["person.created", "directory.user_added"]),
             format!(
-                "{} became known, {} were disabled or left",
+                "{} became known, {} disabled or left",
                 facts.happened(&["person.created"]),
-                facts.happened(&["person.disabled", "directory.user_removed"])
+                so_many(facts.happened(&["person.disabled", "directory.user_removed"]), "was", "were")
             ),
         ),
-        Query::Passkeys => good(totals.with_passkey, format!("{} of {} people have a passkey", totals.with_passkey, totals.people)),
+        Query::Passkeys => {
+            let of = so_many(totals.people, "person has", "people have");
+            good(totals.with_passkey, format!("{} of {of} a passkey", totals.with_passkey))
+        }
         Query::SignInsRefused => {
             let count = facts.happened(&["signin.refused"]);
-            good(count, format!("{count} sign-ins were refused, each with its reason"))
+            good(count, format!("{} refused, each with its reason", so_many(count, "sign-in was", "sign-ins were")))
         }
         Query::Requests => {
             let (asked, agreed) = (facts.happened(&["request.submitted"]), facts.happened(&["request.approved"]));
             good(
                 asked,
                 format!(
-                    "{asked} asked for access, {agreed} were agreed to, {} denied",
+                    "{} for access; agreed to: {agreed}, denied: {}",
+                    so_many(asked, "request", "requests"),
                     facts.happened(&["request.denied", "request.refused"])
                 ),
             )
@@ -144,97 +155,122 @@ fn answer(query: Query, facts: &Facts) -> Answered {
             let count = facts.happened(&["request.voted"]);
             good(
                 count,
-                format!("people decided {count} times; {} votes were refused, as on one's own request", facts.happened(&["vote.refused"])),
+                format!(
+                    "people decided {}; {} refused, as on one's own request",
+                    so_many(count, "time", "times"),
+                    so_many(facts.happened(&["vote.refused"]), "vote was", "votes were")
+                ),
             )
         }
         Query::Grants => good(
             facts.open,
-            format!("{} rights are open, {} of them without an end; every other ends by itself", facts.open, facts.standing),
+            format!(
+                "{} open, {} without an end; every other ends by itself",
+                so_many(facts.open, "right is", "rights are"),
+                facts.standing
+            ),
         ),
-        Query::Standing => good(facts.standing, format!("{} rights have no end", facts.standing)),
+        Query::Standing => good(facts.standing, format!("{} no end", so_many(facts.standing, "right has", "rights have"))),
         Query::Revoked => {
             let ended =
                 facts.happened(&["grant.revoked", "grant.withdrawn", "grant.returned", "grant.expired", "grant.idled", "grant.lapsed"]);
-            good(ended, format!("{ended} rights ended, {} of them taken away", facts.happened(&["grant.revoked", "grant.withdrawn"])))
+            let taken = facts.happened(&["grant.revoked", "grant.withdrawn"]);
+            good(ended, format!("{} ended, {taken} by being taken away", so_many(ended, "right", "rights")))
         }
         Query::Reviews => look(
             totals.reviews_open,
             format!(
-                "{} reviews are open, {} of them overdue; {} were answered",
-                totals.reviews_open,
+                "{} open, {} overdue; {} answered",
+                so_many(totals.reviews_open, "review is", "reviews are"),
                 totals.reviews_overdue,
-                facts.happened(&["review.completed"])
+                so_many(facts.happened(&["review.completed"]), "was", "were")
             ),
             totals.reviews_overdue > 0,
         ),
         Query::Sessions => look(
             totals.ended,
             format!(
-                "{} sessions ended, {} of them with a recording bound to the log; {} live now",
-                totals.ended, totals.recorded, facts.live
+                "{} ended, {} with a recording bound to the log; {} live now",
+                so_many(totals.ended, "session", "sessions"),
+                totals.recorded,
+                facts.live
             ),
             totals.recorded < totals.ended,
         ),
         Query::Denied => {
             let count = facts.happened(&["session.refused", "session.denied", "action.refused", "request.refused"]);
-            good(count, format!("{count} times somebody tried what they had no right to, and was refused"))
+            good(count, format!("{} somebody tried what they had no right to, and was refused", so_many(count, "time", "times")))
         }
-        Query::Locks => good(facts.locks, format!("{} locks hold; {} were set", facts.locks, facts.happened(&["lock.set"]))),
+        Query::Locks => good(
+            facts.locks,
+            format!("{}; {} set", so_many(facts.locks, "lock holds", "locks hold"), so_many(facts.happened(&["lock.set"]), "was", "were")),
+        ),
         Query::Emergencies => {
             let count = facts.of("review.opened");
-            good(count, format!("{count} reviews of emergencies and drawn sessions were opened by themselves"))
+            let opened = so_many(count, "review was opened by itself", "reviews were opened by themselves");
+            good(count, format!("{opened}: of emergencies and drawn sessions"))
         }
         Query::Policy => good(
             totals.activations,
             format!(
-                "policy changed {} times, each with its difference in words; {} were rejected",
-                totals.activations,
-                facts.happened(&["bundle.rejected"])
+                "policy changed {}, each with its difference in words; {} rejected",
+                so_many(totals.activations, "time", "times"),
+                so_many(facts.happened(&["bundle.rejected"]), "was", "were")
             ),
         ),
         Query::Resources => {
-            good(facts.resources, format!("{} resources are reached through the gate alone, each in a tier", facts.resources))
+            let resources = so_many(facts.resources, "resource is", "resources are");
+            good(facts.resources, format!("{resources} reached through the gate alone, each in a tier"))
         }
         Query::Secrets => good(
             totals.secrets,
-            format!("{} credentials of targets are sealed; {} were set anew", totals.secrets, facts.happened(&["secret.set"])),
+            format!(
+                "{} sealed; {} set anew",
+                so_many(totals.secrets, "credential of a target is", "credentials of targets are"),
+                so_many(facts.happened(&["secret.set"]), "was", "were")
+            ),
         ),
         Query::Keys => {
             let count = facts.happened(&["keys.rotated"]);
-            good(count, format!("{count} keys of the gate were replaced"))
+            good(count, format!("{} replaced", so_many(count, "key of the gate was", "keys of the gate were")))
         }
         Query::Log => match &facts.log_trouble {
-            None => good(facts.placed, format!("{} entries stand in the signed log", facts.placed)),
+            None => good(facts.placed, format!("{} in the signed log", so_many(facts.placed, "entry stands", "entries stand"))),
             Some(why) => {
-                look(facts.placed, format!("{} entries stand in the signed log, and new ones do not reach it: {why}", facts.placed), true)
+                let stand = so_many(facts.placed, "entry stands", "entries stand");
+                look(facts.placed, format!("{stand} in the signed log, and new ones do not reach it: {why}"), true)
             }
         },
         Query::Streams => look(
             facts.streams.0,
             match facts.streams {
                 (0, _) => "the log goes to no collector; `[[stream]]` in the configuration names one".to_owned(),
-                (all, failing) => format!("the log goes to {all} collectors as it grows, {failing} of them take nothing now"),
+                (all, failing) => {
+                    let all = so_many(all, "collector", "collectors");
+                    format!("the log goes to {all} as it grows; {} nothing now", so_many(failing, "takes", "take"))
+                }
             },
             facts.streams.0 == 0 || facts.streams.1 > 0,
         ),
         Query::Retention => look(
             facts.tiers.0,
             format!(
-                "{} of {} tiers say for how long recordings are kept; {} went by age",
+                "{} of {} for how long recordings are kept; {} went by age",
                 facts.tiers.0,
-                facts.tiers.1,
+                so_many(facts.tiers.1, "tier says", "tiers say"),
                 facts.happened(&["recording.expired"])
             ),
             facts.tiers.0 < facts.tiers.1,
         ),
-        Query::Holds => good(facts.holds, format!("{} legal holds are set", facts.holds)),
+        Query::Holds => good(facts.holds, format!("{} set", so_many(facts.holds, "legal hold is", "legal holds are"))),
         Query::Erased => {
             let count = facts.happened(&["text.erased", "recording.destroyed"]);
-            good(count, format!("{count} texts and recordings were erased by hand, each with its reason"))
+            let erased = so_many(count, "text or recording was", "texts and recordings were");
+            good(count, format!("{erased} erased by hand, each with its reason"))
         }
         Query::Exports => {
             let count = facts.happened(&["evidence.exported", "recording.read", "recordings.searched"]);
-            good(count, format!("{count} times somebody read or took away evidence"))
+            good(count, format!("{} somebody read or took away evidence", so_many(count, "time", "times")))
         }
     }
 }

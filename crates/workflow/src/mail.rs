@@ -172,6 +172,12 @@ impl Gate {
         }
     }
 
+    /// Whether mail is sent, so that somebody can name a mailbox.
+    #[must_use]
+    pub fn sends_mail(&self) -> bool {
+        self.outbox.mail().is_some()
+    }
+
     /// Somebody says in a browser which mailbox is theirs. It is, once they open the link that is sent there.
     ///
     /// # Errors

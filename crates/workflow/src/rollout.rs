@@ -20,7 +20,7 @@ const WINDOW: Span = Span::hours(30 * 24);
 pub struct Step {
     /// What is counted, in a word.
     pub name: &'static str,
-    /// The same as a sentence.
+    /// The same as a sentence, numbers and all.
     pub says: String,
     /// How much is done.
     pub done: u64,
@@ -92,8 +92,23 @@ pub struct Rollout {
     pub standing: u64,
 }
 
-fn step(name: &'static str, done: u64, of: u64, says: impl Into<String>) -> Step {
-    Step { name, says: says.into(), done, of }
+/// So many of so many do what is said, or there is nothing to count.
+fn step(name: &'static str, (done, of): (u64, u64), what: &str, nothing: &str) -> Step {
+    let says = if of == 0 { nothing.to_owned() } else { format!("{done} of {of} {what}") };
+    Step { name, says, done, of }
+}
+
+/// Something that is there or is not, as a sentence says.
+fn there(name: &'static str, is: bool, says: String) -> Step {
+    Step { name, says, done: u64::from(is), of: 1 }
+}
+
+fn several(count: u64, one: &str, many: &str) -> String {
+    match count {
+        0 => format!("no {one}"),
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    }
 }
 
 fn count(of: usize) -> u64 {
@@ -121,14 +136,33 @@ impl Gate {
         let looked =
             lookable.iter().filter(|resource| looks.iter().any(|look| look.id == resource.name && look.seen_at.is_some() && !look.failed));
         let inventory = vec![
-            step("lists", sources.min(1), 1, format!("{sources} lists of ways to production are imported")),
-            step("ways", answered, known, format!("{answered} of {known} known ways are taken in, closed, or accepted until a date")),
-            step("targets", count(looked.count()), count(lookable.len()), "targets were looked at for what the gate did not put there"),
+            there(
+                "lists",
+                sources > 0,
+                several(sources, "list of ways to production is imported", "lists of ways to production are imported"),
+            ),
+            step(
+                "ways",
+                (answered, known),
+                "known ways are taken in, closed, or accepted until a date",
+                "no way to production beside the gate is known",
+            ),
+            step(
+                "targets",
+                (count(looked.count()), count(lookable.len())),
+                "targets were looked at for what the gate did not put there",
+                "there is no target that can be looked at",
+            ),
         ];
 
         let identity = vec![
-            step("people", counts.people_known_outside, counts.people, "people are known by an identity provider or a directory"),
-            step("passkeys", counts.people_with_passkey, counts.people, "people have a passkey"),
+            step(
+                "people",
+                (counts.people_known_outside, counts.people),
+                "people are known by an identity provider or a directory",
+                "there is nobody yet",
+            ),
+            step("passkeys", (counts.people_with_passkey, counts.people), "people have a passkey", "there is nobody yet"),
         ];
 
         let observed: Vec<Observed> = bundle
@@ -142,37 +176,33 @@ impl Gate {
         let blocking = tiers - count(observed.iter().filter(|one| one.now).count());
         let placed = count(bundle.resources().filter(|resource| resource.tier.is_some()).count());
         let policy = vec![
-            step("resources", placed, count(bundle.resources().count()), "resources have a tier"),
-            step("tiers", blocking, tiers, "tiers block what no path allows, and do not only observe it"),
+            step("resources", (placed, count(bundle.resources().count())), "resources have a tier", "the policy names no resource"),
+            step("tiers", (blocking, tiers), "tiers block what no path allows, and do not only observe it", "the policy names no tier"),
             step(
                 "sessions",
-                counts.sessions_time_bound,
-                counts.sessions,
+                (counts.sessions_time_bound, counts.sessions),
                 "sessions of the last 30 days stood on a right with an end that a path gave",
+                "nobody connected within the last 30 days",
             ),
         ];
 
         let trusted = count(bundle.workloads().all.len());
         let without = counts.workloads.saturating_sub(counts.workloads_with_stored_token);
+        let says = several(trusted, "machine signs in by the token of its CI system", "machines sign in by the tokens of their CI systems");
         let pipelines = vec![
-            step(
-                "trusted",
-                trusted.min(1),
-                1,
-                format!("{trusted} machines sign in by the token of their CI system, as `workloads.toml` says"),
-            ),
-            step("tokens", without, counts.workloads, "machines have no stored token"),
+            there("trusted", trusted > 0, format!("{says}, as `workloads.toml` has it")),
+            step("tokens", (without, counts.workloads), "machines have no stored token", "there is no machine yet"),
             step(
                 "jobs",
-                counts.sessions_of_jobs,
-                counts.sessions_of_workloads,
+                (counts.sessions_of_jobs, counts.sessions_of_workloads),
                 "sessions of machines in the last 30 days were jobs that signed in so",
+                "no machine connected within the last 30 days",
             ),
             step(
                 "secrets",
-                counts.ci_secrets_answered,
-                counts.ci_secrets,
+                (counts.ci_secrets_answered, counts.ci_secrets),
                 "known secrets of CI systems are taken in, closed, or accepted until a date",
+                "no secret of a CI system is known",
             ),
         ];
         let phases = [("inventory", inventory), ("identity", identity), ("policy", policy), ("pipelines", pipelines)];

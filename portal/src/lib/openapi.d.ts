@@ -3635,6 +3635,8 @@ export interface components {
         Me: {
             /** @description What they may administer by policy, such as `lock` or `audit`. */
             administers: string[];
+            /** @description Whether this gate sends mail, so that they can name a mailbox. */
+            mail?: boolean;
             /** @description How strongly they proved it. */
             mfa: components["schemas"]["Mfa"];
             /** @description What this sign-in may be used for. */
@@ -5569,7 +5571,7 @@ export interface components {
              * @description Of how much; 0: there is nothing to do.
              */
             of: number;
-            /** @description The same as a sentence. */
+            /** @description The same as a sentence, numbers and all. */
             says: string;
         };
         /** @description What the asker can still supply to be let through. */

@@ -47,7 +47,13 @@ async fn me(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer
     let sight = Sight::of(&state.gate, &caller).await?;
     let administers = Noun::ALL.iter().filter(|noun| sight.administers(**noun)).map(|noun| noun.code().to_owned()).collect();
     let scopes = access::identity::Scope::ALL.iter().copied().filter(|scope| caller.who.may(*scope)).collect();
-    Ok(Json(Me { user: Shown::new(&state.gate).user(row).await?, mfa: caller.who.mfa(), scopes, administers }))
+    Ok(Json(Me {
+        user: Shown::new(&state.gate).user(row).await?,
+        mfa: caller.who.mfa(),
+        scopes,
+        administers,
+        mail: state.gate.sends_mail(),
+    }))
 }
 
 /// Lists people and machines, newest first: to who administers them all, else oneself and the machines one answers for.

@@ -12,7 +12,7 @@ use super::schema;
 pub struct Step {
     /// What is counted, in a word.
     pub name: String,
-    /// The same as a sentence.
+    /// The same as a sentence, numbers and all.
     pub says: String,
     /// How much is done.
     pub done: u64,

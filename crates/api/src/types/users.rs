@@ -56,6 +56,9 @@ pub struct Me {
     pub scopes: Vec<Scope>,
     /// What they may administer by policy, such as `lock` or `audit`.
     pub administers: Vec<String>,
+    /// Whether this gate sends mail, so that they can name a mailbox.
+    #[serde(default)]
+    pub mail: bool,
 }
 
 /// Somebody to make known.

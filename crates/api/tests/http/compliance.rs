@@ -40,7 +40,7 @@ async fn every_control_shows_queries_that_are_answered() {
     // It is live: what happens shows.
     carla.post("/locks", json!({ "scope": "resource:build-1", "reason": "a drill" })).await;
     let (_, now) = eve.get("/compliance").await;
-    assert!(now.to_string().contains("1 locks hold"));
+    assert!(now.to_string().contains("1 lock holds"));
     assert_eq!(ana.get("/compliance").await.0, StatusCode::FORBIDDEN);
 }
 

@@ -22,10 +22,10 @@ pub async fn run(context: &Context) -> anyhow::Result<Exit> {
             let mut first = Some((phase.name.clone(), progress));
             for step in &phase.steps {
                 let (name, progress) = first.take().unwrap_or_else(|| (String::new(), Field::from("")));
-                rows.push(vec![name.into(), progress, format!("{} of {}", step.done, step.of).into(), step.says.clone().into()]);
+                rows.push(vec![name.into(), progress, step.says.clone().into()]);
             }
         }
-        output.table(&["phase", "", "done", "what"], rows, "Nothing to show.")?;
+        output.table(&["phase", "", "how far"], rows, "Nothing to show.")?;
         for tier in &rollout.observed {
             let when = format!("{} to {}", output.at(tier.from), output.at(tier.until));
             note(match tier.now {
