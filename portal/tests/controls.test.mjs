@@ -4,20 +4,19 @@
 // for the journey to show. A control that is the place one is at already, or is disabled, has nothing to do.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, settled, signIn, startBrowser, startGate } from './gate.mjs';
-import { pagesOf, prepare } from './pages.mjs';
+import { eventually, settled, signIn, startBrowser, visit } from './gate.mjs';
+import { pagesOf, startScene } from './pages.mjs';
 
 let gate;
 let browser;
 let scene;
 before(async () => {
-  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
-  scene = await prepare(gate);
+  [scene, browser] = await Promise.all([startScene(), startBrowser()]);
+  ({ gate } = scene);
 });
 after(async () => {
-  scene?.end();
   await browser?.close();
-  await gate?.stop();
+  await scene?.stop();
 });
 
 const CONTROLS = 'a[href], button, summary, select, input[type=checkbox], input[type=radio], input[type=range], [role=option]';
@@ -83,6 +82,14 @@ async function use(page, nth, control) {
   return true;
 }
 
+/** Something that a field that has to be filled in takes. */
+async function fill(field) {
+  const [type, min] = [await field.getAttribute('type'), await field.getAttribute('min')];
+  if (type === 'file') await field.setInputFiles({ name: 'config', mimeType: 'text/plain', buffer: Buffer.from('Host a\n  HostName a.internal\n') });
+  else if (type === 'date') await field.fill(min);
+  else await field.fill(type === 'number' ? '7' : 'ana');
+}
+
 async function changed(page, before, happened) {
   return eventually('something changes', async () => happened.length > 0 || (await page.evaluate(SIGNATURE).catch(() => 'gone')) !== before, 1500).then(
     () => true,
@@ -90,7 +97,7 @@ async function changed(page, before, happened) {
   );
 }
 
-test('every control on every page does something', { timeout: 400_000 }, async () => {
+test('every control on every page does something', { timeout: 900_000 }, async () => {
   const idle = [];
   let used = 0;
   let frames = false;
@@ -101,11 +108,11 @@ test('every control on every page does something', { timeout: 400_000 }, async (
     page.on('download', () => happened.push('download'));
     await page.route('**/api/v1/**', (route) => {
       const request = route.request();
-      const asks = ['GET', 'HEAD'].includes(request.method()) || /\/(preview|explain|replay|export)$/.test(new URL(request.url()).pathname);
+      const asks = ['GET', 'HEAD'].includes(request.method()) || /\/(preview|explain|replay|export|asking)$/.test(new URL(request.url()).pathname);
       return asks ? route.continue() : route.fulfill({ status: 403, contentType: 'application/problem+json', body: REFUSED });
     });
     const open = async ({ path, show }) => {
-      await page.goto(path);
+      await visit(page, path);
       await settled(page);
       await show?.(page);
       // What is folded away has controls too; of each fold on a page, the first.
@@ -143,7 +150,7 @@ test('every control on every page does something', { timeout: 400_000 }, async (
               await page.locator('dialog[open]').waitFor();
               await page.evaluate(NUMBERED, CONTROLS);
             }
-            for (const field of await page.locator('dialog[open] :is(input, textarea)[required]').all()) await field.fill('ana');
+            for (const field of await page.locator('dialog[open] :is(input, textarea)[required]').all()) await fill(field);
             happened.length = 0;
             const shown = await page.evaluate(SIGNATURE);
             if (!(await use(page, inner, inside[inner]))) continue;

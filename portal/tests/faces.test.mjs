@@ -3,21 +3,20 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { pagesOf, prepare } from './pages.mjs';
-import { eventually, settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
+import { pagesOf, startScene } from './pages.mjs';
+import { eventually, settled, signIn, startBrowser, visit, visitor } from './gate.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 let gate;
 let browser;
 let scene;
 before(async () => {
-  [gate, browser] = await Promise.all([startGate(), startBrowser()]);
-  scene = await prepare(gate);
+  [scene, browser] = await Promise.all([startScene(), startBrowser()]);
+  ({ gate } = scene);
 });
 after(async () => {
-  scene?.end();
   await browser?.close();
-  await gate?.stop();
+  await scene?.stop();
 });
 
 async function objections(page) {
@@ -54,22 +53,22 @@ async function faults(page, where) {
   return found;
 }
 
-test('nobody is kept out by how a page is made, and nothing scrolls sideways on a phone', { timeout: 240_000 }, async () => {
+test('nobody is kept out by how a page is made, and nothing scrolls sideways on a phone', { timeout: 480_000 }, async () => {
   const found = [];
   const stranger = await visitor(browser, gate);
   await stranger.page.goto('/');
   await stranger.page.getByRole('heading', { name: 'Sign in' }).waitFor();
   found.push(...(await faults(stranger.page, 'sign-in')), ...stranger.faults);
   for (const [name, paths] of Object.entries(pagesOf(scene))) {
-    const visit = await signIn(browser, gate, name);
+    const { page, context, faults: heard } = await signIn(browser, gate, name);
     for (const { path, show } of paths) {
-      await visit.page.goto(path);
-      await settled(visit.page);
-      await show?.(visit.page);
-      found.push(...(await faults(visit.page, `${name} ${path}`)));
+      await visit(page, path);
+      await settled(page);
+      await show?.(page);
+      found.push(...(await faults(page, `${name} ${path}`)));
     }
-    found.push(...visit.faults.map((fault) => `${name}: ${fault}`));
-    await visit.context.close();
+    found.push(...heard.map((fault) => `${name}: ${fault}`));
+    await context.close();
   }
   assert.deepEqual(found, []);
 });

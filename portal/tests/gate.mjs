@@ -1,7 +1,7 @@
 // A real gate with the people of the example, and browsers for them.
 import { chromium } from 'playwright-core';
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -29,25 +29,44 @@ export async function eventually(what, look, patience = 20_000) {
   }
 }
 
-/** Starts `tidegate demo` in a directory of its own. */
-export async function startGate() {
+/**
+ * Starts `tidegate demo` in a directory of its own. What stands in `settings` is added to its configuration, what stands in `files` beside
+ * it, and what stands in `policy` at the end of files of its policy: then it is stopped once, and runs again with all of that.
+ */
+export async function startGate({ settings, files = {}, policy = {} } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'tidegate-portal-'));
+  const home = join(dir, 'demo');
   const ready = join(dir, 'ready.json');
   const binary = process.env.TIDEGATE_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'tidegate');
-  const child = spawn(binary, ['demo', '--dir', join(dir, 'demo'), '--ready-file', ready], { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (piece) => (said += piece));
-  const ended = new Promise((done) => child.on('exit', done));
-  await eventually('the demo is ready', () => {
-    if (child.exitCode !== null) throw new Error(`the demo ended:\n${said}`);
-    return existsSync(ready);
-  }, 60_000);
+  const run = async () => {
+    rmSync(ready, { force: true });
+    const child = spawn(binary, ['demo', '--dir', home, '--ready-file', ready], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (piece) => (said += piece));
+    const ended = new Promise((done) => child.on('exit', done));
+    await eventually('the demo is ready', () => {
+      if (child.exitCode !== null) throw new Error(`the demo ended:\n${said}`);
+      return existsSync(ready);
+    }, 60_000);
+    return { child, ended };
+  };
+  let { child, ended } = await run();
+  if (settings) {
+    child.kill('SIGTERM');
+    await ended;
+    appendFileSync(join(home, 'tidegate.toml'), `\n${settings}`);
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(home, file), text);
+    for (const [file, text] of Object.entries(policy)) appendFileSync(join(home, 'policy', file), `\n${text}`);
+    ({ child, ended } = await run());
+  }
   const facts = JSON.parse(readFileSync(ready, 'utf8'));
   // By name: passkeys are bound to one.
   const portal = process.env.TIDEGATE_PORTAL ?? facts.api.replace('127.0.0.1', 'localhost');
   return {
     facts,
     dir,
+    /** Where the demo keeps what is its own: configuration, policy, target. */
+    home,
     portal,
     child,
     person: (name) => facts.people.find((person) => person.username === name),
@@ -86,6 +105,16 @@ export async function startGate() {
         ended: new Promise((done) => ssh.on('exit', done)),
         end: () => ssh.kill(),
       };
+    },
+    /** The policy directory was changed: it is taken now. */
+    reload: () => child.kill('SIGHUP'),
+    /** The headers of somebody's browser, for calls that only a browser may make. */
+    async browserOf(name) {
+      const headers = { origin: facts.api, 'content-type': 'application/json' };
+      const entered = await fetch(`${facts.api}/api/v1/web-sessions`, { method: 'POST', headers, body: JSON.stringify({ token: this.person(name).token }) });
+      const cookie = entered.headers.getSetCookie().find((one) => one.startsWith('__Host-tide='));
+      if (!cookie) throw new Error(`${name} is not signed in: ${entered.status} ${await entered.text()}`);
+      return { ...headers, cookie: cookie.split(';')[0] };
     },
     async stop() {
       child.kill('SIGTERM');
@@ -161,6 +190,12 @@ export async function signIn(browser, gate, name, options = {}) {
   await visit.page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await visit.page.getByRole('navigation', { name: 'Portal' }).waitFor();
   return visit;
+}
+
+/** Goes to a page, whatever stands behind its `#`: that alone loads nothing anew. */
+export async function visit(page, path) {
+  if (path.includes('#')) await page.goto('about:blank');
+  await page.goto(path);
 }
 
 /** Waits until a page shows what it was asked for, and nothing is on its way. */

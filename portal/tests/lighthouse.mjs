@@ -6,8 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { startGate } from './gate.mjs';
-import { prepare } from './pages.mjs';
+import { startScene } from './pages.mjs';
 
 const RUNS = Number(process.env.TIDEGATE_LIGHTHOUSE_RUNS ?? 5);
 const home = new URL('../../.cache/lighthouse/', import.meta.url).pathname;
@@ -22,8 +21,8 @@ const free = () =>
     });
   });
 
-const gate = await startGate();
-const scene = await prepare(gate);
+const scene = await startScene();
+const { gate } = scene;
 const profile = mkdtempSync(join(tmpdir(), 'tidegate-lighthouse-'));
 const results = {};
 let context;
@@ -71,9 +70,8 @@ try {
     console.log(what, JSON.stringify(results[what]));
   }
 } finally {
-  scene.end();
   await context?.close();
-  await gate.stop();
+  await scene.stop();
   rmSync(profile, { recursive: true, force: true });
 }
 if (process.argv[2]) writeFileSync(process.argv[2], `${JSON.stringify(results, null, 2)}\n`);

@@ -1,14 +1,14 @@
 // A picture of every page: light, dark, and on a phone, into `portal/screenshots`.
 import { mkdirSync, rmSync } from 'node:fs';
-import { settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
-import { pagesOf, prepare } from './pages.mjs';
+import { settled, signIn, startBrowser, visit, visitor } from './gate.mjs';
+import { pagesOf, startScene } from './pages.mjs';
 
 const out = new URL('../screenshots/', import.meta.url).pathname;
 const wanted = process.argv.slice(2);
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-const [gate, browser] = await Promise.all([startGate(), startBrowser()]);
-const scene = await prepare(gate);
+const [scene, browser] = await Promise.all([startScene(), startBrowser()]);
+const { gate } = scene;
 const faces = [
   ['light', { colorScheme: 'light' }],
   ['dark', { colorScheme: 'dark' }],
@@ -25,7 +25,7 @@ try {
       const { page, context, faults } = await signIn(browser, gate, name, options);
       for (const { name: what, path, show } of paths) {
         if (wanted.length > 0 && !wanted.includes(what)) continue;
-        await page.goto(path);
+        await visit(page, path);
         await settled(page);
         await show?.(page);
         await page.waitForTimeout(250);
@@ -44,8 +44,7 @@ try {
     }
   }
 } finally {
-  scene.end();
   await browser.close();
-  await gate.stop();
+  await scene.stop();
 }
 console.log(`pictures are in ${out}`);

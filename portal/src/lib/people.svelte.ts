@@ -1,5 +1,5 @@
 // Names of people by their ids, for whoever may see them.
-import { call, type User } from './api';
+import { call, Refusal, type User } from './api';
 
 class People {
   #known: Map<string, User> = $state.raw(new Map());
@@ -32,6 +32,13 @@ class People {
   /** The user name of an id, or the id. */
   usernameOf(id: string): string {
     return this.#known.get(id)?.username ?? id;
+  }
+
+  /** The id that a scope names somebody by; refused if nobody is called that. */
+  named(text: string): string {
+    const id = this.idOf(text.trim());
+    if (/^(usr|wkl)_/.test(id)) return id;
+    throw new Refusal(404, { title: 'Nobody is called that.', hint: 'Write the user name, as the People page has it.' });
   }
 
   /** The id for a user name; what is an id already, `gate` or `unknown` stays. */

@@ -39,6 +39,25 @@ export function until(at: string | number, now: number): string {
   return span((new Date(at).getTime() - now) / 1000);
 }
 
+/** A time as a field for days and times has it: in the clock of the reader. Nothing if it is none. */
+export function local(time: string | null | undefined): string {
+  const at = new Date(time ?? '');
+  if (!time || Number.isNaN(at.getTime())) return '';
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** The start of a day that somebody chose, as the API takes it: of the day where they are. */
+export function dayStart(day: string): string {
+  return new Date(`${day}T00:00`).toISOString();
+}
+
+/** A day from today, as a field for dates has it, where the reader is. */
+export function dayFromNow(days: number): string {
+  const at = new Date();
+  at.setDate(at.getDate() + days);
+  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, '0')}-${String(at.getDate()).padStart(2, '0')}`;
+}
+
 /** The time to the minute, and the day if it is not today, where the reader is. */
 export function about(at: string | number): string {
   const date = new Date(at);
@@ -99,12 +118,14 @@ export function tone(state: string): Tone {
     case 'permit':
     case 'taken_in':
     case 'mended':
+    case 'delivered':
       return 'good';
     case 'pending':
     case 'ready':
     case 'needs_approval':
     case 'step_up':
     case 'open':
+    case 'waiting':
       return 'warn';
     case 'denied':
     case 'deny':
@@ -114,6 +135,7 @@ export function tone(state: string): Tone {
     case 'locked':
     case 'disabled':
     case 'set':
+    case 'dead':
       return 'bad';
     default:
       return '';
