@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Makes a store large: rows like those of one journey that is in it already, again and again, each under ids of its own.
 
-    bench/multiply.py STORE [--people N] [--sessions N] [--entries N]
+    bench/multiply.py STORE [--people N] [--sessions N] [--entries N] [--events NAME,NAME]
 
 For measuring how lists answer, and for nothing else: what it makes is no story, stands under no tree, and `audit replay` would say so. The store
 is a file of SQLite's that somebody may have open for reading; it needs one ended session, its grant and its request.
 """
-import argparse, sqlite3, sys
+import argparse, hashlib, json, sqlite3, struct, sys
 
 parser = argparse.ArgumentParser()
 parser.add_argument("store")
 parser.add_argument("--people", type=int, default=10_000)
 parser.add_argument("--sessions", type=int, default=100_000)
 parser.add_argument("--entries", type=int, default=1_000_000)
+parser.add_argument("--events", help="only entries of these names")
 args = parser.parse_args()
 
 db = sqlite3.connect(args.store, timeout=60, isolation_level=None)
@@ -53,6 +54,8 @@ kinds = [entry for entry in (
     dict(zip(("id", "at", "actor", "door", "name", "leaf", "texts"), found))
     for found in db.execute("SELECT id, at, actor, door, name, leaf, texts FROM entries WHERE leaf LIKE ? OR leaf LIKE ? ORDER BY seq",
                             (f'%"{session["id"]}"%', f'%"{grant["id"]}"%')).fetchall())]
+if args.events:
+    kinds = [kind for kind in kinds if kind["name"] in args.events.split(",")]
 resources = [name for (name,) in db.execute("SELECT DISTINCT resource FROM requests")]
 STEP = 30_000_000
 
@@ -68,6 +71,7 @@ more("requests", ({**request, "id": some("req", n), "person": whose(n), "resourc
 more("grants", ({**grant, "id": some("grt", n), "request": some("req", n), "person": whose(n), "resource": resources[n % len(resources)], "state": "ended",
                  "created_at": begun + n * STEP} for n in range(1, args.sessions + 1)))
 more("sessions", ({**session, "id": some("ses", n), "grant": some("grt", n), "person": whose(n), "recording": some("rec", n),
+                   "recording_chunks": None, "recording_digest": None,
                    "resource": resources[n % len(resources)], "opened_at": begun + n * STEP} for n in range(1, args.sessions + 1)))
 
 
@@ -81,6 +85,31 @@ def entry(n):
     return {**kind, "id": some("ent", n), "actor": actor, "leaf": leaf}
 
 
-more("entries", (entry(n) for n in range(1, args.entries + 1)))
+def is_time(text):
+    return text[:1].isdigit() and text.endswith("Z") and "T" in text and ":" in text
+
+
+def mentions(value, top=False, data=False):
+    """What a leaf speaks of, as the store keeps it: each id and name, whole or behind a colon."""
+    if isinstance(value, str):
+        if not is_time(value):
+            yield from (part for part in [value] + [value[at + 1:] for at, c in enumerate(value) if c == ":"] if 0 < len(part) <= 63)
+    elif isinstance(value, list):
+        for item in value:
+            yield from mentions(item)
+    elif isinstance(value, dict):
+        for name, field in value.items():
+            if not (top and name in ("door", "at", "texts") or data and name == "event"):
+                yield from mentions(field, data=top and name == "data")
+
+
+def key(text):
+    return struct.unpack(">q", hashlib.sha256(text.encode()).digest()[:8])[0]
+
+
+last = db.execute("SELECT COALESCE(MAX(seq), 0) FROM entries").fetchone()[0]
+more("entries", ({**entry(n), "seq": last + n} for n in range(1, args.entries + 1)))
+found = ((key(text), last + n) for n in range(1, args.entries + 1) for text in set(mentions(json.loads(entry(n)["leaf"]), top=True)))
+more("entry_mentions", ({"mention": mention, "seq": seq} for mention, seq in found))
 db.execute("ANALYZE")
 print({table: db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("people", "requests", "grants", "sessions", "entries")})

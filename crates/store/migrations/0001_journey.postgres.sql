@@ -39,3 +39,12 @@ END $$;
 
 CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION tide_append_only();
 CREATE TRIGGER entries_never_emptied BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION tide_append_only();
+
+-- Which entries speak of what, by a digest of each id and name in them. It grows with the log, and like it.
+CREATE TABLE entry_mentions (mention BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (mention, seq));
+CREATE FUNCTION tide_grows_alone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'tidegate: the log is append-only' USING ERRCODE = 'check_violation';
+END $$;
+CREATE TRIGGER entry_mentions_append_only BEFORE UPDATE OR DELETE ON entry_mentions FOR EACH ROW EXECUTE FUNCTION tide_grows_alone();
+CREATE TRIGGER entry_mentions_never_emptied BEFORE TRUNCATE ON entry_mentions FOR EACH STATEMENT EXECUTE FUNCTION tide_grows_alone();

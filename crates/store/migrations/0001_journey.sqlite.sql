@@ -143,3 +143,14 @@ CREATE TRIGGER entries_never_emptied BEFORE DELETE ON entries
 BEGIN
     SELECT RAISE(ABORT, 'tidegate: the log is append-only');
 END;
+
+-- Which entries speak of what, by a digest of each id and name in them. It grows with the log, and like it.
+CREATE TABLE entry_mentions (mention BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (mention, seq)) WITHOUT ROWID;
+CREATE TRIGGER entry_mentions_append_only BEFORE UPDATE ON entry_mentions
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: the log is append-only');
+END;
+CREATE TRIGGER entry_mentions_never_emptied BEFORE DELETE ON entry_mentions
+BEGIN
+    SELECT RAISE(ABORT, 'tidegate: the log is append-only');
+END;

@@ -289,6 +289,7 @@ impl Change {
             if leaf.len() > access::entry::LONGEST_LEAF {
                 return Err(StoreError::TooLong { bytes: leaf.len() });
             }
+            let mentions = crate::mentions::keys_of(&leaf);
             let columns = vec![
                 Column::Text(entry.id.to_string()),
                 entry.at.to_column(),
@@ -298,7 +299,7 @@ impl Change {
                 Column::Text(leaf),
                 Column::Text(serde_json::to_string(&entry.texts).map_err(unwritable)?),
             ];
-            lines.push(Line { entry, touches, columns });
+            lines.push(Line { entry, touches, columns, mentions });
         }
         if makes_only_new_rows(&lines) {
             rows.clear();
@@ -315,12 +316,13 @@ impl Change {
     }
 }
 
-/// An entry, the rows it changes, and its columns.
+/// An entry, the rows it changes, its columns, and what it speaks of.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) entry: Entry,
     pub(crate) touches: Vec<RowKey>,
     pub(crate) columns: Vec<Column>,
+    pub(crate) mentions: Vec<i64>,
 }
 
 /// A change, ready to be written.

@@ -1,5 +1,6 @@
 //! One change inside an open transaction: check what is expected, fold the entries over the rows, write both.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use access::event::Entry;
@@ -163,22 +164,51 @@ async fn write(db: &mut Connection<'_>, change: &Prepared, rows: Vec<(&RowKey, V
 
 /// How many entries one statement can add, from many to one; each is a statement that stays prepared.
 const SIZES: [usize; 3] = [32, 8, 1];
+/// The same for what they speak of.
+const MENTIONS: [usize; 3] = [64, 8, 1];
 
 static ENTRIES: LazyLock<[Sql; 3]> = LazyLock::new(|| {
-    SIZES.map(|size| {
-        let row = |n: usize| format!("(${}, ${}, ${}, ${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7);
-        let rows = (0..size).map(|i| row(i * 7)).collect::<Vec<_>>().join(", ");
-        format!("INSERT INTO entries (id, at, actor, door, name, leaf, texts) VALUES {rows}").into()
-    })
+    let head = "INSERT INTO entries (id, at, actor, door, name, leaf, texts)";
+    SIZES.map(|size| format!("{head} VALUES {} RETURNING seq, id", places(size, 7)).into())
 });
 
-/// Writes the entries of changes that were performed in this transaction, in order.
+static MENTIONED: LazyLock<[Sql; 3]> = LazyLock::new(|| {
+    let head = format!("INSERT INTO {} (mention, seq)", crate::mentions::TABLE);
+    MENTIONS.map(|size| format!("{head} VALUES {}", places(size, 2)).into())
+});
+
+/// Places for so many rows of so many values.
+fn places(rows: usize, values: usize) -> String {
+    let row = |n: usize| (1..=values).map(|i| format!("${}", n * values + i)).collect::<Vec<_>>().join(", ");
+    (0..rows).map(|n| format!("({})", row(n))).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes the entries of changes that were performed in this transaction, in order, and what they speak of.
 pub(crate) async fn log_entries(db: &mut Connection<'_>, lines: &[&Line]) -> Result<(), sqlx::Error> {
+    let mut given = HashMap::with_capacity(lines.len());
     let mut left = lines;
     for (size, sql) in SIZES.into_iter().zip(ENTRIES.iter()) {
         while let Some((now, later)) = left.split_at_checked(size) {
             let args: Vec<Column> = now.iter().flat_map(|line| line.columns.iter().cloned()).collect();
-            db.execute(sql, &args).await?;
+            for row in db.fetch(sql, &args).await? {
+                if let [Column::Int(seq), Column::Text(id)] = row.as_slice() {
+                    given.insert(id.clone(), *seq);
+                }
+            }
+            left = later;
+        }
+    }
+    let mut pairs = Vec::new();
+    for line in lines {
+        let Some(seq) = given.get(&line.entry.id.to_string()) else {
+            return Err(sqlx::Error::Protocol(format!("entry {} was written and has no number", line.entry.id)));
+        };
+        pairs.extend(line.mentions.iter().map(|mention| [Column::Int(*mention), Column::Int(*seq)]));
+    }
+    let mut left = pairs.as_slice();
+    for (size, sql) in MENTIONS.into_iter().zip(MENTIONED.iter()) {
+        while let Some((now, later)) = left.split_at_checked(size) {
+            db.execute(sql, now.as_flattened()).await?;
             left = later;
         }
     }

@@ -8,6 +8,7 @@ use access::row::{Column, Field};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error::StoreError;
+use crate::mentions;
 use crate::select::Select;
 use crate::store::Store;
 
@@ -50,6 +51,9 @@ pub struct EntryPage {
     pub newest_first: bool,
 }
 
+/// How many entries are fetched by their numbers at once.
+const AT_ONCE: usize = 64;
+
 pub(crate) const COLUMNS: &[&str] = &["seq", "leaf_index", "leaf", "texts"];
 
 impl LoggedEntry {
@@ -89,6 +93,11 @@ impl Store {
     /// # Errors
     /// If the store can't be read.
     pub async fn entries(&self, filter: &EntryFilter, page: EntryPage) -> Result<Vec<LoggedEntry>, StoreError> {
+        if let Some(text) = filter.mentions.as_deref()
+            && let Some(key) = mentions::key(text)
+        {
+            return self.entries_about(filter, (text, key), page).await;
+        }
         let Some(start) = filter.name.as_deref().filter(|start| !start.is_empty()) else {
             return self.entries_named(filter, None, page).await;
         };
@@ -100,6 +109,73 @@ impl Store {
         found.sort_by_key(|one| if page.newest_first { -one.seq } else { one.seq });
         found.truncate(page.limit as usize);
         Ok(found)
+    }
+
+    /// Those that speak of something, by the table that says which do.
+    async fn entries_about(&self, filter: &EntryFilter, about: (&str, i64), page: EntryPage) -> Result<Vec<LoggedEntry>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), page.after);
+        let wanted = page.limit as usize;
+        while found.len() < wanted {
+            let seqs = self.numbers_about(filter, about.1, EntryPage { after, ..page }).await?;
+            let Some(last) = seqs.last() else { break };
+            after = Some(*last);
+            let all = seqs.len() < wanted;
+            for some in seqs.chunks(AT_ONCE) {
+                // As many places as before, so that it stays one prepared statement.
+                let mut padded = some.to_vec();
+                padded.resize(AT_ONCE, some.last().copied().unwrap_or_default());
+                let order = if page.newest_first { "seq DESC" } else { "seq" };
+                let read = self.read_entries(Select::all().among("seq", &padded), order).await?;
+                // Two texts may share a key.
+                found.extend(read.into_iter().filter(|logged| mentions::speaks_of(&logged.leaf, about.0)));
+            }
+            if all {
+                break;
+            }
+        }
+        found.truncate(wanted);
+        Ok(found)
+    }
+
+    /// The numbers of a page of entries with a key.
+    async fn numbers_about(&self, filter: &EntryFilter, key: i64, page: EntryPage) -> Result<Vec<i64>, StoreError> {
+        let mut args = vec![Column::Int(key)];
+        let mut conditions = Vec::new();
+        let mut so = |condition: &str, value: Column| {
+            args.push(value);
+            conditions.push(condition.replace('?', &format!("${}", args.len())));
+        };
+        let (operator, order) = if page.newest_first { ("<", " DESC") } else { (">", "") };
+        if let Some(after) = page.after {
+            so(&format!("entry_mentions.seq {operator} ?"), Column::Int(after));
+        }
+        if let Some(start) = filter.name.as_deref().filter(|start| !start.is_empty()) {
+            so("entries.name >= ?", Column::Text(start.to_owned()));
+            so("entries.name < ?", Column::Text(format!("{start}\u{10ffff}")));
+        }
+        if let Some(actor) = &filter.actor {
+            so("entries.actor = ?", Column::Text(actor.to_string()));
+        }
+        if let Some(from) = &filter.from {
+            so("entries.at >= ?", from.to_column());
+        }
+        if let Some(until) = &filter.until {
+            so("entries.at < ?", until.to_column());
+        }
+        let join = if conditions.iter().any(|condition| condition.starts_with("entries.")) {
+            " JOIN entries ON entries.seq = entry_mentions.seq"
+        } else {
+            ""
+        };
+        let conditions: String = conditions.into_iter().map(|condition| format!(" AND {condition}")).collect();
+        args.push(Column::Int(page.limit.into()));
+        let sql = format!(
+            "SELECT entry_mentions.seq FROM entry_mentions{join} WHERE entry_mentions.mention = $1{conditions} \
+             ORDER BY entry_mentions.seq{order} LIMIT ${}",
+            args.len()
+        );
+        let rows = self.query(&sql.into(), &args).await?;
+        Ok(rows.iter().filter_map(|row| row.first().and_then(i64::from_column)).collect())
     }
 
     /// The names of entries that begin like this: there are few, and each is found by one step in the index.

@@ -14,6 +14,7 @@ mod copy;
 mod database;
 mod error;
 mod log;
+mod mentions;
 mod replay;
 mod schema;
 mod select;

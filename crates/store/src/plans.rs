@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use access::event::Actor;
 use access::row::Column;
 use jiff::Timestamp;
 use testkit::postgres::Database;
@@ -19,7 +20,7 @@ pub(crate) fn note(sql: &Sql, args: &[Column]) {
 }
 
 const ROWS: u32 = 50_000;
-const TABLES: [&str; 5] = ["people", "requests", "grants", "sessions", "entries"];
+const TABLES: [&str; 6] = ["people", "requests", "grants", "sessions", "entry_mentions", "entries"];
 
 /// A column's value in the row `n`: ids that sort, a few resources and roles, states of which few are open.
 fn value(table: &str, column: &str, n: u32) -> Column {
@@ -35,7 +36,8 @@ fn value(table: &str, column: &str, n: u32) -> Column {
         ("sessions", "id") => id("ses", n),
         ("entries", "id") => id("ent", n),
         (_, "recording") => id("rec", n),
-        ("entries", "seq" | "leaf_index") => Column::Int(i64::from(n)),
+        ("entry_mentions", "mention") => Column::Int(i64::from(n % 5_000)),
+        ("entries" | "entry_mentions", "seq") | ("entries", "leaf_index") => Column::Int(i64::from(n)),
         ("requests", "ticket") => Column::Text(format!("INC-{}", n % 5_000)),
         (_, "username") => Column::Text(format!("somebody-{n}")),
         (_, "resource") => Column::Text(format!("db-{}", n % 400)),
@@ -159,8 +161,9 @@ async fn ask(store: &Store) {
         EntryFilter { name: Some("grant.".to_owned()), ..EntryFilter::default() },
         EntryFilter { name: Some("session.opened".to_owned()), ..EntryFilter::default() },
         EntryFilter { from: at, ..EntryFilter::default() },
-        // From when it was made on.
         EntryFilter { mentions: Some("ses_00000000000000000000000007".to_owned()), ..EntryFilter::default() },
+        EntryFilter { mentions: Some("db-7".to_owned()), name: Some("session.".to_owned()), ..EntryFilter::default() },
+        EntryFilter { mentions: Some("db-7".to_owned()), actor: Some(Actor::Gate), from: at, ..EntryFilter::default() },
     ] {
         for newest_first in [true, false] {
             let _ = store.entries(&filter, EntryPage { limit: 50, after: None, newest_first }).await;

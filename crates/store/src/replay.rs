@@ -12,6 +12,7 @@ use crate::committed::{HostKeyRow, InvitationRow, PasskeyRow, SecretRow, TokenRo
 use crate::database::Connection;
 use crate::entries::{self, LoggedEntry};
 use crate::error::StoreError;
+use crate::mentions;
 use crate::select::Select;
 use crate::store::Store;
 
@@ -66,6 +67,7 @@ impl Store {
         self.snapshot(async |db| {
             let mut teller = Teller::default();
             teller.tell(db).await?;
+            teller.compare_mentions(db).await?;
             teller.compare_journaled(db).await?;
             teller.compare_committed(db, &is_digest).await?;
             Ok(Replay { entries: teller.entries, tables: teller.tables, differences: teller.differences })
@@ -95,6 +97,8 @@ struct Teller {
     entries: u64,
     tables: Tables,
     promises: Promises,
+    /// What the entries speak of.
+    mentions: mentions::Sum,
     differences: Vec<Difference>,
 }
 
@@ -111,6 +115,9 @@ impl Teller {
                 };
                 after = after.max(seq);
                 self.entries += 1;
+                if let Some(Column::Text(leaf)) = row.get(2) {
+                    mentions::keys_of(leaf).into_iter().for_each(|mention| self.mentions.add(mention, seq));
+                }
                 match LoggedEntry::from_columns(row) {
                     Ok(logged) => {
                         places.extend(logged.index);
@@ -134,6 +141,31 @@ impl Teller {
                 self.differ("entries", format!("leaf {missing}"), None, "an entry", "nothing");
             }
             expected = place + 1;
+        }
+        Ok(())
+    }
+
+    /// Whether entries are found by what they speak of. Where the log itself is not whole, that says nothing more.
+    async fn compare_mentions(&mut self, db: &mut Connection<'_>) -> Result<(), StoreError> {
+        if !self.differences.is_empty() {
+            return Ok(());
+        }
+        let (mut found, mut after) = (mentions::Sum::default(), (i64::MIN, i64::MIN));
+        let sql = "SELECT mention, seq FROM entry_mentions WHERE (mention, seq) > ($1, $2) ORDER BY mention, seq LIMIT 10000".into();
+        loop {
+            let rows = db.fetch(&sql, &[Column::Int(after.0), Column::Int(after.1)]).await.map_err(|e| StoreError::from_sqlx(ACT, e))?;
+            for (mention, seq) in rows.iter().filter_map(|row| mentions::pair(row)) {
+                found.add(mention, seq);
+                after = (mention, seq);
+            }
+            if rows.len() < 10_000 {
+                break;
+            }
+        }
+        if found != self.mentions {
+            let (log, table) = (self.mentions.rows(), found.rows());
+            let table = if log == table { format!("{table} others") } else { table.to_string() };
+            self.differ(mentions::TABLE, "all of them".to_owned(), None, log, table);
         }
         Ok(())
     }

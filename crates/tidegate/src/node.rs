@@ -164,6 +164,7 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).follow_on_call(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).deliver_forever(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).stream_forever(node.working.clone()));
+        node.workers.spawn(Arc::clone(&node.gate).index_forever(node.working.clone()));
         node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());

@@ -29,6 +29,7 @@ use crate::counts::Counts;
 use crate::directory::Directories;
 use crate::drift::Drift;
 use crate::exchange::Issuers;
+use crate::index::Indexed;
 use crate::live::LiveSessions;
 use crate::measure::Measured;
 use crate::on_call::OnCall;
@@ -135,6 +136,8 @@ pub struct Gate {
     pub(crate) outbox: Outbox,
     /// Where the log goes as it grows.
     pub(crate) streams: Streams,
+    /// Where what was done is found again.
+    pub(crate) indexed: Indexed,
     /// What came from where people chat.
     /// What was counted from the log so far.
     pub(crate) measured: tokio::sync::Mutex<Measured>,
@@ -208,6 +211,7 @@ impl Gate {
             last_look: LastLook::default(),
             outbox: Outbox::default(),
             streams: Streams::default(),
+            indexed: Indexed::default(),
             measured: tokio::sync::Mutex::default(),
         }))
     }

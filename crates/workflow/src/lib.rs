@@ -9,7 +9,6 @@ pub mod counts;
 pub mod gate;
 pub mod live;
 pub mod seen;
-mod shown;
 pub mod timings;
 
 pub mod activate;
@@ -47,6 +46,7 @@ pub mod erase;
 pub mod export;
 pub mod history;
 pub mod hold;
+pub mod index;
 pub mod inventory;
 pub mod keys;
 pub mod measure;

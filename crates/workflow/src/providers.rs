@@ -18,7 +18,9 @@ use access::session::EndReason;
 use access::time::Span;
 use identity::account::Account;
 use identity::oidc::account::{IdentityFacts, key, verify_claims};
-use identity::oidc::{Claims, ClientSecret, Keys, Metadata, OidcError, Provider, ProviderClient, SignIns, id_token, logout, printable};
+use identity::oidc::{
+    Claims, ClientSecret, GroupsFrom, Keys, Metadata, OidcError, Provider, ProviderClient, SignIns, id_token, logout, printable,
+};
 use identity::opaque::Verifier;
 use identity::web_session::LONGEST;
 use jiff::Timestamp;
@@ -173,9 +175,17 @@ impl Gate {
             };
             // 3. Whom does it speak of?
             let secret = self.client_secret(&known.provider).await?;
-            let token = known.client.redeem(&known.provider, &published.metadata, secret.as_ref(), &code, &begun.pkce, redirect).await?;
+            let given = known.client.redeem(&known.provider, &published.metadata, secret.as_ref(), &code, &begun.pkce, redirect).await?;
             let now = self.now();
-            let claims = known.verified(now, |keys| id_token::verify(&known.provider, keys, &token, &begun.nonce, now)).await?;
+            let claims = known.verified(now, |keys| id_token::verify(&known.provider, keys, &given.id_token, &begun.nonce, now)).await?;
+            // 4. With which groups?
+            let claims = match known.provider.groups_from {
+                GroupsFrom::IdToken => claims,
+                GroupsFrom::UserInfo => {
+                    let said = known.client.user_info(&published.metadata, given.access_token.as_ref(), &claims.subject).await?;
+                    claims.with_groups_of(&known.provider, &said)
+                }
+            };
             Ok((claims, begun.then))
         };
         match came.await {

@@ -2,22 +2,26 @@
 //!
 //! *Takes* a question and the proof of who asks. *Proves* for each session that they may see it, and before its recording is looked
 //! into that they may read that. *Hands to* them what was found, and to the log what was looked for.
+//!
+//! Where the index says that a session does not hold the text it is passed over; whatever it names is read all the same, so that the answers are those of
+//! reading everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
+use std::sync::Arc;
 
 use access::event::Event;
 use access::ids::SessionId;
 use access::reason::{Reason, Refusal};
 use access::session::SessionRow;
-use evidence::recording::{Anchor, Direction, FrameKind, RecordingReader, ReleasedKeys};
+use evidence::recording::RecordingReader;
 use policy::{Act, Object};
-use serde_json::Value;
+pub use search::Passage;
+use search::{ActivityIndex, IndexError, Needle};
 use store::{Change, Page, SessionFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::shown::Shown;
 use crate::watch::end_of;
 
 /// The longest text that is looked for, in characters.
@@ -26,21 +30,8 @@ const LONGEST_TEXT: usize = 200;
 const ROWS: usize = 5_000;
 /// How many recordings are looked into for one part of the answer.
 const RECORDINGS: usize = 200;
-/// How much of one recording is looked into, in bytes as they passed.
-const OF_EACH: usize = 64 * 1024 * 1024;
-/// How many passages of one recording are shown.
-const PASSAGES: usize = 20;
-
-/// One thing that was done in a session, as the gate recorded it: a command, an operation on a file, a forward; or a line that was shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Passage {
-    /// Microseconds since the recording began.
-    pub at_us: u64,
-    /// The channel within the session.
-    pub channel: u32,
-    /// What was done.
-    pub activity: Value,
-}
+/// Rows that are fetched at once where each is looked at.
+const AT_ONCE: u32 = 200;
 
 /// A session that was found.
 #[derive(Debug, Clone)]
@@ -76,41 +67,46 @@ impl Gate {
         page: &Page,
     ) -> Result<Searched, Refusal> {
         let text = text.map(needle).transpose()?;
+        let mut rows = Rows::new(self, filter, page.after.clone());
+        if let Some(text) = &text {
+            rows.narrowed = self.narrowed(text).await?;
+        }
+        let by_index = rows.narrowed.is_some();
         let mut out = Searched::default();
-        let (mut rows_seen, mut looked_into) = (0, 0);
-        let mut next = Page { limit: 200, after: page.after.clone() };
-        'pages: loop {
-            let rows = self.store.sessions(filter, &next).await.map_err(unavailable)?;
-            let more = rows.len() >= next.limit as usize;
-            for row in rows {
-                if out.found.len() >= page.limit as usize || rows_seen >= ROWS || looked_into >= RECORDINGS {
-                    break 'pages;
+        let mut looked_into = 0;
+        loop {
+            let before = rows.last;
+            let row = match rows.next().await? {
+                Next::Row(_) if out.found.len() >= page.limit as usize || looked_into >= RECORDINGS => {
+                    rows.last = before;
+                    break;
                 }
-                rows_seen += 1;
-                next.after = Some(row.id.to_string());
-                out.last = Some(row.id);
-                let Some(row) = seen(self.visible_session(caller, Some(row)).await)? else { continue };
-                let Some(text) = &text else {
-                    out.found.push(Found { session: row, passages: Vec::new(), whole: true });
-                    continue;
-                };
-                let recording = Object::Recording(self.about_session(&row).await?);
-                if seen(self.allowed(caller, Act::Read, &recording).await)?.is_none() {
-                    continue;
+                Next::Row(row) => row,
+                Next::Later => break,
+                Next::Over => {
+                    rows.last = None;
+                    break;
                 }
-                looked_into += 1;
-                let (passages, whole) = self.look_into(&row, text.clone()).await;
-                if !passages.is_empty() || !whole {
-                    out.found.push(Found { session: row, passages, whole });
-                }
+            };
+            let Some(row) = seen(self.visible_session(caller, Some(*row)).await)? else { continue };
+            let Some(text) = &text else {
+                out.found.push(Found { session: row, passages: Vec::new(), whole: true });
+                continue;
+            };
+            let recording = Object::Recording(self.about_session(&row).await?);
+            if seen(self.allowed(caller, Act::Read, &recording).await)?.is_none() {
+                continue;
             }
-            if !more {
-                out.last = None;
-                break;
+            looked_into += 1;
+            let (passages, whole) = self.look_into(&row, text.clone()).await;
+            if !passages.is_empty() || !whole {
+                out.found.push(Found { session: row, passages, whole });
             }
         }
+        out.last = rows.last;
+        // What the index was asked was asked of every recording.
         if let Some(text) = text
-            && looked_into > 0
+            && (looked_into > 0 || by_index)
         {
             let found = out.found.iter().filter(|found| !found.passages.is_empty()).map(|found| found.session.id).collect();
             let event = Event::RecordingsSearched { looked_into: looked_into as u64, found };
@@ -119,69 +115,126 @@ impl Gate {
         Ok(out)
     }
 
+    /// What the index knows of a text; `None`: every recording has to be read for it.
+    async fn narrowed(&self, text: &str) -> Result<Option<Narrowed>, Refusal> {
+        let Some(index) = self.index() else { return Ok(None) };
+        let Some(needle) = index.needle(text) else { return Ok(None) };
+        // INVARIANT: asked before the log is, so that a session is known to the index or stands among those that were opened since.
+        let next = index.next();
+        let Some(opened) = self.opened_since(next).await? else { return Ok(None) };
+        Ok(Some(Narrowed { index, needle, opened, named: VecDeque::new(), asked: false, floor: None }))
+    }
+
     /// What names the text in one recording, and whether all of it could be looked through.
     async fn look_into(&self, row: &SessionRow, text: String) -> (Vec<Passage>, bool) {
         let Ok(keys) = self.released_keys(row.recording, false) else { return (Vec::new(), false) };
         let (path, end) = (self.recording_path(row.recording), end_of(row));
         let looked = tokio::task::spawn_blocking(move || {
-            let file = File::open(path).ok()?;
-            Some(passages(file, keys, end, &text))
+            let reader = RecordingReader::with_keys(File::open(path).ok()?, keys).ok()?;
+            Some(search::passages(reader.ending_at(end), &text))
         });
         looked.await.ok().flatten().unwrap_or((Vec::new(), false))
     }
 }
 
-fn passages(file: File, keys: ReleasedKeys, end: Option<Anchor>, text: &str) -> (Vec<Passage>, bool) {
-    let Ok(reader) = RecordingReader::with_keys(file, keys) else { return (Vec::new(), false) };
-    let reader = reader.ending_at(end);
-    let (mut found, mut whole, mut passed) = (Vec::new(), true, 0);
-    let mut shown: BTreeMap<(u32, bool), (Shown, u64)> = BTreeMap::new();
-    for frame in reader {
-        let Ok(frame) = frame else {
-            whole = false;
-            continue;
-        };
-        passed += frame.bytes.len();
-        match (frame.direction, frame.kind) {
-            (_, FrameKind::Activity) => {
-                let activity = serde_json::from_slice::<Value>(&frame.bytes).ok().filter(|activity| names(activity, text));
-                found.extend(activity.map(|activity| Passage { at_us: frame.at_us, channel: frame.channel, activity }));
-            }
-            (Direction::Output, FrameKind::Bytes | FrameKind::Stderr) => {
-                let stream = shown.entry((frame.channel, frame.kind == FrameKind::Stderr)).or_default();
-                stream.1 = frame.at_us;
-                found.extend(stream.0.take(&frame.bytes, text).into_iter().map(|line| showed(frame.at_us, frame.channel, &line)));
-            }
-            _ => {}
-        }
-        if found.len() >= PASSAGES {
-            break;
-        }
-        if passed >= OF_EACH {
-            whole = false;
-            break;
-        }
-    }
-    for ((channel, _), (mut stream, at_us)) in shown {
-        found.extend(stream.ends(text).map(|line| showed(at_us, channel, &line)));
-    }
-    found.sort_by_key(|passage| passage.at_us);
-    found.truncate(PASSAGES);
-    (found, whole)
+/// What comes next.
+enum Next {
+    /// A session that is to be looked at.
+    Row(Box<SessionRow>),
+    /// Enough was looked at for one part of the answer.
+    Later,
+    /// There is no more.
+    Over,
 }
 
-/// A line that was shown, in the words of an activity.
-fn showed(at_us: u64, channel: u32, line: &str) -> Passage {
-    Passage { at_us, channel, activity: serde_json::json!({"kind": "shown", "line": line}) }
+/// The sessions that a filter lets through, newest first; of those that the index tells apart only the ones worth reading.
+struct Rows<'g> {
+    gate: &'g Gate,
+    filter: &'g SessionFilter,
+    after: Option<String>,
+    /// The last session that was looked at.
+    last: Option<SessionId>,
+    ready: VecDeque<SessionRow>,
+    /// Whether the last page was the last.
+    over: bool,
+    steps: usize,
+    narrowed: Option<Narrowed>,
 }
 
-/// Whether any text within names the wanted one, in whatever case.
-fn names(value: &Value, text: &str) -> bool {
-    match value {
-        Value::String(found) => found.to_lowercase().contains(text),
-        Value::Array(items) => items.iter().any(|item| names(item, text)),
-        Value::Object(fields) => fields.values().any(|field| names(field, text)),
-        _ => false,
+impl<'g> Rows<'g> {
+    fn new(gate: &'g Gate, filter: &'g SessionFilter, after: Option<String>) -> Self {
+        Self { gate, filter, after, last: None, ready: VecDeque::new(), over: false, steps: 0, narrowed: None }
+    }
+
+    async fn next(&mut self) -> Result<Next, Refusal> {
+        loop {
+            if self.steps >= ROWS {
+                return Ok(Next::Later);
+            }
+            self.steps += 1;
+            let Some(row) = self.row().await? else { return Ok(Next::Over) };
+            self.last = Some(row.id);
+            let Some(narrowed) = &mut self.narrowed else { return Ok(Next::Row(Box::new(row))) };
+            match narrowed.newest(row.id).await {
+                Ok(Some(worth)) if worth == row.id => return Ok(Next::Row(Box::new(row))),
+                // Everything between the two is passed over; one id is no part of another.
+                Ok(Some(worth)) => self.after = Some(format!("{worth}~")),
+                Ok(None) => return Ok(Next::Over),
+                Err(error) => {
+                    let refusal = self.gate.index_failed(error);
+                    tracing::warn!(%refusal, "a search goes on without the index");
+                    self.narrowed = None;
+                    return Ok(Next::Row(Box::new(row)));
+                }
+            }
+        }
+    }
+
+    /// The next row behind the last one, or behind where was skipped to.
+    async fn row(&mut self) -> Result<Option<SessionRow>, Refusal> {
+        if self.ready.is_empty() && !self.over {
+            // With an index the next one worth looking at may be far away.
+            let limit = if self.narrowed.is_some() { 1 } else { AT_ONCE };
+            let page = Page { limit, after: self.after.clone() };
+            self.ready = self.gate.store.sessions(self.filter, &page).await.map_err(unavailable)?.into();
+            self.over = self.ready.len() < limit as usize;
+        }
+        let row = self.ready.pop_front();
+        if let Some(row) = &row {
+            self.after = Some(row.id.to_string());
+        }
+        Ok(row)
+    }
+}
+
+/// The index, asked for one text.
+struct Narrowed {
+    index: Arc<ActivityIndex>,
+    needle: Needle,
+    /// Sessions that it may not know yet.
+    opened: BTreeSet<SessionId>,
+    /// Sessions worth looking into, newest first: all there are down to `floor`, or all.
+    named: VecDeque<SessionId>,
+    asked: bool,
+    floor: Option<SessionId>,
+}
+
+impl Narrowed {
+    /// The newest session worth looking into that is this one or older. It is asked for older ones each time.
+    async fn newest(&mut self, from: SessionId) -> Result<Option<SessionId>, IndexError> {
+        let broken = || IndexError::Broken("it names what is no session".into());
+        while self.named.front().is_some_and(|named| *named > from) {
+            self.named.pop_front();
+        }
+        if !self.asked || (self.named.is_empty() && self.floor.is_some()) {
+            let found = self.index.candidates(&self.needle, &from.to_string()).await?;
+            let parsed: Result<_, _> = found.sessions.iter().map(|session| session.parse()).collect();
+            self.named = parsed.map_err(|_| broken())?;
+            self.floor = found.floor.map(|floor| floor.parse()).transpose().map_err(|_| broken())?;
+            self.asked = true;
+        }
+        let opened = self.opened.range(..=from).next_back().copied();
+        Ok(self.named.front().copied().max(opened))
     }
 }
 
@@ -205,13 +258,9 @@ fn seen<T>(answer: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn a_text_is_found_wherever_it_stands() {
-        let copy = json!({"kind": "sftp", "act": "file", "path": "/srv/Invoices/march.csv", "written": {"bytes": 7}});
-        assert!(names(&copy, "invoices/march") && names(&copy, "file"));
-        assert!(!names(&copy, "april") && !names(&copy, "path") && !names(&copy, "7"), "names of fields and numbers are not texts");
+    fn a_text_has_a_length() {
         assert_eq!(needle("  RM -rf ").unwrap(), "rm -rf");
         for wrong in ["", "  ", &"x".repeat(201)] {
             assert_eq!(needle(wrong).unwrap_err().reason, Reason::Invalid);

@@ -56,6 +56,11 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
         let _whole = writeln!(text, "tidegate_outbox_oldest_seconds{{destination=\"{destination}\"}} {waits}");
     }
     streams(&mut text, &gate.stream_states().await?, gate.now());
+    let index = gate.index_state().await?;
+    gauge(&mut text, "tidegate_search_waiting_entries", "entries of the log that the search index does not have yet", index.waiting);
+    gauge(&mut text, "tidegate_search_sessions", "sessions that the search index knows", index.sessions);
+    gauge(&mut text, "tidegate_search_unread_sessions", "those of them that are read whatever is looked for", index.unread);
+    gauge(&mut text, "tidegate_search_stuck", "1 while the search index cannot be written", index.trouble.is_some().into());
     let timings = gate.timings();
     head(&mut text, "tidegate_audit_waiting_seconds", "how long the oldest entry waits that no published checkpoint commits to", "gauge");
     let _whole = writeln!(text, "tidegate_audit_waiting_seconds {}", timings.audit_waiting().as_secs_f64());

@@ -1,12 +1,13 @@
 //! Sign-in at a provider of another make than the certified one: Canaille, run for real, people signing in by its own forms.
 
-use reqwest::StatusCode;
+use identity::oidc::GroupsFrom;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testkit::oidc::Browser;
 use testkit::oidc::canaille::Canaille;
 
 use crate::Served;
-use crate::providers::{BEGIN, WEB, in_time, linked_by, me, serve_groups};
+use crate::providers::{BEGIN, WEB, in_portal, in_time, linked_by, me, serve_groups, serve_groups_from};
 
 /// The value of a parameter of an address.
 fn of(url: &str, name: &str) -> Option<String> {
@@ -71,6 +72,28 @@ async fn somebody_signs_in_at_a_provider_of_another_make() {
     let made_up = made_up.to_string();
     let at = hers.go(&made_up, None).await.unwrap();
     assert!(at.status == 401 && at.text.contains("did not take the code"), "{at:?}");
+}
+
+// covers: WHO-1 (canaille)
+#[tokio::test]
+async fn its_groups_mean_ours_wherever_it_says_them() {
+    for from in [GroupsFrom::IdToken, GroupsFrom::UserInfo] {
+        let served = Served::start().await;
+        let provider = Canaille::start(&served.url, "corp").await.unwrap();
+        serve_groups_from(&served, &provider.issuer, true, &[("platform", "engineers")], from);
+        in_time(&served);
+        let begin = format!("{}{BEGIN}", served.url);
+        // Gina is in `platform` there, and nobody here before.
+        let mut hers = Browser::new().unwrap();
+        let page = hers.go(&begin, None).await.unwrap();
+        let back = provider.sign_in(&mut hers, &page, "gina", "/callback?").await.unwrap().url;
+        let at = hers.go(&back, Some(&served.url)).await.unwrap();
+        let cookie = hers.cookie(&served.url, WEB).unwrap_or_else(|| panic!("{from:?}: {at:?}"));
+        let (status, body) = me(&served, cookie).await;
+        assert_eq!((status, &body["user"]["username"]), (StatusCode::OK, &json!("gina")), "{from:?}: {body}");
+        let (_, list) = in_portal(&served, cookie, Method::GET, "/resources", serde_json::Value::Null).await;
+        assert!(list["items"].as_array().unwrap().iter().any(|one| one["name"] == "build-1"), "{from:?}: {list}");
+    }
 }
 
 // covers: WHO-1 (canaille), A7

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
-use identity::oidc::{ClientSecret, Provider, ProviderClient};
+use identity::oidc::{ClientSecret, GroupsFrom, Provider, ProviderClient};
 use jiff::Timestamp;
 use reqwest::header::COOKIE;
 use reqwest::{Method, StatusCode};
@@ -33,6 +33,11 @@ fn serve(served: &Served, issuer: &str, provision: bool) {
 
 /// The same, with groups of theirs that mean ours.
 pub(crate) fn serve_groups(served: &Served, issuer: &str, provision: bool, groups: &[(&str, &str)]) {
+    serve_groups_from(served, issuer, provision, groups, GroupsFrom::IdToken);
+}
+
+/// The same, said where the provider says them.
+pub(crate) fn serve_groups_from(served: &Served, issuer: &str, provision: bool, groups: &[(&str, &str)], groups_from: GroupsFrom) {
     let provider = Provider {
         name: "corp".into(),
         title: "Corp".into(),
@@ -41,6 +46,7 @@ pub(crate) fn serve_groups(served: &Served, issuer: &str, provision: bool, group
         client_secret: ClientSecret::File(served.test.dir().join("corp.secret")),
         scopes: vec!["profile".into(), "groups".into()],
         groups_claim: "groups".into(),
+        groups_from,
         groups: groups.iter().map(|(theirs, ours)| ((*theirs).to_owned(), ours.parse().unwrap())).collect(),
         groups_last: Span::minutes(30),
         provision,
@@ -279,6 +285,8 @@ struct Liar {
     issuer: String,
     key: SigningKey,
     says: Arc<Mutex<String>>,
+    /// What it says to who shows the access token.
+    tells: Arc<Mutex<Value>>,
 }
 
 impl Liar {
@@ -289,21 +297,31 @@ impl Liar {
         let metadata = json!({
             "issuer": issuer, "authorization_endpoint": format!("{issuer}/auth"), "token_endpoint": format!("{issuer}/token"),
             "jwks_uri": format!("{issuer}/keys"), "authorization_response_iss_parameter_supported": true,
+            "userinfo_endpoint": format!("{issuer}/userinfo"),
         });
         let keys = json!({ "keys": [{
             "kty": "OKP", "crv": "Ed25519", "kid": "one", "use": "sig", "x": URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
         }]});
         let says = Arc::new(Mutex::new(String::new()));
         let said = Arc::clone(&says);
+        let tells = Arc::new(Mutex::new(Value::Null));
+        let told = Arc::clone(&tells);
         let router = axum::Router::new()
             .route("/.well-known/openid-configuration", get(async move || Json(metadata)))
             .route("/keys", get(async move || Json(keys)))
+            .route(
+                "/userinfo",
+                get(async move |headers: axum::http::HeaderMap| {
+                    let shown = headers.get("authorization").is_some_and(|token| token == "Bearer a");
+                    if shown { Ok(Json(told.lock().unwrap().clone())) } else { Err(axum::http::StatusCode::UNAUTHORIZED) }
+                }),
+            )
             .route(
                 "/token",
                 post(async move || Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": said.lock().unwrap().clone() }))),
             );
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { issuer, key, says }
+        Self { issuer, key, says, tells }
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {
@@ -328,9 +346,45 @@ async fn signed_in_as(served: &Served, liar: &Liar, subject: &str, more: Value) 
 }
 
 /// A call of the portal's.
-async fn in_portal(served: &Served, cookie: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+pub(crate) async fn in_portal(served: &Served, cookie: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
     let call = served.call(method, &format!("/api/v1{path}")).header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
     read(call.json(&body).send().await.unwrap()).await
+}
+
+// covers: WHO-1 (api), A7
+#[tokio::test]
+async fn groups_that_stand_at_the_providers_user_info_are_those_of_whoever_signed_in() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve_groups_from(&served, &liar.issuer, true, &[("Platform Team", "engineers")], GroupsFrom::UserInfo);
+    let tell = |said: Value| *liar.tells.lock().unwrap() = said;
+    // What the token says of groups is nothing here.
+    let signs_in = async || {
+        let claims = json!({ "preferred_username": "gina", "groups": ["Platform Team"] });
+        signed_in_as(&served, &liar, "gina-1", claims).await
+    };
+    let reaches = async |cookie: &str| {
+        let (_, list) = in_portal(&served, cookie, Method::GET, "/resources", Value::Null).await;
+        list["items"].as_array().unwrap().iter().any(|one| one["name"] == "build-1")
+    };
+    tell(json!({ "sub": "gina-1", "groups": ["Platform Team"] }));
+    let gina = signs_in().await.unwrap();
+    assert!(reaches(&gina).await);
+    tell(json!({ "sub": "gina-1", "groups": [] }));
+    let gina = signs_in().await.unwrap();
+    assert!(!reaches(&gina).await);
+    // Somebody else's are nobody's, and without an answer nobody comes in.
+    for wrong in [
+        json!({ "sub": "ana-1", "groups": ["Platform Team"] }),
+        json!({ "groups": ["Platform Team"] }),
+        json!("signed.token.here"),
+        Value::Null,
+    ] {
+        tell(wrong.clone());
+        assert_eq!(signs_in().await, None, "{wrong}");
+    }
+    tell(json!({ "sub": "gina-1", "groups": ["Platform Team"] }));
+    assert!(signs_in().await.is_some());
 }
 
 // covers: WHO-8 (api)

@@ -27,6 +27,8 @@ pub struct Metadata {
     pub token_endpoint: String,
     /// Where its keys are.
     pub jwks_uri: String,
+    /// Where it says more of whoever signed in.
+    pub userinfo_endpoint: Option<String>,
     /// Whether each answer to a browser names the issuer (RFC 9207 §3).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
@@ -65,6 +67,16 @@ struct IssuerMetadata {
 #[derive(Deserialize)]
 struct Tokens {
     id_token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// What a code was redeemed for.
+#[derive(Debug)]
+pub struct Redeemed {
+    /// The ID token, still to be verified.
+    pub id_token: String,
+    /// What opens the provider's UserInfo endpoint, if it gave it.
+    pub access_token: Option<Secret<String>>,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +162,7 @@ impl ProviderClient {
         code: &str,
         pkce: &Secret<String>,
         redirect: &str,
-    ) -> Result<String, OidcError> {
+    ) -> Result<Redeemed, OidcError> {
         let mut form =
             vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect), ("code_verifier", pkce.expose())];
         let methods = metadata.token_endpoint_auth_methods_supported.as_deref();
@@ -173,7 +185,38 @@ impl ProviderClient {
             return Err(OidcError::Code(said));
         }
         let tokens: Tokens = serde_json::from_str(&text).map_err(|_| OidcError::Answer("its tokens cannot be read".into()))?;
-        tokens.id_token.ok_or_else(|| OidcError::Answer("there is no ID token in it; the client there has to allow `openid`".into()))
+        let id_token = tokens
+            .id_token
+            .ok_or_else(|| OidcError::Answer("there is no ID token in it; the client there has to allow `openid`".into()))?;
+        Ok(Redeemed { id_token, access_token: tokens.access_token.map(Secret::new) })
+    }
+
+    /// Asks a provider what else it says of whoever its ID token spoke of (OpenID Connect Core 1.0 §5.3). The answer counts for what came over TLS from the
+    /// provider itself, as the token did; one that is signed instead is not read.
+    ///
+    /// # Errors
+    /// If it has no such endpoint, does not answer, or speaks of somebody else.
+    pub async fn user_info(
+        &self,
+        metadata: &Metadata,
+        access_token: Option<&Secret<String>>,
+        subject: &str,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, OidcError> {
+        let no = |why: &str| OidcError::Answer(why.to_owned());
+        let url = metadata.userinfo_endpoint.as_deref().ok_or_else(|| no("it has no UserInfo endpoint; leave `groups_from` out"))?;
+        if !is_private_url(url) {
+            return Err(OidcError::Answer(format!("`{}` is no address that a token may travel to", printable(url))));
+        }
+        let token = access_token.ok_or_else(|| no("it gave no access token, which its UserInfo endpoint wants"))?;
+        let request = self.http.get(url).header(ACCEPT, "application/json").bearer_auth(token.expose());
+        let text = self.fetch(request).await?.1;
+        let said: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)
+            .map_err(|_| no("what its UserInfo endpoint says cannot be read; it has to be plain JSON, not a signed token"))?;
+        // §5.3.2: without this anybody's claims could be put in the place of another's.
+        if said.get("sub").and_then(serde_json::Value::as_str) != Some(subject) {
+            return Err(no("its UserInfo endpoint speaks of somebody else than its token"));
+        }
+        Ok(said)
     }
 
     async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<(bool, String), OidcError> {

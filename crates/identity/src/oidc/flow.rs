@@ -158,6 +158,7 @@ mod tests {
             authorization_endpoint: "https://login.example/auth?tenant=7".into(),
             token_endpoint: "https://login.example/token".into(),
             jwks_uri: "https://login.example/keys".into(),
+            userinfo_endpoint: None,
             authorization_response_iss_parameter_supported: true,
             token_endpoint_auth_methods_supported: None,
         }

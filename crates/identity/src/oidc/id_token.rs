@@ -96,6 +96,14 @@ pub fn verify(provider: &Provider, keys: &Keys, token: &str, nonce: &str, now: T
     })
 }
 
+impl Claims {
+    /// With the groups that stand elsewhere than in the token.
+    #[must_use]
+    pub fn with_groups_of(self, provider: &Provider, said: &Map<String, Value>) -> Self {
+        Self { groups: groups(said.get(&provider.groups_claim)), ..self }
+    }
+}
+
 /// OpenID Connect Core 1.0 §2: at most 255 ASCII characters.
 pub(super) fn is_subject(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b))

@@ -3,7 +3,7 @@
 use super::super::logout;
 use super::*;
 use crate::account::people::noon;
-use crate::oidc::provider::ClientSecret;
+use crate::oidc::provider::{ClientSecret, GroupsFrom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -19,6 +19,7 @@ pub(crate) fn provider() -> Provider {
         client_secret: ClientSecret::Public,
         scopes: vec!["profile".into(), "groups".into()],
         groups_claim: "groups".into(),
+        groups_from: GroupsFrom::IdToken,
         groups: [("Platform Team".to_owned(), "platform".parse().unwrap())].into(),
         groups_last: Span::hours(12),
         provision: false,

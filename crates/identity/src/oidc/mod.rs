@@ -15,11 +15,11 @@ pub mod provider;
 
 mod jws;
 
-pub use client::{Metadata, ProviderClient};
+pub use client::{Metadata, ProviderClient, Redeemed};
 pub use flow::SignIns;
 pub use id_token::Claims;
 pub use jws::Keys;
-pub use provider::{ClientSecret, Provider};
+pub use provider::{ClientSecret, GroupsFrom, Provider};
 
 use access::reason::{Reason, Refusal};
 

@@ -17,6 +17,16 @@ pub enum ClientSecret {
     Public,
 }
 
+/// Where a provider says somebody's groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GroupsFrom {
+    /// In the ID token.
+    #[default]
+    IdToken,
+    /// At its UserInfo endpoint (OpenID Connect Core 1.0 §5.3): providers leave groups out of tokens that would grow too long, or out of all.
+    UserInfo,
+}
+
 /// An identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {
@@ -34,6 +44,8 @@ pub struct Provider {
     pub scopes: Vec<String>,
     /// The claim that lists groups.
     pub groups_claim: String,
+    /// Where that claim is.
+    pub groups_from: GroupsFrom,
     /// The provider's groups that mean something here. All others mean nothing.
     pub groups: BTreeMap<String, GroupName>,
     /// How long what the provider said of somebody's groups counts. After that they have to sign in again to have them.

@@ -70,6 +70,16 @@ on_both! {
         };
         assert_eq!(names(EntryFilter { mentions: Some(journey.grant.to_string()), ..EntryFilter::default() }).await,
             ["grant.created", "grant.activated", "session.opened"]);
+        let about = |text: &str| EntryFilter { mentions: Some(text.to_owned()), ..EntryFilter::default() };
+        // By a name, and with what else is asked for; not by a part of it, nor by what is no name.
+        assert_eq!(names(about("db-1")).await, ["request.submitted", "grant.created", "session.opened"]);
+        assert_eq!(names(EntryFilter { name: Some("grant.".into()), ..about(&journey.grant.to_string()) }).await, ["grant.created", "grant.activated"]);
+        assert_eq!(names(EntryFilter { actor: Some(Actor::Principal(journey.ben)), ..about(&journey.request.to_string()) }).await,
+            ["request.voted", "request.approved"]);
+        assert_eq!(names(EntryFilter { until: Some(at(21)), ..about(&journey.grant.to_string()) }).await, ["grant.created"]);
+        for none in ["db", "db-", "session.opened", "\"", "%", &"%".repeat(64)] {
+            assert_eq!(names(about(none)).await, [""; 0], "{none}");
+        }
         assert_eq!(names(EntryFilter { actor: Some(Actor::Principal(journey.ben)), ..EntryFilter::default() }).await,
             ["request.voted", "request.approved"]);
         assert_eq!(names(EntryFilter { name: Some("request.".into()), until: Some(at(20)), ..EntryFilter::default() }).await, ["request.submitted"]);
@@ -87,6 +97,21 @@ on_both! {
         }
         assert_eq!(seen.len(), 8);
         assert!(seen.windows(2).all(|w| w[0] > w[1]));
+    }
+
+    // covers: F7
+    async fn what_entries_speak_of_is_kept_as_the_log_is(stage) {
+        journey(&stage.store).await;
+        let any = |_: &[u8], _: &str| true;
+        assert_eq!(stage.store.replay(any).await.unwrap().differences, []);
+        for sql in ["DELETE FROM entry_mentions", "UPDATE entry_mentions SET seq = seq + 1"] {
+            let error = stage.behind.run(sql).await.unwrap_err();
+            assert!(error.to_string().contains("append-only"), "{sql}: {error}");
+        }
+        // Who can take that down as well is seen.
+        stage.behind.run("INSERT INTO entry_mentions (mention, seq) VALUES (7, 7)").await.unwrap();
+        let found = stage.store.replay(any).await.unwrap().differences;
+        assert_eq!(found.iter().map(|one| one.table).collect::<Vec<_>>(), ["entry_mentions"], "{found:?}");
     }
 
     async fn facts_are_kept_by_name(stage) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use access::names::GroupName;
 use access::time::Span;
-use identity::oidc::provider::{ClientSecret, Provider, is_private_url};
+use identity::oidc::provider::{ClientSecret, GroupsFrom, Provider, is_private_url};
 use policy::document::{At, Document, Table};
 use policy::problem::shown;
 use workflow::outbox::KeptSecret;
@@ -26,6 +26,7 @@ pub(crate) struct RawProvider {
     ca_file: Option<At<String>>,
     scopes: Vec<At<String>>,
     groups_claim: Option<At<String>>,
+    groups_from: Option<At<String>>,
     groups_last: Option<At<Span>>,
     provision: Option<At<bool>>,
     groups: Vec<(String, At<GroupName>)>,
@@ -53,6 +54,7 @@ impl RawProvider {
             ca_file: table.text("ca_file"),
             scopes: table.list("scopes", "a scope"),
             groups_claim: table.text("groups_claim"),
+            groups_from: table.text("groups_from"),
             groups_last: table.read("groups_last"),
             provision: table.flag("provision"),
             groups: groups.pairs("a group's name: 1 to 63 of a-z, 0-9, `.` and `-`"),
@@ -84,6 +86,17 @@ pub(crate) fn check(all: Vec<RawProvider>, document: &Document<'_>, base: &Path)
             Some(KeptSecret::File(path)) => ClientSecret::File(path),
             None => ClientSecret::Public,
         };
+        let groups_from = match raw.groups_from.as_ref().map(|from| from.value.as_str()) {
+            None | Some("id_token") => GroupsFrom::IdToken,
+            Some("userinfo") => GroupsFrom::UserInfo,
+            Some(other) => {
+                let says = format!("`identity_provider.groups_from`: `{}` is neither `id_token` nor `userinfo`", shown(other));
+                if let Some(from) = &raw.groups_from {
+                    document.reject(from, says);
+                }
+                continue;
+            }
+        };
         let title = raw.title.map_or_else(|| name.value.to_string(), |title| title.value);
         let groups: BTreeMap<String, GroupName> = raw.groups.into_iter().map(|(theirs, ours)| (theirs, ours.value)).collect();
         providers.push(ProviderConfig {
@@ -95,6 +108,7 @@ pub(crate) fn check(all: Vec<RawProvider>, document: &Document<'_>, base: &Path)
                 client_secret,
                 scopes: raw.scopes.into_iter().map(|scope| scope.value).collect(),
                 groups_claim: raw.groups_claim.map_or_else(|| "groups".to_owned(), |claim| claim.value),
+                groups_from,
                 groups,
                 groups_last: raw.groups_last.map_or(GROUPS_LAST, |span| span.value),
                 provision: raw.provision.is_some_and(|p| p.value),
@@ -121,7 +135,7 @@ mod tests {
     fn a_provider_is_issuer_client_and_what_its_groups_mean() {
         let config = parse(
             "[[identity_provider]]\nname = 'corp'\ntitle = 'Corp'\nissuer = 'https://login.example.com'\nclient_id = 'tidegate'\n\
-             client_secret_file = 'corp.secret'\nscopes = ['profile', 'groups']\ngroups_last = '8h'\n\
+             client_secret_file = 'corp.secret'\nscopes = ['profile', 'groups']\ngroups_last = '8h'\ngroups_from = 'userinfo'\n\
              [identity_provider.groups]\n'Platform Team' = 'platform'\n\
              [[identity_provider]]\nname = 'partners'\nissuer = 'https://id.partner.example'\nclient_id = 'x'\nclient_secret = 'partner-oidc'\nprovision = true\n",
         )
@@ -130,6 +144,7 @@ mod tests {
         assert_eq!(corp.provider.client_secret, ClientSecret::File("/etc/tidegate/corp.secret".into()));
         assert_eq!(corp.provider.local_groups(&["Platform Team".into(), "platform".into()]), ["platform".parse().unwrap()]);
         assert_eq!((corp.provider.groups_last, corp.provider.provision), (Span::hours(8), false));
+        assert_eq!((corp.provider.groups_from, partners.provider.groups_from), (GroupsFrom::UserInfo, GroupsFrom::IdToken));
         assert_eq!(partners.provider.client_secret, ClientSecret::Sealed("partner-oidc".parse().unwrap()));
         assert_eq!((partners.provider.groups_last, partners.provider.provision), (Span::hours(12), true));
         assert!(partners.provider.local_groups(&["administrators".into()]).is_empty());
@@ -145,6 +160,7 @@ mod tests {
             (good.replace("client_id", "clientid"), "`identity_provider.client_id` is missing"),
             (format!("{good}{good}"), "stands here twice"),
             (format!("{good}client_secret = 'a'\nclient_secret_file = 'b'\n"), "not both"),
+            (format!("{good}groups_from = 'saml'\n"), "`saml` is neither"),
             (format!("{good}groups_last = 'long'\n"), "`identity_provider.groups_last`"),
             (format!("{good}[identity_provider.groups]\n'Platform' = 'Platform Team'\n"), "a group's name"),
             ("identity_provider = 'corp'\n".to_owned(), "has to be a list of tables"),

@@ -27,6 +27,7 @@ mod policy_changes;
 mod promised;
 mod reviewing;
 mod risk;
+mod searching;
 mod standing;
 mod streaming;
 mod teams;

@@ -4,7 +4,7 @@
 //! program drew in one go is found, and one that a screen was put together from may not be.
 
 /// How long a line may grow before what came first of it is let go.
-const LONGEST: usize = 8 * 1024;
+pub(crate) const LONGEST: usize = 8 * 1024;
 /// How much of a line is shown around what was looked for, in characters on each side.
 const AROUND: usize = 100;
 
@@ -25,10 +25,14 @@ enum State {
     StringEscape,
 }
 
+/// Leaves out what prints nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Printer(State);
+
 /// One stream of one channel, looked through for a text.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
-    state: State,
+    printer: Printer,
     line: Vec<u8>,
     /// Whether the line was found already.
     found: bool,
@@ -39,7 +43,7 @@ impl Shown {
     pub(crate) fn take(&mut self, bytes: &[u8], text: &str) -> Vec<String> {
         let mut found = Vec::new();
         for byte in bytes {
-            if let Some(byte) = self.printed(*byte) {
+            if let Some(byte) = self.printer.printed(*byte) {
                 match byte {
                     b'\n' | b'\r' => found.extend(self.ends(text)),
                     8 => {
@@ -79,10 +83,12 @@ impl Shown {
         let shown: String = line.chars().filter(|c| !c.is_control()).skip(from).take(2 * AROUND + text.chars().count()).collect();
         Some(shown.trim().to_owned())
     }
+}
 
+impl Printer {
     /// What a byte prints: itself, or nothing.
-    fn printed(&mut self, byte: u8) -> Option<u8> {
-        let (next, printed) = match (self.state, byte) {
+    pub(crate) fn printed(&mut self, byte: u8) -> Option<u8> {
+        let (next, printed) = match (self.0, byte) {
             (State::Text, 0x1b) => (State::Escape, None),
             (State::Text, b'\n' | b'\r' | 8 | b'\t' | 0x20..=0x7e | 0x80..) => (State::Text, Some(byte)),
             (State::Text, _) => (State::Text, None),
@@ -99,7 +105,7 @@ impl Shown {
             (State::StringEscape, b'\\') => (State::Text, None),
             (State::String | State::StringEscape, _) => (State::String, None),
         };
-        self.state = next;
+        self.0 = next;
         printed
     }
 }
