@@ -13,7 +13,8 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use workflow::Caller;
 
 use crate::types::consoles::{SqlAnswer, SqlError};
@@ -80,12 +81,21 @@ pub struct TerminalIo {
 /// Both sides of a SQL prompt.
 #[derive(Debug)]
 pub struct SqlIo {
-    /// Statements, and how many rows to show; the sender gone: they left.
-    pub asked: mpsc::Receiver<(String, u32)>,
-    /// Stops what runs.
-    pub stop: Arc<Notify>,
+    /// Statements; the sender gone: they left.
+    pub asked: mpsc::Receiver<SqlAsked>,
     /// What is said; the receiver gone: they left.
     pub said: mpsc::Sender<SqlSaid>,
+}
+
+/// A statement.
+#[derive(Debug)]
+pub struct SqlAsked {
+    /// Its text.
+    pub text: String,
+    /// How many rows to show at most.
+    pub rows: u32,
+    /// Stops it, whether it runs or still waits its turn.
+    pub stop: CancellationToken,
 }
 
 /// What a SQL prompt says.
@@ -102,8 +112,15 @@ pub enum SqlSaid {
 /// The calls' side of a console.
 #[derive(Debug)]
 pub(crate) enum Hands {
-    Terminal { typed: tokio::sync::Mutex<mpsc::Sender<Bytes>>, size: watch::Sender<(u32, u32)> },
-    Sql { asked: mpsc::Sender<(String, u32)>, stop: Arc<Notify> },
+    Terminal {
+        typed: tokio::sync::Mutex<mpsc::Sender<Bytes>>,
+        size: watch::Sender<(u32, u32)>,
+    },
+    /// `stop` is of every statement that was sent since one was stopped.
+    Sql {
+        asked: mpsc::Sender<SqlAsked>,
+        stop: Mutex<CancellationToken>,
+    },
 }
 
 #[derive(Debug)]

@@ -1,15 +1,14 @@
 //! The policy directory, read and checked as a whole. What comes out is immutable.
 
+mod context;
+mod parts;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use access::approval::{Plan, Seat};
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Username, WindowName};
 use access::on_call::{NotKnown, Roster};
-use access::risk::{Risk, Signal};
-use access::time::Span;
-use cedar_policy::{Context, RestrictedExpression};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -19,20 +18,17 @@ use crate::facts::people::{Contractor, People, Schedule};
 use crate::facts::resources::Resource;
 use crate::facts::roles::Role;
 use crate::facts::tiers::Tier;
-use crate::facts::windows::{Window, day_name};
+use crate::facts::windows::Window;
 use crate::facts::workloads::Workloads;
-use crate::facts::{approvals, people, resources, roles, tiers, windows, workloads};
-use crate::policies::{self, Names};
 use crate::problem::{Place, Problem, Problems, Sink};
-use crate::rights;
-use crate::situation::{Ask, Situation};
-use crate::words::{Subject, Words, access_id};
+use crate::situation::Situation;
+use crate::words::{Subject, Words};
+
+pub(crate) use context::Suppose;
+use parts::{Parts, gather, role_of};
 
 /// What mistakes are in, for messages.
 const DIRECTORY: &str = "the policy directory";
-
-/// Files larger than this are no policy.
-const LARGEST_FILE: u64 = 16 << 20;
 
 /// A policy directory as a whole: facts, floors and policies, checked against each other.
 pub struct Bundle {
@@ -273,336 +269,5 @@ impl Bundle {
     /// The windows open at the moment of a situation.
     pub(crate) fn open_windows(&self, who: &Situation) -> Vec<&WindowName> {
         self.windows.values().filter(|w| w.is_open(who.now, &self.zone)).map(|w| &w.name).collect()
-    }
-
-    fn moment(&self, who: &Situation) -> Vec<(String, RestrictedExpression)> {
-        let local = self.zone.to_datetime(who.now);
-        let windows = self.open_windows(who).into_iter().map(|w| RestrictedExpression::new_string(w.to_string()));
-        let mut pairs = vec![
-            ("now".to_owned(), RestrictedExpression::new_long(who.now.as_second())),
-            ("weekday".to_owned(), RestrictedExpression::new_string(day_name(local.weekday()).to_owned())),
-            ("hour".to_owned(), RestrictedExpression::new_long(local.hour().into())),
-            ("minute".to_owned(), RestrictedExpression::new_long(local.minute().into())),
-            ("windows".to_owned(), RestrictedExpression::new_set(windows)),
-        ];
-        if let Some(network) = who.network {
-            pairs.push(("network".to_owned(), RestrictedExpression::new_ip(network.to_canonical().to_string())));
-        }
-        pairs
-    }
-
-    fn mfa(level: access::identity::Mfa, age: i64) -> Result<(String, RestrictedExpression), String> {
-        let rank = access::identity::Mfa::ALL.iter().position(|m| *m == level).unwrap_or(0);
-        let record = RestrictedExpression::new_record([
-            ("level".to_owned(), RestrictedExpression::new_long(i64::try_from(rank).unwrap_or(0))),
-            ("kind".to_owned(), RestrictedExpression::new_string(level.code().to_owned())),
-            ("age".to_owned(), RestrictedExpression::new_long(age)),
-        ]);
-        Ok(("mfa".to_owned(), record.map_err(|e| e.to_string())?))
-    }
-
-    /// The context of every action but `request`.
-    pub(crate) fn circumstances(&self, who: &Situation) -> Result<Context, String> {
-        let mut pairs = self.moment(who);
-        pairs.push(Self::mfa(who.mfa, who.mfa_age())?);
-        Context::from_pairs(pairs).map_err(|e| e.to_string())
-    }
-
-    /// The context of `request`, with a fresh second factor and a ticket supposed where a hypothesis says so.
-    pub(crate) fn asked_context(&self, who: &Situation, ask: &Ask, tier: &Tier, suppose: Suppose) -> Result<Context, String> {
-        use access::request::Asked;
-        let mut pairs = self.moment(who);
-        pairs.push(if suppose.mfa { Self::mfa(access::identity::Mfa::Verified, 0)? } else { Self::mfa(who.mfa, who.mfa_age())? });
-        let seconds = match ask.asked {
-            Asked::Default => tier.default,
-            Asked::For(span) => span,
-            Asked::Standing => Span::default(),
-        };
-        let yes = RestrictedExpression::new_bool;
-        pairs.extend([
-            ("reason".to_owned(), yes(ask.reason_given)),
-            ("ticket".to_owned(), yes(suppose.ticket || ask.ticket.is_some())),
-            ("seconds".to_owned(), RestrictedExpression::new_long(i64::try_from(seconds.as_seconds()).unwrap_or(i64::MAX))),
-            ("standing".to_owned(), yes(ask.asked == Asked::Standing)),
-            ("break_glass".to_owned(), yes(ask.break_glass)),
-            ("read_only".to_owned(), yes(ask.limits.read_only)),
-        ]);
-        pairs.push(("risk".to_owned(), risk(&who.risk_on(&ask.resource))?));
-        if let Some(ticket) = &ask.ticket {
-            pairs.push(("ticket_id".to_owned(), RestrictedExpression::new_string(ticket.clone())));
-        }
-        if let Some(command) = &ask.limits.command {
-            pairs.push(("command".to_owned(), RestrictedExpression::new_string(command.clone())));
-        }
-        Context::from_pairs(pairs).map_err(|e| e.to_string())
-    }
-}
-
-/// What is unusual, as policies read it.
-fn risk(risk: &Risk) -> Result<RestrictedExpression, String> {
-    let set = |signal| RestrictedExpression::new_bool(risk.is_set(signal));
-    let count = |signal| RestrictedExpression::new_long(i64::try_from(risk.counts(signal)).unwrap_or(i64::MAX));
-    let names = risk.set().map(|signal| RestrictedExpression::new_string(signal.code().to_owned()));
-    let fields = [
-        ("level", RestrictedExpression::new_string(risk.level.code().to_owned())),
-        ("signals", RestrictedExpression::new_set(names)),
-        ("new_network", set(Signal::NewNetwork)),
-        ("unusual_hour", set(Signal::UnusualHour)),
-        ("first_use", set(Signal::FirstUse)),
-        ("failed_sign_ins", count(Signal::FailedSignIns)),
-        ("resources", count(Signal::ManyResources)),
-        ("large_results", set(Signal::LargeResults)),
-    ];
-    RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), value))).map_err(|e| e.to_string())
-}
-
-/// What is supposed beyond what was asked, to see what the asker could still supply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Suppose {
-    pub(crate) mfa: bool,
-    pub(crate) ticket: bool,
-}
-
-/// Which part of a policy directory a path is; `None` if none.
-fn role_of(path: &str) -> Option<&'static str> {
-    match path {
-        "tiers.toml" => Some("tiers"),
-        "resources.toml" => Some("resources"),
-        "roles.toml" => Some("roles"),
-        "approvals.toml" => Some("approvals"),
-        "windows.toml" => Some("windows"),
-        "people.toml" => Some("people"),
-        "workloads.toml" => Some("workloads"),
-        _ => match path.split_once('/') {
-            Some(("resources", name)) if name.ends_with(".toml") && !name.contains('/') => Some("resources"),
-            Some(("tests", name)) if name.ends_with(".toml") && !name.contains('/') => Some("tests"),
-            None if path.ends_with(".cedar") => Some("cedar"),
-            _ => None,
-        },
-    }
-}
-
-/// Reads the files of a directory that are parts of a policy, and of `resources/` and `tests/` below it.
-fn gather(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>, sink: &Sink, depth: u8) {
-    let shown = |error: io::Error| format!("cannot read `{}`: {error}", dir.display());
-    let here = || Place::file(if prefix.is_empty() { "." } else { prefix.trim_end_matches('/') });
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) => return sink.error(here(), shown(error)),
-    };
-    for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return sink.error(here(), shown(error)),
-        };
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = format!("{prefix}{name}");
-        let meta = match std::fs::metadata(entry.path()) {
-            Ok(meta) => meta,
-            Err(error) if role_of(&path).is_some() => {
-                sink.error(Place::file(&path), format!("the file cannot be read: {error}"));
-                continue;
-            }
-            Err(_) => continue,
-        };
-        if meta.is_dir() {
-            if depth == 0 && matches!(name.as_str(), "resources" | "tests") {
-                gather(&entry.path(), &format!("{path}/"), files, sink, depth + 1);
-            }
-        } else if role_of(&path).is_some() {
-            if meta.len() > LARGEST_FILE {
-                sink.error(
-                    Place::file(&path),
-                    format!("the file has {} bytes; no part of a policy may have more than {LARGEST_FILE}", meta.len()),
-                );
-                continue;
-            }
-            match std::fs::read(entry.path()) {
-                Ok(content) => {
-                    files.insert(path, content);
-                }
-                Err(error) => sink.error(Place::file(&path), format!("the file cannot be read: {error}")),
-            }
-        }
-    }
-}
-
-/// What was read, before it is a bundle.
-struct Parts {
-    tiers: BTreeMap<TierName, (Tier, Place)>,
-    resources: BTreeMap<ResourceName, (resources::ResourceSource, Place)>,
-    roles: BTreeMap<RoleName, (Role, Place)>,
-    plans: BTreeMap<PlanName, (approvals::PlanSource, Place)>,
-    windows: windows::Windows,
-    people: people::PeopleSource,
-    workloads: workloads::WorkloadsSource,
-    rules: Vec<crate::engine::Rule>,
-    cases: Vec<Case>,
-}
-
-impl Parts {
-    fn read(files: &BTreeMap<String, Vec<u8>>, words: &Words, sink: &Sink) -> Self {
-        let part = |wanted: &str| -> Vec<(&str, &[u8])> {
-            files.iter().filter(|(path, _)| role_of(path) == Some(wanted)).map(|(p, c)| (p.as_str(), c.as_slice())).collect()
-        };
-        for (wanted, path) in [("tiers", "tiers.toml"), ("roles", "roles.toml")] {
-            if part(wanted).is_empty() {
-                sink.error(Place::file(path), "the file is missing; a policy directory needs it");
-            }
-        }
-        if part("cedar").is_empty() {
-            sink.error(Place::file("."), "there is no `.cedar` file, so nobody could do anything; a policy directory needs at least one");
-        }
-        let windows = windows::load(&part("windows"), sink);
-        let mut people = people::load(&part("people"), &windows.zone, sink);
-        let workloads = workloads::load(&part("workloads"), sink);
-        workloads.check(&people.people, sink);
-        people.people.take_in(&workloads.workloads);
-        let mut parts = Self {
-            tiers: tiers::load(&part("tiers"), sink),
-            resources: resources::load(&part("resources"), sink),
-            roles: roles::load(&part("roles"), sink),
-            plans: approvals::load(&part("approvals"), sink),
-            windows,
-            people,
-            workloads,
-            rules: Vec::new(),
-            cases: crate::cases::load(&part("tests"), sink),
-        };
-        parts.rules = policies::load(&part("cedar"), words, &parts.names(), sink);
-        for (role, place) in parts.roles.values() {
-            match rights::compile(role, place) {
-                Ok(rule) => parts.rules.extend(rule),
-                Err(error) => sink.error(place.clone(), format!("the role cannot be compiled: {error}")),
-            }
-        }
-        parts
-    }
-
-    fn names(&self) -> Names {
-        let people = &self.people.people;
-        let resources = || self.resources.values().map(|(source, _)| &source.resource);
-        Names {
-            groups: people.groups.keys().map(ToString::to_string).collect(),
-            teams: people.groups.values().filter(|g| g.team).map(|g| g.name.to_string()).collect(),
-            on_call: people.on_call.keys().map(ToString::to_string).collect(),
-            tiers: self.tiers.keys().map(ToString::to_string).collect(),
-            environments: resources().filter_map(|r| r.environment.clone()).collect(),
-            kinds: ["ssh".to_owned()].into(),
-            resources: self.resources.keys().map(ToString::to_string).collect(),
-            roles: self.roles.keys().map(ToString::to_string).collect(),
-            accesses: resources()
-                .flat_map(|r| self.roles.values().filter(|(role, _)| role.applies_to(r)).map(|(role, _)| access_id(&r.name, &role.name)))
-                .collect(),
-            plans: self.plans.keys().map(ToString::to_string).collect(),
-            windows: self.windows.windows.keys().map(ToString::to_string).collect(),
-        }
-    }
-
-    /// Every name that one part uses of another has to be there.
-    fn check(&self, sink: &Sink) {
-        let people = &self.people.people;
-        for (tier, _) in self.tiers.values() {
-            for (plan, place) in tier.approvals.iter().zip(&tier.plan_places) {
-                if !self.plans.contains_key(plan) {
-                    sink.unknown(place.clone(), "approval plan", plan.as_str(), self.plans.keys().map(PlanName::as_str));
-                }
-            }
-            for (group, place) in tier.group_places.iter().filter(|(group, _)| !people.groups.contains_key(group)) {
-                sink.unknown(place.clone(), "group", group.as_str(), people.groups.keys().map(GroupName::as_str));
-            }
-        }
-        for (source, _) in self.plans.values() {
-            for seat in &source.seats {
-                match &seat.value {
-                    Seat::Group(name) if !people.groups.contains_key(name) => {
-                        sink.unknown(seat.place.clone(), "group", name.as_str(), people.groups.keys().map(GroupName::as_str));
-                    }
-                    Seat::OnCall(name) if !people.on_call.contains_key(name) => {
-                        sink.unknown(seat.place.clone(), "on-call schedule", name.as_str(), people.on_call.keys().map(GroupName::as_str));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        for (source, place) in self.resources.values() {
-            self.check_resource(source, place, sink);
-        }
-        for duty in self.cases.iter().flat_map(Case::duties) {
-            if !people.on_call.contains_key(&duty.value) {
-                sink.unknown(duty.place.clone(), "on-call schedule", duty.value.as_str(), people.on_call.keys().map(GroupName::as_str));
-            }
-        }
-        for contractor in &self.people.contractors {
-            for resource in contractor.resources.iter().filter(|r| !self.resources.contains_key(&r.value)) {
-                sink.unknown(resource.place.clone(), "resource", resource.value.as_str(), self.resources.keys().map(ResourceName::as_str));
-            }
-            for role in contractor.roles.iter().filter(|r| !self.roles.contains_key(&r.value)) {
-                sink.unknown(role.place.clone(), "role", role.value.as_str(), self.roles.keys().map(RoleName::as_str));
-            }
-        }
-    }
-
-    fn check_resource(&self, source: &resources::ResourceSource, place: &Place, sink: &Sink) {
-        let resource = &source.resource;
-        match (&resource.tier, &source.tier) {
-            (Some(name), Some(at)) => match self.tiers.get(name) {
-                None => sink.unknown(at.clone(), "tier", name.as_str(), self.tiers.keys().map(TierName::as_str)),
-                Some((tier, _))
-                    if resource.kind == resources::Kind::Ssh
-                        && tier.host_keys == access::verdict::HostKeyRule::Pinned
-                        && resource.host_keys.is_empty() =>
-                {
-                    let says = format!(
-                        "`{}` names no `host_keys`, and the tier `{name}` trusts only named ones: every connection will be refused",
-                        resource.name
-                    );
-                    sink.warn(place.clone(), says);
-                }
-                Some(_) => {}
-            },
-            _ => sink.warn(place.clone(), format!("`{}` has no `tier`: every request for it will be denied", resource.name)),
-        }
-        if let (Some(schedule), Some(at)) = (&resource.on_call, &source.on_call)
-            && !self.people.people.on_call.contains_key(schedule)
-        {
-            let known = self.people.people.on_call.keys().map(GroupName::as_str);
-            sink.unknown(at.clone(), "on-call schedule", schedule.as_str(), known);
-        }
-        if let (Some(owner), Some(at)) = (&resource.owner, &source.owner)
-            && !self.people.people.groups.contains_key(owner)
-        {
-            sink.unknown(at.clone(), "group", owner.as_str(), self.people.people.groups.keys().map(GroupName::as_str));
-        }
-        if let (Some(role), Some(at)) = (&resource.default_role, &source.default_role) {
-            match self.roles.get(role) {
-                None => sink.unknown(at.clone(), "role", role.as_str(), self.roles.keys().map(RoleName::as_str)),
-                Some((found, _)) if !found.applies_to(resource) => {
-                    sink.error(
-                        at.clone(),
-                        format!("the role `{role}` is not one of `{}`: its kind, environments or tags don't fit", resource.name),
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn assemble(self, words: Words, files: BTreeMap<String, Vec<u8>>, digest: String, warnings: Vec<Problem>) -> Bundle {
-        Bundle {
-            files,
-            digest,
-            tiers: self.tiers.into_iter().map(|(name, (tier, _))| (name, tier)).collect(),
-            resources: self.resources.into_iter().map(|(name, (source, _))| (name, source.resource)).collect(),
-            roles: self.roles.into_iter().map(|(name, (role, _))| (name, role)).collect(),
-            plans: self.plans.into_iter().map(|(name, (source, _))| (name, source.plan)).collect(),
-            windows: self.windows.windows.into_iter().map(|(name, (window, _))| (name, window)).collect(),
-            zone: self.windows.zone,
-            people: self.people.people,
-            workloads: self.workloads.workloads,
-            engine: Engine::new(words, self.rules),
-            cases: self.cases,
-            warnings,
-        }
     }
 }

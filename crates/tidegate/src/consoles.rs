@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use access::reason::{Reason, Refusal};
-use api::console::{Beforehand, Consoles, Guest, SqlDoor, SqlIo, SqlSaid, TerminalIo};
+use api::console::{Beforehand, Consoles, Guest, SqlAsked, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use api::types::consoles::{SqlAnswer, SqlError, SqlTransaction};
 use async_trait::async_trait;
 use proxy::console::sql::{self, Answer, Failed, Prompt, Said, Statement, Transaction};
@@ -39,11 +39,11 @@ impl Consoles for Doors {
     }
 
     async fn sql(&self, door: SqlDoor, guest: Guest, before: Beforehand, io: SqlIo) -> Result<(), SqlError> {
-        let SqlIo { asked: mut texts, stop, said } = io;
+        let SqlIo { asked: mut texts, said } = io;
         let (ask, asked) = mpsc::channel(1);
         let (say, mut says) = mpsc::channel(1);
         let before = sql::Beforehand { database: before.database, reason: before.reason };
-        let (known, prompt) = (Known { who: guest.who, from: guest.from }, Prompt { asked, stop, said: say });
+        let (known, prompt) = (Known { who: guest.who, from: guest.from }, Prompt { asked, said: say });
         let run: Pin<Box<dyn Future<Output = Result<(), Failed>> + Send + '_>> = match (door, &self.postgres, &self.mysql) {
             (SqlDoor::Postgres, Some(door), _) => Box::pin(sql::run(door, known, &guest.to, before, prompt)),
             (SqlDoor::Mysql, _, Some(door)) => Box::pin(mysql::run(door, known, &guest.to, before, prompt)),
@@ -52,9 +52,9 @@ impl Consoles for Doors {
         };
         let answers = said.clone();
         let asking = async move {
-            while let Some((text, rows)) = texts.recv().await {
+            while let Some(SqlAsked { text, rows, stop }) = texts.recv().await {
                 let (answer, answered) = oneshot::channel();
-                if ask.send(Statement { text, rows, answer }).await.is_err() {
+                if ask.send(Statement { text, rows, stop, answer }).await.is_err() {
                     return;
                 }
                 let Ok(answer) = answered.await else { return };

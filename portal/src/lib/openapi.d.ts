@@ -303,7 +303,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stops the statement that runs. */
+        /** Stops the statement that runs, and what waits behind it. */
         post: operations["consoles_stop"];
         delete?: never;
         options?: never;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use access::ids::{PrincipalId, SessionId};
@@ -16,14 +16,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::stream::{self, Stream};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::{Caller, Gate};
 
 use crate::caller::Asks;
-use crate::console::{Beforehand, Consoles, Guest, Hands, Held, SqlDoor, SqlIo, SqlSaid, TerminalIo};
+use crate::console::{Beforehand, Consoles, Guest, Hands, Held, SqlAsked, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use crate::extract::{Body, Id};
 use crate::problem::{Answer, Refused};
 use crate::shares::Share;
@@ -108,24 +108,26 @@ async fn statement(
     Body(new): Body<NewStatement>,
 ) -> Answer<StatusCode> {
     let hands = state.open_consoles.of(&caller, &id)?;
-    let Hands::Sql { asked, .. } = &*hands else { return Err(Refused::invalid("a terminal takes input")) };
+    let Hands::Sql { asked, stop } = &*hands else { return Err(Refused::invalid("a terminal takes input")) };
     let (usual, most) = ROWS;
     let rows = new.rows.unwrap_or(usual);
     if !(1..=most).contains(&rows) {
         return Err(Refused::invalid(format!("`rows` is 1 to {most}")));
     }
-    match asked.try_send((new.text, rows)) {
+    let stop = stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match asked.try_send(SqlAsked { text: new.text, rows, stop }) {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::because(Reason::TooMany, "another statement waits already").into()),
         Err(mpsc::error::TrySendError::Closed(_)) => Err(Refused::not_found()),
     }
 }
 
-/// Stops the statement that runs.
+/// Stops the statement that runs, and what waits behind it.
 #[utoipa::path(post, path = "/consoles/{id}/stop", tag = "consoles", params(("id" = String, Path)), responses((status = 204)))]
 async fn stop(State(state): State<ApiState>, Asks(caller): Asks, Id(id): Id<String>) -> Answer<StatusCode> {
     match &*state.open_consoles.of(&caller, &id)? {
-        Hands::Sql { stop, .. } => stop.notify_one(),
+        // What is sent from now on is not meant.
+        Hands::Sql { stop, .. } => std::mem::take(&mut *stop.lock().unwrap_or_else(PoisonError::into_inner)).cancel(),
         Hands::Terminal { .. } => return Err(Refused::invalid("a terminal takes input")),
     }
     Ok(StatusCode::NO_CONTENT)
@@ -174,13 +176,11 @@ fn terminal(consoles: Arc<dyn Consoles>, guest: Guest, size: (u32, u32), join: O
 
 fn sql(consoles: Arc<dyn Consoles>, door: SqlDoor, guest: Guest, before: Beforehand) -> Started {
     let (asked, asking) = mpsc::channel(1);
-    let stop = Arc::new(Notify::new());
     let (say, mut saying) = mpsc::channel(PIECES);
     let (events, shows) = mpsc::channel(1);
     let (end, over) = oneshot::channel();
-    let stopping = Arc::clone(&stop);
     tokio::spawn(async move {
-        let run = consoles.sql(door, guest, before, SqlIo { asked: asking, stop: stopping, said: say });
+        let run = consoles.sql(door, guest, before, SqlIo { asked: asking, said: say });
         let pass = async move {
             loop {
                 let said = tokio::select! {
@@ -199,7 +199,7 @@ fn sql(consoles: Arc<dyn Consoles>, door: SqlDoor, guest: Guest, before: Beforeh
         let (ended, ()) = tokio::join!(run, pass);
         let _ = end.send(ConsoleEvent::Ended { exit_status: None, error: ended.err() });
     });
-    (Hands::Sql { asked, stop }, shows, over)
+    (Hands::Sql { asked, stop: Mutex::default() }, shows, over)
 }
 
 fn of_refusal(refusal: &Refusal) -> SqlError {

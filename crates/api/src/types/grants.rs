@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::requests::{Job, Limits, Terms};
+use super::requests::{Job, Limits};
 use super::schema;
+use super::terms::Terms;
 use super::who::Who;
 
 /// Who may do what where until when.

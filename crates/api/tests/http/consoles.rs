@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tidegate_api::console::{Beforehand, Consoles, Guest, SqlDoor, SqlIo, SqlSaid, TerminalIo};
+use tidegate_api::console::{Beforehand, Consoles, Guest, SqlAsked, SqlDoor, SqlIo, SqlSaid, TerminalIo};
 use tidegate_api::types::consoles::{SqlAnswer, SqlError};
 use tokio::sync::mpsc;
 
@@ -47,10 +47,11 @@ impl Consoles for Parrot {
     async fn sql(&self, door: SqlDoor, _: Guest, before: Beforehand, mut io: SqlIo) -> Result<(), SqlError> {
         let _ = io.said.send(SqlSaid::Notice(format!("because {} ({door:?})", before.reason.unwrap_or_default()))).await;
         let _ = io.said.send(SqlSaid::Open).await;
-        while let Some((text, rows)) = io.asked.recv().await {
+        while let Some(SqlAsked { text, rows, stop }) = io.asked.recv().await {
             if text == "wait" {
-                io.stop.notified().await;
+                stop.cancelled().await;
             }
+            let text = if stop.is_cancelled() { format!("{text}, stopped") } else { text };
             let answer = SqlAnswer { columns: vec![text], rows: vec![vec![Some(rows.to_string())]], ..SqlAnswer::default() };
             let _ = io.said.send(SqlSaid::Answer(Box::new(answer))).await;
         }
@@ -198,9 +199,12 @@ async fn a_prompt_answers_statements_in_their_order() {
     assert_eq!(prompt.next().await.unwrap(), json!({ "event": "ready" }));
     let ask = async |body: Value| ana.post(&format!("{path}/statements"), body).await.0;
     assert_eq!(ask(json!({ "text": "wait", "rows": 7 })).await, StatusCode::NO_CONTENT);
+    // What waits behind it is stopped with it, and what comes after that is not.
+    while ask(json!({ "text": "behind it" })).await == StatusCode::TOO_MANY_REQUESTS {}
     assert_eq!(ana.post(&format!("{path}/stop"), json!({})).await.0, StatusCode::NO_CONTENT);
     let answer = prompt.next().await.unwrap();
-    assert_eq!((&answer["answer"]["columns"], &answer["answer"]["rows"]), (&json!(["wait"]), &json!([["7"]])), "{answer}");
+    assert_eq!((&answer["answer"]["columns"], &answer["answer"]["rows"]), (&json!(["wait, stopped"]), &json!([["7"]])), "{answer}");
+    assert_eq!(prompt.next().await.unwrap()["answer"]["columns"], json!(["behind it, stopped"]));
     assert_eq!(ask(json!({ "text": "one" })).await, StatusCode::NO_CONTENT);
     assert_eq!(prompt.next().await.unwrap()["answer"]["rows"], json!([["500"]]));
     for wrong in [json!({ "text": "x", "rows": 0 }), json!({ "text": "x", "rows": 5_001 }), json!({ "rows": 1 })] {

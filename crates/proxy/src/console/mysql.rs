@@ -11,9 +11,9 @@ use std::time::Duration;
 use access::names::Selector;
 use access::reason::Refusal;
 use bytes::{Buf as _, BytesMut};
-use futures::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use wire::Malformed;
 use wire::mysql::answer::{Answers, Awaited, Done, IN_TRANSACTION, Step, error};
 use wire::mysql::capability::Capabilities;
@@ -22,7 +22,7 @@ use wire::mysql::row::{self, Column};
 use wire::mysql::{auth, packet};
 
 use super::Known;
-use super::sql::{APPLICATION, Answer, Beforehand, Failed, KEPT, Prompt, Said, Statement, Transaction, VALUE};
+use super::sql::{APPLICATION, Answer, Beforehand, Failed, KEPT, Prompt, Said, Statement, Transaction, VALUE, stopping, told_to_stop};
 use crate::mysql::{MysqlDoor, Stops};
 
 /// The largest message that is taken from the door.
@@ -62,11 +62,11 @@ pub async fn run(door: &Arc<MysqlDoor>, known: Known, to: &Selector, before: Bef
 }
 
 async fn talk(line: &mut Line, stops: &Stops, to: &Selector, before: Beforehand, prompt: Prompt) -> Result<(), End> {
-    let Prompt { mut asked, stop, said } = prompt;
+    let Prompt { mut asked, said } = prompt;
     line.say(&login(to, before)?).await?;
     enter(line, &said).await?;
     said.send(Said::Open).await.map_err(|_| End::Left)?;
-    let mut last = None;
+    let (mut last, mut transaction) = (None, Transaction::None);
     loop {
         let statement = tokio::select! {
             statement = asked.recv() => statement.ok_or(End::Left)?,
@@ -79,12 +79,13 @@ async fn talk(line: &mut Line, stops: &Stops, to: &Selector, before: Beforehand,
                 (Err(error), None) => return Err(error.into()),
             },
         };
-        let Statement { text, rows, answer } = statement;
-        let came = if text.contains('\0') {
-            Answer { error: Some(no_nul()), ..Answer::default() }
-        } else {
-            ask(line, stops, &text, rows, &stop, &said).await?
+        let Statement { text, rows, stop, answer } = statement;
+        let unsent = if stop.is_cancelled() { Some(stopped()) } else { text.contains('\0').then(no_nul) };
+        let came = match unsent {
+            Some(error) => Answer { error: Some(error), transaction, ..Answer::default() },
+            None => ask(line, stops, &text, rows, &stop, &said).await?,
         };
+        transaction = came.transaction;
         last = came.error.clone().filter(|error| error.message.ends_with(&numbered(CUT)));
         // Who asked may have gone.
         let _ = answer.send(came);
@@ -143,17 +144,23 @@ async fn enter(line: &mut Line, said: &mpsc::Sender<Said>) -> Result<(), End> {
 }
 
 /// Sends a statement and takes its answer.
-async fn ask(line: &mut Line, stops: &Stops, text: &str, rows: u32, stop: &Notify, said: &mpsc::Sender<Said>) -> Result<Answer, End> {
-    // Whoever wanted to stop what ran before did not mean this.
-    let _ = stop.notified().now_or_never();
+async fn ask(
+    line: &mut Line,
+    stops: &Stops,
+    text: &str,
+    rows: u32,
+    stop: &CancellationToken,
+    said: &mpsc::Sender<Said>,
+) -> Result<Answer, End> {
     line.say(&[&[3][..], text.as_bytes()].concat()).await?;
     let mut answers = Answers::new(CAPABILITIES);
     answers.sent(Awaited::Results { binary: false })?;
+    let mut again = stopping();
     let mut taken = Taken { rows: usize::try_from(rows).unwrap_or(usize::MAX), ..Taken::default() };
     loop {
         let message = tokio::select! {
             message = line.message() => message?,
-            () = stop.notified() => {
+            () = told_to_stop(stop, &mut again) => {
                 stops.stop().await;
                 continue;
             }
@@ -189,6 +196,8 @@ struct Taken {
     /// How many rows to show.
     rows: usize,
     kept: usize,
+    /// Whether one was left out: what is shown is the beginning, without a hole in it.
+    full: bool,
     /// For each column of the result that comes now, whether it holds bytes that are no text.
     bytes: Vec<bool>,
     /// Whether the result that comes now is another than the one that is shown.
@@ -213,8 +222,8 @@ impl Taken {
         if self.beyond {
             return Ok(());
         }
-        if self.answer.rows.len() >= self.rows || self.kept + message.len() > KEPT {
-            self.answer.more = true;
+        if self.full || self.answer.rows.len() >= self.rows || self.kept + message.len() > KEPT {
+            (self.full, self.answer.more) = (true, true);
             return Ok(());
         }
         self.kept += message.len();
@@ -304,6 +313,11 @@ fn shown(value: &[u8], bytes: bool) -> String {
         Err(_) if bytes => start.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}")) + cut,
         _ => String::from_utf8_lossy(start).into_owned() + cut,
     }
+}
+
+fn stopped() -> Failed {
+    let message = "it was stopped before it began".to_owned() + &numbered(1317);
+    Failed { sqlstate: "70100".to_owned(), message, ..Failed::default() }
 }
 
 fn no_nul() -> Failed {

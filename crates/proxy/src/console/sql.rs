@@ -9,9 +9,10 @@ use std::sync::Arc;
 use access::names::Selector;
 use access::reason::Refusal;
 use bytes::BytesMut;
-use futures::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Duration, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use wire::postgres::Side;
 use wire::postgres::back::{self, Status};
 use wire::postgres::startup::{CancelKey, startup_packet};
@@ -26,6 +27,8 @@ const LARGEST: Most = Most(16 * 1024 * 1024, "one row is larger than a console t
 pub(super) const KEPT: usize = 2 * 1024 * 1024;
 /// The longest value that is shown whole, in bytes.
 pub(super) const VALUE: usize = 32 * 1024;
+/// How often a server is told to stop what it runs: it may not have begun when it was told first.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 /// How the console calls itself at the door, and so in the log.
 pub(super) const APPLICATION: &str = "Tidegate console";
 
@@ -34,8 +37,6 @@ pub(super) const APPLICATION: &str = "Tidegate console";
 pub struct Prompt {
     /// Statements; the sender gone: they left.
     pub asked: mpsc::Receiver<Statement>,
-    /// Stops what runs.
-    pub stop: Arc<Notify>,
     /// What is said beside answers, and that statements may come; the receiver gone: they left.
     pub said: mpsc::Sender<Said>,
 }
@@ -47,6 +48,8 @@ pub struct Statement {
     pub text: String,
     /// How many rows to show at most.
     pub rows: u32,
+    /// Stops it, whether it runs or still waits its turn.
+    pub stop: CancellationToken,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
 }
@@ -131,7 +134,7 @@ pub async fn run(door: &Arc<PostgresDoor>, known: Known, to: &Selector, before: 
 }
 
 async fn talk(door: &PostgresDoor, line: &mut Line, to: &Selector, before: Beforehand, prompt: Prompt) -> Result<(), End> {
-    let Prompt { mut asked, stop, said } = prompt;
+    let Prompt { mut asked, said } = prompt;
     let user = to.to_string();
     let reason = before.reason.map(|reason| format!("-c tide.reason={}", escaped(&reason)));
     let mut parameters = vec![("user", user.as_str()), ("application_name", APPLICATION), ("client_encoding", "UTF8")];
@@ -155,6 +158,7 @@ async fn talk(door: &PostgresDoor, line: &mut Line, to: &Selector, before: Befor
         }
     }
     said.send(Said::Open).await.map_err(|_| End::Left)?;
+    let mut transaction = Transaction::None;
     loop {
         let statement = tokio::select! {
             statement = asked.recv() => statement.ok_or(End::Left)?,
@@ -168,24 +172,31 @@ async fn talk(door: &PostgresDoor, line: &mut Line, to: &Selector, before: Befor
                 continue;
             }
         };
-        let Statement { text, rows, answer } = statement;
-        let came = if text.contains('\0') {
-            Answer { error: Some(no_nul()), ..Answer::default() }
-        } else {
-            ask(door, line, &text, rows, &stop, &said).await?
+        let Statement { text, rows, stop, answer } = statement;
+        let unsent = if stop.is_cancelled() { Some(stopped()) } else { text.contains('\0').then(no_nul) };
+        let came = match unsent {
+            Some(error) => Answer { error: Some(error), transaction, ..Answer::default() },
+            None => ask(door, line, &text, rows, &stop, &said).await?,
         };
+        transaction = came.transaction;
         // Who asked may have gone.
         let _ = answer.send(came);
     }
 }
 
 /// Sends a statement and takes its answer.
-async fn ask(door: &PostgresDoor, line: &mut Line, text: &str, rows: u32, stop: &Notify, said: &mpsc::Sender<Said>) -> Result<Answer, End> {
-    // Whoever wanted to stop what ran before did not mean this.
-    let _ = stop.notified().now_or_never();
+async fn ask(
+    door: &PostgresDoor,
+    line: &mut Line,
+    text: &str,
+    rows: u32,
+    stop: &CancellationToken,
+    said: &mpsc::Sender<Said>,
+) -> Result<Answer, End> {
     line.send(text, rows).await?;
     let mut answer = Answer::default();
-    let (mut kept, mut fatal) = (0, false);
+    let (mut kept, mut full, mut fatal) = (0, false, false);
+    let mut again = stopping();
     loop {
         let (kind, body) = tokio::select! {
             message = line.message() => match message {
@@ -194,7 +205,7 @@ async fn ask(door: &PostgresDoor, line: &mut Line, text: &str, rows: u32, stop: 
                 Err(_) if fatal => return Err(End::Failed(answer.error.unwrap_or_default())),
                 Err(error) => return Err(error.into()),
             },
-            () = stop.notified() => {
+            () = told_to_stop(stop, &mut again) => {
                 if let Some(key) = &line.key {
                     door.cancels.cancel(key).await;
                 }
@@ -207,7 +218,8 @@ async fn ask(door: &PostgresDoor, line: &mut Line, text: &str, rows: u32, stop: 
                 let columns = back::row_description(&body).map_err(wrong)?;
                 answer.columns = columns.iter().map(|column| String::from_utf8_lossy(column.name).into_owned()).collect();
             }
-            b'D' if kept + body.len() > KEPT => answer.more = true,
+            // What is shown is the beginning, without a hole in it.
+            b'D' if full || kept + body.len() > KEPT => (full, answer.more) = (true, true),
             b'D' => {
                 kept += body.len();
                 let row = back::data_row(&body, answer.columns.len()).map_err(wrong)?;
@@ -234,6 +246,19 @@ async fn ask(door: &PostgresDoor, line: &mut Line, text: &str, rows: u32, stop: 
             _ => {}
         }
     }
+}
+
+/// When a server that was told to stop is told again.
+pub(super) fn stopping() -> Interval {
+    let mut again = interval(AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    again
+}
+
+/// Whenever a server is to be told that whoever asked wants no answer any more. Cancelling this loses nothing.
+pub(super) async fn told_to_stop(stop: &CancellationToken, again: &mut Interval) {
+    stop.cancelled().await;
+    again.tick().await;
 }
 
 /// The console's end of the connection to the door.
@@ -320,6 +345,10 @@ fn shown(value: &[u8]) -> String {
 /// A value as it stands in `options` (PostgreSQL documentation, libpq, `options`).
 fn escaped(value: &str) -> String {
     value.chars().flat_map(|c| (c.is_whitespace() || c == '\\').then_some('\\').into_iter().chain([c])).collect()
+}
+
+fn stopped() -> Failed {
+    Failed { sqlstate: "57014".to_owned(), message: "it was stopped before it began".to_owned(), ..Failed::default() }
 }
 
 fn no_nul() -> Failed {

@@ -223,10 +223,17 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
         end = relay::until_cut(&mut notices) => return say_cut(live, &lane, &client, end).await,
         opened = relay::while_reading(&mut client.rx, &mut wishes.early, opening) => opened,
     };
-    let mut target = match opened.unwrap_or_else(|much| Err(much.to_string())) {
+    let mut target = match opened.unwrap_or_else(|much| Err(NotOpened::Unknown(much.to_string()))) {
         Ok(target) => target,
-        Err(why) => {
-            live.stopped();
+        Err(not) => {
+            // INVARIANT: what may run there counts as running, however little was heard of it.
+            let why = match not {
+                NotOpened::Refused(why) => {
+                    live.stopped();
+                    why
+                }
+                NotOpened::Unknown(why) => why,
+            };
             let _ = live.note(lane.number, json!({"kind": "target.refused", "why": why})).await;
             return leave(&client, lane.is_terminal(), &format!("The target refused: {why}."), 255).await;
         }
@@ -291,6 +298,14 @@ async fn sift(visit: &Visit, rights: &SshRights, env: Vec<(String, String)>) -> 
     kept
 }
 
+/// Why a channel was not opened at the target.
+enum NotOpened {
+    /// The target said so: nothing runs on it.
+    Refused(String),
+    /// Nothing was heard after it was asked: it may run there.
+    Unknown(String),
+}
+
 /// Opens a channel at the target and starts something on it. All requests go out before the first answer is awaited.
 async fn open(
     visit: &Visit,
@@ -299,9 +314,10 @@ async fn open(
     terminal: Option<&Terminal>,
     env: &[(String, String)],
     agent: bool,
-) -> Result<TargetSide, String> {
-    let gone = |e: russh::Error| e.to_string();
-    let channel = live.target.handle().channel_open_session().await.map_err(gone)?;
+) -> Result<TargetSide, NotOpened> {
+    let gone = |e: russh::Error| NotOpened::Unknown(e.to_string());
+    // Where no channel was opened nothing was started on it.
+    let channel = live.target.handle().channel_open_session().await.map_err(|e| NotOpened::Refused(e.to_string()))?;
     let (mut rx, tx) = channel.split();
     let mut answers = 0;
     if agent {
@@ -326,16 +342,16 @@ async fn open(
     while let Some(message) = rx.wait().await {
         match message {
             ChannelMsg::Success => answers -= 1,
-            ChannelMsg::Failure if answers == 1 => return Err(format!("it does not start this {}", start.what())),
+            ChannelMsg::Failure if answers == 1 => return Err(NotOpened::Refused(format!("it does not start this {}", start.what()))),
             ChannelMsg::Failure => answers -= 1,
-            ChannelMsg::Close => return Err("it closed the channel".to_owned()),
+            ChannelMsg::Close => return Err(NotOpened::Refused("it closed the channel".to_owned())),
             _ => {}
         }
         if answers == 0 {
             return Ok(TargetSide { rx, tx: Arc::new(tx) });
         }
     }
-    Err("it closed the connection".to_owned())
+    Err(NotOpened::Unknown("it closed the connection".to_owned()))
 }
 
 /// Says no, with the exit status that belongs to the reason.

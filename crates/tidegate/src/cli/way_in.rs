@@ -13,7 +13,8 @@ use access::request::{Asked, RequestState};
 use access::verdict::TicketRule;
 use anyhow::{Context as _, bail};
 use api::types::grants::{Grant, GrantsQuery};
-use api::types::requests::{AnswerCode, NewRequest, Request, RequestAnswer, RequestDetail, RequestsQuery, Terms, Verdict};
+use api::types::requests::{AnswerCode, NewRequest, Request, RequestAnswer, RequestDetail, RequestsQuery, Verdict};
+use api::types::terms::Terms;
 use clap::Args;
 
 use crate::client::{Client, Reply};

@@ -87,7 +87,7 @@ fn message(slack: &Slack, about: &str) -> Message {
 
 // covers: OK-5 (chat), OK-3 (chat), C4 (chat)
 #[test]
-fn ana_waits_in_her_shell_and_ben_presses_a_button() {
+pub(crate) fn ana_waits_in_her_shell_and_ben_presses_a_button() {
     let (slack, receiver, dir) = (Slack::start().unwrap(), Receiver::start(&[SECRET], now()).unwrap(), tempfile::tempdir().unwrap());
     let gate = start(&slack, &receiver, &dir);
     link(&gate, &slack, "UBEN", "ben");
@@ -118,6 +118,17 @@ fn ana_waits_in_her_shell_and_ben_presses_a_button() {
     assert!(!gate.tidegate("ana", &["chat", "remove", account]).status.success());
     assert_eq!(gate.cli("ben", &["chat", "list"])["items"], mine["items"]);
     eventually("Ana is told", || slack.messages("UANA").into_iter().find(|told| told.text.contains("Approved by ben")));
+    // She asks there, too.
+    let command = slack.command("UANA", "/tidegate", "web-1+debug for 30m the front is slow");
+    let taken = slack_calls(&gate, "commands", SIGNING_SECRET, &command);
+    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
+    let asked =
+        eventually("her request", || gate.get("ana", "/api/v1/requests?state=pending")["items"].as_array().unwrap().first().cloned());
+    assert_eq!(
+        (&asked["resource"], &asked["reason"], &asked["door"]),
+        (&json!("web-1"), &json!("the front is slow"), &json!("chat")),
+        "{asked}"
+    );
     gate.cli("ben", &["chat", "remove", account]);
     assert_eq!(gate.cli("ben", &["chat", "list"])["items"], json!([]));
     gate.assert_provable();

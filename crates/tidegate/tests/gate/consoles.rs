@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use testkit::postgres::Database;
 
+use crate::contained::in_orders;
 use crate::databases::shop;
 use crate::demo::{Talk, eventually, lives};
 use crate::known::http;
@@ -92,7 +93,7 @@ fn api(gate: &Served) -> &str {
 
 // covers: SES-2 (api), ASK-3 (console), GRANT-3 (console), EV-1 (console), B2 (console), WHO-4 (console)
 #[test]
-fn a_terminal_in_the_browser_is_a_session_like_any_other() {
+pub(crate) fn a_terminal_in_the_browser_is_a_session_like_any_other() {
     let gate = Served::start();
     // Without a grant it asks where one sits, and goes through when who has to agreed.
     let ana = Console::terminal(&gate, "ana", "db-1+shell");
@@ -189,7 +190,7 @@ fn a_terminal_ends_with_its_tab_and_with_the_sign_in_it_was_opened_with() {
 
 // covers: SES-2 (api), MAY-6 (console), PG-4 (console), GRANT-3 (console)
 #[test]
-fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
+pub(crate) fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(Database::fresh()).unwrap();
     let gate = shop(&database);
@@ -221,6 +222,27 @@ fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
     database.query("INSERT INTO orders SELECT n, 'new' FROM generate_series(2, 50) n").unwrap();
     let some = ana.asks("SELECT id FROM orders", 10);
     assert_eq!((&some["more"], some["rows"].as_array().unwrap().len()), (&json!(true), 10), "{some}");
+    // What is shown is the beginning: after a row that is too large comes none.
+    database.query("UPDATE orders SET status = repeat('x', 3000000) WHERE id = 3").unwrap();
+    let some = ana.asks("SELECT id, status FROM orders WHERE id IN (2, 3, 4) ORDER BY id", 100);
+    assert_eq!((&some["more"], &some["rows"]), (&json!(true), &json!([["2", "new"]])), "{}", some["error"]);
+    assert_eq!(ana.asks("SELECT id FROM orders WHERE id = 4", 100)["rows"], json!([["4"]]));
+    // What runs is stopped, and so is what waits behind it; what comes then is not.
+    let answers = || ana.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
+    let before = answers().len();
+    let long = "SELECT count(*) FROM orders a, orders b, orders c, orders d, orders e, orders f";
+    assert_eq!(ana.call("statements", json!({ "text": long })).0, 204);
+    eventually("it runs at the server", || in_orders(&database).contains("orders f").then_some(()));
+    eventually("another waits behind it", || {
+        let (status, _) = ana.call("statements", json!({ "text": "UPDATE orders SET status = 'never' WHERE id = 4" }));
+        (status == 204).then_some(())
+    });
+    assert_eq!(ana.call("stop", json!({})).0, 204);
+    eventually("both are answered", || (answers().len() == before + 2).then_some(()));
+    for answer in &answers()[before..] {
+        assert_eq!(answer["answer"]["error"]["sqlstate"], "57014", "{answer}");
+    }
+    assert_eq!(ana.asks("SELECT status FROM orders WHERE id = 4", 100)["rows"], json!([["new"]]));
     // Revoked: it is over, and says so.
     let session = gate.live_session("ana").unwrap();
     assert_eq!(session["protocol"], "postgres");
@@ -235,7 +257,7 @@ fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_client() {
 
 // covers: SES-2 (api), MAY-6 (console), MY-1 (console), GRANT-3 (console), ASK-3 (console)
 #[test]
-fn a_sql_prompt_on_a_mariadb_is_judged_masked_stopped_and_cut_like_any_client() {
+pub(crate) fn a_sql_prompt_on_a_mariadb_is_judged_masked_stopped_and_cut_like_any_client() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(testkit::mariadb::Database::fresh()).unwrap();
     let gate = stock_with(&database, Vec::new());
@@ -270,17 +292,25 @@ fn a_sql_prompt_on_a_mariadb_is_judged_masked_stopped_and_cut_like_any_client() 
     database.query("INSERT INTO orders SELECT seq, 'new' FROM seq_2_to_50").unwrap();
     let some = ana.asks("SELECT id FROM orders", 10);
     assert_eq!((&some["more"], some["rows"].as_array().unwrap().len()), (&json!(true), 10), "{some}");
-    // What runs is stopped, and the session goes on.
-    let before = ana.events().len();
-    assert_eq!(
-        ana.call("statements", json!({ "text": "SELECT COUNT(*) FROM orders a, orders b, orders c, orders d, orders e, orders f" })).0,
-        204
-    );
-    eventually("it is stopped", || {
-        // It may not have reached the server yet.
-        ana.call("stop", json!({}));
-        ana.events().get(before).filter(|event| event["answer"]["error"].is_object()).cloned()
+    // What is shown is the beginning: after a row that is too large comes none.
+    database.query("ALTER TABLE orders MODIFY status LONGTEXT; UPDATE orders SET status = REPEAT('x', 3000000) WHERE id = 3").unwrap();
+    let some = ana.asks("SELECT id, status FROM orders WHERE id IN (2, 3, 4) ORDER BY id", 100);
+    assert_eq!((&some["more"], &some["rows"]), (&json!(true), &json!([["2", "new"]])), "{}", some["error"]);
+    // What runs is stopped, though it may not have reached the server yet, and the session goes on. So is what waits behind it.
+    let answers = || ana.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
+    let before = answers().len();
+    let long = "SELECT COUNT(*) FROM orders a, orders b, orders c, orders d, orders e, orders f";
+    assert_eq!(ana.call("statements", json!({ "text": long })).0, 204);
+    eventually("another waits behind it", || {
+        let (status, _) = ana.call("statements", json!({ "text": "UPDATE orders SET status = 'never' WHERE id = 4" }));
+        (status == 204).then_some(())
     });
+    assert_eq!(ana.call("stop", json!({})).0, 204);
+    eventually("both are answered", || (answers().len() == before + 2).then_some(()));
+    for answer in &answers()[before..] {
+        assert_eq!(answer["answer"]["error"]["sqlstate"], "70100", "{answer}");
+    }
+    assert_eq!(ana.asks("SELECT status FROM orders WHERE id = 4", 100)["rows"], json!([["new"]]));
     assert_eq!(ana.asks("SELECT id FROM orders WHERE id = 2", 10)["rows"], json!([["2"]]));
     // Revoked: it is over, and says so.
     let session = gate.live_session("ana").unwrap();

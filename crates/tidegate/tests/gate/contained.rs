@@ -12,6 +12,11 @@ use crate::served::{Plan, Served};
 
 /// A gate before a machine and two databases of a shop, each with a role that may do everything in it.
 fn shop(orders: &postgres::Database, stock: &mariadb::Database, tiers: &str) -> Served {
+    shop_in(orders, stock, &format!("approvals = []\nreason = false\nrecord = \"events\"\n{tiers}"))
+}
+
+/// The same, in a tier with this in it.
+pub(crate) fn shop_in(orders: &postgres::Database, stock: &mariadb::Database, tier: &str) -> Served {
     let orders_owner = orders.account("owner", "owners-password", postgres::Proof::Scram).unwrap();
     let stock_owner = stock.account("owner", "owners-password", mariadb::Proof::Native).unwrap();
     let resources = format!(
@@ -32,9 +37,7 @@ fn shop(orders: &postgres::Database, stock: &mariadb::Database, tiers: &str) -> 
         "[[role]]\nname = \"seller\"\ndescription = \"Everything in it.\"\nkind = \"postgres\"\nlogin = \"{orders_owner}\"\ndatabase = {{ unrestricted = true }}\n\
          [[role]]\nname = \"keeper\"\ndescription = \"Everything in it.\"\nkind = \"mysql\"\nlogin = \"{stock_owner}\"\ndatabase = {{ unrestricted = true }}\n"
     );
-    let tier = format!(
-        "[[tier]]\nname = \"watched\"\nmax = \"2h\"\ndefault = \"1h\"\napprovals = []\nreason = false\nrecord = \"events\"\nidle = \"1h\"\n{tiers}\n"
-    );
+    let tier = format!("[[tier]]\nname = \"watched\"\nmax = \"2h\"\ndefault = \"1h\"\nidle = \"1h\"\n{tier}\n");
     let path = "@id(\"engineers-on-watched\")\npermit(\n  principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  \
                 resource in Tide::Tier::\"watched\"\n);\n";
     let policy = vec![("resources.toml", resources), ("roles.toml", roles), ("tiers.toml", tier), ("access.cedar", path.to_owned())];
@@ -47,7 +50,7 @@ fn shop(orders: &postgres::Database, stock: &mariadb::Database, tiers: &str) -> 
 }
 
 /// The configuration of `ssh` names the example's machines alone.
-const AS_SHELL: &[&str] = &["-o", "User=shop-1+shell"];
+pub(crate) const AS_SHELL: &[&str] = &["-o", "User=shop-1+shell"];
 
 /// Ana's `psql` through the gate.
 fn psql(gate: &Served, orders: &postgres::Database, sql: &str) -> Command {
@@ -70,7 +73,7 @@ fn mysql(gate: &Served, sql: &str) -> Command {
 }
 
 /// What somebody else than the tests' own connection does in the database now.
-fn in_orders(orders: &postgres::Database) -> String {
+pub(crate) fn in_orders(orders: &postgres::Database) -> String {
     let look = format!(
         "SELECT coalesce(string_agg(query, ' '), '') FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
         orders.name()
@@ -78,7 +81,7 @@ fn in_orders(orders: &postgres::Database) -> String {
     orders.query(&look).unwrap()
 }
 
-fn in_stock(stock: &mariadb::Database) -> String {
+pub(crate) fn in_stock(stock: &mariadb::Database) -> String {
     let look = format!(
         "SELECT COALESCE(GROUP_CONCAT(info), '') FROM information_schema.processlist WHERE db = '{}' AND user <> '{}'",
         stock.name(),

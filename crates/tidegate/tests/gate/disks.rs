@@ -11,7 +11,7 @@ use crate::demo::{Talk, eventually};
 use crate::served::{Plan, Served};
 
 /// Something mounted over a directory of the gate's; taken away when dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     fn new(at: &Path, arguments: &[&str]) -> Self {
@@ -21,7 +21,7 @@ impl Mounted {
     }
 
     /// Nothing can be written here any more.
-    fn read_only(at: &Path) -> Self {
+    pub(crate) fn read_only(at: &Path) -> Self {
         let bound = Self::new(at, &["--bind", at.to_str().unwrap()]);
         assert!(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(at).status().unwrap().success());
         bound

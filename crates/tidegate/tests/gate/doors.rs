@@ -12,7 +12,7 @@ use crate::served::{Plan, Served};
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts something at the target that would run for long, and gives its process id there.
-fn long_runner(gate: &Known, person: &str, selector: &str) -> (Talk, u32) {
+pub(crate) fn long_runner(gate: &Known, person: &str, selector: &str) -> (Talk, u32) {
     long_runner_with(gate, person, selector, &[])
 }
 

@@ -83,7 +83,7 @@ fn ben_joins_ana_by_a_grant_of_his_own_and_each_letter_has_one_author() {
 
 // covers: SES-1 (ssh), B2 (ssh), B5 (ssh)
 #[test]
-fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
+pub(crate) fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
     let demo = Demo::start();
     for person in ["ana", "ben"] {
         demo.grant(person, "db-1", "shell", "1h");
@@ -121,7 +121,7 @@ fn nobody_joins_what_they_may_not_watch_or_could_not_do_alone() {
 
 // covers: SES-1 (cli)
 #[test]
-fn the_command_line_joins_and_leaves_with_the_session_it_joined() {
+pub(crate) fn the_command_line_joins_and_leaves_with_the_session_it_joined() {
     let demo = Demo::start();
     for person in ["ana", "ben"] {
         demo.grant(person, "db-1", "shell", "1h");

@@ -10,7 +10,7 @@ use crate::demo::{Demo, Talk, eventually};
 
 // covers: ASK-3 (ssh), ASK-3 (api), OK-5 (ssh), OK-5 (api), SSH-1 (ssh), SSH-1 (api), WHO-5 (ssh), WHO-5 (api), RUN-1
 #[test]
-fn ana_asks_where_she_connects_and_goes_through_when_ben_agrees() {
+pub(crate) fn ana_asks_where_she_connects_and_goes_through_when_ben_agrees() {
     let demo = Demo::start();
     let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
     ana.until("Reason:");
@@ -81,7 +81,7 @@ fn a_denial_is_told_in_the_terminal() {
 
 // covers: WHO-5 (cli), WHO-5 (ssh), A9 (cli), A9 (ssh)
 #[test]
-fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificate() {
+pub(crate) fn a_registered_key_signs_in_at_the_terminal_and_leaves_a_short_lived_certificate() {
     let demo = Demo::start();
     let home = tempfile::tempdir().unwrap();
     let login_at = |key: &str, url: &str| {

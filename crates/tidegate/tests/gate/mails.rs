@@ -69,7 +69,7 @@ fn asks(server: &MailServer, person: &str) -> Option<Mail> {
 
 // covers: OK-5 (mail), C4 (mail)
 #[test]
-fn ben_decides_by_the_link_of_a_mail_and_opening_it_decides_nothing() {
+pub(crate) fn ben_decides_by_the_link_of_a_mail_and_opening_it_decides_nothing() {
     let (server, dir) = (MailServer::start(Kind::StartTls).unwrap(), tempfile::tempdir().unwrap());
     let gate = start(&server, "starttls", dir.path());
     mailbox(&gate, &server, "ben");
@@ -106,6 +106,13 @@ fn ben_decides_by_the_link_of_a_mail_and_opening_it_decides_nothing() {
     let told =
         eventually("Ben is told", || server.to("ben@tide.example").pop().filter(|mail| mail.header("Subject").contains("Approved by")));
     assert!(told.encrypted && told.code("decide").is_none());
+    // He says no where he said yes.
+    let asked = gate.post("ana", "/api/v1/requests", json!({"resource": "web-1", "role": "debug", "reason": "slow"}));
+    let request = asked["request"]["id"].as_str().unwrap().to_owned();
+    let next = eventually("the mail that asks for that", || asks(&server, "ben")?.code("decide").filter(|next| *next != code));
+    let no = decide(&kind, json!({ "code": next, "decision": "deny", "note": "not today" }));
+    assert!(no.starts_with("HTTP/1.1 200") && no.contains("Denied by"), "{no}");
+    assert_eq!(gate.get("ana", &format!("/api/v1/requests/{request}"))["state"], "denied");
     gate.assert_provable();
 }
 

@@ -8,6 +8,7 @@ mod demo_databases;
 mod known;
 mod served;
 
+mod acts;
 mod backups;
 mod bad_input;
 mod by_browser;
@@ -41,6 +42,7 @@ mod on_call;
 mod pages;
 mod pipelines;
 mod policy_directory;
+mod protocols;
 mod security_keys;
 mod starts;
 mod store_away;

@@ -218,7 +218,7 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
 
 // covers: WHO-6 (cli), WHO-8 (cli), A7 (cli)
 #[test]
-fn signals_statuses_tokens_and_locks_reach_who_they_are_for() {
+pub(crate) fn signals_statuses_tokens_and_locks_reach_who_they_are_for() {
     let ci = Ci::start();
     let gate = Served::with(Plan { policy: ci.trusted("github", GITHUB), ..Plan::default() });
     let runner = Runner::new(&gate);

@@ -43,7 +43,7 @@ fn press(gate: &Served, teams: &Teams, card: &Posted) -> String {
 
 // covers: OK-5 (teams), C4 (teams)
 #[test]
-fn ana_asks_and_ben_presses_a_button_in_teams() {
+pub(crate) fn ana_asks_and_ben_presses_a_button_in_teams() {
     let (teams, dir) = (Teams::start().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(dir.path().join("app"), APP_PASSWORD).unwrap();
     let settings = format!(
@@ -93,5 +93,13 @@ fn ana_asks_and_ben_presses_a_button_in_teams() {
     assert!(refused.len() < 100 && refused.iter().all(|said| said.starts_with("HTTP/1.1 401")), "{} {:?}", refused.len(), refused.last());
     let pressed = press(&gate, &teams, &card);
     assert!(pressed.starts_with("HTTP/1.1 200"), "{pressed}");
+    // He says no where he said yes.
+    let asked = gate.post("ana", "/api/v1/requests", json!({"resource": "web-1", "role": "debug", "reason": "slow"}));
+    let request = asked["request"]["id"].as_str().unwrap().to_owned();
+    let card = eventually("the card", || teams.cards(CHANNEL).into_iter().find(|card| card.card.to_string().contains(&request)));
+    let good = teams.authorization(&Teams::claims(now().as_second()));
+    let no = teams_calls(&gate, &good, &teams.press(BEN, "tide_deny", &card, Some("not today"), now()));
+    assert!(no.starts_with("HTTP/1.1 200") && no.contains("Denied by"), "{no}");
+    assert_eq!(gate.get("ana", &format!("/api/v1/requests/{request}"))["state"], "denied");
     gate.assert_provable();
 }

@@ -28,7 +28,7 @@ fn type_it(config: &Value, words: &[String]) -> Command {
 
 // covers: GRANT-5, ASK-3 (ssh)
 #[test]
-fn ana_types_what_the_warning_says_ben_agrees_and_her_shell_goes_on() {
+pub(crate) fn ana_types_what_the_warning_says_ben_agrees_and_her_shell_goes_on() {
     let demo = Demo::start();
     let grant = demo.grant("ana", "db-1", "shell", "25s");
     let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
@@ -71,7 +71,7 @@ fn ana_types_what_the_warning_says_ben_agrees_and_her_shell_goes_on() {
 
 // covers: GRANT-9, ASK-3 (ssh)
 #[test]
-fn ben_on_call_breaks_the_glass_in_his_terminal() {
+pub(crate) fn ben_on_call_breaks_the_glass_in_his_terminal() {
     let demo = Demo::start();
     let mut ben = Talk::start(demo.ssh("ben", "db-1+shell", &["-tt"], &[]));
     ben.until("In an emergency answer `break glass`");
