@@ -108,7 +108,7 @@ async fn every_change_can_say_what_it_was_decided_on() {
     // What is contained, and ways beside the gate with what is found on targets.
     let (_, contained) = carla.post("/containments", json!({ "scope": "resource:db-1", "reason": "drill" })).await;
     let path = format!("/containments/{}/lift", id(&contained["lock"]));
-    guarded(&carla, Method::POST, &path, &version(&contained["lock"]), json!({})).await;
+    guarded(&carla, Method::POST, &path, &version(&contained["lock"]), json!({ "reason": "over" })).await;
     let (status, way) = dan.post("/inventory/paths", json!({ "reach": "ssh", "target": "old-1:22" })).await;
     assert_eq!(status, StatusCode::CREATED, "{way}");
     let path = format!("/inventory/paths/{}", id(&way));

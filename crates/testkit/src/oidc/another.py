@@ -14,6 +14,7 @@ issuer = f"http://127.0.0.1:{port}"
 from canaille import create_app
 from canaille.app import models
 from canaille.backends import Backend
+from canaille.oidc.oauth import AuthorizationCodeGrant
 from werkzeug.serving import make_server
 
 app = create_app({
@@ -32,6 +33,13 @@ app = create_app({
     "CANAILLE_OIDC": {"ISS": issuer},
 })
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+# Its memory finds what has any of the attributes asked for, not all of them: where a client has two codes it would take either.
+def by_code(self, code, client):
+    return next((one for one in Backend.instance.query(models.AuthorizationCode, code=code) if one.client == client and not one.is_expired()), None)
+
+
+AuthorizationCodeGrant.query_authorization_code = by_code
 
 # Authlib takes a secret as it stands in the header, encoded as RFC 6749 (section 2.3.1) has it.
 secret = urllib.parse.quote_plus(settings["client_secret"])
