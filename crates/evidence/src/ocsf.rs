@@ -162,7 +162,12 @@ pub fn activity(did: Did<'_>, known: &Known) -> Value {
     let right = did.session.parse().ok().and_then(|session: SessionId| known.sessions.get(&session));
     let kind = Kind::of_activity(did.kind, did.event, right.and_then(|right| right.protocol));
     let person = did.person.parse().map_or_else(|_| nobody(did.person), |id| user(id, known));
-    let mut event = common(&kind, did.event, did.at, &format!("{}/{}", did.session, did.number));
+    // That there is nothing to read is no activity, and takes the place of none that was sent before.
+    let uid = match did.kind {
+        "absent" => format!("{}/absent", did.session),
+        _ => format!("{}/{}", did.session, did.number),
+    };
+    let mut event = common(&kind, did.event, did.at, &uid);
     if let Some(Value::Object(metadata)) = event.get_mut("metadata") {
         metadata.insert("log_name".into(), did.kind.into());
         metadata.insert("correlation_uid".into(), did.session.into());

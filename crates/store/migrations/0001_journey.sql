@@ -469,7 +469,7 @@ CREATE TABLE streams (
     name {key} PRIMARY KEY,
     next BIGINT NOT NULL,
     line BIGINT NOT NULL,
-    shape TEXT NOT NULL,
+    mark TEXT NOT NULL,
     taken_at BIGINT,
     failing_since BIGINT,
     due_at BIGINT,

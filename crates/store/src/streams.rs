@@ -15,8 +15,8 @@ pub struct StreamRow {
     pub next: u64,
     /// How many of that entry's lines were taken already.
     pub line: u64,
-    /// In what shape lines were counted; under another one that entry is sent anew.
-    pub shape: String,
+    /// What those lines come to, and nothing if there are none: if they come to something else now, that entry is sent anew.
+    pub mark: String,
     /// When something was taken the last time.
     pub taken_at: Option<Timestamp>,
     /// Since when nothing is taken.
@@ -27,17 +27,17 @@ pub struct StreamRow {
     pub error: Option<String>,
 }
 
-const COLUMNS: &str = "SELECT name, next, line, shape, taken_at, failing_since, due_at, error FROM streams";
+const COLUMNS: &str = "SELECT name, next, line, mark, taken_at, failing_since, due_at, error FROM streams";
 
 impl StreamRow {
     fn from_columns(columns: &[Column]) -> Result<Self, StoreError> {
         let read = || {
-            let [name, next, line, shape, taken_at, failing_since, due_at, error] = columns else { return None };
+            let [name, next, line, mark, taken_at, failing_since, due_at, error] = columns else { return None };
             Some(Self {
                 name: String::from_column(name)?,
                 next: u64::from_column(next)?,
                 line: u64::from_column(line)?,
-                shape: String::from_column(shape)?,
+                mark: String::from_column(mark)?,
                 taken_at: Option::from_column(taken_at)?,
                 failing_since: Option::from_column(failing_since)?,
                 due_at: Option::from_column(due_at)?,
@@ -72,20 +72,20 @@ impl Store {
     ///
     /// # Errors
     /// If the store can't be written.
-    pub async fn move_stream(&self, from: &StreamRow, shape: &str, to: (u64, u64), now: Timestamp) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO streams (name, next, line, shape, taken_at) VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT (name) DO UPDATE SET next = excluded.next, line = excluded.line, shape = excluded.shape, taken_at = excluded.taken_at,
+    pub async fn move_stream(&self, from: &StreamRow, mark: &str, to: (u64, u64), now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO streams (name, next, line, mark, taken_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (name) DO UPDATE SET next = excluded.next, line = excluded.line, mark = excluded.mark, taken_at = excluded.taken_at,
                 failing_since = NULL, due_at = NULL, error = NULL
-            WHERE streams.next = $6 AND streams.line = $7 AND streams.shape = $8";
+            WHERE streams.next = $6 AND streams.line = $7 AND streams.mark = $8";
         let args = vec![
             Column::Text(from.name.clone()),
             to.0.to_column(),
             to.1.to_column(),
-            Column::Text(shape.to_owned()),
+            Column::Text(mark.to_owned()),
             now.to_column(),
             from.next.to_column(),
             from.line.to_column(),
-            Column::Text(from.shape.clone()),
+            Column::Text(from.mark.clone()),
         ];
         Ok(self.ephemeral(vec![(sql, args)]).await? == [1])
     }
@@ -95,7 +95,7 @@ impl Store {
     /// # Errors
     /// If the store can't be written.
     pub async fn stream_failed(&self, name: &str, why: &str, now: Timestamp, due: Timestamp) -> Result<(), StoreError> {
-        let sql = "INSERT INTO streams (name, next, line, shape, failing_since, due_at, error) VALUES ($1, 0, 0, '', $2, $3, $4)
+        let sql = "INSERT INTO streams (name, next, line, mark, failing_since, due_at, error) VALUES ($1, 0, 0, '', $2, $3, $4)
             ON CONFLICT (name) DO UPDATE SET failing_since = COALESCE(streams.failing_since, excluded.failing_since),
                 due_at = excluded.due_at, error = excluded.error";
         let args = vec![Column::Text(name.to_owned()), now.to_column(), due.to_column(), Column::Text(why.to_owned())];

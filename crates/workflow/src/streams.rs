@@ -27,7 +27,7 @@ use crate::Caller;
 use crate::gate::{Gate, unavailable};
 use crate::outbox::KeptSecret;
 use crate::sweep::again;
-use feed::{Feed, Next};
+use feed::{Feed, Next, Place};
 
 /// Lines of one batch, and bytes of them, at most; a line that is longer by itself goes alone.
 const BATCH: (usize, usize) = (1_000, 1024 * 1024);
@@ -94,14 +94,6 @@ pub struct Stream {
     pub every: Span,
     /// Where to.
     pub sink: Sink,
-}
-
-impl Stream {
-    /// In what shape its lines are counted.
-    fn shape(&self) -> String {
-        let form = if self.form == Form::Ocsf { evidence::ocsf::VERSION } else { "jsonl" };
-        format!("{form} {} {}", self.largest, if self.activity { "activity" } else { "log" })
-    }
 }
 
 /// How a stream stands.
@@ -184,26 +176,24 @@ impl Gate {
         if !self.store.take_lease(&lease, &self.settings.node, now, LEASE.after(now)).await.map_err(unavailable)? {
             return Ok(false);
         }
-        // Lines that were counted in another shape are not to be told from each other: their entry is sent anew.
-        let shape = stream.shape();
-        let first = (row.next, if row.shape == shape { row.line } else { 0 });
-        let Next { lines, until, full } = self.read_on(stream, feed, first).await?;
+        let from = Place::of(&row);
+        let Next { lines, first, last, until, full } = self.read_on(stream, feed, &from).await?;
         let Some(oldest) = lines.first().map(|line| line.at) else {
-            if until != first {
+            if until != from {
                 // Entries without a line of their own are passed over.
-                self.store.move_stream(&row, &shape, until, now).await.map_err(unavailable)?;
+                self.store.move_stream(&row, &until.mark(), until.at(), now).await.map_err(unavailable)?;
             }
             return Ok(false);
         };
         if !full && stream.every > Span::default() && stream.every.after(oldest) > now {
             return Ok(false);
         }
-        let batch = Batch { stream: &stream.name, node: &self.settings.node, first, now, lines: &lines };
+        let batch = Batch { stream: &stream.name, node: &self.settings.node, first, last, now, lines: &lines };
         let (why, after) = match self.put_out(&stream.sink, &batch).await? {
             Outcome::Later { why, after } => (why, after),
             Outcome::Never { why } => (why, None),
             Outcome::Taken(()) => {
-                if !self.store.move_stream(&row, &shape, until, self.now()).await.map_err(unavailable)? {
+                if !self.store.move_stream(&row, &until.mark(), until.at(), self.now()).await.map_err(unavailable)? {
                     tracing::warn!(stream = stream.name, "a stream was moved by somebody else; what was sent here may come twice");
                     *feed = Feed::default();
                     return Ok(false);

@@ -127,8 +127,13 @@ impl Gate {
         let mut file = File::open(self.recording_path(recording)).map_err(gone)?;
         let opening = header::read(&mut file).map_err(gone)?;
         if opening.key_state() == header::KeyState::Destroyed {
-            return Err(Refusal::because(Reason::NotFound, "its keys were destroyed, so nobody can read the recording any more"));
+            return Err(Refusal::because(Reason::NotFound, DESTROYED));
         }
+        self.unwrapped(&opening, input)
+    }
+
+    /// The data keys behind a recording's header, those that the gate's identities open.
+    pub(crate) fn unwrapped(&self, opening: &header::Opening, input: bool) -> Result<ReleasedKeys, Refusal> {
         let mut keys = ReleasedKeys::default();
         for identity in self.identities(Stream::Output)? {
             keys.output = keys.output.or(opening.unwrap_keys(&identity).ok().and_then(|k| k.output));
@@ -141,6 +146,9 @@ impl Gate {
         Ok(keys)
     }
 }
+
+/// What is said of a recording whose keys are destroyed.
+pub(crate) const DESTROYED: &str = "its keys were destroyed, so nobody can read the recording any more";
 
 /// Where the log says that a session's recording ends; `None` while it lives, and if nobody could say when it ended.
 pub(crate) fn end_of(row: &SessionRow) -> Option<Anchor> {

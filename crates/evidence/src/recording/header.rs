@@ -147,7 +147,10 @@ pub(crate) fn encode(
 /// When it is no recording, is cut short, or claims absurd lengths.
 pub fn read(from: &mut impl Read) -> Result<Opening, HeaderError> {
     let mut start = [0; MAGIC.len() + 4];
-    from.read_exact(&mut start).map_err(|_| HeaderError::NotOne)?;
+    from.read_exact(&mut start).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => HeaderError::NotOne,
+        _ => HeaderError::Io(error),
+    })?;
     let (magic, length) = start.split_at(MAGIC.len());
     if magic != MAGIC {
         return Err(HeaderError::NotOne);

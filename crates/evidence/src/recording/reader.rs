@@ -122,7 +122,7 @@ impl Place {
 /// within input, and to within a second between the two.
 ///
 /// Chunks whose key is not there are passed over. After damage it goes on with the next whole chunk; what is missing, stands twice or
-/// elsewhere, or was exchanged is told where it is met.
+/// elsewhere, or was exchanged is told where it is met. It ends where the file cannot be read on.
 pub struct RecordingReader<R> {
     opening: Opening,
     keys: ReleasedKeys,
@@ -135,6 +135,8 @@ pub struct RecordingReader<R> {
     last: Option<u64>,
     closing: Option<Closing>,
     torn: bool,
+    /// Whether the file could not be read on: what comes then nobody knows.
+    failed: bool,
 }
 
 impl<R: Read> RecordingReader<R> {
@@ -178,6 +180,7 @@ impl<R: Read> RecordingReader<R> {
             last: None,
             closing: None,
             torn: false,
+            failed: false,
         })
     }
 
@@ -274,6 +277,9 @@ impl<R: Read> Iterator for RecordingReader<R> {
             if let Some(frame) = self.ready.pop_front() {
                 return Some(frame);
             }
+            if self.failed {
+                return None;
+            }
             match self.walk.step() {
                 Ok(Some(Met::Chunk(chunk))) => {
                     if let Err(e) = self.take_chunk(&chunk) {
@@ -286,7 +292,10 @@ impl<R: Read> Iterator for RecordingReader<R> {
                 }
                 Ok(Some(Met::Torn(_))) => self.torn = true,
                 Ok(None) => return self.place.finish().map(Err),
-                Err(e) => return Some(Err(e.into())),
+                Err(e) => {
+                    self.failed = true;
+                    return Some(Err(e.into()));
+                }
             }
         }
     }

@@ -32,6 +32,8 @@ pub struct Batch<'a> {
     pub node: &'a str,
     /// Where the first line is from: the entry's place in the log, and the line of that entry.
     pub first: (u64, u64),
+    /// Where the last line is from.
+    pub last: (u64, u64),
     /// Now.
     pub now: Timestamp,
     /// The lines; at least one.
@@ -63,7 +65,7 @@ impl Batch<'_> {
 #[cfg(test)]
 pub(crate) fn example<'a>(lines: &'a [Line]) -> Batch<'a> {
     let now = "2026-03-02T12:00:05Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
-    Batch { stream: "siem", node: "gate-1", first: (41, 2), now, lines }
+    Batch { stream: "siem", node: "gate-1", first: (41, 2), last: (43, 0), now, lines }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! S3 and what speaks its protocol: each batch is an object of JSON lines, put with a request that AWS Signature Version 4 signs
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>), body included.
 //!
-//! An object's name follows from where its first line is from: what is put again takes the place of what was there.
+//! An object's name follows from where its first and last lines are from, and from its content: what is put again takes its own place, and
+//! nothing else that was put is ever put over. A log that was turned back and written on, and an object that comes late, stand beside it.
 
 use access::secret::Secret;
 use aws_credential_types::Credentials;
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign,
 };
@@ -58,7 +60,7 @@ impl Bucket {
     pub async fn send(&self, secret_key: &Secret<String>, batch: &Batch<'_>) -> Outcome<()> {
         let body = batch.text().into_bytes();
         let mut url = self.url.clone();
-        url.set_path(&format!("{}/{}", self.url.path().trim_end_matches('/'), self.name(batch)));
+        url.set_path(&format!("{}/{}", self.url.path().trim_end_matches('/'), self.name(batch, &body)));
         let headers = match self.signed(&url, &body, secret_key, batch) {
             Ok(headers) => headers,
             Err(why) => return Outcome::later(format!("the request cannot be signed: {why}")),
@@ -77,10 +79,13 @@ impl Bucket {
         }
     }
 
-    /// `prefix2026/03/02/siem-000000000041-000002.jsonl`: by day, in order.
-    fn name(&self, batch: &Batch<'_>) -> String {
+    /// `prefix2026/03/02/siem-000000000041-000002-000000000043-000000-`, half of the content's SHA-256, `.jsonl`: by day, in order.
+    fn name(&self, batch: &Batch<'_>, body: &[u8]) -> String {
         let day = batch.begins().to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
-        format!("{}{day}/{}-{:012}-{:06}.jsonl", self.prefix, batch.stream, batch.first.0, batch.first.1)
+        let ((first, first_line), (last, last_line)) = (batch.first, batch.last);
+        let content = hex::encode(digest(&SHA256, body));
+        let (half, _) = content.split_at(content.len() / 2);
+        format!("{}{day}/{}-{first:012}-{first_line:06}-{last:012}-{last_line:06}-{half}.jsonl", self.prefix, batch.stream)
     }
 
     fn signed(&self, url: &Url, body: &[u8], secret_key: &Secret<String>, batch: &Batch<'_>) -> Result<Vec<(String, String)>, String> {
@@ -122,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_named_for_its_first_line_and_an_error_says_its_code() {
+    fn an_object_is_named_for_what_is_in_it_and_an_error_says_its_code() {
         let place = Place {
             url: "https://s3.eu-central-1.amazonaws.com/".into(),
             bucket: "logs".into(),
@@ -132,7 +137,10 @@ mod tests {
         };
         let bucket = Bucket::new(&place, &Reach::default()).unwrap();
         let lines = [example_line("session.opened", 1, "{}")];
-        assert_eq!(bucket.name(&example(&lines)), "tidegate/2026/03/02/siem-000000000041-000002.jsonl");
+        let named = |content: &[u8]| bucket.name(&example(&lines), content);
+        let start = "tidegate/2026/03/02/siem-000000000041-000002-000000000043-000000-";
+        assert_eq!(named(b"{}\n"), format!("{start}ca3d163bab055381827226140568f3be.jsonl"));
+        assert!(named(b"{} \n").starts_with(start) && named(b"{} \n") != named(b"{}\n"), "what is not the same has another place");
         assert_eq!(code(b"<?xml?><Error><Code>NoSuchBucket</Code></Error>").as_deref(), Some("NoSuchBucket"));
         assert_eq!(code(b"<Code><b></Code>"), None);
     }

@@ -158,7 +158,7 @@ async fn a_gate_that_died_before_it_kept_that_a_batch_was_taken_sends_it_again()
     let first = receiver.taken().last().unwrap().clone();
     let now = t.gate.store().stream("siem").await.unwrap().unwrap();
     // As if the process had ended between the answer and the store.
-    assert!(t.gate.store().move_stream(&now, &kept.shape, (kept.next, kept.line), t.gate.now()).await.unwrap());
+    assert!(t.gate.store().move_stream(&now, &kept.mark, (kept.next, kept.line), t.gate.now()).await.unwrap());
     let t = t.restart().await.unwrap();
     serve_http(&t, &receiver, Form::Ocsf, false);
     send(&t).await;
@@ -206,6 +206,79 @@ async fn what_was_done_in_a_session_follows_its_end_whole_however_long_it_was() 
     assert_eq!(numbers, (1..3_000).collect::<Vec<_>>(), "each once, in order");
     let at = |name: &str| events.iter().position(|event| event["message"] == name).unwrap();
     assert!(at("session.ended") < at("exec"));
+    assert_eq!(state(&t).await.waiting, 0);
+}
+
+/// The activities of a session among events, by their numbers.
+fn numbers(events: &[Value], session: SessionId) -> Vec<u64> {
+    let start = format!("{session}/");
+    ids(events).iter().filter_map(|id| id.strip_prefix(&start)?.parse().ok()).collect()
+}
+
+/// A gate with a stream, on which what was done in a session was taken in part; what was taken is not among what the receiver has.
+async fn taken_in_part() -> (TestGate, Receiver, SessionId) {
+    let t = TestGate::start().await.unwrap();
+    set(&t, SECRET).await;
+    let receiver = Receiver::start(&[SECRET], monday_noon().as_second()).unwrap();
+    serve_http(&t, &receiver, Form::Ocsf, true);
+    let activities: Vec<String> = (0..3_000).map(|n| format!("{{\"kind\":\"exec\",\"command\":\"echo {n}\"}}")).collect();
+    let session = a_session(&t, &activities).await;
+    receiver.troubled(vec![Reply::status(204), Reply::status(503)]);
+    send(&t).await;
+    let row = state(&t).await.row;
+    assert!(row.line > 100 && row.failing_since.is_some(), "it stands within what was done in the session: {row:?}");
+    t.time.advance(Duration::from_secs(60));
+    receiver.at(t.gate.now().as_second());
+    (t, receiver, session)
+}
+
+// covers: EV-6 (http, activity)
+#[tokio::test]
+async fn a_stream_goes_on_in_the_middle_of_an_entry_just_where_it_was() {
+    let (t, receiver, session) = taken_in_part().await;
+    let taken = state(&t).await.row.line - 1;
+    send(&t).await;
+    let events = told(&receiver);
+    assert_eq!(numbers(&events, session), (taken..3_000).collect::<Vec<_>>());
+    assert!(events.iter().all(|event| event["message"] != "session.ended"), "that was taken before");
+}
+
+// covers: EV-6 (http, activity), EV-7 (streams)
+#[tokio::test]
+async fn an_entry_that_changed_while_it_was_sent_is_sent_again_whole() {
+    let (t, receiver, session) = taken_in_part().await;
+    t.gate.destroy_recording(t.person("carla"), session, "nobody may keep it").await.unwrap();
+    send(&t).await;
+    let events = told(&receiver);
+    assert_eq!((events[0]["message"].as_str(), numbers(&events, session).len()), (Some("session.ended"), 0));
+    let absent = events[1].to_string();
+    assert!(absent.contains("its keys were destroyed") && absent.contains(&session.to_string()), "{absent}");
+    assert_eq!(ids(&events).last(), placed(&t).await.last());
+    assert_eq!(state(&t).await.waiting, 0);
+}
+
+// covers: EV-6 (activity)
+#[tokio::test]
+async fn a_recording_that_cannot_be_opened_for_a_moment_is_not_left_out() {
+    let t = TestGate::start().await.unwrap();
+    set(&t, SECRET).await;
+    let receiver = Receiver::start(&[SECRET], monday_noon().as_second()).unwrap();
+    serve_http(&t, &receiver, Form::Ocsf, true);
+    let session = a_session(&t, &["{\"kind\":\"exec\",\"command\":\"id\"}".to_owned()]).await;
+    let path = t.gate.recording_path(t.gate.store().session(session).await.unwrap().unwrap().recording);
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    send(&t).await;
+    let row = state(&t).await.row;
+    assert!(row.error.as_deref().unwrap_or_default().contains("a recording cannot be read"), "{row:?}");
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    t.time.advance(Duration::from_secs(60));
+    receiver.at(t.gate.now().as_second());
+    send(&t).await;
+    assert_eq!(numbers(&told(&receiver), session), [0]);
     assert_eq!(state(&t).await.waiting, 0);
 }
 
@@ -330,7 +403,8 @@ async fn objects_in_s3_are_the_log_by_day_and_are_signed() {
         access_key,
     };
     set(&t, "not the secret of that key, and forty letters").await;
-    let bucket = s3::Bucket::new(&place(text("access_key")), &here(None)).unwrap();
+    let own = place(text("access_key"));
+    let bucket = s3::Bucket::new(&own, &here(None)).unwrap();
     let every = Span::minutes(1);
     t.gate.serve_streams(vec![Stream { every, ..stream(Form::Ocsf, Sink::S3 { bucket, secret: sealed() }) }]);
     send(&t).await;
@@ -354,6 +428,16 @@ async fn objects_in_s3_are_the_log_by_day_and_are_signed() {
     validate_ocsf(&lines).unwrap();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(ids(&events), placed(&t).await);
+
+    // Another log at the same places, as after the gate was turned back and went on: nothing is put over what was put.
+    let other = TestGate::start().await.unwrap();
+    set(&other, &secret).await;
+    let bucket = s3::Bucket::new(&own, &here(None)).unwrap();
+    other.gate.serve_streams(vec![stream(Form::Ocsf, Sink::S3 { bucket, secret: sealed() })]);
+    send_all(&other).await;
+    let now = service.ask("list").unwrap();
+    let now = now.as_object().unwrap();
+    assert!(now.len() > objects.len() && objects.iter().all(|(name, text)| now.get(name) == Some(text)), "{:?}", now.keys());
 }
 
 // covers: EV-6 (otlp)

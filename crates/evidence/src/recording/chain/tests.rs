@@ -100,6 +100,29 @@ fn every_flipped_byte_names_its_chunk_or_the_header() {
     }
 }
 
+/// A file that can be read so far and no further: a disk that fails, no descriptor, no memory.
+struct Failing<'a>(&'a [u8]);
+
+impl Read for Failing<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() { Err(std::io::ErrorKind::OutOfMemory.into()) } else { self.0.read(into) }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_on_is_told_once_and_is_taken_for_no_end_and_no_damage() {
+    let recorded = record();
+    for at in [0, 10, 40, recorded.starts[0] - 1] {
+        let error = header::read(&mut Failing(&recorded.bytes[..at])).err();
+        assert!(matches!(error, Some(HeaderError::Io(_))), "{at}: {error:?}");
+    }
+    assert!(matches!(header::read(&mut &recorded.bytes[..10]), Err(HeaderError::NotOne)), "a file that ends there is no recording");
+    let reader = RecordingReader::open(Failing(&recorded.bytes[..recorded.starts[3]]), &recorded.identity).unwrap();
+    let told: Vec<_> = reader.collect();
+    assert!(matches!(told.as_slice(), [.., Err(crate::recording::ReadError::Io(_))]), "{told:?}");
+    assert_eq!(told.iter().filter(|frame| frame.is_err()).count(), 1);
+}
+
 // covers: EV-2 (recording), F3 (recording)
 #[test]
 fn every_removed_chunk_and_every_swapped_pair_is_named() {
