@@ -16,6 +16,8 @@ mod terraform;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use access::inventory::{Attribution, Issuance, Reach, SourceKind};
 use sha2::{Digest as _, Sha256};
@@ -135,6 +137,9 @@ pub enum ReadError {
         "the file names more than {MOST_PATHS} ways, the most that are taken from one; split it, and give each part a `--source` of its own"
     )]
     TooMany,
+    /// Whoever reads it was told to stop.
+    #[error("reading the file took too long; nothing of it was taken; split it, and give each part a `--source` of its own")]
+    TooLong,
     /// It is no text.
     #[error("the file is no UTF-8 text; nothing of it was taken")]
     NoText,
@@ -157,12 +162,20 @@ fn told(mistakes: &[Mistake]) -> String {
 /// # Errors
 /// Says what is wrong, with line numbers; then nothing of it is to be taken.
 pub fn read(kind: SourceKind, bytes: &[u8], about: &About) -> Result<Reading, ReadError> {
+    read_unless(kind, bytes, about, &Arc::default())
+}
+
+/// As [`read`], but for as long as nobody has said that it takes too long.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_unless(kind: SourceKind, bytes: &[u8], about: &About, too_long: &Arc<AtomicBool>) -> Result<Reading, ReadError> {
     if bytes.len() > MOST_BYTES {
         return Err(ReadError::TooLarge { bytes: bytes.len() });
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NoText)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut sink = Sink::default();
+    let mut sink = Sink { too_long: Arc::clone(too_long), ..Sink::default() };
     match kind {
         SourceKind::SshConfig => ssh::config(text, about, &mut sink),
         SourceKind::KnownHosts => ssh::known_hosts(text, about, &mut sink),
@@ -191,6 +204,8 @@ struct Sink {
     named: usize,
     /// Whether it names more ways than are taken.
     too_many: bool,
+    /// Set by somebody else when it takes too long.
+    too_long: Arc<AtomicBool>,
 }
 
 impl Sink {
@@ -237,7 +252,7 @@ impl Sink {
 
     /// Whether it is known already that nothing of the file is taken, so that reading on would tell nobody more.
     fn is_full(&self) -> bool {
-        self.too_many || self.mistakes.len() >= MOST_WRONG
+        self.too_many || self.mistakes.len() >= MOST_WRONG || self.too_long.load(Ordering::Relaxed)
     }
 
     fn skip(&mut self) {
@@ -252,6 +267,9 @@ impl Sink {
     }
 
     fn done(self) -> Result<Reading, ReadError> {
+        if self.too_long.load(Ordering::Relaxed) {
+            return Err(ReadError::TooLong);
+        }
         if !self.mistakes.is_empty() {
             return Err(ReadError::Wrong(self.mistakes));
         }

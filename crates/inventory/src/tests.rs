@@ -267,6 +267,18 @@ fn what_is_wrong_is_said_with_its_line_and_nothing_is_taken() {
 }
 
 #[test]
+fn a_reader_stops_when_it_is_told_that_it_takes_too_long() {
+    let too_long = Arc::new(AtomicBool::new(false));
+    let lists = [(SourceKind::SshConfig, "Host a\n"), (SourceKind::KnownHosts, "a ssh-ed25519 AAAA\n"), (SourceKind::Csv, "target\na\n")];
+    for (kind, text) in lists {
+        too_long.store(false, Ordering::Relaxed);
+        assert_ne!(read_unless(kind, text.as_bytes(), &about(), &too_long), Err(ReadError::TooLong));
+        too_long.store(true, Ordering::Relaxed);
+        assert_eq!(read_unless(kind, text.as_bytes(), &about(), &too_long), Err(ReadError::TooLong), "{kind}");
+    }
+}
+
+#[test]
 fn a_pattern_of_stars_takes_no_longer_than_any_other() {
     let text = format!("Host {}b {}\n  User x\n", "a*".repeat(2_000), "a".repeat(2_000));
     assert_eq!(found(SourceKind::SshConfig, &text).len(), 1);

@@ -150,6 +150,14 @@ impl Bundle {
         self.tiers.get(name)
     }
 
+    /// For how long recordings at a resource are kept after a session's end, and the tier that says so; `None`: until somebody destroys
+    /// them.
+    #[must_use]
+    pub fn kept(&self, name: &ResourceName) -> Option<(&TierName, Span)> {
+        let tier = self.tier(self.resource(name)?.tier.as_ref()?)?;
+        Some((&tier.name, tier.keep?))
+    }
+
     /// Every approval plan, by name.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
         self.plans.values()

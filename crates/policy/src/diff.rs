@@ -3,17 +3,19 @@
 //! Both bundles are asked the same questions: everybody they name × every role on every resource, in the ordinary way,
 //! without an end and as an emergency, now and in every window that opens; then every other act, and every seat.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use access::names::{GroupName, Username};
 use access::request::Asked;
+use access::time::Span;
 use access::verdict::{Answer, StepUp, Terms};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Bundle;
+use crate::NOTICE;
 use crate::explain::{say_needs, say_terms};
 use crate::may::{About, Act, Object};
 use crate::rights::added;
@@ -78,6 +80,8 @@ pub struct Diff {
     pub new: String,
     /// By person, then by what.
     pub changes: Vec<Change>,
+    /// Where recordings are kept for another time, in words.
+    pub kept: Vec<String>,
 }
 
 impl Diff {
@@ -91,7 +95,7 @@ impl Diff {
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.changes.is_empty() {
-            return f.write_str("nobody gains or loses anything");
+            f.write_str("nobody gains or loses anything")?;
         }
         let mut lines: Vec<(Direction, Option<(&str, &str)>, Vec<&str>)> = Vec::new();
         for change in &self.changes {
@@ -114,6 +118,9 @@ impl fmt::Display for Diff {
                 Some((before, after)) => write!(f, "{end}{sign} {before}`{}`{after}", on.join("`, `"))?,
                 None => write!(f, "{end}{sign} {}", on.concat())?,
             }
+        }
+        for says in &self.kept {
+            write!(f, "\n* {says}")?;
         }
         Ok(())
     }
@@ -205,7 +212,26 @@ pub fn diff(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp) -> Diff
         }
     }
     changes.sort();
-    Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes }
+    Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes, kept: kept(old, new) }
+}
+
+/// Where recordings are kept for another time, the resources of one change together.
+fn kept(old: &Bundle, new: &Bundle) -> Vec<String> {
+    let mut changes: BTreeMap<(Option<Span>, Option<Span>), Vec<&str>> = BTreeMap::new();
+    for resource in new.resources().filter(|resource| old.resource(&resource.name).is_some()) {
+        let by = |bundle: &Bundle| bundle.kept(&resource.name).map(|(_, kept)| kept);
+        let (was, is) = (by(old), by(new));
+        if was != is {
+            changes.entry((was, is)).or_default().push(resource.name.as_str());
+        }
+    }
+    let words = |kept: Option<Span>| kept.map_or_else(|| "until somebody destroys them".to_owned(), |kept| kept.to_string());
+    let says = |((was, is), at): ((Option<Span>, Option<Span>), Vec<&str>)| {
+        let shorter = is.is_some_and(|is| was.is_none_or(|was| is < was));
+        let goes = if shorter { format!("; what is older goes for good, {NOTICE} after this came into force") } else { String::new() };
+        format!("recordings at `{}` are kept {}, were kept {}{goes}", at.join("`, `"), words(is), words(was))
+    };
+    changes.into_iter().map(says).collect()
 }
 
 /// Now, and the next opening of every window either bundle knows.

@@ -30,7 +30,7 @@ pub use bundle::Bundle;
 pub use facts::people::{Contractor, Elsewhere, Group, People, Schedule};
 pub use facts::resources::{AccountMaker, Address, Credential, Kind, Resource};
 pub use facts::roles::Role;
-pub use facts::tiers::Tier;
+pub use facts::tiers::{LEAST_KEPT, NOTICE, Tier};
 pub use facts::windows::Window;
 pub use facts::workloads::{IssuerKind, Job, Pattern, TrustedIssuer, Workload, Workloads, several as several_workloads};
 pub use may::{About, Act, Noun, Object, Ruling};

@@ -270,7 +270,7 @@ impl Change {
         )
     }
 
-    fn write(mut self, sql: impl Into<String>, args: Vec<Column>, must: Option<(&'static str, String)>) -> Self {
+    pub(crate) fn write(mut self, sql: impl Into<String>, args: Vec<Column>, must: Option<(&'static str, String)>) -> Self {
         self.writes.push(Write { sql: sql.into().into(), args, must });
         self
     }

@@ -66,6 +66,7 @@ pub use directory::DirectoryCounts;
 pub use entries::{EntryFilter, EntryPage, LoggedEntry};
 pub use error::{CommitError, StoreError, Unique};
 pub use grants::GrantFilter;
+pub use holds::Holds;
 pub use idempotency::Begun;
 pub use inventory::{FindingFilter, PathFilter};
 pub use log::Sequenced;

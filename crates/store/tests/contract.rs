@@ -14,6 +14,8 @@ mod commit;
 mod committed;
 #[path = "contract/failure.rs"]
 mod failure;
+#[path = "contract/holds.rs"]
+mod holds;
 #[path = "contract/load.rs"]
 mod load;
 #[path = "contract/log.rs"]

@@ -59,6 +59,7 @@ struct Facts {
     placed: u64,
     resources: u64,
     log_trouble: Option<String>,
+    retention_stopped: bool,
 }
 
 impl Facts {
@@ -99,6 +100,7 @@ impl Gate {
             placed: self.store.sequenced().await.map_err(unavailable)?,
             resources: bundle.resources().count() as u64,
             log_trouble: self.log_trouble(),
+            retention_stopped: self.retention_is_stopped(),
         };
         let answers = Query::ALL.iter().map(|query| (*query, answer(*query, &facts))).collect();
         Ok(Compliance { at: facts.now, since, answers })
@@ -255,12 +257,13 @@ fn answer(query: Query, facts: &Facts) -> Answered {
         Query::Retention => look(
             facts.tiers.0,
             format!(
-                "{} of {} for how long recordings are kept; {} went by age",
+                "{} of {} for how long recordings are kept; {} went by age{}",
                 facts.tiers.0,
                 so_many(facts.tiers.1, "tier says", "tiers say"),
-                facts.happened(&["recording.expired"])
+                facts.happened(&["recording.expired"]),
+                if facts.retention_stopped { ", and none goes now, because the clock may be wrong" } else { "" }
             ),
-            facts.tiers.0 < facts.tiers.1,
+            facts.tiers.0 < facts.tiers.1 || facts.retention_stopped,
         ),
         Query::Holds => good(facts.holds, format!("{} set", so_many(facts.holds, "legal hold is", "legal holds are"))),
         Query::Erased => {

@@ -34,9 +34,9 @@ impl Gate {
             return Err(Refusal::because(Reason::NotFound, format!("entry {entry} has {left}")));
         }
         let _keeping = self.keeping().await;
-        self.refuse_if_entry_held(&logged.entry).await?;
+        let holds = self.refuse_if_entry_held(&logged.entry).await?;
         let draft = self.draft(caller, Event::TextErased { entry, name: name.to_owned() }).text("reason", Some(reason));
-        self.commit(Change::new(draft).erase_text(&logged, name)).await.map_err(refused)?;
+        self.commit(Change::new(draft).erase_text(&logged, name).held_as(&holds)).await.map_err(refused)?;
         self.store.scrub().await.map_err(unavailable)
     }
 
@@ -58,9 +58,10 @@ impl Gate {
             return Err(Refusal::because(Reason::NotFound, "its keys are destroyed already"));
         }
         let _keeping = self.keeping().await;
-        self.refuse_if_held(&row).await?;
+        let holds = self.refuse_if_held(&row).await?;
         let event = Event::RecordingDestroyed { recording: row.recording, session };
-        self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason)))).await.map_err(refused)?;
+        let draft = self.draft(caller, event).text("reason", Some(reason));
+        self.commit(Change::new(draft).held_as(&holds)).await.map_err(refused)?;
         blocking(move || keys::destroy(&path)).await?.map_err(|error| {
             tracing::error!(%error, recording = %row.recording, "a recording's keys could not be destroyed; the next start does it");
             let why =
@@ -80,8 +81,11 @@ impl Gate {
             let Some(last) = entries.last() else { return Ok(()) };
             after = Some(last.seq);
             for logged in &entries {
-                let Event::RecordingDestroyed { recording, .. } = logged.entry.event else { continue };
+                let Event::RecordingDestroyed { recording, session } = logged.entry.event else { continue };
                 let path = self.recording_path(recording);
+                if !path.exists() || self.is_held(session).await? {
+                    continue;
+                }
                 let done = blocking(move || match key_state(&path) {
                     Ok(header::KeyState::Destroyed) | Err(_) => Ok(()),
                     Ok(_) => keys::destroy(&path),

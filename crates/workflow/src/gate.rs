@@ -36,6 +36,7 @@ use crate::on_call::OnCall;
 use crate::outbox::Outbox;
 use crate::passkeys::Passkeys;
 use crate::providers::Providers;
+use crate::retain::Retention;
 use crate::sequence::Sequencer;
 use crate::streams::Streams;
 use crate::tickets::Tickets;
@@ -138,9 +139,12 @@ pub struct Gate {
     pub(crate) streams: Streams,
     /// Where what was done is found again.
     pub(crate) indexed: Indexed,
-    /// What came from where people chat.
     /// What was counted from the log so far.
     pub(crate) measured: tokio::sync::Mutex<Measured>,
+    /// Held by who reads a list of ways beside the gate.
+    pub(crate) importing: Arc<tokio::sync::Mutex<()>>,
+    /// Which recordings go by age.
+    pub(crate) retention: Retention,
 }
 
 impl std::fmt::Debug for Gate {
@@ -213,6 +217,8 @@ impl Gate {
             streams: Streams::default(),
             indexed: Indexed::default(),
             measured: tokio::sync::Mutex::default(),
+            importing: Arc::default(),
+            retention: Retention::default(),
         }))
     }
 

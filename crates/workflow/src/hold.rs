@@ -4,19 +4,19 @@
 //! is set.
 //!
 //! INVARIANT: nothing is erased or destroyed but under [`Gate::keeping`], and no hold is set but alone: whoever is told that a hold is
-//! set knows that nothing in its scope goes any more.
+//! set knows that nothing in its scope goes any more. Of other nodes the store sees to it: see [`store::Holds`].
 
 mod about;
 
 use access::entry::Entry;
 use access::event::{Actor, Event};
 use access::hold::{HoldRow, HoldScope};
-use access::ids::HoldId;
+use access::ids::{HoldId, SessionId};
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::session::SessionRow;
 use policy::{Act, Noun, Object};
-use store::Change;
+use store::{Change, Holds};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -40,7 +40,8 @@ impl Gate {
         }
         let _alone = self.keeping.write().await;
         let event = Event::HoldSet { hold: HoldId::generate(self.now()), scope };
-        let committed = self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason)))).await.map_err(refused)?;
+        let committed =
+            self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason))).set_hold()).await.map_err(refused)?;
         committed.rows.holds.into_values().next().ok_or_else(|| Refusal::of(Reason::NotFound))
     }
 
@@ -73,28 +74,38 @@ impl Gate {
         self.keeping.read().await
     }
 
-    /// Refused if a hold keeps a session; ask under [`Gate::keeping`].
-    pub(crate) async fn refuse_if_held(&self, row: &SessionRow) -> Result<(), Refusal> {
-        let holds = self.store.set_holds().await.map_err(unavailable)?;
-        match holds.iter().find(|hold| hold.scope.covers(row.id, row.person, &row.resource)) {
+    /// Refused if a hold keeps a session; ask under [`Gate::keeping`]. What was looked at belongs into the change.
+    pub(crate) async fn refuse_if_held(&self, row: &SessionRow) -> Result<Holds, Refusal> {
+        let holds = self.store.holds_now().await.map_err(unavailable)?;
+        match holds.set.iter().find(|hold| hold.scope.covers(row.id, row.person, &row.resource)) {
             Some(hold) => Err(held(hold)),
-            None => Ok(()),
+            None => Ok(holds),
+        }
+    }
+
+    /// Whether a hold keeps a session, of which nothing may be left but its id.
+    pub(crate) async fn is_held(&self, session: SessionId) -> Result<bool, Refusal> {
+        let Some(row) = self.store.session(session).await.map_err(unavailable)? else { return Ok(false) };
+        match self.refuse_if_held(&row).await {
+            Ok(_) => Ok(false),
+            Err(refusal) if refusal.reason == Reason::OnHold => Ok(true),
+            Err(refusal) => Err(refusal),
         }
     }
 
     /// Refused if a hold keeps an entry: what it says of somebody, a resource or a session, what they did, and what led to a session. So
-    /// does every hold if it cannot be told whom the entry is about.
-    pub(crate) async fn refuse_if_entry_held(&self, entry: &Entry) -> Result<(), Refusal> {
-        let holds = self.store.set_holds().await.map_err(unavailable)?;
-        if holds.is_empty() {
-            return Ok(());
+    /// does every hold if it cannot be told whom the entry is about. What was looked at belongs into the change.
+    pub(crate) async fn refuse_if_entry_held(&self, entry: &Entry) -> Result<Holds, Refusal> {
+        let holds = self.store.holds_now().await.map_err(unavailable)?;
+        if holds.set.is_empty() {
+            return Ok(holds);
         }
         let actor = match entry.actor {
             Actor::Principal(id) => Some(id),
             _ => None,
         };
         let about = self.is_about(&entry.event, actor).await?;
-        for hold in &holds {
+        for hold in &holds.set {
             let session = match &hold.scope {
                 HoldScope::Session(id) => self.store.session(*id).await.map_err(unavailable)?,
                 HoldScope::Person(_) | HoldScope::Resource(_) => None,
@@ -103,7 +114,7 @@ impl Gate {
                 return Err(held(hold));
             }
         }
-        Ok(())
+        Ok(holds)
     }
 
     async fn was_used(&self, name: &ResourceName) -> Result<bool, Refusal> {

@@ -4,8 +4,15 @@
 //! that goes, an entry with the digest that closes its chain; then its keys are destroyed, and its file is removed.
 //!
 //! INVARIANT: nothing goes by a clock that is not to be trusted: one that is behind what is known, or ran ahead of the time since boot.
+//! INVARIANT: nothing goes but what every policy of the last [`policy::NOTICE`] lets go: a mistake in a tier, or a resource that somebody moves to
+//! another one, can be put right in that time.
 
+mod keeps;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use access::event::Event;
 use access::ids::{RecordingId, SessionId};
@@ -15,13 +22,36 @@ use access::session::{SessionRow, SessionState};
 use access::time::Span;
 use evidence::recording::{header, keys};
 use jiff::Timestamp;
-use store::{Change, EntryFilter, EntryPage};
+use store::{Change, CommitError, EntryFilter, EntryPage, Holds, Unique};
 
 use crate::gate::{Gate, refused, unavailable};
+
+use keeps::Kept;
 
 /// How many go in one look; the next one goes on.
 const BATCH: usize = 500;
 const ENTRIES: u32 = 1_000;
+/// For so long what could not be removed is not entered again.
+const ENTERED: Span = Span::hours(366 * 24);
+
+/// What is remembered from look to look.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    /// For how long recordings were kept by the policies of the last days, by their digests.
+    kept: tokio::sync::Mutex<BTreeMap<String, Arc<Kept>>>,
+    /// Whether it stands still, and that is entered.
+    stopped: AtomicBool,
+}
+
+/// What became of a recording whose time is up.
+enum Went {
+    /// It is gone.
+    Gone,
+    /// Something holds it.
+    Held,
+    /// It is entered as gone, and is still there.
+    Stays(std::io::Error),
+}
 
 impl Gate {
     /// Lets go of every recording whose time is up and that nothing holds; how many went.
@@ -30,25 +60,36 @@ impl Gate {
     /// If the store or the recordings can't be read. What went before that is gone, and entered.
     pub async fn let_go_of_recordings(&self) -> Result<usize, Refusal> {
         let Some(shortest) = self.bundle.load().tiers().filter_map(|tier| tier.keep).min() else { return Ok(0) };
-        self.refuse_if_clock_is_wrong()?;
+        if let Err(refusal) = self.refuse_if_clock_is_wrong() {
+            self.enter_that_it_stopped(&refusal).await?;
+            return Err(refusal);
+        }
+        self.retention.stopped.store(false, Ordering::Relaxed);
         let now = self.now();
         let Ok(newest) = now.checked_sub(shortest.as_std()) else { return Ok(0) };
         let (dir, newest) = (self.recorder.dir().to_owned(), RecordingId::generate(newest));
         let found = tokio::task::spawn_blocking(move || older_than(&dir, newest)).await.map_err(|_| Refusal::of(Reason::Internal))?;
         let found = found.map_err(|error| Refusal::because(Reason::Internal, format!("recordings cannot be listed: {error}")))?;
-        let mut gone = 0;
+        let lately = if found.is_empty() { Vec::new() } else { self.kept_lately(now).await? };
+        let (mut gone, mut stay) = (0, Vec::new());
         for (recording, session) in found {
             if gone >= BATCH {
                 break;
             }
             let Some(row) = self.store.session(session).await.map_err(unavailable)? else { continue };
-            if row.recording != recording {
+            if row.recording != recording || !lately.iter().all(|kept| kept.is_over(&row, now)) {
                 continue;
             }
             let Some((tier, kept)) = self.time_is_up(&row, now) else { continue };
-            if self.let_go(&row, tier, kept).await? {
-                gone += 1;
+            match self.let_go(&row, tier, kept).await? {
+                Went::Gone => gone += 1,
+                Went::Held => {}
+                Went::Stays(error) => stay.push((recording, error)),
             }
+        }
+        if let Some((recording, error)) = stay.first() {
+            let recordings = stay.len();
+            tracing::error!(%error, first = %recording, recordings, "recordings that are entered as gone cannot be removed; it is tried again");
         }
         Ok(gone)
     }
@@ -68,22 +109,52 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether no recording goes by age just now, because the clock may be wrong.
+    #[must_use]
+    pub fn retention_is_stopped(&self) -> bool {
+        self.retention.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Enters once that nothing goes any more, for whoever is told of entries: it stays so until somebody does something.
+    async fn enter_that_it_stopped(&self, refusal: &Refusal) -> Result<(), Refusal> {
+        if self.retention_is_stopped() {
+            return Ok(());
+        }
+        let event = Event::RetentionStopped { node: self.settings.node.clone() };
+        self.commit(Change::new(self.own_draft(event).text("why", refusal.detail.clone()))).await.map_err(refused)?;
+        self.retention.stopped.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The tier that says that a session's recording was kept long enough. A resource that policy no longer names has none: then it stays.
     fn time_is_up(&self, row: &SessionRow, now: Timestamp) -> Option<(TierName, Span)> {
         let ended = row.ended_at.filter(|_| row.state == SessionState::Ended)?;
         let bundle = self.bundle.load();
-        let resource = bundle.resource(&row.resource)?;
-        let tier = bundle.tiers().find(|tier| Some(&tier.name) == resource.tier.as_ref())?;
-        let kept = tier.keep?;
-        (kept.after(ended) <= now).then(|| (tier.name.clone(), kept))
+        let (tier, kept) = bundle.kept(&row.resource)?;
+        (kept.after(ended) <= now).then(|| (tier.clone(), kept))
     }
 
-    async fn let_go(&self, row: &SessionRow, tier: TierName, kept: Span) -> Result<bool, Refusal> {
+    async fn let_go(&self, row: &SessionRow, tier: TierName, kept: Span) -> Result<Went, Refusal> {
         let _keeping = self.keeping().await;
         self.refuse_if_clock_is_wrong()?;
-        if let Err(refusal) = self.refuse_if_held(row).await {
-            return if refusal.reason == Reason::OnHold { Ok(false) } else { Err(refusal) };
+        let holds = match self.refuse_if_held(row).await {
+            Ok(holds) => holds,
+            Err(refusal) if refusal.reason == Reason::OnHold => return Ok(Went::Held),
+            Err(refusal) => return Err(refusal),
+        };
+        // What could not be removed the last time is entered already.
+        let once = format!("recording.expired {}", row.recording);
+        if !self.store.was_taken(&once).await.map_err(unavailable)? && !self.enter_as_gone(row, tier, kept, &once, &holds).await? {
+            return Ok(Went::Held);
         }
+        Ok(match remove(self.recording_path(row.recording)).await? {
+            Ok(()) => Went::Gone,
+            Err(error) => Went::Stays(error),
+        })
+    }
+
+    /// Whether a recording is entered as gone now; it is not if somebody held something meanwhile.
+    async fn enter_as_gone(&self, row: &SessionRow, tier: TierName, kept: Span, once: &str, holds: &Holds) -> Result<bool, Refusal> {
         let event = Event::RecordingExpired {
             recording: row.recording,
             session: row.id,
@@ -92,25 +163,35 @@ impl Gate {
             chunks: row.recording_chunks,
             digest: row.recording_digest.clone(),
         };
-        self.commit(Change::new(self.own_draft(event))).await.map_err(refused)?;
-        let path = self.recording_path(row.recording);
-        if let Err(error) = remove(path).await? {
-            tracing::error!(%error, recording = %row.recording, "a recording whose time is up cannot be removed; the next start does it");
+        let change = Change::new(self.own_draft(event)).held_as(holds).once(once, ENTERED.after(self.now()));
+        match self.commit(change).await {
+            Ok(_) | Err(CommitError::Duplicate { what: Unique::Once }) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(refused(error)),
         }
-        Ok(true)
     }
 
-    /// Removes what is entered as gone and is not, because the gate died in between: that can only be among the newest.
+    /// Removes what is entered as gone and is not, because the gate died in between or could not; but what is held by now.
     pub(crate) async fn finish_letting_go(&self) -> Result<(), Refusal> {
         let filter = EntryFilter { name: Some("recording.expired".to_owned()), ..EntryFilter::default() };
-        let page = EntryPage { limit: ENTRIES, after: None, newest_first: true };
-        for logged in self.store.entries(&filter, page).await.map_err(unavailable)? {
-            let Event::RecordingExpired { recording, .. } = logged.entry.event else { continue };
-            if let Err(error) = remove(self.recording_path(recording)).await? {
-                tracing::error!(%error, %recording, "a recording that is entered as gone is still there");
+        let mut after = None;
+        loop {
+            let page = EntryPage { limit: ENTRIES, after, newest_first: true };
+            let entries = self.store.entries(&filter, page).await.map_err(unavailable)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = Some(last.seq);
+            for logged in &entries {
+                let Event::RecordingExpired { recording, session, .. } = logged.entry.event else { continue };
+                let path = self.recording_path(recording);
+                // Most are long gone: nothing else is asked of these.
+                if !path.exists() || self.is_held(session).await? {
+                    continue;
+                }
+                if let Err(error) = remove(path).await? {
+                    tracing::error!(%error, %recording, "a recording that is entered as gone is still there");
+                }
             }
         }
-        Ok(())
     }
 }
 

@@ -64,6 +64,11 @@ macro_rules! recording_events {
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 digest: Option<String>,
             }
+            /// No recording goes by age any more, because the clock may be wrong, until somebody looks at it. Text: `why`.
+            "retention.stopped" RetentionStopped {
+                /// The node.
+                node: String,
+            }
         } }
     };
 }

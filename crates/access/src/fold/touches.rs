@@ -134,6 +134,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::TextErased { .. }
         | E::RecordingDestroyed { .. }
         | E::RecordingExpired { .. }
+        | E::RetentionStopped { .. }
         | E::OnCallChanged { .. }
         | E::HostKeyLearned { .. }
         | E::ActionRefused { .. } => Vec::new(),

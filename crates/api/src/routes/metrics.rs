@@ -44,6 +44,8 @@ async fn metrics(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<
     gauge(&mut text, "tidegate_log_stuck", "1 while entries do not reach the signed log", gate.log_trouble().is_some().into());
     gauge(&mut text, "tidegate_sweep_stuck", "1 while nobody looks at the ends of sessions", (!gate.is_swept()).into());
     gauge(&mut text, "tidegate_clock_behind", "1 while the clock is behind the log and nothing opens", gate.clock_is_behind().into());
+    let stopped = gate.retention_is_stopped().into();
+    gauge(&mut text, "tidegate_retention_stopped", "1 while no recording goes by age, because the clock may be wrong", stopped);
     let outbox = gate.store().outbox_counts().await?;
     head(&mut text, "tidegate_outbox_messages", "messages to the outside that wait or were given up", "gauge");
     for OutboxCount { destination, state, count, .. } in &outbox {

@@ -221,6 +221,7 @@ async fn the_gate_in_numbers_is_for_who_may_read_the_log() {
         "tidegate_sessions_live 0",
         "tidegate_requests_pending 1",
         "tidegate_clock_behind 0",
+        "tidegate_retention_stopped 0",
         "tidegate_events_total{event=\"request.submitted\",reason=\"\"} 1",
         "tidegate_events_total{event=\"action.refused\",reason=\"not_allowed\"} 1",
     ] {

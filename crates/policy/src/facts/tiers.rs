@@ -16,6 +16,11 @@ use super::named;
 use crate::document::{At, Table};
 use crate::problem::{Place, Sink, shown};
 
+/// The shortest time for which recordings may be kept.
+pub const LEAST_KEPT: Span = Span::hours(24);
+/// For so long after a policy came into force recordings are kept as the one before it says, where that is longer.
+pub const NOTICE: Span = Span::hours(72);
+
 /// A time in which a tier is only observed: what no path allows is let through, recorded, and counted as standing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Observe {
@@ -159,6 +164,7 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
     let sample: Option<At<Sample>> = table.read("sample");
     let escalate_to: Option<At<GroupName>> = table.read("escalate_to");
     let watch: Vec<At<Threshold>> = table.read_list("watch");
+    let keep: Option<At<Span>> = table.read("keep");
     let sampling = sample.as_ref().map(|sample| (sample.value.reviewers.clone(), sample.place.clone()));
     let escalating = escalate_to.as_ref().map(|group| (group.value.clone(), group.place.clone()));
     let ticket = table.or("ticket", TicketRule::None);
@@ -193,7 +199,7 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         break_glass: table.flag_or("break_glass", false),
         sample: sample.map(|sample| sample.value),
         escalate_to: escalate_to.map(|group| group.value),
-        keep: table.read("keep").map(|keep| keep.value),
+        keep: keep.as_ref().map(|keep| keep.value),
         watch: watch.into_iter().map(|threshold| threshold.value).collect(),
         group_places: sampling.into_iter().chain(escalating).collect(),
     };
@@ -208,6 +214,12 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         && default.value > max.value
     {
         table.sink().error(default.place.clone(), format!("the default of {} is longer than the maximum of {}", default.value, max.value));
+    }
+    if let Some(keep) = &keep
+        && keep.value < LEAST_KEPT
+    {
+        let says = format!("`keep` is {}, and recordings are kept for {LEAST_KEPT} at least; what is gone does not come back", keep.value);
+        table.sink().error(keep.place.clone(), says);
     }
     if let Some(Observe { from, until }) = &tier.observe {
         let says = format!(

@@ -161,6 +161,7 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::SessionRefused { resource: None, .. }
         | Event::RecordingProgress { .. }
         | Event::RecordingsSearched { .. }
+        | Event::RetentionStopped { .. }
         | Event::TextErased { .. }
         | Event::BundleActivated { .. }
         | Event::BundleRejected { .. }

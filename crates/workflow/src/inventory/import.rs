@@ -1,6 +1,9 @@
 //! A list of ways is read, and what it says compared with what it said before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use access::event::{EntryDraft, Event};
 use access::ids::{PathId, PrincipalId};
@@ -14,6 +17,18 @@ use store::Change;
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+
+/// How long a list may be read.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+
+/// Says that it takes too long, also if nobody waits any more.
+struct SetWhenDropped(Arc<AtomicBool>);
+
+impl Drop for SetWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A list that somebody brings.
 #[derive(Debug, Clone)]
@@ -71,9 +86,7 @@ impl Gate {
         };
         let (kind, about, content) = (list.kind, list.about.clone(), std::mem::take(&mut list.content));
         let digest = digest(kind, &about, &content);
-        let read = tokio::task::spawn_blocking(move || inventory::read(kind, &content, &about)).await;
-        let reading =
-            read.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|error| Refusal::because(Reason::Invalid, error.to_string()))?;
+        let reading = self.read_list(kind, content, about).await?;
         // 2. What did it say before?
         let source = source_name(&list)?;
         let before = self.store.inventory_source(&source).await.map_err(unavailable)?;
@@ -107,6 +120,26 @@ impl Gate {
         }
         self.commit(change).await.map_err(refused)?;
         Ok(done)
+    }
+
+    /// Reads a list, one at a time and not for ever: it may be somebody else's file, made to be read for hours.
+    async fn read_list(&self, kind: SourceKind, content: Vec<u8>, about: About) -> Result<inventory::Reading, Refusal> {
+        // Kept by who reads, so that whoever hangs up makes no room for another one meanwhile.
+        let alone = Arc::clone(&self.importing).lock_owned().await;
+        let too_long = SetWhenDropped(Arc::default());
+        let asked = Arc::clone(&too_long.0);
+        let mut reading = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            inventory::read_unless(kind, &content, &about, &asked)
+        });
+        let read = match tokio::time::timeout(READ_WITHIN, &mut reading).await {
+            Ok(read) => read,
+            Err(_) => {
+                drop(too_long);
+                reading.await
+            }
+        };
+        read.map_err(|_| Refusal::of(Reason::Internal))?.map_err(|error| Refusal::because(Reason::Invalid, error.to_string()))
     }
 
     async fn differences(
