@@ -120,8 +120,19 @@ pub struct ToWatch {
     pub usual: Option<u64>,
 }
 
-/// Places that one session was gone on to, counted at most.
+/// Places that one session was gone on to, known at most. Of more nobody tells whether they are new: each counts.
 const ONWARD: usize = 100;
+
+/// What going on from a session's target was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// None: the same place once more, or the session is over.
+    None,
+    /// One that is entered.
+    New,
+    /// One that only counts, as so many are entered already.
+    Counted,
+}
 
 /// What a session's relay listens to, and where it counts.
 #[derive(Debug, Clone)]
@@ -300,21 +311,23 @@ impl LiveSessions {
         self.with(|all| all.values().any(|live| live.person == person && live.watch.iter().any(|threshold| threshold.what == what)))
     }
 
-    /// Somebody went on from a session's target. Whether that is a step: to a forward's destination the first time, with an agent each time,
-    /// and of all together so many at most.
-    pub(crate) fn goes_on(&self, session: SessionId, how: Onward, to: &str) -> bool {
+    /// Somebody went on from a session's target. Whether that is a step: to a forward's destination the first time, with an agent each time.
+    pub(crate) fn goes_on(&self, session: SessionId, how: Onward, to: &str) -> Step {
         self.with(|all| {
-            let Some(live) = all.get_mut(&session) else { return false };
-            if live.onward.len() >= ONWARD {
-                return false;
-            }
+            let Some(live) = all.get_mut(&session) else { return Step::None };
             let key = match how {
                 Onward::Forward => to.to_owned(),
                 Onward::Agent => live.onward.len().to_string(),
             };
-            let new = live.onward.insert((how, key));
-            live.steps += u64::from(new);
-            new
+            let step = if live.onward.len() < ONWARD {
+                if live.onward.insert((how, key)) { Step::New } else { Step::None }
+            } else if how == Onward::Forward && live.onward.contains(&(how, key)) {
+                Step::None
+            } else {
+                Step::Counted
+            };
+            live.steps += u64::from(step != Step::None);
+            step
         })
     }
 

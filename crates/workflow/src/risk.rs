@@ -22,7 +22,7 @@ use store::Change;
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
-use crate::live::Passed;
+use crate::live::{Passed, Step};
 
 /// So many acts of somebody are looked at in each stretch of time at most: the newest.
 const ACTS: u32 = 2_000;
@@ -194,15 +194,19 @@ impl Gate {
         }
     }
 
-    /// Through a session somebody went on from its target. Counted and entered, as far as it is something new.
+    /// Through a session somebody went on from its target. Counted as far as it is something new, and the first of it entered.
     pub async fn onward(&self, session: SessionId, how: Onward, to: &str) {
-        if !self.live.goes_on(session, how, to) {
+        let step = self.live.goes_on(session, how, to);
+        if step == Step::None {
             return;
         }
         let passed = self.live.pass(Watched::Steps, |live| (live.session == session).then(|| live.steps()));
         let event = Event::SessionOnward { session, how };
         let draft = self.own_draft(event).text("to", Some(to.chars().take(300).collect::<String>()));
         self.alert_all(passed).await;
+        if step == Step::Counted {
+            return;
+        }
         if let Err(error) = self.commit(Change::new(draft)).await {
             tracing::error!(%error, %session, "a step onward from a session could not be entered");
         }

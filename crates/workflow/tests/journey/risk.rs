@@ -302,6 +302,34 @@ async fn sessions_are_watched_and_alerted_or_ended_as_their_tier_says() {
     assert!(t.gate.replay().await.unwrap().differences.is_empty());
 }
 
+// covers: MAY-9 (ssh)
+#[tokio::test]
+async fn steps_count_beyond_those_that_are_entered() {
+    let t = TestGate::start().await.unwrap();
+    push(&t, &[("tiers.toml", "name = \"non-prod\"\n", "name = \"non-prod\"\nwatch = [\"steps over 120: end\"]\n")]).await;
+    let home = at(&t, "ana", "203.0.113.7").await;
+    t.gate.submit(&home, ask("build-1", "shell")).await.unwrap();
+    let opened = open(&t, &home, "build-1", "shell").await;
+    let session = opened.permit.facts().session;
+    for n in 0..110 {
+        t.gate.onward(session, Onward::Forward, &format!("10.9.0.{n}:22")).await;
+    }
+    // Where it is known that a place is none that is new, it stays none.
+    for _ in 0..20 {
+        t.gate.onward(session, Onward::Forward, "10.9.0.0:22").await;
+    }
+    for _ in 0..10 {
+        t.gate.onward(session, Onward::Agent, "").await;
+    }
+    let row = t.gate.store().session(session).await.unwrap().unwrap();
+    assert_eq!((row.steps, watched(&opened)), (100, None), "as many are entered");
+    t.gate.onward(session, Onward::Forward, "10.9.1.1:22").await;
+    assert_eq!(watched(&opened), Some(EndReason::Threshold));
+    let alert = t.gate.store().session(session).await.unwrap().unwrap().alerts.0.remove(0);
+    assert_eq!((alert.what, alert.value, alert.bound), (Watched::Steps, 121, 120));
+    close(&t, opened, EndReason::Threshold, 1).await;
+}
+
 // covers: MAY-9 (api, ssh)
 #[tokio::test]
 async fn a_session_is_ended_when_its_person_comes_from_elsewhere_whatever_they_are_answered() {
