@@ -254,7 +254,7 @@ impl Gate {
     }
 
     /// Enters a change, unless somebody else was faster and what it ends is over. Whether it was entered.
-    async fn enter_unless_over(&self, change: Change) -> Result<bool, Refusal> {
+    pub(crate) async fn enter_unless_over(&self, change: Change) -> Result<bool, Refusal> {
         match self.commit(change).await.map_err(refused) {
             Ok(_) => Ok(true),
             Err(refusal) if refusal.reason == Reason::AlreadyDecided => Ok(false),

@@ -49,10 +49,35 @@ impl Gate {
         // Whatever is answered: a question from elsewhere is news for the sessions that are open.
         self.came(caller.who.id(), caller.who.from()).await;
         let request = IdentifiedRequest::new(ask, caller.who.clone());
-        match self.try_submit(caller, &request).await {
+        let submitted = match self.try_submit(caller, &request).await {
+            Ok(submitted) => self.unless_locked_meanwhile(submitted).await,
+            Err(refusal) => Err(refusal),
+        };
+        match submitted {
             Ok(submitted) => Ok(submitted),
             Err(refusal) => Err(self.refuse_request(caller, request.ask(), refusal).await),
         }
+    }
+
+    /// What was asked, unless a lock was set since it was looked for one: then it goes as what was there before.
+    ///
+    /// INVARIANT: whoever contains somebody sets the lock and then looks what there is; whoever asks makes what there is and then looks for
+    /// a lock. One of the two sees the other, so that nothing outlives a containment.
+    async fn unless_locked_meanwhile(&self, submitted: Submitted) -> Result<Submitted, Refusal> {
+        let Submitted { request, grant, verdict } = submitted;
+        // One that was joined was there before.
+        if verdict.is_none() {
+            return Ok(Submitted { request, grant, verdict });
+        }
+        let Err(refusal) = self.refuse_if_locked(request.person, &request.role, &request.resource).await else {
+            return Ok(Submitted { request, grant, verdict });
+        };
+        let (event, why) = match &grant {
+            Some(grant) => (Event::GrantRevoked { grant: grant.id, still_open: Vec::new() }, "reason"),
+            None => (Event::RequestDenied { request: request.id, reason: refusal.reason }, "detail"),
+        };
+        self.enter_unless_over(Change::new(self.own_draft(event).text(why, refusal.detail.clone()))).await?;
+        Err(refusal.about(request.id))
     }
 
     async fn try_submit(&self, caller: &Caller, request: &IdentifiedRequest) -> Result<Submitted, Refusal> {

@@ -82,3 +82,41 @@ async fn whoever_answers_for_a_machine_is_contained_with_it() {
     let role = LockScope::Role("shell".parse().unwrap());
     assert_eq!(t.gate.contain(carla, role, "no").await.unwrap_err().reason, Reason::Invalid);
 }
+
+// covers: MAY-9 (api), C5 (api)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_at_the_moment_of_a_containment_does_not_outlive_it() {
+    let t = TestGate::start().await.unwrap();
+    let carla = t.person("carla");
+    for _ in 0..6 {
+        let people = ["ana", "ben"].into_iter().cycle().take(6);
+        let asking = people.map(|name| {
+            let (gate, who) = (t.gate.clone(), t.person(name).clone());
+            tokio::spawn(async move {
+                let mut asked = 0;
+                loop {
+                    match gate.submit(&who, ask("build-1", "shell")).await {
+                        Ok(_) => asked += 1,
+                        Err(refusal) => return (asked, refusal.reason),
+                    }
+                }
+            })
+        });
+        let asking: Vec<_> = asking.collect();
+        while t.gate.store().open_grants().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let done = t.gate.contain(carla, LockScope::Resource("build-1".parse().unwrap()), "a miner runs on it").await.unwrap();
+        let mut asked = 0;
+        for one in asking {
+            let (times, refused) = one.await.unwrap();
+            asked += times;
+            assert_eq!(refused, Reason::Locked);
+        }
+        assert!(asked > 0 && !done.grants.is_empty());
+        t.gate.release(carla, done.lock.id, "it is clean").await.unwrap();
+        let left = t.gate.store().open_grants().await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    assert!(t.gate.replay().await.unwrap().differences.is_empty());
+}

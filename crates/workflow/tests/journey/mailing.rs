@@ -346,10 +346,11 @@ async fn a_mailbox_is_one_persons_who_named_it_in_person_and_read_what_came_ther
     post.t.time.advance(Duration::from_secs(24 * 3600));
     let eve = post.browser("eve").await;
     assert_eq!(post.t.gate.confirm_mailbox(&eve, &third).await.unwrap_err().reason, Reason::CodeInvalid);
-    // Nobody has strangers sent mails by the dozen.
-    for n in 0..5 {
-        post.t.gate.name_mailbox(&eve, &format!("stranger{n}@elsewhere.example")).await.unwrap();
-    }
+    // Nobody has strangers sent mails by the dozen, not at once either.
+    let strangers: Vec<String> = (0..12).map(|n| format!("stranger{n}@elsewhere.example")).collect();
+    let named = futures::future::join_all(strangers.iter().map(|stranger| post.t.gate.name_mailbox(&eve, stranger))).await;
+    let refused: Vec<Reason> = named.into_iter().filter_map(|named| named.err().map(|refusal| refusal.reason)).collect();
+    assert_eq!(refused, [Reason::TooMany; 7]);
     let many = post.t.gate.name_mailbox(&eve, "stranger6@elsewhere.example").await.unwrap_err();
     assert_eq!(many.reason, Reason::TooMany);
     let replayed = post.t.gate.replay().await.unwrap();
