@@ -175,6 +175,20 @@ impl Teams {
         format!("Bearer {signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 
+    /// Somebody writes to the bot, alone with it: the activity.
+    pub fn write(&self, object: &str, text: &str, at: jiff::Timestamp) -> Value {
+        let mut state = self.state();
+        state.next += 1;
+        json!({
+            "type": "message", "id": format!("m:{}", state.next), "timestamp": at.to_string(), "text": text, "textFormat": "plain",
+            "channelId": "msteams", "serviceUrl": SERVICE,
+            "from": { "id": format!("29:{object}"), "name": object, "aadObjectId": object },
+            "conversation": { "conversationType": "personal", "tenantId": TENANT, "id": format!("a:{object}") },
+            "recipient": { "id": format!("28:{APP}"), "name": "Tidegate" },
+            "channelData": { "tenant": { "id": TENANT } },
+        })
+    }
+
     /// Somebody presses a button of a card: the activity.
     ///
     /// # Panics

@@ -40,6 +40,7 @@ use crate::sweep::again;
 pub use letters::Mail;
 pub(crate) use letters::needs_more;
 pub use teams::Teams;
+pub(crate) use teams::subject;
 
 use letters::MAIL;
 use teams::TEAMS;

@@ -197,6 +197,19 @@ impl TeamsClient {
         (now < KEYS_AGAIN.after(*at)).then(|| Err(KeysError::Unread(why.clone())))
     }
 
+    /// Whether the gate gets a token for itself, and reads the keys by which it tells the Bot Connector from others. Posts nothing.
+    ///
+    /// # Errors
+    /// What does not work, as a sentence without a full stop.
+    pub async fn look(&self, password: &Secret<String>, now: Timestamp) -> Result<(), String> {
+        self.published().await?;
+        match self.own_token::<()>(password, now).await {
+            Ok(_) => Ok(()),
+            Err(Outcome::Later { why, .. } | Outcome::Never { why }) => Err(why),
+            Err(Outcome::Taken(())) => Err("Microsoft gives the gate no token".to_owned()),
+        }
+    }
+
     async fn published(&self) -> Result<Keys, String> {
         let metadata: Metadata = self.read(&self.metadata).await?;
         if metadata.issuer != self.settings.issuer {

@@ -9,6 +9,8 @@ use crate::slack::blocks::About;
 
 /// What Teams is called as a channel.
 pub const CHANNEL: &str = "msteams";
+/// The word with which somebody asks.
+pub const ASK: &str = "ask";
 /// The longest note that is taken.
 const LONGEST: usize = 3_000;
 
@@ -71,6 +73,8 @@ pub enum Act {
         /// What they wrote.
         note: Option<String>,
     },
+    /// Ask: what they wrote behind the word [`ASK`].
+    Ask(String),
     /// Something that needs no answer: somebody joined, wrote, reacted.
     Nothing,
 }
@@ -82,6 +86,8 @@ pub struct Incoming {
     pub person: Option<Person>,
     /// What.
     pub act: Act,
+    /// In which conversation.
+    pub conversation: String,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +105,8 @@ struct Activity {
     channel_data: ChannelData,
     #[serde(default)]
     value: Value,
+    #[serde(default)]
+    text: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,10 +141,12 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, Unreadable> {
 /// If it is none, or a button's that is not the gate's.
 pub fn activity(body: &[u8]) -> Result<Incoming, Unreadable> {
     let activity: Activity = serde_json::from_slice(body).map_err(|_| Unreadable("it is no JSON of an activity"))?;
-    if activity.kind != "invoke" {
-        return Ok(Incoming { person: None, act: Act::Nothing });
+    let conversation = activity.conversation.id.clone();
+    let asks = asked(&activity.text).filter(|_| activity.kind == "message");
+    if activity.kind != "invoke" && asks.is_none() {
+        return Ok(Incoming { person: None, act: Act::Nothing, conversation });
     }
-    if activity.name != "adaptiveCard/action" {
+    if asks.is_none() && activity.name != "adaptiveCard/action" {
         return Err(Unreadable("it invokes something else than a card's button"));
     }
     // Two places name the tenant; where both do, they have to agree.
@@ -147,6 +157,10 @@ pub fn activity(body: &[u8]) -> Result<Incoming, Unreadable> {
     };
     // Guests and bots have none, and are nobody here.
     let object = activity.from.aad_object_id.filter(|id| !id.is_empty()).ok_or(Unreadable("who did it has no id of the directory"))?;
+    let person = Person { tenant, object, name: activity.from.name };
+    if let Some(text) = asks {
+        return Ok(Incoming { person: Some(person), act: Act::Ask(text), conversation });
+    }
     let action = activity.value.get("action").ok_or(Unreadable("its action is missing"))?;
     if action.get("type").and_then(Value::as_str) != Some("Action.Execute") {
         return Err(Unreadable("its action is none that the gate's cards have"));
@@ -161,8 +175,20 @@ pub fn activity(body: &[u8]) -> Result<Incoming, Unreadable> {
         data.get("about").and_then(|about| About::deserialize(about).ok()).ok_or(Unreadable("its button does not say what it is about"))?;
     let note = data.get(NOTE).and_then(Value::as_str).map(str::trim).filter(|note| !note.is_empty());
     let note = note.map(|note| note.chars().take(LONGEST).collect());
-    let person = Person { tenant, object, name: activity.from.name };
-    Ok(Incoming { person: Some(person), act: Act::Decide { about, deny, note } })
+    Ok(Incoming { person: Some(person), act: Act::Decide { about, deny, note }, conversation })
+}
+
+/// What is asked in a message, behind who it is said to: in a channel `<at>Tidegate</at> ask …`, alone with the bot `ask …`.
+fn asked(text: &str) -> Option<String> {
+    let spoken = match text.trim_start().strip_prefix("<at>") {
+        Some(named) => named.split_once("</at>")?.1,
+        None => text,
+    };
+    // What people paste has spaces that are none.
+    let spoken = spoken.replace("&nbsp;", " ").replace('\u{a0}', " ");
+    let spoken = spoken.trim();
+    let (word, rest) = spoken.split_once(char::is_whitespace).unwrap_or((spoken, ""));
+    word.eq_ignore_ascii_case(ASK).then(|| rest.trim().chars().take(LONGEST).collect())
 }
 
 /// The answer to a button: the card as it is to be shown to who pressed it.
@@ -209,6 +235,35 @@ mod tests {
         let said = envelope(pressed(APPROVE, &json!({})).to_string().as_bytes()).unwrap();
         assert_eq!((said.channel_id.as_str(), said.service_url.as_str()), (CHANNEL, "https://smba.trafficmanager.net/emea/"));
         assert_eq!(read(&json!({ "type": "conversationUpdate" })).unwrap().act, Act::Nothing);
+    }
+
+    #[test]
+    fn a_message_asks_if_it_says_so_first() {
+        let said = |text: &str| {
+            let mut message = pressed(APPROVE, &json!({}));
+            message["type"] = "message".into();
+            message["text"] = text.into();
+            read(&message)
+        };
+        for text in [
+            "ask db-1+debug for 1h slow",
+            "<at>Tidegate</at>&nbsp;Ask  db-1+debug for 1h slow\n",
+            " <at>Tide gate</at> ask\u{a0}db-1+debug for 1h slow ",
+        ] {
+            let asks = said(text).unwrap();
+            assert_eq!(
+                (asks.act, asks.person.map(|person| person.name)),
+                (Act::Ask("db-1+debug for 1h slow".into()), Some("Ben".into())),
+                "{text}"
+            );
+        }
+        assert_eq!(said("ask").unwrap().act, Act::Ask(String::new()));
+        for text in ["", "please ask db-1", "asking db-1", "<at>Tidegate ask db-1", "hello"] {
+            assert_eq!(said(text).unwrap().act, Act::Nothing, "{text}");
+        }
+        let mut nobody = pressed(APPROVE, &json!({}));
+        (nobody["type"], nobody["text"], nobody["from"]["aadObjectId"]) = ("message".into(), "ask db-1".into(), Value::Null);
+        assert!(read(&nobody).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Deciding in Microsoft Teams.
+//! Asking and deciding in Microsoft Teams.
 //!
 //! *Takes* a call that claims to be the Bot Connector's. *Proves* by its token that it is, for this bot, from this tenant, soon and for
-//! the first time; by the account that a person linked in the portal, whose it is. *Hands to* `vote` that person.
+//! the first time; by the account that a person linked in the portal, whose it is. *Hands to* `submit` and `vote` that person.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,12 @@ use access::chat::ChatService;
 use access::event::{Actor, EntryDraft, Event};
 use access::ids::RequestId;
 use access::reason::{Reason, Refusal};
-use access::request::Door;
+use access::request::{Door, RequestRow};
+use notify::outcome::Outcome;
 use notify::slack::blocks::About;
 use notify::slack::incoming::Person;
 use notify::teams::card;
-use notify::teams::client::KeysError;
+use notify::teams::client::{KeysError, Place};
 use notify::teams::incoming::{self, Act, CHANNEL, Incoming};
 use notify::teams::token::{Wanted, bearer, soon, verify};
 use serde_json::{Value, json};
@@ -22,8 +23,9 @@ use sha2::{Digest as _, Sha256};
 use store::Change;
 
 use super::Said;
+use crate::Caller;
 use crate::gate::{Gate, unavailable};
-use crate::outbox::Teams;
+use crate::outbox::{Teams, subject};
 
 /// A call as it came.
 #[derive(Debug, Clone, Copy)]
@@ -117,15 +119,29 @@ impl Gate {
 
     /// Does what somebody asked for in Teams: what their client is answered.
     pub async fn do_in_teams(&self, came: Incoming) -> Value {
-        let (Some(person), Act::Decide { about, deny, note }) = (came.person, came.act) else { return json!({}) };
+        let Some(person) = came.person else { return json!({}) };
         let person = Person { team: person.tenant, user: person.object, name: person.name };
-        let said = match self.caller_in_chat(ChatService::Teams, &person).await {
-            Err(refusal) => self.no(&refusal, None),
+        let caller = self.caller_in_chat(ChatService::Teams, &person).await;
+        let (about, deny, note) = match came.act {
+            Act::Decide { about, deny, note } => (about, deny, note),
+            Act::Ask(text) => {
+                let said = match &caller {
+                    Err(refusal) => self.no(refusal, None),
+                    Ok(None) => self.ask_who(ChatService::Teams, &person).await,
+                    Ok(Some(caller)) => self.ask_in_chat(caller, incoming::ASK, &text).await,
+                };
+                self.answer_in_teams(&person, &said).await;
+                return json!({});
+            }
+            Act::Nothing => return json!({}),
+        };
+        let said = match &caller {
+            Err(refusal) => self.no(refusal, None),
             Ok(None) => self.ask_who(ChatService::Teams, &person).await,
             Ok(Some(_)) if deny && note.is_none() => Said { text: "A no needs its reason: write it in the note.".to_owned(), link: None },
             Ok(Some(caller)) => {
                 let decision = if deny { Decision::Deny } else { Decision::Approve };
-                match Box::pin(self.decide_in_chat(&caller, &about, decision, note)).await {
+                match Box::pin(self.decide_in_chat(caller, &about, decision, note)).await {
                     Err(refusal) => self.no(&refusal, about.request.parse().ok()),
                     Ok(voted) => match self.card(&voted.request).await {
                         Ok(shown) if shown.outcome.is_some() => return incoming::with_card(&card::card(&shown, None)),
@@ -134,24 +150,52 @@ impl Gate {
                 }
             }
         };
-        self.shown_with(&about, &said).await
+        self.shown_with(&about, &said, caller.ok().flatten().as_ref(), &came.conversation).await
+    }
+
+    /// Tells somebody what came of what they asked, alone: what others in a channel see says neither that nor who they may say they are.
+    async fn answer_in_teams(&self, person: &Person, said: &Said) {
+        let Some(teams) = self.outbox.teams() else { return };
+        let link = said.link.as_ref().map(|(url, name)| (url.as_str(), *name));
+        let told = async {
+            let password = self.kept_secret(&teams.app_password).await?;
+            Ok::<_, Refusal>(teams.client.tell(&password, &person.user, &card::said(&said.text, link), &said.text, self.now()).await)
+        };
+        match told.await {
+            Ok(Outcome::Taken(())) => {}
+            Ok(Outcome::Later { why, .. } | Outcome::Never { why }) => tracing::warn!(why, "somebody in Teams could not be answered"),
+            Err(refusal) => tracing::warn!(%refusal, "somebody in Teams could not be answered"),
+        }
     }
 
     /// The card that somebody acted on, as it stands now, with what is to be said to them alone.
-    async fn shown_with(&self, about: &About, said: &Said) -> Value {
+    async fn shown_with(&self, about: &About, said: &Said, caller: Option<&Caller>, conversation: &str) -> Value {
         let link = said.link.as_ref().map(|(url, name)| (url.as_str(), *name));
         let request = match about.request.parse::<RequestId>() {
             Ok(request) => self.store.request(request).await.ok().flatten(),
             Err(_) => None,
         };
         let shown = match &request {
-            // What stands in the channel is what they see anyway; a newer revision has a message of its own.
-            Some(row) if row.revision == about.revision => self.card(row).await.ok(),
+            // A newer revision has a message of its own.
+            Some(row) if row.revision == about.revision && self.may_be_shown(row, caller, conversation).await => self.card(row).await.ok(),
             _ => None,
         };
         incoming::with_card(&match shown {
             Some(shown) => card::card(&shown, Some((&said.text, link))),
             None => card::said(&said.text, link),
         })
+    }
+
+    /// Whether somebody may read a request: because it stands in the conversation in which they act, where all see it, or by their own right.
+    /// What a call says that it is about anybody may write into it.
+    async fn may_be_shown(&self, row: &RequestRow, caller: Option<&Caller>, conversation: &str) -> bool {
+        let posted = self.store.posted(&subject(row.id)).await.ok().flatten().and_then(|place| place.parse::<Place>().ok());
+        if posted.is_some_and(|place| place.conversation == conversation) {
+            return true;
+        }
+        match caller {
+            Some(caller) => self.visible_request(caller, Some(row.clone())).await.is_ok(),
+            None => false,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A request as it is shown in Microsoft Teams, and whoever asked told how it ended.
 
 use access::chat::ChatService;
+use access::ids::RequestId;
 use access::reason::Refusal;
 use notify::outcome::Outcome;
 use notify::teams::card;
@@ -24,6 +25,11 @@ pub struct Teams {
     pub app_password: KeptSecret,
 }
 
+/// Under what it is kept where a request's card stands.
+pub(crate) fn subject(request: RequestId) -> String {
+    format!("teams.{request}")
+}
+
 impl Outbox {
     pub(crate) fn teams(&self) -> Option<&Teams> {
         self.destinations.get().and_then(|all| all.teams.as_ref())
@@ -39,7 +45,7 @@ impl Gate {
         let password = self.kept_secret(&teams.app_password).await?;
         let shown = self.card(&request).await?;
         let (card, line, now) = (card::card(&shown, None), shown.plain_line(), self.now());
-        let subject = format!("teams.{}", request.id);
+        let subject = subject(request.id);
         let place = self.store.posted(&subject).await.map_err(unavailable)?.and_then(|text| text.parse::<Place>().ok());
         if let Some(place) = place {
             match teams.client.update(&password, &place, &card, &line, now).await {

@@ -7,7 +7,7 @@ use access::approval::Decision::Approve;
 use access::lock::LockScope;
 use access::outbox::OutboxState;
 use access::reason::{Reason, Refusal};
-use access::request::{RequestRow, RequestState};
+use access::request::{Asked, RequestRow, RequestState};
 use access::secret::Secret;
 use access::time::Span;
 use notify::teams::client::{TeamsClient, TeamsSettings};
@@ -24,6 +24,7 @@ const PORTAL: &str = "https://gate.example.com";
 const ANA: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const BEN: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 const EVE: &str = "eeeeeeee-0000-4000-8000-000000000003";
+const FRANK: &str = "ffffffff-0000-4000-8000-000000000004";
 
 struct Chat {
     t: TestGate,
@@ -252,6 +253,76 @@ async fn keys_are_read_anew_when_they_change_and_nothing_counts_while_they_canno
     chat.t.time.advance(Duration::from_secs(61));
     let unendorsed = chat.call(&chat.pressed(BEN, "tide_approve", &card, None)).await.unwrap_err();
     assert!(unendorsed.to_string().contains("does not speak for Teams"), "{unendorsed}");
+}
+
+// covers: B2 (teams)
+#[tokio::test]
+async fn a_card_is_shown_where_it_stands_and_to_who_may_see_it_anyway() {
+    let chat = Chat::start().await;
+    let (request, card) = chat.asked("db-1").await;
+    let shown = "ana asks for debug on db-1";
+    // In the channel everybody sees it, known or not.
+    assert!(chat.press(EVE, "tide_approve", &card, None).await.contains(shown));
+    // Whoever knows the id alone writes it into a call of their own.
+    let elsewhere = Posted { conversation: "a:eve".into(), ..card.clone() };
+    let said = chat.press(EVE, "tide_approve", &elsewhere, None).await;
+    assert!(said.contains("/chat?code=") && !said.contains(shown), "{said}");
+    let no_entry = chat.newest("vote.refused").await;
+    chat.link(EVE, "eve", &card).await;
+    chat.link(BEN, "ben", &card).await;
+    let said = chat.press(BEN, "tide_deny", &elsewhere, None).await;
+    assert!(said.contains("A no needs its reason") && said.contains(shown), "Ben may see it: {said}");
+    assert_eq!((no_entry.as_str(), chat.state(&request).await), ("", RequestState::Pending));
+    // What was never posted stands nowhere.
+    let quiet = chat.t.gate.submit(chat.t.person("ana"), ask("build-1", "shell")).await.unwrap().request;
+    assert!(chat.teams.cards(CHANNEL).iter().all(|posted| !posted.card.to_string().contains(&quiet.id.to_string())));
+    let mut forged = chat.pressed(FRANK, "tide_approve", &card, None);
+    forged["value"]["action"]["data"]["about"] = json!({ "request": quiet.id.to_string(), "revision": quiet.revision });
+    let said = chat.call(&forged).await.unwrap().to_string();
+    assert!(!said.contains("ana asks for shell on build-1"), "{said}");
+}
+
+// covers: OK-5 (teams), ASK-1 (chat), C4 (teams)
+#[tokio::test]
+async fn ana_asks_by_a_message_and_is_answered_alone() {
+    let chat = Chat::start().await;
+    let wrote = async |who: &str, text: &str| {
+        let answer = chat.call(&chat.teams.write(who, text, chat.t.gate.now())).await.unwrap();
+        assert_eq!(answer, json!({}), "a message has no answer of its own");
+    };
+    let told = || chat.teams.cards(ANA).last().map(|posted| posted.card.to_string()).unwrap_or_default();
+    wrote(ANA, "hello").await;
+    assert_eq!(told(), "");
+    wrote(ANA, "ask db-1+debug for 1h the orders query is slow").await;
+    let said = told();
+    let code = said.split("/chat?code=").nth(1).unwrap_or_else(|| panic!("no link in {said}")).split('"').next().unwrap();
+    chat.t.gate.link_chat_account(&chat.browser("ana").await, code).await.unwrap();
+    assert!(chat.t.gate.store().pending_requests().await.unwrap().is_empty(), "saying who one is asks nothing");
+
+    let asks = chat.teams.write(ANA, "<at>Tidegate</at>&nbsp;ask db-1+debug for 1h the orders query is slow", chat.t.gate.now());
+    chat.call(&asks).await.unwrap();
+    let request = chat.t.gate.store().pending_requests().await.unwrap().remove(0);
+    assert_eq!((request.person, request.role.as_str()), (chat.t.person("ana").who.id(), "debug"));
+    assert_eq!((request.asked, request.reason.as_deref()), (Asked::For(Span::hours(1)), Some("the orders query is slow")));
+    assert!(chat.newest("request.submitted").await.contains("\"door\":\"chat\""));
+    assert!(told().contains("You asked for debug on db-1"), "{}", told());
+    let again = chat.call(&asks).await.unwrap_err();
+    assert!(again.to_string().contains("it came before"), "{again}");
+
+    chat.t.gate.deliver_all().await;
+    chat.link(BEN, "ben", &chat.card(&request)).await;
+    assert!(chat.press(BEN, "tide_approve", &chat.card(&request), None).await.contains("Approved by ben"));
+    assert_eq!(chat.state(&request).await, RequestState::Approved);
+
+    wrote(ANA, "ask").await;
+    assert!(told().contains("Say what you need and why"), "{}", told());
+    wrote(ANA, "ask nowhere-1+shell to see").await;
+    assert!(chat.newest("request.refused").await.contains("nowhere-1"));
+    // Who is locked asks nothing here either.
+    let ana = chat.t.person("ana").who.id();
+    chat.t.gate.lock(chat.t.person("carla"), LockScope::Person(ana), None, Some("lost".into())).await.unwrap();
+    wrote(ANA, "ask build-1+shell to see").await;
+    assert!(chat.newest("signin.refused").await.contains("locked"), "{}", told());
 }
 
 // covers: MAY-9 (api), C4 (teams)
