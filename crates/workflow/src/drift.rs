@@ -141,7 +141,17 @@ impl Gate {
             None => Observed::new(FindingKind::DatabaseAccount, &held.account, &held.may, &held.may),
             Some(on) => Observed::new(FindingKind::DatabaseGrant, &format!("{} on {on}", held.account), &held.may, &held.may),
         });
-        Ok(seen.take(inventory::drift::MOST_FINDINGS).collect())
+        // Of those that are told of only what no role needs.
+        let keepers: BTreeSet<&str> =
+            resource.look_as.iter().chain(resource.accounts.as_ref().map(|maker| &maker.login)).map(String::as_str).collect();
+        let mighty: BTreeSet<&str> = held.iter().filter(|held| powers(held).is_some()).map(|held| held.account.as_str()).collect();
+        let told_of = held.iter().filter(|held| is_told(held, &told, &made, &several));
+        let told_of = told_of.filter(|held| !held.looked && held.user.as_deref().is_none_or(|user| !keepers.contains(user)));
+        let grown = told_of.filter_map(|held| {
+            let may = beyond(held, &mighty)?;
+            Some(Observed::new(FindingKind::DatabaseGrant, &format!("{} on the whole server", held.account), &may, &may))
+        });
+        Ok(grown.chain(seen).take(inventory::drift::MOST_FINDINGS).collect())
     }
 
     /// What the gate has put there, or is told of: its authority and keys, the accounts that roles sign in to, and the one that makes others.
@@ -311,6 +321,33 @@ fn is_told(held: &Held, told: &Told, made: &BTreeSet<String>, several: &BTreeSet
     let Some(user) = &held.user else { return false };
     let ours = made.contains(user) && held.host.as_deref().is_none_or(|host| host == "%");
     ours || (told.accounts.contains(user) && (held.looked || !several.contains(user.as_str())))
+}
+
+/// What makes an account more than any role's: with one of these it gives itself the rest.
+const POWERS: &[&str] =
+    &["superuser", "makes roles", "replicates", "passes row security", "SUPER", "makes accounts", "gives on what it has"];
+/// Roles that come with PostgreSQL and reach beyond the databases it keeps, or into all of them.
+const REACHING: &[&str] = &[
+    "pg_execute_server_program",
+    "pg_read_server_files",
+    "pg_write_server_files",
+    "pg_read_all_data",
+    "pg_write_all_data",
+    "pg_database_owner",
+    "pg_create_subscription",
+];
+
+/// The powers that an account has by itself.
+fn powers(held: &Held) -> Option<String> {
+    let found: Vec<&str> = held.may.split(", ").filter(|may| held.on.is_none() && POWERS.contains(may)).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// What an account that roles sign in to may do, and none of them needs: somebody gave it that beside the gate.
+fn beyond(held: &Held, mighty: &BTreeSet<&str>) -> Option<String> {
+    let group = held.on.as_deref().and_then(|on| on.strip_prefix("member of "));
+    let group = group.filter(|group| REACHING.contains(group) || mighty.contains(group));
+    group.map(|group| format!("is a member of {group}")).or_else(|| powers(held))
 }
 
 /// Only if nobody looked meanwhile.

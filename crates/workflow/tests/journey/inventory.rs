@@ -135,15 +135,20 @@ async fn nothing_is_taken_of_a_list_with_a_mistake_and_only_who_keeps_the_invent
 
 /// A gate with a real PostgreSQL that it makes accounts in.
 async fn shop() -> (TestGate, Database) {
-    let database = Database::fresh().await.unwrap();
+    shop_of(Database::fresh().await.unwrap(), None).await
+}
+
+/// The same with one account that every role signs in to.
+async fn shop_of(database: Database, login: Option<&str>) -> (TestGate, Database) {
     database.query("CREATE TABLE orders (id int)").unwrap();
     let maker = database.account("maker", "makers-password", Proof::Scram).unwrap();
     let t = TestGate::start().await.unwrap();
     let mut files = t.gate.bundle().files().clone();
     let before = String::from_utf8(files["resources.toml"].clone()).unwrap();
     let sales = format!(
-        "{before}\n[[resource]]\nname = \"sales-db\"\nkind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
+        "{before}\n[[resource]]\nname = \"sales-db\"\n{}kind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
          credential = \"secret:sales-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:sales-db\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
+        login.map(|login| format!("login = \"{login}\"\n")).unwrap_or_default(),
         database.port(),
         database.name(),
         Database::authority().unwrap()
@@ -151,6 +156,35 @@ async fn shop() -> (TestGate, Database) {
     files.insert("resources.toml".into(), sales.into_bytes());
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     (t, database)
+}
+
+// covers: BACK-4 (postgres)
+#[tokio::test]
+async fn an_account_that_roles_sign_in_to_is_known_and_what_was_given_it_beside_the_gate_is_not() {
+    let database = Database::fresh().await.unwrap();
+    let app = database.account("app", "x-password", Proof::Scram).unwrap();
+    database.admin(&format!("ALTER ROLE {app} NOSUPERUSER")).unwrap();
+    let (t, database) = shop_of(database, Some(&app)).await;
+    let (admin, sales) = (t.person("admin"), "sales-db".parse().unwrap());
+    t.gate.set_secret(admin, "sales-db".parse().unwrap(), Secret::new("makers-password".to_owned())).await.unwrap();
+    let about = async || {
+        let looked = t.gate.look_for_drift(admin, &sales).await.unwrap();
+        let of_app = |text: &str| text.split(' ').next() == Some(app.as_str());
+        let found = looked.findings.into_iter().filter(|row| row.subject.as_deref().is_some_and(of_app));
+        let mut found: Vec<_> = found.map(|row| (row.kind, row.detail.unwrap_or_default())).collect();
+        found.sort_by(|one, other| one.1.cmp(&other.1));
+        found
+    };
+    assert_eq!(about().await, [], "it is told of");
+    database.admin(&format!("ALTER ROLE {app} CREATEROLE")).unwrap();
+    database.admin(&format!("GRANT pg_execute_server_program TO {app}")).unwrap();
+    let grant = FindingKind::DatabaseGrant;
+    assert_eq!(about().await, [(grant, "is a member of pg_execute_server_program".to_owned()), (grant, "makes roles".to_owned())]);
+    database.admin(&format!("REVOKE pg_execute_server_program FROM {app}")).unwrap();
+    database.admin(&format!("ALTER ROLE {app} NOCREATEROLE SUPERUSER")).unwrap();
+    assert_eq!(about().await, [(grant, "superuser".to_owned())]);
+    database.admin(&format!("ALTER ROLE {app} NOSUPERUSER")).unwrap();
+    assert_eq!(about().await, []);
 }
 
 // covers: BACK-4 (postgres)
