@@ -52,8 +52,13 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// against `from`, validity by the gate's own clock, revocation, the person's state, and what the key's [`Presence`] is worth.
     ///
     /// # Errors
-    /// Refused. The client learns nothing but that; the refusal is for the log.
+    /// Refused. The client learns nothing but that; the refusal is for the log: where a connection may try several proofs, of which one may
+    /// be good, by [`Gatekeeper::not_signed_in`].
     async fn identify(&self, proof: Proof, from: SocketAddr) -> Result<VerifiedIdentity, Refusal>;
+
+    /// An SSH connection is over, and nobody signed in on it, though somebody proved something that was refused. Once a connection, for the
+    /// log: a client that has several keys and certificates shows one after the other, and that is no attack.
+    async fn not_signed_in(&self, _refusal: Refusal, _from: SocketAddr) {}
 
     /// Somebody proves nothing, and may be signed in from a browser elsewhere, for this connection alone (RFC 8628). `None`: not here, or
     /// not now; then they are told [`Gatekeeper::how_to_sign_in`].

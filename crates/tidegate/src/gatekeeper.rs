@@ -103,6 +103,10 @@ impl Gatekeeper for Port {
         }
     }
 
+    async fn not_signed_in(&self, refusal: Refusal, from: SocketAddr) {
+        self.gate.enter_sign_in_refused(&refusal, from.ip().to_canonical(), self.door()).await;
+    }
+
     async fn ask_in_browser(&self, to: &Selector, client: &str, from: SocketAddr) -> Option<InBrowser> {
         let ip = from.ip().to_canonical();
         let Begun { device_code, user_code, mut answered, .. } = self.gate.begin_connection(ip, client, to, self.door()).ok()?;

@@ -179,9 +179,18 @@ impl Gate {
             },
             found => found,
         };
+        // Over SSH one connection shows several keys and certificates, one after the other; its door says how it ended.
         if let Err(refusal) = &found
-            && refusal.reason != Reason::StoreUnavailable
+            && door != Door::Ssh
         {
+            self.enter_sign_in_refused(refusal, from, door).await;
+        }
+        found
+    }
+
+    /// Enters that somebody tried to sign in and was refused.
+    pub async fn enter_sign_in_refused(&self, refusal: &Refusal, from: IpAddr, door: Door) {
+        if refusal.reason != Reason::StoreUnavailable {
             let draft = EntryDraft::new(self.now(), Actor::Unknown, door, Event::SigninRefused { door, reason: refusal.reason })
                 .text("from", Some(from.to_string()))
                 .text("detail", refusal.detail.clone());
@@ -189,7 +198,6 @@ impl Gate {
                 tracing::error!(%error, "a refused sign-in could not be entered; it stays refused");
             }
         }
-        found
     }
 }
 

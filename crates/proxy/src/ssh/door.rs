@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::algorithms;
 use super::greeting;
-use super::handler::Visitor;
+use super::handler::{Refused, Visitor};
 use super::host_keys::HostKeys;
 use super::session::lock;
 use super::stage::Sessions;
@@ -222,7 +222,22 @@ impl SshDoor {
         });
     }
 
-    async fn attend(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, stranger: Stranger, who: Option<VerifiedIdentity>) {
+    async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger, who: Option<VerifiedIdentity>) {
+        let (known, refused) = (CancellationToken::new(), Refused::default());
+        self.clone().meet(stream, from, (stranger, refused.clone()), who, known.clone()).await;
+        if let Some(refusal) = refused.take().filter(|_| !known.is_cancelled()) {
+            self.gate.not_signed_in(refusal, from).await;
+        }
+    }
+
+    async fn meet(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        from: SocketAddr,
+        (stranger, refused): (Stranger, Refused),
+        who: Option<VerifiedIdentity>,
+        known: CancellationToken,
+    ) {
         let _ = stream.set_nodelay(true);
         let deadline = tokio::time::Instant::now() + self.limits.grace;
         let shown_out = stranger.shown_out();
@@ -235,10 +250,10 @@ impl SshDoor {
         let (wire, shears) = wire::severable(stream);
         let software = text::inert_bytes(heard.software(), 100);
         let wire = wire.after_greeting(heard.bytes, greeting::VERSION.len() + 2);
-        let [known, asked, gone] = [(); 3].map(|()| CancellationToken::new());
+        let [asked, gone] = [(); 2].map(|()| CancellationToken::new());
         let _gone = gone.clone().drop_guard();
         let signals = (known.clone(), asked.clone(), gone.clone());
-        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), signals, (stranger, software), who);
+        let visitor = Visitor::new(self.clone(), manner.keys.clone(), from, shears.clone(), signals, (stranger, software, refused), who);
         let greeted = tokio::select! {
             greeted = tokio::time::timeout_at(deadline, server::run_stream(config, wire, visitor)) => greeted,
             () = shown_out.cancelled() => return shears.sever(),

@@ -4,11 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use access::identity::VerifiedIdentity;
 use access::limits::Limits;
 use access::names::Selector;
+use access::reason::Refusal;
 use russh::keys::ssh_key::{Algorithm, Signature};
 use russh::keys::{Certificate, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
@@ -25,6 +26,20 @@ use super::wire::Shears;
 use super::{algorithms, channel, forward, sockets, text};
 use crate::gatekeeper::{Answer, Knock, Offer, Presence, Proof};
 use crate::strangers::Stranger;
+
+/// What of a connection's proofs was refused: the newest. The door looks at it when the connection is over and nobody signed in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refused(Arc<Mutex<Option<Refusal>>>);
+
+impl Refused {
+    fn keep(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+
+    pub(crate) fn take(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// One client connection, from its first byte.
 pub(crate) struct Visitor {
@@ -49,6 +64,7 @@ pub(crate) struct Visitor {
     /// … which is told here: they need longer than others.
     asked: CancellationToken,
     proven: Option<(VerifiedIdentity, Selector)>,
+    refused: Refused,
     visit: Option<Arc<Visit>>,
     /// What is asked of the whole connection.
     requests: Option<Requests>,
@@ -65,7 +81,7 @@ impl Visitor {
         from: SocketAddr,
         shears: Shears,
         (known, asked, gone): (CancellationToken, CancellationToken, CancellationToken),
-        (stranger, software): (Stranger, String),
+        (stranger, software, refused): (Stranger, String, Refused),
         in_person: Option<VerifiedIdentity>,
     ) -> Self {
         let is_console = in_person.is_some();
@@ -84,6 +100,7 @@ impl Visitor {
             browser: Browser::default(),
             asked,
             proven: None,
+            refused,
             visit: None,
             requests: None,
             started: HashSet::new(),
@@ -100,6 +117,7 @@ impl Visitor {
             }
             Err(refusal) => {
                 tracing::info!(from = %self.from, %refusal, "sign-in refused");
+                self.refused.keep(refusal);
                 Auth::reject()
             }
         }

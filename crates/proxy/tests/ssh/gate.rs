@@ -155,6 +155,8 @@ pub(crate) struct TestGate {
     pub(crate) news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
+    /// Connections that ended without anybody signed in, though somebody tried.
+    pub(crate) not_signed_in: watch::Sender<usize>,
     /// Answers in a browser to who brought no key, if anybody is asked there: each is heard by the next that comes.
     pub(crate) browser: Mutex<Vec<watch::Receiver<Option<bool>>>>,
     pub(crate) host_keys: Mutex<Option<HostKeys>>,
@@ -355,6 +357,11 @@ impl Gatekeeper for TestGate {
         }
     }
 
+    async fn not_signed_in(&self, refusal: Refusal, _: SocketAddr) {
+        assert_eq!(refusal.reason, Reason::NotSignedIn);
+        self.not_signed_in.send_modify(|count| *count += 1);
+    }
+
     async fn knock(&self, knock: &Knock) -> Knocked {
         assert_eq!(knock.to.resource.as_str(), "db-1");
         let policy = self.setup.lock().unwrap().policy.clone();
@@ -496,6 +503,7 @@ impl Town {
             news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
             approved: AtomicBool::default(),
             proofs: Mutex::default(),
+            not_signed_in: watch::Sender::default(),
             browser: Mutex::default(),
             host_keys: Mutex::default(),
             auditor: KeyIdentity::generate(),

@@ -79,6 +79,55 @@ async fn an_unknown_key_is_refused() {
     assert!(!stranger.authenticate_publickey("db-1", key(&town.stranger)).await.unwrap().success());
 }
 
+// covers: A1 (ssh), MAY-9 (ssh)
+#[tokio::test]
+async fn who_shows_several_keys_is_no_attack_if_one_is_theirs_and_one_at_most_if_none_is() {
+    let town = Town::open(everything()).await;
+    let keygen = |arguments: &[&str]| {
+        let made = std::process::Command::new("ssh-keygen").current_dir(town.path("")).arg("-q").args(arguments).status().unwrap();
+        assert!(made.success());
+    };
+    for name in ["one", "two", "ca"] {
+        keygen(&["-t", "ed25519", "-N", "", "-f", name]);
+    }
+    // OpenSSH offers two keys that nobody knows, then her own.
+    let keys = ["one", "two"].map(|name| format!("-oIdentityFile={}", town.path(name).display()));
+    let own = format!("-oIdentityFile={}", town.ana.display());
+    let options = ["-F/dev/null", "-v", &keys[0], &keys[1], &own, "-oIdentitiesOnly=yes", "-oIdentityAgent=none", "-oBatchMode=yes"];
+    let trust = ["-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null"];
+    let ssh = tokio::process::Command::new("ssh")
+        .args(options)
+        .args(trust)
+        .args(["-p", &town.port.to_string(), "db-1@127.0.0.1", "true"])
+        .output();
+    let out = ssh.await.unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.matches("Offering public key").count() == 3, "{said}");
+
+    // Her key certified by somebody else, as by another gate, and then the key itself.
+    let public = std::fs::read(town.ana.with_extension("pub")).unwrap();
+    std::fs::write(town.path("theirs.pub"), public).unwrap();
+    keygen(&["-s", "ca", "-I", "another gate", "-n", "ana", "theirs.pub"]);
+    let certificate = russh::keys::load_openssh_certificate(town.path("theirs-cert.pub")).unwrap();
+    let private = Arc::new(PrivateKey::read_openssh_file(&town.ana).unwrap());
+    let mut both = connect(&town).await;
+    assert!(!both.authenticate_openssh_cert("db-1", private.clone(), certificate.clone()).await.unwrap().success());
+    assert!(both.authenticate_publickey("db-1", key(&town.ana)).await.unwrap().success());
+    drop(both);
+
+    // Whoever has nothing that is good is told of once, when they go. The connections before are over by then.
+    let mut neither = connect(&town).await;
+    for _ in 0..2 {
+        assert!(!neither.authenticate_openssh_cert("db-1", private.clone(), certificate.clone()).await.unwrap().success());
+    }
+    assert_eq!(*town.gate.not_signed_in.borrow(), 0);
+    drop(neither);
+    let mut told = town.gate.not_signed_in.subscribe();
+    told.wait_for(|count| *count > 0).await.unwrap();
+    assert_eq!(*told.borrow(), 1);
+    assert_eq!(town.gate.proofs.lock().unwrap().len(), 5);
+}
+
 // covers: A10 (ssh)
 #[tokio::test]
 async fn the_user_name_is_a_resource_in_its_one_spelling() {
