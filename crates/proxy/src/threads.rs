@@ -11,7 +11,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+thread_local! {
+    /// Whose handshake is worked out on this thread.
+    static TURN: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
+
+/// Meets a client over TLS.
+///
+/// What a handshake costs it costs in one piece. However many begin at once, a thread works one out and then looks at its other connections
+/// before the next: whoever connects over and over delays others who connect, and no session.
+pub(crate) async fn accept(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    // Nobody waits for the client while it is theirs.
+    let turn = TURN.with(Arc::clone).acquire_owned().await.map_err(io::Error::other)?;
+    let accepting = hello.into_stream(Arc::clone(tls.config()));
+    tokio::task::yield_now().await;
+    drop(turn);
+    accepting.await
+}
 
 /// The threads; dropped with the last of its clones, they end.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ use wire::mysql::{auth, packet, row};
 
 use super::client::Client;
 use crate::client_certificate::shown as shown_certificate;
+use crate::threads;
 
 /// How long somebody who is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -73,7 +74,7 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown
         }
     }
     // What was sent in clear beyond that packet is read as TLS now, and is nonsense if it is none.
-    let accepted = tls.accept(stream).await?;
+    let accepted = threads::accept(tls, stream).await?;
     let certificate = shown_certificate(accepted.get_ref().1);
     let mut client = Client::new(Box::new(accepted), 0);
     let Reply::Login(login) = Reply::read(&client.message().await?).map_err(wrong)? else {

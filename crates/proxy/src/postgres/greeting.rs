@@ -16,6 +16,7 @@ use super::Stream;
 use super::client::Client;
 use super::door::boxed;
 use crate::client_certificate::shown;
+use crate::threads;
 
 /// The protocol's name in TLS (PostgreSQL documentation, "SSL Session Encryption").
 pub(crate) const ALPN: &[u8] = b"postgresql";
@@ -47,7 +48,7 @@ pub(crate) struct Begun {
 pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Greeted> {
     let mut byte = [0];
     if stream.peek(&mut byte).await? == 1 && byte == [HANDSHAKE] {
-        let accepted = tls.accept(stream).await?;
+        let accepted = threads::accept(tls, stream).await?;
         if accepted.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(wrong("a direct TLS connection has to negotiate `postgresql`"));
         }
@@ -60,7 +61,7 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor) -> io::Resul
                     return Err(wrong("bytes were sent in clear after TLS was asked for"));
                 }
                 stream.write_all(b"S").await?;
-                return inside(tls.accept(stream).await?).await;
+                return inside(threads::accept(tls, stream).await?).await;
             }
             First::Gss => stream.write_all(b"N").await?,
             // Stock clients before version 17 send it in clear, whatever their session speaks. It holds nothing but the key.
