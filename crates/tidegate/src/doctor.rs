@@ -112,6 +112,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(on_call::on_call(&config, ring.as_ref()).await);
     findings.extend(streams::streams(&config).await);
     findings.extend(mail::mail(&config, ring.as_ref()).await);
+    findings.extend(mail::teams(&config, ring.as_ref()).await);
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));
     findings

@@ -13,6 +13,7 @@ use workflow::outbox::{Destinations, Mail, Slack, Teams, Webhook};
 
 use crate::config::Config;
 use crate::config::mail::MailConfig;
+use crate::config::teams::TeamsConfig;
 
 /// All of them. Whether they answer is found out when there is something to tell.
 ///
@@ -47,7 +48,7 @@ pub(crate) fn destinations(config: &Config, portal: &str) -> anyhow::Result<Dest
     let teams = match &config.teams {
         None => None,
         Some(one) => {
-            let client = TeamsClient::new(&one.settings, roots(one.ca_file.as_ref())?).context("cannot set up Microsoft Teams")?;
+            let client = teams_client(one)?;
             Some(Teams { settings: one.settings.clone(), client: Arc::new(client), app_password: one.app_password.clone() })
         }
     };
@@ -64,6 +65,14 @@ pub(crate) fn destinations(config: &Config, portal: &str) -> anyhow::Result<Dest
 /// If it can't be set up as it is configured.
 pub(crate) fn mail_client(one: &MailConfig) -> anyhow::Result<MailClient> {
     MailClient::new(&one.settings, roots(one.ca_file.as_ref())?).context("cannot set up mail")
+}
+
+/// What speaks to Microsoft Teams.
+///
+/// # Errors
+/// If it can't be set up as it is configured.
+pub(crate) fn teams_client(one: &TeamsConfig) -> anyhow::Result<TeamsClient> {
+    TeamsClient::new(&one.settings, roots(one.ca_file.as_ref())?).context("cannot set up Microsoft Teams")
 }
 
 fn roots(file: Option<&PathBuf>) -> anyhow::Result<Option<Vec<u8>>> {

@@ -1,4 +1,4 @@
-//! The mail server: whether it can be reached over TLS that verifies, and lets the gate in.
+//! The mail server and Microsoft Teams: whether they can be reached over TLS that verifies, and let the gate in.
 
 use access::secret::Secret;
 use credentials::keyring::Keyring;
@@ -6,6 +6,7 @@ use store::{Store, StoreOptions};
 use workflow::outbox::KeptSecret;
 
 use crate::config::Config;
+use crate::output::time::now;
 
 use super::Finding;
 
@@ -34,6 +35,30 @@ pub(super) async fn mail(config: &Config, ring: Option<&Keyring>) -> Option<Find
         Err(says) => {
             let advice = "mails wait until it does, and nothing else waits for them; `tidegate outbox list --to mail` shows them";
             Finding::fail(CHECK, format!("`{host}:{port}`: {says}"), advice)
+        }
+    })
+}
+
+/// Asks Microsoft, if the gate is a bot in Teams: for its own token, and for the keys of whoever calls it.
+pub(super) async fn teams(config: &Config, ring: Option<&Keyring>) -> Option<Finding> {
+    const CHECK: &str = "Teams";
+    let teams = config.teams.as_ref()?;
+    let client = match crate::outside::teams_client(teams) {
+        Ok(client) => client,
+        Err(error) => return Some(Finding::fail(CHECK, format!("{error:#}"), "the gate does not start like this")),
+    };
+    let password = match kept(config, &teams.app_password, ring).await {
+        Ok(password) => password,
+        Err(says) => {
+            let advice = "set it: until then cards wait, and nothing else waits for them";
+            return Some(Finding::warn(CHECK, format!("Microsoft cannot be asked: {says}"), advice));
+        }
+    };
+    Some(match client.look(&password, now()).await {
+        Ok(()) => Finding::ok(CHECK, format!("Microsoft lets the bot `{}` in, and its keys can be read", teams.settings.app)),
+        Err(says) => {
+            let advice = "cards wait until it does, and buttons do not count; `tidegate outbox list --to teams` shows what waits";
+            Finding::fail(CHECK, says, advice)
         }
     })
 }

@@ -2,6 +2,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use testkit::mail::{FROM, Kind, MailServer, PASSWORD, USER};
+
 use super::*;
 
 fn config_in(dir: &Path) -> ConfigFile {
@@ -74,6 +76,92 @@ async fn a_wrong_configuration_is_named_whole() {
     fs::write(&file, "data_dri = 'x'\nlisten = 3\n").unwrap();
     let findings = examine(&ConfigFile { config: Some(file) }, &Environment::default()).await;
     assert!(findings.len() >= 4 && findings.iter().all(|f| f.health == Health::Fail), "{findings:#?}");
+}
+
+/// The same configuration with what stands outside.
+fn with(file: &ConfigFile, outside: &str) {
+    let path = file.config.as_ref().unwrap();
+    let text = fs::read_to_string(path).unwrap();
+    let (before, _) = text.split_once("# outside\n").unwrap_or((&text, ""));
+    fs::write(path, format!("{before}# outside\n{outside}")).unwrap();
+}
+
+// covers: G3 (mail)
+#[tokio::test]
+async fn the_mail_server_is_asked_whether_it_takes_mails_and_what_it_says_is_told() {
+    let server = MailServer::start(Kind::Tls).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let password = dir.path().join("password");
+    let mail = |from: &Path| {
+        format!(
+            "[mail]\nhost = \"localhost\"\nport = {}\nsecurity = \"tls\"\nuser = \"{USER}\"\npassword_file = \"{}\"\nfrom = \"{FROM}\"\n\
+             addresses = [\"127.0.0.1\", \"::1\"]\nca_file = \"{}\"\n",
+            server.port,
+            password.display(),
+            from.display()
+        )
+    };
+    with(&file, &mail(&server.ca_file()));
+    let look = async || {
+        let findings = examine(&file, &Environment::default()).await;
+        let found = findings.into_iter().find(|finding| finding.check == "mail").unwrap();
+        (found.health, found.says)
+    };
+    let (health, says) = look().await;
+    assert!(health == Health::Warn && says.contains("cannot be read"), "{says}");
+    fs::write(&password, PASSWORD).unwrap();
+    let (health, says) = look().await;
+    assert!(health == Health::Ok && says.contains(FROM), "{says}");
+    fs::write(&password, "wrong").unwrap();
+    assert_eq!(look().await.0, Health::Fail);
+    fs::write(&password, PASSWORD).unwrap();
+    let other = MailServer::start(Kind::Tls).unwrap();
+    with(&file, &mail(&other.ca_file()));
+    let (health, says) = look().await;
+    assert!(health == Health::Fail && says.contains("certificate"), "another authority is not trusted: {says}");
+    with(&file, &mail(&server.ca_file()));
+    assert_eq!(look().await.0, Health::Ok);
+    server.down(true);
+    assert_eq!(look().await.0, Health::Fail);
+    assert!(server.taken().is_empty(), "looking sends nothing");
+}
+
+#[tokio::test]
+async fn microsoft_is_asked_whether_the_bot_is_let_in_and_for_its_keys() {
+    use testkit::teams::{APP, APP_PASSWORD, CHANNEL, ISSUER, TENANT, Teams};
+    let teams = Teams::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let password = dir.path().join("password");
+    with(
+        &file,
+        &format!(
+            "[teams]\ntenant = \"{TENANT}\"\napp = \"{APP}\"\nchannel = \"{CHANNEL}\"\napp_password_file = \"{}\"\nlogin_url = \"{}\"\n\
+             service_url = \"{}\"\nmetadata_url = \"{}\"\nissuer = \"{ISSUER}\"\naddresses = [\"127.0.0.1\"]\n",
+            password.display(),
+            teams.login(),
+            teams.service(),
+            teams.metadata()
+        ),
+    );
+    let look = async || {
+        let findings = examine(&file, &Environment::default()).await;
+        let found = findings.iter().find(|finding| finding.check == "Teams").unwrap_or_else(|| panic!("{findings:#?}"));
+        (found.health, found.says.clone())
+    };
+    assert_eq!(look().await.0, Health::Warn);
+    fs::write(&password, APP_PASSWORD).unwrap();
+    let (health, says) = look().await;
+    assert!(health == Health::Ok && says.contains(APP), "{says}");
+    fs::write(&password, "wrong").unwrap();
+    let (health, says) = look().await;
+    assert!(health == Health::Fail && says.contains("secret"), "{says}");
+    fs::write(&password, APP_PASSWORD).unwrap();
+    teams.keys_down(true);
+    let (health, says) = look().await;
+    assert!(health == Health::Fail && says.contains("keys"), "{says}");
+    assert!(teams.cards(CHANNEL).is_empty(), "looking posts nothing");
 }
 
 #[test]

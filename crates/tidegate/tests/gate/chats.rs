@@ -129,6 +129,13 @@ pub(crate) fn ana_waits_in_her_shell_and_ben_presses_a_button() {
         (&json!("web-1"), &json!("the front is slow"), &json!("chat")),
         "{asked}"
     );
+    // Ben chooses what he is told there; nobody else does, and an account that is none of his is as none at all.
+    assert_eq!(gate.cli("ben", &["chat", "tell", account, "own"])["told"], "own");
+    assert_eq!(gate.cli("ben", &["chat", "list"])["items"][0]["told"], "own");
+    assert!(!gate.tidegate("ana", &["chat", "tell", account, "nothing"]).status.success());
+    assert!(!gate.tidegate("ben", &["chat", "tell", account, "loudly"]).status.success());
+    let said = gate.tidegate("ben", &["chat", "tell", account, "all"]);
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains("you are told: all"), "{said:?}");
     gate.cli("ben", &["chat", "remove", account]);
     assert_eq!(gate.cli("ben", &["chat", "list"])["items"], json!([]));
     gate.assert_provable();
