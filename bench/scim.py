@@ -4,8 +4,8 @@
     bench/scim.py --url URL --token TOKEN …
 
 The first starts a gate of its own with the example policy, in a directory that is gone afterwards; the second speaks to one that runs, with
-its directory's token (`tidegate directory token NAME`). Needs nothing but Python. Prints one JSON object: times in seconds, changes a
-second, and what one deactivation takes (the answer; sessions are cut before it).
+its directory's token (`tidegate directory token NAME`). Needs nothing but Python. Prints one JSON object with the bar: times in seconds, changes
+a second, and what one deactivation takes (the answer; sessions are cut before it).
 """
 
 import argparse
@@ -24,6 +24,8 @@ import time
 from queue import Empty, Queue
 from urllib.parse import urlsplit
 
+# So many people and groups have to be there within this.
+BAR_SECONDS = 60
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -183,6 +185,7 @@ def measure(given):
     print(
         json.dumps(
             {
+                "measured": "10,000 people and 2,000 groups by SCIM, s",
                 "users": given.users,
                 "groups": given.groups,
                 "members_each": given.members,
@@ -193,6 +196,8 @@ def measure(given):
                 "changes_per_second": round((given.users + given.groups) / total, 1),
                 "deactivation_p50_ms": round(percentile(took, 0.50) * 1e3, 2) if took else None,
                 "deactivation_p99_ms": round(percentile(took, 0.99) * 1e3, 2) if took else None,
+                "bar": BAR_SECONDS,
+                "met": (total < BAR_SECONDS) if (given.users, given.groups) >= (10_000, 2_000) else None,
             }
         )
     )
