@@ -87,7 +87,7 @@ async fn who_shows_several_keys_is_no_attack_if_one_is_theirs_and_one_at_most_if
         let made = std::process::Command::new("ssh-keygen").current_dir(town.path("")).arg("-q").args(arguments).status().unwrap();
         assert!(made.success());
     };
-    for name in ["one", "two", "ca"] {
+    for name in ["one", "two", "another-ca"] {
         keygen(&["-t", "ed25519", "-N", "", "-f", name]);
     }
     // OpenSSH offers two keys that nobody knows, then her own.
@@ -107,7 +107,7 @@ async fn who_shows_several_keys_is_no_attack_if_one_is_theirs_and_one_at_most_if
     // Her key certified by somebody else, as by another gate, and then the key itself.
     let public = std::fs::read(town.ana.with_extension("pub")).unwrap();
     std::fs::write(town.path("theirs.pub"), public).unwrap();
-    keygen(&["-s", "ca", "-I", "another gate", "-n", "ana", "theirs.pub"]);
+    keygen(&["-s", "another-ca", "-I", "another gate", "-n", "ana", "theirs.pub"]);
     let certificate = russh::keys::load_openssh_certificate(town.path("theirs-cert.pub")).unwrap();
     let private = Arc::new(PrivateKey::read_openssh_file(&town.ana).unwrap());
     let mut both = connect(&town).await;

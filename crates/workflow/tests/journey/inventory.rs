@@ -148,7 +148,7 @@ async fn shop_of(database: Database, login: Option<&str>) -> (TestGate, Database
     let sales = format!(
         "{before}\n[[resource]]\nname = \"sales-db\"\n{}kind = \"postgres\"\naddress = \"127.0.0.1:{}\"\ndatabase = \"{}\"\ntier = \"non-prod\"\n\
          credential = \"secret:sales-db\"\naccounts = {{ login = \"{maker}\", credential = \"secret:sales-db\" }}\ntls_ca = \"\"\"{}\"\"\"\n",
-        login.map(|login| format!("login = \"{login}\"\n")).unwrap_or_default(),
+        login.map(|login| format!("login = \"{login}\"\ntags = [\"orders\"]\n")).unwrap_or_default(),
         database.port(),
         database.name(),
         Database::authority().unwrap()

@@ -345,7 +345,8 @@ async fn a_hold_keeps_what_is_said_in_votes_reviews_ways_and_findings() {
         ("request.voted", "note", vec![person(ana), person(ben), HoldScope::Resource(db.clone())], person(dan)),
         ("review.completed", "note", vec![person(ben), HoldScope::Resource(db.clone())], person(ana)),
         ("path.accepted", "reason", vec![person(ana)], person(ben)),
-        ("finding.accepted", "reason", vec![HoldScope::Resource(db.clone())], person(ana)),
+        // Who may use what was found, nobody can say.
+        ("finding.accepted", "reason", vec![HoldScope::Resource(db.clone()), person(ana)], HoldScope::Resource("build-1".parse().unwrap())),
     ] {
         for scope in holds {
             let hold = t.gate.set_hold(security, scope.clone(), "an investigation").await.unwrap();
