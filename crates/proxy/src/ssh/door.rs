@@ -224,7 +224,7 @@ impl SshDoor {
 
     async fn attend(self: Arc<Self>, stream: TcpStream, from: SocketAddr, stranger: Stranger, who: Option<VerifiedIdentity>) {
         let (known, refused) = (CancellationToken::new(), Refused::default());
-        self.clone().meet(stream, from, (stranger, refused.clone()), who, known.clone()).await;
+        Box::pin(self.clone().meet(stream, from, (stranger, refused.clone()), who, known.clone())).await;
         if let Some(refusal) = refused.take().filter(|_| !known.is_cancelled()) {
             self.gate.not_signed_in(refusal, from).await;
         }
