@@ -9,6 +9,7 @@ use std::path::Path;
 use access::approval::{Plan, Seat};
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName, Username, WindowName};
 use access::on_call::{NotKnown, Roster};
+use access::time::Span;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
