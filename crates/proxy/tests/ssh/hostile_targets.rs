@@ -27,6 +27,8 @@ enum Deed {
     Oddities,
     /// Runs for ever, takes no signals, and has much to do before it comes to the command that kills.
     Busy,
+    /// Says nothing of what it starts but that it does not start `refused`; and has nothing to kill with.
+    Silent,
 }
 
 #[derive(Clone)]
@@ -56,6 +58,13 @@ impl server::Handler for Target {
     }
 
     async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        if self.deed == Deed::Silent {
+            if command == b"refused" || String::from_utf8_lossy(command).contains("tidegate: none left") {
+                return session.channel_failure(channel);
+            }
+            self.started.add_permits(1);
+            return Ok(());
+        }
         session.channel_success(channel)?;
         let (handle, deed) = (session.handle(), self.deed);
         if deed == Deed::Busy {
@@ -84,7 +93,7 @@ impl server::Handler for Target {
                 let opened = match deed {
                     Deed::Forwards => handle.channel_open_forwarded_tcpip("127.0.0.1", 9, "\x1b[2J", 9).await,
                     Deed::Agents => handle.channel_open_agent().await,
-                    Deed::Serve | Deed::Oddities | Deed::Busy => handle.channel_open_session().await,
+                    Deed::Serve | Deed::Oddities | Deed::Busy | Deed::Silent => handle.channel_open_session().await,
                 };
                 if matches!(opened, Err(russh::Error::SendError)) {
                     return;
@@ -162,6 +171,38 @@ async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait
     let closed = tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.unwrap().unwrap()[0].clone();
     assert!(closed.confirmed && closed.end == EndReason::Revoked, "{closed:?}");
     assert_eq!(target.told_to_kill.load(Ordering::Acquire), 1);
+}
+
+// covers: D2 (ssh), GRANT-3 (ssh)
+#[tokio::test]
+async fn what_may_have_been_started_is_not_said_to_be_gone() {
+    for (command, confirmed) in [("refused", true), ("runs for ever", false)] {
+        let target = Target {
+            deed: Deed::Silent,
+            asked_to_listen: Arc::default(),
+            sessions: Arc::default(),
+            started: Arc::new(Semaphore::new(0)),
+            told_to_kill: Arc::default(),
+            comes_to_it: Arc::new(Semaphore::new(0)),
+        };
+        let town = town_with(target.clone()).await;
+        let ana = ana(&town).await;
+        let mut channel = ana.channel_open_session().await.unwrap();
+        channel.exec(true, command).await.unwrap();
+        if !confirmed {
+            // It was sent, and she is shown out before the target says a word of it.
+            target.started.acquire().await.unwrap().forget();
+            for _ in 0..300 {
+                channel.signal(russh::Sig::USR1).await.unwrap();
+            }
+        }
+        let told = async { while channel.wait().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("the channel does not end");
+        let mut ended = town.gate.ended.subscribe();
+        town.gate.cut(EndReason::Revoked);
+        let closed = tokio::time::timeout(Duration::from_secs(30), ended.wait_for(|e| !e.is_empty())).await.unwrap().unwrap()[0].clone();
+        assert_eq!((closed.confirmed, closed.end), (confirmed, EndReason::Revoked), "{command}: {closed:?}");
+    }
 }
 
 // covers: E6 (ssh), E7 (ssh), B1 (ssh)
