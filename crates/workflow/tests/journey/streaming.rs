@@ -56,9 +56,10 @@ async fn placed(t: &TestGate) -> Vec<String> {
 /// Ana asks, Ben approves, she is let in and leaves; what she did there is recorded.
 async fn a_session(t: &TestGate, activities: &[String]) -> SessionId {
     let ana = t.person("ana");
-    let request = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
-    t.gate.vote(t.person("ben"), request.id, Approve, Some("go ahead".into())).await.unwrap();
-    let opened = t.gate.open(ana, &"db-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let request = Box::pin(t.gate.submit(ana, ask("db-1", "debug"))).await.unwrap().request;
+    Box::pin(t.gate.vote(t.person("ben"), request.id, Approve, Some("go ahead".into()))).await.unwrap();
+    let (resource, role) = ("db-1".parse().unwrap(), "debug".parse().unwrap());
+    let opened = Box::pin(t.gate.open(ana, &resource, &role, Protocol::Ssh)).await.unwrap();
     let session = opened.permit.facts().session;
     for (number, activity) in activities.iter().enumerate() {
         let bytes = activity.clone().into_bytes().into();

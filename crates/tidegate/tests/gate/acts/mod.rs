@@ -271,7 +271,7 @@ impl Stage {
         if let Some(token) = self.token(person) {
             command.env("TIDEGATE_TOKEN", token);
         }
-        command.args(words.split_whitespace().map(|word| self.fill(&word, id))).arg("--json");
+        command.args(words.split_whitespace().map(|word| self.fill(word, id))).arg("--json");
         let (code, said) = if act.name.ends_with(", live") {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             things::watched(Talk::start(command))
