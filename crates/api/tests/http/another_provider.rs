@@ -7,7 +7,8 @@ use testkit::oidc::Browser;
 use testkit::oidc::canaille::Canaille;
 
 use crate::Served;
-use crate::providers::{BEGIN, WEB, in_portal, in_time, linked_by, me, serve_groups, serve_groups_from};
+use crate::made_up_provider::in_portal;
+use crate::providers::{BEGIN, WEB, in_time, linked_by, me, serve_groups, serve_groups_from};
 
 /// The value of a parameter of an address.
 fn of(url: &str, name: &str) -> Option<String> {

@@ -191,7 +191,8 @@ async fn of_rsync_both_streams_are_recorded_by_size_and_digest() {
         (sent.display().to_string(), format!("db-1@127.0.0.1:{}", there.display())),
         (format!("db-1@127.0.0.1:{}", there.display()), back.display().to_string()),
     ] {
-        let out = tokio::process::Command::new("rsync").args(["-e", &tapped(&town), &from, &to]).output().await.unwrap();
+        // What taps its output would otherwise be given one that does not wait.
+        let out = tokio::process::Command::new("rsync").args(["--blocking-io", "-e", &tapped(&town), &from, &to]).output().await.unwrap();
         assert!(out.status.success(), "{out:?}");
     }
     assert_eq!(sha256(&back), sha256(&sent));
