@@ -17,7 +17,8 @@ enum Before {
     Other,
 }
 
-/// The text with `?` in place of the values that are compared, assigned or inserted; `None` if it is not among the plainest.
+/// The text with `?` in place of the numbers and `'` in place of the texts that are compared, assigned or inserted (a text may stand where no
+/// number may, as a name); `None` if it is not among the plainest.
 #[must_use]
 pub fn shape(text: &[u8]) -> Option<Vec<u8>> {
     let mut rest = text;
@@ -45,7 +46,7 @@ pub fn shape(text: &[u8]) -> Option<Vec<u8>> {
         first = false;
         let is_value = byte.is_ascii_digit() || byte == b'\'';
         if is_value && (before == Before::Operator || list == Some(open)) {
-            shape.push(b'?');
+            shape.push(if byte == b'\'' { byte } else { b'?' });
             before = Before::Other;
             continue;
         }
@@ -114,9 +115,9 @@ mod tests {
         for (text, expected) in [
             ("SELECT c FROM sbtest1 WHERE id=4989", "SELECT c FROM sbtest1 WHERE id=?"),
             ("SELECT SUM(k) FROM t WHERE id BETWEEN 4 AND 103", "SELECT SUM(k) FROM t WHERE id BETWEEN ? AND ?"),
-            ("UPDATE t SET k=k+1, c='a b' WHERE id >= 7", "UPDATE t SET k=k+1, c=? WHERE id >= ?"),
-            ("INSERT INTO t (id, c) VALUES (1, 'x'), (2, 'y')", "INSERT INTO t (id, c) VALUES (?, ?), (?, ?)"),
-            ("delete from t where id in (1,2) and x < '9'", "delete from t where id in (?,?) and x < ?"),
+            ("UPDATE t SET k=k+1, c='a b' WHERE id >= 7", "UPDATE t SET k=k+1, c=' WHERE id >= ?"),
+            ("INSERT INTO t (id, c) VALUES (1, 'x'), (2, 'y')", "INSERT INTO t (id, c) VALUES (?, '), (?, ')"),
+            ("delete from t where id in (1,2) and x < '9'", "delete from t where id in (?,?) and x < '"),
         ] {
             assert_eq!(shaped(text).as_deref(), Some(expected), "{text}");
         }
