@@ -7,7 +7,9 @@ Everything is on this machine: the demo's gate and target, a stock `ssh`, and wh
 call that approves is sent, and holds the gate's connection to the target, whose server has a handshake of its own. Prints, and judges not;
 the last line is one JSON object with the bar.
 """
-import argparse, json, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time, urllib.request
+import argparse, json, os, pathlib, statistics, subprocess, sys, time
+
+from demo import Demo
 
 BAR_MS = 300
 
@@ -16,39 +18,24 @@ parser.add_argument("binary")
 parser.add_argument("--rounds", type=int, default=30)
 parser.add_argument("--json", default=None)
 args = parser.parse_args()
-work = pathlib.Path(tempfile.mkdtemp(prefix="tidegate-approved-"))
-work.chmod(0o755)
-ready_file = work / "ready.json"
-gate = subprocess.Popen([args.binary, "demo", "--dir", work / "demo", "--ready-file", ready_file], stdin=subprocess.DEVNULL, stdout=open(work / "log", "w"), stderr=subprocess.STDOUT)
-
-
-def person(name):
-    return next(p for p in ready["people"] if p["username"] == name)
-
-
-def api(name, method, path, body=None):
-    request = urllib.request.Request(ready["api"] + path, method=method, data=None if body is None else json.dumps(body).encode(),
-                                     headers={"Authorization": "Bearer " + person(name)["token"], "Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+demo = Demo(args.binary, "approved")
 
 
 def once():
     """Ana asks and waits where she connects, Ben agrees; how long until she is in, and until Ben has his answer."""
-    asked = api("ana", "POST", "/api/v1/requests", {"resource": "db-1", "role": "shell", "duration": "1h", "reason": "bench"})["request"]["id"]
-    command = ["ssh", "-F", person("ana")["ssh_config"], "-o", "BatchMode=yes", "-o", "SendEnv=TIDEGATE_WAIT", "db-1+shell.tide", "echo in"]
-    client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(work / "clients.log", "a"), env={**os.environ, "TIDEGATE_WAIT": "1"})
+    asked = demo.api("ana", "POST", "/api/v1/requests", {"resource": "db-1", "role": "shell", "duration": "1h", "reason": "bench"})["request"]["id"]
+    client = demo.ssh("ana", "-o", "SendEnv=TIDEGATE_WAIT", "db-1+shell.tide", "echo in", stdout=subprocess.PIPE, env={**os.environ, "TIDEGATE_WAIT": "1"})
     time.sleep(1.5)
     if client.poll() is not None:
-        sys.exit("ssh did not wait:\n" + (work / "clients.log").read_text()[-2000:])
+        sys.exit("ssh did not wait:\n" + demo.complaints())
     begin = time.monotonic()
-    agreed = api("ben", "POST", f"/api/v1/requests/{asked}/approve", {})
+    agreed = demo.api("ben", "POST", f"/api/v1/requests/{asked}/approve", {})
     answered = time.monotonic()
     first = client.stdout.read(1)
     opened = time.monotonic()
     if first != b"i" or client.wait(60) != 0:
-        sys.exit("the session did not open:\n" + (work / "clients.log").read_text()[-2000:])
-    api("ana", "POST", f"/api/v1/grants/{agreed['grant']['id']}/return", {})
+        sys.exit("the session did not open:\n" + demo.complaints())
+    demo.api("ana", "POST", f"/api/v1/grants/{agreed['grant']['id']}/return", {})
     return (opened - begin) * 1e3, (answered - begin) * 1e3
 
 
@@ -58,13 +45,6 @@ def pick(values, share):
 
 
 try:
-    for _ in range(600):
-        if ready_file.exists():
-            break
-        time.sleep(0.1)
-    else:
-        sys.exit("the demo did not start:\n" + (work / "log").read_text())
-    ready = json.loads(ready_file.read_text())
     once()
     opened, answered = zip(*(once() for _ in range(args.rounds)))
     found = {"measured": "approval to open session, ms", "rounds": args.rounds, "median": round(statistics.median(opened), 1), "p99": pick(opened, 0.99),
@@ -74,6 +54,4 @@ try:
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"cpus": os.cpu_count(), "results": found}, indent=2) + "\n")
 finally:
-    gate.terminate()
-    gate.wait(60)
-    shutil.rmtree(work, ignore_errors=True)
+    demo.end()

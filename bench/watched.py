@@ -6,7 +6,9 @@
 Sessions are stock `ssh` clients to the demo's own target, all on this machine with the gate and with those who watch, so that one clock counts.
 The lag is from when a program at the target says a time to when whoever watches has read it. Prints, and judges not.
 """
-import argparse, base64, http.client, json, os, pathlib, statistics, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request
+import argparse, base64, http.client, json, os, pathlib, statistics, subprocess, sys, threading, time
+
+from demo import Demo
 
 parser = argparse.ArgumentParser()
 parser.add_argument("binary")
@@ -14,39 +16,14 @@ parser.add_argument("--sessions", type=int, default=100)
 parser.add_argument("--seconds", type=int, default=30)
 parser.add_argument("--json", default=None)
 args = parser.parse_args()
-work = pathlib.Path(tempfile.mkdtemp(prefix="tidegate-watched-"))
-work.chmod(0o755)
-ready_file = work / "ready.json"
-gate = subprocess.Popen([args.binary, "demo", "--dir", work / "demo", "--ready-file", ready_file], stdin=subprocess.DEVNULL, stdout=open(work / "log", "w"), stderr=subprocess.STDOUT)
-children = [gate]
-for _ in range(600):
-    if ready_file.exists():
-        break
-    time.sleep(0.1)
-else:
-    sys.exit("the demo did not start:\n" + (work / "log").read_text())
-ready = json.loads(ready_file.read_text())
-place = urllib.parse.urlsplit(ready["api"])
-
-
-def person(name):
-    return next(p for p in ready["people"] if p["username"] == name)
-
-
-def api(name, method, path, body=None):
-    request = urllib.request.Request(ready["api"] + path, method=method, data=None if body is None else json.dumps(body).encode(),
-                                     headers={"Authorization": "Bearer " + person(name)["token"], "Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
-
-
+demo, clients = Demo(args.binary, "watched"), []
 lags, lock, watched, over = [], threading.Lock(), [], threading.Event()
 
 
 def watch(name, session):
     """Reads a live view, and notes how old each time is when it comes. One person has at most 32 streams."""
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
-    connection.request("GET", f"/api/v1/sessions/{session}/watch", headers={"Authorization": "Bearer " + person(name)["token"]})
+    connection = http.client.HTTPConnection(demo.place.hostname, demo.place.port, timeout=60)
+    connection.request("GET", f"/api/v1/sessions/{session}/watch", headers={"Authorization": "Bearer " + demo.person(name)["token"]})
     answer = connection.getresponse()
     if answer.status != 200:
         sys.stderr.write(f"{name} may not watch: {answer.status} {answer.read()[:300]}\n")
@@ -71,16 +48,15 @@ def watch(name, session):
 
 try:
     # Where what is shown is recorded, and so can be watched.
-    asked = api("ana", "POST", "/api/v1/requests", {"resource": "db-1", "role": "shell", "duration": "2h", "reason": "soak"})
-    api("ben", "POST", f"/api/v1/requests/{asked['request']['id']}/approve", {})
+    asked = demo.api("ana", "POST", "/api/v1/requests", {"resource": "db-1", "role": "shell", "duration": "2h", "reason": "soak"})
+    demo.api("ben", "POST", f"/api/v1/requests/{asked['request']['id']}/approve", {})
     say = "exec python3 -uc 'import time\nwhile True:\n  print(time.time_ns(), flush=True)\n  time.sleep(1)'"
     for _ in range(args.sessions):
-        command = ["ssh", "-F", person("ana")["ssh_config"], "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "db-1+shell.tide", say]
-        children.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(work / "clients.log", "a")))
+        clients.append(demo.ssh("ana", "db-1+shell.tide", say, stdout=subprocess.DEVNULL))
         time.sleep(0.05)
     sessions = []
     for _ in range(600):
-        sessions = [s["id"] for s in api("carla", "GET", "/api/v1/sessions?all=true&state=live&limit=500")["items"]]
+        sessions = [s["id"] for s in demo.api("carla", "GET", "/api/v1/sessions?all=true&state=live&limit=500")["items"]]
         if len(sessions) >= args.sessions:
             break
         time.sleep(0.2)
@@ -95,7 +71,7 @@ try:
     with lock:
         seen = sorted(lags)
     if not seen:
-        sys.exit("nothing was seen:\n" + (work / "clients.log").read_text()[:2000])
+        sys.exit("nothing was seen:\n" + demo.complaints())
     pick = lambda share: round(seen[min(int(len(seen) * share), len(seen) - 1)], 1)
     results = {"sessions": len(sessions), "watched": len(watched), "seen": len(seen), "median_ms": round(statistics.median(seen), 1),
                "p99_ms": pick(0.99), "longest_ms": round(seen[-1], 1)}
@@ -103,7 +79,8 @@ try:
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"cpus": os.cpu_count(), "results": results}, indent=2) + "\n")
 finally:
-    for child in reversed(children):
-        child.terminate()
-    for child in children:
-        child.wait()
+    for client in clients:
+        client.terminate()
+    for client in clients:
+        client.wait()
+    demo.end()
