@@ -479,9 +479,44 @@ fn cuts_at_return(town: &Town, client: &dyn Client) {
     assert_eq!((&row["grant"], &row["end"], &row["confirmed"]), (&json!(second), &json!("expired"), &json!(true)), "{row}");
 }
 
+/// What is asked there, and its request.
+fn asked(town: &Town, client: &dyn Client) -> String {
+    let (resource, _) = client.place();
+    client.asks(town, None).until("waits for approval");
+    let pending = town.gate.get("ana", &format!("/api/v1/requests?state=pending&resource={resource}"));
+    pending["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{resource}: {pending}")).to_owned()
+}
+
+/// What nobody answers is over, and opens nothing to whoever agrees too late.
+fn forgets_the_unanswered(town: &Town, client: &dyn Client) {
+    let request = asked(town, client);
+    eventually("its time is over", || {
+        (town.gate.get("ana", &format!("/api/v1/requests/{request}"))["state"] == "expired").then_some(())
+    });
+    let (status, answer) = town.gate.api("ben", "POST", &format!("/api/v1/requests/{request}/approve"), Some(json!({})));
+    assert!(status == 409 && answer["grant"].is_null(), "{status} {answer}");
+    assert_ne!(asked(town, client), request);
+    assert!(live(town, client).is_none());
+}
+
+/// What is edited is agreed to anew, by everybody.
+fn forgets_who_agreed_to_something_else(town: &Town, client: &dyn Client) {
+    let request = asked(town, client);
+    let agrees = |who: &str| town.gate.post(who, &format!("/api/v1/requests/{request}/approve"), json!({}))["grant"]["id"].clone();
+    assert!(agrees("ben").is_null(), "it takes two");
+    town.gate.cli("ana", &["request", "edit", &request, "--reason", "something else"]);
+    assert!(agrees("carla").is_null(), "ben agreed to something else");
+    assert_eq!(asked(town, client), request);
+    let grant = agrees("ben");
+    let (mut talk, session) = works(town, client);
+    talk.end();
+    ended(town, &session);
+    give_back(town, grant.as_str().unwrap());
+}
+
 // covers: ASK-1 (psql, mysql), ASK-2 (psql, mysql), ASK-8 (psql, mysql), GRANT-1 (psql, mysql), GRANT-2 (psql, mysql), GRANT-3 (psql, mysql)
 // covers: GRANT-4 (psql, mysql), GRANT-5 (psql, mysql), GRANT-6 (psql, mysql), B2 (psql, mysql), B4 (psql, mysql), B5 (psql, mysql)
-// covers: D1 (psql, mysql), D2 (psql, mysql), EV-1 (psql, mysql), EV-3 (psql, mysql), EV-4 (psql, mysql), SES-1 (psql, mysql), F4 (psql, mysql)
+// covers: ASK-7 (psql, mysql), C3 (psql, mysql), D1 (psql, mysql), D2 (psql, mysql), EV-1 (psql, mysql), EV-3 (psql, mysql), EV-4 (psql, mysql), SES-1 (psql, mysql), F4 (psql, mysql), F6 (psql, mysql)
 #[test]
 pub(crate) fn every_door_does_what_every_door_does() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -519,7 +554,25 @@ pub(crate) fn every_door_does_what_every_door_does() {
     }
     drop(shut);
     for protocol in Protocol::ALL {
-        works(&town, client_of(*protocol)).0.end();
+        let client = client_of(*protocol);
+        let (mut talk, session) = works(&town, client);
+        talk.end();
+        give_back(&town, ended(&town, &session)["grant"].as_str().unwrap());
+    }
+    let tier = |said: &str, now: &str| {
+        town.gate.change_policy("tiers.toml", |tiers| {
+            let (others, watched) = tiers.split_at(tiers.find("name = \"watched\"").unwrap());
+            assert!(watched.contains(said), "{watched}");
+            format!("{others}{}", watched.replace(said, now))
+        });
+    };
+    tier("\"on-call-or-lead\"", "\"lead-and-security\"");
+    for protocol in Protocol::ALL {
+        forgets_who_agreed_to_something_else(&town, client_of(*protocol));
+    }
+    tier("wait_at_connect", "pending_for = \"2s\"\nwait_at_connect");
+    for protocol in Protocol::ALL {
+        forgets_the_unanswered(&town, client_of(*protocol));
     }
     town.gate.assert_provable();
 }
