@@ -52,7 +52,7 @@ nouns! {
     Secret = "secret",
     /// Policy bundles: push and roll back.
     Bundle = "bundle",
-    /// Others' requests: see all, cancel.
+    /// Others' requests: see all.
     Request = "request",
     /// Others' grants: see all, revoke.
     Grant = "grant",

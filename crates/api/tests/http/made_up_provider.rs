@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use testkit::oidc::{Browser, CLIENT, OidcProvider};
 use workflow::Caller;
 
-use crate::providers::{BEGIN, WEB, in_time, link, linked_by, me, row, serve, serve_groups, serve_groups_from};
+use crate::providers::{BEGIN, WEB, ask, in_time, link, linked_by, me, row, serve, serve_groups, serve_groups_from, signed_in};
 use crate::{Served, read};
 
 /// A provider that says whatever it is told to.
@@ -373,21 +373,8 @@ async fn of_whom_a_directory_brought_no_claim_of_a_sign_in_gives_a_group() {
     let hr = Caller { who, door: Door::Api };
     let engineer = json!({ "name": "Gina", "preferred_username": "gina", "groups": ["Platform Team"] });
     provider.sign_in_as("gina-1", Some(engineer)).await.unwrap();
-    let begin = format!("{}{BEGIN}", served.url);
-    let sign_in = async || {
-        in_time(&served);
-        let mut browser = Browser::new().unwrap();
-        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
-        browser.go(&back, Some("127.0.0.1")).await.unwrap();
-        browser.cookie(&served.url, WEB).unwrap().to_owned()
-    };
-    let ask = async |cookie: &str| {
-        let call = served.call(Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
-        let wish = json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true });
-        read(call.json(&wish).send().await.unwrap()).await
-    };
     // 1. By the claim of her sign-in alone she works.
-    assert_eq!(ask(&sign_in().await).await.0, StatusCode::CREATED);
+    assert_eq!(ask(&served, &signed_in(&served).await.unwrap()).await.0, StatusCode::CREATED);
     let gina = row(&served, "gina").await;
     assert_eq!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().len(), 1);
     // 2. The directory brings her, by the account she signs in with: she is who she was, and what the claim gave is over.
@@ -397,25 +384,21 @@ async fn of_whom_a_directory_brought_no_claim_of_a_sign_in_gives_a_group() {
     assert!(served.test.gate.stored_groups(&gina).await.unwrap().is_empty());
     assert!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().is_empty(), "what stood on the claim is withdrawn");
     // 3. Nor does a fresh sign-in with the claim give anything.
-    let cookie = sign_in().await;
+    let cookie = signed_in(&served).await.unwrap();
     assert!(served.test.gate.stored_groups(&gina).await.unwrap().is_empty());
-    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+    assert_ne!(ask(&served, &cookie).await.0, StatusCode::CREATED);
     // 4. A group of the directory does, until it is taken away.
     let group = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Engineering", "members": [{ "value": gina.id }] });
     let group = served.test.gate.bring_group(&hr, &identity::scim::group::Group::read(&group).unwrap()).await.unwrap();
-    assert_eq!(ask(&cookie).await.0, StatusCode::CREATED);
+    assert_eq!(ask(&served, &cookie).await.0, StatusCode::CREATED);
     served.test.gate.take_out_group(&hr, &group.id.to_string(), workflow::directory::SeenVersion::default()).await.unwrap();
     assert!(served.test.gate.store().open_grants_of(gina.id).await.unwrap().is_empty());
-    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+    assert_ne!(ask(&served, &cookie).await.0, StatusCode::CREATED);
     // 5. Who may not sign in there may not here, whatever the provider says.
     let left = |user: &identity::scim::user::User| Ok(identity::scim::user::User { active: Some(false), ..user.clone() });
     served.test.gate.change_user(&hr, &gina.id.to_string(), workflow::directory::SeenVersion::default(), left).await.unwrap();
     assert_eq!(me(&served, &cookie).await.0, StatusCode::UNAUTHORIZED, "the sign-in ended with it");
-    in_time(&served);
-    let mut browser = Browser::new().unwrap();
-    let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
-    browser.go(&back, Some("127.0.0.1")).await.unwrap();
-    assert_eq!(browser.cookie(&served.url, WEB), None);
+    assert_eq!(signed_in(&served).await, None);
 }
 
 // covers: WHO-1 (api)

@@ -62,6 +62,22 @@ pub(crate) fn in_time(served: &Served) {
     served.test.time.advance(Duration::try_from(behind).unwrap_or_default());
 }
 
+/// Whoever the provider says comes with a new browser: what the gate knows it by from then on, or nothing when it let nobody in.
+pub(crate) async fn signed_in(served: &Served) -> Option<String> {
+    in_time(served);
+    let mut browser = Browser::new().unwrap();
+    let back = browser.go(&format!("{}{BEGIN}", served.url), Some("/callback?")).await.unwrap().url;
+    browser.go(&back, Some("127.0.0.1")).await.unwrap();
+    browser.cookie(&served.url, WEB).map(str::to_owned)
+}
+
+/// Asks with such a sign-in for a shell that engineers get at once.
+pub(crate) async fn ask(served: &Served, cookie: &str) -> (StatusCode, Value) {
+    let call = served.call(Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
+    let wish = json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true });
+    read(call.json(&wish).send().await.unwrap()).await
+}
+
 pub(crate) async fn link(served: &Served, name: &str, subject: &str) -> StatusCode {
     linked_by(served, "dan", name, subject).await
 }
@@ -157,38 +173,25 @@ async fn groups_count_as_the_provider_said_last_and_not_for_ever() {
     in_time(&served);
     let engineer = json!({ "name": "Gina", "preferred_username": "gina", "groups": ["Platform Team", "administrators"] });
     provider.sign_in_as("gina-1", Some(engineer.clone())).await.unwrap();
-    let begin = format!("{}{BEGIN}", served.url);
-    let sign_in = async || {
-        in_time(&served);
-        let mut browser = Browser::new().unwrap();
-        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
-        browser.go(&back, Some("127.0.0.1")).await.unwrap();
-        browser.cookie(&served.url, WEB).unwrap().to_owned()
-    };
-    let ask = async |cookie: &str| {
-        let call = served.call(Method::POST, "/api/v1/requests").header(COOKIE, format!("{WEB}={cookie}")).header("origin", &served.url);
-        let wish = json!({ "resource": "build-1", "role": "shell", "reason": "a build hangs", "activate": true });
-        read(call.json(&wish).send().await.unwrap()).await
-    };
     // Known from now on, with the one group that means something here.
-    let cookie = sign_in().await;
+    let cookie = signed_in(&served).await.unwrap();
     assert_eq!(served.test.gate.stored_groups(&row(&served, "gina").await).await.unwrap(), ["engineers".parse().unwrap()]);
-    let (status, body) = ask(&cookie).await;
+    let (status, body) = ask(&served, &cookie).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     let open = served.test.gate.store().open_grants().await.unwrap().len();
     assert_eq!(open, 1);
 
     // Taken away there: with the next sign-in nothing of it is left here.
     provider.sign_in_as("gina-1", Some(json!({ "name": "Gina", "preferred_username": "gina", "groups": [] }))).await.unwrap();
-    let cookie = sign_in().await;
+    let cookie = signed_in(&served).await.unwrap();
     assert!(served.test.gate.stored_groups(&row(&served, "gina").await).await.unwrap().is_empty());
     assert!(served.test.gate.store().open_grants().await.unwrap().is_empty(), "the grant went with the group");
-    assert_ne!(ask(&cookie).await.0, StatusCode::CREATED);
+    assert_ne!(ask(&served, &cookie).await.0, StatusCode::CREATED);
 
     // Given again, and never refreshed: it runs out by itself.
     provider.sign_in_as("gina-1", Some(engineer)).await.unwrap();
-    let cookie = sign_in().await;
-    assert_eq!(ask(&cookie).await.0, StatusCode::CREATED);
+    let cookie = signed_in(&served).await.unwrap();
+    assert_eq!(ask(&served, &cookie).await.0, StatusCode::CREATED);
     served.test.pass(Duration::from_secs(10)).await;
     assert_eq!(served.test.gate.store().open_grants().await.unwrap().len(), 1);
     served.test.pass(Duration::from_secs(1800)).await;
@@ -204,14 +207,9 @@ async fn who_signs_out_at_the_provider_is_signed_out_here() {
     serve(&served, &provider.issuer, false);
     in_time(&served);
     assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
-    let begin = format!("{}{BEGIN}", served.url);
     let mut cookies = Vec::new();
     for _ in 0..2 {
-        in_time(&served);
-        let mut browser = Browser::new().unwrap();
-        let back = browser.go(&begin, Some("/callback?")).await.unwrap().url;
-        browser.go(&back, Some("127.0.0.1")).await.unwrap();
-        cookies.push(browser.cookie(&served.url, WEB).unwrap().to_owned());
+        cookies.push(signed_in(&served).await.unwrap());
     }
     let ana = served.test.person("ana").who.id();
     let sessions = served.test.gate.store().web_sessions_of(ana).await.unwrap();

@@ -44,6 +44,19 @@ struct Target {
     comes_to_it: Arc<Semaphore>,
 }
 
+impl Target {
+    fn that(does: Deed) -> Self {
+        Self {
+            deed: does,
+            asked_to_listen: Arc::default(),
+            sessions: Arc::default(),
+            started: Arc::new(Semaphore::new(0)),
+            told_to_kill: Arc::default(),
+            comes_to_it: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
+
 impl server::Handler for Target {
     type Error = russh::Error;
 
@@ -111,14 +124,7 @@ impl server::Handler for Target {
 
 /// A gate in front of such a target; the count of remote forwards it was asked for.
 async fn town(deed: Deed) -> (Town, Arc<AtomicUsize>) {
-    let target = Target {
-        deed,
-        asked_to_listen: Arc::default(),
-        sessions: Arc::default(),
-        started: Arc::new(Semaphore::new(0)),
-        told_to_kill: Arc::default(),
-        comes_to_it: Arc::new(Semaphore::new(0)),
-    };
+    let target = Target::that(deed);
     let asked = target.asked_to_listen.clone();
     (town_with(target).await, asked)
 }
@@ -150,14 +156,7 @@ async fn town_with(target: Target) -> Town {
 // covers: D1 (ssh)
 #[tokio::test]
 async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait_for_it() {
-    let target = Target {
-        deed: Deed::Busy,
-        asked_to_listen: Arc::default(),
-        sessions: Arc::default(),
-        started: Arc::new(Semaphore::new(0)),
-        told_to_kill: Arc::default(),
-        comes_to_it: Arc::new(Semaphore::new(0)),
-    };
+    let target = Target::that(Deed::Busy);
     let town = town_with(target.clone()).await;
     let ana = ana(&town).await;
     let channel = ana.channel_open_session().await.unwrap();
@@ -177,14 +176,7 @@ async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait
 #[tokio::test]
 async fn what_may_have_been_started_is_not_said_to_be_gone() {
     for (command, confirmed) in [("refused", true), ("runs for ever", false)] {
-        let target = Target {
-            deed: Deed::Silent,
-            asked_to_listen: Arc::default(),
-            sessions: Arc::default(),
-            started: Arc::new(Semaphore::new(0)),
-            told_to_kill: Arc::default(),
-            comes_to_it: Arc::new(Semaphore::new(0)),
-        };
+        let target = Target::that(Deed::Silent);
         let town = town_with(target.clone()).await;
         let ana = ana(&town).await;
         let mut channel = ana.channel_open_session().await.unwrap();

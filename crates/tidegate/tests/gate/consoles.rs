@@ -73,13 +73,35 @@ impl<'g> Console<'g> {
         assert_eq!(status, 204, "{answer}");
     }
 
+    /// What statements were answered with so far.
+    fn answers(&self) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["event"] == "answer").map(|event| event["answer"].clone()).collect()
+    }
+
     /// Runs a statement and gives its answer.
     fn asks(&self, text: &str, rows: u32) -> Value {
-        let answers = || self.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
-        let before = answers().len();
+        let before = self.answers().len();
         let (status, answer) = self.call("statements", json!({ "text": text, "rows": rows }));
         assert_eq!(status, 204, "{answer}");
-        eventually("it is answered", || answers().get(before).map(|event| event["answer"].clone()))
+        eventually("it is answered", || self.answers().get(before).cloned())
+    }
+
+    /// What runs is stopped once it `runs`, and so is what waits behind it; what comes then is not.
+    fn stops_both(&self, runs: impl Fn() -> bool, sqlstate: &str) {
+        let before = self.answers().len();
+        let long = "SELECT COUNT(*) FROM orders a, orders b, orders c, orders d, orders e, orders f";
+        assert_eq!(self.call("statements", json!({ "text": long })).0, 204);
+        eventually("it runs at the server", || runs().then_some(()));
+        eventually("another waits behind it", || {
+            let (status, _) = self.call("statements", json!({ "text": "UPDATE orders SET status = 'never' WHERE id = 4" }));
+            (status == 204).then_some(())
+        });
+        assert_eq!(self.call("stop", json!({})).0, 204);
+        eventually("both are answered", || (self.answers().len() == before + 2).then_some(()));
+        for answer in &self.answers()[before..] {
+            assert_eq!(answer["error"]["sqlstate"], sqlstate, "{answer}");
+        }
+        assert_eq!(self.asks("SELECT status FROM orders WHERE id = 4", 100)["rows"], json!([["new"]]));
     }
 
     fn end(&self) -> Value {
@@ -227,22 +249,7 @@ pub(crate) fn a_sql_prompt_in_the_browser_is_judged_masked_and_cut_like_any_clie
     let some = ana.asks("SELECT id, status FROM orders WHERE id IN (2, 3, 4) ORDER BY id", 100);
     assert_eq!((&some["more"], &some["rows"]), (&json!(true), &json!([["2", "new"]])), "{}", some["error"]);
     assert_eq!(ana.asks("SELECT id FROM orders WHERE id = 4", 100)["rows"], json!([["4"]]));
-    // What runs is stopped, and so is what waits behind it; what comes then is not.
-    let answers = || ana.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
-    let before = answers().len();
-    let long = "SELECT count(*) FROM orders a, orders b, orders c, orders d, orders e, orders f";
-    assert_eq!(ana.call("statements", json!({ "text": long })).0, 204);
-    eventually("it runs at the server", || in_orders(&database).contains("orders f").then_some(()));
-    eventually("another waits behind it", || {
-        let (status, _) = ana.call("statements", json!({ "text": "UPDATE orders SET status = 'never' WHERE id = 4" }));
-        (status == 204).then_some(())
-    });
-    assert_eq!(ana.call("stop", json!({})).0, 204);
-    eventually("both are answered", || (answers().len() == before + 2).then_some(()));
-    for answer in &answers()[before..] {
-        assert_eq!(answer["answer"]["error"]["sqlstate"], "57014", "{answer}");
-    }
-    assert_eq!(ana.asks("SELECT status FROM orders WHERE id = 4", 100)["rows"], json!([["new"]]));
+    ana.stops_both(|| in_orders(&database).contains("orders f"), "57014");
     // Revoked: it is over, and says so.
     let session = gate.live_session("ana").unwrap();
     assert_eq!(session["protocol"], "postgres");
@@ -296,21 +303,8 @@ pub(crate) fn a_sql_prompt_on_a_mariadb_is_judged_masked_stopped_and_cut_like_an
     database.query("ALTER TABLE orders MODIFY status LONGTEXT; UPDATE orders SET status = REPEAT('x', 3000000) WHERE id = 3").unwrap();
     let some = ana.asks("SELECT id, status FROM orders WHERE id IN (2, 3, 4) ORDER BY id", 100);
     assert_eq!((&some["more"], &some["rows"]), (&json!(true), &json!([["2", "new"]])), "{}", some["error"]);
-    // What runs is stopped, though it may not have reached the server yet, and the session goes on. So is what waits behind it.
-    let answers = || ana.events().into_iter().filter(|event| event["event"] == "answer").collect::<Vec<_>>();
-    let before = answers().len();
-    let long = "SELECT COUNT(*) FROM orders a, orders b, orders c, orders d, orders e, orders f";
-    assert_eq!(ana.call("statements", json!({ "text": long })).0, 204);
-    eventually("another waits behind it", || {
-        let (status, _) = ana.call("statements", json!({ "text": "UPDATE orders SET status = 'never' WHERE id = 4" }));
-        (status == 204).then_some(())
-    });
-    assert_eq!(ana.call("stop", json!({})).0, 204);
-    eventually("both are answered", || (answers().len() == before + 2).then_some(()));
-    for answer in &answers()[before..] {
-        assert_eq!(answer["answer"]["error"]["sqlstate"], "70100", "{answer}");
-    }
-    assert_eq!(ana.asks("SELECT status FROM orders WHERE id = 4", 100)["rows"], json!([["new"]]));
+    // It may not have reached the server yet.
+    ana.stops_both(|| true, "70100");
     assert_eq!(ana.asks("SELECT id FROM orders WHERE id = 2", 10)["rows"], json!([["2"]]));
     // Revoked: it is over, and says so.
     let session = gate.live_session("ana").unwrap();
