@@ -179,7 +179,7 @@ async fn a_window_that_comes_too_late_is_said_and_nothing_is_decided() {
     assert_eq!(chat.state(&request).await, RequestState::Pending);
 }
 
-// covers: ASK-1 (chat)
+// covers: ASK-1 (chat), ASK-4 (chat)
 #[tokio::test]
 async fn ana_asks_with_the_command_and_is_told_how_it_ended() {
     let chat = Chat::start().await;

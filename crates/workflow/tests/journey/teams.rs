@@ -282,7 +282,7 @@ async fn a_card_is_shown_where_it_stands_and_to_who_may_see_it_anyway() {
     assert!(!said.contains("ana asks for shell on build-1"), "{said}");
 }
 
-// covers: OK-5 (teams), ASK-1 (chat), C4 (teams)
+// covers: OK-5 (teams), ASK-1 (teams), ASK-4 (teams), C4 (teams)
 #[tokio::test]
 async fn ana_asks_by_a_message_and_is_answered_alone() {
     let chat = Chat::start().await;
