@@ -60,7 +60,7 @@ try:
         if len(sessions) >= args.sessions:
             break
         time.sleep(0.2)
-    names = ["carla", "eve", "ana", "ben", "dan"]
+    names = ["carla", "eve", "ben", "dan"]
     for n, session in enumerate(sessions):
         threading.Thread(target=watch, args=(names[min(n // 32, len(names) - 1)], session), daemon=True).start()
     time.sleep(5)

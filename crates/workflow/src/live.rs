@@ -404,12 +404,12 @@ impl LiveSessions {
         self.with(|all| all.values().filter(|live| live.grant == grant).map(|live| live.session).collect())
     }
 
-    /// What each live session of these people may do inside, for deciding that anew.
+    /// What each live session of these people may do inside, for deciding that anew; one that is cut already is not asked about.
     #[must_use]
     pub fn rights(&self, of: impl Fn(PrincipalId) -> bool) -> Vec<LiveRights> {
         self.with(|all| {
             all.values()
-                .filter(|live| of(live.person))
+                .filter(|live| of(live.person) && !matches!(*live.standing.borrow(), Standing::Cut(_)))
                 .map(|live| LiveRights {
                     session: live.session,
                     person: live.person,
