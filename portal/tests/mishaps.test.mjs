@@ -58,6 +58,47 @@ test('what was decided in one tab is decided in the other, and what is too late 
   await context.close();
 });
 
+test('nobody says yes to what was changed while they read it', { timeout: 90_000 }, async () => {
+  const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'debug', reason: 'disk is full', duration: '15m', limits: { read_only: true } });
+  const path = `/api/v1/requests/${request.id}`;
+  const { page, context } = await signIn(browser, gate, 'ben', { path: `/requests/${request.id}` });
+  const approve = (page) => page.getByRole('button', { name: 'Approve', exact: true });
+  await approve(page).waitFor();
+
+  // A phone whose line is down: it hears of nothing, and whenever it looks again it is shown what was.
+  const phone = await context.newPage();
+  await phone.route('**/api/v1/events', (route) => route.abort());
+  await phone.goto(`/requests/${request.id}`);
+  await phone.getByText('nothing that writes').waitFor();
+  const before = await gate.api('ben', 'GET', path);
+  await phone.route(new RegExp(`${path}$`), (route) => (route.request().method() === 'GET' ? route.fulfill({ json: before }) : route.continue()));
+  await gate.api('ana', 'PATCH', path, { duration: '4h', limits: {} });
+  await approve(phone).click();
+  await phone.getByRole('alert').getByText('Your answer was not taken.').waitFor();
+  const waits = await gate.api('ben', 'GET', path);
+  assert.deepEqual([waits.state, waits.votes.length, waits.duration], ['pending', 0, '4h']);
+
+  // Where the line is up the page shows what changed, and wants it read before a yes.
+  await page.getByText('It was changed while you read it.').waitFor();
+  assert.equal(await approve(page).isDisabled(), true);
+  await page.getByText('4h', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'I have read it' }).click();
+  await approve(page).click();
+  await page.getByText('approved', { exact: true }).first().waitFor();
+  assert.equal((await gate.api('ana', 'GET', path)).state, 'approved');
+
+  // That somebody else answered changes nothing of what was read.
+  const two = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'ledger-1', role: 'debug', reason: 'one booking is missing', ticket: 'FIN-88' })).request.id;
+  await phone.unrouteAll();
+  await phone.route('**/api/v1/events', (route) => route.abort());
+  await phone.goto(`/requests/${two}`);
+  await approve(phone).waitFor();
+  await gate.api('carla', 'POST', `/api/v1/requests/${two}/approve`, {});
+  await approve(phone).click();
+  await eventually('both have agreed', async () => (await gate.api('ana', 'GET', `/api/v1/requests/${two}`)).state === 'approved');
+  await context.close();
+});
+
 // covers: E9 (portal)
 test('a line that is gone for a while: said, tried again, and nothing is taken for live that is not', { timeout: 120_000 }, async () => {
   await gate.grant('ana', 'db-1', 'debug', '1h');

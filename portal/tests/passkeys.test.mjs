@@ -171,9 +171,23 @@ test('Ben signs his approval, and the evidence proves it without the gate', asyn
     await elsewhere.page.getByRole('button', { name: 'Remove new phone' }).waitFor();
     assert.equal((await device.passkeys()).length, 1);
 
-    await elsewhere.page.goto(`/requests/${request.id}`);
-    await elsewhere.page.getByText('A yes is signed with your passkey').waitFor();
-    await elsewhere.page.getByRole('button', { name: 'Sign and approve' }).click();
+    // What Ana changes while he reads is not what he signs; his page hears nothing of it.
+    const { page } = elsewhere;
+    await page.route('**/api/v1/events', (route) => route.abort());
+    await page.goto(`/requests/${request.id}`);
+    await page.getByText('A yes is signed with your passkey').waitFor();
+    const shown = await gate.api('ben', 'GET', `/api/v1/requests/${request.id}`);
+    await page.route(new RegExp(`/api/v1/requests/${request.id}$`), (route) => route.fulfill({ json: shown }));
+    await gate.api('ana', 'PATCH', `/api/v1/requests/${request.id}`, { duration: '4h' });
+    await page.getByRole('button', { name: 'Sign and approve' }).click();
+    await page.getByRole('alert').getByText('Your answer was not taken.').waitFor();
+    const waits = await gate.api('ben', 'GET', `/api/v1/requests/${request.id}`);
+    assert.deepEqual([waits.state, waits.votes.length], ['pending', 0]);
+    await page.unrouteAll();
+
+    await page.goto(`/requests/${request.id}`);
+    await page.getByText('A yes is signed with your passkey').waitFor();
+    await page.getByRole('button', { name: 'Sign and approve' }).click();
     await elsewhere.page.getByText('signed', { exact: true }).waitFor();
     await gate.ssh('ana', 'db-1+shell', 'true');
     const session = await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items[0]);

@@ -97,12 +97,24 @@ export async function prove(code?: string): Promise<void> {
   await call('post', '/api/v1/step-up', { body: { code: code ?? null, answer } });
 }
 
+/** What a page shows of a request, as far as a statement has it in plain words. The rest of it is bound by its revision. */
+type Stated = Pick<Schemas['Request'], 'id' | 'revision' | 'resource' | 'role' | 'person' | 'duration' | 'limits' | 'break_glass' | 'extends' | 'bundle'>;
+
+/** That in one form, so that two of them can be compared. */
+const stated = ({ id, revision, resource, role, person, duration, limits, break_glass, extends: longer, bundle }: Stated): string =>
+  JSON.stringify([
+    [id, revision, resource, role, person.id, duration, break_glass, longer ?? null, bundle],
+    [limits.command ?? null, limits.read_only ?? false, limits.tables ?? null, limits.statements ?? null],
+  ]);
+
 /** Signs an approval: over the statement, whose digest is computed here and not taken from anybody. `shown` is what the page shows. */
-export async function sign(shown: { id: string; resource: string; role: string; person: { id: string } }): Promise<Schemas['PasskeyAnswer']> {
+export async function sign(shown: Stated): Promise<Schemas['PasskeyAnswer']> {
   const asked = await call('post', '/api/v1/requests/{id}/signature', { path: { id: shown.id } });
-  const statement = JSON.parse(asked.statement) as Record<string, unknown>;
-  const same = statement['request'] === shown.id && statement['resource'] === shown.resource && statement['role'] === shown.role && statement['person'] === shown.person.id;
-  if (!same) throw new Refusal(0, { title: 'What the gate wants signed is not what this page shows.', hint: 'Do not sign it. Load the page again; if this stays, tell your security team.' });
+  const statement = JSON.parse(asked.statement) as Omit<Stated, 'id' | 'person'> & { request: string; person: string };
+  // INVARIANT: nobody signs what they were not shown.
+  if (statement.revision !== shown.revision) throw new Refusal(412, { code: 'stale', title: 'It was changed while you read it.', hint: 'Read it again, then decide.' });
+  if (stated({ ...statement, id: statement.request, person: { id: statement.person }, limits: statement.limits ?? {} }) !== stated(shown))
+    throw new Refusal(0, { title: 'What the gate wants signed is not what this page shows.', hint: 'Do not sign it. Load the page again; if this stays, tell your security team.' });
   const challenge = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(asked.statement)));
   return use(challenge, asked.party, asked.credentials);
 }
