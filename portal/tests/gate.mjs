@@ -128,33 +128,50 @@ export function startBrowser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: false, args: FLAGS });
 }
 
-/** A line that a test can break: streams end in the middle, and nothing goes out before it is mended. */
+/** A line that a test can break or hush: streams end in the middle or go silent, nothing goes out before it is mended; or it says one thing again and again. */
 function breakable() {
   const ask = window.fetch;
   const open = [];
   let broken = false;
+  let hushed = false;
+  let flood;
   window.breakLine = () => {
     broken = true;
-    for (const cut of open.splice(0)) cut();
+    for (const { cut } of open.splice(0)) cut();
   };
-  window.mendLine = () => (broken = false);
+  window.hushLine = () => (hushed = true);
+  window.mendLine = () => (broken = hushed = false);
+  window.floodLine = (text, every) => (flood = setInterval(() => open.forEach(({ say }) => say(text)), every));
+  window.calmLine = () => clearInterval(flood);
   window.fetch = async (...all) => {
     if (broken) throw new TypeError('Failed to fetch');
+    if (hushed && String(all[0]).endsWith('/events')) return new Promise((_, fail) => all[1].signal.addEventListener('abort', () => fail(new DOMException('', 'AbortError'))));
     const answer = await ask(...all);
     if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return answer;
     const reader = answer.body.getReader();
     const body = new ReadableStream({
       start: (controller) => {
-        open.push(() => {
-          controller.error(new TypeError('network error'));
-          void reader.cancel();
+        open.push({
+          cut: () => {
+            controller.error(new TypeError('network error'));
+            void reader.cancel();
+          },
+          say: (text) => {
+            try {
+              controller.enqueue(new TextEncoder().encode(text));
+            } catch {
+              // Nobody listens any more.
+            }
+          },
         });
       },
       pull: async (controller) => {
-        const { value, done } = await reader.read();
-        if (broken) return;
-        if (done) controller.close();
-        else controller.enqueue(value);
+        for (;;) {
+          const { value, done } = await reader.read();
+          if (broken) return;
+          if (done) return controller.close();
+          if (!hushed) return controller.enqueue(value);
+        }
       },
       cancel: (why) => reader.cancel(why),
     });

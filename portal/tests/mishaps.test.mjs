@@ -128,6 +128,56 @@ test('a line that is gone for a while: said, tried again, and nothing is taken f
   await context.close();
 });
 
+// covers: E9 (portal)
+test('live is said when it is so: not before the gate has answered, and not over a line that died without a word', { timeout: 90_000 }, async () => {
+  const { page, context } = await signIn(browser, gate, 'ana', { line: true });
+  const lost = page.getByText('Not live at the moment', { exact: false });
+  const live = page.getByRole('navigation', { name: 'Portal' }).getByText(', live');
+  await live.waitFor({ state: 'attached' });
+  assert.equal(await lost.count(), 0);
+
+  // A gate that takes the call and never answers.
+  const held = await context.newPage();
+  let answer;
+  const answered = new Promise((done) => (answer = done));
+  await held.route('**/api/v1/events', async (route) => (await answered, route.continue()));
+  await held.goto('/requests');
+  await settled(held);
+  await held.getByText('Not live at the moment', { exact: false }).waitFor();
+  // What happens before anybody listens is shown once somebody does.
+  const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'tunnel', reason: 'while nobody listened' });
+  answer();
+  await held.getByText('while nobody listened').waitFor();
+  await held.getByText('Not live at the moment', { exact: false }).waitFor({ state: 'detached' });
+
+  // A line that dies without a word, as on a phone that slept: nothing is heard, and nothing fails.
+  await page.clock.install();
+  await page.goto('/requests');
+  await live.waitFor({ state: 'attached' });
+  await page.evaluate(() => window.hushLine());
+  await gate.api('ana', 'POST', `/api/v1/requests/${request.id}/cancel`);
+  await page.clock.fastForward(45_000);
+  await lost.waitFor();
+  await page.evaluate(() => window.mendLine());
+  await page.clock.fastForward(60_000);
+  await page.getByText('cancelled').first().waitFor();
+  await lost.waitFor({ state: 'detached' });
+  await context.close();
+});
+
+test('a list is read while things go on happening, and not only when they stop', { timeout: 60_000 }, async () => {
+  const { page, context } = await signIn(browser, gate, 'carla', { path: '/sessions', line: true });
+  await settled(page);
+  let read = 0;
+  page.on('request', (request) => (read += request.url().includes('/api/v1/sessions?') ? 1 : 0));
+  const event = { data: { event: 'session.opened' } };
+  await page.evaluate((text) => window.floodLine(text, 50), `event: session.opened\ndata: ${JSON.stringify(event)}\n\n`);
+  // It never is quiet, and goes on until it was read.
+  await eventually('it is read again and again', async () => read > 2);
+  await page.evaluate(() => window.calmLine());
+  await context.close();
+});
+
 // covers: G4 (portal)
 test('hostile names and reasons are text, and what is too long is refused with a sentence', { timeout: 60_000 }, async () => {
   const name = '<img src=x onerror="document.title=1"> \u202egnp\u0007 \u001b[31m';

@@ -67,6 +67,24 @@ export function unreachable(): Refusal {
   });
 }
 
+/** The gate answered, and its answer did not arrive whole. */
+export function brokenOff(): Refusal {
+  return new Refusal(0, {
+    title: 'The connection to the gate broke off.',
+    hint: 'Try again. If you were changing something, look first whether it was done.',
+  });
+}
+
+/** Reads the body of an answer. One that breaks off, or that something else than the gate wrote, is a refusal like any other. */
+export async function whole<T>(reading: () => Promise<T>): Promise<T> {
+  try {
+    return await reading();
+  } catch (error) {
+    if (error instanceof Refusal || (error instanceof DOMException && error.name === 'AbortError')) throw error;
+    throw brokenOff();
+  }
+}
+
 let signedOut: () => void = () => {};
 /** Called when an answer says that nobody is signed in. */
 export function onSignedOut(then: () => void): void {
@@ -121,8 +139,10 @@ export async function call<P extends keyof paths, M extends Method>(
     init.body = JSON.stringify(options.body);
   }
   const response = await send(url, init);
-  const text = await response.text();
-  return (text === '' ? undefined : JSON.parse(text)) as Answer<Operation<P, M>>;
+  return whole(async () => {
+    const text = await response.text();
+    return (text === '' ? undefined : JSON.parse(text)) as Answer<Operation<P, M>>;
+  });
 }
 
 /** A key for `once`. */

@@ -18,7 +18,7 @@ export const crowded = (): boolean => performance.getEntriesByType('navigation')
 
 /** Opens a console and reads what it says until it ends. */
 export async function* open(wanted: Schemas['NewConsole'], signal: AbortSignal): AsyncGenerator<ConsoleEvent> {
-  for await (const heard of events('/api/v1/consoles', signal, wanted)) yield JSON.parse(heard.data) as ConsoleEvent;
+  for await (const heard of events('/api/v1/consoles', signal, { body: wanted })) yield JSON.parse(heard.data) as ConsoleEvent;
 }
 
 /** The most that is sent at once, in bytes. */

@@ -3,8 +3,11 @@ import { onMount } from 'svelte';
 import { Refusal } from './api';
 import { live } from './live.svelte';
 
-/** How long to gather events before reading again. */
+/** How long it has to be quiet before reading again, and how long to wait for that at most. */
 const GATHER = 120;
+const LONGEST = 1000;
+/** A read that takes longer than this is not waited for when there is something newer to read. */
+const PATIENCE = 10_000;
 /** How long to wait before asking a gate again that did not answer. */
 const AGAIN = 4000;
 
@@ -15,6 +18,10 @@ export class Fetched<T> {
   #read: (background: boolean, signal: AbortSignal) => Promise<T>;
   #stop: AbortController | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
+  /** When it has to be read at the latest, if it is to be read again. */
+  #due: number | undefined;
+  /** Since when it is being read. */
+  #since = 0;
 
   constructor(read: (background: boolean, signal: AbortSignal) => Promise<T>) {
     this.#read = read;
@@ -25,6 +32,7 @@ export class Fetched<T> {
     this.#stop?.abort();
     const stop = new AbortController();
     this.#stop = stop;
+    this.#since = Date.now();
     this.busy = true;
     try {
       const value = await this.#read(background, stop.signal);
@@ -40,9 +48,19 @@ export class Fetched<T> {
     }
   }
 
+  /** Reads it again when it has been quiet for a moment. INVARIANT: what goes on happening puts that off for no longer than [`LONGEST`]. */
   soon(after = GATHER): void {
     clearTimeout(this.#soon);
-    this.#soon = setTimeout(() => void this.load(true), after);
+    const now = Date.now();
+    this.#due ??= now + Math.max(after, LONGEST);
+    this.#soon = setTimeout(() => this.#again(), Math.max(0, Math.min(now + after, this.#due) - now));
+  }
+
+  #again(): void {
+    // What is on its way is not thrown away for what happens meanwhile: a gate that is slow would never be read.
+    this.#due = undefined;
+    if (this.busy && Date.now() - this.#since < PATIENCE) this.soon();
+    else void this.load(true);
   }
 
   end(): void {

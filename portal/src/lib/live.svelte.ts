@@ -4,9 +4,14 @@ import { events } from './stream';
 
 type Listener = (entry: AuditEntry | undefined) => void;
 
+/** How long a first answer may take before it is said that there is none. */
+const GRACE = 3_000;
+
 class Live {
   /** Whether events arrive now. */
   connected: boolean = $state(false);
+  /** Whether they did not when they should have: worth a word. */
+  lost: boolean = $state(false);
   #listeners = new Map<Listener, string[]>();
   #stop: AbortController | undefined;
 
@@ -25,28 +30,33 @@ class Live {
   stop(): void {
     this.#stop?.abort();
     this.#stop = undefined;
-    this.connected = false;
+    this.connected = this.lost = false;
   }
 
   async #listen(signal: AbortSignal): Promise<void> {
     let wait = 500;
-    for (let first = true; !signal.aborted; first = false) {
+    const late = setTimeout(() => (this.lost = !signal.aborted && !this.connected), GRACE);
+    const opened = (): void => {
+      clearTimeout(late);
+      this.connected = true;
+      this.lost = false;
+      // Whatever happened before somebody listened is in the state, and not in the stream.
+      this.#tell(undefined);
+    };
+    while (!signal.aborted) {
       try {
-        const stream = events('/api/v1/events', signal);
-        const next = stream.next();
-        this.connected = true;
-        // Whatever happened while nobody listened is in the state, not in the stream.
-        if (!first) this.#tell(undefined);
-        for (let heard = await next; !heard.done; heard = await stream.next()) {
+        for await (const heard of events('/api/v1/events', signal, { opened })) {
           wait = 500;
-          if (heard.value.event === 'lagged') this.#tell(undefined);
-          else this.#tell(JSON.parse(heard.value.data) as AuditEntry);
+          if (heard.event === 'lagged') this.#tell(undefined);
+          else this.#tell(JSON.parse(heard.data) as AuditEntry);
         }
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refusal && error.status === 401) return this.stop();
       }
+      if (signal.aborted) return;
       this.connected = false;
+      this.lost = true;
       await new Promise((done) => setTimeout(done, wait));
       wait = Math.min(wait * 2, 10_000);
     }
