@@ -178,6 +178,40 @@ test('a list is read while things go on happening, and not only when they stop',
   await context.close();
 });
 
+test('an answer that breaks off is said, and can be asked for again', { timeout: 90_000 }, async () => {
+  await gate.grant('ana', 'build-1', 'shell', '1h');
+  await gate.ssh('ana', 'build-1+shell', 'echo whole-$((40+2))');
+  const session = await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended&resource=build-1')).items[0]?.id);
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: `/sessions/${session}` });
+  const half = (json) => (route) => route.fulfill({ contentType: json ? 'application/json' : 'application/x-ndjson', body: '{"at_us": 12, "chan' });
+
+  // A replay.
+  await page.route('**/recording?*', half(false));
+  await page.getByRole('button', { name: 'Replay', exact: true }).click();
+  const alert = page.getByRole('alert');
+  await alert.getByText('The connection to the gate broke off.').waitFor();
+  await page.unrouteAll();
+  await alert.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('heading', { name: 'What was done' }).waitFor();
+
+  // A list, and something that somebody does.
+  await page.route('**/api/v1/sessions?*', half(true));
+  await page.goto('/sessions?state=ended');
+  await alert.getByText('The connection to the gate broke off.').waitFor();
+  await alert.getByRole('button', { name: 'Try again' }).waitFor();
+  await page.unrouteAll();
+  await page.getByRole('link', { name: /on build-1 as shell/ }).first().waitFor();
+  await page.route('**/api/v1/audit/replay', half(true));
+  await page.goto('/audit?view=verify');
+  await page.getByRole('button', { name: 'Verify now' }).click();
+  await alert.getByText('The connection to the gate broke off.').waitFor();
+  await page.unrouteAll();
+  await page.getByRole('button', { name: 'Verify now' }).click();
+  await page.getByText('Every row is as the log says.').waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 // covers: G4 (portal)
 test('hostile names and reasons are text, and what is too long is refused with a sentence', { timeout: 60_000 }, async () => {
   const name = '<img src=x onerror="document.title=1"> \u202egnp\u0007 \u001b[31m';

@@ -1,5 +1,5 @@
 // A recording as it is played: what was shown, when, and what was done.
-import { send, type Frame } from './api';
+import { send, whole, type Frame } from './api';
 
 export interface Step {
   /** Seconds since the beginning, as it was. */
@@ -62,21 +62,37 @@ export function told(activity: unknown): { what: string; detail: string } {
   return { what: 'activity', detail: worded(activity) };
 }
 
-/** Reads a recording and lays it out for one channel. */
+/** The lines of a body, one by one: a recording can be longer than the longest text there is. */
+async function* lines(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const found = (rest + value).split('\n');
+    rest = found.pop() ?? '';
+    yield* found;
+  }
+  yield rest;
+}
+
+/** Reads a recording and lays it out for one channel. One that breaks off on its way is refused and not shown in part. */
 export async function read(session: string, signal: AbortSignal): Promise<(channel: number | undefined) => Recording> {
   const response = await send(`/api/v1/sessions/${session}/recording?format=frames`, { headers: { accept: 'application/x-ndjson' }, signal });
-  const text = await response.text();
   const frames: Frame[] = [];
   const damage: string[] = [];
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const parsed = JSON.parse(line) as Frame | { damage: string };
-    if ('damage' in parsed) damage.push(parsed.damage);
-    else frames.push(parsed);
-  }
+  await whole(async () => {
+    if (!response.body) return;
+    for await (const line of lines(response.body)) {
+      if (line === '') continue;
+      const parsed = JSON.parse(line) as Frame | { damage: string };
+      if ('damage' in parsed) damage.push(parsed.damage);
+      else frames.push(parsed);
+    }
+  });
   const shown = (frame: Frame): boolean => frame.direction === 'output' && (frame.kind === 'bytes' || frame.kind === 'stderr') && !!frame.data;
   const channels = [...new Set(frames.filter((frame) => shown(frame) || frame.size).map((frame) => frame.channel))];
-  const last = Math.max(0, ...frames.map((frame) => frame.at_us / 1e6));
+  const last = frames.reduce((latest, frame) => Math.max(latest, frame.at_us / 1e6), 0);
   return (channel = channels[0]) => {
     const steps: Step[] = [];
     const done: Done[] = [];
