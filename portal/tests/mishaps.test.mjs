@@ -244,3 +244,41 @@ test('what is not there any more is said plainly, and the way on is shown', { ti
   }
   await context.close();
 });
+
+test('what somebody reads, or writes beside it, stays while things happen elsewhere', { timeout: 120_000 }, async () => {
+  const machines = Array.from({ length: 20 }, (_, i) => `shelf-${i + 1}`);
+  const resource = (name) => `[[resource]]\nname = "${name}"\nkind = "ssh"\naddress = "127.0.0.1:9"\ntier = "prod"\nowner = "payments"\nhost_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"]\n`;
+  const full = await startGate({ settings: '# Nothing more.', policy: { 'resources.toml': machines.map(resource).join('\n') } });
+  try {
+    for (const machine of machines) for (const role of ['shell', 'debug', 'logs']) await full.api('ana', 'POST', '/api/v1/requests', { resource: machine, role, reason: 'counting shelves' });
+    const { page, context, faults } = await signIn(browser, full, 'ben', { path: '/inbox' });
+    await page.getByRole('button', { name: 'Show more' }).click();
+    const card = page.getByRole('article', { name: 'shelf-2 as debug' });
+    const note = card.getByLabel('Note');
+    await note.fill('fine, but leave the lights on');
+    await full.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'shell', reason: 'something new' });
+    await page.getByRole('article', { name: 'db-1 as shell' }).waitFor();
+    assert.equal(await note.inputValue(), 'fine, but leave the lights on');
+    assert.equal(await page.getByRole('article').count(), 61);
+    await card.getByRole('button', { name: 'Approve', exact: true }).click();
+    await card.waitFor({ state: 'detached' });
+    assert.equal(await page.getByRole('article').count(), 60);
+
+    // The second page of the log stays, and what is newer waits to be asked for.
+    const eve = await signIn(browser, full, 'eve', { path: '/audit' });
+    await eve.page.getByRole('button', { name: 'Show more' }).click();
+    const entries = eve.page.locator('main li summary');
+    await eventually('both parts', async () => (await entries.count()) === 100);
+    const last = await entries.last().innerText();
+    await full.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'logs', reason: 'something newer' });
+    await eve.page.getByText('There is something newer').waitFor();
+    assert.equal(await entries.count(), 100);
+    assert.equal((await entries.last().innerText()).split('\n')[0], last.split('\n')[0]);
+    await eve.page.getByRole('button', { name: 'Show it' }).click();
+    await entries.getByText('something newer').first().waitFor();
+    assert.deepEqual([...faults, ...eve.faults], []);
+    await Promise.all([context.close(), eve.context.close()]);
+  } finally {
+    await full.stop();
+  }
+});

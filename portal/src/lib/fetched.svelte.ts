@@ -15,6 +15,8 @@ export class Fetched<T> {
   value: T | undefined = $state.raw(undefined);
   error: Refusal | undefined = $state.raw(undefined);
   busy: boolean = $state(true);
+  /** Whether there is something newer, and it is left as it is for whoever reads on in it. */
+  behind: boolean = $state(false);
   #read: (background: boolean, signal: AbortSignal) => Promise<T>;
   #stop: AbortController | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
@@ -22,6 +24,8 @@ export class Fetched<T> {
   #due: number | undefined;
   /** Since when it is being read. */
   #since = 0;
+  /** Whether more of it is shown than was read at first. */
+  #further = false;
 
   constructor(read: (background: boolean, signal: AbortSignal) => Promise<T>) {
     this.#read = read;
@@ -39,6 +43,7 @@ export class Fetched<T> {
       if (stop.signal.aborted) return;
       this.value = value;
       this.error = undefined;
+      this.#further = this.behind = false;
     } catch (error) {
       if (stop.signal.aborted) return;
       this.error = error instanceof Refusal ? error : new Refusal(0, { title: `This page has a fault: ${String(error)}` });
@@ -46,6 +51,20 @@ export class Fetched<T> {
     } finally {
       if (this.#stop === stop) this.busy = false;
     }
+  }
+
+  /** Shows more of it than was read at first. INVARIANT: from then on nothing takes that away but whoever reads it. */
+  further(value: T): void {
+    this.end();
+    this.busy = false;
+    this.value = value;
+    this.#further = true;
+  }
+
+  /** Something happened that concerns it. */
+  heard(): void {
+    if (this.#further) this.behind = true;
+    else this.soon();
   }
 
   /** Reads it again when it has been quiet for a moment. INVARIANT: what goes on happening puts that off for no longer than [`LONGEST`]. */
@@ -59,22 +78,24 @@ export class Fetched<T> {
   #again(): void {
     // What is on its way is not thrown away for what happens meanwhile: a gate that is slow would never be read.
     this.#due = undefined;
-    if (this.busy && Date.now() - this.#since < PATIENCE) this.soon();
+    if (this.#further) this.behind = true;
+    else if (this.busy && Date.now() - this.#since < PATIENCE) this.soon();
     else void this.load(true);
   }
 
   end(): void {
     clearTimeout(this.#soon);
+    this.#due = undefined;
     this.#stop?.abort();
   }
 }
 
-/** Reads something now, and again whenever an event with one of these names happens. */
+/** Reads something now, and again whenever an event with one of these names happens: in the background then. */
 export function fetched<T>(read: (background: boolean, signal: AbortSignal) => Promise<T>, ...on: string[]): Fetched<T> {
   const it = new Fetched(read);
   onMount(() => {
     void it.load();
-    const off = on.length > 0 ? live.on(on, () => it.soon()) : () => {};
+    const off = on.length > 0 ? live.on(on, () => it.heard()) : () => {};
     return () => {
       off();
       it.end();
