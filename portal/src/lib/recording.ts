@@ -66,14 +66,18 @@ export function told(activity: unknown): { what: string; detail: string } {
 async function* lines(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    const found = (rest + value).split('\n');
-    rest = found.pop() ?? '';
-    yield* found;
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const found = (rest + value).split('\n');
+      rest = found.pop() ?? '';
+      yield* found;
+    }
+    yield rest;
+  } finally {
+    void reader.cancel().catch(() => {});
   }
-  yield rest;
 }
 
 /** Reads a recording and lays it out for one channel. One that breaks off on its way is refused and not shown in part. */
