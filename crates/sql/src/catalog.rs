@@ -30,6 +30,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// What a view reads: table and column.
     pub reads: BTreeSet<(QualifiedName, String)>,
+    /// Whether it is a view of which nobody says what it reads (MySQL, MariaDB).
+    pub opaque: bool,
 }
 
 /// A column.
@@ -167,6 +169,7 @@ impl Catalog {
                     relation.columns.push(Column { number: number.parse().ok()?, name: c?.to_owned(), type_oid: d?.parse().ok()? });
                 }
             }
+            "view" => self.relations.entry(QualifiedName::new(schema, name)).or_default().opaque = true,
             "reads" => {
                 let relation = self.relations.entry(QualifiedName::new(schema, name)).or_default();
                 relation.reads.insert((QualifiedName::new(a?, b?), c?.to_owned()));
@@ -200,7 +203,7 @@ impl Catalog {
         for (at, (table, columns)) in (16_384_u32..).zip(tables) {
             let Ok(name) = table.parse() else { continue };
             let columns = (1_i16..).zip(*columns).map(|(number, name)| Column { number, name: (*name).to_owned(), type_oid: 25 }).collect();
-            catalog.relations.insert(name, Relation { oid: at, columns, reads: BTreeSet::new() });
+            catalog.relations.insert(name, Relation { oid: at, columns, ..Relation::default() });
         }
         catalog
     }
@@ -210,7 +213,7 @@ impl Catalog {
         let mut catalog = Self::default();
         for (oid, (table, columns)) in (16_384_u32..).zip(tables) {
             let columns = (1_i16..).zip(columns).map(|(number, name)| Column { number, name, type_oid: 25 }).collect();
-            catalog.relations.insert(table, Relation { oid, columns, reads: BTreeSet::new() });
+            catalog.relations.insert(table, Relation { oid, columns, ..Relation::default() });
         }
         for function in functions {
             let one = Function { schema: function.schema.clone(), shadows: false, compiled: false };

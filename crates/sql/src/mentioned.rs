@@ -18,7 +18,7 @@ pub enum Language {
 impl Language {
     /// Whether two names of columns are one.
     pub(crate) fn same(self, one: &str, other: &str) -> bool {
-        one == other || (self == Self::Mysql && one.to_lowercase() == other.to_lowercase())
+        one == other || (self == Self::Mysql && crate::mysql::folded(one) == crate::mysql::folded(other))
     }
 }
 

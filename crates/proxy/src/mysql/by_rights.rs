@@ -205,9 +205,12 @@ impl Judge {
         }
         let is_masked = |table: &QualifiedName, column: &str| {
             let rights = restricted.rights.tables.get(table);
-            rights.is_some_and(|rights| rights.masked.iter().any(|masked| masked.to_lowercase() == column.to_lowercase()))
+            rights.is_some_and(|rights| rights.masked.iter().any(|masked| sql::mysql::folded(masked) == sql::mysql::folded(column)))
         };
-        let columns = restricted.catalog.names().filter(|(table, column)| !is_masked(table, column));
+        let is_opaque = |table: &QualifiedName| {
+            restricted.rights.has_masks() && restricted.catalog.relation(table).is_some_and(|relation| relation.opaque)
+        };
+        let columns = restricted.catalog.names().filter(|(table, column)| !is_masked(table, column) && !is_opaque(table));
         let known = restricted.rights.tables.keys().map(|table| (table.schema.clone(), table.name.clone()));
         Some(Shown {
             columns: columns.map(|(table, column)| (table.schema.clone(), table.name.clone(), column.to_lowercase())).collect(),

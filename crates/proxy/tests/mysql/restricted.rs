@@ -1,6 +1,6 @@
 //! A restricted role through the gate, at a server whose account may do everything: what holds here, the judge and the relay alone hold.
 
-use access::rights::DatabaseRights;
+use access::rights::{Columns, DatabaseRights, QualifiedName, TableRights};
 use access::time::Span;
 
 use super::disguises::{found, role, shop, shop_with};
@@ -111,6 +111,33 @@ await c.end();
     // Without masks the value comes.
     let plain = shop_with(|_| DatabaseRights { unrestricted: true, ..DatabaseRights::default() }).await;
     assert_eq!(out_of(&plain.run("select card, pin from customers where id = 1").await), "zq7-4111-unique\t735190417");
+}
+
+// covers: E5 (mysql2)
+#[tokio::test]
+async fn a_view_shows_nothing_that_its_table_masks() {
+    let with_view = |database: &str| {
+        let mut rights = role(database);
+        let view = TableRights { select: Columns::All, ..TableRights::default() };
+        rights.tables.insert(QualifiedName::new(database, "open_cards"), view);
+        rights
+    };
+    let program = r"const c = await mysql.createConnection(options); c.on('error', () => {});
+for (const how of ['query', 'execute']) for (const sql of ['select card from open_cards', 'select * from open_cards', 'select o.card from open_cards o',
+    'select card from (select card from open_cards) x', 'with x as (select * from open_cards) select * from x', 'select lower(card) as id from open_cards']) {
+  try { const [rows] = await c[how](sql); console.log(rows.map(row => Object.values(row).join(' ')).join(' ')); } catch (e) { console.log(e.errno, e.message.includes('is a view')) }
+}
+await c.end();
+";
+    let unmasked = |database: &str| {
+        let mut rights = with_view(database);
+        rights.tables.values_mut().for_each(|table| table.masked.clear());
+        rights
+    };
+    let said = shop_with(unmasked).await.node(program).await;
+    assert_eq!(said.matches("zq7-4111-unique").count(), 12, "{said}");
+    let said = shop_with(with_view).await.node(program).await;
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["1142 true"; 12]);
 }
 
 // covers: E5 (mysql)

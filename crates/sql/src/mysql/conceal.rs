@@ -15,8 +15,9 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
+use super::fold::folded;
 use super::lists::FUNCTIONS;
-use super::seen::{key, last};
+use super::seen::{key, last, word};
 use super::{LONGEST, Look};
 use crate::catalog::Catalog;
 use crate::concealed::{COMMENT, CONSTANT, Concealed, of_allowed};
@@ -256,7 +257,7 @@ fn calls_own(look: &Look<'_>, statement: &Statement) -> bool {
         return true;
     }
     let comes_with_the_server = |name: &ObjectName| {
-        name.0.len() == 1 && last(name).is_some_and(|name| FUNCTIONS.split_ascii_whitespace().any(|known| known == key(name)))
+        name.0.len() == 1 && last(name).is_some_and(|name| FUNCTIONS.split_ascii_whitespace().any(|known| known == word(name)))
     };
     let has_own = |expr: &Expr| match expr {
         Expr::Function(function) if !comes_with_the_server(&function.name) => ControlFlow::Break(()),
@@ -286,7 +287,7 @@ impl Given<'_> {
 
     fn is_masked(&self, table: &QualifiedName, column: &str) -> bool {
         let rights = self.look.rights.tables.get(table);
-        rights.is_some_and(|rights| rights.masked.iter().any(|masked| masked.to_lowercase() == column))
+        rights.is_some_and(|rights| rights.masked.iter().any(|masked| folded(masked) == column))
     }
 
     fn insert(&mut self, insert: &Insert) {
@@ -298,7 +299,7 @@ impl Given<'_> {
             if !(1_i16..).zip(known).all(|(number, column)| column.number == number) {
                 self.hidden = Hidden::Everything;
             }
-            known.iter().map(|column| column.name.to_lowercase()).collect()
+            known.iter().map(|column| folded(&column.name)).collect()
         } else {
             insert.columns.iter().map(|column| name_of(column).unwrap_or_default()).collect()
         };
@@ -359,7 +360,7 @@ impl Given<'_> {
                 self.value(right);
             }
             Expr::Function(function) => self.function(function),
-            Expr::Identifier(ident) if ident.quote_style.is_none() && key(ident) == "default" => {}
+            Expr::Identifier(ident) if ident.quote_style.is_none() && word(ident) == "default" => {}
             _ => self.hidden = Hidden::Everything,
         }
     }

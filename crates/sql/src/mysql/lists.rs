@@ -3,12 +3,12 @@
 use sqlparser::ast::ObjectName;
 
 use super::Step;
-use super::seen::key;
+use super::seen::word;
 use crate::verdict::Refused;
 
 /// What the server says of itself may be read, without what it knows of values.
 pub(super) fn is_information(relation: &ObjectName) -> Step<bool> {
-    let parts: Vec<String> = relation.0.iter().filter_map(|part| part.as_ident()).map(key).collect();
+    let parts: Vec<String> = relation.0.iter().filter_map(|part| part.as_ident()).map(word).collect();
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["information_schema", table] if INFORMATION.split_ascii_whitespace().any(|known| known == *table) => Ok(true),
         ["information_schema", _] => Err(Refused::not_in_role(

@@ -113,6 +113,7 @@ impl Look<'_> {
             }
         }
         let target = self.table(&ObjectName::from(name))?;
+        self.not_opaque(&target)?;
         self.may(&target, Verb::Insert)?;
         if replaces {
             self.may(&target, Verb::Delete)?;

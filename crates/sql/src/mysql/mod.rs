@@ -10,6 +10,7 @@
 
 mod conceal;
 mod depth;
+mod fold;
 mod lists;
 mod load;
 mod named;
@@ -31,6 +32,7 @@ use crate::verdict::{Allowed, Hidden, Refused, Verdict, shown};
 
 use conceal::Spots;
 pub use conceal::{conceal, nothing_of, without_values};
+pub use fold::{folded, same};
 pub use shape::shape;
 
 /// The longest text that is looked at, in bytes.
@@ -45,12 +47,26 @@ pub const SHORT: usize = 16 * 1024;
 /// known there by database, table and name.
 #[must_use]
 pub fn catalog_query(rights: &DatabaseRights) -> String {
-    let schemas: BTreeSet<&str> =
-        rights.tables.keys().map(|name| name.schema.as_str()).chain(rights.search_path.iter().map(String::as_str)).collect();
+    let schemas: BTreeSet<&str> = rights
+        .tables
+        .keys()
+        .chain(&rights.functions)
+        .map(|name| name.schema.as_str())
+        .chain(rights.search_path.iter().map(String::as_str))
+        .collect();
     let list = schemas.into_iter().map(|s| format!("'{}'", s.replace('\\', "\\\\").replace('\'', "''"))).collect::<Vec<_>>().join(", ");
     let list = if list.is_empty() { "NULL".to_owned() } else { list };
+    let views = if rights.has_masks() {
+        format!(
+            " UNION ALL SELECT 'view', table_schema, table_name, '', '', '', '' FROM information_schema.tables \
+             WHERE table_schema IN ({list}) AND table_type = 'VIEW'"
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "SELECT 'column', table_schema, table_name, '0', CAST(ordinal_position AS CHAR), column_name, '0' FROM information_schema.columns WHERE table_schema IN ({list})"
+        "SELECT 'column', table_schema, table_name, '0', CAST(ordinal_position AS CHAR), column_name, '0' \
+         FROM information_schema.columns WHERE table_schema IN ({list}){views}"
     )
 }
 

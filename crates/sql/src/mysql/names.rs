@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use access::rights::{Columns, QualifiedName, Verb};
 use sqlparser::ast::{Assignment, AssignmentTarget, ContextModifier, Ident, ObjectName, Set, TableFactor, TableWithJoins};
 
+use super::fold::{folded, is_plain, same};
 use super::lists::{FUNCTIONS, SETTINGS};
-use super::seen::{Seen, key, last};
+use super::seen::{Seen, key, last, word};
 use super::{Bare, Look, Step};
 use crate::verdict::{Refused, shown};
 
@@ -34,17 +35,23 @@ impl Look<'_> {
         let mut masked_outputs = BTreeSet::new();
         let columns = self.catalog.relation(table).map(|relation| relation.columns.as_slice()).unwrap_or_default();
         for column in columns {
-            let name = column.name.to_lowercase();
+            let name = folded(&column.name);
             let stands = seen.names.get(&name).copied().unwrap_or(0);
             let only_written = written.iter().filter(|w| **w == name).count();
             if stands <= only_written {
                 continue;
             }
             self.may_column(table, Verb::Select, &column.name)?;
-            if !rights.masked.iter().any(|masked| masked.to_lowercase() == name) {
+            if !rights.masked.iter().any(|masked| folded(masked) == name) {
                 continue;
             }
             let alone: Vec<_> = bare.iter().filter(|(_, bare, _)| *bare == name).collect();
+            if let Some(alias) = alone.iter().filter_map(|(_, _, alias)| alias.as_ref()).find(|alias| !is_plain(alias)) {
+                return Err(Refused::not_in_role(
+                    format!("`{}` of `{table}` is masked for this role, and may not be called `{}`", column.name, shown(alias)),
+                    "give it a name of at most 64 plain letters, digits and blanks, without a blank at either end",
+                ));
+            }
             let named_again = alone
                 .iter()
                 .filter_map(|(_, _, alias)| alias.as_ref())
@@ -73,7 +80,7 @@ impl Look<'_> {
     fn star(&self, table: &QualifiedName) -> Step {
         let Some(Columns::Only(may)) = self.rights.tables.get(table).map(|rights| &rights.select) else { return Ok(()) };
         let columns = self.catalog.relation(table).map(|relation| relation.columns.as_slice()).unwrap_or_default();
-        let may_read = |name: &str| may.iter().any(|one| one.to_lowercase() == name.to_lowercase());
+        let may_read = |name: &str| may.iter().any(|one| same(one, name));
         // An account sees its own columns alone: a gap in their numbers is one of somebody else's.
         let without_gaps = (1_i16..).zip(columns).all(|(number, column)| column.number == number);
         if !columns.is_empty() && without_gaps && columns.iter().all(|column| may_read(&column.name)) {
@@ -107,6 +114,19 @@ impl Look<'_> {
         Err(Refused::not_in_role(format!("`{found}` is not among the tables of this role"), format!("it has {}", all.join(", "))))
     }
 
+    /// Of a view the server does not say what it reads, so where something is masked it is closed, and for writing too: what it was given
+    /// could be a value of a masked column.
+    pub(super) fn not_opaque(&self, table: &QualifiedName) -> Step {
+        let opaque = self.catalog.relation(table).is_some_and(|relation| relation.opaque);
+        if !opaque || !self.rights.has_masks() {
+            return Ok(());
+        }
+        Err(Refused::not_in_role(
+            format!("`{table}` is a view, and nobody here can tell whether it shows columns that are masked for this role"),
+            "use the tables that it reads, or ask for a role without masks that has the view",
+        ))
+    }
+
     pub(super) fn all_tables(&self, from: &[TableWithJoins]) -> Step<Vec<QualifiedName>> {
         let factors = from.iter().flat_map(|one| std::iter::once(&one.relation).chain(one.joins.iter().map(|join| &join.relation)));
         factors
@@ -130,7 +150,7 @@ impl Look<'_> {
             Columns::None => false,
             Columns::All => true,
             // Names of columns are the same in capitals.
-            Columns::Only(names) => names.iter().any(|name| name.to_lowercase() == column.to_lowercase()),
+            Columns::Only(names) => self.meant(table, column).iter().all(|column| names.iter().any(|name| same(name, column))),
         };
         if allowed {
             return Ok(());
@@ -156,7 +176,7 @@ impl Look<'_> {
             let Some(column) = last(target) else { return Err(Refused::not_understood("an assignment to nothing")) };
             let mut found = false;
             for table in tables {
-                let has = self.catalog.relation(table).is_some_and(|r| r.columns.iter().any(|c| c.name.to_lowercase() == key(column)));
+                let has = self.catalog.relation(table).is_some_and(|r| r.columns.iter().any(|c| folded(&c.name) == key(column)));
                 if has {
                     found = true;
                     self.may_column(table, verb, &column.value)?;
@@ -175,7 +195,7 @@ impl Look<'_> {
         let own = |schema: &str, name: &str| self.rights.functions.contains(&QualifiedName::new(schema, name));
         let allowed = match (parts.as_slice(), self.database) {
             ([one], database) => {
-                let word = key(one);
+                let word = word(one);
                 FUNCTIONS.split_ascii_whitespace().any(|known| known == word) || database.is_some_and(|database| own(database, &one.value))
             }
             ([schema, one], _) => own(&schema.value, &one.value),
@@ -200,7 +220,7 @@ impl Look<'_> {
         match set {
             Set::SingleAssignment { scope, variable, .. } => self.variable(scope.as_ref(), variable),
             Set::MultipleAssignments { assignments } => assignments.iter().try_for_each(|one| self.variable(one.scope.as_ref(), &one.name)),
-            Set::SetNames { charset_name, .. } if matches!(key(charset_name).as_str(), "utf8" | "utf8mb4") => Ok(()),
+            Set::SetNames { charset_name, .. } if matches!(word(charset_name).as_str(), "utf8" | "utf8mb4") => Ok(()),
             Set::SetTimeZone { .. } | Set::SetTransaction { snapshot: None, .. } => Ok(()),
             // Its name, and not what it was to become.
             other => refused(other.to_string().split(['=', '\'', '"']).next().unwrap_or_default().trim_end()),
@@ -208,7 +228,7 @@ impl Look<'_> {
     }
 
     pub(super) fn variable(&self, scope: Option<&ContextModifier>, name: &ObjectName) -> Step {
-        let text = name.to_string().to_lowercase().replace('`', "");
+        let text = name.to_string().to_ascii_lowercase().replace('`', "");
         let plain = text.trim_start_matches("@@").trim_start_matches("session.").trim_start_matches("local.");
         let own = text.starts_with('@') && !text.starts_with("@@");
         let global = matches!(scope, Some(ContextModifier::Global)) || plain.starts_with("global.");

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value,
-    Visitor,
+    Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, UnaryOperator,
+    Value, Visitor,
 };
+
+use super::fold::folded;
 
 /// What stands anywhere in a statement.
 #[derive(Default)]
@@ -14,6 +16,9 @@ pub(super) struct Seen {
     pub(super) relations: Vec<ObjectName>,
     pub(super) names: BTreeMap<String, usize>,
     pub(super) given: BTreeSet<String>,
+    /// Names with letters outside ASCII as they are written, and what else is given a name here.
+    pub(super) foreign: BTreeSet<String>,
+    pub(super) other_names: BTreeSet<String>,
     pub(super) functions: Vec<ObjectName>,
     /// Whether a `*` stands in the outermost output, and whether one stands further in.
     pub(super) outer_star: bool,
@@ -26,8 +31,14 @@ pub(super) struct Seen {
     pub(super) unknown: Option<&'static str>,
 }
 
+/// A name as it is looked for where it may have been meant.
 pub(super) fn key(ident: &Ident) -> String {
-    ident.value.to_lowercase()
+    folded(&ident.value)
+}
+
+/// A name as it is looked for where only what is known may pass.
+pub(super) fn word(ident: &Ident) -> String {
+    ident.value.to_ascii_lowercase()
 }
 
 pub(super) fn last(name: &ObjectName) -> Option<&Ident> {
@@ -52,12 +63,22 @@ fn is_number(expr: &Expr) -> bool {
     }
 }
 
+impl Seen {
+    fn is_called<'a>(&mut self, names: impl IntoIterator<Item = &'a TableAlias>) {
+        for alias in names {
+            self.other_names.insert(alias.name.value.clone());
+            self.other_names.extend(alias.columns.iter().map(|column| column.name.value.clone()));
+        }
+    }
+}
+
 impl Visitor for Seen {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         self.depth += 1;
         if let Some(with) = &query.with {
+            self.is_called(with.cte_tables.iter().map(|cte| &cte.alias));
             self.given.extend(with.cte_tables.iter().map(|cte| key(&cte.alias.name)));
         }
         if !is_known(&query.body) {
@@ -80,6 +101,10 @@ impl Visitor for Seen {
             self.unknown = Some("`SELECT … INTO`");
         }
         self.distinct |= select.distinct.is_some();
+        self.other_names.extend(select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            _ => None,
+        }));
         let star = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
         if star && self.depth <= 1 && self.selects == 1 {
             self.outer_star = true;
@@ -98,6 +123,9 @@ impl Visitor for Seen {
         if !matches!(factor, TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. }) {
             self.unknown = Some("`FROM` with something that is neither a table nor a sub-select");
         }
+        if let TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } = factor {
+            self.is_called(alias);
+        }
         ControlFlow::Continue(())
     }
 
@@ -110,6 +138,10 @@ impl Visitor for Seen {
 
     fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<()> {
         *self.names.entry(key(ident)).or_default() += 1;
+        // A variable is no column, whatever it is called.
+        if !ident.value.is_ascii() && !(ident.quote_style.is_none() && ident.value.starts_with('@')) {
+            self.foreign.insert(ident.value.clone());
+        }
         ControlFlow::Continue(())
     }
 

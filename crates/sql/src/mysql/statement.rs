@@ -8,8 +8,9 @@ use sqlparser::ast::{
     TableWithJoins, Visit,
 };
 
+use super::fold::folded;
 use super::lists::is_information;
-use super::seen::{Seen, key, last};
+use super::seen::{Seen, key, last, word};
 use super::{Bare, Look, Step};
 use crate::verdict::{Allowed, Refused, Use, shown};
 
@@ -105,12 +106,12 @@ impl Look<'_> {
             // A condition in it may hold a whole query.
             | Statement::ShowProcessList { .. } => self.rest("show", statement, &[], &[], None),
             // Messages quote values.
-            Statement::ShowVariable { variable } if self.rights.has_masks() && variable.iter().any(|word| matches!(key(word).as_str(), "warnings" | "errors")) => {
+            Statement::ShowVariable { variable } if self.rights.has_masks() && variable.iter().any(|one| matches!(word(one).as_str(), "warnings" | "errors")) => {
                 Ok(Allowed { masked_outputs: BTreeSet::from([2]), ..plain("show") })
             }
             Statement::ShowVariable { variable }
-                if variable.first().is_some_and(|word| {
-                    matches!(key(word).as_str(), "warnings" | "errors" | "grants" | "index" | "indexes" | "keys" | "engines" | "plugins")
+                if variable.first().is_some_and(|one| {
+                    matches!(word(one).as_str(), "warnings" | "errors" | "grants" | "index" | "indexes" | "keys" | "engines" | "plugins")
                 }) =>
             {
                 Ok(plain("show"))
@@ -176,7 +177,7 @@ impl Look<'_> {
         Ok(columns
             .iter()
             .enumerate()
-            .filter(|(_, c)| masked.is_some_and(|m| m.iter().any(|m| m.to_lowercase() == c.name.to_lowercase())))
+            .filter(|(_, c)| masked.is_some_and(|m| m.iter().any(|m| folded(m) == folded(&c.name))))
             .map(|(at, _)| at)
             .collect())
     }
@@ -200,14 +201,15 @@ impl Look<'_> {
             return Err(Refused::not_understood(what));
         }
         for name in &seen.given {
-            let hides = self.database.is_some_and(|database| self.catalog.relation(&QualifiedName::new(database, name)).is_some());
-            if hides {
+            let hides = |table: &QualifiedName| Some(table.schema.as_str()) == self.database && folded(&table.name) == *name;
+            if self.catalog.names().any(|(table, _)| hides(table)) {
                 return Err(Refused::not_in_role(
                     format!("`WITH` gives the name of the table `{}` to something else", shown(name)),
                     "take another name",
                 ));
             }
         }
+        self.known_letters(&seen)?;
         for function in &seen.functions {
             self.function(function)?;
         }
@@ -218,6 +220,7 @@ impl Look<'_> {
                 continue;
             }
             let table = self.table(relation)?;
+            self.not_opaque(&table)?;
             if target != Some(relation) {
                 self.may(&table, Verb::Select)?;
             }

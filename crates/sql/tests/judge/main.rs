@@ -6,6 +6,7 @@ mod disguises;
 mod hidden;
 mod masks;
 mod mysql;
+mod mysql_spellings;
 mod narrowed;
 mod people;
 mod spellings;

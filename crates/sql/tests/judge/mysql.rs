@@ -1,6 +1,6 @@
 //! MariaDB's statements, allowed and refused in pairs.
 
-use access::rights::{Columns, DatabaseRights};
+use access::rights::{Columns, DatabaseRights, TableRights};
 use proptest::prelude::*;
 use sql::{Catalog, Concealed, Hidden, Verdict, mysql};
 
@@ -94,6 +94,23 @@ fn statements_in_disguise() {
         ("SELECT count(*) FROM customers GROUP BY (name)", "SELECT count(*), card FROM customers GROUP BY (2)"),
         ("SELECT id FROM customers WHERE name = 'x'", "SELECT id FROM customers WHERE card = 'x'"),
         ("SELECT id FROM customers WHERE name = 'x'", "SELECT id FROM customers WHERE CARD = 'x'"),
+        // Letters that servers take for others: `İ` for `i`, the Kelvin sign for `k`, some the long `ſ` for `s`.
+        ("SELECT card AS i FROM customers ORDER BY name", "SELECT card AS i FROM customers ORDER BY i"),
+        ("SELECT card AS i FROM customers ORDER BY name", "SELECT card AS i FROM customers ORDER BY İ"),
+        ("SELECT card AS i FROM customers ORDER BY name", "SELECT card AS İ FROM customers ORDER BY i"),
+        ("SELECT card AS i FROM customers WHERE id = 1", "SELECT card AS i FROM customers HAVING `İ` LIKE '4%'"),
+        ("SELECT card AS k FROM customers WHERE id = 1", "SELECT card AS k FROM customers HAVING \u{212a} LIKE '4%'"),
+        ("SELECT card AS s FROM customers WHERE id = 1", "SELECT card AS s FROM customers HAVING ſ LIKE '4%'"),
+        ("SELECT id FROM customers WHERE name = 'x'", "SELECT id FROM customers WHERE cárd = 'x'"),
+        ("SELECT name AS größe FROM customers ORDER BY größe", "SELECT name AS größe FROM customers ORDER BY grösse"),
+        ("SELECT name AS `Größe` FROM customers x ORDER BY `größe`", "SELECT card AS `Größe` FROM customers"),
+        ("WITH ä AS (SELECT id AS ö FROM orders) SELECT ä.ö FROM ä", "WITH ä AS (SELECT id AS ö FROM orders) SELECT ä.ü FROM ä"),
+        ("SELECT id FROM customers WHERE name = @größe", "SELECT id FROM customers WHERE name = größe"),
+        // Other names that servers do not take as they stand.
+        ("SELECT card AS `x` FROM customers", "SELECT card AS ` x` FROM customers HAVING x LIKE '4%'"),
+        ("SELECT card AS 'x' FROM customers", "SELECT card AS '\\a' FROM customers HAVING a LIKE '4%'"),
+        ("SELECT card AS 'x' FROM customers", "SELECT card AS '\u{1f600}' FROM customers HAVING `?` LIKE '4%'"),
+        ("WITH mine AS (SELECT 1 AS id) SELECT id FROM mine", "WITH Orders AS (SELECT 1 AS id) SELECT id FROM Orders"),
         ("SELECT DISTINCT name FROM customers", "SELECT DISTINCT card FROM customers"),
         ("SELECT name FROM customers", "SELECT card FROM (SELECT card FROM customers) x"),
         ("SELECT name FROM customers", "SELECT * FROM customers"),
@@ -127,6 +144,41 @@ fn statements_in_disguise() {
         let _either = judge(&format!("SELECT {}1{}", "(".repeat(depth), ")".repeat(depth)));
         let _either = judge(&format!("SELECT 1{}", " + 1".repeat(depth)));
     }
+}
+
+// covers: E5 (mysql)
+#[test]
+fn where_something_is_masked_views_are_closed() {
+    let (mut rights, _) = shop();
+    rights
+        .tables
+        .insert("shop.open_cards".parse().unwrap(), TableRights { select: Columns::All, insert: Columns::All, ..TableRights::default() });
+    rights.copy_in = true;
+    let row = |kind: &'static str, table: &'static str, n: &'static str, name: &'static str| {
+        [Some(kind), Some("shop"), Some(table), Some("0"), Some(n), Some(name), Some("0")]
+    };
+    let columns = [row("column", "open_cards", "1", "card"), row("column", "orders", "1", "id")];
+    let table = Catalog::from_rows(columns).unwrap();
+    let view = Catalog::from_rows(columns.into_iter().chain([row("view", "open_cards", "", "")])).unwrap();
+    let mut unmasked = rights.clone();
+    for table in unmasked.tables.values_mut() {
+        table.masked.clear();
+    }
+    for sql in [
+        "SELECT card FROM open_cards",
+        "SELECT * FROM open_cards",
+        "SELECT o.card FROM open_cards o",
+        "SELECT x.card FROM (SELECT card FROM open_cards) x",
+        "SELECT id FROM orders WHERE EXISTS (SELECT 1 FROM open_cards)",
+        "INSERT INTO open_cards (card) VALUES ('4111')",
+        "LOAD DATA LOCAL INFILE 'x' INTO TABLE open_cards",
+    ] {
+        let judge = |rights, catalog| mysql::judge(rights, catalog, Some("shop"), sql);
+        assert!(judge(&rights, &table).is_allowed() && judge(&unmasked, &view).is_allowed(), "{sql}");
+        let refused = judge(&rights, &view);
+        assert!(refused.refused().unwrap().message.contains("is a view"), "{sql}: {refused:?}");
+    }
+    assert!(mysql::catalog_query(&rights).contains("'view'") && !mysql::catalog_query(&unmasked).contains("'view'"));
 }
 
 #[test]
