@@ -8,7 +8,10 @@ pub(crate) mod statement;
 pub(crate) mod thinking;
 pub(crate) mod tls;
 
-use access::reason::Refusal;
+use std::io;
+
+use access::reason::{Reason, Refusal};
+use wire::Malformed;
 
 /// Something that bytes go in and out of.
 pub(crate) trait Duplex: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
@@ -16,6 +19,17 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Duplex for 
 
 /// A connection, encrypted or not.
 pub(crate) type Stream = Box<dyn Duplex>;
+
+/// What is no message, as an error of input.
+pub(crate) fn wrong(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What somebody is told who sent something that is no message; `None` if they left, or nothing can be said to them.
+pub(crate) fn misread(error: &io::Error) -> Option<Refusal> {
+    let malformed = error.get_ref()?.downcast_ref::<Malformed>()?;
+    Some(Refusal::because(Reason::Invalid, malformed.to_string()))
+}
 
 /// A refusal without its hint.
 pub(crate) fn sentence(refusal: &Refusal) -> String {

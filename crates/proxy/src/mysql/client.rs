@@ -7,16 +7,17 @@ use access::reason::Refusal;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use wire::Malformed;
 use wire::mysql::answer::{AUTOCOMMIT, write_error, write_ok, write_rows};
 use wire::mysql::capability::Capabilities;
 use wire::mysql::handshake::LARGEST_LOGIN;
 use wire::mysql::packet;
 
-use crate::database::{Stream, sentence};
+use crate::database::{Stream, misread, sentence, wrong};
 
 /// The largest message that is read before there is a session.
 const LARGEST: usize = LARGEST_LOGIN;
+/// `ER_HANDSHAKE_ERROR`.
+pub(crate) const BAD_HANDSHAKE: (u16, &str) = (1043, "08S01");
 /// How long a client may take to read why it is turned away.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -113,8 +114,21 @@ impl Client {
 
     /// Tells it no and closes.
     pub(crate) async fn refuse(&mut self, refusal: &Refusal) {
+        let error = error(refusal);
+        self.leave(&error).await;
+    }
+
+    /// Closes, and before that tells it that what it sent is no message, if it was that.
+    pub(crate) async fn refuse_misread(&mut self, error: &io::Error) {
+        if let Some(refusal) = misread(error) {
+            let error = write_error(BAD_HANDSHAKE.0, BAD_HANDSHAKE.1, &sentence(&refusal));
+            self.leave(&error).await;
+        }
+    }
+
+    async fn leave(&mut self, last: &[u8]) {
         let said = async {
-            self.error(refusal).await?;
+            self.send([last]).await?;
             self.stream.shutdown().await
         };
         let _ = timeout(FAREWELL, said).await;
@@ -125,8 +139,4 @@ impl Client {
 pub(crate) fn error(refusal: &Refusal) -> Vec<u8> {
     let (number, state) = refusal.reason.mysql_error();
     write_error(number, state, &format!("{}. {}", sentence(refusal), refusal.reason.hint()))
-}
-
-fn wrong(error: Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

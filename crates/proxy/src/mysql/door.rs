@@ -180,6 +180,7 @@ impl MysqlDoor {
             Ok(proof) => proof,
             Err(error) => {
                 tracing::debug!(%from, %error, "left while signing in");
+                met.client.refuse_misread(&error).await;
                 return None;
             }
         };

@@ -16,8 +16,9 @@ use wire::mysql::capability::Capabilities;
 use wire::mysql::handshake::{Greeting, LARGEST_LOGIN, Login, NONCE, Reply};
 use wire::mysql::{auth, packet, row};
 
-use super::client::Client;
+use super::client::{BAD_HANDSHAKE, Client};
 use crate::client_certificate::shown as shown_certificate;
+use crate::database::wrong;
 use crate::threads;
 
 /// How long somebody who is turned away may take to read why.
@@ -59,26 +60,34 @@ pub(crate) async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, shown: Shown
     packet::write(&mut out, 0, &greeting.write());
     stream.write_all(&out).await?;
     let (first, sequence) = first_packet(&mut stream).await?;
-    match Reply::read(&first).map_err(wrong)? {
-        Reply::Tls(_) => {}
-        Reply::Login(_) => {
+    let refused = match Reply::read(&first) {
+        Ok(Reply::Tls(_)) => None,
+        Ok(Reply::Login(_)) => {
             let why = "this gate speaks MySQL's protocol over TLS only; connect with `--ssl`, or better with `--ssl-ca` and `--ssl-verify-server-cert`";
-            let mut out = Vec::new();
-            packet::write(&mut out, sequence.wrapping_add(1), &write_error(NO_TLS.0, NO_TLS.1, why));
-            let said = async {
-                stream.write_all(&out).await?;
-                stream.shutdown().await
-            };
-            let _ = tokio::time::timeout(FAREWELL, said).await;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no TLS was asked for"));
+            Some((write_error(NO_TLS.0, NO_TLS.1, why), Malformed("no TLS was asked for")))
         }
+        Err(error) => Some((write_error(BAD_HANDSHAKE.0, BAD_HANDSHAKE.1, &error.to_string()), error)),
+    };
+    if let Some((error, why)) = refused {
+        let mut out = Vec::new();
+        packet::write(&mut out, sequence.wrapping_add(1), &error);
+        let said = async {
+            stream.write_all(&out).await?;
+            stream.shutdown().await
+        };
+        let _ = tokio::time::timeout(FAREWELL, said).await;
+        return Err(wrong(why));
     }
     // What was sent in clear beyond that packet is read as TLS now, and is nonsense if it is none.
     let accepted = threads::accept(tls, stream).await?;
     let certificate = shown_certificate(accepted.get_ref().1);
     let mut client = Client::new(Box::new(accepted), 0);
-    let Reply::Login(login) = Reply::read(&client.message().await?).map_err(wrong)? else {
-        return Err(wrong(Malformed("encryption within encryption was asked for")));
+    let login = match client.message().await.and_then(|message| login(&message)) {
+        Ok(login) => login,
+        Err(error) => {
+            client.refuse_misread(&error).await;
+            return Err(error);
+        }
     };
     client.capabilities = login.capabilities & Capabilities::RELAYED;
     if !login.capabilities.has(Capabilities::NEEDED) {
@@ -148,6 +157,10 @@ fn nonce() -> [u8; NONCE] {
     })
 }
 
-fn wrong(error: Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+/// Who somebody says they are, under TLS.
+fn login(message: &[u8]) -> io::Result<Login> {
+    match Reply::read(message).map_err(wrong)? {
+        Reply::Login(login) => Ok(login),
+        Reply::Tls(_) => Err(wrong(Malformed("encryption within encryption was asked for"))),
+    }
 }

@@ -22,6 +22,7 @@ use super::judge::MakeJudge;
 use super::parameters::Wanted;
 use super::{Stream, session};
 use crate::console::Known;
+use crate::database::misread;
 use crate::gatekeeper::{Gatekeeper, Knock, Offer, Proof};
 use crate::guests::{Guests, PER_PERSON};
 use crate::strangers::{Stranger, Strangers};
@@ -187,6 +188,10 @@ impl PostgresDoor {
         match self.identify(&mut client, &startup, certificate, from).await {
             Ok((knock, wanted)) => Some((client, knock, wanted)),
             Err(NotIn::Gone) => None,
+            Err(NotIn::Misread(refusal)) => {
+                client.refuse_as(&refusal, greeting::PROTOCOL_VIOLATION).await;
+                None
+            }
             Err(NotIn::Refused(refusal)) => {
                 client.refuse(&refusal).await;
                 None
@@ -251,15 +256,17 @@ impl PostgresDoor {
 
 /// Why somebody did not get in.
 pub(crate) enum NotIn {
-    /// They left, or spoke nonsense.
+    /// They left.
     Gone,
+    /// What they sent is no message; to be told.
+    Misread(Refusal),
     /// Refused; to be told.
     Refused(Refusal),
 }
 
 impl From<std::io::Error> for NotIn {
-    fn from(_: std::io::Error) -> Self {
-        Self::Gone
+    fn from(error: std::io::Error) -> Self {
+        misread(&error).map_or(Self::Gone, Self::Misread)
     }
 }
 

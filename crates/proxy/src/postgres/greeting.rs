@@ -10,17 +10,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use wire::Malformed;
 use wire::postgres::startup::{CancelKey, First, Startup, first};
 
 use super::Stream;
 use super::client::Client;
 use super::door::boxed;
 use crate::client_certificate::shown;
+use crate::database::misread;
 use crate::threads;
 
 /// The protocol's name in TLS (PostgreSQL documentation, "SSL Session Encryption").
 pub(crate) const ALPN: &[u8] = b"postgresql";
 
+/// The SQLSTATE of what is no message (PostgreSQL documentation, "PostgreSQL Error Codes").
+pub(crate) const PROTOCOL_VIOLATION: &str = "08P01";
 /// First packets before a start-up; a client asks for GSSAPI, then for TLS.
 const ROUNDS: usize = 3;
 /// The first byte of a TLS handshake (RFC 8446 §5.1).
@@ -92,7 +96,16 @@ pub(crate) async fn greet_in_process(stream: impl super::Duplex + 'static) -> io
 async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
     let certificate = shown(accepted.get_ref().1);
     let mut stream = boxed(accepted);
-    match packet(&mut stream).await? {
+    let first = match packet(&mut stream).await {
+        Ok(first) => first,
+        Err(error) => {
+            if let Some(refusal) = misread(&error) {
+                Client::new(stream).refuse_as(&refusal, PROTOCOL_VIOLATION).await;
+            }
+            return Err(error);
+        }
+    };
+    match first {
         First::Startup(startup) => Ok(Greeted::Starts(Begun { stream, startup, certificate })),
         First::Cancel(key) => Ok(Greeted::Cancels(key, stream)),
         First::OtherVersion(version) => {
@@ -100,7 +113,13 @@ async fn inside(accepted: TlsStream<TcpStream>) -> io::Result<Greeted> {
             let _ = tokio::time::timeout(FAREWELL, Client::new(stream).refuse_as(&Refusal::because(Reason::Invalid, why), "0A000")).await;
             Err(wrong("another version of the protocol"))
         }
-        First::Ssl | First::Gss => Err(wrong("encryption within encryption was asked for")),
+        First::Ssl | First::Gss => {
+            let error = wrong("encryption within encryption was asked for");
+            if let Some(refusal) = misread(&error) {
+                Client::new(stream).refuse_as(&refusal, PROTOCOL_VIOLATION).await;
+            }
+            Err(error)
+        }
     }
 }
 
@@ -120,5 +139,5 @@ async fn packet<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> io::Result<F
 }
 
 fn wrong(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+    crate::database::wrong(Malformed(why))
 }

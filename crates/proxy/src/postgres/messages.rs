@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use wire::Malformed;
 use wire::postgres::{Side, head};
 
+pub(crate) use crate::database::wrong;
+
 /// The largest message that is taken, and what is said of a larger one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Most(pub(crate) usize, pub(crate) &'static str);
@@ -34,9 +36,4 @@ where
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-}
-
-/// What is no message, as an error of input.
-pub(crate) fn wrong(error: Malformed) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -37,6 +37,43 @@ for more in ({'password': 'tg_pat_bens'}, {'password': ''}, {'user': 'Orders DB'
     assert_eq!(lines[5], "in");
 }
 
+// covers: E1 (mysql)
+#[tokio::test]
+async fn what_is_no_sign_in_is_answered_by_an_error_that_says_so() {
+    let town = Town::open().await;
+    let said = town
+        .python(
+            r"import pymysql, socket, ssl, struct
+for password in (token, b'tg_\xff\xfe'):
+    try: connect(password=password); print('in')
+    except pymysql.Error as e: print(e.args)
+def raw(tls, message):
+    s = socket.create_connection(('localhost', port)); s.settimeout(20)
+    greeting = s.recv(4096)
+    if tls:
+        # A wish for TLS: CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH.
+        s.sendall(b'\x20\0\0\x01' + struct.pack('<IIB', 0x88a00, 1 << 24, 45) + bytes(23))
+        s = ssl.create_default_context(cafile=ca).wrap_socket(s, server_hostname='localhost')
+    s.sendall(struct.pack('<I', len(message))[:3] + (b'\x02' if tls else b'\x01') + message)
+    seen = b''
+    try:
+        while more := s.recv(4096): seen += more
+    except OSError: pass
+    print(seen[3:].hex()[:4], struct.unpack('<H', seen[5:7])[0], seen[7:])
+login = struct.pack('<IIB', 0x88a00, 1 << 24, 45) + bytes(23)
+raw(True, login[:5]); raw(True, login + b'caf\xe9\0' + b'\0'); raw(True, login); raw(False, login[:5])
+",
+        )
+        .await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "in", "{said}");
+    assert!(lines[1].starts_with("(1043, ") && lines[1].contains("the password is not UTF-8"), "{said}");
+    for (line, sequence) in lines[2..].iter().zip(["03ff", "03ff", "03ff", "02ff"]) {
+        assert!(line.starts_with(&format!("{sequence} 1043 b'#08S01")), "{said}");
+    }
+    assert!(lines[3].contains("UTF-8") && lines[4].contains("encryption within encryption") && lines.len() == 6, "{said}");
+}
+
 // covers: MY-1 (mysql)
 #[tokio::test]
 async fn every_way_of_sending_the_token_works() {

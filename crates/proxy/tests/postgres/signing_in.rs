@@ -70,6 +70,59 @@ async fn bytes_in_clear_and_absurd_lengths_end_the_connection() {
     assert_eq!(out_of(&town.run("select 1").await), "1");
 }
 
+// covers: E1 (postgres), E3 (postgres)
+#[tokio::test]
+async fn what_is_no_start_or_password_is_answered_by_an_error_that_says_so() {
+    let town = Town::open().await;
+    let said = town
+        .python(
+            r"import socket, ssl, struct
+def start(*parameters):
+    body = struct.pack('!I', 196608) + b''.join(x + b'\0' for x in (b'user', user.encode(), b'database', database.encode()) + parameters) + b'\0'
+    return struct.pack('!I', len(body) + 4) + body
+def message(kind, body): return kind + struct.pack('!I', len(body) + 4) + body
+def said(*sent):
+    s = socket.create_connection(('localhost', port)); s.settimeout(20)
+    s.sendall(struct.pack('!II', 8, 80877103)); assert s.recv(1) == b'S'
+    s = ssl.create_default_context(cafile=ca).wrap_socket(s, server_hostname='localhost')
+    for one in sent: s.sendall(one)
+    s.sendall(message(b'X', b''))
+    seen = b''
+    try:
+        while more := s.recv(65536): seen += more
+    except OSError: pass
+    kinds, why = '', 'in'
+    while seen:
+        kind, length = seen[:1].decode(), struct.unpack('!I', seen[1:5])[0]
+        if kind == 'E': why = [x[1:].decode() for x in seen[5:length].split(b'\0') if x and x[:1] in b'CM']
+        kinds += kind; seen = seen[length + 1:]
+    print(kinds[:1], why)
+password = message(b'p', token.encode() + b'\0')
+said(start(), password)
+said(start(b'user', b'other'), password)
+said(start(b'application_name', b'caf\xe9'), password)
+said(start(b'application_name', b'x' * 20000), password)
+said(struct.pack('!II', 8, 80877103))
+said(start(), message(b'p', b'tg_\xff\0'))
+said(start(), message(b'Q', b'select 1\0'))
+",
+        )
+        .await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("R in"), "{said}");
+    for (line, (begins, why)) in lines[1..].iter().zip([
+        ("E", "a start-up parameter is there twice"),
+        ("E", "UTF-8"),
+        ("E", "between 8 and 10,000"),
+        ("E", "encryption within encryption"),
+        ("R", "UTF-8"),
+        ("R", "a password was asked for, and this is none"),
+    ]) {
+        assert!(line.starts_with(&format!("{begins} ['08P01'")) && line.contains(why), "{why}: {said}");
+    }
+    assert_eq!(lines.len(), 7, "{said}");
+}
+
 // covers: PG-1 (psql)
 #[tokio::test]
 async fn tls_may_begin_at_once() {
