@@ -1,10 +1,10 @@
 //! A live session of a database's protocol: what it stands on, where it is recorded, and what ends it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use access::session::{ClosedSession, EndReason, SessionFacts, Standing, Traffic};
 use access::verdict::RecordLevel;
 use bytes::Bytes;
@@ -15,6 +15,15 @@ use tokio::time::Instant;
 use crate::gatekeeper::{Denied, Gatekeeper, PermitWatch};
 use crate::ssh::text::{inert, inert_bytes};
 use crate::tape::{Tape, TapeFailed, WHOLE_SESSION};
+
+/// How long it is left alone when a server works that was looked at.
+const A_MOMENT: Duration = Duration::from_millis(50);
+
+/// What a protocol remembers of what was asked.
+pub(crate) trait Asked: Default {
+    /// Whether the server has been asked for something that it has not answered, and waits for nothing of the client's.
+    fn is_owed(&self) -> bool;
+}
 
 /// A live session, as all that work on it share it; `L` is what its protocol keeps besides.
 pub(crate) struct Live<L> {
@@ -29,9 +38,11 @@ pub(crate) struct Live<L> {
     traffic: Arc<Traffic>,
     /// Milliseconds since `started` at which something last moved.
     moved_at: AtomicU64,
+    /// Whether the client is handed something that it has not taken.
+    hands_on: AtomicBool,
 }
 
-impl<L: Default> Live<L> {
+impl<L: Asked> Live<L> {
     /// A session that has just been opened.
     pub(crate) fn new(facts: SessionFacts, gate: Arc<dyn Gatekeeper>, tape: Box<dyn Tape>, traffic: Arc<Traffic>) -> Self {
         Self {
@@ -43,6 +54,7 @@ impl<L: Default> Live<L> {
             room: Notify::new(),
             traffic,
             moved_at: AtomicU64::new(0),
+            hands_on: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +110,16 @@ impl<L: Default> Live<L> {
         self.moved_at.store(self.millis(), Ordering::Relaxed);
     }
 
+    /// Whether the client is handed something now.
+    pub(crate) fn hands_on(&self, now: bool) {
+        self.hands_on.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether it is the server that everybody waits for.
+    fn waits_for_the_server(&self) -> bool {
+        !self.hands_on.load(Ordering::Relaxed) && self.ledger.lock().unwrap_or_else(PoisonError::into_inner).is_owed()
+    }
+
     /// Tells the audit log that a statement was refused.
     pub(crate) fn refused(&self, text: &[u8], why: &Refusal) {
         let (gate, session) = (self.gate.clone(), self.facts.session);
@@ -105,13 +127,32 @@ impl<L: Default> Live<L> {
         tokio::spawn(async move { gate.refused(session, Denied { what: "statement", detail }).await });
     }
 
-    /// Resolves once nothing has moved for the idle time.
+    /// Records why a session is over that neither the client nor the gate simply ended, and enters it in the audit log: the end itself says
+    /// `target` for a server that is down as for one with somebody else's certificate.
+    pub(crate) async fn over_because(&self, end: EndReason, why: &Refusal) {
+        // What the role does not include is entered where it was refused.
+        if end.is_cut() || why.reason == Reason::NotInRole {
+            return;
+        }
+        let (what, kind) = if end == EndReason::Target { ("target", "target.refused") } else { ("protocol", "protocol.refused") };
+        let (code, detail) = (why.reason.code(), inert(why.detail.as_deref().unwrap_or_else(|| why.reason.sentence()), 512));
+        // What cannot be recorded is entered all the same.
+        let _ = self.note(serde_json::json!({"kind": kind, "reason": code, "why": detail}).to_string()).await;
+        self.gate.refused(self.facts.session, Denied { what, detail: format!("{code}: {detail}") }).await;
+    }
+
+    /// Resolves once nothing has moved for the idle time. While a statement runs, nothing has to: the session is not idle then, and its
+    /// idle time begins with the answer.
     pub(crate) async fn idle(&self) {
         let Some(limit) = self.facts.idle else { return std::future::pending().await };
         let limit = limit.as_std();
         loop {
             let since = Duration::from_millis(self.millis().saturating_sub(self.moved_at.load(Ordering::Relaxed)));
             match limit.checked_sub(since) {
+                None | Some(Duration::ZERO) if self.waits_for_the_server() => {
+                    self.moved_at.store(self.millis(), Ordering::Relaxed);
+                    tokio::time::sleep(A_MOMENT).await;
+                }
                 None | Some(Duration::ZERO) => return,
                 Some(rest) => tokio::time::sleep(rest).await,
             }
@@ -120,7 +161,7 @@ impl<L: Default> Live<L> {
 }
 
 /// Waits for whatever of the gate's ends the session, and hands warnings to `say` meanwhile.
-pub(crate) async fn watch_over<L: Default>(live: &Live<L>, mut watch: PermitWatch, mut say: impl FnMut(&str)) -> EndReason {
+pub(crate) async fn watch_over<L: Asked>(live: &Live<L>, mut watch: PermitWatch, mut say: impl FnMut(&str)) -> EndReason {
     let mut standing = watch.now();
     let mut warned = false;
     let mut told = watch.told();

@@ -1,6 +1,6 @@
 //! The relay: one command, its answer, the next command. Recorded first, forwarded second, in both directions.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use access::reason::{Reason, Refusal};
@@ -18,11 +18,22 @@ use super::prepared::{Preparing, Statements};
 use super::upstream::Hold;
 use super::veil::Shown;
 use crate::database::Stream;
+use crate::database::live::Asked;
 use crate::database::relay::{Incoming, Outgoing, Stopped};
 use crate::database::statement::{self, Outcome};
 
 /// A live session.
-pub(crate) type Live = crate::database::live::Live<()>;
+pub(crate) type Live = crate::database::live::Live<Turn>;
+
+/// Whether everybody waits for the server.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(bool);
+
+impl Asked for Turn {
+    fn is_owed(&self) -> bool {
+        self.0
+    }
+}
 
 /// What is read ahead of a client while its last command is answered.
 const AHEAD: usize = 64 * 1024;
@@ -202,6 +213,7 @@ impl Relay {
         if self.command(live).await? {
             return self.to_target.flush().await.map_err(|_| Stopped::by(EndReason::Target));
         }
+        turn(live, false);
         tokio::select! {
             read = self.client.more() => match read {
                 Ok(0) | Err(_) => Err(Stopped::by(EndReason::Client)),
@@ -221,7 +233,10 @@ impl Relay {
     async fn answer(&mut self, live: &Live) -> Result<(), Stopped> {
         // What came with the answer before is here already.
         self.pass(live).await?;
-        self.to_client.flush().await.map_err(|_| Stopped::by(EndReason::Client))?;
+        live.hands_on(true);
+        let flushed = self.to_client.flush().await;
+        live.hands_on(false);
+        flushed.map_err(|_| Stopped::by(EndReason::Client))?;
         if self.is_quiet() {
             return Ok(());
         }
@@ -230,6 +245,7 @@ impl Relay {
             return Ok(());
         }
         let listens = self.client.unread.len() < AHEAD || self.wants_file();
+        turn(live, !self.wants_file());
         tokio::select! {
             read = self.target.more() => match read {
                 Ok(0) | Err(_) => Err(Stopped::by(EndReason::Target)),
@@ -359,4 +375,9 @@ impl Relay {
             }
         }
     }
+}
+
+/// Says whether it is the server's turn.
+fn turn(live: &Live, servers: bool) {
+    *live.ledger.lock().unwrap_or_else(PoisonError::into_inner) = Turn(servers);
 }

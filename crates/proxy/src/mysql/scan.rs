@@ -1,6 +1,6 @@
 //! A glance at a statement's text, for what matters whatever the role: `KILL`, and the file that `LOAD DATA LOCAL` names.
 //!
-//! This is no judge. Under an unrestricted role a stored procedure can do what no glance sees.
+//! This is no judge. Under an unrestricted role a stored procedure, or a text that is computed at the server, can do what no glance sees.
 
 /// A piece of a statement. Comments are left out, but for those that the server runs as code.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,11 +57,15 @@ async fn live_through(
     number: &Number,
     entry: Entry,
 ) -> (EndReason, bool) {
+    let mut dialled = false;
     let begun = tokio::select! {
         biased;
         end = cut(&mut watch) => Err((end, Refusal::because(ended_reason(end), end.sentence().trim_end_matches('.')))),
         () = live.tape.failed() => Err((EndReason::Recorder, Refusal::of(Reason::RecorderFailed))),
-        begun = begin(live, dial, wanted) => begun.map_err(|refusal| (EndReason::Target, refusal)),
+        begun = async {
+            dialled = true;
+            begin(live, dial, wanted).await
+        } => begun.map_err(|refusal| (EndReason::Target, refusal)),
     };
     let target = match begun {
         Ok(target) => target,
@@ -71,7 +75,9 @@ async fn live_through(
                 let _ = timeout(CLIENT_READS, client.message()).await;
             }
             client.refuse(&refusal).await;
-            return (end, true);
+            live.over_because(end, &refusal).await;
+            // Whoever was about to sign in there may still have done so: nobody has seen the server close.
+            return (end, !(dialled && end.is_cut()));
         }
     };
     let Target { upstream, hold, judge, pins } = target;
@@ -108,7 +114,12 @@ async fn live_through(
             stopped = relay.run(live) => stopped,
         }
     };
-    close(live, &hold, relay, stopped).await
+    let why = stopped.say.clone();
+    let (end, confirmed) = close(live, &hold, relay, stopped).await;
+    if let Some(why) = why {
+        live.over_because(end, &why).await;
+    }
+    (end, confirmed)
 }
 
 /// Dials with the permit.

@@ -50,7 +50,10 @@ impl Down {
     /// Relays until something ends it.
     pub(crate) async fn run(&mut self, live: &Live) -> Stopped {
         loop {
-            if self.to.flush().await.is_err() {
+            live.hands_on(true);
+            let flushed = self.to.flush().await;
+            live.hands_on(false);
+            if flushed.is_err() {
                 return Stopped::by(EndReason::Client);
             }
             let read = tokio::select! {

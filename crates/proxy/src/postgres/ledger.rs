@@ -11,6 +11,7 @@ use wire::postgres::back::Status;
 use super::judge::Places;
 use super::names::{Name, Names, Naming, Portal, Prepared};
 use super::statement::{self, Outcome, Recorded};
+use crate::database::live::Asked as Answers;
 
 /// Questions without answer, at most; the client is not read beyond that.
 pub(crate) const OUTSTANDING: usize = 65_536;
@@ -169,6 +170,8 @@ pub(crate) struct Ledger {
     /// Whether the server reads nothing but a `Sync` now, since a question of the extended protocol failed (PostgreSQL documentation,
     /// "Extended Query"): not a `Query` either.
     skipping: bool,
+    /// Whether the client had the server send what it has to say to all of it.
+    flushed: bool,
     last: u64,
     /// How many rows open cursors and portals have brought back, by their names. Kept where somebody counts.
     fetched: HashMap<Box<[u8]>, u64>,
@@ -187,6 +190,15 @@ pub(crate) enum Failing {
     Provoked(Vec<u8>),
 }
 
+impl Answers for Ledger {
+    /// Of what was asked without a `Sync` or `Flush` behind it nothing may come, and a copy waits for what the client has.
+    fn is_owed(&self) -> bool {
+        let takes_rows = matches!(self.asked.front(), Some(Asked::Simple(running) | Asked::Execute(running)) if running.copied_in())
+            && !self.asked.iter().any(|asked| matches!(asked, Asked::CopyEnd));
+        !takes_rows && !self.is_quiet() && (self.flushed || self.asked.iter().any(Asked::ends_segment))
+    }
+}
+
 impl Ledger {
     /// The next statement's number.
     pub(crate) fn number(&mut self) -> u64 {
@@ -202,6 +214,7 @@ impl Ledger {
             return;
         }
         self.skipping = false;
+        self.flushed = false;
         self.swallowed.sent(sync);
         self.sent += u64::from(asked.ends_segment());
         self.asked.push_back(asked);
@@ -297,6 +310,11 @@ impl Ledger {
         let left = self.asked.iter().filter(|asked| !matches!(asked, Asked::CopyEnd));
         // Those that the server may have read as part of a copy, and nothing else.
         left.zip(1..).all(|(asked, count)| matches!(asked, Asked::Sync) && count <= self.swallowed.perhaps)
+    }
+
+    /// `Flush`.
+    pub(crate) fn flushes(&mut self) {
+        self.flushed = true;
     }
 
     /// Whether nobody knows if the server reads what comes next: a copy has failed, and may have swallowed every `Sync` behind it. Only

@@ -263,3 +263,33 @@ fn a_server_that_is_ready_too_soon_is_out_of_step() {
     ledger.complete(Some(b"SELECT 1"), false, at);
     ready(&mut ledger, at);
 }
+
+#[test]
+fn what_runs_is_owed_and_what_waits_for_the_client_is_not() {
+    let (mut ledger, at) = (Ledger::default(), Instant::now());
+    let query = |ledger: &mut Ledger| {
+        let number = ledger.number();
+        ledger.query(Running::new(number, at));
+    };
+    assert!(!ledger.is_owed());
+    query(&mut ledger);
+    assert!(ledger.is_owed());
+    // A copy waits for the client's rows; when they are all there, the server has the turn again.
+    ledger.copies("copy_in");
+    assert!(!ledger.is_owed());
+    ledger.push(Asked::CopyEnd);
+    assert!(ledger.is_owed());
+    ledger.complete(Some(b"COPY 1"), false, at);
+    ready(&mut ledger, at);
+    assert!(!ledger.is_owed());
+    // Without a `Sync` or a `Flush` the client waits for nothing.
+    bind(&mut ledger);
+    execute(&mut ledger, at);
+    assert!(!ledger.is_owed());
+    ledger.flushes();
+    assert!(ledger.is_owed());
+    ledger.push(Asked::Describe);
+    assert!(!ledger.is_owed());
+    ledger.push(Asked::Sync);
+    assert!(ledger.is_owed());
+}

@@ -87,17 +87,23 @@ async fn live_through(
     (knock, wanted): (&Knock, &Wanted),
     in_lobby: bool,
 ) -> (EndReason, bool) {
+    let mut dialled = false;
     let begun = tokio::select! {
         biased;
         end = cut(&mut watch) => Err((end, Refusal::because(ended_reason(end), end.sentence().trim_end_matches('.')))),
         () = live.tape.failed() => Err((EndReason::Recorder, Refusal::of(Reason::RecorderFailed))),
-        begun = begin(door, live, dial, wanted) => begun.map_err(|refusal| (EndReason::Target, refusal)),
+        begun = async {
+            dialled = true;
+            begin(door, live, dial, wanted).await
+        } => begun.map_err(|refusal| (EndReason::Target, refusal)),
     };
     let (target, judge) = match begun {
         Ok(begun) => begun,
         Err((end, refusal)) => {
             client.refuse(&refusal).await;
-            return (end, true);
+            live.over_because(end, &refusal).await;
+            // Whoever was about to sign in there may still have done so: nobody has seen the server close.
+            return (end, !(dialled && end.is_cut()));
         }
     };
     let issued = door.cancels.issue(target.hold.clone(), client.secret_length());
@@ -137,7 +143,12 @@ async fn live_through(
             stopped = down.run(live) => stopped,
         }
     };
-    close(live, &target.hold, up, down, stopped).await
+    let why = stopped.say.clone();
+    let (end, confirmed) = close(live, &target.hold, up, down, stopped).await;
+    if let Some(why) = why {
+        live.over_because(end, &why).await;
+    }
+    (end, confirmed)
 }
 
 /// Dials with the permit.

@@ -357,7 +357,7 @@ impl Up {
             }
             b'S' => live.ledger().push(Asked::Sync),
             b'c' | b'f' => live.ledger().push(Asked::CopyEnd),
-            b'H' => {}
+            b'H' => live.ledger().flushes(),
             b'X' => return Ok(Passing::Leaves),
             _ => return Err(Stopped::nonsense(Malformed("such a message has no place in a session"))),
         }

@@ -137,6 +137,25 @@ except pymysql.Error as e: print('cut')
     assert_eq!(town.gate.ended(1).await[0].end, EndReason::Idle);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_runs_longer_than_the_idle_time_comes_back() {
+    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let said = town
+        .python(
+            r"import pymysql, time
+c = connect(); k = c.cursor()
+k.execute('select sleep(3)'); print('came back', k.fetchone()[0])
+k.execute('select 1'); print('goes on')
+time.sleep(2.5)
+try: k.execute('select 1')
+except pymysql.Error as e: print('cut')
+",
+        )
+        .await;
+    assert_eq!(said, "came back 0\ngoes on\ncut");
+    assert_eq!(town.gate.ended(1).await[0].end, EndReason::Idle);
+}
+
 // covers: GRANT-7 (mysql)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_nothing_running() {
@@ -193,6 +212,11 @@ async fn a_kill_reaches_only_connections_of_ones_own() {
         direct.try_wait().unwrap().is_none()
             && town.target.query(&format!("select count(*) from information_schema.processlist where id = {id}")).unwrap() == "1"
     );
+    // What computes its text is recorded as it stands: whom it reaches, nobody here can tell.
+    let computed = "set @s = concat('ki', 'll 0')";
+    let out = town.run(&format!("{computed}; prepare s from @s; execute s")).await;
+    assert!(errors_of(&out).contains("ERROR 1094"), "{}", errors_of(&out));
+    assert!(town.gate.texts().ends_with(&[computed, "prepare s from @s", "execute s"].map(str::to_owned)), "{:?}", town.gate.texts());
     // One's own by the number the client knows, and by the server's.
     let said = town
         .python(

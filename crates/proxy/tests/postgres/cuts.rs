@@ -173,6 +173,30 @@ with psycopg.connect(dsn, autocommit=True) as c:
     assert_eq!(town.gate.ended(1).await[0].end, EndReason::Idle);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_runs_longer_than_the_idle_time_comes_back() {
+    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let said = town
+        .python(
+            r#"import psycopg, time
+with psycopg.connect(dsn, autocommit=True) as c:
+    c.execute('create table t (s text)')
+    for _ in range(2): c.execute('select pg_sleep(2.5), %s::text', ('x',)); print('came back')
+    c.execute('select 1'); print('goes on'); time.sleep(2.5)
+    try: c.execute('select 1')
+    except psycopg.Error as e: print('cut')
+# A copy that waits for rows, and something asked that nobody wants an answer to, are silence.
+with psycopg.connect(dsn, autocommit=True) as c, c.cursor() as k:
+    try:
+        with k.copy('copy t from stdin') as copy: time.sleep(2.5); copy.write('x\n'); time.sleep(1)
+    except psycopg.Error as e: print('cut')
+"#,
+        )
+        .await;
+    assert_eq!(said, "came back\ncame back\ngoes on\ncut\ncut");
+    assert!(town.gate.ended(2).await.iter().all(|closed| closed.end == EndReason::Idle));
+}
+
 // covers: GRANT-7 (psql)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_nothing_running() {

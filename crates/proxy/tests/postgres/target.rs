@@ -1,6 +1,6 @@
 //! Servers that are not the right one, not there, or lie.
 
-use access::session::{EndReason, TargetTls};
+use access::session::{EndReason, Standing, TargetTls};
 use sha2::{Digest, Sha256};
 use testkit::postgres::Database;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,9 +28,34 @@ async fn a_server_with_another_certificate_is_not_believed() {
         let out = town.run("select 1").await;
         assert!(errors_of(&out).contains("could not be reached") && errors_of(&out).contains("certificate"), "{}", errors_of(&out));
         assert_eq!(town.gate.ended(1).await[0].end, EndReason::Target);
+        assert!(entered(&town).contains("target: target_unreachable: ") && entered(&town).contains("certificate"), "{}", entered(&town));
+        assert_eq!(town.gate.of_kind("target.refused")[0]["reason"], "target_unreachable");
     }
     let plain = Town::with(Setup { tls: Some(TargetTls::Plain), ..Setup::default() }).await;
     assert_eq!(out_of(&plain.run("select 1").await), "1");
+    plain.gate.ended(1).await;
+    assert_eq!(entered(&plain), "");
+}
+
+/// What the audit log was told of why sessions ended.
+fn entered(town: &Town) -> String {
+    town.gate.refused.borrow().iter().map(|denied| format!("{}: {}\n", denied.what, denied.detail)).collect()
+}
+
+// covers: GRANT-2 (postgres)
+#[tokio::test]
+async fn who_is_cut_while_the_server_says_nothing_is_not_said_to_be_gone_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = Setup { port: Some(listener.local_addr().unwrap().port()), tls: Some(TargetTls::Plain), ..Setup::default() };
+    let town = Town::with(silent).await;
+    let cutting = async {
+        let (_held, _) = listener.accept().await.unwrap();
+        town.gate.stand(&Standing::Cut(EndReason::Revoked));
+        town.gate.ended(1).await
+    };
+    let (out, ended) = tokio::join!(town.run("select 1"), cutting);
+    assert!(errors_of(&out).contains("Your grant was revoked"), "{}", errors_of(&out));
+    assert_eq!((ended[0].end, ended[0].confirmed), (EndReason::Revoked, false));
 }
 
 /// The certificate a server shows, DER.
@@ -113,6 +138,7 @@ async fn a_server_that_lies_ends_its_own_session_only() {
         let out = town.run("select 1").await;
         assert!(errors_of(&out).contains(told), "{told}: {}", errors_of(&out));
         assert_eq!(town.gate.ended(1).await[0].end, EndReason::Target, "{told}");
+        assert!(entered(&town).starts_with("target: ") && entered(&town).contains(told), "{told}: {}", entered(&town));
     }
     assert_eq!(out_of(&real.run("select 1").await), "1");
 }
@@ -123,5 +149,7 @@ async fn a_server_that_is_not_there_is_said_plainly() {
     let town = Town::with(Setup { port: Some(free), ..Setup::default() }).await;
     let out = town.run("select 1").await;
     assert!(errors_of(&out).contains("FATAL:  The target could not be reached"), "{}", errors_of(&out));
+    town.gate.ended(1).await;
+    assert!(entered(&town).contains("refused"), "{}", entered(&town));
     assert!(Database::authority().is_ok());
 }
