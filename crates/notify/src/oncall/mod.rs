@@ -120,6 +120,8 @@ pub struct Source {
     pub stale_after: Span,
     /// The zone of feeds whose times have none.
     pub time_zone: Option<TimeZone>,
+    /// Of feeds: by e-mail address, whose invitations give out duty.
+    pub organizers: Vec<String>,
     /// What may be reached.
     pub reach: Reach,
 }

@@ -8,6 +8,7 @@ use access::names::{GroupName, Username};
 use access::time::Span;
 use jiff::tz::TimeZone;
 use notify::http::Reach;
+use notify::mail::address::Address;
 use notify::oncall::{Kind, Mapped, Place, Source, TokenFrom};
 use policy::document::{At, Document, Table};
 use policy::problem::shown;
@@ -33,6 +34,7 @@ pub(crate) struct RawOnCall {
     refresh: Option<At<Span>>,
     stale_after: Option<At<Span>>,
     time_zone: Option<At<String>>,
+    organizers: Vec<At<Address>>,
     schedules: Vec<RawSchedule>,
     people: Vec<(String, At<Username>)>,
     directory: Option<At<Username>>,
@@ -73,6 +75,7 @@ impl RawOnCall {
             refresh: table.read("refresh"),
             stale_after: table.read("stale_after"),
             time_zone: table.text("time_zone"),
+            organizers: table.list("organizers", "an e-mail address"),
             schedules,
             people,
             directory: table.parse("directory", "a directory's name: 1 to 63 of a-z, 0-9, `.` and `-`"),
@@ -199,6 +202,9 @@ fn one(raw: RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_>
         },
         None => None,
     };
+    if let Some(first) = raw.organizers.first().filter(|_| kind != Kind::ICalendar) {
+        document.reject(first, "`oncall.organizers`: only calendars take invitations");
+    }
     let refresh = raw.refresh.as_ref().map_or(REFRESH, |refresh| refresh.value);
     let stale_after = raw.stale_after.as_ref().map_or(STALE_AFTER, |stale| stale.value);
     if let Some(at) = raw.refresh.as_ref().filter(|refresh| refresh.value < OFTENEST) {
@@ -238,6 +244,7 @@ fn one(raw: RawOnCall, name: &At<GroupName>, kind: Kind, document: &Document<'_>
             refresh,
             stale_after,
             time_zone,
+            organizers: raw.organizers.iter().map(|organizer| organizer.value.to_string()).collect(),
             reach: Reach { addresses, roots: None },
         },
         ca_file: raw.ca_file.as_ref().map(|file| base.join(&file.value)),
@@ -262,7 +269,7 @@ mod tests {
     #[test]
     fn a_source_is_services_people_and_how_long_its_word_counts() {
         let text = format!(
-            "{GOOD}[[oncall]]\nname = 'calendar'\nkind = 'icalendar'\ntime_zone = 'Europe/Berlin'\n[[oncall.schedule]]\nservice = 'platform'\n\
+            "{GOOD}[[oncall]]\nname = 'calendar'\nkind = 'icalendar'\ntime_zone = 'Europe/Berlin'\norganizers = ['rota@example.com']\n[[oncall.schedule]]\nservice = 'platform'\n\
              file = 'rota.ics'\nlevel = 2\n[oncall.people]\n'Dan' = 'dan'\n"
         );
         let config = parse(&text).unwrap();
@@ -271,6 +278,7 @@ mod tests {
         assert_eq!(pager.source.stale_after, Span::minutes(5));
         assert_eq!(pager.source.token, TokenFrom::Sealed("pager-token".parse().unwrap()));
         assert_eq!(calendar.source.schedules[0].place, Place::File("/etc/tidegate/rota.ics".into()));
+        assert_eq!((calendar.source.organizers.as_slice(), pager.source.organizers.len()), (&["rota@example.com".to_owned()][..], 0));
         assert_eq!((calendar.source.schedules[0].level, &calendar.source.token), (2, &TokenFrom::Nowhere));
     }
 
@@ -293,6 +301,8 @@ mod tests {
             (GOOD.replace("stale_after", "refresh = '1s'\nstale_after"), "every 5s at most"),
             (GOOD.replace("stale_after", "url = 'http://api.example.com'\nstale_after"), "is not `https://`"),
             (GOOD.replace("stale_after", "time_zone = 'Europe/Berlin'\nstale_after"), "only the times of calendars"),
+            (GOOD.replace("stale_after", "organizers = ['a@example.com']\nstale_after"), "only calendars take invitations"),
+            (GOOD.replace("stale_after", "organizers = ['Rota']\nstale_after"), "is not an e-mail address"),
             (GOOD.replace("escalation_policy = 'PPOL123'", "file = 'x.ics'"), "has none; what it has is `escalation_policy`, `schedule`"),
             (GOOD.replace("escalation_policy = 'PPOL123'", ""), "is one of `escalation_policy`, `schedule`"),
             (GOOD.replace("'PPOL123'", "'PPOL123'\nschedule = 'P2'"), "stands here already"),

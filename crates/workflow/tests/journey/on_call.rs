@@ -41,20 +41,26 @@ fn source(kind: Kind, server: &OnCallServer, token: TokenFrom, places: &[(Place,
         refresh: Span::minutes(1),
         stale_after: Span::minutes(10),
         time_zone: Some(TimeZone::get("Europe/Berlin").unwrap()),
+        organizers: Vec::new(),
         reach: Reach { addresses: vec!["127.0.0.1".parse().unwrap()], roots: None },
     }
 }
 
 /// A gate where only those on call for `payments` by a source approve, up to a level; the token is sealed in it.
-async fn gate(server: &OnCallServer, kind: Kind, places: &[(Place, u32)], level: &str) -> TestGate {
+pub(crate) async fn gate(server: &OnCallServer, kind: Kind, places: &[(Place, u32)], level: &str) -> TestGate {
     let t = TestGate::start().await.unwrap();
     kept_elsewhere(&t, level).await;
     let sealed: access::names::SecretName = "pager-token".parse().unwrap();
-    t.gate.set_secret(t.person("dan"), sealed.clone(), access::secret::Secret::new(TOKEN.to_owned())).await.unwrap();
-    let source = source(kind, server, TokenFrom::Sealed(sealed), places);
+    t.gate.set_secret(t.person("dan"), sealed, access::secret::Secret::new(TOKEN.to_owned())).await.unwrap();
+    serve(&t, server, kind, places);
+    t
+}
+
+/// The gate asks this server who is on call, with the token sealed in it.
+pub(crate) fn serve(t: &TestGate, server: &OnCallServer, kind: Kind, places: &[(Place, u32)]) {
+    let source = source(kind, server, TokenFrom::Sealed("pager-token".parse().unwrap()), places);
     let client = OnCallClient::new(&source).unwrap();
     t.gate.serve_on_call(vec![(source, client)]);
-    t
 }
 
 async fn kept_elsewhere(t: &TestGate, level: &str) {
@@ -77,7 +83,7 @@ async fn kept_elsewhere(t: &TestGate, level: &str) {
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
 }
 
-fn policy(id: &str) -> (Place, u32) {
+pub(crate) fn policy(id: &str) -> (Place, u32) {
     (Place::EscalationPolicy(id.into()), 1)
 }
 

@@ -43,29 +43,52 @@ struct Event {
     /// Which occurrence of the event by this id it takes the place of.
     instead: Option<Timestamp>,
     cancelled: bool,
-    who: Vec<Them>,
+    /// Who is on duty by it; `None`: it names nobody at all.
+    who: Option<Vec<Them>>,
+    /// Why it gives nobody a duty, whoever is in it.
+    foreign: Option<String>,
 }
 
 /// Who is in an event at `now`, and until when.
-pub(super) fn on_call(calendar: &Component, zone: Option<&TimeZone>, now: Timestamp) -> Result<Vec<(Them, Timestamp)>, String> {
+///
+/// INVARIANT: an event that comes from none of `organizers` gives nobody a duty and takes nobody's, and is no reason to believe nothing.
+pub(super) fn on_call(
+    calendar: &Component,
+    zone: Option<&TimeZone>,
+    organizers: &[String],
+    now: Timestamp,
+) -> Result<Vec<(Them, Timestamp)>, String> {
     let zones = Zones { calendar, floating: floating(calendar, zone)? };
-    let work = Work::default();
+    let (work, for_others) = (Work::default(), Work::default());
     let mut events = Vec::new();
     for component in calendar.components("VEVENT") {
         work.spend(1)?;
         let uid = component.get("UID").map(|uid| uid.value.clone()).unwrap_or_default();
-        let event = read(component, uid.clone(), &zones).map_err(|why| format!("the event `{}`: {why}", shown(&uid)))?;
-        events.push(event);
+        let foreign = foreign(component, organizers);
+        match read(component, uid.clone(), foreign.clone(), &zones) {
+            Ok(event) => events.push(event),
+            Err(_) if foreign.is_some() => {}
+            Err(why) => return Err(format!("the event `{}`: {why}", shown(&uid))),
+        }
     }
-    let replaced: BTreeSet<(&str, Timestamp)> = events.iter().filter_map(|event| Some((event.uid.as_str(), event.instead?))).collect();
+    let own = events.iter().filter(|event| event.foreign.is_none());
+    let replaced: BTreeSet<(&str, Timestamp)> = own.filter_map(|event| Some((event.uid.as_str(), event.instead?))).collect();
     let mut out = Vec::new();
     for event in &events {
+        if let Some(why) = &event.foreign {
+            // Said, so that whoever wonders why finds out; by these words nobody is known here.
+            if let Ok(Some(until)) = event.running(&replaced, now, &for_others) {
+                let named = |who: &Them| Them { id: format!("{why}: {}", shown(&who.id)), email: None };
+                out.extend(event.who.iter().flatten().map(|who| (named(who), until)));
+            }
+            continue;
+        }
         let ends = event.running(&replaced, now, &work).map_err(|why| format!("the event `{}`: {why}", shown(&event.uid)))?;
         let Some(until) = ends else { continue };
-        if event.who.is_empty() {
+        let Some(who) = &event.who else {
             return Err(format!("the event `{}` names nobody: it has neither an attendee nor a summary", shown(&event.uid)));
-        }
-        out.extend(event.who.iter().map(|who| (who.clone(), until)));
+        };
+        out.extend(who.iter().map(|who| (who.clone(), until)));
     }
     Ok(out)
 }
@@ -113,7 +136,7 @@ impl Event {
     }
 }
 
-fn read(component: &Component, uid: String, zones: &Zones<'_>) -> Result<Event, String> {
+fn read(component: &Component, uid: String, foreign: Option<String>, zones: &Zones<'_>) -> Result<Event, String> {
     let start = zones.when(component.get("DTSTART").ok_or("it has no `DTSTART`")?)?;
     let length = match (component.get("DTEND"), component.get("DURATION")) {
         (Some(end), _) => {
@@ -155,6 +178,7 @@ fn read(component: &Component, uid: String, zones: &Zones<'_>) -> Result<Event, 
             .get("STATUS")
             .is_some_and(|status| ["CANCELLED", "TENTATIVE"].iter().any(|not| status.value.eq_ignore_ascii_case(not))),
         who: who(component),
+        foreign,
         uid,
         start,
         length,
@@ -163,21 +187,42 @@ fn read(component: &Component, uid: String, zones: &Zones<'_>) -> Result<Event, 
 
 /// The attendees that accepted, or of whom nothing is said, as rotas write them; whom the summary names if there are none.
 ///
-/// Somebody who was only invited is not on duty: calendars take invitations from strangers.
-fn who(component: &Component) -> Vec<Them> {
+/// Somebody who was only invited is not on duty, and that nobody has accepted yet is no fault. `None`: it names nobody at all.
+fn who(component: &Component) -> Option<Vec<Them>> {
     let mut attendees = component.all("ATTENDEE").peekable();
     if attendees.peek().is_none() {
         let summary = component.get("SUMMARY").map(Property::text).filter(|text| !text.is_empty());
-        return summary.map(|id| Them { id, email: None }).into_iter().collect();
+        return summary.map(|id| vec![Them { id, email: None }]);
     }
-    attendees
-        .filter(|attendee| attendee.param("PARTSTAT").is_none_or(|said| said.eq_ignore_ascii_case("ACCEPTED")))
-        .map(|attendee| {
-            let value = attendee.value.trim();
-            let mail = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("mailto:")).and_then(|_| value.get(7..));
-            Them { id: mail.unwrap_or(value).to_owned(), email: mail.map(str::to_owned) }
-        })
-        .collect()
+    let accepted = attendees.filter(|attendee| attendee.param("PARTSTAT").is_none_or(|said| said.eq_ignore_ascii_case("ACCEPTED")));
+    let them = accepted.map(|attendee| {
+        let mail = mail(attendee);
+        Them { id: mail.unwrap_or(attendee.value.trim()).to_owned(), email: mail.map(str::to_owned) }
+    });
+    Some(them.collect())
+}
+
+/// The e-mail address that a property is.
+fn mail(property: &Property) -> Option<&str> {
+    let value = property.value.trim();
+    value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("mailto:")).and_then(|_| value.get(7..))
+}
+
+/// Why an event is nobody's duty, by where it comes from; `None`: it may be one.
+///
+/// Calendars take invitations from strangers, and it is the stranger who writes that others accepted. An invitation has an `ORGANIZER`
+/// (RFC 5546 §3.2.2), so one that has none was written into the calendar itself.
+fn foreign(component: &Component, organizers: &[String]) -> Option<String> {
+    let known = |by: &Property| mail(by).is_some_and(|mail| organizers.iter().any(|one| one.eq_ignore_ascii_case(mail.trim())));
+    let mut all = component.all("ORGANIZER").peekable();
+    if all.peek().is_none() {
+        let asked_for = !organizers.is_empty() && component.get("ATTENDEE").is_some();
+        return asked_for.then(|| "invited by nobody of `organizers`".to_owned());
+    }
+    all.find(|by| !known(by)).map(|by| {
+        let who: String = shown(mail(by).unwrap_or(&by.value)).chars().take(40).collect();
+        format!("invited by {who}, who is none of `organizers`")
+    })
 }
 
 /// Times that one event may be given or relieved of one by one.
@@ -275,7 +320,9 @@ mod tests {
     fn who_at(events: &str, zone: Option<&str>, now: &str) -> Result<Vec<String>, String> {
         let text = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{}END:VCALENDAR\r\n", events.replace('\n', "\r\n"));
         let zone = zone.map(|name| TimeZone::get(name).unwrap());
-        let mut found: Vec<String> = on_call(&parse(&text).unwrap(), zone.as_ref(), now.parse().unwrap())?
+        let organizers = ["rota@example.com".to_owned()];
+        let organizers = if text.contains("ORGANIZER") { organizers.as_slice() } else { &[] };
+        let mut found: Vec<String> = on_call(&parse(&text).unwrap(), zone.as_ref(), organizers, now.parse().unwrap())?
             .into_iter()
             .map(|(who, until)| format!("{} until {until}", who.id))
             .collect();
@@ -324,10 +371,50 @@ mod tests {
         assert_eq!(who_at(declined, None, "2026-03-05T16:00:00Z").unwrap(), ["b@x until 2026-03-09T09:00:00Z"]);
     }
 
+    // covers: OK-6
+    #[test]
+    fn who_invites_themselves_is_on_call_for_nothing_and_takes_nobodys_duty() {
+        let now = "2026-03-24T12:00:00Z";
+        let event =
+            |uid: &str, inside: &str| format!("BEGIN:VEVENT\nUID:{uid}\nDTSTART:20260324T080000Z\nDURATION:PT8H\n{inside}\nEND:VEVENT\n");
+        let accepted = |who: &str| format!("ATTENDEE;PARTSTAT=ACCEPTED:mailto:{who}@example.com");
+        let shift = event("shift", &format!("ORGANIZER;CN=Rota:MAILTO:Rota@example.com\n{}", accepted("ana")));
+        let ana = "ana@example.com until 2026-03-24T16:00:00Z".to_owned();
+        assert_eq!(who_at(&shift, None, now).unwrap(), std::slice::from_ref(&ana));
+        // The same by anybody else: said, and nobody whom a mapping knows.
+        for by in
+            ["ORGANIZER:mailto:eve@example.com", "ORGANIZER:mailto:rota@example.com\nORGANIZER:mailto:eve@example.com", "ORGANIZER:rota"]
+        {
+            let own = event("own", &format!("{by}\n{}", accepted("eve")));
+            let found = who_at(&format!("{shift}{own}"), None, now).unwrap();
+            assert_eq!((found.len(), &found[0]), (2, &ana), "{found:?}");
+            assert!(found[1].starts_with("invited by ") && found[1].contains("none of `organizers`: eve@"), "{found:?}");
+        }
+        let without = event("own", &accepted("eve"));
+        let found = who_at(&format!("{shift}{without}"), None, now).unwrap();
+        assert!(found.len() == 2 && found[1].starts_with("invited by nobody of `organizers`: eve@"), "{found:?}");
+        // It neither takes the place of a shift nor makes the feed unreadable.
+        let eves = "ORGANIZER:mailto:eve@example.com";
+        let instead = event("shift", &format!("RECURRENCE-ID:20260324T080000Z\n{eves}\nATTENDEE;PARTSTAT=DECLINED:mailto:x@example.com"));
+        let odd = event("odd", &format!("RRULE:FREQ=SECONDLY\n{eves}"));
+        let long = event("long", &format!("RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\n{eves}"));
+        let nobody = event("nobody", eves);
+        assert_eq!(who_at(&format!("{shift}{instead}{odd}{long}{nobody}"), None, now).unwrap(), std::slice::from_ref(&ana));
+        // The rota's own does all of it.
+        let replaced = instead.replace("eve@", "rota@");
+        assert!(who_at(&format!("{shift}{replaced}"), None, now).unwrap().is_empty());
+        assert!(who_at(&format!("{shift}{}", odd.replace("eve@", "rota@")), None, now).is_err());
+        // A shift that nobody has accepted yet is nobody's, and no reason to doubt the others.
+        let open = event("open", "ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:ben@example.com");
+        assert!(who_at(&open, None, now).unwrap().is_empty());
+        let own = event("ana", "ATTENDEE:mailto:ana@example.com");
+        assert_eq!(who_at(&format!("{open}{own}"), None, now).unwrap(), [ana]);
+    }
+
     #[test]
     fn no_feed_makes_it_stumble() {
         let now = "2026-03-24T08:00:00Z".parse().unwrap();
-        let look = |text: &str| parse(text).and_then(|calendar| on_call(&calendar, None, now)).map_or(0, |found| found.len());
+        let look = |text: &str| parse(text).and_then(|calendar| on_call(&calendar, None, &[], now)).map_or(0, |found| found.len());
         let whole = format!("BEGIN:VCALENDAR\n{ROTA}END:VCALENDAR\n");
         assert_eq!(look(&whole), 1);
         for at in 0..whole.trim_end().len() {

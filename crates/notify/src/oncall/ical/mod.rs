@@ -1,4 +1,5 @@
-//! iCalendar (RFC 5545): an event is a shift, whoever attends it is on call; without attendees, whom its summary names.
+//! iCalendar (RFC 5545): an event is a shift, whoever attends it is on call; without attendees, whom its summary names. An invitation
+//! (RFC 5546) is one only if it comes from whom the configuration names.
 //!
 //! A feed that has an event which can't be understood says nothing at all: who is on call instead can't be told.
 
@@ -19,7 +20,12 @@ pub(super) async fn look(caller: &Caller, source: &Source, token: Option<&Secret
     let mut all = BTreeMap::new();
     for mapped in &source.schedules {
         let said = match read(caller, mapped, token).await {
-            Ok(bytes) => shifts(&bytes, source, mapped, now),
+            // A large feed takes a while to read, in which everything else goes on.
+            Ok(bytes) => {
+                let (source, mapped) = (source.clone(), mapped.clone());
+                let read = tokio::task::spawn_blocking(move || shifts(&bytes, &source, &mapped, now)).await;
+                read.unwrap_or_else(|_| Err(Trouble::Here("the feed could not be read to its end".to_owned())))
+            }
             Err(trouble) => Err(trouble),
         };
         add(&mut all, &mapped.service, said);
@@ -30,7 +36,7 @@ pub(super) async fn look(caller: &Caller, source: &Source, token: Option<&Secret
 fn shifts(bytes: &[u8], source: &Source, mapped: &Mapped, now: Timestamp) -> Said {
     let text = std::str::from_utf8(bytes).map_err(|_| Trouble::Unreadable("it is not UTF-8 text".into()))?;
     let calendar = lines::parse(text).map_err(Trouble::Unreadable)?;
-    let on_call = event::on_call(&calendar, source.time_zone.as_ref(), now).map_err(Trouble::Unreadable)?;
+    let on_call = event::on_call(&calendar, source.time_zone.as_ref(), &source.organizers, now).map_err(Trouble::Unreadable)?;
     Ok(on_call.into_iter().map(|(who, until)| Shift { who, level: mapped.level, until: Some(until) }).collect())
 }
 
