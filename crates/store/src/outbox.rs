@@ -252,6 +252,14 @@ impl Store {
         Ok(self.query(&sql, &args).await?.into_iter().flatten().filter_map(|column| String::from_column(&column)).collect())
     }
 
+    /// The newest message of a lane.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn newest_message(&self, destination: &str, lane: &str) -> Result<Option<OutboxRow>, StoreError> {
+        self.first(Select::all().is("destination", &destination.to_owned()).is("lane", &lane.to_owned()).order("seq DESC")).await
+    }
+
     /// Whether something of a destination is due.
     ///
     /// # Errors

@@ -121,6 +121,11 @@ impl OnCall {
         self.roster.store(Arc::new(Roster::default()));
     }
 
+    /// Waits until what the log says of anybody's duty is believed, too.
+    pub(crate) async fn settled(&self) {
+        drop(self.changing.lock().await);
+    }
+
     fn set(&self, source: &GroupName, service: &GroupName, belief: &Belief) {
         self.roster.rcu(|roster| {
             let mut next = Roster::clone(roster);
@@ -445,6 +450,15 @@ impl Gate {
         unknown.dedup();
         (!unknown.is_empty()).then(|| unknown.join("; "))
     }
+}
+
+/// Whether somebody may be needed for a request who is on call by a schedule that is kept elsewhere.
+pub(crate) fn waits_for_a_source(bundle: &Bundle, row: &RequestRow) -> bool {
+    let mut seats = all_stages(row).flat_map(|stage| stage.seats.iter().chain(&stage.escalate_to));
+    seats.any(|seat| match seat {
+        Seat::OnCall(schedule) => bundle.people().on_call.get(schedule).is_some_and(|kept| kept.elsewhere.is_some()),
+        Seat::Group(_) => false,
+    })
 }
 
 /// Waits; whether it was stopped meanwhile.

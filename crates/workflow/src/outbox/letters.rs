@@ -1,15 +1,20 @@
-//! Mails: what is asked of whom, and how it ended.
+//! Mails: what is asked of whom, how it ended, and who owes a review.
 //!
 //! Whom a request concerns is found out when it is told, not when it happens: a message that tells of it first becomes one for each
 //! person ([`Gate::write_mail`]), whose id follows from the entry and the person. So nobody gets two mails about one thing, however
 //! often the gate dies in between, and one mailbox that refuses a mail holds up nobody else's.
+//!
+//! Who is on call may not be known when it is looked, or be somebody else later: whenever that changes, it is looked again for every
+//! request that waits for somebody on call ([`Gate::find_who_came_on_duty`]). A mail that is made and waits while it is not known waits on.
 
+use access::approval::Seat;
 use access::chat::{ChatAccountRow, Told, mailbox_key};
 use access::event::Event;
 use access::ids::{DeliveryId, PrincipalId};
 use access::outbox::OutboxState;
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use access::request::{Door, RequestRow, RequestState};
+use access::review::{ReviewKind, ReviewRow, ReviewState};
 use access::time::Span;
 use identity::mail::{CONFIRM_WITHIN, MailLink, MailboxLink, verify_mail_link};
 use jiff::Timestamp;
@@ -32,6 +37,10 @@ const ASK: &str = "ask";
 const OUTCOME: &str = "outcome";
 const ALERT: &str = "alert";
 const CONFIRM: &str = "confirm";
+/// Who owes a review is told of an emergency, is reminded, and others are told when it is overdue.
+const REVIEW: &str = "review";
+/// Whoever is on call now is to be asked what waits for them.
+const DUTY: &str = "duty";
 
 /// A mail server.
 #[derive(Debug, Clone)]
@@ -61,6 +70,14 @@ impl Outbox {
             };
             match &draft.event {
                 Event::MailboxNamed { person } => tellings.push((place, telling(CONFIRM, Some(format!("mailbox {person}"))))),
+                Event::ReviewOpened { review, kind: ReviewKind::BreakGlass, .. }
+                | Event::ReviewReminded { review }
+                | Event::ReviewEscalated { review, .. } => {
+                    tellings.push((place, telling(REVIEW, Some(format!("review {review}")))));
+                }
+                Event::OnCallChanged { source, service, known: true, .. } => {
+                    tellings.push((place, telling(DUTY, Some(format!("duty {source} {service}")))));
+                }
                 Event::RequestSubmitted { request, break_glass: true, .. } => {
                     tellings.push((place, telling(ALERT, Some(format!("about {request}")))));
                 }
@@ -88,6 +105,12 @@ impl Gate {
         let (task, to) = row.task.split_once(' ').unwrap_or((&row.task, ""));
         if task == CONFIRM {
             return self.write_confirmation(mail, row).await;
+        }
+        if task == DUTY {
+            return self.find_who_came_on_duty().await;
+        }
+        if task == REVIEW {
+            return self.write_about_review(mail, row, to).await;
         }
         let Some(request) = self.request_told_of(row).await? else {
             return Ok(Outcome::Never { why: "there is no such request".to_owned() });
@@ -125,6 +148,24 @@ impl Gate {
         Ok(Outcome::Taken(()))
     }
 
+    /// Whom to ask, again, about every request that waits for somebody on call.
+    async fn find_who_came_on_duty(&self) -> Result<Outcome<()>, Refusal> {
+        // What the log says is believed once whoever entered it lets go.
+        self.on_call.settled().await;
+        let bundle = self.bundle();
+        for request in self.store.pending_requests().await.map_err(unavailable)? {
+            if !crate::on_call::waits_for_a_source(&bundle, &request) {
+                continue;
+            }
+            // As the newest telling of it, so that whoever has that mail gets no second one.
+            let told = self.store.newest_message(MAIL, &format!("about {}", request.id)).await.map_err(unavailable)?;
+            if let Some(told) = told.filter(|told| told.task == ASK) {
+                self.find_who_is_asked(&told, &request).await?;
+            }
+        }
+        Ok(Outcome::Taken(()))
+    }
+
     /// The asker, and whoever was asked.
     async fn find_who_is_told(&self, row: &OutboxRow, request: &RequestRow) -> Result<Outcome<()>, Refusal> {
         let begin = format!("{} ", request.id);
@@ -150,7 +191,12 @@ impl Gate {
         let Some((mailbox, to)) = self.mailbox_of(person, Told::asks).await? else { return Ok(Outcome::Taken(())) };
         // What was decided meanwhile, or is no longer theirs to decide, is nothing to write about.
         if !self.could_decide(row, &mailbox, request).await? {
-            return Ok(Outcome::Taken(()));
+            let waits = request.state == RequestState::Pending && request.expires_at > self.now();
+            // Whether it is theirs may not be known just now.
+            return Ok(match self.why_nobody_is_on_call(&self.bundle(), request).filter(|_| waits) {
+                Some(why) => Outcome::Later { why, after: None },
+                None => Outcome::Taken(()),
+            });
         }
         let link = link_in(row, &mailbox, request);
         let code = self.signed_link(&link)?;
@@ -212,6 +258,65 @@ impl Gate {
             thread: Some(request.id.to_string()),
         };
         self.hand_over(mail, row, &to, &letter).await
+    }
+
+    /// To those who owe a review, while they do; `to` is one of them, or nobody yet.
+    async fn write_about_review(&self, mail: &Mail, row: &OutboxRow, to: &str) -> Result<Outcome<()>, Refusal> {
+        let logged = self.store.entry(row.entry).await.map_err(unavailable)?;
+        let (review, says) = match logged.map(|logged| logged.entry.event) {
+            Some(Event::ReviewOpened { review, .. }) => (review, "is to be reviewed"),
+            Some(Event::ReviewReminded { review }) => (review, "is to be reviewed still"),
+            Some(Event::ReviewEscalated { review, .. }) => (review, "should have been reviewed by now"),
+            _ => return Ok(Outcome::Never { why: "it tells of no review".to_owned() }),
+        };
+        let review = self.store.review(review).await.map_err(unavailable)?.filter(|review| review.state == ReviewState::Open);
+        let Some(review) = review else { return Ok(Outcome::Taken(())) };
+        if to.is_empty() {
+            let mut rows = Vec::new();
+            for mailbox in self.store.mailboxes().await.map_err(unavailable)? {
+                if mailbox.told.asks() && self.owes(mailbox.person, &review).await? {
+                    let person = mailbox.person;
+                    rows.push(message(row, &format!("{REVIEW} {person}"), format!("review {} {person}", review.id), self.now()));
+                }
+            }
+            self.store.add_messages(&rows).await.map_err(unavailable)?;
+            return Ok(Outcome::Taken(()));
+        }
+        let (mailbox, grant) = (self.mailbox_of(to, Told::asks).await?, self.store.grant(review.grant).await.map_err(unavailable)?);
+        let (Some((mailbox, to)), Some(grant)) = (mailbox, grant) else { return Ok(Outcome::Taken(())) };
+        if !self.owes(mailbox.person, &review).await? {
+            return Ok(Outcome::Taken(()));
+        }
+        let (who, due) = (self.called(review.person).await, minute(review.due_at));
+        let what = match review.kind {
+            ReviewKind::BreakGlass => "An emergency",
+            ReviewKind::Sampled => "A session that was drawn",
+            ReviewKind::Standing => "A right without an end",
+        };
+        let letter = Letter {
+            subject: format!("Review: {who}, {} on {}", grant.role, grant.resource),
+            says: format!("{what} of {who}, {} on {}, {says}: it is due at {due}.", grant.role, grant.resource),
+            facts: vec![("Review", review.id.to_string()), ("Due", due)],
+            link: Some((format!("{}/inbox", self.outbox.portal()), "Open in the portal")),
+            thread: Some(review.id.to_string()),
+            ..Letter::default()
+        };
+        self.hand_over(mail, row, &to, &letter).await
+    }
+
+    /// Whether somebody is among those who owe a review now.
+    async fn owes(&self, person: PrincipalId, review: &ReviewRow) -> Result<bool, Refusal> {
+        if person == review.person {
+            return Ok(false);
+        }
+        let situation = match self.situation_of(person).await {
+            Ok(situation) => situation,
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal),
+            Err(_) => return Ok(false),
+        };
+        let bundle = self.bundle();
+        let mut groups = [Some(&review.reviewers), review.escalated_to.as_ref()].into_iter().flatten();
+        Ok(groups.any(|group| bundle.seated(&situation, &Seat::Group(group.clone()))))
     }
 
     /// To a mailbox that somebody named: the link that they open where they are signed in.
