@@ -68,6 +68,40 @@ const SETTINGS: &[(&str, &[&str], &str)] = &[
     ("authorizedprincipalscommand", &["none"], "a program says which certificates are let in"),
 ];
 
+/// What says that a target holds more than is listed.
+pub const THE_REST: &str = "the rest";
+/// Of an SSH server whose settings nobody could read, what it goes by is not known either.
+const NO_SETTINGS: &str = "settings of the SSH server";
+
+/// That a target holds more than is listed.
+#[must_use]
+pub fn the_rest() -> Observed {
+    Observed::new(FindingKind::Unseen, THE_REST, "there is more than the gate lists; mend some, and look again", "")
+}
+
+/// Whether something that was known may still be there, though a look does not show it: something was not seen that could hold it.
+///
+/// INVARIANT: what is not known to hide something else hides everything.
+#[must_use]
+pub fn may_hide(unseen: &str, kind: FindingKind, subject: &str) -> bool {
+    if kind == FindingKind::Unseen {
+        return unseen == THE_REST;
+    }
+    match unseen.split_once(' ') {
+        // Read from its files instead, or of a part of the connections alone: each is a finding of its own.
+        Some(("settings", "of the SSH server as they take effect" | "in Match blocks")) => false,
+        Some(_) if unseen == NO_SETTINGS => {
+            matches!(kind, FindingKind::ServerSetting | FindingKind::AuthorizedKey | FindingKind::TrustedAuthority)
+        }
+        Some(("keys", rest)) => {
+            let whose = rest.strip_prefix("of ").map(|whose| if whose == "*" { "everybody" } else { whose });
+            kind == FindingKind::AuthorizedKey && whose.is_none_or(|whose| whose == subject)
+        }
+        Some(("authorities", _)) => kind == FindingKind::TrustedAuthority,
+        _ => true,
+    }
+}
+
 /// What ends a look that was told whole.
 pub const END: &str = "E";
 
@@ -86,11 +120,12 @@ pub fn on_ssh_target(said: &str, told: &Told) -> Option<Vec<Observed>> {
             "K" => rest.split_once(' ').and_then(|(account, line)| key(account, line, told)),
             "C" => authority(rest, told),
             "S" => setting(rest),
-            "U" => Some(Observed::new(FindingKind::Unseen, rest, "the gate's account on the target may not read it", "")),
+            "U" if rest == THE_REST => Some(the_rest()),
+            "U" => Some(Observed::new(FindingKind::Unseen, rest, "the gate's account on the target may not read it, or not all of it", "")),
             _ => None,
         });
         if out.len() >= MOST_FINDINGS {
-            out.insert(Observed::new(FindingKind::Unseen, "the rest", "there is more than the gate lists; mend some, and look again", ""));
+            out.insert(the_rest());
             break;
         }
     }
@@ -179,6 +214,29 @@ mod tests {
         );
         let told = Told { keys: [print].into(), accounts: ["root".to_owned()].into() };
         assert_eq!(seen(&told), ["local_account deploy", "server_setting passwordauthentication", "unseen keys of ben"]);
+    }
+
+    // covers: BACK-4 (ssh)
+    #[test]
+    fn what_could_not_be_seen_may_hide_what_was_known() {
+        use FindingKind::{AuthorizedKey, DatabaseGrant, LocalAccount, ServerSetting, TrustedAuthority, Unseen};
+        for (unseen, kind, subject, hidden) in [
+            ("keys of ben", AuthorizedKey, "ben", true),
+            ("keys of ben", AuthorizedKey, "ana", false),
+            ("keys of ben", LocalAccount, "ben", false),
+            ("keys of *", AuthorizedKey, "everybody", true),
+            ("authorities in /etc/ssh/ca.pub", TrustedAuthority, "SHA256:x", true),
+            ("authorities in /etc/ssh/ca.pub", AuthorizedKey, "ben", false),
+            ("settings of the SSH server", ServerSetting, "passwordauthentication", true),
+            ("settings of the SSH server", AuthorizedKey, "ben", true),
+            ("settings of the SSH server as they take effect", ServerSetting, "passwordauthentication", false),
+            ("the rest", DatabaseGrant, "eve on schema public", true),
+            ("the rest", Unseen, "keys of ben", true),
+            ("keys of ben", Unseen, "keys of ana", false),
+            ("something new", LocalAccount, "ben", true),
+        ] {
+            assert_eq!(may_hide(unseen, kind, subject), hidden, "{unseen}: {kind} {subject}");
+        }
     }
 
     // covers: BACK-4 (ssh)

@@ -245,7 +245,7 @@ impl Gate {
     }
 
     /// The accounts and rights of a database, as the account that makes others sees them.
-    pub(crate) async fn survey_database(&self, resource: &Resource) -> Result<Vec<credentials::database::Held>, Refusal> {
+    pub(crate) async fn survey_database(&self, resource: &Resource) -> Result<credentials::database::Survey, Refusal> {
         self.account_server(resource).await?.survey().await.map_err(account_trouble)
     }
 

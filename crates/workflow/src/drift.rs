@@ -110,7 +110,17 @@ impl Gate {
         let looking = self.drift.begin(name);
         let _looking = looking.ok_or_else(|| Refusal::because(Reason::TooMany, format!("`{name}` is being looked at just now")))?;
         let by = |event| EntryDraft::new(self.now(), actor, door, event);
-        match self.observe(&bundle, resource).await {
+        let seen = match self.refuse_if_resource_locked(name).await {
+            Ok(()) => {
+                // INVARIANT: that the gate goes there stands in the log before it does.
+                let as_whom = looks_as(&bundle, resource).map(|account| format!("as {account}"));
+                let begun = by(Event::DriftBegun { resource: name.clone() }).text("detail", as_whom);
+                self.commit(Change::new(begun)).await.map_err(refused)?;
+                self.observe(&bundle, resource).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match seen {
             Ok(seen) => self.enter_look(name, seen, by).await,
             Err(refusal) => {
                 let failed =
@@ -133,7 +143,7 @@ impl Gate {
         // Asked before and after the look: an account that comes or goes meanwhile is the gate's in one of them.
         let address = resource.address.to_string();
         let mut made = self.accounts_made_at(bundle, resource.kind, &address).await?;
-        let held = self.survey_database(resource).await?;
+        let credentials::database::Survey { held, cut } = self.survey_database(resource).await?;
         made.extend(self.accounts_made_at(bundle, resource.kind, &address).await?);
         let several = several_hosts(&held);
         let others = held.iter().filter(|held| !is_told(held, &told, &made, &several));
@@ -151,7 +161,12 @@ impl Gate {
             let may = beyond(held, &mighty)?;
             Some(Observed::new(FindingKind::DatabaseGrant, &format!("{} on the whole server", held.account), &may, &may))
         });
-        Ok(grown.chain(seen).take(inventory::drift::MOST_FINDINGS).collect())
+        let mut found: Vec<Observed> = grown.chain(seen).collect();
+        if cut || found.len() > inventory::drift::MOST_FINDINGS {
+            found.truncate(inventory::drift::MOST_FINDINGS);
+            found.push(inventory::drift::the_rest());
+        }
+        Ok(found)
     }
 
     /// What the gate has put there, or is told of: its authority and keys, the accounts that roles sign in to, and the one that makes others.
@@ -171,9 +186,7 @@ impl Gate {
     async fn survey_ssh(&self, bundle: &Bundle, resource: &Resource) -> Result<String, Refusal> {
         let surveyor =
             self.drift.surveyor.get().ok_or_else(|| Refusal::because(Reason::Internal, "no door of this node reaches SSH targets"))?;
-        let roles = resource.default_role.iter().chain(bundle.roles().map(|role| &role.name));
-        let of_role = roles.filter_map(|role| bundle.login(role, &resource.name)).next().map(str::to_owned);
-        let login = resource.look_as.clone().or(of_role).ok_or_else(|| {
+        let login = looks_as(bundle, resource).ok_or_else(|| {
             let why = format!("`{}` has no account that the gate could look with; write `look_as` in `resources.toml`", resource.name);
             Refusal::because(Reason::TargetRefused, why)
         })?;
@@ -203,6 +216,8 @@ impl Gate {
     }
 
     /// What was seen against what is known: new findings are opened, those that are gone are mended.
+    ///
+    /// INVARIANT: what is not shown because it could not be seen is not gone.
     async fn enter_look(&self, name: &ResourceName, seen: Vec<Observed>, by: impl Fn(Event) -> EntryDraft) -> Result<Looked, Refusal> {
         let before = self.store.drift_look(name).await.map_err(unavailable)?;
         let known = self.store.findings_on(name).await.map_err(unavailable)?;
@@ -227,7 +242,12 @@ impl Gate {
                 Some(_) => {}
             }
         }
-        for row in by_key.into_values().filter(|row| row.state != FindingState::Mended) {
+        let hidden = |row: &FindingRow| {
+            let subject = row.subject.as_deref();
+            // One whose subject was erased could be anybody's.
+            blind.iter().any(|unseen| subject.is_none_or(|subject| inventory::drift::may_hide(unseen, row.kind, subject)))
+        };
+        for row in by_key.into_values().filter(|row| row.state != FindingState::Mended && !hidden(row)) {
             drafts.push(by(Event::FindingMended { finding: row.id }));
             mended += 1;
         }
@@ -288,7 +308,7 @@ impl Gate {
         };
         let tried: BTreeMap<ResourceName, Timestamp> = looks.into_iter().map(|look| (look.id, look.tried_at)).collect();
         let can = |resource: &&Resource| resource.kind == Kind::Ssh || resource.accounts.is_some();
-        let due = |resource: &&Resource| tried.get(&resource.name).is_none_or(|at| every.after(*at) <= now);
+        let due = |resource: &&Resource| tried.get(&resource.name).is_none_or(|at| every.after(*at) <= now || *at > now);
         let due: Vec<ResourceName> = bundle.resources().filter(can).filter(due).map(|resource| resource.name.clone()).collect();
         for few in due.chunks(AT_ONCE) {
             let looks = few.iter().map(|name| async move {
@@ -299,6 +319,16 @@ impl Gate {
             futures::future::join_all(looks).await;
         }
     }
+}
+
+/// As whom the gate looks at a target.
+fn looks_as(bundle: &Bundle, resource: &Resource) -> Option<String> {
+    if resource.kind != Kind::Ssh {
+        return resource.accounts.as_ref().map(|maker| maker.login.clone());
+    }
+    let roles = resource.default_role.iter().chain(bundle.roles().map(|role| &role.name));
+    let of_role = roles.filter_map(|role| bundle.login(role, &resource.name)).next().map(str::to_owned);
+    resource.look_as.clone().or(of_role)
 }
 
 /// Names of MariaDB that stand for more than one account.

@@ -99,6 +99,19 @@ impl Gate {
         }
     }
 
+    /// Refused if a lock that holds now shuts this resource for everybody, the gate itself included.
+    ///
+    /// # Errors
+    /// [`Reason::Locked`], or that the locks can't be read.
+    pub(crate) async fn refuse_if_resource_locked(&self, resource: &ResourceName) -> Result<(), Refusal> {
+        let now = self.now();
+        let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
+        match locks.iter().find(|lock| lock.holds(now) && lock.scope == LockScope::Resource(resource.clone())) {
+            Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
+            None => Ok(()),
+        }
+    }
+
     /// Refused if a lock that holds now covers this person everywhere.
     ///
     /// # Errors

@@ -74,6 +74,11 @@ macro_rules! inventory_events {
                 /// Which way.
                 path: PathId,
             }
+            /// The gate is about to look at a target for what it did not put there. Text: `detail`, as whom.
+            "drift.begun" DriftBegun {
+                /// Which resource.
+                resource: ResourceName,
+            }
             /// A target was looked at for what the gate did not put there. Text: `detail`, if not all of it could be seen.
             "drift.looked" DriftLooked {
                 /// Which resource.

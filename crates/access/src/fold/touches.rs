@@ -91,7 +91,8 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::FindingAccepted { finding, .. }
         | E::FindingMended { finding } => vec![key_of::<FindingRow>(finding)],
         // These leave no journaled row.
-        E::LogStarted { .. }
+        E::DriftBegun { .. }
+        | E::LogStarted { .. }
         | E::NodeStarted { .. }
         | E::NodeStopped { .. }
         | E::ClockBehind { .. }

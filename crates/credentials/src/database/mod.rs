@@ -29,7 +29,7 @@ use aws_lc_rs::rand;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::survey::Held;
+pub use self::survey::{Held, Survey};
 
 /// How long the server may take for one account.
 const PATIENCE: Duration = Duration::from_secs(20);

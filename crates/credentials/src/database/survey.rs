@@ -30,25 +30,35 @@ pub struct Held {
     pub may: String,
 }
 
+/// What a server holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Its accounts and their rights.
+    pub held: Vec<Held>,
+    /// Whether there is more than that.
+    pub cut: bool,
+}
+
 impl Server {
     /// Reads every account that can sign in, and every right that somebody was given in the resource's database.
     ///
     /// # Errors
     /// If the server can't be reached or refuses.
-    pub async fn survey(&self) -> Result<Vec<Held>, AccountError> {
+    pub async fn survey(&self) -> Result<Survey, AccountError> {
         let looking = async {
             match self.engine {
                 Engine::Postgres => on_postgres(self).await,
                 Engine::MariaDb => on_mariadb(self).await,
             }
         };
-        let mut held = self.in_time(Act::Survey, &self.user, looking).await?;
+        let Survey { mut held, mut cut } = self.in_time(Act::Survey, &self.user, looking).await?;
         // Tables that accounts of the gate's left behind belong to it; that it signs in, or may do more, is worth knowing.
         held.retain(|held| held.host.is_some() || held.account != LEFTOVERS || held.may != "owns tables");
         held.sort();
         held.dedup();
+        cut |= held.len() > MOST;
         held.truncate(MOST);
-        Ok(held)
+        Ok(Survey { held, cut })
     }
 }
 
@@ -81,7 +91,7 @@ const RIGHTS: &str = "WITH named AS (SELECT oid, rolname::text AS name FROM pg_r
      SELECT n.name, given.on_what, string_agg(DISTINCT given.may, ', ' ORDER BY given.may) \
      FROM given JOIN named n ON n.oid = given.who WHERE left(n.name, 3) <> 'pg_' GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 5000";
 
-async fn on_postgres(server: &Server) -> Result<Vec<Held>, AccountError> {
+async fn on_postgres(server: &Server) -> Result<Survey, AccountError> {
     let failed = server.failed(Act::Survey, &server.user);
     let mut db = postgres::connect(server, None, Act::Survey, &server.user).await?;
     let roles = sqlx::query(ROLES).fetch_all(&mut db).await.map_err(&failed)?;
@@ -93,7 +103,7 @@ async fn on_postgres(server: &Server) -> Result<Vec<Held>, AccountError> {
     let mut held: Vec<Held> = roles.iter().map(|row| of(row.get(0), None, row.get(1))).collect();
     held.extend(rights.iter().map(|row| of(row.get(0), Some(row.get(1)), row.get(2))));
     let _said_goodbye = sqlx::Connection::close(db).await;
-    Ok(held)
+    Ok(Survey { held, cut: rights.len() >= MOST })
 }
 
 /// Accounts, without roles and those that come with the server and are shut.
@@ -111,7 +121,7 @@ const PRIVILEGES: &str = "SELECT CAST(grantee AS CHAR), CAST('everything' AS CHA
      UNION ALL SELECT CAST(grantee AS CHAR), CAST(CONCAT('columns of ', table_schema, '.', table_name) AS CHAR), CAST(GROUP_CONCAT(DISTINCT privilege_type ORDER BY privilege_type SEPARATOR ', ') AS CHAR) \
      FROM information_schema.column_privileges GROUP BY grantee, table_schema, table_name LIMIT 5000";
 
-async fn on_mariadb(server: &Server) -> Result<Vec<Held>, AccountError> {
+async fn on_mariadb(server: &Server) -> Result<Survey, AccountError> {
     let failed = server.failed(Act::Survey, &server.user);
     let mut db = mariadb::connect(server, Act::Survey, &server.user).await?;
     let users = sqlx::query(USERS).fetch_all(&mut db).await.map_err(&failed)?;
@@ -126,10 +136,11 @@ async fn on_mariadb(server: &Server) -> Result<Vec<Held>, AccountError> {
         accounts.entry(one.account.clone()).and_modify(|same| (same.user, same.looked) = (None, false)).or_insert(one);
     }
     // `''@'%'` and the like: rights of a role that is none of the accounts.
+    let cut = rights.len() >= MOST;
     let rights = rights.iter().filter_map(|row| {
         let account = accounts.get(&row.get::<String, _>(0))?;
         Some(Held { on: Some(row.get(1)), may: row.get(2), ..account.clone() })
     });
     let rights: Vec<Held> = rights.collect();
-    Ok(accounts.into_values().chain(rights).collect())
+    Ok(Survey { held: accounts.into_values().chain(rights).collect(), cut })
 }

@@ -35,7 +35,7 @@ async fn accounts_and_rights_of_postgresql_are_seen_whatever_they_are_called() {
             "GRANT SELECT, UPDATE ON orders TO {plain}; GRANT SELECT (id) ON shop.cards TO {plain}; GRANT INSERT ON orders TO PUBLIC"
         ))
         .unwrap();
-    let held = server.survey().await.unwrap();
+    let held = server.survey().await.unwrap().held;
     database.admin(&format!("DROP ROLE {own}")).unwrap();
     assert!(says(&held, &plain, None).is_some(), "{held:?}");
     assert!(says(&held, &plain, Some("schema public")).unwrap().contains("tables: SELECT, tables: UPDATE"));
@@ -64,7 +64,7 @@ async fn accounts_and_rights_of_mariadb_are_seen() {
     // What the account that makes others is given: `docs/mysql.md`.
     database.query(&format!("GRANT SELECT ON mysql.* TO {maker}")).unwrap();
     let other = database.account("other", "o", Proof::Native).unwrap();
-    let held = server.survey().await.unwrap();
+    let held = server.survey().await.unwrap().held;
     let of = |name: &str| held.iter().filter(|held| held.account.starts_with(&format!("'{name}'@"))).collect::<Vec<_>>();
     assert!(of(&other).iter().any(|held| held.on.is_none()), "{held:?}");
     assert!(of(&other).iter().any(|held| held.on.is_some()), "what it may do is seen too: {held:?}");

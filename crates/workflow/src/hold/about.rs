@@ -174,6 +174,7 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::DeliveryReplayed { .. }
         | Event::OnCallChanged { .. }
         | Event::InventoryImported { .. }
+        | Event::DriftBegun { .. }
         | Event::DriftLooked { .. }
         | Event::DriftFailed { .. } => vec![Unknown],
     }

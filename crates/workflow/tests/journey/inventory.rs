@@ -189,6 +189,36 @@ async fn an_account_that_roles_sign_in_to_is_known_and_what_was_given_it_beside_
 
 // covers: BACK-4 (postgres)
 #[tokio::test]
+async fn what_does_not_fit_into_a_look_is_not_gone_and_a_locked_target_is_not_entered() {
+    let (t, database) = shop().await;
+    let (admin, sales) = (t.person("admin"), "sales-db".parse().unwrap());
+    t.gate.set_secret(admin, "sales-db".parse().unwrap(), Secret::new("makers-password".to_owned())).await.unwrap();
+    // Names in capitals come first: whoever is called `zz…` is the last that a look lists.
+    let intruder = database.account("zz_intruder", "x-password", Proof::Scram).unwrap();
+    let looked = t.gate.look_for_drift(admin, &sales).await.unwrap();
+    let found = looked.findings.iter().find(|row| row.subject.as_deref() == Some(&intruder)).unwrap().id;
+    let state = async || t.gate.store().finding(found).await.unwrap().unwrap().state;
+    let flood = "DO $$ BEGIN FOR n IN 1..2100 LOOP EXECUTE format('CREATE SCHEMA s%s', n); \
+        EXECUTE format('GRANT CREATE ON SCHEMA s%s TO PUBLIC', n); END LOOP; END $$";
+    database.query(flood).unwrap();
+    let looked = t.gate.look_for_drift(admin, &sales).await.unwrap();
+    assert!(looked.findings.iter().any(|row| row.kind == FindingKind::Unseen && row.subject.as_deref() == Some("the rest")));
+    assert_eq!((looked.mended, state().await), (0, FindingState::Open), "it merely was not seen");
+
+    // Each look is entered before it begins. What is locked, the gate does not enter either.
+    let begun = async || t.entries().await.unwrap().into_iter().filter(|name| name.starts_with("drift.")).collect::<Vec<_>>();
+    assert_eq!(begun().await, ["drift.begun", "drift.looked", "drift.begun", "drift.looked"]);
+    let scope = access::lock::LockScope::Resource("sales-db".parse().unwrap());
+    let (lock, _) = t.gate.lock(t.person("carla"), scope, None, Some("being looked into".into())).await.unwrap();
+    assert_eq!(t.gate.look_for_drift(admin, &sales).await.unwrap_err().reason, Reason::Locked);
+    assert_eq!(begun().await[4..], ["drift.failed"], "and it did not begin");
+    t.gate.lift(t.person("carla"), lock.id).await.unwrap();
+    t.gate.look_for_drift(admin, &sales).await.unwrap();
+    assert_eq!(begun().await[5..], ["drift.begun", "drift.looked"]);
+}
+
+// covers: BACK-4 (postgres)
+#[tokio::test]
 async fn an_account_that_somebody_made_is_found_until_it_is_dropped() {
     let (t, database) = shop().await;
     let (admin, sales) = (t.person("admin"), "sales-db".parse().unwrap());
