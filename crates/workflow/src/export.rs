@@ -26,7 +26,7 @@ use store::{Change, EntryFilter, EntryPage, LoggedEntry, Page, SessionFilter};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::watch::end_of;
+use crate::watch::{DESTROYED, end_of};
 
 /// How many sessions one file holds at most.
 pub const MOST_SESSIONS: usize = 1_000;
@@ -220,6 +220,7 @@ impl Gate {
                 self.gather(&mut found, EntryFilter { from: Some(*from), until: Some(*until), ..EntryFilter::default() }).await?;
             }
         }
+        let mut told = BTreeSet::new();
         let mut bundles = BTreeSet::new();
         for session in sessions {
             self.gather(&mut found, mentioning(session.id.to_string())).await?;
@@ -230,6 +231,10 @@ impl Gate {
                 bundles.insert(grant.bundle);
             }
             self.gather(&mut found, EntryFilter { name: Some("person.created".into()), ..mentioning(session.person.to_string()) }).await?;
+        }
+        // A period has its bounds; of all else what is told of to its end.
+        if !matches!(selection, Selection::Period { .. }) {
+            self.gather_to_the_end(&mut found, &mut told).await?;
         }
         let mut passkeys = BTreeSet::new();
         for logged in found.values() {
@@ -256,6 +261,22 @@ impl Gate {
             }
             for entry in lacking {
                 self.gather(&mut found, EntryFilter { name: Some("text.erased".into()), ..mentioning(entry.to_string()) }).await?;
+            }
+        }
+    }
+
+    /// Of every request, right, review, lock, hold, way and finding that the entries name, what became of it, until nothing new is named.
+    async fn gather_to_the_end(&self, found: &mut BTreeMap<i64, LoggedEntry>, told: &mut BTreeSet<String>) -> Result<(), Refusal> {
+        loop {
+            let new: Vec<(String, &[&str])> =
+                found.values().flat_map(|logged| nouns_in(&logged.leaf)).filter(|(id, _)| told.insert(id.clone())).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for (id, families) in new {
+                for family in families {
+                    self.gather(found, EntryFilter { name: Some((*family).to_owned()), ..mentioning(id.clone()) }).await?;
+                }
             }
         }
     }
@@ -318,7 +339,8 @@ impl Gate {
             (Ok(keys), Some(recipients)) => Release::WrappedTo(recipients.clone(), keys),
             (Ok(keys), None) => Release::Keys(keys),
             // Its keys are destroyed: that it was recorded, and that it is whole, is still proved.
-            (Err(_), _) => Release::Withheld,
+            (Err(why), _) if why.detail.as_deref() == Some(DESTROYED) => Release::Withheld,
+            (Err(why), _) => return Err(why),
         };
         Ok(Some(RecordingPart { recording: RecordingId::to_string(&session.recording), path, release }))
     }
@@ -344,6 +366,28 @@ fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
         _ => {}
     }
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// What is told of to its end, by how its id begins, and in which entries. Sessions are not: an export is of those it was asked for.
+const TOLD_TO_THE_END: &[(&str, &[&str])] = &[
+    ("req_", &["request.", "grant."]),
+    ("grt_", &["grant.", "review."]),
+    ("rvw_", &["review."]),
+    ("lck_", &["lock.", "containment."]),
+    ("hld_", &["hold."]),
+    ("pth_", &["path."]),
+    ("fnd_", &["finding."]),
+];
+
+/// The ids in a leaf of what is told of to its end.
+fn nouns_in(leaf: &[u8]) -> Vec<(String, &'static [&'static str])> {
+    let words = leaf.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').filter_map(|word| std::str::from_utf8(word).ok());
+    let known = words.filter(|word| access::ids::made_at(word).is_some());
+    known
+        .filter_map(|word| {
+            TOLD_TO_THE_END.iter().find(|(begin, _)| word.starts_with(begin)).map(|(_, families)| (word.to_owned(), *families))
+        })
+        .collect()
 }
 
 fn mentioning(id: String) -> EntryFilter {

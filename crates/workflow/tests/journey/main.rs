@@ -13,6 +13,7 @@ mod containing;
 mod emergencies;
 mod ending;
 mod erasing;
+mod exporting;
 mod history;
 mod host_keys;
 mod inventory;
