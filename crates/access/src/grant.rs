@@ -130,6 +130,12 @@ pub struct Grant {
 }
 
 impl GrantRow {
+    /// Whether it counts as standing: it has no end, or a tier that is only observed let it through.
+    #[must_use]
+    pub fn is_standing(&self) -> bool {
+        self.length.is_none() || self.terms.observed_until.is_some()
+    }
+
     /// When it ends if its clock starts now. INVARIANT: what was given because a tier was only observed ends when that does.
     #[must_use]
     pub fn ends_if_started(&self, now: Timestamp) -> Option<Timestamp> {

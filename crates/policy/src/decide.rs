@@ -212,6 +212,10 @@ impl Bundle {
         // INVARIANT: what was given because a tier was only observed stands as long as it is, and no longer.
         if grant.terms.observed_until.is_some_and(|until| who.now < until)
             && tier.observed_until(who.now).is_some()
+            // Another tier lets through on terms of its own, and one that records more closely by now has to be asked again.
+            && grant.terms.tier == tier.name
+            && grant.terms.record >= tier.record
+            && grant.terms.durability >= tier.durability
             && !self.is_forbidden(&then, &ask, resource, tier)
         {
             return Ok(());

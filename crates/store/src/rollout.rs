@@ -29,7 +29,7 @@ pub struct RolloutCounts {
     pub sessions_of_workloads: u64,
     /// Of these, of jobs that signed in by the token of their CI system.
     pub sessions_of_jobs: u64,
-    /// Open grants without an end.
+    /// Open grants without an end, or let through by a tier that is only observed.
     pub standing: u64,
     /// Ways by secrets of CI systems that their lists still name.
     pub ci_secrets: u64,
@@ -54,7 +54,7 @@ const SESSIONS: &str = "SELECT count(*), \
      sum(CASE WHEN s.person LIKE 'wkl%' AND g.frozen LIKE '%\"claims\":{%' THEN 1 ELSE 0 END) \
      FROM sessions s JOIN grants g ON g.id = s.\"grant\" WHERE s.opened_at >= $1";
 
-const STANDING: &str = "SELECT count(*) FROM grants WHERE state <> 'ended' AND length IS NULL";
+const STANDING: &str = "SELECT count(*) FROM grants WHERE state <> 'ended' AND (length IS NULL OR terms LIKE '%\"observed_until\":\"%')";
 
 const CI: &str = "SELECT count(*), sum(CASE WHEN p.state = 'open' THEN 0 ELSE 1 END) \
      FROM inventory_paths p JOIN inventory_sources s ON s.id = p.source WHERE s.kind = 'ci-secrets' AND p.state <> 'gone'";

@@ -7,6 +7,7 @@ mod controls;
 
 use std::collections::BTreeMap;
 
+use access::inventory::{FindingState, PathState};
 use access::reason::Refusal;
 use access::time::Span;
 use jiff::Timestamp;
@@ -58,6 +59,10 @@ struct Facts {
     streams: (u64, u64),
     placed: u64,
     resources: u64,
+    without_tier: u64,
+    observed_tiers: u64,
+    open_paths: u64,
+    open_findings: u64,
     log_trouble: Option<String>,
     retention_stopped: bool,
 }
@@ -86,12 +91,14 @@ impl Gate {
         let open = self.store.open_grants().await.map_err(unavailable)?;
         let streams = self.stream_states().await?;
         let bundle = self.bundle.load();
+        let paths = self.store.inventory_counts().await.map_err(unavailable)?;
+        let findings = self.store.finding_counts().await.map_err(unavailable)?;
         let facts = Facts {
             now,
             events: self.store.entry_counts(since).await.map_err(unavailable)?,
             totals: self.store.totals(since, now).await.map_err(unavailable)?,
             open: open.len() as u64,
-            standing: open.iter().filter(|grant| grant.length.is_none()).count() as u64,
+            standing: open.iter().filter(|grant| grant.is_standing()).count() as u64,
             live: self.live.len() as u64,
             locks: self.store.holding_locks(now).await.map_err(unavailable)?.len() as u64,
             holds: self.store.set_holds().await.map_err(unavailable)?.len() as u64,
@@ -99,6 +106,10 @@ impl Gate {
             streams: (streams.len() as u64, streams.iter().filter(|state| state.row.failing_since.is_some()).count() as u64),
             placed: self.store.sequenced().await.map_err(unavailable)?,
             resources: bundle.resources().count() as u64,
+            without_tier: bundle.resources().filter(|resource| resource.tier.is_none()).count() as u64,
+            observed_tiers: bundle.tiers().filter(|tier| tier.observed_until(now).is_some()).count() as u64,
+            open_paths: paths.iter().filter(|(state, _)| *state == PathState::Open).map(|(_, count)| count).sum(),
+            open_findings: findings.iter().filter(|(state, _)| *state == FindingState::Open).map(|(_, count)| count).sum(),
             log_trouble: self.log_trouble(),
             retention_stopped: self.retention_is_stopped(),
         };
@@ -167,12 +178,12 @@ fn answer(query: Query, facts: &Facts) -> Answered {
         Query::Grants => good(
             facts.open,
             format!(
-                "{} open, {} without an end; every other ends by itself",
+                "{} open, {} of them standing: without an end, or let through by a tier that is only observed; every other ends by itself",
                 so_many(facts.open, "right is", "rights are"),
                 facts.standing
             ),
         ),
-        Query::Standing => good(facts.standing, format!("{} no end", so_many(facts.standing, "right has", "rights have"))),
+        Query::Standing => good(facts.standing, format!("{} standing", so_many(facts.standing, "right is", "rights are"))),
         Query::Revoked => {
             let ended =
                 facts.happened(&["grant.revoked", "grant.withdrawn", "grant.returned", "grant.expired", "grant.idled", "grant.lapsed"]);
@@ -221,8 +232,23 @@ fn answer(query: Query, facts: &Facts) -> Answered {
             ),
         ),
         Query::Resources => {
-            let resources = so_many(facts.resources, "resource is", "resources are");
-            good(facts.resources, format!("{resources} reached through the gate alone, each in a tier"))
+            let doubts: Vec<String> = [
+                (facts.without_tier, "is in no tier, and opens to nobody", "are in no tier, and open to nobody"),
+                (facts.observed_tiers, "tier is only observed", "tiers are only observed"),
+                (facts.open_paths, "way to production beside the gate is open", "ways to production beside the gate are open"),
+                (facts.open_findings, "finding on a target is open", "findings on targets are open"),
+            ]
+            .into_iter()
+            .filter(|(count, _, _)| *count > 0)
+            .map(|(count, one, many)| so_many(count, one, many))
+            .collect();
+            let resources = so_many(facts.resources, "resource stands", "resources stand");
+            match doubts.as_slice() {
+                [] => {
+                    good(facts.resources, format!("{resources} behind the gate, each in a tier; no other way to them is known to be open"))
+                }
+                doubts => look(facts.resources, format!("{resources} behind the gate; {}", doubts.join(", ")), true),
+            }
         }
         Query::Secrets => good(
             totals.secrets,

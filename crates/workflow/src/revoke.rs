@@ -142,7 +142,7 @@ impl Gate {
         }
         let Ok(open) = self.store.open_grants_for(from.person, &from.resource, &from.role).await else { return false };
         let now = self.now();
-        let Some(to) = open.into_iter().find(|g| {
+        let wide_enough = |g: &GrantRow| {
             g.id != from.id
                 // INVARIANT: what one job of a workload was given, no other job of it uses.
                 && g.frozen.claims == from.frozen.claims
@@ -152,13 +152,16 @@ impl Gate {
                 // What it is recorded with must be enough for the grant it moves to.
                 && g.terms.record <= from.terms.record
                 && g.terms.durability <= from.terms.durability
-        }) else {
-            return false;
         };
-        let event = Event::SessionRehomed { session, from_grant: from.id, to_grant: to.id };
+        // Rather on one that people agreed to than on one that a tier merely let through.
+        let Some(to) = open.into_iter().filter(wide_enough).min_by_key(|g| g.terms.observed_until.is_some()) else { return false };
+        let mut change = Change::new(self.own_draft(Event::SessionRehomed { session, from_grant: from.id, to_grant: to.id }));
+        if let Some(until) = to.terms.observed_until {
+            change = change.and(self.own_draft(Event::SessionObserved { session, tier: to.terms.tier.clone(), until }));
+        }
         // INVARIANT: found under the new grant before that is entered, so that a revocation right behind it cuts.
         self.live.stand_on(session, to.id);
-        if self.commit(Change::new(self.own_draft(event)).expect(&to)).await.is_err() {
+        if self.commit(change.expect(&to)).await.is_err() {
             self.live.stand_on(session, from.id);
             return false;
         }

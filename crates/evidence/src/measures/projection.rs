@@ -77,6 +77,8 @@ struct Live {
     complete: bool,
     /// When what it stands on was first taken away.
     taken: Option<Timestamp>,
+    /// When it was counted as one on production whose right has an end; `None`: it was not, or is no longer.
+    bound: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,7 +103,9 @@ impl Default for Projection {
 
 impl Projection {
     /// Of these definitions. What was kept under another one is thrown away, and the log told again from its first leaf.
-    pub const VERSION: u32 = 1;
+    ///
+    /// INVARIANT: whoever changes what is counted changes this.
+    pub const VERSION: u32 = 2;
 
     /// What was kept, if it is of this version.
     #[must_use]
@@ -233,12 +237,19 @@ impl Projection {
                         role: role.clone(),
                         complete: recording_header.is_some() && said.contains("from"),
                         taken: None,
+                        bound: None,
                     },
                 );
             }
             E::SessionRehomed { session, to_grant, .. } => {
-                if let Some(live) = self.open.sessions.get_mut(session) {
+                let standing = self.open.grants.get(to_grant).is_none_or(|held| held.standing);
+                let bound = self.open.sessions.get_mut(session).and_then(|live| {
                     live.grant = *to_grant;
+                    live.bound.take_if(|_| standing)
+                });
+                if let Some(opened) = bound {
+                    let day = self.day(opened);
+                    day.time_bound = day.time_bound.saturating_sub(1);
                 }
             }
             E::SessionStepped { .. } => self.day(at).lateral_steps += 1,
@@ -280,6 +291,7 @@ impl Projection {
         let asked = facts.as_ref().and_then(|held| held.asked);
         let agreed = facts.is_some_and(|held| held.agreed);
         live.complete &= asked.is_some_and(|(_, why)| why);
+        live.bound = (production && time_bound).then_some(at);
         let day = self.day(at);
         if production {
             day.production += 1;

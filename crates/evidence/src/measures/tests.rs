@@ -301,8 +301,24 @@ fn what_is_no_entry_is_not_counted_and_another_version_is_thrown_away() {
     assert_eq!((error.index, projection.entries()), (0, 0));
     let kept = serde_json::to_string(&projection).unwrap();
     assert_eq!(Projection::kept(&kept), Some(projection));
-    assert_eq!(Projection::kept(&kept.replace("\"version\":1", "\"version\":0")), None);
+    assert_eq!(Projection::kept(&kept.replace("\"version\":2", "\"version\":1")), None);
     assert_eq!(Projection::kept("not that"), None);
+}
+
+// covers: BACK-5
+#[test]
+fn a_session_that_moves_onto_a_right_without_an_end_is_no_longer_time_bound() {
+    let (mut log, ana) = (Log::default(), ana());
+    let (bound, other) = (log.grant(0, ana, USUAL), log.grant(1, ana, USUAL));
+    let standing = log.grant(2, ana, Wish { standing: true, ..USUAL });
+    let session = log.open(100, ana, bound);
+    log.gate(86_400, Event::SessionRehomed { session, from_grant: bound, to_grant: other });
+    assert_eq!(first(&log.told()).time_bound, 1);
+    for _ in 0..2 {
+        log.gate(86_401, Event::SessionRehomed { session, from_grant: other, to_grant: standing });
+        let day = first(&log.told());
+        assert_eq!((day.production, day.time_bound), (1, 0), "on the day it was opened, and once");
+    }
 }
 
 /// One step of a made-up story; numbers choose among what there is.
