@@ -53,8 +53,12 @@ impl Gate {
         }
         let path = self.recording_path(row.recording);
         let looked_at = path.clone();
-        let state = blocking(move || key_state(&looked_at)).await?.map_err(|error| gone(&error))?;
-        if state == header::KeyState::Destroyed {
+        let state = match blocking(move || key_state(&looked_at)).await? {
+            // Lost: entered as destroyed it is waited for no longer, and should it come back, the next start destroys it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.was_let_go(row.recording).await? => None,
+            state => Some(state.map_err(|error| gone(&error))?),
+        };
+        if state == Some(header::KeyState::Destroyed) {
             return Err(Refusal::because(Reason::NotFound, "its keys are destroyed already"));
         }
         let _keeping = self.keeping().await;
@@ -62,6 +66,9 @@ impl Gate {
         let event = Event::RecordingDestroyed { recording: row.recording, session };
         let draft = self.draft(caller, event).text("reason", Some(reason));
         self.commit(Change::new(draft).held_as(&holds)).await.map_err(refused)?;
+        if state.is_none() {
+            return Ok(row.recording);
+        }
         blocking(move || keys::destroy(&path)).await?.map_err(|error| {
             tracing::error!(%error, recording = %row.recording, "a recording's keys could not be destroyed; the next start does it");
             let why =
@@ -69,6 +76,18 @@ impl Gate {
             Refusal::because(Reason::Internal, why)
         })?;
         Ok(row.recording)
+    }
+
+    /// Whether the log says that a recording is let go: kept for long enough, or destroyed.
+    pub(crate) async fn was_let_go(&self, recording: RecordingId) -> Result<bool, Refusal> {
+        for name in ["recording.expired", "recording.destroyed"] {
+            let filter = EntryFilter { name: Some(name.to_owned()), mentions: Some(recording.to_string()), ..EntryFilter::default() };
+            let page = EntryPage { limit: 1, after: None, newest_first: true };
+            if !self.store.entries(&filter, page).await.map_err(unavailable)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Destroys what is entered as destroyed and is not, because the gate died in between.

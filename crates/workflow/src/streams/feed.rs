@@ -307,10 +307,13 @@ impl Gate {
             let json = String::from_utf8(out.take()).unwrap_or_default().trim_end().to_owned();
             Ok(Activity::Absent(Line { at: row.opened_at, event: "recording.absent".to_owned(), severity: 3, json }))
         };
-        let opening = match opening_of(&path).map_err(unread)? {
-            Ok(opening) if opening.key_state() == KeyState::Destroyed => return absent(DESTROYED),
-            Ok(opening) => opening,
-            Err(why) => return absent(&why),
+        let opening = match opening_of(&path) {
+            // INVARIANT: what is merely not there at this moment is not left out.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.was_let_go(row.recording).await? => return absent(LET_GO),
+            Err(error) => return Err(unread(error)),
+            Ok(Ok(opening)) if opening.key_state() == KeyState::Destroyed => return absent(DESTROYED),
+            Ok(Ok(opening)) => opening,
+            Ok(Err(why)) => return absent(&why),
         };
         let keys = self.unwrapped(&opening, false)?;
         let opened = File::open(&path).map_err(unread)?;
@@ -339,16 +342,13 @@ fn right(row: &SessionRow) -> Right {
     Right { person: row.person, resource: row.resource.clone(), role: row.role.clone(), protocol: Some(row.protocol) }
 }
 
+/// What is said of a recording whose file is gone for good.
+const LET_GO: &str = "it was kept for as long as it had to be, and its file is gone";
+
 /// What stands before a recording's chunks, or why there never will be any.
 fn opening_of(path: &Path) -> std::io::Result<Result<Opening, String>> {
-    use std::io::ErrorKind::{NotFound, UnexpectedEof};
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == NotFound => return Ok(Err("its file is not on this node".to_owned())),
-        Err(error) => return Err(error),
-    };
-    match header::read(&mut file) {
-        Err(HeaderError::Io(error)) if error.kind() != UnexpectedEof => Err(error),
+    match header::read(&mut File::open(path)?) {
+        Err(HeaderError::Io(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),
         read => Ok(read.map_err(|why| why.to_string())),
     }
 }

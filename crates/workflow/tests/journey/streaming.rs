@@ -275,11 +275,31 @@ async fn a_recording_that_cannot_be_opened_for_a_moment_is_not_left_out() {
     assert!(row.error.as_deref().unwrap_or_default().contains("a recording cannot be read"), "{row:?}");
 
     std::fs::remove_file(&path).unwrap();
+    // Not there at all, as where a volume is not mounted: no other, as long as nobody let it go.
+    let again = async || {
+        t.time.advance(Duration::from_secs(60));
+        receiver.at(t.gate.now().as_second());
+        send(&t).await;
+    };
+    again().await;
+    let row = state(&t).await.row;
+    assert!(row.error.as_deref().unwrap_or_default().contains("a recording cannot be read"), "{row:?}");
+    assert!(!told(&receiver).iter().any(|event| event.to_string().contains("absent")));
     std::fs::rename(&aside, &path).unwrap();
-    t.time.advance(Duration::from_secs(60));
-    receiver.at(t.gate.now().as_second());
-    send(&t).await;
+    again().await;
     assert_eq!(numbers(&told(&receiver), session), [0]);
+    assert_eq!(state(&t).await.waiting, 0);
+    // Lost for good: whoever may destroy recordings says so, and it is waited for no longer.
+    t.pass(Duration::from_secs(2 * 3600)).await;
+    let lost = a_session(&t, &["{\"kind\":\"exec\",\"command\":\"id\"}".to_owned()]).await;
+    std::fs::remove_file(t.gate.recording_path(t.gate.store().session(lost).await.unwrap().unwrap().recording)).unwrap();
+    again().await;
+    assert!(state(&t).await.row.failing_since.is_some());
+    t.gate.destroy_recording(t.person("carla"), lost, "the disk it was on is gone").await.unwrap();
+    let twice = t.gate.destroy_recording(t.person("carla"), lost, "the disk it was on is gone").await.unwrap_err();
+    assert_eq!(twice.reason, access::reason::Reason::NotFound);
+    again().await;
+    assert!(told(&receiver).iter().any(|event| event.to_string().contains(&format!("{lost}/absent"))));
     assert_eq!(state(&t).await.waiting, 0);
 }
 
