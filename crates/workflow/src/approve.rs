@@ -299,7 +299,7 @@ impl Gate {
 
     /// Whether `maker` ever made a way to sign in for `owner`, other than the one by which they began; or the token of a directory that
     /// brought them.
-    async fn signed_in_by(&self, maker: PrincipalId, owner: PrincipalId) -> Result<bool, Refusal> {
+    pub(crate) async fn signed_in_by(&self, maker: PrincipalId, owner: PrincipalId) -> Result<bool, Refusal> {
         if maker == owner {
             return Ok(false);
         }

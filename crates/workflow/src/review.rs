@@ -87,6 +87,13 @@ impl Gate {
             let refusal = Refusal::because(Reason::NotAllowed, "people look back at what was done; a machine does not");
             return Err(self.enter_action_refused(caller, "review", review.to_string(), refusal).await);
         }
+        // As with a vote. Whether a right is needed still is its owner's to say, whoever signed whom in.
+        if row.kind != ReviewKind::Standing
+            && (self.signed_in_by(row.person, caller.who.id()).await? || self.signed_in_by(caller.who.id(), row.person).await?)
+        {
+            let refusal = Refusal::because(Reason::SelfApproval, "one of the two got their sign-in from the other");
+            return Err(self.enter_action_refused(caller, "review", review.to_string(), refusal).await);
+        }
         let situation = self.situation(&caller.who).await?;
         let owed_by = [Some(&row.reviewers), row.escalated_to.as_ref()].into_iter().flatten();
         let mut seats = owed_by.filter(|group| self.bundle.load().seated(&situation, &Seat::Group((*group).clone())));

@@ -12,7 +12,7 @@ use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow};
 use access::review::ReviewKind;
 use access::time::Span;
-use access::verdict::{Answer, Terms, Verdict};
+use access::verdict::{Answer, Terms, TicketRule, Verdict};
 use policy::{Ask, Situation};
 use store::{Change, CommitError};
 
@@ -81,10 +81,16 @@ impl Gate {
     }
 
     async fn try_submit(&self, caller: &Caller, request: &IdentifiedRequest) -> Result<Submitted, Refusal> {
-        let situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
-        let verdict = self.admit(caller, &situation, request.ask()).await?;
+        let mut situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
+        let mut verdict = self.admit(caller, &situation, request.ask()).await?;
+        let asked = terms_of(&verdict)?;
+        self.refuse_ticket_unless(&asked, request.ask().ticket.as_deref()).await?;
+        if asked.ticket == TicketRule::Open {
+            // INVARIANT: trackers take their time, and who lost the right to ask meanwhile has none.
+            situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
+            verdict = self.admit(caller, &situation, request.ask()).await?;
+        }
         let terms = terms_of(&verdict)?;
-        self.refuse_ticket_unless(&terms, request.ask().ticket.as_deref()).await?;
         match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
             Ok(submitted) => Ok(submitted),
             Err(CommitError::Duplicate { .. }) if request.ask().break_glass => {

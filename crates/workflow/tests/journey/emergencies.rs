@@ -47,6 +47,31 @@ async fn an_emergency_opens_at_once_and_owes_a_review() {
     t.gate.submit(t.person("ben"), wish).await.expect("nothing is overdue any more");
 }
 
+// covers: BACK-1 (api)
+#[tokio::test]
+async fn who_gave_somebody_their_sign_in_does_not_review_their_emergency() {
+    let t = TestGate::start().await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    files.insert("people.toml".into(), people.replace("members = [\"carla\"]", "members = [\"carla\", \"dan\"]").into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let (ben, dan) = (t.person("ben"), t.person("dan"));
+    let owed = async || {
+        let mut wish = ask("db-1", "shell");
+        wish.break_glass = true;
+        let grant = t.gate.submit(ben, wish).await.unwrap().grant.unwrap();
+        t.gate.give_back(ben, grant.id).await.unwrap();
+        t.gate.store().open_reviews_about(ben.who.id()).await.unwrap().remove(0).id
+    };
+    t.gate.complete_review(dan, owed().await, ReviewOutcome::Justified).await.expect("he has nothing to do with Ben's sign-in");
+    // He invites Ben anew: by that code he could be Ben himself.
+    t.gate.invite_again(dan, ben.who.id()).await.unwrap();
+    let review = owed().await;
+    let refusal = t.gate.complete_review(dan, review, ReviewOutcome::Justified).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::SelfApproval, "{refusal}");
+    t.gate.complete_review(t.person("carla"), review, ReviewOutcome::Justified).await.unwrap();
+}
+
 // covers: GRANT-9 (api)
 #[tokio::test]
 async fn an_overdue_review_blocks_the_team_where_policy_says_so() {

@@ -72,6 +72,22 @@ async fn an_open_ticket_goes_through_and_a_closed_one_does_not() {
     assert_eq!(server.calls().len(), 4, "closed, open at asking, at the yes, and when the clock starts: {:?}", server.calls());
 }
 
+// covers: ASK-5 (api)
+#[tokio::test]
+async fn who_is_shut_out_while_a_tracker_thinks_has_asked_for_nothing() {
+    let server = TrackerServer::start().unwrap();
+    server.jira("OPS-1", "In Progress", "indeterminate");
+    let t = gate(&server, "ticket = \"open\"\n").await;
+    let (ana, admin) = (t.person("ana"), t.person("admin"));
+    let fine = t.gate.submit(ana, with("OPS-1")).await.unwrap().request;
+    t.gate.cancel(ana, fine.id).await.unwrap();
+    server.slow(Some(Duration::from_secs(2)));
+    let (asked, disabled) = tokio::join!(t.gate.submit(ana, with("OPS-1")), t.gate.disable(admin, ana.who.id(), None));
+    disabled.unwrap();
+    assert_eq!(asked.unwrap_err().reason, Reason::Disabled);
+    assert_eq!(t.gate.store().pending_requests().await.unwrap(), []);
+}
+
 // covers: ASK-5, OK-4 (api)
 #[tokio::test]
 async fn a_ticket_that_is_closed_meanwhile_lets_nobody_agree_and_starts_no_clock() {
