@@ -59,6 +59,13 @@ test('nobody is kept out by how a page is made, and nothing scrolls sideways on 
   await stranger.page.goto('/');
   await stranger.page.getByRole('heading', { name: 'Sign in' }).waitFor();
   found.push(...(await faults(stranger.page, 'sign-in')), ...stranger.faults);
+  // Where a provider is not there the gate itself says so, in the portal's looks.
+  const turnedAway = await visitor(browser, gate);
+  await turnedAway.page.goto('/api/v1/sign-in/oidc/nowhere');
+  await turnedAway.page.getByText('there is no identity provider by this name').waitFor();
+  assert.equal(await turnedAway.page.evaluate(() => getComputedStyle(document.querySelector('main')).maxWidth), '460px');
+  found.push(...(await faults(turnedAway.page, 'a sign-in that is refused')));
+  await turnedAway.context.close();
   for (const [name, paths] of Object.entries(pagesOf(scene))) {
     const { page, context, faults: heard } = await signIn(browser, gate, name);
     for (const { path, show } of paths) {

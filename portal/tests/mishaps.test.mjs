@@ -234,6 +234,29 @@ test('hostile names and reasons are text, and what is too long is refused with a
   await ana.context.close();
 });
 
+test('who is named is who is locked, whatever others call themselves', { timeout: 60_000 }, async () => {
+  // Somebody newer calls himself what Frank's user name is.
+  const decoy = (await gate.api('dan', 'POST', '/api/v1/users', { username: 'mallory', display_name: 'frank' })).user;
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: '/locks' });
+  const lock = async (what) => {
+    await page.getByRole('button', { name: 'Lock something' }).click();
+    await page.getByLabel('User name of the person or machine').fill(what);
+    await page.getByRole('button', { name: 'Lock', exact: true }).click();
+  };
+  const scopes = async () => (await gate.api('carla', 'GET', '/api/v1/locks')).items.map((one) => one.scope);
+  await lock('frank');
+  // Whose lock it is stands there, so that a slip is seen.
+  await page.getByText(/^Frank.* \(frank\) is locked; 0 sessions cut\.$|^frank is locked; 0 sessions cut\.$/).waitFor();
+  assert.deepEqual(await scopes(), [`person:${gate.person('frank').id}`]);
+  await lock('mallory');
+  await page.getByText('frank (mallory) is locked; 0 sessions cut.').waitFor();
+  assert.deepEqual((await scopes()).sort(), [`person:${gate.person('frank').id}`, `person:${decoy.id}`].sort());
+  await lock('Nobody Here');
+  await page.getByText('Nobody is called that.').waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test('what is not there any more is said plainly, and the way on is shown', { timeout: 60_000 }, async () => {
   const { page, context } = await signIn(browser, gate, 'ana');
   for (const path of ['/requests/req_00000000000000000000000000', '/grants/grt_00000000000000000000000000', '/sessions/ses_00000000000000000000000000', '/resources/nowhere', '/console/nowhere']) {

@@ -203,3 +203,18 @@ test('Ben signs his approval, and the evidence proves it without the gate', asyn
     await back();
   }
 });
+
+// covers: WHO-2 (portal)
+test('who administers keys finds a stolen passkey on its owner’s page and takes it away', { timeout: 60_000 }, async () => {
+  const stolen = await withPasskey('frank');
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: `/people/${gate.person('frank').id}` });
+  await page.getByRole('heading', { name: 'What signs them in' }).waitFor();
+  await page.getByRole('button', { name: 'Remove the passkey laptop' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove', exact: true }).click();
+  await page.getByText(/^The passkey “laptop” of .* is removed\.$/).waitFor();
+  await page.getByRole('button', { name: 'Remove the passkey laptop' }).waitFor({ state: 'detached' });
+  await stolen.page.reload();
+  await stolen.page.getByText('You have none yet.', { exact: false }).waitFor();
+  assert.deepEqual(faults, []);
+  await Promise.all([context.close(), stolen.context.close()]);
+});

@@ -93,3 +93,20 @@ test('Dan reads and saves what to do in an emergency, as the policy in force has
   await ana.page.getByText('You may not see the playbook.').waitFor();
   await ana.context.close();
 });
+
+test('what stands at the end of a long list is found and asked for like the first', { timeout: 120_000 }, async () => {
+  const one = (n) => `[[resource]]\nname = "zz-${n}"\nkind = "ssh"\naddress = "10.99.0.1:22"\ntier = "non-prod"\nenvironment = "build"\ntags = ["ci"]\nowner = "platform"\ndefault_role = "shell"\n`;
+  const long = await startGate({ settings: '# as it is', policy: { 'resources.toml': Array.from({ length: 520 }, (_, n) => one(n + 1)).join('\n') } });
+  try {
+    const { page, context, faults } = await signIn(browser, long, 'ana', { path: '/ask?resource=zz-520&role=shell&reason=far+down' });
+    await page.getByRole('button', { name: 'Ask', exact: true }).click();
+    await page.getByText('It is open to you.').waitFor();
+    // By name it stands behind everything else, on the second page of the list.
+    await page.goto('/');
+    await page.getByText('zz-99', { exact: true }).first().waitFor();
+    assert.deepEqual(faults, []);
+    await context.close();
+  } finally {
+    await long.stop();
+  }
+});

@@ -58,7 +58,7 @@ impl Presented {
     async fn was_given_out(&self, gate: &Gate) -> bool {
         match self {
             Self::Bearer(token) => gate.knows_token(token.expose()).await,
-            Self::Cookie { cookie, .. } => gate.knows_web_session(cookie.expose()).await,
+            Self::Cookie { cookie, .. } => gate.known_web_session(cookie.expose()).await.is_some(),
         }
     }
 

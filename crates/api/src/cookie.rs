@@ -3,9 +3,11 @@
 //! The prefix `__Host-` makes browsers refuse it unless it is `Secure`, for the whole host and for this host alone, so that no
 //! neighbour under the same domain can plant one (RFC 6265bis §4.1.3.2). Browsers count `localhost` and 127.0.0.1 as secure.
 
+use access::ids::WebSessionId;
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use workflow::Gate;
 
 const NAME: &str = "__Host-tide";
 
@@ -60,6 +62,11 @@ pub(crate) fn in_headers(headers: &HeaderMap) -> Result<Option<Secret<String>>, 
         }
     }
     Ok(found.map(|value| Secret::new(value.to_owned())))
+}
+
+/// Who is signed in in the browser of a request already: whoever signs in there now ends that.
+pub(crate) async fn former(gate: &Gate, headers: &HeaderMap) -> Option<WebSessionId> {
+    gate.known_web_session(in_headers(headers).ok()??.expose()).await
 }
 
 /// What gives a browser its cookie. It is gone when the browser closes, or earlier when the session ends.

@@ -304,6 +304,8 @@ pub(crate) fn token(row: TokenRow) -> tokens::Token {
         mfa,
         claims: _,
         assertion: _,
+        identity: _,
+        sid: _,
         label,
         created_at,
         expires_at,

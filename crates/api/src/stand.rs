@@ -1,10 +1,13 @@
 //! Streams last longer than the sign-in they began with: whether it still holds, and what may have ended it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use access::event::Event;
+use access::event::{Entry, Event};
 use access::identity::{KeyState, PersonState, Via};
 use access::reason::{Reason, Refusal};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
 use workflow::{Caller, Gate};
 
 /// How often a stream looks whether its reader may go on, if nothing makes it look sooner.
@@ -20,6 +23,42 @@ pub(crate) fn shakes(event: &Event) -> bool {
             | Event::TokenRevoked { .. }
             | Event::BundleActivated { .. }
     )
+}
+
+/// When to look again whether somebody who reads something long may go on: every few seconds, and after whatever may have ended it.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    news: broadcast::Receiver<Arc<Entry>>,
+    next: tokio::time::Instant,
+}
+
+impl Looks {
+    /// From now on. To be made before their right is looked at for the first time, so that nothing falls in between.
+    pub(crate) fn from_now(gate: &Gate) -> Self {
+        Self { news: gate.news(), next: tokio::time::Instant::now() + LOOK_EVERY }
+    }
+
+    /// Whether it is time to look.
+    pub(crate) fn are_due(&mut self) -> bool {
+        let mut due = tokio::time::Instant::now() >= self.next;
+        loop {
+            match self.news.try_recv() {
+                Ok(entry) => due |= shakes(&entry.event),
+                // Who missed some looks as well.
+                Err(TryRecvError::Lagged(_)) => due = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if due {
+            self.next = tokio::time::Instant::now() + LOOK_EVERY;
+        }
+        due
+    }
+}
+
+/// What a download says of itself that broke off because its reader may read no more. Who reads it sees a body without its end.
+pub(crate) fn withdrawn() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::PermissionDenied, "its reader may not read it any more")
 }
 
 /// Whether a reader may go on.

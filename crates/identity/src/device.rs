@@ -94,6 +94,8 @@ enum Answer {
     None,
     Yes(Box<Agreed>),
     No,
+    /// A yes that was given, and is not spent yet.
+    Given(Box<Agreed>),
 }
 
 #[derive(Debug)]
@@ -188,7 +190,18 @@ impl Devices {
         self.0.take(|waiting| presented.matches(waiting.device.as_str()));
     }
 
-    /// A device asks whether somebody agreed. A yes and a no are given once.
+    /// A yes that was given came to nothing, through no fault of who asked: it is there to be given again.
+    pub fn give_back(&mut self, device_code: &str) {
+        let presented = Verifier::of(device_code);
+        if let Some(waiting) = self.0.find_mut(|waiting| presented.matches(waiting.device.as_str())) {
+            waiting.answer = match std::mem::replace(&mut waiting.answer, Answer::None) {
+                Answer::Given(agreed) => Answer::Yes(agreed),
+                other => other,
+            };
+        }
+    }
+
+    /// A device asks whether somebody agreed. A yes and a no are given once; what a yes is given for is to be spent with [`Self::forget`].
     ///
     /// # Errors
     /// [`Reason::Pending`], [`Reason::TooMany`] when it asks faster than [`INTERVAL`], [`Reason::Denied`], [`Reason::CodeInvalid`].
@@ -208,9 +221,17 @@ impl Devices {
         if matches!(waiting.answer, Answer::None) {
             return Err(Refusal::because(Reason::Pending, "nobody has answered at the link yet"));
         }
-        match self.0.take(is_it).map(|waiting| (waiting.answer, waiting.asker)) {
-            Some((Answer::Yes(agreed), asker)) => Ok((*agreed, asker)),
-            _ => Err(Refusal::because(Reason::Denied, "somebody said no at the link")),
+        match &waiting.answer {
+            Answer::Yes(agreed) => {
+                let given = (Agreed::clone(agreed), waiting.asker.clone());
+                waiting.answer = Answer::Given(agreed.clone());
+                Ok(given)
+            }
+            Answer::Given(_) => Err(Reason::CodeInvalid.into()),
+            Answer::None | Answer::No => {
+                self.0.take(is_it);
+                Err(Refusal::because(Reason::Denied, "somebody said no at the link"))
+            }
         }
     }
 }
@@ -254,6 +275,12 @@ mod tests {
         assert_eq!(reason(devices.answer(&begun.user_code, None, noon())), Reason::CodeInvalid, "answered");
         assert_eq!(devices.poll(code, after(4)).unwrap().0.who.username().as_str(), "ana");
         assert_eq!(reason(devices.poll(code, after(8))), Reason::CodeInvalid, "given");
+        // What came to nothing by no fault of theirs is given again, once; what is spent is not.
+        devices.give_back(code);
+        assert!(devices.poll(code, after(12)).is_ok());
+        devices.forget(code);
+        devices.give_back(code);
+        assert_eq!(reason(devices.poll(code, after(16))), Reason::CodeInvalid);
     }
 
     // covers: A9

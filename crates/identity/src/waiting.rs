@@ -5,30 +5,50 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use access::ids::PrincipalId;
 use access::source::source;
 
-/// Things that wait, oldest first, and where each was begun.
+/// Who begins: whoever is in a network, or, once somebody is signed in, they, wherever they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Place {
+    Network(IpAddr),
+    Person(PrincipalId),
+}
+
+impl From<IpAddr> for Place {
+    fn from(address: IpAddr) -> Self {
+        Self::Network(source(address))
+    }
+}
+
+impl From<PrincipalId> for Place {
+    fn from(person: PrincipalId) -> Self {
+        Self::Person(person)
+    }
+}
+
+/// Things that wait, oldest first, and who began each.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
-    all: VecDeque<(IpAddr, T)>,
+    all: VecDeque<(Place, T)>,
     room: usize,
     each: usize,
 }
 
 impl<T> Waiting<T> {
-    /// At most `room` wait, at most `each` from one source.
+    /// At most `room` wait, at most `each` of one source.
     pub(crate) fn new(room: usize, each: usize) -> Self {
         Self { all: VecDeque::new(), room: room.max(1), each: each.max(1) }
     }
 
     /// One more. If its source has too many, the oldest of them gives way; if there is no room at all, the oldest of the source that has
     /// the most.
-    pub(crate) fn push(&mut self, from: IpAddr, item: T) {
-        let source = source(from);
+    pub(crate) fn push(&mut self, from: impl Into<Place>, item: T) {
+        let source = from.into();
         if self.from(source) >= self.each {
             self.remove_oldest(source);
         } else if self.all.len() >= self.room {
-            let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+            let mut counts: HashMap<Place, usize> = HashMap::new();
             for (from, _) in &self.all {
                 *counts.entry(*from).or_default() += 1;
             }
@@ -39,13 +59,13 @@ impl<T> Waiting<T> {
         self.all.push_back((source, item));
     }
 
-    /// How many wait from where this address is.
-    pub(crate) fn from(&self, address: IpAddr) -> usize {
-        let source = source(address);
+    /// How many wait of whoever is there.
+    pub(crate) fn from(&self, source: impl Into<Place>) -> usize {
+        let source = source.into();
         self.all.iter().filter(|(from, _)| *from == source).count()
     }
 
-    fn remove_oldest(&mut self, source: IpAddr) {
+    fn remove_oldest(&mut self, source: Place) {
         if let Some(at) = self.all.iter().position(|(from, _)| *from == source) {
             self.all.remove(at);
         }
@@ -91,10 +111,10 @@ mod tests {
         // From several places, and through one network of IPv6.
         for n in 50..100 {
             waiting.push(at(10), n);
-            waiting.push(format!("2001:db8::{n:x}").parse().unwrap(), n);
+            waiting.push(format!("2001:db8::{n:x}").parse::<IpAddr>().unwrap(), n);
         }
         assert!(waiting.iter().any(|n| *n == 1000) && waiting.iter().count() == 8);
-        assert!(waiting.from("2001:db8::ffff:1".parse().unwrap()) <= 4);
+        assert!(waiting.from("2001:db8::ffff:1".parse::<IpAddr>().unwrap()) <= 4);
         assert_eq!(waiting.take(|n| *n == 1000), Some(1000));
         assert_eq!(waiting.take(|n| *n == 1000), None);
     }

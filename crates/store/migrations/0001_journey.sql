@@ -372,6 +372,8 @@ CREATE TABLE tokens (
     mfa TEXT NOT NULL,
     claims TEXT,
     assertion {key},
+    identity {key},
+    sid TEXT,
     label TEXT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
@@ -441,6 +443,7 @@ CREATE TABLE web_sessions (
     identity {key},
     sid TEXT,
     passkey {key},
+    raised_with {key},
     scopes TEXT NOT NULL,
     mfa TEXT NOT NULL,
     proved_at BIGINT NOT NULL,
@@ -452,6 +455,13 @@ CREATE TABLE web_sessions (
 );
 CREATE UNIQUE INDEX web_sessions_verifier ON web_sessions (verifier);
 CREATE INDEX web_sessions_of_person ON web_sessions (person);
+
+CREATE TABLE provider_sessions (
+    sid {key} NOT NULL,
+    identity {key} NOT NULL,
+    ends_at BIGINT NOT NULL,
+    PRIMARY KEY (sid, identity)
+);
 
 CREATE TABLE saved_searches (
     id {key} PRIMARY KEY,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use access::event::{Entry, EntryDraft};
 use access::fold::{RowKey, Tables, touches};
-use access::ids::{DeliveryId, PrincipalId};
+use access::identity::Mfa;
+use access::ids::{DeliveryId, PasskeyId, PrincipalId, WebSessionId};
 use access::names::SecretName;
 use access::row::{Column, Field, Row, json_to_column};
 use jiff::Timestamp;
@@ -130,7 +131,7 @@ impl Change {
         self.write(insert_row::<PasskeyRow>(), row.to_columns(), None)
     }
 
-    /// With a passkey used, renamed or removed: `row` as it stands afterwards, its version one up. Only if nobody changed it since.
+    /// With a passkey used or renamed: `row` as it stands afterwards, its version one up. Only if nobody changed it since.
     pub fn change_passkey(self, row: &PasskeyRow) -> Self {
         self.write(
             "UPDATE passkeys SET label = $3, backed_up = $4, counter = $5, version = $2, used_at = $6, removed_at = $7 \
@@ -148,11 +149,21 @@ impl Change {
         )
     }
 
-    /// With a browser's sign-in proved again: how strongly, and when.
-    pub fn raise_web_session(self, id: access::ids::WebSessionId, mfa: access::identity::Mfa, at: jiff::Timestamp) -> Self {
+    /// With a passkey removed: `row` as it stands afterwards, its version one up. What browsers proved with it again is not proved any more;
+    /// that they are signed in with something else stays. Only if nobody changed it since.
+    pub fn remove_passkey(self, row: &PasskeyRow) -> Self {
+        self.change_passkey(row).write(
+            "UPDATE web_sessions SET mfa = $2, proved_at = created_at, raised_with = NULL WHERE raised_with = $1",
+            vec![row.id.to_column(), Mfa::None.to_column()],
+            None,
+        )
+    }
+
+    /// With a browser's sign-in proved again: with which passkey, how strongly, and when.
+    pub fn raise_web_session(self, id: WebSessionId, with: PasskeyId, mfa: Mfa, at: Timestamp) -> Self {
         self.write(
-            "UPDATE web_sessions SET mfa = $2, proved_at = $3 WHERE id = $1",
-            vec![id.to_column(), mfa.to_column(), at.to_column()],
+            "UPDATE web_sessions SET mfa = $2, proved_at = $3, raised_with = $4 WHERE id = $1",
+            vec![id.to_column(), mfa.to_column(), at.to_column(), with.to_column()],
             Some((WebSessionRow::TABLE, id.to_string())),
         )
     }
@@ -160,6 +171,25 @@ impl Change {
     /// With a new web session.
     pub fn put_web_session(self, row: &WebSessionRow) -> Self {
         self.write(insert_row::<WebSessionRow>(), row.to_columns(), None)
+    }
+
+    /// With a session at an identity provider, by which a browser was signed in that lasts until `ends_at` at the latest.
+    pub fn put_provider_session(self, sid: &str, identity: &str, now: Timestamp, ends_at: Timestamp) -> Self {
+        self.write("DELETE FROM provider_sessions WHERE ends_at <= $1", vec![now.to_column()], None).write(
+            "INSERT INTO provider_sessions (sid, identity, ends_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (sid, identity) DO UPDATE SET ends_at = excluded.ends_at",
+            vec![sid.to_owned().to_column(), identity.to_owned().to_column(), ends_at.to_column()],
+            None,
+        )
+    }
+
+    /// Only if this browser still is signed in.
+    pub fn only_with_web_session(self, id: WebSessionId) -> Self {
+        self.write(
+            "UPDATE web_sessions SET seen_at = seen_at WHERE id = $1",
+            vec![id.to_column()],
+            Some((WebSessionRow::TABLE, id.to_string())),
+        )
     }
 
     /// Without the web sessions made by sign-ins of an identity: all of them, or those of one session at the provider.

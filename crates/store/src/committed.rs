@@ -72,6 +72,11 @@ committed! {
         claims: Option<JobClaims>,
         /// What the CI system's own token is known by that it was given for: no other is given for the same.
         assertion: Option<String>,
+        /// Who its owner is at the identity provider, if a browser that was signed in there let a device have it; it ends with their session
+        /// there.
+        identity: Option<String>,
+        /// That session, as the provider calls it.
+        sid: Option<String>,
         /// What its owner calls it.
         label: Option<String>,
         /// Since when.
@@ -137,6 +142,8 @@ committed! {
         sid: Option<String>,
         /// The passkey it was made with; it ends with that.
         passkey: Option<PasskeyId>,
+        /// The passkey that proved it again since; with that goes what it proved.
+        raised_with: Option<PasskeyId>,
         /// For what.
         scopes: Scopes,
         /// How strongly the sign-in proved who it was …

@@ -5,7 +5,7 @@ use access::ids::{KeyId, PrincipalId};
 use jiff::Timestamp;
 
 use crate::error::StoreError;
-use crate::select::Select;
+use crate::select::{Page, Select};
 use crate::store::Store;
 
 impl Store {
@@ -39,5 +39,13 @@ impl Store {
     /// If the store can't be read.
     pub async fn keys_of(&self, person: PrincipalId) -> Result<Vec<KeyRow>, StoreError> {
         self.select(Select::all().is("person", &person)).await
+    }
+
+    /// A page of them.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn keys_page(&self, person: PrincipalId, page: &Page) -> Result<Vec<KeyRow>, StoreError> {
+        self.select(Select::all().is("person", &person).page("id", page)).await
     }
 }

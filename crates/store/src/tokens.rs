@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::committed::TokenRow;
 use crate::error::StoreError;
-use crate::select::Select;
+use crate::select::{Page, Select};
 use crate::store::Store;
 
 impl Store {
@@ -31,6 +31,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn tokens_of(&self, person: PrincipalId) -> Result<Vec<TokenRow>, StoreError> {
         self.select(Select::all().is("person", &person)).await
+    }
+
+    /// A page of them.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn tokens_page(&self, person: PrincipalId, page: &Page) -> Result<Vec<TokenRow>, StoreError> {
+        self.select(Select::all().is("person", &person).page("id", page)).await
     }
 
     /// The tokens that were made after a time and not revoked, newest first.

@@ -63,12 +63,14 @@ impl Store {
         self.ephemeral(vec![("DELETE FROM web_sessions WHERE id = $1", vec![id.to_column()])]).await.map(drop)
     }
 
-    /// Who is signed in by a session at an identity provider.
+    /// Who signed in by a session at an identity provider, as long as anything that came of it may last: also once the browser is forgotten.
     ///
     /// # Errors
     /// If the store can't be read.
-    pub async fn web_sessions_by_sid(&self, sid: &str) -> Result<Vec<WebSessionRow>, StoreError> {
-        self.select(Select::all().is("sid", &sid.to_owned())).await
+    pub async fn identities_by_sid(&self, sid: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT identity FROM provider_sessions WHERE sid = $1 ORDER BY identity";
+        let rows = self.query(&sql.into(), &[sid.to_owned().to_column()]).await?;
+        Ok(rows.into_iter().flatten().filter_map(|identity| String::from_column(&identity)).collect())
     }
 
     /// Ends every web session of a person; says how many there were.

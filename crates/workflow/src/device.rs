@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 
 use access::event::Event;
-use access::identity::{Scope, VerifiedIdentity, Via};
+use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::{SessionId, WebSessionId};
 use access::names::Selector;
 use access::reason::{Reason, Refusal};
@@ -15,7 +15,7 @@ use access::request::Door;
 use access::session::EndReason;
 use access::time::Span;
 use identity::device::{Agreed, Asker, Begun, Devices};
-use store::Change;
+use store::{Change, CommitError, TokenRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -57,6 +57,7 @@ impl Gate {
     pub async fn identify_connection(&self, device_code: &str, from: IpAddr, door: Door) -> Result<VerifiedIdentity, Refusal> {
         let found = async {
             let (agreed, asker) = self.agreed(device_code).await?;
+            self.forget_device(device_code);
             if asker.connection.is_none() {
                 return Err(Refusal::of(Reason::CodeInvalid));
             }
@@ -121,11 +122,22 @@ impl Gate {
         self.devices().answer(user_code, agreed, self.now())
     }
 
-    /// A device asks whether somebody agreed, and gets its token if so.
+    /// A device asks whether somebody agreed, and gets its token if so. A yes is spent when the token is there, or refused; a store that is
+    /// away spends none.
     ///
     /// # Errors
     /// [`Reason::Pending`] until then.
     pub async fn poll_device(&self, device_code: &str) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
+        let got = self.token_for_device(device_code).await;
+        match &got {
+            Ok(_) => self.devices().forget(device_code),
+            Err(no) if no.reason == Reason::StoreUnavailable => self.devices().give_back(device_code),
+            Err(_) => {}
+        }
+        got
+    }
+
+    async fn token_for_device(&self, device_code: &str) -> Result<(VerifiedIdentity, IssuedToken), Refusal> {
         let now = self.now();
         let (agreed, asker) = self.agreed(device_code).await?;
         if asker.connection.is_some() {
@@ -136,20 +148,41 @@ impl Gate {
         let caller = Caller { who: agreed.who, door: Door::Api };
         // So that whoever looks through their tokens, or the log, finds the device again.
         let label = format!("signed in from the browser: {} at {}", asker.client, asker.from).chars().take(LONGEST).collect();
-        let token = self.issue_token(&caller, caller.who.id(), scopes, valid, Some(label)).await?;
-        Ok((caller.who, token))
+        let signed_out = || Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out");
+        let browser = self.store.web_session(agreed.browser).await.map_err(unavailable)?.ok_or_else(signed_out)?;
+        let (row, token) = self.new_token(caller.who.id(), scopes, None, valid, Mfa::None, Some(label));
+        // INVARIANT: what a provider's sign-in let in ends with it.
+        let row = TokenRow { identity: browser.identity, sid: browser.sid, ..row };
+        let change = Change::new(self.token_issued(&caller, &row)?).put_token(&row).only_with_web_session(agreed.browser);
+        self.commit(change).await.map_err(|error| match error {
+            CommitError::Conflict { .. } => signed_out(),
+            other => refused(other),
+        })?;
+        Ok((caller.who, IssuedToken { row, token }))
     }
 
     /// What somebody agreed to, if that still counts.
     async fn agreed(&self, device_code: &str) -> Result<(Agreed, Asker), Refusal> {
         let (agreed, asker) = self.devices().poll(device_code, self.now())?;
-        // What happened since they agreed counts.
-        self.situation_of(agreed.who.id()).await?;
-        self.refuse_if_person_locked(agreed.who.id()).await?;
-        if !self.web_session_stands(agreed.browser).await? {
-            return Err(Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out"));
+        let counts = async {
+            // What happened since they agreed counts.
+            self.situation_of(agreed.who.id()).await?;
+            self.refuse_if_person_locked(agreed.who.id()).await?;
+            if !self.web_session_stands(agreed.browser).await? {
+                return Err(Refusal::because(Reason::NotSignedIn, "the browser in which somebody agreed is signed out"));
+            }
+            Ok(())
+        };
+        match counts.await {
+            Ok(()) => Ok((agreed, asker)),
+            Err(refusal) => {
+                match refusal.reason {
+                    Reason::StoreUnavailable => self.devices().give_back(device_code),
+                    _ => self.devices().forget(device_code),
+                }
+                Err(refusal)
+            }
         }
-        Ok((agreed, asker))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who could reach a resource at a time, and who did: answered from the log.
+//! Who could reach a resource at a time: answered from the log; and who did: from the sessions it tells of.
 
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ impl Gate {
         self.store.replay(|row, logged| self.keyring().is_row_digest(row, logged)).await.map_err(unavailable)
     }
 
-    /// Who was on a resource between two times.
+    /// Who was on a resource between two times, oldest first: so many behind the session given.
     ///
     /// # Errors
     /// If the caller may not read the audit log.
@@ -139,20 +139,15 @@ impl Gate {
         &self,
         caller: &Caller,
         resource: &ResourceName,
-        from: Timestamp,
-        until: Timestamp,
+        between: (Timestamp, Timestamp),
+        after: Option<SessionId>,
+        limit: u32,
     ) -> Result<Vec<Visit>, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
-        let past = self.past(Timestamp::MAX).await?;
-        let mut visits: Vec<Visit> = past
-            .rows
-            .sessions
-            .into_values()
-            .filter(|s: &SessionRow| &s.resource == resource && s.opened_at < until && s.ended_at.is_none_or(|end| end >= from))
-            .map(|s| Visit { session: s.id, person: s.person, role: s.role, opened_at: s.opened_at, ended_at: s.ended_at })
-            .collect();
-        visits.sort_by_key(|visit| visit.opened_at);
-        Ok(visits)
+        // INVARIANT: these rows are what the log says; `audit replay` compares them with it.
+        let rows = self.store.visits(resource, between, after, limit).await.map_err(unavailable)?;
+        let visit = |s: SessionRow| Visit { session: s.id, person: s.person, role: s.role, opened_at: s.opened_at, ended_at: s.ended_at };
+        Ok(rows.into_iter().map(visit).collect())
     }
 
     /// How everything stood at a time, as the log says, but for the policy's own text.

@@ -179,8 +179,8 @@ impl Gate {
         Ok(row)
     }
 
-    /// A passkey no longer signs anybody in, and whoever is signed in with it is signed out: one of the caller's own, proved freshly, or by
-    /// who administers keys.
+    /// A passkey no longer signs anybody in, whoever is signed in with it is signed out, and what was proved with it counts no more: one of
+    /// the caller's own, proved freshly, or by who administers keys.
     ///
     /// # Errors
     /// If there is none, the caller may not, or nothing else would sign its owner in.
@@ -198,7 +198,8 @@ impl Gate {
         }
         let row = PasskeyRow { removed_at: Some(self.now()), version: row.version + 1, ..row };
         let event = Event::PasskeyRemoved { passkey: id, person: row.person, row_digest: self.row_digest(&store::digestible(&row))? };
-        self.commit(Change::new(self.draft(caller, event)).change_passkey(&row)).await.map_err(refused)?;
+        self.commit(Change::new(self.draft(caller, event)).remove_passkey(&row)).await.map_err(refused)?;
+        self.step_ups().forget(id);
         Ok(row)
     }
 

@@ -408,6 +408,8 @@ impl Gate {
             mfa,
             claims: None,
             assertion: None,
+            identity: None,
+            sid: None,
             label,
             created_at: now,
             expires_at: valid.after(now),

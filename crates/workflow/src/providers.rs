@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use access::event::{Actor, EntryDraft, Event};
 use access::identity::{IdentityRow, KeyKind, KeyState, PersonRow, PersonState, Via};
-use access::ids::{KeyId, PrincipalId, UserId};
+use access::ids::{KeyId, PrincipalId, UserId, WebSessionId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -25,7 +25,7 @@ use identity::opaque::Verifier;
 use identity::web_session::LONGEST;
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::{Change, CommitError, WebSessionRow};
+use store::{Change, CommitError, TokenRow, WebSessionRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
@@ -60,6 +60,13 @@ struct Published {
     metadata: Metadata,
     keys: Keys,
     at: Timestamp,
+}
+
+/// What sign-ins at a provider left behind besides browsers.
+struct LeftBehind {
+    certificates: Vec<KeyId>,
+    /// Tokens of devices, as they stand once they are revoked.
+    tokens: Vec<TokenRow>,
 }
 
 /// A browser that came back from a provider, as its query says.
@@ -123,11 +130,18 @@ impl Gate {
             .ok_or_else(|| Refusal::because(Reason::NotFound, "there is no identity provider by this name"))
     }
 
-    /// Begins a sign-in in a browser at an address: where to send it. `redirect` is where it comes back, as registered at the provider.
+    /// Begins a sign-in in a browser at an address: where to send it. `redirect` is where it comes back, as registered at the provider;
+    /// `then` where in the portal it goes, and who is signed in there now, which ends with the new sign-in.
     ///
     /// # Errors
     /// If there is no such provider, or it does not answer.
-    pub async fn begin_sign_in(&self, provider: &str, redirect: &str, browser: (IpAddr, &Verifier), then: &str) -> Result<String, Refusal> {
+    pub async fn begin_sign_in(
+        &self,
+        provider: &str,
+        redirect: &str,
+        browser: (IpAddr, &Verifier),
+        then: (&str, Option<WebSessionId>),
+    ) -> Result<String, Refusal> {
         let known = self.provider(provider)?;
         let now = self.now();
         let published = known.published(now, None).await?;
@@ -186,10 +200,14 @@ impl Gate {
                     claims.with_groups_of(&known.provider, &said)
                 }
             };
-            Ok((claims, begun.then))
+            Ok((claims, begun.then, begun.former))
         };
         match came.await {
-            Ok((claims, then)) => Ok((self.sign_in_by_claims(&known.provider, &claims, from, agent).await?, then)),
+            Ok((claims, then, former)) => {
+                let opened = self.sign_in_by_claims(&known.provider, &claims, from, agent).await?;
+                self.end_former_web_session(former).await?;
+                Ok((opened, then))
+            }
             Err(refusal) => {
                 self.enter_signin_refused(&refusal, from).await;
                 Err(refusal)
@@ -251,12 +269,17 @@ impl Gate {
         let (mut row, cookie) = self.new_web_session(&who, None, LONGEST.after(self.now()), agent)?;
         row.identity = Some(claims.key());
         row.sid.clone_from(&claims.sid);
+        let (now, ends_at) = (self.now(), row.ends_at);
         let caller = Caller { who, door: Door::Api };
         let proved = Event::IdentityProved { identity: claims.key(), person: caller.who.id(), groups };
         let proved = self.draft(&caller, proved).text("from", Some(from.to_string()));
         let change = match first {
             Some(first) => first.and(proved),
             None => Change::new(proved),
+        };
+        let change = match &claims.sid {
+            Some(sid) => change.put_provider_session(sid, &claims.key(), now, ends_at),
+            None => change,
         };
         self.commit(change.put_web_session(&row)).await.map_err(refused)?;
         if news {
@@ -337,18 +360,18 @@ impl Gate {
         }
         let event = Event::IdentityLinked { identity: identity.clone(), person, issuer };
         let mut change = Change::new(self.draft(caller, event).text("subject", Some(subject)));
-        let mut ended = Vec::new();
+        let mut ended = None;
         if let Some(before) = &before {
-            let (certificates, removed) = self.ended_certificates(before.person).await?;
-            ended = certificates;
+            let left = self.left_by_sign_ins(before, None).await?;
             change = change
                 .expect(before)
                 .and(self.own_draft(Event::IdentitySignedOut { identity: before.id.clone(), person: before.person }))
-                .and_all(removed)
                 .end_web_sessions_from(&before.id, None);
+            change = self.without(change, &left)?;
+            ended = Some(left);
         }
         let committed = self.commit(change).await.map_err(refused)?;
-        if before.is_some() {
+        if let Some(ended) = ended {
             self.cut_opened_with(&ended);
             self.redecide_all().await;
         }
@@ -434,8 +457,8 @@ impl Gate {
                 ended.extend(self.store.identity(&key(&known.provider.issuer, subject)).await.map_err(unavailable)?);
             }
             (None, Some(sid)) => {
-                for session in self.store.web_sessions_by_sid(sid).await.map_err(unavailable)? {
-                    let Some(identity) = session.identity else { continue };
+                // The browser may be signed out or forgotten, and what it let in last.
+                for identity in self.store.identities_by_sid(sid).await.map_err(unavailable)? {
                     let row = self.store.identity(&identity).await.map_err(unavailable)?;
                     // Another provider may call a session of its own the same.
                     ended.extend(row.filter(|row| row.issuer == known.provider.issuer && ended.iter().all(|e| e.id != row.id)));
@@ -449,8 +472,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Ends what sign-ins by an identity opened: its browsers, and the certificates its person has. All of it, or the provider is told that
-    /// it was not done.
+    /// Ends what sign-ins by an identity opened: its browsers, the tokens of devices they let in, and the certificates its person has. All of
+    /// it, or the provider is told that it was not done.
     async fn end_sign_ins(&self, row: &IdentityRow, sid: Option<&str>) -> Result<(), Refusal> {
         let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
         let theirs =
@@ -458,14 +481,17 @@ impl Gate {
         let browsers: Vec<_> = browsers.into_iter().filter(theirs).map(|browser| browser.id).collect();
         for _ in 0..TRIES {
             let signed_out = self.own_draft(Event::IdentitySignedOut { identity: row.id.clone(), person: row.person });
-            let (ended, removed) = self.ended_certificates(row.person).await?;
-            let change = Change::new(signed_out).and_all(removed).end_web_sessions_from(&row.id, sid);
+            let ended = self.left_by_sign_ins(row, sid).await?;
+            let change = self.without(Change::new(signed_out).end_web_sessions_from(&row.id, sid), &ended)?;
             match self.commit(change).await {
                 Ok(_) => {
                     // Cut at once; a provider waits no longer for a target that is slow to close.
                     let _gone = self.cut_let_in_by(&browsers);
                     self.cut_opened_with(&ended);
-                    return Ok(());
+                    // No browser of theirs lets anything in from here on; what was let in while this was written is ended too.
+                    if self.left_by_sign_ins(row, sid).await?.tokens.is_empty() {
+                        return Ok(());
+                    }
                 }
                 Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
                 // A certificate was removed or renewed in between: what there is now is ended.
@@ -475,17 +501,40 @@ impl Gate {
         Err(Refusal::of(Reason::StoreUnavailable))
     }
 
-    /// Cuts what was opened with certificates that were taken away.
-    fn cut_opened_with(&self, certificates: &[KeyId]) {
-        let with_it = |via: &Via| matches!(via, Via::LoginCertificate(key) | Via::ClientCertificate(key) if certificates.contains(key));
+    /// Cuts what was opened with what was taken away.
+    fn cut_opened_with(&self, ended: &LeftBehind) {
+        let with_it = |via: &Via| match via {
+            Via::LoginCertificate(key) | Via::ClientCertificate(key) => ended.certificates.contains(key),
+            Via::Token(id) => ended.tokens.iter().any(|token| token.id == *id),
+            _ => false,
+        };
         drop(self.live.cut(EndReason::Revoked, |live| with_it(&live.via)));
     }
 
-    /// The certificates that somebody has now, taken away.
-    async fn ended_certificates(&self, person: PrincipalId) -> Result<(Vec<KeyId>, Vec<EntryDraft>), Refusal> {
-        let keys = self.store.keys_of(person).await.map_err(unavailable)?;
+    /// What sign-ins by an identity left behind besides browsers: of all its sessions at the provider, or of one. Certificates are not told
+    /// apart by it: they are made anew in a moment by who still is signed in.
+    async fn left_by_sign_ins(&self, identity: &IdentityRow, sid: Option<&str>) -> Result<LeftBehind, Refusal> {
+        let keys = self.store.keys_of(identity.person).await.map_err(unavailable)?;
         let certificates = keys.iter().filter(|key| key.kind != KeyKind::Registered && key.state == KeyState::Active);
-        Ok(certificates.map(|key| (key.id, self.own_draft(Event::KeyRemoved { key: key.id }))).unzip())
+        let certificates = certificates.map(|key| key.id).collect();
+        let now = self.now();
+        let mut tokens = self.store.tokens_of(identity.person).await.map_err(unavailable)?;
+        tokens.retain(|token| {
+            let theirs = token.identity.as_ref() == Some(&identity.id) && (sid.is_none() || token.sid.as_deref() == sid);
+            theirs && token.revoked_at.is_none() && token.expires_at > now
+        });
+        let revoked = |token| TokenRow { revoked_at: Some(now), ..token };
+        Ok(LeftBehind { certificates, tokens: tokens.into_iter().map(revoked).collect() })
+    }
+
+    /// A change that takes away what sign-ins left behind, too.
+    fn without(&self, mut change: Change, left: &LeftBehind) -> Result<Change, Refusal> {
+        change = change.and_all(left.certificates.iter().map(|key| self.own_draft(Event::KeyRemoved { key: *key })));
+        for token in &left.tokens {
+            let event = Event::TokenRevoked { token: token.id, row_digest: self.row_digest(&store::digestible(token))? };
+            change = change.and(self.own_draft(event)).revoke_token(token);
+        }
+        Ok(change)
     }
 
     async fn enter_signin_refused(&self, refusal: &Refusal, from: IpAddr) {

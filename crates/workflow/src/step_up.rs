@@ -146,12 +146,20 @@ impl Gate {
         self.refuse_if_person_locked(person).await?;
         let at = proved.used.who.at();
         let change = match user_code {
-            None => proved.noted().raise_web_session(session, Mfa::Verified, at),
+            None => proved.noted().raise_web_session(session, proved.row.id, Mfa::Verified, at),
             Some(_) => proved.noted(),
         };
         self.commit(change).await.map_err(used_meanwhile)?;
         if let Some(code) = user_code {
-            self.step_ups().answer(code, person, true, at)?;
+            let passkey = proved.row.id;
+            self.step_ups().answer(code, person, Some(passkey), at)?;
+            // INVARIANT: a passkey that was removed proves nothing: neither before it was answered with here, nor after.
+            let row = self.store.passkey(passkey).await;
+            if !matches!(&row, Ok(Some(row)) if row.removed_at.is_none()) {
+                self.step_ups().forget(passkey);
+                row.map_err(unavailable)?;
+                return Err(identity::passkeys::unknown());
+            }
         }
         Ok(at)
     }
@@ -161,7 +169,7 @@ impl Gate {
     /// # Errors
     /// [`Reason::CodeInvalid`].
     pub async fn refuse_step_up(&self, caller: &Caller, user_code: &str) -> Result<StepUpAsker, Refusal> {
-        let asker = self.step_ups().answer(user_code, caller.who.id(), false, self.now())?;
+        let asker = self.step_ups().answer(user_code, caller.who.id(), None, self.now())?;
         let event = Event::ActionRefused { action: "step_up".to_owned(), object: asker.client.clone(), reason: Reason::Denied };
         self.commit(Change::new(self.draft(caller, event).text("from", asker.from.map(|ip| ip.to_string()))))
             .await

@@ -122,6 +122,14 @@ impl Gate {
         Ok((row, reader))
     }
 
+    /// Whether somebody who reads a recording may go on, as [`Gate::may_still_watch`].
+    pub async fn may_still_read(&self, caller: &Caller, session: SessionId, input: bool) -> bool {
+        let Ok(Some(row)) = self.store.session(session).await else { return false };
+        let Ok(about) = self.about_session(&row).await else { return false };
+        let object = Object::Recording(about);
+        self.allowed(caller, Act::Read, &object).await.is_ok() && (!input || self.allowed(caller, Act::ReadInput, &object).await.is_ok())
+    }
+
     /// A recording's data keys, unwrapped with whichever of the gate's identities they were wrapped to.
     pub(crate) fn released_keys(&self, recording: RecordingId, input: bool) -> Result<ReleasedKeys, Refusal> {
         let mut file = File::open(self.recording_path(recording)).map_err(gone)?;

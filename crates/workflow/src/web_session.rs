@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use access::event::Event;
+use access::event::{EntryDraft, Event};
 use access::identity::{Mfa, Scope, VerifiedIdentity, Via};
 use access::ids::{PrincipalId, WebSessionId};
 use access::reason::{Reason, Refusal};
@@ -79,7 +79,12 @@ impl Gate {
             Via::Token(token) => Some(*token),
             _ => None,
         };
-        let (row, cookie) = self.new_web_session(&who, token, ends_at, agent)?;
+        let (mut row, cookie) = self.new_web_session(&who, token, ends_at, agent)?;
+        if let Some(token) = token {
+            // A device's token came of a browser's sign-in, and what comes of the token ends with that as well.
+            let token = self.store.token(token).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotSignedIn))?;
+            (row.identity, row.sid) = (token.identity, token.sid);
+        }
         self.entered(self.refuse_if_person_locked(who.id()).await.map(|()| who.clone()), from_of(&who), Door::Api).await?;
         let idle_since = self.now().checked_sub(IDLE.as_std()).unwrap_or(Timestamp::MIN);
         self.store.put_web_session(&row, idle_since).await.map_err(unavailable)?;
@@ -109,6 +114,7 @@ impl Gate {
                 Via::Passkey(id) => Some(*id),
                 _ => None,
             },
+            raised_with: None,
             scopes: Scopes(Scope::ALL.iter().copied().filter(|scope| who.may(*scope)).collect()),
             mfa: who.mfa(),
             proved_at: if who.mfa() == Mfa::None { now } else { who.at() },
@@ -160,10 +166,10 @@ impl Gate {
         }
     }
 
-    /// Whether a cookie is that of a browser that was signed in and is not forgotten.
-    pub async fn knows_web_session(&self, cookie: &str) -> bool {
-        let Ok(presented) = web_session::parse(cookie) else { return false };
-        matches!(self.store.web_session_by_verifier(presented.as_str()).await, Ok(Some(_)))
+    /// Which browser a cookie is of, if it was signed in and is not forgotten.
+    pub async fn known_web_session(&self, cookie: &str) -> Option<WebSessionId> {
+        let presented = web_session::parse(cookie).ok()?;
+        self.store.web_session_by_verifier(presented.as_str()).await.ok().flatten().map(|row| row.id)
     }
 
     /// Whether a web session still stands.
@@ -216,17 +222,34 @@ impl Gate {
     pub async fn end_web_session(&self, caller: &Caller, id: WebSessionId) -> Result<WebSessionRow, Refusal> {
         let row = self.store.web_session(id).await.map_err(unavailable)?;
         let row = row.filter(|row| row.person == caller.who.id()).ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        self.end_browser(&row, |event| self.draft(caller, event)).await?;
+        Ok(row)
+    }
+
+    async fn end_browser(&self, row: &WebSessionRow, entered: impl Fn(Event) -> EntryDraft) -> Result<(), Refusal> {
         // What was asked for in it goes first, so that it can be ended again if that fails.
-        let ended = self.certificates_made_with(row.person, &Via::WebSession(id)).await?;
-        let mut removed = ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key }));
+        let ended = self.certificates_made_with(row.person, &Via::WebSession(row.id)).await?;
+        let mut removed = ended.iter().map(|key| entered(Event::KeyRemoved { key: *key }));
         if let Some(first) = removed.next() {
             self.commit(Change::new(first).and_all(removed)).await.map_err(refused)?;
         }
-        self.store.end_web_session(id).await.map_err(unavailable)?;
+        self.store.end_web_session(row.id).await.map_err(unavailable)?;
         let with_it = |via: &Via| matches!(via, Via::LoginCertificate(key) | Via::ClientCertificate(key) if ended.contains(key));
         confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
-        confirm(self.cut_let_in_by(&[id])).await;
-        Ok(row)
+        confirm(self.cut_let_in_by(&[row.id])).await;
+        Ok(())
+    }
+
+    /// Somebody signed in in a browser that was signed in before, as whoever that was: that sign-in ends, with what it let in.
+    ///
+    /// # Errors
+    /// If it could not be ended.
+    pub async fn end_former_web_session(&self, former: Option<WebSessionId>) -> Result<(), Refusal> {
+        let Some(former) = former else { return Ok(()) };
+        match self.store.web_session(former).await.map_err(unavailable)? {
+            Some(row) => self.end_browser(&row, |event| self.own_draft(event)).await,
+            None => Ok(()),
+        }
     }
 
     async fn forget_web_session(&self, id: WebSessionId) {

@@ -25,3 +25,15 @@ export async function again<T extends { id: string }>(read: (cursor: string | un
     part = { ...more, items: [...part.items, ...more.items] };
   }
 }
+
+/** A list to its end, part by part, where all of it is wanted. */
+export async function every<T>(read: (cursor: string | undefined) => Promise<Part<T>>): Promise<{ items: T[] }> {
+  const all: T[] = [];
+  let cursor: string | undefined;
+  do {
+    const part = await read(cursor);
+    all.push(...part.items);
+    cursor = part.next_cursor ?? undefined;
+  } while (cursor);
+  return { items: all };
+}

@@ -1,51 +1,62 @@
-// Names of people by their ids, for whoever may see them.
+// People by their ids and user names, each asked of the gate when it is needed: however many there are. A name that people give
+// themselves names nobody here: two may call themselves the same.
 import { call, Refusal, type User } from './api';
+
+const isId = (text: string): boolean => /^(usr|wkl)_/.test(text);
 
 class People {
   #known: Map<string, User> = $state.raw(new Map());
-  #asked = false;
+  #asked = new Set<string>();
 
-  async load(): Promise<void> {
-    if (this.#asked) return;
-    this.#asked = true;
-    try {
-      const found = new Map<string, User>();
-      let cursor: string | undefined;
-      do {
-        const part = await call('get', '/api/v1/users', { query: { limit: 500, cursor }, background: true });
-        for (const user of part.items) found.set(user.id, user);
-        cursor = part.next_cursor ?? undefined;
-      } while (cursor && found.size < 5000);
-      this.#known = found;
-    } catch {
-      this.#asked = false;
-    }
-  }
-
+  /** How somebody is called who has this id, for whoever may see them; the id until that is known. */
   nameOf(id: string): string {
     if (id === 'gate') return 'the gate';
     if (id === 'unknown') return 'somebody unknown';
     const user = this.#known.get(id);
+    if (!user) this.#ask(id);
     return user ? (user.display_name ?? user.username) : id;
   }
 
-  /** The user name of an id, or the id. */
-  usernameOf(id: string): string {
-    return this.#known.get(id)?.username ?? id;
+  /** Whoever is meant by a user name or an id; refused if nobody is called that. */
+  async find(text: string): Promise<User> {
+    const known = this.#known.get(text);
+    if (known) return known;
+    const user = isId(text) ? await call('get', '/api/v1/users/{id}', { path: { id: text } }) : await this.#called(text);
+    this.#learn(user);
+    return user;
   }
 
-  /** The id that a scope names somebody by; refused if nobody is called that. */
-  named(text: string): string {
-    const id = this.idOf(text.trim());
-    if (/^(usr|wkl)_/.test(id)) return id;
-    throw new Refusal(404, { title: 'Nobody is called that.', hint: 'Write the user name, as the People page has it.' });
+  /** The id for a user name, as it is typed; refused if nobody is called that. What is an id already, nothing, `gate` or `unknown` stays. */
+  async idOf(text: string): Promise<string> {
+    const typed = text.trim();
+    return typed === '' || typed === 'gate' || typed === 'unknown' || isId(typed) ? typed : (await this.find(typed)).id;
   }
 
-  /** The id for a user name; what is an id already, `gate` or `unknown` stays. */
-  idOf(text: string): string {
-    if (text === '') return '';
-    for (const user of this.#known.values()) if (user.username === text || user.display_name === text) return user.id;
-    return text;
+  async #called(username: string): Promise<User> {
+    // What no user name looks like is none; without one the gate would list everybody.
+    const found = /^[a-z0-9.-]{1,63}$/.test(username) ? await call('get', '/api/v1/users', { query: { username } }) : undefined;
+    const user = found?.items.find((one) => one.username === username);
+    if (!user) throw new Refusal(404, { title: 'Nobody is called that.', hint: 'Write the user name, as the People page has it.' });
+    return user;
+  }
+
+  #ask(id: string): void {
+    if (!isId(id) || this.#asked.has(id)) return;
+    this.#asked.add(id);
+    // Not while the page is being drawn that asks.
+    queueMicrotask(() => {
+      call('get', '/api/v1/users/{id}', { path: { id }, background: true }).then(
+        (user) => this.#learn(user),
+        (error: unknown) => {
+          // Whom one may not see stays an id; what broke is asked again where it is drawn again.
+          if (!(error instanceof Refusal) || error.status === 0 || error.status >= 500) this.#asked.delete(id);
+        },
+      );
+    });
+  }
+
+  #learn(user: User): void {
+    this.#known = new Map(this.#known).set(user.id, user);
   }
 }
 

@@ -80,6 +80,12 @@ export function name(who: Who | null | undefined): string {
   return who.display_name ?? who.username ?? who.id;
 }
 
+/** The same, with the user name where that is another: for what is done to somebody. */
+export function whole(who: Who): string {
+  const called = name(who);
+  return who.username && who.username !== called ? `${called} (${who.username})` : called;
+}
+
 /** A code as words: `needs_approval` becomes `needs approval`. */
 export function words(code: string): string {
   return code.replaceAll('_', ' ');

@@ -3,7 +3,7 @@
 use access::reason::Reason;
 use std::sync::Arc;
 
-use access::ids::EntryId;
+use access::ids::{EntryId, PrincipalId, SessionId};
 use axum::Json;
 use axum::body::Body as Stream;
 use axum::extract::State;
@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::Caller;
 use workflow::history::ReachBy as By;
 use workflow::read::{EntryFilter, EntryPage};
 
@@ -23,7 +24,9 @@ use crate::caller::{Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
 use crate::listing::{cursor_of, key_in, limit, page};
 use crate::problem::{Answer, Refused};
+use crate::shares::Share;
 use crate::shown::Shown;
+use crate::stand::{Looks, still_signed_in, withdrawn};
 use crate::state::{ApiState, Long};
 use crate::types::audit::{
     Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, Difference, LinesFormat, ReachBy, Replayed, WhoCouldQuery,
@@ -75,14 +78,19 @@ const AT_ONCE: u32 = 500;
     (status = 200, content((String = "application/x-ndjson"), (String = "text/csv"))),
 ))]
 async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<AuditExportQuery>) -> Answer<Response> {
+    // 1. One of theirs at a time, and only while they may read the log.
+    let share = state.long(caller.who.id(), Long::Export)?;
+    let looks = Looks::from_now(&state.gate);
     state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
+    // 2. Entry by entry, as fast as they take it.
     let (form, kind) = match query.format {
         LinesFormat::Jsonl => (Form::JsonLines, "application/x-ndjson"),
         LinesFormat::Csv => (Form::Csv, "text/csv; charset=utf-8; header=present"),
     };
     let filter = EntryFilter { mentions: query.about, actor: query.actor, name: query.event, from: query.since, until: query.until };
-    let begun = Lines { gate: Arc::clone(&state.gate), filter, form, after: None, header: form == Form::Csv, done: false };
-    // The stream breaks off where the store does, so that nobody takes a part for the whole.
+    let gate = Arc::clone(&state.gate);
+    let begun = Lines { gate, caller, looks, filter, form, after: None, header: form == Form::Csv, done: false, _share: share };
+    // The stream breaks off where the store or their right does, so that nobody takes a part for the whole.
     let mut response = Stream::from_stream(stream::try_unfold(begun, Lines::next)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
@@ -91,17 +99,29 @@ async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked
 /// An export on its way.
 struct Lines {
     gate: Arc<workflow::Gate>,
+    caller: Caller,
+    looks: Looks,
     filter: EntryFilter,
     form: Form,
     after: Option<i64>,
     header: bool,
     done: bool,
+    _share: Share<PrincipalId>,
 }
 
 impl Lines {
+    /// A reader holds their right all the time.
+    async fn may_go_on(&self) -> bool {
+        let right = Act::Administer(Noun::Audit);
+        still_signed_in(&self.gate, &self.caller).await && self.gate.allowed(&self.caller, right, &Object::Nothing).await.is_ok()
+    }
+
     async fn next(mut self) -> std::io::Result<Option<(Bytes, Self)>> {
         if self.done {
             return Ok(None);
+        }
+        if self.looks.are_due() && !self.may_go_on().await {
+            return Err(withdrawn());
         }
         let page = EntryPage { limit: AT_ONCE, after: self.after, newest_first: false };
         let found = self.gate.store().entries(&self.filter, page).await.map_err(std::io::Error::other)?;
@@ -182,25 +202,31 @@ async fn who_could(
     Ok(Json(Answers { items }))
 }
 
-/// Says who was on a resource between two times.
-#[utoipa::path(get, path = "/audit/who-did", tag = "audit", params(WhoDidQuery), responses((status = 200, body = Answers<Did>)))]
+/// Says who was on a resource between two times, oldest first.
+#[utoipa::path(get, path = "/audit/who-did", tag = "audit", params(WhoDidQuery), responses((status = 200, body = Page<Did>)))]
 async fn who_did(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Asked(query): Asked<WhoDidQuery>,
-) -> Answer<Json<Answers<Did>>> {
+) -> Answer<Json<Page<Did>>> {
+    let limit = limit(query.limit)?;
+    let after: Option<SessionId> = query.cursor.as_deref().map(key_in).transpose()?;
     let from = query.since.unwrap_or(Timestamp::UNIX_EPOCH);
     let until = query.until.unwrap_or_else(|| state.gate.now());
     if until < from {
         return Err(Refused::from(access::reason::Refusal::because(Reason::Invalid, "`until` is before `since`")));
     }
     let _share = state.long(caller.who.id(), Long::Search)?;
-    let visits = state.gate.who_did(&caller, &query.resource, from, until).await?;
+    // One more than fits, to know whether there is more.
+    let mut visits = state.gate.who_did(&caller, &query.resource, (from, until), after, limit + 1).await?;
+    let more = visits.len() > limit as usize;
+    visits.truncate(limit as usize);
+    let next = visits.last().filter(|_| more).map(|last| cursor_of(last.session));
     let mut show = Shown::new(&state.gate);
     let mut items = Vec::with_capacity(visits.len());
     for visit in visits {
         let person = show.who(visit.person).await?;
         items.push(Did { person, role: visit.role, session: visit.session, from: visit.opened_at, until: visit.ended_at });
     }
-    Ok(Json(Answers { items }))
+    Ok(page(items, next))
 }

@@ -1,5 +1,6 @@
 //! `/me/keys`, `/users/{id}/keys`, `/keys/{id}`, `/certificates`: what signs people in over SSH.
 
+use access::identity::KeyRow;
 use access::ids::{KeyId, PrincipalId};
 use axum::Json;
 use axum::extract::State;
@@ -11,14 +12,14 @@ use utoipa_axum::routes;
 use workflow::{Caller, Gate};
 
 use crate::caller::{Administers, Asks, Reads};
-use crate::extract::{Body, Id};
-use crate::listing::page;
+use crate::extract::{Asked, Body, Id};
+use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
 use crate::shown;
 use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::keys::{IssuedCertificate, IssuedClientCertificate, Key, NewCertificate, NewKey};
-use crate::types::list::Page;
+use crate::types::list::{Page, PageQuery};
 use crate::types::schema;
 use crate::version::IfMatch;
 
@@ -26,29 +27,41 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(mine, add_mine)).routes(routes!(of_user, add)).routes(routes!(remove)).routes(routes!(certify))
 }
 
-/// Lists the caller's keys.
-#[utoipa::path(get, path = "/me/keys", tag = "keys", responses((status = 200, body = Page<Key>)))]
-async fn mine(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Key>>> {
-    list(&state.gate, &caller, caller.who.id()).await
+/// Lists the caller's keys, newest first.
+#[utoipa::path(get, path = "/me/keys", tag = "keys", params(PageQuery), responses((status = 200, body = Page<Key>)))]
+async fn mine(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<PageQuery>) -> Answer<Json<Page<Key>>> {
+    list(&state.gate, &caller, caller.who.id(), &query).await
 }
 
-/// Lists somebody's keys: one's own, those of a machine one answers for, or, to who administers keys, anybody's.
-#[utoipa::path(get, path = "/users/{id}/keys", tag = "keys", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<Key>)))]
-async fn of_user(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<Key>>> {
-    let sight = Sight::of(&state.gate, &caller).await?;
-    let row = state.gate.store().person(id).await?.ok_or_else(Refused::not_found)?;
+/// Lists somebody's keys, newest first: one's own, those of a machine one answers for, or, to who administers keys or reads the audit log,
+/// anybody's.
+#[utoipa::path(get, path = "/users/{id}/keys", tag = "keys", params(("id" = schema::PrincipalId, Path), PageQuery), responses((status = 200, body = Page<Key>)))]
+async fn of_user(
+    State(state): State<ApiState>,
+    Reads(caller): Reads,
+    Id(id): Id<PrincipalId>,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Json<Page<Key>>> {
+    refuse_unseen(&state.gate, &caller, id, Noun::Key).await?;
+    list(&state.gate, &caller, id, &query).await
+}
+
+/// Refused unless the caller may see what of this kind signs somebody in: them, a machine they answer for, or, administering that kind or
+/// reading the audit log, anybody.
+pub(super) async fn refuse_unseen(gate: &Gate, caller: &Caller, id: PrincipalId, kind: Noun) -> Answer<()> {
+    let sight = Sight::of(gate, caller).await?;
+    let row = gate.store().person(id).await?.ok_or_else(Refused::not_found)?;
     let own = id == caller.who.id() || row.owner.map(PrincipalId::User) == Some(caller.who.id());
-    if !own && !sight.administers(Noun::Key) && !sight.audits() {
-        return Err(Refused::not_found());
-    }
-    list(&state.gate, &caller, id).await
+    if own || sight.administers(kind) || sight.audits() { Ok(()) } else { Err(Refused::not_found()) }
 }
 
-async fn list(gate: &Gate, caller: &Caller, person: PrincipalId) -> Answer<Json<Page<Key>>> {
-    let mut keys = gate.store().keys_of(person).await?;
+async fn list(gate: &Gate, caller: &Caller, person: PrincipalId, query: &PageQuery) -> Answer<Json<Page<Key>>> {
+    let mut listing = Listing::new::<KeyId>(query.limit, query.cursor.as_deref())?;
     // What another job of the same workload has is not this one's.
-    keys.retain(|key| key.person != caller.who.id() || key.claims.as_ref() == caller.who.claims());
-    Ok(page(keys.into_iter().map(shown::key).collect(), None))
+    let seen = |key: &KeyRow| key.person != caller.who.id() || key.claims.as_ref() == caller.who.claims();
+    listed!(listing, |page| gate.store().keys_page(person, &page), |row| seen(&row).then(|| shown::key(row)));
+    let (items, next) = listing.done();
+    Ok(page(items, next))
 }
 
 /// Registers a key of the caller's own.

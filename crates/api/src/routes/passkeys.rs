@@ -1,7 +1,7 @@
 //! `/passkeys` and `/sign-in/passkey`: people add, name and remove passkeys, and sign in with them.
 
 use access::identity::Via;
-use access::ids::PasskeyId;
+use access::ids::{PasskeyId, PrincipalId};
 use access::reason::Reason;
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use identity::passkeys::{ALGORITHMS, encode};
+use policy::Noun;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::read::PasskeyRow;
@@ -19,6 +20,7 @@ use crate::extract::{Body, Id};
 use crate::idempotency::ShownOnce;
 use crate::listing::page;
 use crate::problem::{Answer, Refused};
+use crate::routes::keys::refuse_unseen;
 use crate::shown::Shown;
 use crate::state::ApiState;
 use crate::types::list::Page;
@@ -31,6 +33,7 @@ use crate::{cookie, own_page};
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
+        .routes(routes!(of_user))
         .routes(routes!(to_make))
         .routes(routes!(rename, remove))
         .routes(routes!(sign_in))
@@ -42,6 +45,15 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn list(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Passkey>>> {
     let current = current(&state.gate, &caller).await;
     let rows = state.gate.passkeys(&caller).await?;
+    Ok(page(rows.into_iter().map(|row| shown(row, current)).collect(), None))
+}
+
+/// Lists somebody's passkeys, newest first: one's own, or, to who administers keys or reads the audit log, anybody's.
+#[utoipa::path(get, path = "/users/{id}/passkeys", tag = "passkeys", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<Passkey>)))]
+async fn of_user(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<Passkey>>> {
+    refuse_unseen(&state.gate, &caller, id, Noun::Key).await?;
+    let current = current(&state.gate, &caller).await;
+    let rows = state.gate.store().passkeys_of(id).await?;
     Ok(page(rows.into_iter().map(|row| shown(row, current)).collect(), None))
 }
 
@@ -122,7 +134,8 @@ async fn sign_in(
             state.failed(from, now);
         }
     })?;
-    // 3. Give the cookie.
+    // 3. Give the cookie in the place of the one before.
+    state.gate.end_former_web_session(cookie::former(&state.gate, &parts.headers).await).await?;
     let row = state.gate.store().person(opened.who.id()).await?.ok_or_else(Refused::not_found)?;
     let user = Shown::new(&state.gate).user(row).await?;
     let session = super::web_sessions::shown(opened.row.clone(), Some(opened.row.id));

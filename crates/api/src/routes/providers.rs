@@ -1,27 +1,31 @@
 //! `/sign-in/oidc/…` and `/users/{id}/identities`: sign-in at identity providers.
 
+use access::identity::IdentityRow;
 use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use axum::extract::{Form, FromRequest as _, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use policy::Noun;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::providers::CameBack;
 
-use crate::caller::{Administers, Peer};
-use crate::cookie;
+use crate::caller::{Administers, Peer, Reads};
 use crate::extract::{Asked, Body, Id, whole};
 use crate::idempotency::ShownOnce;
 use crate::problem::{Answer, Refused};
+use crate::routes::keys::refuse_unseen;
 use crate::state::ApiState;
 use crate::types::Problem;
+use crate::types::list::Page;
 use crate::types::providers::{BackFromProvider, Identity, LogoutForm, NewIdentity, ToProvider};
 use crate::types::schema;
+use crate::{cookie, listing};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(finish)).routes(routes!(log_out)).routes(routes!(link))
+    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(finish)).routes(routes!(log_out)).routes(routes!(linked, link))
 }
 
 /// Where a browser comes back from a provider, exactly as it is registered there.
@@ -49,7 +53,8 @@ async fn begin(
             let fresh = identity::oidc::flow::browser();
             (fresh.secret.expose().clone(), fresh.verifier)
         });
-        let then = to.then.as_deref().unwrap_or("/");
+        // The cookie of whoever is signed in is not there when the provider sends the browser back.
+        let then = (to.then.as_deref().unwrap_or("/"), cookie::former(&state.gate, &headers).await);
         let url = state.gate.begin_sign_in(&provider, &redirect(&state, &provider), (from, &browser), then).await?;
         Ok::<_, Refusal>((cookie::sign_in_given(&text), url))
     };
@@ -120,6 +125,20 @@ async fn log_out(State(state): State<ApiState>, Peer(from): Peer, Id(provider): 
     Ok((StatusCode::OK, Extension(ShownOnce)))
 }
 
+/// Lists the accounts at identity providers that sign somebody in: one's own, or, to who administers people or reads the audit log,
+/// anybody's.
+#[utoipa::path(get, path = "/users/{id}/identities", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<Identity>)))]
+async fn linked(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<Identity>>> {
+    refuse_unseen(&state.gate, &caller, id, Noun::Person).await?;
+    let rows = state.gate.store().identities_of(id).await?;
+    Ok(listing::page(rows.into_iter().map(shown).collect(), None))
+}
+
+fn shown(row: IdentityRow) -> Identity {
+    let IdentityRow { id: _, person, issuer, subject, groups: _, proved_at, linked_at, version: _ } = row;
+    Identity { person, issuer, subject, linked_at, proved_at }
+}
+
 /// Says who somebody at an identity provider is here. Takes that account from whoever it was before.
 #[utoipa::path(post, path = "/users/{id}/identities", tag = "users", params(("id" = schema::PrincipalId, Path)), request_body = NewIdentity, responses((status = 201, body = Identity)))]
 async fn link(
@@ -129,7 +148,7 @@ async fn link(
     Body(new): Body<NewIdentity>,
 ) -> Answer<impl IntoResponse> {
     let row = state.gate.link_identity(&caller, id, &new.provider, &new.subject).await?;
-    Ok((StatusCode::CREATED, Json(Identity { person: row.person, issuer: row.issuer, subject: row.subject, linked_at: row.linked_at })))
+    Ok((StatusCode::CREATED, Json(shown(row))))
 }
 
 fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
@@ -142,6 +161,9 @@ fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
     response
 }
 
+/// The portal's own style and theme, and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// A refusal as a page, since it is a person in a browser who reads it.
 fn page(refusal: &Refusal) -> Response {
     let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
@@ -152,10 +174,12 @@ fn page(refusal: &Refusal) -> Response {
         other => format!("<p>{}</p>", text(other.hint())),
     };
     let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Not signed in · Tidegate</title><h1>{}</h1>\
-         {detail}{next}</html>",
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>Not signed in · Tidegate</title>\
+         <script src=\"/theme.js\"></script><link rel=\"stylesheet\" href=\"/refused.css\"><main><h1>{}</h1>{detail}{next}</main></html>",
         text(refusal.reason.sentence())
     );
     let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::UNAUTHORIZED);
-    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+    (status, headers, body).into_response()
 }

@@ -25,7 +25,7 @@ use crate::caller::Reads;
 use crate::extract::{Asked, Id};
 use crate::problem::Answer;
 use crate::shares::Share;
-use crate::stand::{LOOK_EVERY, shakes, still_signed_in};
+use crate::stand::{LOOK_EVERY, Looks, shakes, still_signed_in, withdrawn};
 use crate::state::{ApiState, Long};
 use crate::types::events::Lagged;
 use crate::types::schema;
@@ -123,21 +123,42 @@ async fn recording(
     Asked(query): Asked<RecordingQuery>,
 ) -> Answer<Response> {
     let share = state.long(caller.who.id(), Long::Stream)?;
+    let looks = Looks::from_now(&state.gate);
     let (_, reader) = state.gate.read_recording(&caller, id, query.input).await?;
     let kind = match query.format {
         RecordingFormat::Frames => "application/x-ndjson",
         RecordingFormat::Asciicast => "application/x-asciicast",
     };
-    let mut response = Body::from_stream(read(reader, query, share)).into_response();
+    let reading = Reading { gate: state.gate, caller, session: id, input: query.input, looks, over: false };
+    let mut response = Body::from_stream(read(reader, query, share, reading)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
 }
 
-/// Reads on a thread of its own, as fast as the client takes it.
+/// Somebody who reads a recording.
+struct Reading {
+    gate: Arc<Gate>,
+    caller: Caller,
+    session: SessionId,
+    input: bool,
+    looks: Looks,
+    over: bool,
+}
+
+impl Reading {
+    /// A reader holds their right all the time.
+    async fn may_go_on(&self) -> bool {
+        let Self { gate, caller, session, input, .. } = self;
+        still_signed_in(gate, caller).await && gate.may_still_read(caller, *session, *input).await
+    }
+}
+
+/// Reads on a thread of its own, as fast as the client takes it, for as long as they may read it.
 fn read(
     mut reader: RecordingReader<std::fs::File>,
     query: RecordingQuery,
     share: Share<PrincipalId>,
+    reading: Reading,
 ) -> impl Stream<Item = std::io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
@@ -154,7 +175,17 @@ fn read(
             let _gone = sender.blocking_send(Err(error));
         }
     });
-    stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) })
+    stream::unfold((receiver, reading), |(mut receiver, mut reading)| async move {
+        if reading.over {
+            return None;
+        }
+        let mut piece = receiver.recv().await?;
+        if reading.looks.are_due() && !reading.may_go_on().await {
+            reading.over = true;
+            piece = Err(withdrawn());
+        }
+        Some((piece, (receiver, reading)))
+    })
 }
 
 fn lines(reader: &mut RecordingReader<std::fs::File>, out: &mut impl std::io::Write) -> std::io::Result<()> {

@@ -1,25 +1,29 @@
 //! `/tokens` and `/invitations/accept`: how programs sign in, and how people do for the first time.
 
 use access::identity::Via;
-use access::ids::TokenId;
+use access::ids::{PrincipalId, TokenId};
 use access::reason::Reason;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use policy::Noun;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workflow::read::TokenRow;
+use workflow::{Caller, Gate};
 
 use access::identity::Scope;
 
 use crate::caller::{Administers, Peer, Reads, SignedIn, require};
-use crate::extract::{Body, Id};
+use crate::extract::{Asked, Body, Id};
 use crate::idempotency::ShownOnce;
-use crate::listing::page;
+use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
+use crate::routes::keys::refuse_unseen;
 use crate::shown::{self, Shown};
 use crate::state::ApiState;
-use crate::types::list::Page;
+use crate::types::list::{Page, PageQuery};
 use crate::types::schema;
 use crate::types::tokens::{IssuedToken, NewToken, Token};
 use crate::types::users::{AcceptInvitation, Accepted, AnswerChallenge, Challenge};
@@ -31,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(challenge))
         .routes(routes!(sign_in))
         .routes(routes!(list, create))
+        .routes(routes!(of_user))
         .routes(routes!(revoke))
 }
 
@@ -82,13 +87,32 @@ async fn sign_in(State(state): State<ApiState>, Peer(from): Peer, Body(body): Bo
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(Accepted { user, token: shown::issued(issued) })))
 }
 
-/// Lists the caller's tokens.
-#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
-async fn list(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Token>>> {
-    let mut tokens = state.gate.store().tokens_of(caller.who.id()).await?;
+/// Lists the caller's tokens, newest first.
+#[utoipa::path(get, path = "/tokens", tag = "tokens", params(PageQuery), responses((status = 200, body = Page<Token>)))]
+async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<PageQuery>) -> Answer<Json<Page<Token>>> {
+    tokens_of(&state.gate, &caller, caller.who.id(), &query).await
+}
+
+/// Lists somebody's tokens, newest first: one's own, those of a machine one answers for, or, to who administers tokens or reads the audit log,
+/// anybody's.
+#[utoipa::path(get, path = "/users/{id}/tokens", tag = "tokens", params(("id" = schema::PrincipalId, Path), PageQuery), responses((status = 200, body = Page<Token>)))]
+async fn of_user(
+    State(state): State<ApiState>,
+    Reads(caller): Reads,
+    Id(id): Id<PrincipalId>,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Json<Page<Token>>> {
+    refuse_unseen(&state.gate, &caller, id, Noun::Token).await?;
+    tokens_of(&state.gate, &caller, id, &query).await
+}
+
+async fn tokens_of(gate: &Gate, caller: &Caller, person: PrincipalId, query: &PageQuery) -> Answer<Json<Page<Token>>> {
+    let mut listing = Listing::new::<TokenId>(query.limit, query.cursor.as_deref())?;
     // What another job of the same workload has is not this one's.
-    tokens.retain(|token| token.claims.as_ref() == caller.who.claims());
-    Ok(page(tokens.into_iter().map(shown::token).collect(), None))
+    let seen = |token: &TokenRow| token.person != caller.who.id() || token.claims.as_ref() == caller.who.claims();
+    listed!(listing, |page| gate.store().tokens_page(person, &page), |row| seen(&row).then(|| shown::token(row)));
+    let (items, next) = listing.done();
+    Ok(page(items, next))
 }
 
 /// Makes a token: for oneself with at most the scopes one has, or, by who administers tokens, for a machine. Shown once.

@@ -54,7 +54,8 @@ async fn create(
             state.failed(from, now);
         }
     })?;
-    // 3. Give the cookie.
+    // 3. Give the cookie in the place of the one before.
+    state.gate.end_former_web_session(cookie::former(&state.gate, &parts.headers).await).await?;
     let row = state.gate.store().person(opened.who.id()).await?.ok_or_else(Refused::not_found)?;
     let user = Shown::new(&state.gate).user(row).await?;
     let session = shown(opened.row.clone(), Some(opened.row.id));

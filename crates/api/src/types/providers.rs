@@ -70,4 +70,7 @@ pub struct Identity {
     /// Since when.
     #[schema(value_type = schema::Time)]
     pub linked_at: Timestamp,
+    /// When they last signed in there.
+    #[schema(value_type = Option<schema::Time>)]
+    pub proved_at: Option<Timestamp>,
 }

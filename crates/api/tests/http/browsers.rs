@@ -274,3 +274,20 @@ async fn the_page_wears_its_headers_and_every_path_of_it_is_the_page() {
         assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{path}: {problem}");
     }
 }
+
+// covers: G4 (api), WHO-8
+#[tokio::test]
+async fn who_signs_in_again_in_the_same_browser_ends_what_was_there() {
+    let served = Served::start().await;
+    let (ana, other) = (Browser::of(&served, "ana").await, Browser::of(&served, "ana").await);
+    // A sign-in that fails ends nothing.
+    let sign_in = |token: String| {
+        let call = served.call(Method::POST, "/api/v1/web-sessions").header("origin", &served.url).header(COOKIE, &ana.cookie);
+        call.json(&json!({ "token": token })).send()
+    };
+    assert_eq!(sign_in("tg_pat_00000000000000000000000000000000".to_owned()).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(ana.status().await, StatusCode::OK);
+    // Somebody else sits down and signs in.
+    assert_eq!(sign_in(served.token("ben", Scope::OF_PEOPLE).await).await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!((ana.status().await, other.status().await), (StatusCode::UNAUTHORIZED, StatusCode::OK));
+}

@@ -123,6 +123,25 @@ async fn a_no_a_lock_and_time_let_no_device_in() {
     assert_eq!(post(&served, "/device/token", device).await.0, StatusCode::FORBIDDEN);
 }
 
+// covers: A9
+#[tokio::test]
+async fn a_store_that_is_away_spends_no_yes() {
+    let served = Served::start().await;
+    let cookie = browser(&served, "ana").await;
+    let (_, begun) = post(&served, "/device", json!({ "client": "x", "purpose": "y" })).await;
+    let device = json!({ "device_code": begun["device_code"] });
+    let path = format!("/device/{}", begun["user_code"].as_str().unwrap());
+    assert_eq!(in_browser(&served, &cookie, Method::POST, &path, json!({ "agree": true })).await.0, StatusCode::OK);
+    let poll = async || {
+        served.test.time.advance(Duration::from_secs(5));
+        post(&served, "/device/token", device.clone()).await.0
+    };
+    served.behind("CREATE TRIGGER away BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
+    assert_eq!((poll().await, poll().await), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
+    served.behind("DROP TRIGGER away");
+    assert_eq!((poll().await, poll().await), (StatusCode::CREATED, StatusCode::UNAUTHORIZED), "then it is spent");
+}
+
 // covers: A9 (api)
 #[tokio::test]
 async fn who_polls_on_after_the_end_blocks_nobody() {

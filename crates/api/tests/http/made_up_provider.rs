@@ -420,18 +420,65 @@ async fn a_logout_that_could_not_be_done_is_not_said_to_be_done() {
         form.body(format!("logout_token={token}")).send().await.unwrap().status()
     };
     // The store takes entries, and no browser out.
-    let behind = |sql: &str| {
-        let store = served.test.dir().join("store.db");
-        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2]); c.commit()";
-        let done = std::process::Command::new("python3").args(["-c", script]).arg(store).arg(sql).status().unwrap();
-        assert!(done.success());
-    };
-    behind("CREATE TRIGGER away BEFORE DELETE ON web_sessions BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
+    served.behind("CREATE TRIGGER away BEFORE DELETE ON web_sessions BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
     assert_eq!(log_out().await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(me(&served, &ana).await.0, StatusCode::OK);
     assert!(!served.test.entries().await.unwrap().iter().any(|entry| entry == "identity.signed_out"), "all of it or nothing");
     // The provider tries again.
-    behind("DROP TRIGGER away");
+    served.behind("DROP TRIGGER away");
     assert_eq!(log_out().await, StatusCode::OK);
     assert_eq!(me(&served, &ana).await.0, StatusCode::UNAUTHORIZED);
+}
+
+// covers: WHO-1 (api), G1
+#[tokio::test]
+async fn who_signs_out_at_the_provider_is_signed_out_where_that_browser_let_them_in() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    assert_eq!(link(&served, "ana", "ana-1").await, StatusCode::CREATED);
+    // Two sessions of hers at the provider; from the browser of each she signs a device in.
+    let device = async |sid: &str| {
+        let cookie = signed_in_as(&served, &liar, "ana-1", json!({ "sid": sid })).await.unwrap();
+        let (_, begun) = read(served.call(Method::POST, "/api/v1/device").json(&json!({ "client": "x", "purpose": "y" })).send().await.unwrap()).await;
+        let answer = format!("/device/{}", begun["user_code"].as_str().unwrap());
+        assert_eq!(in_portal(&served, &cookie, Method::POST, &answer, json!({ "agree": true })).await.0, StatusCode::OK);
+        let poll = json!({ "device_code": begun["device_code"] });
+        let (status, got) = read(served.call(Method::POST, "/api/v1/device/token").json(&poll).send().await.unwrap()).await;
+        assert_eq!(status, StatusCode::CREATED, "{got}");
+        (cookie, crate::Person { served: &served, token: got["token"]["secret"].as_str().unwrap().to_owned() })
+    };
+    let (cookie, laptop) = device("one").await;
+    let (_, desktop) = device("two").await;
+    let certificate = async || {
+        let key = json!({ "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti" });
+        let (status, made) = laptop.post("/certificates", key).await;
+        (status, made["key"]["id"].clone())
+    };
+    let (status, key) = certificate().await;
+    assert_eq!(status, StatusCode::CREATED);
+    // She signs that browser out here: the row is gone, the device goes on.
+    assert_eq!(in_portal(&served, &cookie, Method::POST, "/sign-out", json!({})).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(laptop.get("/me").await.0, StatusCode::OK);
+    let works = async || {
+        let keys = desktop.get("/me/keys").await.1;
+        keys["items"].as_array().unwrap().iter().any(|one| one["id"] == key && one["state"] == "active")
+    };
+    assert!(works().await);
+
+    // She signs out there: the provider names that session, and nobody.
+    let now = served.test.gate.now().as_second();
+    let claims = json!({
+        "iss": liar.issuer, "aud": CLIENT.0, "sid": "one", "iat": now, "exp": now + 100, "jti": "out",
+        "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+    });
+    let token = liar.sign(&json!({ "alg": "EdDSA", "kid": "one", "typ": "logout+jwt" }), &claims);
+    let form = served.call(Method::POST, &format!("{BEGIN}/logout")).header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(form.body(format!("logout_token={token}")).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(laptop.get("/me").await.0, StatusCode::UNAUTHORIZED);
+    assert!(!works().await, "the certificate signs nobody in any more");
+    assert_eq!(certificate().await.0, StatusCode::UNAUTHORIZED, "and no other is made with that token");
+    // The other session there goes on, with what it let in.
+    assert_eq!(desktop.get("/me").await.0, StatusCode::OK);
+    assert!(served.test.gate.replay().await.unwrap().differences.is_empty());
 }

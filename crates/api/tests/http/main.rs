@@ -11,6 +11,7 @@ mod devices;
 mod directory;
 mod directory_calls;
 mod directory_words;
+mod downloads;
 mod made_up_provider;
 mod measures;
 mod passkeys;
@@ -73,6 +74,14 @@ impl Served {
     /// Somebody with a token that may do all they may.
     pub(crate) async fn person(&self, name: &str) -> Person<'_> {
         Person { served: self, token: self.token(name, Scope::OF_PEOPLE).await }
+    }
+
+    /// Does something to the store behind the gate's back.
+    pub(crate) fn behind(&self, sql: &str) {
+        let store = self.test.dir().join("store.db");
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2]); c.commit()";
+        let done = std::process::Command::new("python3").args(["-c", script]).arg(store).arg(sql).status().unwrap();
+        assert!(done.success());
     }
 
     /// A call without any sign-in.

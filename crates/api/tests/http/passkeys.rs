@@ -356,6 +356,79 @@ fn signed_on_prod(tiers: String) -> String {
 }
 
 /// Approves with a signature over what the gate says is to be signed.
+// covers: WHO-2 (api), A9
+#[tokio::test]
+async fn a_passkey_that_was_removed_proves_nothing_any_more() {
+    let served = Served::start().await;
+    with_policy(&served, "tiers.toml", fresh_on_prod).await;
+    let mut stolen = Key::of(&served, "ana").await;
+    let mut hers = Key::new(&served);
+    assert_eq!(stolen.sign_in(&served).await.unwrap().add(&mut hers).await.0, StatusCode::CREATED);
+    // Somebody has a token of hers, and her key: in a browser, and at a terminal.
+    let (thief, other, terminal) = (Browser::of(&served, "ana").await, Browser::of(&served, "ana").await, served.person("ana").await);
+    assert_eq!(thief.prove(&mut stolen, None).await.0, StatusCode::CREATED);
+    assert_eq!(other.prove(&mut hers, None).await.0, StatusCode::CREATED);
+    let what = json!({ "resource": "db-1", "role": "debug", "client": "tidegate on laptop" });
+    let (_, begun) = terminal.post("/step-ups", what).await;
+    assert_eq!(thief.prove(&mut stolen, begun["user_code"].as_str()).await.0, StatusCode::CREATED);
+    // As long as it is there it proves.
+    assert_eq!(thief.post("/passkeys/challenge", json!({})).await.0, StatusCode::CREATED);
+    let (status, asked) = terminal.post("/requests", wish()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
+    let cancel = format!("/requests/{}/cancel", asked["request"]["id"].as_str().unwrap());
+    assert_eq!(terminal.post(&cancel, json!({})).await.0, StatusCode::OK);
+
+    let ana = hers.sign_in(&served).await.unwrap();
+    let listed = ana.get("/passkeys").await.1;
+    let id = listed["items"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap();
+    let removed = read(ana.call(Method::DELETE, &format!("/passkeys/{id}")).send().await.unwrap()).await;
+    assert_eq!(removed.0, StatusCode::OK, "{removed:?}");
+
+    assert_eq!(code(&thief.post("/passkeys/challenge", json!({})).await), (403, "mfa_required".into()));
+    assert_eq!(thief.get("/me").await.1["mfa"], json!("none"));
+    assert_eq!(code(&terminal.post("/requests", wish()).await), (403, "mfa_required".into()));
+    // What another of her passkeys proved stays proved.
+    assert_eq!(other.post("/passkeys/challenge", json!({})).await.0, StatusCode::CREATED);
+}
+
+// covers: WHO-2 (api), B2
+#[tokio::test]
+async fn who_administers_keys_finds_what_signs_somebody_in_and_takes_it_away() {
+    let served = Served::start().await;
+    let _stolen = Key::of(&served, "ana").await;
+    let (ana, dan, frank) = (served.person("ana").await, served.person("dan").await, served.person("frank").await);
+    let id = served.test.person("ana").who.id();
+    for kind in ["keys", "passkeys", "tokens", "identities"] {
+        // Dan helps people, and reads no log.
+        let (status, theirs) = dan.get(&format!("/users/{id}/{kind}")).await;
+        assert_eq!((status, theirs["items"].is_array()), (StatusCode::OK, true), "{kind}: {theirs}");
+        assert_eq!(ana.get(&format!("/users/{id}/{kind}")).await.0, StatusCode::OK, "{kind}: her own");
+        assert_eq!(frank.get(&format!("/users/{id}/{kind}")).await.0, StatusCode::NOT_FOUND, "{kind}");
+    }
+    let items = async |kind: &str| dan.get(&format!("/users/{id}/{kind}")).await.1["items"].as_array().unwrap().clone();
+    let passkey = items("passkeys").await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/passkeys/{passkey}");
+    assert_eq!(read(frank.call(Method::DELETE, &path).send().await.unwrap()).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(read(dan.call(Method::DELETE, &path).send().await.unwrap()).await.0, StatusCode::OK);
+    assert!(items("passkeys").await.is_empty());
+    for token in items("tokens").await {
+        let path = format!("/tokens/{}", token["id"].as_str().unwrap());
+        assert_eq!(read(dan.call(Method::DELETE, &path).send().await.unwrap()).await.0, StatusCode::OK);
+    }
+    assert_eq!(ana.get("/me").await.0, StatusCode::UNAUTHORIZED);
+    // A list has no end that is not said.
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let (_, part) = dan.get(&format!("/users/{id}/tokens?limit=1{cursor}")).await;
+        seen.extend(part["items"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        let Some(next) = part["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let all: Vec<_> = items("tokens").await.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((seen.len() > 1, seen), (true, all));
+}
+
 async fn sign(browser: &Browser<'_>, key: &mut Key, id: &str) -> (StatusCode, Value) {
     let (status, asked) = browser.post(&format!("/requests/{id}/signature"), json!({})).await;
     if status != StatusCode::CREATED {

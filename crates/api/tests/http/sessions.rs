@@ -11,7 +11,7 @@ use workflow::open::Opened;
 use crate::{Served, read};
 
 /// Ana on the build machine.
-async fn open(served: &Served) -> Opened {
+pub(crate) async fn open(served: &Served) -> Opened {
     let ana = served.test.person("ana");
     served.test.gate.submit(ana, testkit::gate::ask("build-1", "shell")).await.unwrap();
     served.test.gate.open(ana, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap()
@@ -302,6 +302,29 @@ async fn a_view_ends_when_its_watcher_is_locked_or_disabled_or_their_token_is_re
     let (status, _) = dan.post(&format!("/users/{carla_id}/disable"), json!({})).await;
     assert_eq!(status, StatusCode::OK);
     assert!(rest(view).await.contains("event: withdrawn\n"));
+}
+
+// covers: EV-9 (api)
+#[tokio::test]
+async fn who_did_has_no_end_that_is_not_said() {
+    let served = Served::start().await;
+    let (ana, eve) = (served.test.person("ana"), served.person("eve").await);
+    let mut opened = vec![open(&served).await.permit.facts().session.to_string()];
+    for _ in 0..4 {
+        served.test.time.advance(Duration::from_secs(1));
+        let next = served.test.gate.open(ana, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
+        opened.push(next.permit.facts().session.to_string());
+    }
+    let (mut seen, mut cursor, mut parts) = (Vec::new(), String::new(), 0);
+    loop {
+        let (status, part) = eve.get(&format!("/audit/who-did?resource=build-1&limit=2{cursor}")).await;
+        assert_eq!(status, StatusCode::OK, "{part}");
+        parts += 1;
+        seen.extend(part["items"].as_array().unwrap().iter().map(|one| one["session"].as_str().unwrap().to_owned()));
+        let Some(next) = part["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!((parts, seen), (3, opened), "oldest first, each once");
 }
 
 // covers: B5 (api)

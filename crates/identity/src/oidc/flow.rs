@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use access::ids::WebSessionId;
 use access::reason::{Reason, Refusal};
 use access::secret::Secret;
 use access::time::Span;
@@ -37,6 +38,8 @@ pub struct Returned {
     pub pkce: Secret<String>,
     /// Where in the portal the person was going.
     pub then: String,
+    /// Who was signed in in this browser when it began: that sign-in ends with this one.
+    pub former: Option<WebSessionId>,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl SignIns {
         metadata: &Metadata,
         redirect: &str,
         (from, browser): (IpAddr, &Verifier),
-        then: &str,
+        (then, former): (&str, Option<WebSessionId>),
         now: Timestamp,
     ) -> Result<String, Refusal> {
         let mut url = reqwest::Url::parse(&metadata.authorization_endpoint)
@@ -104,7 +107,7 @@ impl SignIns {
             browser: browser.clone(),
             provider: provider.name.clone(),
             end: VALID_FOR.after(now),
-            returned: Returned { nonce: nonce.secret.expose().clone(), pkce, then: path_of_ours(then) },
+            returned: Returned { nonce: nonce.secret.expose().clone(), pkce, then: path_of_ours(then), former },
         };
         self.0.push(from, begun);
         Ok(url.into())
@@ -165,7 +168,7 @@ mod tests {
     }
 
     fn begin(sign_ins: &mut SignIns, browser: &Verifier, then: &str) -> (String, reqwest::Url) {
-        let url = sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (desk(), browser), then, noon()).unwrap();
+        let url = sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (desk(), browser), (then, None), noon()).unwrap();
         let url = reqwest::Url::parse(&url).unwrap();
         let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         (state, url)
@@ -218,7 +221,7 @@ mod tests {
         let (state, _) = begin(&mut sign_ins, &hers, "/");
         for n in 0..2 * u32::try_from(ROOM).unwrap() {
             let from = IpAddr::from(std::net::Ipv4Addr::from(0xC633_6400 + n % 32));
-            sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (from, &theirs), "/", noon()).unwrap();
+            sign_ins.begin(&provider(), &metadata(), "https://gate.example/back", (from, &theirs), ("/", None), noon()).unwrap();
         }
         assert_eq!(sign_ins.0.iter().count(), ROOM);
         assert!(sign_ins.waits(&state, &hers));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use access::identity::Via;
-use access::ids::{PrincipalId, RequestId};
+use access::ids::{PasskeyId, PrincipalId, RequestId};
 use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
 use access::time::Span;
@@ -78,7 +78,8 @@ struct Waiting {
     asker: StepUpAsker,
     user_code: String,
     end: Timestamp,
-    proved_at: Option<Timestamp>,
+    /// With what, and when.
+    proved: Option<(PasskeyId, Timestamp)>,
     answered: watch::Sender<Option<bool>>,
 }
 
@@ -112,7 +113,7 @@ impl StepUps {
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
         let (sender, answered) = watch::channel(None);
         let end = WAITS.after(now);
-        self.0.push_back(Waiting { asker, user_code: user_code.clone(), end, proved_at: None, answered: sender });
+        self.0.push_back(Waiting { asker, user_code: user_code.clone(), end, proved: None, answered: sender });
         Begun { user_code, expires_at: end, answered }
     }
 
@@ -129,19 +130,24 @@ impl StepUps {
             .ok_or_else(|| Reason::CodeInvalid.into())
     }
 
-    /// The person answers, once: it was proved with their passkey just now, or it is not them.
+    /// The person answers, once: it was proved with this passkey of theirs just now, or it is not them.
     ///
     /// # Errors
     /// [`Reason::CodeInvalid`].
-    pub fn answer(&mut self, user_code: &str, person: PrincipalId, proved: bool, now: Timestamp) -> Result<StepUpAsker, Refusal> {
+    pub fn answer(&mut self, user_code: &str, person: PrincipalId, proved: Option<PasskeyId>, now: Timestamp) -> Result<StepUpAsker, Refusal> {
         let asker = self.asker(user_code, person, now)?;
         let presented = Verifier::of(&normal(user_code));
         if let Some(waiting) = self.0.iter_mut().find(|waiting| presented == Verifier::of(&waiting.user_code)) {
-            waiting.proved_at = proved.then_some(now);
+            waiting.proved = proved.map(|with| (with, now));
             waiting.end = RAISED_FOR.after(now);
-            waiting.answered.send_replace(Some(proved));
+            waiting.answered.send_replace(Some(proved.is_some()));
         }
         Ok(asker)
+    }
+
+    /// A passkey was removed: what was proved with it is not any more.
+    pub fn forget(&mut self, passkey: PasskeyId) {
+        self.0.retain(|waiting| waiting.proved.is_none_or(|(with, _)| with != passkey));
     }
 
     /// What the person said last to this sign-in's asking for just this, if it still counts.
@@ -161,7 +167,7 @@ impl StepUps {
             let asker = &waiting.asker;
             now < waiting.end && asker.person == person && asker.via == *via && asker.from == from && asker.asking == *asking
         });
-        found.filter_map(|waiting| waiting.proved_at).max()
+        found.filter_map(|waiting| waiting.proved.map(|(_, at)| at)).max()
     }
 }
 

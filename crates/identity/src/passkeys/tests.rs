@@ -1,7 +1,7 @@
 use super::*;
 use crate::account::people::*;
 use access::identity::{PersonRow, PersonState};
-use access::ids::RequestId;
+use access::ids::{RequestId, WebSessionId};
 use webauthn::authenticator::{Authenticator, Wish};
 
 fn gate() -> RelyingParty {
@@ -95,13 +95,31 @@ fn a_challenge_is_answered_once_and_soon() {
     assert_eq!(open.take(&challenge, noon()).unwrap_err().reason, Reason::CodeInvalid);
     let late = open.begin(Purpose::SignIn, desk(), noon());
     assert_eq!(open.take(&late, VALID_FOR.after(noon())).unwrap_err().reason, Reason::CodeInvalid);
+}
 
-    // One address crowds out nobody but itself.
+// covers: A9, E7
+#[test]
+fn who_begins_many_challenges_pushes_out_nobody_elses() {
+    let mut open = Ceremonies::default();
+    let ana = person("ana");
     let mine = open.begin(Purpose::SignIn, desk(), noon());
-    for _ in 0..200 {
-        open.begin(Purpose::SignIn, "198.51.100.7".parse().unwrap(), noon());
+    let step_up = Purpose::StepUp(ana.id, WebSessionId::generate(noon()));
+    // She sits in the very network the others come from: she is known, they are not.
+    let proof = open.begin(step_up.clone(), "2001:db8::1".parse().unwrap(), noon());
+    for n in 0..8_400 {
+        open.begin(Purpose::SignIn, format!("2001:db8::{n:x}").parse().unwrap(), noon());
+        // From many networks, too: whoever has the most gives way.
+        open.begin(Purpose::SignIn, format!("2001:db8:{:x}::1", n % 1000).parse().unwrap(), noon());
     }
-    assert!(open.take(&mine, noon()).is_ok());
+    assert_eq!(open.take(&mine, noon()).unwrap().purpose, Purpose::SignIn);
+    assert_eq!(open.take(&proof, noon()).unwrap().purpose, step_up);
+    // And nobody who is signed in pushes out what others of them began.
+    let proof = open.begin(step_up, desk(), noon());
+    let mallory = person("mallory");
+    for _ in 0..200 {
+        open.begin(Purpose::Register(mallory.id), desk(), noon());
+    }
+    assert!(open.take(&proof, noon()).is_ok());
 }
 
 fn asker(person: PrincipalId, asking: Asking) -> StepUpAsker {
@@ -120,12 +138,13 @@ fn a_terminal_goes_on_when_its_owner_proved_it_for_just_that() {
     let proved = |waiting: &StepUps, asking: &Asking, at| waiting.proved_at(ana.id, &Via::Invitation, Some(desk()), asking, at);
 
     assert_eq!(waiting.asker(&begun.user_code, ben.id, noon()).unwrap_err().reason, Reason::CodeInvalid, "Ben sees nothing of it");
-    assert_eq!(waiting.answer(&begun.user_code, ben.id, true, noon()).unwrap_err().reason, Reason::CodeInvalid);
+    let key = PasskeyId::generate(noon());
+    assert_eq!(waiting.answer(&begun.user_code, ben.id, Some(key), noon()).unwrap_err().reason, Reason::CodeInvalid);
     assert_eq!(proved(&waiting, &access("debug"), noon()), None);
     let typed = begun.user_code.to_lowercase().replace('-', " ");
-    waiting.answer(&typed, ana.id, true, noon()).unwrap();
+    waiting.answer(&typed, ana.id, Some(key), noon()).unwrap();
     assert_eq!(*begun.answered.borrow(), Some(true));
-    assert_eq!(waiting.answer(&begun.user_code, ana.id, true, noon()).unwrap_err().reason, Reason::CodeInvalid, "once");
+    assert_eq!(waiting.answer(&begun.user_code, ana.id, Some(key), noon()).unwrap_err().reason, Reason::CodeInvalid, "once");
 
     assert_eq!(proved(&waiting, &access("debug"), noon()), Some(noon()));
     // Not for anything else, not for another sign-in of hers, not from elsewhere, not for Ben, not for long.
@@ -135,9 +154,14 @@ fn a_terminal_goes_on_when_its_owner_proved_it_for_just_that() {
     assert_eq!(waiting.proved_at(ana.id, &Via::Invitation, None, &access("debug"), noon()), None);
     assert_eq!(waiting.proved_at(ben.id, &Via::Invitation, Some(desk()), &access("debug"), noon()), None);
     assert_eq!(proved(&waiting, &access("debug"), RAISED_FOR.after(noon())), None);
+    // Nor once the passkey is gone; another's going takes nothing away.
+    waiting.forget(PasskeyId::generate(noon()));
+    assert_eq!(proved(&waiting, &access("debug"), noon()), Some(noon()));
+    waiting.forget(key);
+    assert_eq!(proved(&waiting, &access("debug"), noon()), None);
 
     // It is not her: nothing is proved, and the terminal is told.
     let begun = waiting.begin(asker(ana.id, access("shell")), noon());
-    waiting.answer(&begun.user_code, ana.id, false, noon()).unwrap();
+    waiting.answer(&begun.user_code, ana.id, None, noon()).unwrap();
     assert_eq!((*begun.answered.borrow(), proved(&waiting, &access("shell"), noon())), (Some(false), None));
 }

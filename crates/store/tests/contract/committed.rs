@@ -42,6 +42,8 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
         mfa: Mfa::None,
         claims: None,
         assertion: None,
+        identity: None,
+        sid: None,
         label: Some("laptop".into()),
         created_at: at(1),
         expires_at: at(3600),

@@ -192,7 +192,9 @@ impl AuditCommand {
                 })
             }
             Self::WhoDid { resource, since, until } => {
-                let reply: Reply<Answers<Did>> = client.get("/audit/who-did", &WhoDidQuery { resource, since, until }).await?;
+                let query = WhoDidQuery { resource, since, until, limit: None, cursor: None };
+                // All of them: half an answer would pass for a whole one.
+                let reply = client.list::<Did>("/audit/who-did", &query, u32::MAX).await?;
                 context.print(&reply, |output, answers| {
                     let rows = answers.items.iter().map(|did| {
                         let until = did.until.map_or_else(|| "still there".to_owned(), |at| output.at(at));

@@ -359,7 +359,7 @@ impl Gate {
                 let row = PasskeyRow { removed_at: Some(self.now()), version: row.version + 1, ..row };
                 let row_digest = self.row_digest(&store::digestible(&row))?;
                 let removed = Event::PasskeyRemoved { passkey: row.id, person, row_digest };
-                change = change.and(self.said(caller, removed)).change_passkey(&row);
+                change = change.and(self.said(caller, removed)).remove_passkey(&row);
             }
         }
         Ok(change)

@@ -39,7 +39,7 @@ async fn who_could_and_who_did_is_told_as_it_was() {
     let opened = t.gate.open(t.person("ana"), &db, &debug, Protocol::Ssh).await.unwrap();
     let session = opened.permit.facts().session;
     let inside = then(&t).await;
-    let live = t.gate.who_did(t.person("eve"), &db, inside, inside).await.unwrap();
+    let live = t.gate.who_did(t.person("eve"), &db, (inside, inside), None, 100).await.unwrap();
     assert_eq!((live.len(), live[0].session, live[0].ended_at), (1, session, None));
     t.gate.close(ClosedSession { session, end: EndReason::Client, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
     let left = then(&t).await;
@@ -91,7 +91,7 @@ async fn who_could_and_who_did_is_told_as_it_was() {
         ("until within", agreed, inside, 1),
         ("after it", left, disabled, 0),
     ] {
-        let did = t.gate.who_did(t.person("eve"), &db, from, until).await.unwrap();
+        let did = t.gate.who_did(t.person("eve"), &db, (from, until), None, 100).await.unwrap();
         assert_eq!(did.len(), wanted, "{when}: {did:?}");
         if let [visit] = &did[..] {
             assert_eq!((visit.session, visit.person, &visit.role), (session, t.person("ana").who.id(), &debug));
@@ -99,11 +99,11 @@ async fn who_could_and_who_did_is_told_as_it_was() {
             assert!(visit.ended_at.is_some_and(|end| inside < end && end < left), "{visit:?}");
         }
     }
-    let elsewhere = t.gate.who_did(t.person("eve"), &"web-1".parse().unwrap(), before, disabled).await.unwrap();
+    let elsewhere = t.gate.who_did(t.person("eve"), &"web-1".parse().unwrap(), (before, disabled), None, 100).await.unwrap();
     assert_eq!(elsewhere, vec![]);
     // It is the auditors' to ask.
     assert_eq!(t.gate.who_could(t.person("ben"), &db, before).await.unwrap_err().reason, Reason::NotAllowed);
-    assert_eq!(t.gate.who_did(t.person("ben"), &db, before, left).await.unwrap_err().reason, Reason::NotAllowed);
+    assert_eq!(t.gate.who_did(t.person("ben"), &db, (before, left), None, 100).await.unwrap_err().reason, Reason::NotAllowed);
 }
 
 // covers: EV-9 (api), F7
