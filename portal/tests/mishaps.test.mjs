@@ -234,6 +234,17 @@ test('hostile names and reasons are text, and what is too long is refused with a
   await ana.context.close();
 });
 
+test('who has too many pages open is told so', { timeout: 60_000 }, async () => {
+  const { page, context } = await signIn(browser, gate, 'ana');
+  const problem = { title: 'Too many at once.', code: 'too_many', status: 429, detail: 'too many streams of yours are open; close some' };
+  await page.route('**/api/v1/events', (route) => route.fulfill({ status: 429, contentType: 'application/problem+json', body: JSON.stringify(problem) }));
+  await page.reload();
+  await page.getByText('The gate says: too many streams of yours are open; close some.', { exact: false }).waitFor();
+  await page.unrouteAll();
+  await page.getByText('Not live at the moment').waitFor({ state: 'detached' });
+  await context.close();
+});
+
 test('who is named is who is locked, whatever others call themselves', { timeout: 60_000 }, async () => {
   // Somebody newer calls himself what Frank's user name is.
   const decoy = (await gate.api('dan', 'POST', '/api/v1/users', { username: 'mallory', display_name: 'frank' })).user;

@@ -90,10 +90,8 @@ impl Store {
         after: Option<SessionId>,
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        let mut select = Select::all()
-            .is("resource", resource)
-            .compare("opened_at", "<", &until)
-            .that("(ended_at IS NULL OR ended_at >= ?)", &from);
+        let mut select =
+            Select::all().is("resource", resource).compare("opened_at", "<", &until).that("(ended_at IS NULL OR ended_at >= ?)", &from);
         if let Some(after) = &after {
             select = select.compare("id", ">", after);
         }

@@ -12,6 +12,8 @@ class Live {
   connected: boolean = $state(false);
   /** Whether they did not when they should have: worth a word. */
   lost: boolean = $state(false);
+  /** What the gate says to that, if it is for somebody here to mend: that too many pages listen. */
+  why: string = $state('');
   #listeners = new Map<Listener, string[]>();
   #stop: AbortController | undefined;
 
@@ -40,6 +42,7 @@ class Live {
       clearTimeout(late);
       this.connected = true;
       this.lost = false;
+      this.why = '';
       // Whatever happened before somebody listened is in the state, and not in the stream.
       this.#tell(undefined);
     };
@@ -53,6 +56,7 @@ class Live {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refusal && error.status === 401) return this.stop();
+        this.why = error instanceof Refusal && error.status === 429 ? (error.detail ?? error.message) : '';
       }
       if (signal.aborted) return;
       this.connected = false;

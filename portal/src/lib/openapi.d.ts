@@ -113,7 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Says who was on a resource between two times. */
+        /** Says who was on a resource between two times, oldest first. */
         get: operations["audit_who_did"];
         put?: never;
         post?: never;
@@ -977,7 +977,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the caller's keys. */
+        /** Lists the caller's keys, newest first. */
         get: operations["keys_mine"];
         put?: never;
         /**
@@ -2037,7 +2037,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the caller's tokens. */
+        /** Lists the caller's tokens, newest first. */
         get: operations["tokens_list"];
         put?: never;
         /**
@@ -2161,7 +2161,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Lists the accounts at identity providers that sign somebody in: one's own, or, to who administers people or reads the audit log,
+         *     anybody's.
+         */
+        get: operations["users_linked"];
         put?: never;
         /** Says who somebody at an identity provider is here. Takes that account from whoever it was before. */
         post: operations["users_link"];
@@ -2195,11 +2199,51 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists somebody's keys: one's own, those of a machine one answers for, or, to who administers keys, anybody's. */
+        /**
+         * Lists somebody's keys, newest first: one's own, those of a machine one answers for, or, to who administers keys or reads the audit log,
+         *     anybody's.
+         */
         get: operations["keys_of_user"];
         put?: never;
         /** Registers a key: of the caller's own, or, by who administers keys, of a machine. */
         post: operations["keys_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists somebody's passkeys, newest first: one's own, or, to who administers keys or reads the audit log, anybody's. */
+        get: operations["passkeys_of_user"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists somebody's tokens, newest first: one's own, those of a machine one answers for, or, to who administers tokens or reads the audit log,
+         *     anybody's.
+         */
+        get: operations["tokens_of_user"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2421,21 +2465,6 @@ export interface components {
                 person: components["schemas"]["Who"];
                 /** @description As what. */
                 role: components["schemas"]["RoleName"];
-            }[];
-        };
-        /** @description An answer from the log. */
-        Answers_Did: {
-            /** @description Everybody it names. */
-            items: {
-                /** @description From when. */
-                from: components["schemas"]["Time"];
-                /** @description Who. */
-                person: components["schemas"]["Who"];
-                /** @description As what. */
-                role: components["schemas"]["RoleName"];
-                /** @description The session. */
-                session: components["schemas"]["SessionId"];
-                until?: components["schemas"]["Time"] | null;
             }[];
         };
         /** @description A length of time (`1h30m`), `standing` for access without an end, or `default` for what the tier gives. */
@@ -3276,6 +3305,7 @@ export interface components {
             linked_at: components["schemas"]["Time"];
             /** @description Who they are here. */
             person: components["schemas"]["PrincipalId"];
+            proved_at?: components["schemas"]["Time"] | null;
             /** @description Their subject there; null once erased. */
             subject?: string | null;
         };
@@ -4049,6 +4079,23 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_Did: {
+            /** @description What is on it. */
+            items: {
+                /** @description From when. */
+                from: components["schemas"]["Time"];
+                /** @description Who. */
+                person: components["schemas"]["Who"];
+                /** @description As what. */
+                role: components["schemas"]["RoleName"];
+                /** @description The session. */
+                session: components["schemas"]["SessionId"];
+                until?: components["schemas"]["Time"] | null;
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_Directory: {
             /** @description What is on it. */
             items: {
@@ -4197,6 +4244,23 @@ export interface components {
                 set_at: components["schemas"]["Time"];
                 /** @description Whether it holds. */
                 state: components["schemas"]["HoldState"];
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
+        Page_Identity: {
+            /** @description What is on it. */
+            items: {
+                /** @description The provider's issuer. */
+                issuer: string;
+                /** @description Since when. */
+                linked_at: components["schemas"]["Time"];
+                /** @description Who they are here. */
+                person: components["schemas"]["PrincipalId"];
+                proved_at?: components["schemas"]["Time"] | null;
+                /** @description Their subject there; null once erased. */
+                subject?: string | null;
             }[];
             /** @description Where the next part begins; absent at the end. */
             next_cursor?: string | null;
@@ -6159,6 +6223,10 @@ export interface operations {
                 since?: components["schemas"]["Time"];
                 /** @description Until when; absent: now. */
                 until?: components["schemas"]["Time"];
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -6171,7 +6239,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Answers_Did"];
+                    "application/json": components["schemas"]["Page_Did"];
                 };
             };
             /** @description A refusal */
@@ -8203,7 +8271,12 @@ export interface operations {
     };
     keys_mine: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -10527,7 +10600,12 @@ export interface operations {
     };
     tokens_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -10828,6 +10906,36 @@ export interface operations {
             };
         };
     };
+    users_linked: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Identity"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     users_link: {
         parameters: {
             query?: never;
@@ -10900,7 +11008,12 @@ export interface operations {
     };
     keys_of_user: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
             header?: never;
             path: {
                 id: components["schemas"]["PrincipalId"];
@@ -10952,6 +11065,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys_of_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Passkey"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tokens_of_user: {
+        parameters: {
+            query?: {
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Token"];
                 };
             };
             /** @description A refusal */

@@ -204,11 +204,7 @@ async fn who_could(
 
 /// Says who was on a resource between two times, oldest first.
 #[utoipa::path(get, path = "/audit/who-did", tag = "audit", params(WhoDidQuery), responses((status = 200, body = Page<Did>)))]
-async fn who_did(
-    State(state): State<ApiState>,
-    SignedIn(caller): SignedIn,
-    Asked(query): Asked<WhoDidQuery>,
-) -> Answer<Json<Page<Did>>> {
+async fn who_did(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked(query): Asked<WhoDidQuery>) -> Answer<Json<Page<Did>>> {
     let limit = limit(query.limit)?;
     let after: Option<SessionId> = query.cursor.as_deref().map(key_in).transpose()?;
     let from = query.since.unwrap_or(Timestamp::UNIX_EPOCH);

@@ -162,7 +162,8 @@ fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {
 }
 
 /// The portal's own style and theme, and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str =
+    "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A refusal as a page, since it is a person in a browser who reads it.
 fn page(refusal: &Refusal) -> Response {

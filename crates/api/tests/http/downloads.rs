@@ -71,11 +71,11 @@ async fn an_export_of_the_log_breaks_off_when_its_reader_is_locked_and_is_one_at
     let many = store::Change::new(refused(0)).and_all((1..3_000).map(refused));
     served.test.gate.store().commit(many).await.unwrap();
 
-    let (whole, ended) = rest(slowly(&eve, "/audit/export").await).await;
+    let (whole, ended) = rest(slowly(&eve, "/audit/export?format=jsonl").await).await;
     assert!(ended && whole > 3_000 * 6_000, "{whole} bytes");
 
-    let slow = slowly(&eve, "/audit/export").await;
-    let (status, problem) = eve.get("/audit/export").await;
+    let slow = slowly(&eve, "/audit/export?format=jsonl").await;
+    let (status, problem) = eve.get("/audit/export?format=jsonl").await;
     assert_eq!((status, &problem["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too_many")));
     let scope = access::lock::LockScope::Person(served.test.person("eve").who.id());
     served.test.gate.lock(served.test.person("dan"), scope, None, Some("laptop lost".into())).await.unwrap();

@@ -440,7 +440,8 @@ async fn who_signs_out_at_the_provider_is_signed_out_where_that_browser_let_them
     // Two sessions of hers at the provider; from the browser of each she signs a device in.
     let device = async |sid: &str| {
         let cookie = signed_in_as(&served, &liar, "ana-1", json!({ "sid": sid })).await.unwrap();
-        let (_, begun) = read(served.call(Method::POST, "/api/v1/device").json(&json!({ "client": "x", "purpose": "y" })).send().await.unwrap()).await;
+        let (_, begun) =
+            read(served.call(Method::POST, "/api/v1/device").json(&json!({ "client": "x", "purpose": "y" })).send().await.unwrap()).await;
         let answer = format!("/device/{}", begun["user_code"].as_str().unwrap());
         assert_eq!(in_portal(&served, &cookie, Method::POST, &answer, json!({ "agree": true })).await.0, StatusCode::OK);
         let poll = json!({ "device_code": begun["device_code"] });

@@ -363,6 +363,8 @@ async fn a_passkey_that_was_removed_proves_nothing_any_more() {
     with_policy(&served, "tiers.toml", fresh_on_prod).await;
     let mut stolen = Key::of(&served, "ana").await;
     let mut hers = Key::new(&served);
+    // So that it is the newer one in the list.
+    served.test.time.advance(Duration::from_secs(1));
     assert_eq!(stolen.sign_in(&served).await.unwrap().add(&mut hers).await.0, StatusCode::CREATED);
     // Somebody has a token of hers, and her key: in a browser, and at a terminal.
     let (thief, other, terminal) = (Browser::of(&served, "ana").await, Browser::of(&served, "ana").await, served.person("ana").await);

@@ -315,6 +315,7 @@ async fn who_did_has_no_end_that_is_not_said() {
         let next = served.test.gate.open(ana, &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap();
         opened.push(next.permit.facts().session.to_string());
     }
+    served.test.time.advance(Duration::from_secs(1));
     let (mut seen, mut cursor, mut parts) = (Vec::new(), String::new(), 0);
     loop {
         let (status, part) = eve.get(&format!("/audit/who-did?resource=build-1&limit=2{cursor}")).await;

@@ -134,7 +134,13 @@ impl StepUps {
     ///
     /// # Errors
     /// [`Reason::CodeInvalid`].
-    pub fn answer(&mut self, user_code: &str, person: PrincipalId, proved: Option<PasskeyId>, now: Timestamp) -> Result<StepUpAsker, Refusal> {
+    pub fn answer(
+        &mut self,
+        user_code: &str,
+        person: PrincipalId,
+        proved: Option<PasskeyId>,
+        now: Timestamp,
+    ) -> Result<StepUpAsker, Refusal> {
         let asker = self.asker(user_code, person, now)?;
         let presented = Verifier::of(&normal(user_code));
         if let Some(waiting) = self.0.iter_mut().find(|waiting| presented == Verifier::of(&waiting.user_code)) {
