@@ -108,6 +108,11 @@ test('Ana asks for the orders, Ben approves on his phone, and the command on her
   const psql = (sql) => execFileSync('bash', ['-c', `${command} -X -A -t -c "$SQL"`], { encoding: 'utf8', env: { ...process.env, PGPASSWORD: gate.person('ana').token, PGCONNECT_TIMEOUT: '20', SQL: sql }, stdio: ['ignore', 'pipe', 'pipe'] });
   assert.match(psql('SELECT email FROM customers LIMIT 1'), /\*\*\*\*/);
   assert.throws(() => psql('SELECT card FROM payments'), /does not include this/);
+  // The same command stands on the page of the grant.
+  await card.getByRole('link', { name: 'orders-db as readonly' }).click();
+  await ana.page.getByRole('heading', { name: 'What it takes' }).waitFor();
+  assert.deepEqual((await ana.page.getByRole('article', { name: /orders-db as readonly/ }).locator('code').allInnerTexts()).filter((text) => /^(psql|ssh) /.test(text)), [command]);
+  await ana.page.goBack();
   // Ben sees the clock run, and takes it back; psql gets in no more.
   const [grant] = (await gate.api('ana', 'GET', '/api/v1/grants?state=active')).items.filter((one) => one.resource === 'orders-db');
   await gate.api('carla', 'POST', `/api/v1/grants/${grant.id}/revoke`, { reason: 'drill' });

@@ -163,6 +163,7 @@ impl<'g> Shown<'g> {
             id,
             request,
             person,
+            kind: self.gate.bundle().resource(&resource).map(|found| found.kind.to_string()),
             resource,
             role,
             limits: limits.into(),

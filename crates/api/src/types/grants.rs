@@ -28,6 +28,9 @@ pub struct Grant {
     /// Where to.
     #[schema(value_type = schema::ResourceName)]
     pub resource: ResourceName,
+    /// What that speaks, and so what connects to it; null if the policy names it no more.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// As what.
     #[schema(value_type = schema::RoleName)]
     pub role: RoleName,

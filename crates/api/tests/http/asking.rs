@@ -30,6 +30,7 @@ async fn ana_asks_ben_finds_it_in_his_inbox_and_approves() {
     let (status, voted) = ben.post(&format!("/requests/{id}/approve"), json!({ "note": "go ahead" })).await;
     assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
     let grant = voted["grant"]["id"].as_str().unwrap();
+    assert_eq!(voted["grant"]["kind"], "ssh", "{voted}");
 
     let (_, detail) = ana.get(&format!("/requests/{id}")).await;
     assert_eq!((&detail["votes"][0]["note"], &detail["grant"]["id"]), (&json!("go ahead"), &json!(grant)));
