@@ -124,6 +124,25 @@ test('Ana asks for the orders, Ben approves on his phone, and the command on her
   }
 });
 
+// covers: ASK-6 (portal)
+test('whoever decides reads on their phone what the role may do, and what was renounced of it', { timeout: 60_000 }, async () => {
+  const limits = { read_only: true, tables: ['public.customers'] };
+  const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'orders-db', role: 'readwrite', reason: 'a customer asks', limits });
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, path: '/inbox' });
+  const card = page.getByRole('article', { name: 'orders-db as readwrite' });
+  await card.getByText('read public.customers with email, phone masked').waitFor();
+  await card.getByText('Only the tables').waitFor();
+  await card.getByText('nothing that writes').waitFor();
+  assert.doesNotMatch(await card.innerText(), /change|insert|delete/);
+  await card.getByRole('button', { name: 'Approve', exact: true }).tap();
+  await page.getByText('Nobody waits for you.').waitFor();
+  const { grant } = await gate.api('ana', 'GET', `/api/v1/requests/${request.id}`);
+  await page.goto(`/grants/${grant.id}`);
+  await page.getByText('Only the tables').waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 // covers: A9, G4 (portal)
 test('a link signs in once, and leads to what is to be done first', async () => {
   const invited = await gate.api('dan', 'POST', '/api/v1/users', { username: 'gina', display_name: 'Gina' });

@@ -25,6 +25,7 @@ mod sight;
 mod stand;
 mod state;
 mod version;
+mod worded;
 
 pub use routes::{openapi, router};
 pub use serve::serve;

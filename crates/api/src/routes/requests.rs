@@ -32,6 +32,7 @@ use crate::types::requests::{
 use crate::types::risk::Risk;
 use crate::types::schema;
 use crate::version::{IfMatch, etag};
+use crate::worded::in_words;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -280,6 +281,17 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
         said.push(show.vote(vote, row.revision).await?);
     }
     let on_call = gate.duties_for(caller, &row).await?.into_iter().map(Into::into).collect();
+    let may = may(gate, &row).await?;
     let (grant, request) = (show.maybe_grant(grant).await?, show.request(row).await?);
-    Ok(RequestDetail { stages, votes: said, can_decide, on_call, grant, request })
+    Ok(RequestDetail { stages, votes: said, may, can_decide, on_call, grant, request })
+}
+
+/// What the asker may do with it, as policy stands now: what is forbidden just them counts, and what they renounce.
+async fn may(gate: &Gate, row: &RequestRow) -> Answer<Vec<String>> {
+    let Some(person) = gate.store().person(row.person).await? else { return Ok(Vec::new()) };
+    let mut situation = super::policy::situation_of(gate, &person.username).await?;
+    (situation.mfa, situation.network) = (row.mfa, row.network);
+    situation.claims.clone_from(&row.claims);
+    let rights = gate.bundle().rights(&situation, &row.role, &row.resource);
+    Ok(rights.map(|rights| in_words(&row.limits.narrow(rights))).unwrap_or_default())
 }

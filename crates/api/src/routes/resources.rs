@@ -1,7 +1,6 @@
 //! `/resources`: what one can ask for, and what it would take.
 
 use access::names::{ResourceName, RoleName};
-use access::rights::{ExecRights, Rights, SftpRights, SshRights};
 use access::verdict::{Answer as Said, Terms};
 use axum::Json;
 use axum::extract::State;
@@ -21,6 +20,7 @@ use crate::types::list::Page;
 use crate::types::requests::AnswerCode;
 use crate::types::resources::{Resource, ResourceDetail, ResourcesQuery, RoleDetail, RoleOffer, Setup, SetupFile, TargetCredential};
 use crate::types::schema;
+use crate::worded::in_words;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
@@ -149,40 +149,6 @@ fn takes(said: &Said) -> String {
     }
 }
 
-/// Each right in plain words.
-fn in_words(rights: &Rights) -> Vec<String> {
-    let ssh = match rights {
-        Rights::Ssh(ssh) => ssh,
-        Rights::Database(_) => return policy::rights_added(&Rights::Database(access::rights::DatabaseRights::default()), rights),
-    };
-    let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } =
-        ssh;
-    let listed = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
-    let places = |items: &[access::rights::Endpoint]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let mut words = Vec::new();
-    words.extend(shell.then(|| "open a shell".to_owned()));
-    words.extend(pty.then(|| "use a terminal".to_owned()));
-    match exec {
-        ExecRights::None => {}
-        ExecRights::Only(commands) => words.push(format!("run only {}", listed(commands))),
-        ExecRights::Any => words.push("run any command".to_owned()),
-    }
-    match sftp {
-        SftpRights::None => {}
-        SftpRights::Read => words.push("read files".to_owned()),
-        SftpRights::Write => words.push("read and write files".to_owned()),
-    }
-    words.extend((!local_forward.is_empty()).then(|| format!("forward connections to {}", places(local_forward))));
-    words.extend((!remote_forward.is_empty()).then(|| format!("listen on the target at {}", places(remote_forward))));
-    let sockets = |items: &[access::rights::SocketPath]| listed(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
-    words.extend((!local_socket.is_empty()).then(|| format!("forward connections to the sockets {}", sockets(local_socket))));
-    words.extend((!remote_socket.is_empty()).then(|| format!("make the sockets {} on the target", sockets(remote_socket))));
-    words.extend(agent_forward.then(|| "let the target use the key agent".to_owned()));
-    words.extend((!env.is_empty()).then(|| format!("set the variables {}", listed(env))));
-    words.extend((!subsystems.is_empty()).then(|| format!("use the subsystems {}", listed(subsystems))));
-    words
-}
-
 const CA_FILE: &str = "/etc/ssh/tidegate_target_ca.pub";
 
 async fn setup(gate: &Gate, state: &ApiState, resource: &policy::Resource) -> Answer<Setup> {
@@ -202,22 +168,4 @@ async fn setup(gate: &Gate, state: &ApiState, resource: &policy::Resource) -> An
         }
     };
     Ok(Setup { address: resource.address.to_string(), host_keys: resource.host_keys.clone(), credential, files })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rights_are_said_in_words() {
-        let rights = Rights::Ssh(SshRights {
-            shell: true,
-            exec: ExecRights::Only(vec!["uptime".into()]),
-            sftp: SftpRights::Read,
-            local_forward: vec!["db.internal:5432".parse().unwrap()],
-            ..SshRights::default()
-        });
-        assert_eq!(in_words(&rights), ["open a shell", "run only `uptime`", "read files", "forward connections to `db.internal:5432`"]);
-        assert!(in_words(&Rights::Ssh(SshRights::default())).is_empty());
-    }
 }

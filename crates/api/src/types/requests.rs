@@ -338,6 +338,9 @@ pub struct RequestDetail {
     pub stages: Vec<StageProgress>,
     /// What was said, oldest first.
     pub votes: Vec<Vote>,
+    /// What they may do with it, in plain words, one right each: as policy stands now, less what they renounce.
+    #[serde(default)]
+    pub may: Vec<String>,
     /// Whether the caller can decide on it now.
     pub can_decide: bool,
     /// Who is on call for its seats now, while it waits for them; nothing for a contractor.

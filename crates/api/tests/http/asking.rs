@@ -135,6 +135,29 @@ async fn a_resource_that_no_path_leads_to_is_as_one_that_does_not_exist() {
     assert!(status == StatusCode::OK && explained["text"].as_str().unwrap().contains("payments-on-the-ledger"), "{explained}");
 }
 
+// covers: ASK-6 (api)
+#[tokio::test]
+async fn whoever_decides_is_told_what_the_role_may_do_and_what_is_left_of_it() {
+    let served = Served::start().await;
+    let (ana, dan) = (served.person("ana").await, served.person("dan").await);
+    let wish = |limits: Value| json!({ "resource": "orders-db", "role": "readwrite", "reason": "an order is stuck", "limits": limits });
+    let (_, asked) = ana.post("/requests", wish(json!({}))).await;
+    let path = format!("/requests/{}", asked["request"]["id"].as_str().unwrap());
+    let (_, detail) = dan.get(&path).await;
+    assert_eq!(detail["can_decide"], true, "{detail}");
+    let all = detail["may"].as_array().unwrap().clone();
+    for right in ["read `public.customers` with `email`, `phone` masked", "change `note`, `status` of `public.orders`"] {
+        assert!(all.contains(&json!(right)), "{all:?}");
+    }
+    let fewer = json!({ "limits": { "read_only": true, "tables": ["public.orders"] } });
+    let (status, changed) = read_later(ana.call(Method::PATCH, &path).json(&fewer)).await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    let (_, detail) = dan.get(&path).await;
+    let left: Vec<&str> = detail["may"].as_array().unwrap().iter().map(|right| right.as_str().unwrap()).collect();
+    assert_eq!(left, ["read `public.orders`", "run one statement for at most 30s"]);
+    assert_eq!(detail["limits"]["tables"], json!(["public.orders"]));
+}
+
 async fn read_later(call: reqwest::RequestBuilder) -> (StatusCode, Value) {
     read(call.send().await.unwrap()).await
 }
