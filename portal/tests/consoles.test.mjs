@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { eventually, settled, signIn, startBrowser, startGate } from './gate.mjs';
+import { eventually, settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
 
 let gate;
 let browser;
@@ -178,4 +178,45 @@ test('the page shows who stands before the door without a key, and a click lets 
   assert.ok(!second.text.includes('inside'));
   assert.deepEqual(faults, []);
   await context.close();
+});
+
+// covers: GRANT-9 (portal), SES-2 (portal)
+test('who has a path for emergencies alone finds it, opens it, and works in the browser', { timeout: 120_000 }, async () => {
+  const night = `@id("night")\n@breakglass("security, 24h")\n@max_duration("1h")\npermit(principal in Tide::Group::"night", action == Tide::Action::"request", resource in Tide::Tier::"prod")\nwhen { resource.role == Tide::Role::"readonly" };\n`;
+  const policy = { 'access.cedar': night, 'people.toml': '[[group]]\nname = "night"\nmembers = ["gina"]\n' };
+  const other = await startGate({ settings: '# Nothing more.', policy });
+  try {
+    const invited = await other.api('dan', 'POST', '/api/v1/users', { username: 'gina', display_name: 'Gina' });
+    const { page, context, faults } = await visitor(browser, other, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+    await page.goto(`/join#${invited.code}`);
+    await page.getByRole('button', { name: 'Sign in with this link' }).click();
+    await page.getByRole('heading', { name: 'Welcome, Gina' }).waitFor();
+    await page.goto('/');
+    const roles = page.getByRole('list', { name: 'Roles on orders-db' });
+    await roles.getByText('in an emergency alone').waitFor();
+    assert.equal(await page.getByRole('list', { name: 'Roles on web-1' }).count(), 0);
+    await roles.getByRole('link', { name: 'readonly' }).click();
+    await page.getByText('This opens at once').waitFor();
+    const emergency = page.getByLabel('This is an emergency');
+    assert.equal(await emergency.isChecked(), true);
+    // Without one there is nothing for her, and the page says so.
+    await emergency.uncheck();
+    await page.getByText('This will be refused').waitFor();
+    await emergency.check();
+    await page.getByLabel(/^Reason/).fill('checkout is down');
+    await page.getByRole('button', { name: 'Open it' }).click();
+    const card = page.getByRole('article', { name: /orders-db as readonly/ });
+    await eventually('the command', async () => (await card.locator('code').allInnerTexts()).some((text) => text.startsWith('psql ')));
+    await card.getByRole('link', { name: 'Open in the browser' }).click();
+    await page.getByRole('button', { name: 'Open the SQL prompt' }).click();
+    await page.getByLabel('Statement').fill('SELECT count(*) FROM orders');
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    await page.getByText('1 row').waitFor();
+    await page.goto('/console/web-1');
+    await page.getByText('There is nothing here, or nothing that you may see.').waitFor();
+    assert.deepEqual(faults, []);
+    await context.close();
+  } finally {
+    await other.stop();
+  }
 });

@@ -48,6 +48,23 @@ impl Gate {
         })
     }
 
+    /// The roles that the caller holds on a resource by grants that stand, whether or not they could ask for them now.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn roles_held(&self, caller: &Caller, resource: &ResourceName) -> Result<Vec<RoleName>, Refusal> {
+        Ok(self.held(caller, resource).await?.into_iter().map(|grant| grant.role).collect())
+    }
+
+    async fn held(&self, caller: &Caller, resource: &ResourceName) -> Result<Vec<GrantRow>, Refusal> {
+        let now = self.now();
+        let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
+        let stands = |grant: &GrantRow| {
+            grant.ends_at.is_none_or(|end| end > now) && (grant.state != GrantState::Ready || grant.activate_by > now)
+        };
+        Ok(held.into_iter().filter(|grant| grant.resource == *resource && is_for(grant, caller) && stands(grant)).collect())
+    }
+
     /// The resource and role that `resource[+role]` means for this caller.
     ///
     /// # Errors
@@ -61,13 +78,7 @@ impl Gate {
         }
         let unknown = || bundle.unseen(&situation, &to.resource);
         let resource = bundle.resource(&to.resource).ok_or_else(unknown)?;
-        let now = self.now();
-        let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
-        let held: Vec<GrantRow> = held
-            .into_iter()
-            .filter(|g| g.resource == to.resource && is_for(g, caller) && g.ends_at.is_none_or(|end| end > now))
-            .filter(|g| g.state != GrantState::Ready || g.activate_by > now)
-            .collect();
+        let held = self.held(caller, &to.resource).await?;
         let of = |grants: &mut dyn Iterator<Item = &GrantRow>| {
             let mut roles: Vec<RoleName> = grants.map(|g| g.role.clone()).collect();
             roles.sort();

@@ -53,12 +53,16 @@ export class Fetched<T> {
     }
   }
 
-  /** Shows more of it than was read at first. INVARIANT: from then on nothing takes that away but whoever reads it. */
-  further(value: T): void {
+  /**
+   * Shows more of it than was read at first. INVARIANT: from then on nothing takes that away but whoever reads it; unless it is
+   * read in a way that keeps what is shown.
+   */
+  further(value: T, keeps = false): void {
     this.end();
     this.busy = false;
     this.value = value;
-    this.#further = true;
+    this.#further = !keeps;
+    if (keeps) this.soon();
   }
 
   /** Something happened that concerns it. */

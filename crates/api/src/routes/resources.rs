@@ -1,7 +1,7 @@
 //! `/resources`: what one can ask for, and what it would take.
 
 use access::names::{ResourceName, RoleName};
-use access::verdict::{Answer as Said, Terms};
+use access::verdict::{Answer as Said, Terms, Verdict};
 use axum::Json;
 use axum::extract::State;
 use policy::{Ask, Credential};
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
 }
 
-/// Lists the resources on which a role is open to the caller, by name.
+/// Lists the resources on which a role is open to the caller, in an emergency at least, by name.
 #[utoipa::path(get, path = "/resources", tag = "resources", params(ResourcesQuery), responses((status = 200, body = Page<Resource>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<ResourcesQuery>) -> Answer<Json<Page<Resource>>> {
     let limit = limit(query.limit)? as usize;
@@ -54,31 +54,32 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
 /// Shows a resource: its roles, what each may do and would take, and, to who administers it, how to set it up.
 #[utoipa::path(get, path = "/resources/{name}", tag = "resources", params(("name" = schema::ResourceName, Path)), responses((status = 200, body = ResourceDetail)))]
 async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<ResourceName>) -> Answer<Json<ResourceDetail>> {
-    // 1. Is there one for the caller?
+    // 1. Is there one for the caller: does a path lead there, or do they hold a grant?
     let sight = Sight::of(&state.gate, &caller).await?;
-    let resource = sight.bundle.resource(&name).ok_or_else(Refused::not_found)?;
-    let roles = offers(&sight.bundle, &sight.situation, resource);
+    let (bundle, situation) = (&sight.bundle, &sight.situation);
+    let resource = bundle.resource(&name).ok_or_else(Refused::not_found)?;
+    let held = state.gate.roles_held(&caller, &name).await?;
     let administers = administers_some(&sight);
-    if roles.is_empty() && !administers {
+    if !administers && held.is_empty() && !bundle.leads_to(situation, &name) {
         return Err(Refused::not_found());
     }
     // 2. What its roles may do.
     let mut rights = Vec::new();
-    for role in sight.bundle.roles_for(&name) {
-        if !administers && !roles.iter().any(|offer| offer.role == role.name) {
+    for role in bundle.roles_for(&name) {
+        if !administers && !held.contains(&role.name) && !bundle.leads_to_role(situation, &name, &role.name) {
             continue;
         }
-        let verdict = sight.bundle.decide(&sight.situation, &Ask::plain(name.clone(), role.name.clone()));
+        let (verdict, _) = offered(bundle, situation, &name, &role.name);
         rights.push(RoleDetail {
             role: role.name.clone(),
-            login: sight.bundle.login(&role.name, &name).unwrap_or(&role.login).to_owned(),
-            may: in_words(&sight.bundle.rights(&sight.situation, &role.name, &name).unwrap_or_else(|| role.rights.clone())),
+            login: bundle.login(&role.name, &name).unwrap_or(&role.login).to_owned(),
+            may: in_words(&bundle.rights(situation, &role.name, &name).unwrap_or_else(|| role.rights.clone())),
             verdict: shown::verdict(&verdict, name.clone(), role.name.clone()),
         });
     }
     // 3. How it is set up.
     let setup = if administers { Some(setup(&state.gate, &state, resource).await?) } else { None };
-    Ok(Json(ResourceDetail { resource: outline(resource, roles), rights, setup }))
+    Ok(Json(ResourceDetail { resource: outline(resource, offers(bundle, situation, resource)), rights, setup }))
 }
 
 /// Whether somebody sees resources on which nothing is open to them.
@@ -89,7 +90,7 @@ fn administers_some(sight: &Sight) -> bool {
 pub(super) fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {
     let mut offers = Vec::new();
     for role in bundle.roles_for(&resource.name) {
-        let verdict = bundle.decide(situation, &Ask::plain(resource.name.clone(), role.name.clone()));
+        let (verdict, emergency) = offered(bundle, situation, &resource.name, &role.name);
         let answer = shown::answer_code(verdict.answer());
         if answer == AnswerCode::Deny {
             continue;
@@ -98,11 +99,23 @@ pub(super) fn offers(bundle: &policy::Bundle, situation: &policy::Situation, res
             role: role.name.clone(),
             description: role.description.clone(),
             default: is_default(resource, &role.name),
+            emergency,
             answer,
-            takes: takes(verdict.answer()),
+            takes: if emergency { format!("in an emergency alone; {}", takes(verdict.answer())) } else { takes(verdict.answer()) },
         });
     }
     offers
+}
+
+/// What policy says to an ordinary request, and where it says no to that alone, to a request for an emergency: then the second is so.
+pub(super) fn offered(bundle: &policy::Bundle, situation: &policy::Situation, resource: &ResourceName, role: &RoleName) -> (Verdict, bool) {
+    let ordinary = Ask::plain(resource.clone(), role.clone());
+    let verdict = bundle.decide(situation, &ordinary);
+    if !matches!(verdict.answer(), Said::Deny { .. }) {
+        return (verdict, false);
+    }
+    let emergency = bundle.decide(situation, &Ask { break_glass: true, ..ordinary });
+    if matches!(emergency.answer(), Said::Deny { .. }) { (verdict, false) } else { (emergency, true) }
 }
 
 fn is_default(resource: &policy::Resource, role: &RoleName) -> bool {

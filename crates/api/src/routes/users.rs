@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use policy::{Act, Ask, Noun, Object};
+use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;
@@ -18,7 +18,7 @@ use crate::idempotency::ShownOnce;
 use crate::listing::{Listing, listed, page};
 use crate::problem::{Answer, Refused};
 use crate::routes::policy::situation_of;
-use crate::routes::resources::offers;
+use crate::routes::resources::{offered, offers};
 use crate::shown::{self, Shown};
 use crate::sight::Sight;
 use crate::state::ApiState;
@@ -113,7 +113,7 @@ async fn ways_in(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id
         let mut ways = Vec::new();
         for resource in bundle.resources() {
             for role in offers(&bundle, &situation, resource) {
-                let verdict = bundle.decide(&situation, &Ask::plain(resource.name.clone(), role.role.clone()));
+                let (verdict, _) = offered(&bundle, &situation, &resource.name, &role.role);
                 let policies = verdict.policies().to_vec();
                 ways.push(WayIn { resource: resource.name.clone(), tier: resource.tier.clone(), role, policies });
             }

@@ -45,7 +45,7 @@ pub struct Resource {
     /// The group that answers for it.
     #[schema(value_type = Option<schema::GroupName>)]
     pub owner: Option<GroupName>,
-    /// The roles that are open to the caller, and what each would take.
+    /// The roles that are open to the caller, in an emergency at least, and what each would take.
     pub roles: Vec<RoleOffer>,
 }
 
@@ -59,7 +59,10 @@ pub struct RoleOffer {
     pub description: String,
     /// Whether it is meant when none is named.
     pub default: bool,
-    /// What policy would say to an ordinary request.
+    /// Whether it is open in an emergency alone.
+    #[serde(default)]
+    pub emergency: bool,
+    /// What policy would say to an ordinary request; where it is open in an emergency alone, to a request for one.
     pub answer: AnswerCode,
     /// What that means, as a sentence.
     pub takes: String,
@@ -87,7 +90,7 @@ pub struct RoleDetail {
     pub login: String,
     /// What it may do, in plain words, one right each.
     pub may: Vec<String>,
-    /// What an ordinary request would be told.
+    /// What an ordinary request would be told; where it is open in an emergency alone, a request for one.
     pub verdict: Verdict,
 }
 

@@ -135,6 +135,60 @@ async fn a_resource_that_no_path_leads_to_is_as_one_that_does_not_exist() {
     assert!(status == StatusCode::OK && explained["text"].as_str().unwrap().contains("payments-on-the-ledger"), "{explained}");
 }
 
+// covers: GRANT-9, B2 (api)
+#[tokio::test]
+async fn a_path_for_emergencies_alone_is_found_by_whom_it_leads() {
+    let served = Served::start().await;
+    let dan = served.person("dan").await;
+    // Gina has just joined, and is in no group.
+    let (_, invited) = dan.post("/users", json!({ "username": "gina" })).await;
+    let accept = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": invited["code"] }));
+    let (_, accepted) = read(accept.send().await.unwrap()).await;
+    let gina = crate::Person { served: &served, token: accepted["token"]["secret"].as_str().unwrap().to_owned() };
+    let hidden = async |name: &str| {
+        let (status, mut answer) = gina.get(&format!("/resources/{name}")).await;
+        answer.as_object_mut().unwrap().remove("request_id");
+        (status, answer.to_string().replace(name, "NAME"))
+    };
+    let nowhere = hidden("zz-9").await;
+    assert_eq!(nowhere.0, StatusCode::NOT_FOUND);
+    assert_eq!(hidden("orders-db").await, nowhere);
+    assert_eq!(gina.get("/resources").await.1["items"], json!([]));
+
+    let mut files = served.test.gate.bundle().files().clone();
+    let rule = r#"
+@id("gina-in-emergencies")
+@breakglass("security, 24h")
+@max_duration("1h")
+permit (principal == Tide::User::"gina", action == Tide::Action::"request", resource in Tide::Tier::"prod")
+when { resource.role == Tide::Role::"readonly" };
+"#;
+    files.insert("gina.cedar".into(), rule.as_bytes().to_vec());
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    let (_, list) = gina.get("/resources").await;
+    let roles = |resource: &Value| {
+        let roles = resource["roles"].as_array().unwrap().iter();
+        roles.map(|offer| (offer["role"].clone(), offer["emergency"].clone(), offer["answer"].clone())).collect::<Vec<_>>()
+    };
+    let alone = [(json!("readonly"), json!(true), json!("permit"))];
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!((&list["items"][0]["name"], roles(&list["items"][0])), (&json!("orders-db"), alone.to_vec()));
+    let (status, shown) = gina.get("/resources/orders-db").await;
+    assert_eq!((status, roles(&shown), shown["rights"].as_array().unwrap().len()), (StatusCode::OK, alone.to_vec(), 1), "{shown}");
+    assert_eq!(hidden("db-1").await, nowhere, "no path leads there");
+
+    let ask = |break_glass: bool| json!({ "resource": "orders-db", "role": "readonly", "reason": "checkout is down", "break_glass": break_glass });
+    assert_eq!(gina.post("/requests/preview", ask(false)).await.1["answer"], "deny");
+    assert_eq!(gina.post("/requests/preview", ask(true)).await.1["answer"], "permit");
+    let (status, opened) = gina.post("/requests", ask(true)).await;
+    assert_eq!((status, &opened["grant"]["kind"]), (StatusCode::CREATED, &json!("postgres")), "{opened}");
+    // Who has an ordinary path besides is offered that.
+    let (_, ben) = served.person("ben").await.get("/resources/db-1").await;
+    let offers = roles(&ben);
+    assert!(offers.contains(&(json!("shell"), json!(false), json!("needs_approval"))), "{offers:?}");
+    assert!(offers.contains(&(json!("admin"), json!(true), json!("permit"))), "{offers:?}");
+}
+
 // covers: ASK-6 (api)
 #[tokio::test]
 async fn whoever_decides_is_told_what_the_role_may_do_and_what_is_left_of_it() {

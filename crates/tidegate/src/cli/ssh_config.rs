@@ -186,6 +186,7 @@ mod tests {
             role: "debug".parse().unwrap(),
             description: String::new(),
             default: true,
+            emergency: false,
             answer: AnswerCode::Permit,
             takes: String::new(),
         };
