@@ -139,6 +139,38 @@ test('whoever decides reads on their phone what the role may do, and what was re
   const { grant } = await gate.api('ana', 'GET', `/api/v1/requests/${request.id}`);
   await page.goto(`/grants/${grant.id}`);
   await page.getByText('Only the tables').waitFor();
+  await gate.api('ana', 'POST', `/api/v1/grants/${grant.id}/return`, {});
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: ASK-6 (portal)
+test('Ana asks for less than her role, changes it before anybody agrees, and connects with a password of the grant', { timeout: 90_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'ana', { path: '/ask?resource=orders-db&role=readwrite&reason=an+order+is+stuck' });
+  await page.getByLabel('Only reading').check();
+  await page.getByLabel('Only these tables').fill('public.order_lines, public.customers');
+  await page.getByRole('button', { name: 'Ask', exact: true }).click();
+  await page.getByText('Who was asked').waitFor();
+  await page.getByText('public.order_lines', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Change' }).click();
+  await page.getByLabel('Only these tables').fill('public.orders');
+  await page.getByLabel('How long').fill('20m');
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByText('20m', { exact: true }).waitFor();
+  const [asked] = (await gate.api('ana', 'GET', '/api/v1/requests?state=pending')).items;
+  assert.deepEqual([asked.duration, asked.limits], ['20m', { read_only: true, tables: ['public.orders'] }]);
+  const { grant } = await gate.api('ben', 'POST', `/api/v1/requests/${asked.id}/approve`, {});
+  await page.goto(`/grants/${grant.id}`);
+  const card = page.getByRole('article', { name: /orders-db as readwrite/ });
+  await card.getByRole('button', { name: 'Make a password' }).click();
+  await card.getByText('It opens this grant alone').waitFor();
+  const lines = await card.locator('code').allInnerTexts();
+  const [command, password] = [lines.find((text) => text.startsWith('psql ')), lines.at(-1)];
+  const psql = (sql) => execFileSync('bash', ['-c', `${command} -X -A -t -c "$SQL"`], { encoding: 'utf8', env: { ...process.env, PGPASSWORD: password, PGCONNECT_TIMEOUT: '20', SQL: sql }, stdio: ['ignore', 'pipe', 'pipe'] });
+  assert.match(psql('SELECT count(*) FROM orders'), /\d/);
+  assert.throws(() => psql('SELECT count(*) FROM customers'), /does not include this|limited/);
+  assert.throws(() => psql("UPDATE orders SET note = 'x'"), /does not include this|limited/);
+  await gate.api('ana', 'POST', `/api/v1/grants/${grant.id}/return`, {});
   assert.deepEqual(faults, []);
   await context.close();
 });

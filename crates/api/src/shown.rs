@@ -53,6 +53,11 @@ impl<'g> Shown<'g> {
         Ok(out)
     }
 
+    /// What a resource speaks, if the policy in force names it.
+    fn kind_of(&self, resource: &access::names::ResourceName) -> Option<String> {
+        self.gate.bundle().resource(resource).map(|found| found.kind.to_string())
+    }
+
     pub(crate) async fn user(&mut self, row: PersonRow) -> Answer<users::User> {
         let PersonRow { id, username, display_name, owner, groups, state, created_at, version } = row;
         let owner = match owner {
@@ -95,6 +100,7 @@ impl<'g> Shown<'g> {
         Ok(requests::Request {
             id,
             person,
+            kind: self.kind_of(&resource),
             resource,
             role,
             duration: asked,
@@ -163,7 +169,7 @@ impl<'g> Shown<'g> {
             id,
             request,
             person,
-            kind: self.gate.bundle().resource(&resource).map(|found| found.kind.to_string()),
+            kind: self.kind_of(&resource),
             resource,
             role,
             limits: limits.into(),

@@ -249,6 +249,9 @@ pub struct Request {
     /// Where to.
     #[schema(value_type = schema::ResourceName)]
     pub resource: ResourceName,
+    /// What that speaks; null if the policy names it no more.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// As what.
     #[schema(value_type = schema::RoleName)]
     pub role: RoleName,
