@@ -430,6 +430,7 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
         ("how long", length(request.duration, request.terms.default)),
         ("reason", request.reason.clone().unwrap_or_default()),
         ("ticket", request.ticket.clone().unwrap_or_default()),
+        ("may", detail.may.join("; ")),
         ("only command", request.limits.command.clone().unwrap_or_default()),
         ("read only", if request.limits.read_only { "yes".to_owned() } else { String::new() }),
         ("only tables", listed(request.limits.tables.as_ref())),
