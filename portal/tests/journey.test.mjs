@@ -131,14 +131,14 @@ test('whoever decides reads on their phone what the role may do, and what was re
   const { page, context, faults } = await signIn(browser, gate, 'dan', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, path: '/inbox' });
   const card = page.getByRole('article', { name: 'orders-db as readwrite' });
   await card.getByText('read public.customers with email, phone masked').waitFor();
-  await card.getByText('Only the tables').waitFor();
+  await card.getByText('the tables public.customers').waitFor();
   await card.getByText('nothing that writes').waitFor();
   assert.doesNotMatch(await card.innerText(), /change|insert|delete/);
   await card.getByRole('button', { name: 'Approve', exact: true }).tap();
   await page.getByText('Nobody waits for you.').waitFor();
   const { grant } = await gate.api('ana', 'GET', `/api/v1/requests/${request.id}`);
   await page.goto(`/grants/${grant.id}`);
-  await page.getByText('Only the tables').waitFor();
+  await page.getByText('the tables public.customers').waitFor();
   await gate.api('ana', 'POST', `/api/v1/grants/${grant.id}/return`, {});
   assert.deepEqual(faults, []);
   await context.close();
@@ -151,7 +151,7 @@ test('Ana asks for less than her role, changes it before anybody agrees, and con
   await page.getByLabel('Only these tables').fill('public.order_lines, public.customers');
   await page.getByRole('button', { name: 'Ask', exact: true }).click();
   await page.getByText('Who was asked').waitFor();
-  await page.getByText('public.order_lines', { exact: true }).waitFor();
+  await page.getByText('the tables public.customers, public.order_lines').waitFor();
   await page.getByRole('button', { name: 'Change' }).click();
   await page.getByLabel('Only these tables').fill('public.orders');
   await page.getByLabel('How long').fill('20m');

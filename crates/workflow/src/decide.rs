@@ -59,9 +59,8 @@ impl Gate {
     async fn held(&self, caller: &Caller, resource: &ResourceName) -> Result<Vec<GrantRow>, Refusal> {
         let now = self.now();
         let held = self.store.open_grants_of(caller.who.id()).await.map_err(unavailable)?;
-        let stands = |grant: &GrantRow| {
-            grant.ends_at.is_none_or(|end| end > now) && (grant.state != GrantState::Ready || grant.activate_by > now)
-        };
+        let stands =
+            |grant: &GrantRow| grant.ends_at.is_none_or(|end| end > now) && (grant.state != GrantState::Ready || grant.activate_by > now);
         Ok(held.into_iter().filter(|grant| grant.resource == *resource && is_for(grant, caller) && stands(grant)).collect())
     }
 

@@ -1519,7 +1519,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the resources on which a role is open to the caller, by name. */
+        /** Lists the resources on which a role is open to the caller, in an emergency at least, by name. */
         get: operations["resources_list"];
         put?: never;
         post?: never;
@@ -3229,6 +3229,8 @@ export interface components {
             /** @description Its id. */
             id: components["schemas"]["GrantId"];
             job?: components["schemas"]["Job"] | null;
+            /** @description What that speaks, and so what connects to it; null if the policy names it no more. */
+            kind?: string | null;
             /** @description How long it is: a length, or `standing`. */
             length: components["schemas"]["Asked"];
             /** @description What the asker renounced. */
@@ -4200,6 +4202,8 @@ export interface components {
                 /** @description Its id. */
                 id: components["schemas"]["GrantId"];
                 job?: components["schemas"]["Job"] | null;
+                /** @description What that speaks, and so what connects to it; null if the policy names it no more. */
+                kind?: string | null;
                 /** @description How long it is: a length, or `standing`. */
                 length: components["schemas"]["Asked"];
                 /** @description What the asker renounced. */
@@ -4439,6 +4443,8 @@ export interface components {
                 /** @description Its id. */
                 id: components["schemas"]["RequestId"];
                 job?: components["schemas"]["Job"] | null;
+                /** @description What that speaks; null if the policy names it no more. */
+                kind?: string | null;
                 /** @description What the asker renounces. */
                 limits: components["schemas"]["Limits"];
                 /** @description How strongly the asker had proved who they are. */
@@ -4493,7 +4499,7 @@ export interface components {
                 /** @description Its name. */
                 name: components["schemas"]["ResourceName"];
                 owner?: components["schemas"]["GroupName"] | null;
-                /** @description The roles that are open to the caller, and what each would take. */
+                /** @description The roles that are open to the caller, in an emergency at least, and what each would take. */
                 roles: components["schemas"]["RoleOffer"][];
                 /** @description Words policies speak of. */
                 tags: string[];
@@ -5094,6 +5100,8 @@ export interface components {
             /** @description Its id. */
             id: components["schemas"]["RequestId"];
             job?: components["schemas"]["Job"] | null;
+            /** @description What that speaks; null if the policy names it no more. */
+            kind?: string | null;
             /** @description What the asker renounces. */
             limits: components["schemas"]["Limits"];
             /** @description How strongly the asker had proved who they are. */
@@ -5151,6 +5159,8 @@ export interface components {
             /** @description Whether the caller can decide on it now. */
             can_decide: boolean;
             grant?: components["schemas"]["Grant"] | null;
+            /** @description What they may do with it, in plain words, one right each: as policy stands now, less what they renounce. */
+            may?: string[];
             /** @description Who is on call for its seats now, while it waits for them; nothing for a contractor. */
             on_call?: components["schemas"]["Duty"][];
             /** @description The stages of its plans, in order, and what each still lacks. */
@@ -5185,7 +5195,7 @@ export interface components {
             /** @description Its name. */
             name: components["schemas"]["ResourceName"];
             owner?: components["schemas"]["GroupName"] | null;
-            /** @description The roles that are open to the caller, and what each would take. */
+            /** @description The roles that are open to the caller, in an emergency at least, and what each would take. */
             roles: components["schemas"]["RoleOffer"][];
             /** @description Words policies speak of. */
             tags: string[];
@@ -5286,19 +5296,21 @@ export interface components {
             may: string[];
             /** @description The role. */
             role: components["schemas"]["RoleName"];
-            /** @description What an ordinary request would be told. */
+            /** @description What an ordinary request would be told; where it is open in an emergency alone, a request for one. */
             verdict: components["schemas"]["Verdict"];
         };
         /** @description The name of a role. */
         RoleName: string;
         /** @description One role on one resource, as it is open to the caller now. */
         RoleOffer: {
-            /** @description What policy would say to an ordinary request. */
+            /** @description What policy would say to an ordinary request; where it is open in an emergency alone, to a request for one. */
             answer: components["schemas"]["AnswerCode"];
             /** @description Whether it is meant when none is named. */
             default: boolean;
             /** @description In plain words, what it is for. */
             description: string;
+            /** @description Whether it is open in an emergency alone. */
+            emergency?: boolean;
             /** @description The role. */
             role: components["schemas"]["RoleName"];
             /** @description What that means, as a sentence. */
