@@ -109,7 +109,7 @@ test('Ana asks for the orders, Ben approves on his phone, and the command on her
   assert.match(psql('SELECT email FROM customers LIMIT 1'), /\*\*\*\*/);
   assert.throws(() => psql('SELECT card FROM payments'), /does not include this/);
   // The same command stands on the page of the grant.
-  await card.getByRole('link', { name: 'orders-db as readonly' }).click();
+  await card.getByRole('link', { name: 'orders-db as readonly', exact: true }).click();
   await ana.page.getByRole('heading', { name: 'What it takes' }).waitFor();
   assert.deepEqual((await ana.page.getByRole('article', { name: /orders-db as readonly/ }).locator('code').allInnerTexts()).filter((text) => /^(psql|ssh) /.test(text)), [command]);
   await ana.page.goBack();
