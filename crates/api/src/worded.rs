@@ -19,8 +19,6 @@ fn listed<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 fn ssh_in_words(rights: &SshRights) -> Vec<String> {
     let SshRights { shell, pty, exec, sftp, local_forward, remote_forward, local_socket, remote_socket, agent_forward, env, subsystems } =
         rights;
-    let places = |items: &[Endpoint]| listed(items);
-    let sockets = |items: &[SocketPath]| listed(items);
     let mut words = Vec::new();
     words.extend(shell.then(|| "open a shell".to_owned()));
     words.extend(pty.then(|| "use a terminal".to_owned()));
@@ -34,10 +32,10 @@ fn ssh_in_words(rights: &SshRights) -> Vec<String> {
         SftpRights::Read => words.push("read files".to_owned()),
         SftpRights::Write => words.push("read and write files".to_owned()),
     }
-    words.extend((!local_forward.is_empty()).then(|| format!("forward connections to {}", places(local_forward))));
-    words.extend((!remote_forward.is_empty()).then(|| format!("listen on the target at {}", places(remote_forward))));
-    words.extend((!local_socket.is_empty()).then(|| format!("forward connections to the sockets {}", sockets(local_socket))));
-    words.extend((!remote_socket.is_empty()).then(|| format!("make the sockets {} on the target", sockets(remote_socket))));
+    words.extend((!local_forward.is_empty()).then(|| format!("forward connections to {}", listed(local_forward))));
+    words.extend((!remote_forward.is_empty()).then(|| format!("listen on the target at {}", listed(remote_forward))));
+    words.extend((!local_socket.is_empty()).then(|| format!("forward connections to the sockets {}", listed(local_socket))));
+    words.extend((!remote_socket.is_empty()).then(|| format!("make the sockets {} on the target", listed(remote_socket))));
     words.extend(agent_forward.then(|| "let the target use the key agent".to_owned()));
     words.extend((!env.is_empty()).then(|| format!("set the variables {}", listed(env))));
     words.extend((!subsystems.is_empty()).then(|| format!("use the subsystems {}", listed(subsystems))));
@@ -62,10 +60,13 @@ fn database_in_words(rights: &DatabaseRights) -> Vec<String> {
         return vec!["run any statement that the account at the database may".to_owned()];
     }
     let mut words = Vec::new();
-    words.extend(only_statements.then(|| match statements.len() {
-        0 => "run no statement".to_owned(),
-        _ => format!("run only the statements {}", listed(statements.keys())),
-    }));
+    if *only_statements {
+        words.push(if statements.is_empty() {
+            "run no statement".to_owned()
+        } else {
+            format!("run only the statements {}", listed(statements.keys()))
+        });
+    }
     for (name, table) in tables {
         table_in_words(name, table, &mut words);
     }
