@@ -189,39 +189,6 @@ when { resource.role == Tide::Role::"readonly" };
     assert!(offers.contains(&(json!("admin"), json!(true), json!("permit"))), "{offers:?}");
 }
 
-#[tokio::test]
-async fn what_one_holds_is_found_though_one_could_not_ask_for_it_now() {
-    let served = Served::start().await;
-    let mut files = served.test.gate.bundle().files().clone();
-    let rule = r#"
-@id("eve-in-the-window")
-@window("maintenance")
-permit (principal == Tide::User::"eve", action == Tide::Action::"request", resource in Tide::Tier::"prod")
-when { resource.role == Tide::Role::"readonly" };
-"#;
-    files.insert("window.cedar".into(), rule.as_bytes().to_vec());
-    let no_log = "@id(\"eve-reads-no-log\")\n@reason(\"a drill\")\nforbid (principal == Tide::User::\"eve\", action == Tide::Action::\"administer:audit\", resource);\n";
-    files.insert("drill.cedar".into(), no_log.as_bytes().to_vec());
-    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
-    // Sunday, 01:30 in Berlin: half an hour before the window closes.
-    served.test.pass(std::time::Duration::from_secs(132 * 3600 + 1800)).await;
-    let (eve, ben) = (served.person("eve").await, served.person("ben").await);
-    let wish = json!({ "resource": "orders-db", "role": "readonly", "reason": "planned work", "duration": "2h" });
-    let (status, asked) = eve.post("/requests", wish.clone()).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
-    let (status, voted) = ben.post(&format!("/requests/{}/approve", asked["request"]["id"].as_str().unwrap()), json!({})).await;
-    assert_eq!(status, StatusCode::OK, "{voted}");
-    let grant = voted["grant"]["id"].as_str().unwrap();
-    assert_eq!(eve.post(&format!("/grants/{grant}/activate"), json!({})).await.0, StatusCode::OK);
-    served.test.pass(std::time::Duration::from_secs(45 * 60)).await;
-    assert_eq!(eve.post("/requests/preview", wish).await.1["answer"], "deny");
-    let (status, shown) = eve.get("/resources/orders-db").await;
-    assert_eq!((status, &shown["rights"][0]["role"]), (StatusCode::OK, &json!("readonly")), "{shown}");
-    // Given back, it is gone.
-    assert_eq!(eve.post(&format!("/grants/{grant}/return"), json!({})).await.0, StatusCode::OK);
-    assert_eq!(eve.get("/resources/orders-db").await.0, StatusCode::NOT_FOUND);
-}
-
 // covers: ASK-6 (api)
 #[tokio::test]
 async fn whoever_decides_is_told_what_the_role_may_do_and_what_is_left_of_it() {
