@@ -227,6 +227,7 @@ mod tests {
                 scope: LockScope::Resource("db-1".parse().unwrap()),
                 until: None,
                 contains: false,
+                transmitter: None,
             },
         )
         .text("reason", Some("incident"));

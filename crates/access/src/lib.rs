@@ -32,6 +32,7 @@ pub mod review;
 pub mod rights;
 pub mod risk;
 pub mod session;
+pub mod signal;
 pub mod statement;
 pub mod threshold;
 pub mod verdict;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LockId, PrincipalId};
-use crate::names::{ResourceName, RoleName};
+use crate::names::{ResourceName, RoleName, Username};
 
 /// What is locked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -185,6 +185,8 @@ row! {
         lifted_at: Option<Timestamp>,
         /// Whether it contains somebody or something; see `tidegate contain`.
         contains: bool,
+        /// The transmitter whose signal set it; `None`: somebody here did.
+        transmitter: Option<Username>,
         /// Counts changes.
         version: i64,
     }

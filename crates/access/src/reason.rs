@@ -156,7 +156,7 @@ reasons! {
     /// Too much at once.
     TooMany = "too_many", 429, 75, "Too many at once.", "Wait a moment and try again.";
     /// Who signs tokens can't be asked for their keys.
-    IssuerUnreachable = "issuer_unreachable", 503, 75, "The CI system could not be asked for the keys that its tokens are verified with.", "Check that the gate reaches its address, and that its certificate is under a CA that `roots` in `workloads.toml` or the machine trusts.";
+    IssuerUnreachable = "issuer_unreachable", 503, 75, "Whoever signed this could not be asked for the keys that it is verified with.", "Check that the gate reaches its address, and that its certificate is under a CA that is trusted for it: by `roots` in `workloads.toml`, by `ca_file` in `tidegate.toml`, or by the machine.";
     /// What a chat service signs its calls with is not known.
     ChatUnreachable = "chat_unreachable", 503, 75, "The chat service could not be asked for the keys that its calls are verified with.", "Try again shortly, or decide in the portal. Check that the gate reaches the service's address.";
     /// The state can't be read or written.

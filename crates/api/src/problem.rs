@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::types::problem::Problem;
 use crate::types::requests::AnswerCode;
+use crate::types::signals::SetRefused;
 
 /// What a handler answers.
 pub(crate) type Answer<T> = Result<T, Refused>;
@@ -20,7 +21,16 @@ pub(crate) struct Refused {
     status: StatusCode,
     answer: Option<AnswerCode>,
     policies: Vec<String>,
-    oauth: Option<&'static str>,
+    tongue: Option<Tongue>,
+}
+
+/// How another protocol says no, and under which of its codes.
+#[derive(Debug, Clone, Copy)]
+enum Tongue {
+    /// OAuth 2.0 (RFC 6749 §5.2).
+    OAuth(&'static str),
+    /// Delivery of security event tokens by push (RFC 8935 §2.3).
+    SecurityEvent(&'static str),
 }
 
 impl Refused {
@@ -46,7 +56,12 @@ impl Refused {
 
     /// As OAuth 2.0 says it (RFC 6749 §5.2), besides: under this code.
     pub(crate) fn with_oauth(self, error: &'static str) -> Self {
-        Self { oauth: Some(error), ..self }
+        Self { tongue: Some(Tongue::OAuth(error)), ..self }
+    }
+
+    /// As who delivers security event tokens is told (RFC 8935 §2.4): under this code, and nothing besides.
+    pub(crate) fn with_set_error(self, err: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, tongue: Some(Tongue::SecurityEvent(err)), ..self }
     }
 
     /// Its status.
@@ -73,7 +88,7 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { refusal, status, answer: None, policies: Vec::new(), oauth: None }
+        Self { refusal, status, answer: None, policies: Vec::new(), tongue: None }
     }
 }
 
@@ -105,15 +120,22 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     problem.status = refused.status.as_u16();
     problem.answer = refused.answer;
     problem.policies = refused.policies;
-    let (body, kind) = match refused.oauth {
+    let (body, kind) = match refused.tongue {
         None => (serde_json::to_vec(&problem), "application/problem+json"),
-        Some(error) => {
+        Some(Tongue::OAuth(error)) => {
             (serde_json::to_vec(&OAuthProblem { error, error_description: described(&refused.refusal), problem }), "application/json")
+        }
+        Some(Tongue::SecurityEvent(err)) => {
+            let description = refused.refusal.detail.unwrap_or_else(|| refused.refusal.reason.to_string());
+            (serde_json::to_vec(&SetRefused { err: err.to_owned(), description }), "application/json")
         }
     };
     let body = body.unwrap_or_default();
     let mut response = (refused.status, [(header::CONTENT_TYPE, kind)], body).into_response();
     let headers = response.headers_mut();
+    if matches!(refused.tongue, Some(Tongue::SecurityEvent(_))) {
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
+    }
     if refused.status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

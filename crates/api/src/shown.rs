@@ -248,12 +248,12 @@ impl<'g> Shown<'g> {
     }
 
     pub(crate) async fn lock(&mut self, row: LockRow) -> Answer<locks::Lock> {
-        let LockRow { id, scope, reason, state, set_at, until, lifted_at, contains, version } = row;
+        let LockRow { id, scope, reason, state, set_at, until, lifted_at, contains, transmitter, version } = row;
         let person = match &scope {
             LockScope::Person(id) => Some(self.who(*id).await?),
             LockScope::Role(_) | LockScope::Resource(_) | LockScope::Network(_) => None,
         };
-        Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, contains, version })
+        Ok(locks::Lock { id, scope, person, reason, state, set_at, until, lifted_at, contains, transmitter, version })
     }
 
     pub(crate) async fn review(&mut self, row: ReviewRow) -> Answer<reviews::Review> {

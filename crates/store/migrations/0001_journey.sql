@@ -232,6 +232,7 @@ CREATE TABLE locks (
     until BIGINT,
     lifted_at BIGINT,
     contains BIGINT NOT NULL,
+    transmitter {key},
     version BIGINT NOT NULL
 );
 CREATE INDEX locks_set ON locks (scope) WHERE state = 'set';

@@ -10,6 +10,7 @@ pub mod passkey;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;
+pub mod signals;
 pub mod slack;
 pub mod sshd;
 pub mod teams;

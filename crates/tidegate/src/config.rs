@@ -10,6 +10,7 @@ pub mod outside;
 mod parts;
 pub mod providers;
 mod raw;
+pub mod signals;
 pub mod streams;
 pub mod teams;
 pub mod trackers;
@@ -90,6 +91,8 @@ pub struct Config {
     pub identity_providers: Vec<providers::ProviderConfig>,
     /// What brings people and groups.
     pub directories: Vec<identity::scim::Directory>,
+    /// Who says, unasked, that somebody is not to be let in any more.
+    pub signals: Vec<signals::SignalsConfig>,
     /// Who is asked how a ticket is.
     pub trackers: Vec<trackers::TrackerConfig>,
     /// Where it is asked who is on call.
@@ -325,6 +328,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     }
     let identity_providers = providers::check(raw.identity_providers, document, &base);
     let directories = directories::check(raw.directories, document, &identity_providers);
+    let signals = signals::check(raw.signals, document, &base, &identity_providers);
     let on_call = on_call::check(raw.on_call, document, &base);
     let trackers = trackers::check(raw.trackers, document, &base);
     let webhooks = outside::check_webhooks(raw.webhooks, document, &base);
@@ -348,6 +352,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         drift_every,
         identity_providers,
         directories,
+        signals,
         on_call,
         trackers,
         webhooks,

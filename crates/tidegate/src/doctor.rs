@@ -6,6 +6,7 @@ mod log;
 mod machine;
 mod mail;
 mod on_call;
+mod signals;
 mod state;
 mod streams;
 
@@ -109,6 +110,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.push(machine::checkpoints(&config));
     findings.extend(log::signed(&config, ring.as_ref()).await);
     findings.extend(machine::tls(&config));
+    findings.extend(signals::signals(&config, ring.as_ref()).await);
     findings.extend(on_call::on_call(&config, ring.as_ref()).await);
     findings.extend(streams::streams(&config).await);
     findings.extend(mail::mail(&config, ring.as_ref()).await);

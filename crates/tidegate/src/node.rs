@@ -25,10 +25,12 @@ use tokio_util::task::TaskTracker;
 use workflow::Gate;
 use workflow::clock::{Clock, TimeSource};
 use workflow::gate::{Parts, Settings};
+use workflow::signals::HeardTransmitter;
 use workflow::start::Started;
 
 use crate::config::Config;
 use crate::config::providers::ProviderConfig;
+use crate::config::signals::SignalsConfig;
 use crate::consoles::Doors;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
@@ -133,6 +135,7 @@ impl Node {
             .context("cannot open the journal of closings")?;
         gate.serve_providers(clients(config)?);
         gate.serve_directories(config.directories.clone());
+        gate.serve_signals(config.signals.iter().map(heard).collect::<anyhow::Result<_>>()?);
         gate.serve_on_call(on_call::sources(config)?);
         gate.serve_trackers(on_call::trackers(config)?);
         gate.serve_outbox(outside::destinations(config, &config.api_url(api))?);
@@ -252,14 +255,29 @@ fn database(config: &Config, bound: SocketAddr) -> api::types::DatabaseFacts {
 fn clients(config: &Config) -> anyhow::Result<Vec<(Provider, ProviderClient)>> {
     let client = |of: &ProviderConfig| -> anyhow::Result<(Provider, ProviderClient)> {
         let name = &of.provider.name;
-        let roots = match &of.ca_file {
-            Some(file) => Some(std::fs::read(file).with_context(|| format!("cannot read `{}` for `{name}`", file.display()))?),
-            None => None,
-        };
-        let client = ProviderClient::new(roots.as_deref()).with_context(|| format!("cannot set up sign-in at `{name}`"))?;
+        let client = provider_client(of.ca_file.as_deref(), name).with_context(|| format!("cannot set up sign-in at `{name}`"))?;
         Ok((of.provider.clone(), client))
     };
     config.identity_providers.iter().map(client).collect()
+}
+
+/// A transmitter of signals, with what talks to it.
+///
+/// # Errors
+/// If what is trusted for it can't be read.
+pub(crate) fn heard(of: &SignalsConfig) -> anyhow::Result<HeardTransmitter> {
+    let name = &of.transmitter.name;
+    let client = provider_client(of.ca_file.as_deref(), name.as_str()).with_context(|| format!("cannot set up the signals of `{name}`"))?;
+    Ok(HeardTransmitter { transmitter: of.transmitter.clone(), client, authorization: of.authorization.clone() })
+}
+
+/// What talks to a provider or transmitter, trusting the PEM roots of a file alone, if one is named.
+fn provider_client(ca_file: Option<&std::path::Path>, name: &str) -> anyhow::Result<ProviderClient> {
+    let roots = match ca_file {
+        Some(file) => Some(std::fs::read(file).with_context(|| format!("cannot read `{}` for `{name}`", file.display()))?),
+        None => None,
+    };
+    Ok(ProviderClient::new(roots.as_deref())?)
 }
 
 fn no_recordings(data_dir: &std::path::Path) -> String {

@@ -13,22 +13,18 @@ use access::identity::{Groups, Mfa, PersonRow, PersonState, Scope};
 use access::ids::{PrincipalId, UserId, WorkloadId};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
-use access::time::Span;
 use identity::account::Account;
 use identity::oidc::job_token::{self, Expected, JobToken};
-use identity::oidc::{Keys, OidcError, ProviderClient};
+use identity::oidc::{OidcError, ProviderClient};
 use jiff::Timestamp;
 use policy::{Bundle, Job, TrustedIssuer, Workload, several_workloads};
 use store::{Change, CommitError, TokenRow, Unique};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::key_cache::KeyCache;
 use crate::people::IssuedToken;
 
-/// For so long an issuer's keys are taken as they were.
-const FRESH: Span = Span::minutes(10);
-/// A token whose key is not known, or an issuer that did not answer, makes the gate look again, at most this often.
-const LOOK_AGAIN: Span = Span::seconds(10);
 /// How often an exchange is tried that raced another one.
 const TRIES: usize = 3;
 
@@ -41,34 +37,7 @@ pub(crate) struct Issuers(Mutex<BTreeMap<String, Arc<Known>>>);
 struct Known {
     client: ProviderClient,
     roots: Option<String>,
-    published: Mutex<Published>,
-    /// Held by the one call that asks. Whoever needs what it may bring waits for it; nobody else does.
-    asking: tokio::sync::Mutex<()>,
-}
-
-/// What is known of an issuer's keys.
-#[derive(Debug, Clone, Default)]
-struct Published {
-    /// The keys, and when it gave them.
-    keys: Option<(Arc<Keys>, Timestamp)>,
-    /// When it was last asked.
-    asked: Option<Timestamp>,
-    /// Why it gave none then.
-    trouble: Option<String>,
-}
-
-impl Published {
-    /// The keys, or why there are none, if there is no need or no leave to ask now. `older` are keys that did not do.
-    fn enough(&self, now: Timestamp, older: Option<&Arc<Keys>>) -> Option<Result<Arc<Keys>, OidcError>> {
-        // INVARIANT: keys that cannot be looked at again are believed for no longer than they would have been.
-        let fresh = self.keys.as_ref().filter(|(_, at)| now < FRESH.after(*at)).map(|(keys, _)| keys);
-        let asked_just_now = self.asked.is_some_and(|at| now < LOOK_AGAIN.after(at));
-        match fresh {
-            Some(keys) if asked_just_now || older.is_none_or(|older| !Arc::ptr_eq(keys, older)) => Some(Ok(Arc::clone(keys))),
-            None if asked_just_now => Some(Err(OidcError::Unreachable(self.trouble.clone().unwrap_or_default()))),
-            _ => None,
-        }
-    }
+    keys: KeyCache,
 }
 
 impl Issuers {
@@ -78,48 +47,19 @@ impl Issuers {
             return Ok(Arc::clone(known));
         }
         let client = ProviderClient::new(issuer.roots.as_deref().map(str::as_bytes))?;
-        let known =
-            Arc::new(Known { client, roots: issuer.roots.clone(), published: Mutex::default(), asking: tokio::sync::Mutex::default() });
+        let known = Arc::new(Known { client, roots: issuer.roots.clone(), keys: KeyCache::default() });
         all.insert(issuer.url.clone(), Arc::clone(&known));
         Ok(known)
     }
 }
 
 impl Known {
-    /// The issuer's keys: as they are kept, or looked for anew when they are old or `older` did not do.
-    async fn keys(&self, issuer: &str, now: Timestamp, older: Option<&Arc<Keys>>) -> Result<Arc<Keys>, OidcError> {
-        let published = || self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(enough) = published().enough(now, older) {
-            return enough;
-        }
-        let _alone = self.asking.lock().await;
-        // Another call may have asked meanwhile.
-        if let Some(enough) = published().enough(now, older) {
-            return enough;
-        }
-        let answer = self.client.issuer_keys(issuer).await;
-        let mut published = published();
-        published.asked = Some(now);
-        match answer {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                published.keys = Some((Arc::clone(&keys), now));
-                published.trouble = None;
-                Ok(keys)
-            }
-            Err(error) => {
-                published.trouble = Some(error.to_string());
-                Err(error)
-            }
-        }
-    }
-
     /// What a token says; with a fresh look at the issuer's keys if it was signed by one that is not known.
     async fn verified(&self, expected: Expected<'_>, token: &str, now: Timestamp) -> Result<JobToken, OidcError> {
-        let keys = self.keys(expected.issuer, now, None).await?;
+        let keys = self.keys.keys(now, None, self.client.issuer_keys(expected.issuer)).await?;
         match job_token::verify(expected, &keys, token, now) {
             Err(OidcError::UnknownKey) => {
-                let newer = self.keys(expected.issuer, now, Some(&keys)).await?;
+                let newer = self.keys.keys(now, Some(&keys), self.client.issuer_keys(expected.issuer)).await?;
                 job_token::verify(expected, &newer, token, now)
             }
             other => other,

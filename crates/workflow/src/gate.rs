@@ -38,6 +38,7 @@ use crate::passkeys::Passkeys;
 use crate::providers::Providers;
 use crate::retain::Retention;
 use crate::sequence::Sequencer;
+use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::tickets::Tickets;
 use crate::timings::Timings;
@@ -103,6 +104,7 @@ pub struct Gate {
     pub(crate) providers: Providers,
     pub(crate) directories: Directories,
     pub(crate) issuers: Issuers,
+    pub(crate) signals: Signals,
     pub(crate) client_certificates: ClientCertificates,
     pub(crate) on_call: OnCall,
     pub(crate) drift: Drift,
@@ -193,6 +195,7 @@ impl Gate {
             providers: Providers::default(),
             directories: Directories::default(),
             issuers: Issuers::default(),
+            signals: Signals::default(),
             client_certificates: ClientCertificates::default(),
             on_call: OnCall::default(),
             drift: Drift::default(),

@@ -39,8 +39,13 @@ impl Gate {
             return Err(Refusal::because(Reason::Invalid, why));
         }
         let now = self.now();
-        let event =
-            Event::LockSet { lock: LockId::generate(now), scope: scope.clone(), until: time.map(|span| span.after(now)), contains: false };
+        let event = Event::LockSet {
+            lock: LockId::generate(now),
+            scope: scope.clone(),
+            until: time.map(|span| span.after(now)),
+            contains: false,
+            transmitter: None,
+        };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
         let cut = match scope {
             LockScope::Person(person) => self.cut_person(person, EndReason::Locked).await,

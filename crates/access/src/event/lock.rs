@@ -15,6 +15,9 @@ macro_rules! lock_events {
                 /// Whether it contains somebody or something: whoever set it also took away what they had, and it is lifted by that name alone.
                 #[serde(default, skip_serializing_if = "std::ops::Not::not")]
                 contains: bool,
+                /// The transmitter whose signal set it; left out: somebody here did.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                transmitter: Option<Username>,
             }
             /// What was in the scope of a lock that contains is taken away, as far as it was seen.
             "containment.reached" ContainmentReached {

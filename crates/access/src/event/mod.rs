@@ -66,6 +66,7 @@ use crate::request::{Asked, Door};
 use crate::review::{ReviewKind, ReviewOutcome};
 use crate::risk::Risk;
 use crate::session::{EndReason, Onward, Protocol};
+use crate::signal::{SignalKind, SignalOutcome};
 use crate::threshold::{Consequence, Watched};
 use crate::time::Span;
 use crate::verdict::{RecordLevel, Terms};

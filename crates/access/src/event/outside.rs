@@ -28,6 +28,25 @@ macro_rules! outside_events {
                 /// Who is on call.
                 people: Vec<OnDuty>,
             }
+            /// A transmitter of signals said something of somebody. Texts: `says` (the type of its event), `detail` (why, in its words or ours), `from`.
+            "signal.heard" SignalHeard {
+                /// Which transmitter.
+                transmitter: Username,
+                /// SHA-256 over its issuer and the signal's `jti`, hex: the same signal counts once.
+                signal: String,
+                /// What it said.
+                kind: SignalKind,
+                /// What came of it.
+                outcome: SignalOutcome,
+                /// Of whom, if they are somebody here.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                person: Option<PrincipalId>,
+            }
+            /// Something came in the name of a transmitter that proves nothing. Texts: `detail`, `from`.
+            "signal.refused" SignalRefused {
+                /// Which transmitter.
+                transmitter: Username,
+            }
         } }
     };
 }

@@ -103,6 +103,8 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::IdentitySignedOut { .. }
         | E::DeliveryAbandoned { .. }
         | E::DeliveryReplayed { .. }
+        | E::SignalHeard { .. }
+        | E::SignalRefused { .. }
         | E::DeviceAnswered { .. }
         | E::MailboxNamed { .. }
         | E::AdministratorRecovered { .. }

@@ -49,6 +49,7 @@ mod saved_searches;
 mod scim;
 mod secrets;
 mod sessions;
+mod signals;
 mod step_ups;
 mod streams;
 mod tokens;
@@ -92,6 +93,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(secrets::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
+        .merge(signals::routes())
         .merge(step_ups::routes())
         .merge(streams::routes())
         .merge(tokens::routes())

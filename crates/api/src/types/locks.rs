@@ -2,6 +2,7 @@
 
 use access::ids::LockId;
 use access::lock::{LockScope, LockState};
+use access::names::Username;
 use access::time::Span;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,10 @@ pub struct Lock {
     /// Whether it contains somebody or something: then it is lifted as a containment alone.
     #[serde(default)]
     pub contains: bool,
+    /// The transmitter whose signal set it, if somebody here did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub transmitter: Option<Username>,
     /// Counts changes.
     pub version: i64,
 }

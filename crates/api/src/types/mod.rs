@@ -14,6 +14,7 @@ pub mod requests;
 pub mod resources;
 pub mod saved_searches;
 pub mod sessions;
+pub mod signals;
 pub mod terms;
 
 pub mod consoles;

@@ -22,6 +22,7 @@ mod repeating;
 mod scale;
 mod serving;
 mod sessions;
+mod signals;
 mod signing_in;
 mod streams;
 mod versions;

@@ -251,7 +251,13 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
     let (hers, its) = (log.grant(0, ana, USUAL), log.grant(0, bot, USUAL));
     let (one, two, other) = (log.open(100, bot, its), log.open(100, bot, its), log.open(100, ana, hers));
     // A lock on the human who answers for it.
-    let set = Event::LockSet { lock: LockId::generate(at(200)), scope: LockScope::Person(ben.into()), until: None, contains: false };
+    let set = Event::LockSet {
+        lock: LockId::generate(at(200)),
+        scope: LockScope::Person(ben.into()),
+        until: None,
+        contains: false,
+        transmitter: None,
+    };
     log.enter(200, Actor::Principal(ana), set, &[]);
     log.end(201, one, true, true);
     log.end(202, two, false, true);
@@ -267,6 +273,7 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
         scope: LockScope::Resource("db-1".parse().unwrap()),
         until: None,
         contains: false,
+        transmitter: None,
     };
     log.gate(400, set);
     let own = log.open(500, ana, hers);
@@ -406,12 +413,18 @@ fn story(steps: &[Step]) -> Vec<Vec<u8>> {
             Step::LockAna => {
                 log.gate(
                     now,
-                    Event::LockSet { lock: LockId::generate(at(now)), scope: LockScope::Person(people[0]), until: None, contains: false },
+                    Event::LockSet {
+                        lock: LockId::generate(at(now)),
+                        scope: LockScope::Person(people[0]),
+                        until: None,
+                        contains: false,
+                        transmitter: None,
+                    },
                 );
             }
             Step::LockAll => {
                 let scope = LockScope::Role("debug".parse().unwrap());
-                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope, until: None, contains: false });
+                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope, until: None, contains: false, transmitter: None });
             }
             Step::Deny => log.gate(now, Event::RequestDenied { request: RequestId::generate(at(now)), reason: Reason::Denied }),
             Step::Wait(seconds) => now += i64::from(seconds),

@@ -114,7 +114,7 @@ impl Kind {
             _ => match noun {
                 "grant" => (Class::UserAccess, 2),
                 "session" => connection(verb, protocol.or_else(|| door(fields))),
-                "node" | "log" | "clock" | "oncall" | "delivery" => (Class::ApiActivity, OTHER),
+                "node" | "log" | "clock" | "oncall" | "delivery" | "signal" => (Class::ApiActivity, OTHER),
                 _ => (Class::EntityManagement, by_verb(verb)),
             },
         };

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::jws::Keys;
 use super::provider::{Provider, is_private_url};
+use super::security_event::Transmitter;
 use super::{OidcError, printable};
 
 /// How long a provider may take to answer.
@@ -129,12 +130,28 @@ impl ProviderClient {
     /// If it does not answer, answers as another issuer, or not with keys.
     pub async fn issuer_keys(&self, issuer: &str) -> Result<Keys, OidcError> {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        self.published_keys(&url, issuer, "workloads.toml").await
+    }
+
+    /// Fetches the keys of a transmitter of signals: from where the configuration says, or else from where its own metadata does (SSF 1.0 §7.2).
+    ///
+    /// # Errors
+    /// If it does not answer, answers as another issuer, or not with keys.
+    pub async fn transmitter_keys(&self, of: &Transmitter) -> Result<Keys, OidcError> {
+        match &of.jwks_uri {
+            Some(url) => Keys::parse(&self.fetch(self.http.get(url).header(ACCEPT, "application/json")).await?.1),
+            None => self.published_keys(&of.metadata_url()?, &of.issuer, "tidegate.toml").await,
+        }
+    }
+
+    /// The keys that an issuer's metadata at this address leads to; `file` is where it is named.
+    async fn published_keys(&self, url: &str, issuer: &str, file: &str) -> Result<Keys, OidcError> {
         let text = self.fetch(self.http.get(url).header(ACCEPT, "application/json")).await?.1;
         let metadata: IssuerMetadata =
             serde_json::from_str(&text).map_err(|error| OidcError::Answer(format!("its metadata cannot be read: {error}")))?;
         if metadata.issuer != issuer {
             let (theirs, ours) = (printable(&metadata.issuer), issuer);
-            return Err(OidcError::Answer(format!("it calls itself `{theirs}`, and `workloads.toml` calls it `{ours}`")));
+            return Err(OidcError::Answer(format!("it calls itself `{theirs}`, and `{file}` calls it `{ours}`")));
         }
         if !is_private_url(&metadata.jwks_uri) {
             return Err(OidcError::Answer(format!("`{}` is no address that keys may come from", printable(&metadata.jwks_uri))));

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::OidcError;
-use super::jws::{Keys, LONGEST, signed};
+use super::jws::{Keys, LONGEST, header, signed};
 use crate::account::{Account, Proven};
 
 /// How far an issuer's clock may be from the gate's.
@@ -132,9 +132,7 @@ pub fn sign_in(job: &JobToken, account: Account<'_>, from: IpAddr, now: Timestam
 }
 
 fn algorithm_of(token: &str) -> Option<SignatureAlgorithm> {
-    let head = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
-    let head: Map<String, Value> = serde_json::from_slice(&head).ok()?;
-    head.get("alg")?.as_str()?.parse().ok()
+    header(token)?.get("alg")?.as_str()?.parse().ok()
 }
 
 /// `NumericDate` (RFC 7519 §2), which may have a fraction.

@@ -2,7 +2,8 @@
 //!
 //! [`provider`] is what the configuration says of a provider, [`flow`] what the gate remembers between sending a browser there
 //! and its return, [`client`] the calls the gate makes itself, [`id_token`] and [`logout`] what a signed statement of the
-//! provider proves, [`job_token`] what one of a CI system does, and [`account`] whose it is. An account is known by issuer and subject and by nothing else: an e-mail address
+//! provider proves, [`job_token`] what one of a CI system does, [`security_event`] what
+//! a transmitter of signals says, and [`account`] whose it is. An account is known by issuer and subject and by nothing else: an e-mail address
 //! is whatever somebody at the provider could make it.
 
 pub mod account;
@@ -12,6 +13,7 @@ pub mod id_token;
 pub mod job_token;
 pub mod logout;
 pub mod provider;
+pub mod security_event;
 
 mod jws;
 

@@ -188,6 +188,7 @@ pub(crate) fn locks(resource: &str, second: i64) -> EntryDraft {
         scope: LockScope::Resource(resource.parse().unwrap()),
         until: None,
         contains: false,
+        transmitter: None,
     };
     EntryDraft::new(at(second), Actor::Gate, Door::Gate, event).text("reason", Some("incident"))
 }

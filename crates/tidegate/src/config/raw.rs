@@ -11,6 +11,7 @@ use super::mail::RawMail;
 use super::on_call::RawOnCall;
 use super::outside::{RawSlack, RawWebhook};
 use super::providers::RawProvider;
+use super::signals::RawSignals;
 use super::streams::RawStream;
 use super::teams::RawTeams;
 use super::trackers::RawTracker;
@@ -40,6 +41,7 @@ pub(crate) struct RawConfig {
     pub(crate) drift_every: Option<At<Span>>,
     pub(crate) identity_providers: Vec<RawProvider>,
     pub(crate) directories: Vec<RawDirectory>,
+    pub(crate) signals: Vec<RawSignals>,
     pub(crate) on_call: Vec<RawOnCall>,
     pub(crate) trackers: Vec<RawTracker>,
     pub(crate) webhooks: Vec<RawWebhook>,
@@ -117,6 +119,7 @@ impl RawConfig {
 
         raw.identity_providers = root.tables("identity_provider").into_iter().map(RawProvider::read).collect();
         raw.directories = root.tables("directory").into_iter().map(RawDirectory::read).collect();
+        raw.signals = root.tables("signals").into_iter().map(RawSignals::read).collect();
         raw.on_call = root.tables("oncall").into_iter().map(RawOnCall::read).collect();
         raw.trackers = root.tables("tracker").into_iter().map(RawTracker::read).collect();
         raw.webhooks = root.tables("webhook").into_iter().map(RawWebhook::read).collect();

@@ -63,7 +63,8 @@ pub(super) async fn teams(config: &Config, ring: Option<&Keyring>) -> Option<Fin
     })
 }
 
-async fn kept(config: &Config, secret: &KeptSecret, ring: Option<&Keyring>) -> Result<Secret<String>, String> {
+/// A secret, as a gate that runs would have it; why not, if it would not.
+pub(super) async fn kept(config: &Config, secret: &KeptSecret, ring: Option<&Keyring>) -> Result<Secret<String>, String> {
     match secret {
         KeptSecret::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;

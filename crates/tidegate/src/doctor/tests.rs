@@ -164,6 +164,29 @@ async fn microsoft_is_asked_whether_the_bot_is_let_in_and_for_its_keys() {
     assert!(teams.cards(CHANNEL).is_empty(), "looking posts nothing");
 }
 
+#[tokio::test]
+async fn the_keys_of_a_transmitter_of_signals_are_looked_at() {
+    let transmitter = testkit::signals::Transmitter::start("https://login.example.com", "https://gate.example.com").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let provider = "[[identity_provider]]\nname = \"corp\"\nissuer = \"https://login.example.com\"\nclient_id = \"tidegate\"\n";
+    with(&file, &format!("{provider}{}authorization_file = \"shown\"\n", transmitter.settings("corp", "corp")));
+    let look = async || {
+        let findings = examine(&file, &Environment::default()).await;
+        let found = findings.iter().filter(|finding| finding.check == "signals").max_by_key(|finding| finding.health);
+        let found = found.unwrap_or_else(|| panic!("{findings:#?}"));
+        (found.health, found.says.clone())
+    };
+    let (health, says) = look().await;
+    assert!(health == Health::Fail && says.contains("cannot be compared"), "{says}");
+    fs::write(dir.path().join("shown"), "Bearer x\n").unwrap();
+    let (health, says) = look().await;
+    assert!(health == Health::Ok && says.contains("`corp`"), "{says}");
+    transmitter.go_away(true);
+    let (health, says) = look().await;
+    assert!(health == Health::Fail && says.contains("the keys of `corp`"), "{says}");
+}
+
 #[test]
 fn a_clock_behind_the_log_is_a_failure() {
     let now: jiff::Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();

@@ -154,12 +154,17 @@ pub(crate) fn http(base: &str, token: Option<&str>, method: &str, path: &str, bo
 
 /// The same, with what went wrong on the way.
 pub(crate) fn try_http(base: &str, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> io::Result<(u16, Value)> {
+    let (status, bytes) = send(base, token, method, path, "application/json", &body.map(|b| b.to_string()).unwrap_or_default())?;
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({ "raw": String::from_utf8_lossy(&bytes) }))))
+}
+
+/// The same with a body of any kind; its answer, byte for byte.
+pub(crate) fn send(base: &str, token: Option<&str>, method: &str, path: &str, kind: &str, body: &str) -> io::Result<(u16, Vec<u8>)> {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let body = body.map(|b| b.to_string()).unwrap_or_default();
     let auth = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{auth}{kind}Content-Length: {}\r\n\r\n{body}",
@@ -196,5 +201,5 @@ pub(crate) fn try_http(base: &str, token: Option<&str>, method: &str, path: &str
     } else {
         reader.read_to_end(&mut bytes)?;
     }
-    Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({ "raw": String::from_utf8_lossy(&bytes) }))))
+    Ok((status, bytes))
 }

@@ -44,6 +44,7 @@ mod pipelines;
 mod policy_directory;
 mod protocols;
 mod security_keys;
+mod signals;
 mod starts;
 mod store_away;
 mod stored;

@@ -79,6 +79,7 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::DirectoryUserChanged { person, .. }
         | Event::DirectoryUserRemoved { person, .. }
         | Event::DirectoryUserHeld { person }
+        | Event::SignalHeard { person: Some(person), .. }
         | Event::KeyAdded { person, .. }
         | Event::PasskeyAdded { person, .. }
         | Event::PasskeyUsed { person, .. }
@@ -152,6 +153,8 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::ClockAccepted { .. }
         | Event::ActionRefused { .. }
         | Event::DeviceAnswered { .. }
+        | Event::SignalHeard { person: None, .. }
+        | Event::SignalRefused { .. }
         | Event::SigninRefused { .. }
         | Event::DirectoryGroupChanged { .. }
         | Event::DirectoryGroupRemoved { .. }

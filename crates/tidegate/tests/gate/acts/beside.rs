@@ -45,6 +45,7 @@ pub(super) const BY_PROOF: &[(&str, &str)] = &[
     ("sign-in_finish", "what a provider answers"),
     ("sign-in_log_out", "what a provider signed"),
     ("sign-in_exchange", "a token that a CI system signed"),
+    ("signals_hear", "what a transmitter of signals signed"),
     ("passkeys_to_sign_in", "begins a proof"),
     ("passkeys_sign_in", "what a passkey signed"),
     ("passkeys_to_make", "a sign-in of a moment ago"),
