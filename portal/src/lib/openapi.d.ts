@@ -1911,6 +1911,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/signals/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes what an identity provider says of the security of somebody's account there (OpenID Shared Signals, CAEP, RISC). */
+        post: operations["signals_hear"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/step-up": {
         parameters: {
             query?: never;
@@ -3541,6 +3558,8 @@ export interface components {
             set_at: components["schemas"]["Time"];
             /** @description Whether it holds. */
             state: components["schemas"]["LockState"];
+            /** @description The transmitter whose signal set it, if somebody here did not. */
+            transmitter?: string | null;
             until?: components["schemas"]["Time"] | null;
             /**
              * Format: int64
@@ -4360,6 +4379,8 @@ export interface components {
                 set_at: components["schemas"]["Time"];
                 /** @description Whether it holds. */
                 state: components["schemas"]["LockState"];
+                /** @description The transmitter whose signal set it, if somebody here did not. */
+                transmitter?: string | null;
                 until?: components["schemas"]["Time"] | null;
                 /**
                  * Format: int64
@@ -5482,6 +5503,13 @@ export interface components {
          * @enum {string}
          */
         SessionState: "live" | "ended";
+        /** @description Why a security event token is not taken (RFC 8935 §2.3). */
+        SetRefused: {
+            /** @description Why, in words. */
+            description: string;
+            /** @description `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience` or `authentication_failed`. */
+            err: string;
+        };
         /** @description How a target is made to trust the gate. */
         Setup: {
             /** @description Where the gate connects to. */
@@ -10367,6 +10395,51 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    signals_hear: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/secevent+jwt": string;
+            };
+        };
+        responses: {
+            /** @description Taken, for the first time or again */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It proves nothing, or does not say of whom it is */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetRefused"];
+                };
             };
             /** @description A refusal */
             default: {

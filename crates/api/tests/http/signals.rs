@@ -195,7 +195,7 @@ async fn what_is_not_the_transmitter_s_or_not_for_this_gate_locks_nobody() {
         heard.lift().await;
         let answer = heard.send(&signal).await;
         assert_eq!(err(&answer), (400, wanted), "{answer:?}");
-        assert_eq!(answer.1.as_object().unwrap().keys().collect::<Vec<_>>(), ["description", "err"], "{answer:?}");
+        assert_eq!(answer.1.as_object().unwrap().keys().collect::<Vec<_>>(), ["err", "description"], "{answer:?}");
         assert!(heard.locks().await.is_empty(), "{answer:?}");
         // Whoever guesses waits.
         heard.served.test.time.advance(std::time::Duration::from_secs(60));
