@@ -26,10 +26,8 @@ fn bank(schema: &str) -> (DatabaseRights, Catalog) {
     let names: Vec<String> = ["accounts", "branches", "history"].iter().map(|table| format!("{schema}.{table}")).collect();
     let columns: [&[&str]; 3] = [&["aid", "bid", "abalance", "filler"], &["bid", "bbalance", "filler"], &["tid", "bid", "aid", "delta"]];
     let tables: Vec<(&str, &[&str])> = names.iter().map(String::as_str).zip(columns).collect();
-    let rights = DatabaseRights {
-        tables: names.iter().filter_map(|name| Some((name.parse().ok()?, all()))).collect(),
-        ..DatabaseRights::default()
-    };
+    let rights =
+        DatabaseRights { tables: names.iter().filter_map(|name| Some((name.parse().ok()?, all()))).collect(), ..DatabaseRights::default() };
     (rights, Catalog::of_tables(&tables))
 }
 

@@ -490,9 +490,7 @@ fn asked(town: &Town, client: &dyn Client) -> String {
 /// What nobody answers is over, and opens nothing to whoever agrees too late.
 fn forgets_the_unanswered(town: &Town, client: &dyn Client) {
     let request = asked(town, client);
-    eventually("its time is over", || {
-        (town.gate.get("ana", &format!("/api/v1/requests/{request}"))["state"] == "expired").then_some(())
-    });
+    eventually("its time is over", || (town.gate.get("ana", &format!("/api/v1/requests/{request}"))["state"] == "expired").then_some(()));
     let (status, answer) = town.gate.api("ben", "POST", &format!("/api/v1/requests/{request}/approve"), Some(json!({})));
     assert!(status == 409 && answer["grant"].is_null(), "{status} {answer}");
     assert_ne!(asked(town, client), request);
