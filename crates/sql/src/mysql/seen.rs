@@ -139,7 +139,8 @@ impl Visitor for Seen {
     fn pre_visit_ident(&mut self, ident: &Ident) -> ControlFlow<()> {
         *self.names.entry(key(ident)).or_default() += 1;
         // A variable is no column, whatever it is called.
-        if !ident.value.is_ascii() && !(ident.quote_style.is_none() && ident.value.starts_with('@')) {
+        let is_variable = ident.quote_style.is_none() && ident.value.starts_with('@');
+        if !ident.value.is_ascii() && !is_variable {
             self.foreign.insert(ident.value.clone());
         }
         ControlFlow::Continue(())
