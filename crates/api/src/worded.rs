@@ -1,8 +1,6 @@
 //! What a role may do, in plain words: for who asks for it, and for who decides on that.
 
-use access::rights::{
-    Columns, DatabaseRights, Endpoint, ExecRights, QualifiedName, Rights, SftpRights, SocketPath, SshRights, TableRights,
-};
+use access::rights::{Columns, DatabaseRights, ExecRights, QualifiedName, Rights, SftpRights, SshRights, TableRights};
 
 /// Each right in plain words, as what follows "may"; names stand between backticks.
 pub(crate) fn in_words(rights: &Rights) -> Vec<String> {
