@@ -57,7 +57,7 @@ fn main() {
         let (rights, catalog) = bank("public");
         let mut judge = Judge::new(rights.clone(), catalog.clone());
         let normalised = median(statement, |text| drop(black_box(pg_query::normalize(text))));
-        let parsed = median(statement, |text| drop(black_box(pg_query::parse(text))));
+        let parsed = median(statement, |text| drop(black_box(pg_query::parse(text, 0))));
         let uncached = median(statement, |text| allowed(&postgres::judge(&rights, &catalog, text)));
         let cached = median(statement, |text| allowed(&judge.judge(text)));
         let (rights, catalog) = bank("shop");

@@ -306,7 +306,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Backup(command) => command.run(&context.output).await,
         Command::Serve(serve) => {
             let config = serve.file.load(&Environment::of_process())?;
-            serve::run(config, serve.rebuild_log).await?;
+            Box::pin(serve::run(config, serve.rebuild_log)).await?;
             Ok(Exit::Done)
         }
         Command::Demo(args) => {

@@ -34,7 +34,7 @@ async fn slowly(who: &Person<'_>, path: &str) -> TcpStream {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), begin).await.expect("it begins")
+    tokio::time::timeout(Duration::from_secs(30), begin).await.unwrap()
 }
 
 /// How much more comes, and whether it comes to its end.
@@ -55,7 +55,7 @@ async fn rest(mut stream: TcpStream) -> (usize, bool) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all).await.expect("it ends or breaks off")
+    tokio::time::timeout(Duration::from_secs(60), all).await.unwrap()
 }
 
 // covers: B5 (api), E7 (api)
