@@ -247,7 +247,7 @@ test('who has too many pages open is told so', { timeout: 60_000 }, async () => 
 
 test('who is named is who is locked, whatever others call themselves', { timeout: 60_000 }, async () => {
   // Somebody newer calls himself what Frank's user name is.
-  const decoy = (await gate.api('dan', 'POST', '/api/v1/users', { username: 'mallory', display_name: 'frank' })).user;
+  const decoy = (await gate.api('dan', 'POST', '/api/v1/users', { username: 'impostor', display_name: 'frank' })).user;
   const { page, context, faults } = await signIn(browser, gate, 'carla', { path: '/locks' });
   const lock = async (what) => {
     await page.getByRole('button', { name: 'Lock something' }).click();
@@ -259,8 +259,8 @@ test('who is named is who is locked, whatever others call themselves', { timeout
   // Whose lock it is stands there, so that a slip is seen.
   await page.getByText(/^Frank.* \(frank\) is locked; 0 sessions cut\.$|^frank is locked; 0 sessions cut\.$/).waitFor();
   assert.deepEqual(await scopes(), [`person:${gate.person('frank').id}`]);
-  await lock('mallory');
-  await page.getByText('frank (mallory) is locked; 0 sessions cut.').waitFor();
+  await lock('impostor');
+  await page.getByText('frank (impostor) is locked; 0 sessions cut.').waitFor();
   assert.deepEqual((await scopes()).sort(), [`person:${gate.person('frank').id}`, `person:${decoy.id}`].sort());
   await lock('Nobody Here');
   await page.getByText('Nobody is called that.').waitFor();
