@@ -99,11 +99,11 @@ test('what stands at the end of a long list is found and asked for like the firs
   const long = await startGate({ settings: '# as it is', policy: { 'resources.toml': Array.from({ length: 520 }, (_, n) => one(n + 1)).join('\n') } });
   try {
     const { page, context, faults } = await signIn(browser, long, 'ana', { path: '/ask?resource=zz-520&role=shell&reason=far+down' });
-    await page.getByRole('button', { name: 'Ask', exact: true }).click();
+    await page.getByRole('button', { name: 'Open it' }).click();
     await page.getByText('It is open to you.').waitFor();
     // By name it stands behind everything else, on the second page of the list.
     await page.goto('/');
-    await page.getByText('zz-99', { exact: true }).first().waitFor();
+    await page.getByText('zz-99', { exact: true }).first().waitFor({ timeout: 60_000 });
     assert.deepEqual(faults, []);
     await context.close();
   } finally {

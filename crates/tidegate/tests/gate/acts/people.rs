@@ -89,6 +89,27 @@ fn ways_to_sign_in() -> Vec<Act> {
             sees([Who::Owner, permitted(Noun::Key), permitted(Noun::Audit)]),
         )
         .on(Thing::Called("{ana}")),
+        only_api(
+            "list somebody's passkeys",
+            "passkeys_of_user",
+            "the page of a person has them",
+            sees([Who::Owner, permitted(Noun::Key), permitted(Noun::Audit)]),
+        )
+        .on(Thing::Called("{ana}")),
+        only_api(
+            "list somebody's tokens",
+            "tokens_of_user",
+            "the page of a person has them",
+            sees([Who::Owner, permitted(Noun::Token), permitted(Noun::Audit)]),
+        )
+        .on(Thing::Called("{ana}")),
+        only_api(
+            "list somebody's linked accounts",
+            "users_linked",
+            "the page of a person has them",
+            sees([Who::Owner, permitted(Noun::Person), permitted(Noun::Audit)]),
+        )
+        .on(Thing::Called("{ana}")),
         act("add a key", "keys_add_mine", "key add {keyfile}", administer_own()).body(r#"{"public_key": "{key}"}"#),
         only_api("add a machine's key", "keys_add", "machines are set up by what sets up machines", administers(Noun::Key))
             .body(r#"{"public_key": "{key}"}"#)
