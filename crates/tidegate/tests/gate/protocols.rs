@@ -493,6 +493,9 @@ fn forgets_the_unanswered(town: &Town, client: &dyn Client) {
     eventually("its time is over", || (town.gate.get("ana", &format!("/api/v1/requests/{request}"))["state"] == "expired").then_some(()));
     let (status, answer) = town.gate.api("ben", "POST", &format!("/api/v1/requests/{request}/approve"), Some(json!({})));
     assert!(status == 409 && answer["grant"].is_null(), "{status} {answer}");
+    // Whoever comes back is told that at some doors, and asks anew.
+    let told = client.asks(town, None);
+    eventually("an answer", || ["waits for approval", "in time"].iter().any(|said| told.heard().contains(said)).then_some(()));
     assert_ne!(asked(town, client), request);
     assert!(live(town, client).is_none());
 }
