@@ -86,7 +86,7 @@ async fn what_a_client_writes_drives_nobodys_terminal_and_leaves_its_place_in_no
     // What stands before it is the client's own, which says what it was given.
     let told = |out: &std::process::Output| errors_of(out).split_once("ERROR").map(|(_, told)| told.to_owned()).unwrap();
     let said = told(&town.run(&format!("select id from `{NASTY}`")).await);
-    assert!(said.contains("is not among the tables of this role") && drives_nothing(&said), "{said:?}");
+    assert!(said.contains("nothing here is called") && drives_nothing(&said), "{said:?}");
     let mut entered = town.gate.refused.subscribe();
     let entered = entered.wait_for(|all| all.len() == 1).await.unwrap()[0].detail.clone();
     assert!(drives_nothing(&entered) && !entered.contains('\n'), "{entered:?}");
