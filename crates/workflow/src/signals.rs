@@ -40,7 +40,7 @@ pub struct HeardTransmitter {
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     all: OnceLock<Vec<(HeardTransmitter, KeyCache)>>,
-    /// Held while a signal takes effect, so that two of the same person at once set one lock.
+    /// Held while a signal is entered, so that two of the same person at once set one lock.
     taking: tokio::sync::Mutex<()>,
 }
 
@@ -109,7 +109,7 @@ impl Gate {
     /// If the store can't be read, or does not take it; then the transmitter has to send it again. Whoever it could be read to be of is cut
     /// all the same.
     pub async fn take_signal(&self, name: &Username, signal: &SecurityEvent, from: IpAddr) -> Result<SignalOutcome, Refusal> {
-        let _one_at_a_time = self.signals.taking.lock().await;
+        let one_at_a_time = self.signals.taking.lock().await;
         // 1. Of whom?
         let known = match &signal.subject {
             Ok(identity) if signal.kind.locks() => self.store.identity(identity).await.map_err(unavailable)?.map(|row| row.person),
@@ -158,7 +158,8 @@ impl Gate {
                 return Err(refused(error));
             }
         }
-        // 4. What is open ends; the transmitter does not wait for targets.
+        // 4. What is open ends; the transmitter does not wait for targets, nor others for this.
+        drop(one_at_a_time);
         if let Some(person) = known {
             self.shut_out(person).await;
         }
