@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use wire::postgres::back::Status;
 
-use super::judge::Places;
 use super::names::{Name, Names, Naming, Portal, Prepared};
+use super::running::Running;
 use super::statement::{self, Outcome, Recorded};
 use crate::database::live::Asked as Answers;
 
@@ -104,56 +104,6 @@ impl Swallowed {
         self.together += usize::from(sync && self.open);
         self.open &= sync;
         self.may_skip = false;
-    }
-}
-
-/// A statement that runs, or waits to.
-#[derive(Debug)]
-pub(crate) struct Running {
-    number: u64,
-    since: Instant,
-    outcome: Outcome,
-    settled: bool,
-    /// What is masked in the answers of its statements, and how many have been answered.
-    masked: Places,
-    answered: usize,
-    /// What its statements do with names.
-    namings: Vec<Naming>,
-    /// Whether it takes away what is prepared under no name, and has not been seen to.
-    drops_unnamed: bool,
-}
-
-impl Running {
-    pub(crate) fn new(number: u64, since: Instant) -> Self {
-        Self::masking(number, since, Places::new())
-    }
-
-    pub(crate) fn masking(number: u64, since: Instant, masked: Places) -> Self {
-        let (outcome, namings) = (Outcome::default(), Vec::new());
-        Self { number, since, outcome, settled: false, masked, answered: 0, namings, drops_unnamed: false }
-    }
-
-    /// The same, doing this with names, statement by statement.
-    pub(crate) fn naming(self, namings: Vec<Naming>) -> Self {
-        Self { namings, ..self }
-    }
-
-    /// What the statement that runs now does with a name.
-    fn names(&self) -> &Naming {
-        self.namings.get(self.answered).unwrap_or(&Naming::None)
-    }
-
-    fn copied_in(&self) -> bool {
-        matches!(self.outcome.copy, Some("copy_in" | "copy_both"))
-    }
-
-    /// The activity that says what came of it; what follows under the same number counts anew.
-    fn settle(&mut self, now: Instant) -> String {
-        self.settled = true;
-        self.answered += 1;
-        let mut outcome = std::mem::take(&mut self.outcome);
-        outcome.micros = u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
-        statement::came_of(self.number, &outcome)
     }
 }
 

@@ -13,6 +13,7 @@ mod ledger;
 pub(crate) mod messages;
 mod names;
 mod parameters;
+mod running;
 mod session;
 mod target;
 mod thinking;

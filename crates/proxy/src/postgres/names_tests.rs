@@ -6,7 +6,8 @@ use std::time::Instant;
 use proptest::prelude::*;
 use wire::postgres::back::Status;
 
-use super::super::ledger::{Asked, Kind, Ledger, Running};
+use super::super::ledger::{Asked, Kind, Ledger};
+use super::super::running::Running;
 use super::super::statement;
 use super::*;
 
