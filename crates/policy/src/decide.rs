@@ -126,26 +126,6 @@ impl Bundle {
         access::mint::verdict(answer, self.digest().to_owned(), Vec::new(), Vec::new())
     }
 
-    /// Whether a path, ordinary or for emergencies, leads somebody to a resource, so that they may know that it is there. One that is
-    /// shut only because a policy beside it can't be evaluated still does.
-    #[must_use]
-    pub fn leads_to(&self, who: &Situation, resource: &ResourceName) -> bool {
-        self.roles_for(resource).into_iter().any(|role| self.leads_to_role(who, resource, &role.name))
-    }
-
-    /// The same of one role on it.
-    #[must_use]
-    pub fn leads_to_role(&self, who: &Situation, resource: &ResourceName, role: &RoleName) -> bool {
-        let ordinary = Ask::plain(resource.clone(), role.clone());
-        let emergency = Ask { break_glass: true, ..ordinary.clone() };
-        [ordinary, emergency].iter().any(|ask| match self.door(who, ask) {
-            Door::Shut(..) => false,
-            Door::Facts { resource, tier } => {
-                self.weigh(who, ask, resource, tier).leads || self.is_let_through(who, ask, resource, tier).is_some()
-            }
-        })
-    }
-
     /// The roles on a resource that an ordinary request of somebody would not be denied, by name.
     #[must_use]
     pub fn open_roles(&self, who: &Situation, resource: &ResourceName) -> Vec<RoleName> {

@@ -9,6 +9,7 @@ mod cost;
 mod decide;
 mod engine;
 mod facts;
+mod leads;
 mod may;
 mod policies;
 mod rights;
