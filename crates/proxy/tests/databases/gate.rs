@@ -145,6 +145,11 @@ impl TestGate {
         }
     }
 
+    /// What the audit log was told was refused so far, a line each.
+    pub(crate) fn entered(&self) -> String {
+        self.refused.borrow().iter().map(|denied| format!("{}: {}\n", denied.what, denied.detail)).collect()
+    }
+
     /// Every activity of one kind recorded so far.
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<Value> {
         let frames = self.frames.lock().unwrap();
