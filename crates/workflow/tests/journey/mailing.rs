@@ -10,17 +10,14 @@ use access::request::{RequestRow, RequestState};
 use access::secret::Secret;
 use access::time::Span;
 use notify::mail::client::{MailClient, MailSettings, Security};
-use notify::oncall::Kind as Pager;
 use policy::Bundle;
 use store::{EntryFilter, EntryPage, OutboxFilter, OutboxRow, Page};
 use testkit::gate::{HERE, TestGate, ask};
 use testkit::mail::{FROM, Kind, Mail, MailServer, PASSWORD, USER};
-use testkit::on_call::OnCallServer;
 use tidegate_workflow::Caller;
 use tidegate_workflow::outbox::{Destinations, KeptSecret, Mail as Server};
 
 use crate::at_the_door::with_security_key;
-use crate::on_call::{gate as gate_by_pager, policy as pager_policy, serve as serve_pager};
 
 const PORTAL: &str = "https://gate.example.com";
 
@@ -32,13 +29,13 @@ fn halves(code: &str) -> (String, String) {
 }
 
 /// A gate and a mail server that know each other.
-struct Post {
-    t: TestGate,
-    server: MailServer,
-    kind: Kind,
+pub(crate) struct Post {
+    pub(crate) t: TestGate,
+    pub(crate) server: MailServer,
+    pub(crate) kind: Kind,
 }
 
-fn serve(t: &TestGate, server: &MailServer, kind: Kind) {
+pub(crate) fn serve(t: &TestGate, server: &MailServer, kind: Kind) {
     let settings = MailSettings {
         host: "localhost".into(),
         port: server.port,
@@ -53,16 +50,16 @@ fn serve(t: &TestGate, server: &MailServer, kind: Kind) {
     t.gate.serve_outbox(Destinations { mail: Some(mail), portal: PORTAL.into(), ..Destinations::default() });
 }
 
-fn address(name: &str) -> String {
+pub(crate) fn address(name: &str) -> String {
     format!("{name}@tide.example")
 }
 
 impl Post {
-    async fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind) -> Self {
         Self::start_with(TestGate::start().await.unwrap(), kind).await
     }
 
-    async fn start_with(t: TestGate, kind: Kind) -> Self {
+    pub(crate) async fn start_with(t: TestGate, kind: Kind) -> Self {
         t.gate.set_secret(t.person("admin"), "mail".parse().unwrap(), Secret::new(PASSWORD.to_owned())).await.unwrap();
         let server = MailServer::start(kind).unwrap();
         serve(&t, &server, kind);
@@ -77,7 +74,7 @@ impl Post {
     }
 
     /// Somebody says which mailbox is theirs, and opens the link that comes there.
-    async fn mailbox(&self, name: &str) {
+    pub(crate) async fn mailbox(&self, name: &str) {
         let browser = self.browser(name).await;
         self.t.gate.name_mailbox(&browser, &address(name)).await.unwrap();
         self.t.gate.deliver_all().await;
@@ -86,7 +83,7 @@ impl Post {
         assert_eq!((row.person, row.address.as_deref()), (browser.who.id(), Some(address(name).as_str())));
     }
 
-    async fn asked(&self, resource: &str) -> RequestRow {
+    pub(crate) async fn asked(&self, resource: &str) -> RequestRow {
         let request = self.t.gate.submit(self.t.person("ana"), ask(resource, "debug")).await.unwrap().request;
         self.t.gate.deliver_all().await;
         request
@@ -98,12 +95,12 @@ impl Post {
         self.server.to(&address(name)).into_iter().rfind(|mail| mail.header("References") == about && mail.code("decide").is_some())
     }
 
-    fn code(&self, name: &str, request: &RequestRow) -> String {
+    pub(crate) fn code(&self, name: &str, request: &RequestRow) -> String {
         let mail = self.asks(name, request).unwrap_or_else(|| panic!("{name} got no mail: {:?}", self.server.refused()));
         mail.code("decide").unwrap()
     }
 
-    async fn decide(&self, code: &str, note: Option<&str>, yes: bool) -> Result<RequestState, Refusal> {
+    pub(crate) async fn decide(&self, code: &str, note: Option<&str>, yes: bool) -> Result<RequestState, Refusal> {
         let decision = if yes { Approve } else { Deny };
         self.t.gate.decide_by_mail(code, None, HERE, decision, note.map(str::to_owned)).await.map(|voted| voted.request.state)
     }
@@ -120,11 +117,11 @@ impl Post {
         found.first().map(|logged| String::from_utf8_lossy(&logged.leaf).into_owned()).unwrap_or_default()
     }
 
-    async fn messages(&self) -> Vec<OutboxRow> {
+    pub(crate) async fn messages(&self) -> Vec<OutboxRow> {
         self.t.gate.store().outbox(&OutboxFilter::default(), &Page::first(500)).await.unwrap()
     }
 
-    async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         self.t.time.advance(time);
         self.t.gate.deliver_all().await;
     }
@@ -426,89 +423,6 @@ async fn with_the_mail_server_down_the_journey_goes_on_and_each_mail_comes_once(
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), post.server.taken().len(), "each once");
-}
-
-// covers: OK-6 (mail), C8 (mail)
-#[tokio::test]
-async fn who_is_on_call_is_asked_once_that_is_known_and_so_is_whoever_takes_over() {
-    let pager = OnCallServer::pagerduty().unwrap();
-    let (ben, carla) = ([("PPAY", 1, "PBEN", "ben@example.com")], [("PPAY", 1, "PCARLA", "carla@example.com")]);
-    pager.on_call(&ben);
-    let post = Post::start_with(gate_by_pager(&pager, Pager::PagerDuty, &[pager_policy("PPAY")], "").await, Kind::Tls).await;
-    post.mailbox("ben").await;
-    post.mailbox("carla").await;
-    let asked = |post: &Post, name: &str, request: &RequestRow| {
-        let about = format!("<{}@tide.example>", request.id);
-        post.server.to(&address(name)).iter().filter(|mail| mail.header("References") == about && mail.code("decide").is_some()).count()
-    };
-    // Asked while nobody knows who is on call.
-    let request = post.asked("db-1").await;
-    assert_eq!((asked(&post, "ben", &request), asked(&post, "carla", &request)), (0, 0));
-    post.t.gate.refresh_on_call().await;
-    post.t.gate.deliver_all().await;
-    assert_eq!((asked(&post, "ben", &request), asked(&post, "carla", &request)), (1, 0));
-    // Carla takes over, and Ben again: each is asked once.
-    for (on_call, wanted) in [(&carla, (1, 1)), (&ben, (1, 1))] {
-        pager.on_call(on_call);
-        post.t.gate.refresh_on_call().await;
-        post.t.gate.deliver_all().await;
-        assert_eq!((asked(&post, "ben", &request), asked(&post, "carla", &request)), wanted);
-    }
-    // A mail waits for its server, and the gate starts anew: the source has not said yet whom it concerns.
-    post.server.down(true);
-    let second = post.asked("web-1").await;
-    let post = Post { t: post.t.restart().await.unwrap(), ..post };
-    serve(&post.t, &post.server, post.kind);
-    serve_pager(&post.t, &pager, Pager::PagerDuty, &[pager_policy("PPAY")]);
-    post.server.down(false);
-    post.pass(Duration::from_secs(60)).await;
-    assert_eq!(asked(&post, "ben", &second), 0);
-    let waits = post.messages().await.into_iter().find(|row| row.lane.starts_with(&format!("{} ", second.id))).unwrap();
-    assert!(
-        waits.state == OutboxState::Waiting && waits.error.as_deref().is_some_and(|why| why.contains("has not been asked")),
-        "{waits:?}"
-    );
-    post.t.gate.refresh_on_call().await;
-    post.pass(Duration::from_secs(60)).await;
-    assert_eq!((asked(&post, "ben", &second), asked(&post, "carla", &second), asked(&post, "ben", &request)), (1, 0, 1));
-    assert_eq!(post.decide(&post.code("ben", &second), None, true).await.unwrap(), RequestState::Approved);
-}
-
-// covers: BACK-1 (mail), GRANT-9 (mail)
-#[tokio::test]
-async fn who_owes_a_review_is_told_of_the_emergency_reminded_once_and_others_when_it_is_overdue() {
-    let post = Post::start(Kind::Tls).await;
-    for name in ["ben", "carla", "dan", "eve"] {
-        post.mailbox(name).await;
-    }
-    let mut wish = ask("db-1", "shell");
-    wish.break_glass = true;
-    post.t.gate.submit(post.t.person("ben"), wish).await.unwrap();
-    let told = async |post: &Post| {
-        post.t.gate.deliver_all().await;
-        let of =
-            |name: &str| post.server.to(&address(name)).iter().filter(|mail| mail.header("Subject").starts_with("Review: ben")).count();
-        [of("carla"), of("dan"), of("ben"), of("eve")]
-    };
-    assert_eq!(told(&post).await, [1, 0, 0, 0], "{:?}", post.server.refused());
-    let mail = post.server.to(&address("carla")).pop().unwrap();
-    assert!(mail.text.contains("An emergency of ben, shell on db-1, is to be reviewed") && mail.text.contains("/inbox"), "{}", mail.text);
-    post.t.pass(Duration::from_secs(18 * 3600)).await;
-    assert_eq!(told(&post).await, [2, 0, 0, 0], "three quarters of its time are over");
-    post.t.pass(Duration::from_secs(3600)).await;
-    assert_eq!(told(&post).await, [2, 0, 0, 0], "once");
-    // Overdue: administrators may answer it, too.
-    post.t.pass(Duration::from_secs(6 * 3600)).await;
-    assert_eq!(told(&post).await, [3, 1, 0, 0]);
-    // Answered before its mail went out: nobody is told that it is owed.
-    let mut wish = ask("web-1", "shell");
-    wish.break_glass = true;
-    let review = post.t.gate.store().open_reviews_about(post.t.person("ben").who.id()).await.unwrap().remove(0);
-    post.t.gate.complete_review(post.t.person("carla"), review.id, access::review::ReviewOutcome::Justified).await.unwrap();
-    post.t.gate.submit(post.t.person("ben"), wish).await.unwrap();
-    let review = post.t.gate.store().open_reviews_about(post.t.person("ben").who.id()).await.unwrap().remove(0);
-    post.t.gate.complete_review(post.t.person("carla"), review.id, access::review::ReviewOutcome::Justified).await.unwrap();
-    assert_eq!(told(&post).await, [3, 1, 0, 0]);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod inventory;
 mod keeping;
 mod keys;
 mod mailing;
+mod mails_on_duty;
 mod measuring;
 mod observing;
 mod on_call;
