@@ -31,7 +31,7 @@ build: setup
 demo: NEEDS = demo
 demo: setup
 	$(CARGO) build --release --locked -p tidegate
-	target/release/tidegate demo
+	$${CARGO_TARGET_DIR:-target}/release/tidegate demo
 
 test: setup
 	@scripts/test
