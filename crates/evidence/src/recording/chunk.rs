@@ -154,7 +154,7 @@ fn cipher(key: &DataKey) -> Result<LessSafeKey, ChunkError> {
     UnboundKey::new(&AES_256_GCM, key.expose()).map(LessSafeKey::new).map_err(|_| ChunkError::Seal)
 }
 
-/// Compresses, seals and frames one chunk into `out`, which is emptied first; returns the chain's next digest.
+/// Compresses, seals and frames one chunk into `out`, in place of what stands there; returns the chain's next digest.
 /// `raw_len` and `sealed_len` of the header are filled in.
 pub(crate) fn seal(
     compressor: &mut Compressor<'_>,
@@ -163,7 +163,6 @@ pub(crate) fn seal(
     raw: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<[u8; 32], ChunkError> {
-    out.clear();
     out.resize(CHUNK_HEAD + LONGEST_SEALED, 0);
     let length = if head.stream == Stream::End {
         out[CHUNK_HEAD..CHUNK_HEAD + raw.len()].copy_from_slice(raw);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zstd::bulk::Compressor;
 
-use super::chunk::{self, ChunkError, ChunkHead, Closing, Stream};
+use super::chunk::{self, ChunkError, ChunkHead, Closing, LONGEST_RAW, Stream};
 use super::header::{self, About, HeaderError};
 use super::keys::{DataKey, KeyBlock, KeyError, KeyRecipients};
 
@@ -41,6 +41,8 @@ pub(crate) struct Sink {
     frames: u64,
     raw_bytes: u64,
     length: u64,
+    /// Whether compressing the last chunk gained next to nothing.
+    dense: bool,
 }
 
 /// The file of a recording below the recordings' directory.
@@ -66,7 +68,7 @@ impl Sink {
             return Err(e.into());
         }
         let length = bytes.len() as u64;
-        Ok(Self { file, output, input, chain, chunks: 0, frames: 0, raw_bytes: 0, length })
+        Ok(Self { file, output, input, chain, chunks: 0, frames: 0, raw_bytes: 0, length, dense: false })
     }
 
     /// Compresses, seals and writes one chunk.
@@ -74,7 +76,9 @@ impl Sink {
         let (number, previous) = (self.chunks, self.chain);
         let head = ChunkHead { stream, number, first_at_us, frames, raw_len: 0, sealed_len: 0, previous };
         let key = if stream == Stream::Input { &self.input } else { &self.output };
+        tools.compress_at(if self.dense && number % ANEW != 0 { HASTY } else { THOROUGH })?;
         let chain = chunk::seal(&mut tools.compressor, key, head, raw, &mut tools.out)?;
+        self.dense = raw.len() >= LONGEST_RAW / 2 && tools.out.len() > raw.len() - raw.len() / 16;
         if let Err(e) = self.file.write_all(&tools.out) {
             // Cut back to the last whole chunk; if that fails too, readers know a torn chunk when they see one.
             let _ = self.file.set_len(self.length);
@@ -115,15 +119,30 @@ impl Sink {
     }
 }
 
+/// zstd's levels: what is written well, and what is known to gain next to nothing, such as an archive that is sent.
+const THOROUGH: i32 = 1;
+const HASTY: i32 = -10;
+/// Of chunks that gain nothing, each so many-th is tried thoroughly again.
+const ANEW: u64 = 16;
+
 /// What a worker needs to write chunks and a session need not have: the compression context is over half a MiB.
 pub(crate) struct Tools {
     compressor: Compressor<'static>,
+    level: i32,
     out: Vec<u8>,
 }
 
 impl Tools {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(1)?, out: Vec::new() })
+        Ok(Self { compressor: Compressor::new(THOROUGH)?, level: THOROUGH, out: Vec::new() })
+    }
+
+    fn compress_at(&mut self, level: i32) -> io::Result<()> {
+        if self.level != level {
+            self.compressor.set_compression_level(level)?;
+            self.level = level;
+        }
+        Ok(())
     }
 }
 

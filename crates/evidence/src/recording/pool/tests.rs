@@ -79,6 +79,29 @@ async fn what_was_recorded_is_read_back_whole() {
     assert!(!whole.contains("\u{7}\u{7}\u{7}\u{7}"), "content stands in the file unsealed");
 }
 
+/// What cannot be made smaller is tried hastily; text that comes after it is compressed as well as ever.
+#[tokio::test]
+async fn an_archive_in_the_middle_costs_the_text_after_it_nothing() {
+    let room = Room::new(&PoolOptions::default());
+    let text: String = (0..16_384).map(|i| format!("{:08} it was a quiet night\n", i * 7_919 % 100_003)).collect();
+    let mut archive = vec![0; 1024 * 1024];
+    aws_lc_rs::rand::fill(&mut archive).unwrap();
+    let mut lengths = Vec::new();
+    for (name, parts) in [("rec_text", vec![text.as_bytes()]), ("rec_both", vec![&archive, text.as_bytes()])] {
+        let recording = room.start(name, Durability::Flush);
+        let mut sent = Vec::new();
+        for piece in parts.iter().flat_map(|part| part.chunks(32 * 1024)) {
+            recording.record(frame(1, Direction::Output, piece.to_vec())).await.unwrap();
+            sent.extend_from_slice(piece);
+        }
+        lengths.push(recording.close("client", 2).await.unwrap().bytes);
+        let read: Vec<u8> = room.read(name, &room.output).into_iter().flat_map(|frame| frame.bytes).collect();
+        assert_eq!(read, sent);
+    }
+    let more = lengths[1] - lengths[0];
+    assert!(more < archive.len() as u64 * 102 / 100 + 32 * 1024, "{more} bytes more for an archive of {}", archive.len());
+}
+
 // covers: F5 (input), F4 (input)
 #[tokio::test]
 async fn what_was_typed_is_not_read_with_the_key_of_the_output() {
