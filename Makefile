@@ -1,7 +1,7 @@
 # make demo    builds Tidegate and runs the whole journey on this machine
 # make test    everything that must hold, with real servers and clients
 # make build   the program alone: target/release/tidegate
-# make check   formatting, lints, and what `deny.toml` says of dependencies where cargo-deny is installed
+# make check   formatting, lints, and what `deny.toml` says of dependencies
 # make bench   side-by-side measurements, as ratios
 # make soak    the same at full scale
 # make screenshots    a picture of every page of the portal, light, dark and on a phone, into portal/screenshots
@@ -12,7 +12,7 @@ PATCHED = .patched/russh/Cargo.toml
 # How much `scripts/packages` installs.
 NEEDS = tests
 
-.PHONY: demo test build check bench soak screenshots setup packages
+.PHONY: demo test build lints check bench soak screenshots setup packages
 .DEFAULT_GOAL := test
 
 packages:
@@ -36,9 +36,11 @@ demo: setup
 test: setup
 	@scripts/test
 
-check: setup
+lints: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+check: lints
 	@scripts/dependencies
 
 bench: setup
