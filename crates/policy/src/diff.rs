@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use access::names::{GroupName, Username};
+use access::names::{GroupName, ResourceName, RoleName, Username};
 use access::request::Asked;
 use access::time::Span;
 use access::verdict::{Answer, StepUp, Terms};
@@ -21,6 +21,8 @@ use crate::may::{About, Act, Object};
 use crate::rights::added;
 use crate::situation::{Ask, Situation};
 use crate::words::access_id;
+
+mod alike;
 
 /// Which way something changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -82,6 +84,8 @@ pub struct Diff {
     pub changes: Vec<Change>,
     /// Where recordings are kept for another time, in words.
     pub kept: Vec<String>,
+    /// Whether everything was compared, and not only what there was time for.
+    pub whole: bool,
 }
 
 impl Diff {
@@ -121,6 +125,12 @@ impl fmt::Display for Diff {
         }
         for says in &self.kept {
             write!(f, "\n* {says}")?;
+        }
+        if !self.whole {
+            write!(
+                f,
+                "\n* there is more: comparing everybody and everything takes longer than was waited; `tidegate policy diff OLD NEW` does it"
+            )?;
         }
         Ok(())
     }
@@ -196,23 +206,77 @@ impl Whom {
 /// Compares two bundles at `now`. `people`: whom to ask about; everybody either bundle names if there are none.
 #[must_use]
 pub fn diff(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp) -> Diff {
+    diff_while(old, new, people, now, || true)
+}
+
+/// Compares two bundles for as long as `go_on` says so.
+#[must_use]
+pub fn diff_while(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp, go_on: impl Fn() -> bool) -> Diff {
     let everybody: BTreeSet<Whom> = if people.is_empty() {
         let named = old.people().usernames().union(&new.people().usernames()).cloned().map(Whom::from).collect::<BTreeSet<Whom>>();
         named.into_iter().chain(Whom::on_call([old, new])).collect()
     } else {
         people.iter().cloned().collect()
     };
-    let moments = moments(old, new, now);
-    let mut changes = Vec::new();
-    if old.digest() != new.digest() {
-        for whom in &everybody {
-            accesses(old, new, whom, &moments, &mut changes);
-            acts(old, new, whom, now, &mut changes);
-            seats(old, new, whom, now, &mut changes);
-        }
-    }
+    let mut comparison = Comparison { old, new, now, moments: moments(old, new, now), changes: Vec::new() };
+    let whole = old.digest() == new.digest() || comparison.everybody(&everybody, &go_on);
+    let Comparison { mut changes, .. } = comparison;
     changes.sort();
-    Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes, kept: kept(old, new) }
+    Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes, kept: kept(old, new), whole }
+}
+
+/// Two bundles, and what was found to differ so far.
+struct Comparison<'b> {
+    old: &'b Bundle,
+    new: &'b Bundle,
+    now: Timestamp,
+    moments: Vec<Timestamp>,
+    changes: Vec<Change>,
+}
+
+impl Comparison<'_> {
+    /// Asks about one of those who are alike, and about the others where that one's answers differ. Whether all was compared.
+    fn everybody(&mut self, everybody: &BTreeSet<Whom>, go_on: &impl Fn() -> bool) -> bool {
+        let bundles = [self.old, self.new];
+        let named = alike::Named::by(bundles);
+        let resources = alike::resources(bundles, &named);
+        for people in alike::people(bundles, &named, everybody, &self.moments) {
+            for resources in &resources {
+                for (index, (whom, resource)) in people.iter().flat_map(|whom| resources.iter().map(move |at| (whom, at))).enumerate() {
+                    let differs = self.at(whom, resource);
+                    if !go_on() {
+                        return false;
+                    }
+                    if index == 0 && !differs {
+                        break;
+                    }
+                }
+            }
+            for (index, whom) in people.into_iter().enumerate() {
+                let differs = self.anywhere(whom);
+                if index == 0 && !differs {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    /// What somebody may have and do at one resource; whether anything differs.
+    fn at(&mut self, whom: &Whom, resource: &ResourceName) -> bool {
+        let before = self.changes.len();
+        accesses(self.old, self.new, whom, resource, &self.moments, &mut self.changes);
+        acts(self.old, self.new, whom, resource, self.now, &mut self.changes);
+        self.changes.len() > before
+    }
+
+    /// What somebody may do wherever they are; whether anything differs.
+    fn anywhere(&mut self, whom: &Whom) -> bool {
+        let before = self.changes.len();
+        administers(self.old, self.new, whom, self.now, &mut self.changes);
+        seats(self.old, self.new, whom, self.now, &mut self.changes);
+        self.changes.len() > before
+    }
 }
 
 /// Where recordings are kept for another time, the resources of one change together.
@@ -255,37 +319,38 @@ fn cost(bundle: &Bundle, who: &Situation, ask: &Ask) -> Option<(Terms, Option<St
     }
 }
 
-fn accesses(old: &Bundle, new: &Bundle, whom: &Whom, moments: &[Timestamp], out: &mut Vec<Change>) {
+/// The roles that a resource has under either bundle.
+fn roles_at(old: &Bundle, new: &Bundle, resource: &ResourceName) -> BTreeSet<RoleName> {
+    old.roles_for(resource).into_iter().chain(new.roles_for(resource)).map(|role| role.name.clone()).collect()
+}
+
+fn accesses(old: &Bundle, new: &Bundle, whom: &Whom, resource: &ResourceName, moments: &[Timestamp], out: &mut Vec<Change>) {
     let person = &whom.username;
-    let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
-    for resource in resources {
-        let roles: BTreeSet<_> = old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect();
-        for role in roles {
-            let plain = Ask::plain(resource.clone(), role.clone());
-            let what = access_id(&resource, &role);
-            for (way, words, ask) in [
-                ("", "", plain.clone()),
-                (" standing", " without an end", Ask { asked: Asked::Standing, ..plain.clone() }),
-                (" emergency", " in an emergency", Ask { break_glass: true, ..plain.clone() }),
-            ] {
-                // A change is told once, at the first moment it shows.
-                let found = moments.iter().enumerate().find_map(|(index, now)| {
-                    let (before, after) = (whom.seen_by(old, *now)?, whom.seen_by(new, *now)?);
-                    let (direction, says) = compare(cost(old, &before, &ask), cost(new, &after, &ask))?;
-                    let when = if index == 0 {
-                        String::new()
-                    } else {
-                        format!(" (from {})", new.time_zone().to_datetime(*now).strftime("%Y-%m-%d %H:%M"))
-                    };
-                    Some((direction, format!("{says}{when}")))
-                });
-                if let Some((direction, says)) = found {
-                    let (before, after) = (format!("`{person}`, `{role}` on "), format!("{words}: {says}"));
-                    out.push(Change::new(person, format!("{what}{way}"), direction, &before, Some(resource.as_str()), &after));
-                }
+    for role in roles_at(old, new, resource) {
+        let plain = Ask::plain(resource.clone(), role.clone());
+        let what = access_id(resource, &role);
+        for (way, words, ask) in [
+            ("", "", plain.clone()),
+            (" standing", " without an end", Ask { asked: Asked::Standing, ..plain.clone() }),
+            (" emergency", " in an emergency", Ask { break_glass: true, ..plain.clone() }),
+        ] {
+            // A change is told once, at the first moment it shows.
+            let found = moments.iter().enumerate().find_map(|(index, now)| {
+                let (before, after) = (whom.seen_by(old, *now)?, whom.seen_by(new, *now)?);
+                let (direction, says) = compare(cost(old, &before, &ask), cost(new, &after, &ask))?;
+                let when = if index == 0 {
+                    String::new()
+                } else {
+                    format!(" (from {})", new.time_zone().to_datetime(*now).strftime("%Y-%m-%d %H:%M"))
+                };
+                Some((direction, format!("{says}{when}")))
+            });
+            if let Some((direction, says)) = found {
+                let (before, after) = (format!("`{person}`, `{role}` on "), format!("{words}: {says}"));
+                out.push(Change::new(person, format!("{what}{way}"), direction, &before, Some(resource.as_str()), &after));
             }
-            inside(old, new, whom, &plain, moments, out);
         }
+        inside(old, new, whom, &plain, moments, out);
     }
 }
 
@@ -413,47 +478,50 @@ fn inside(old: &Bundle, new: &Bundle, whom: &Whom, ask: &Ask, moments: &[Timesta
     }
 }
 
-fn acts(old: &Bundle, new: &Bundle, whom: &Whom, now: Timestamp, out: &mut Vec<Change>) {
-    let person = &whom.username;
-    let (Some(before), Some(after)) = (whom.seen_by(old, now), whom.seen_by(new, now)) else { return };
-    let mut tell = |what: String, words: String, resource: Option<&str>, was: bool, is: bool| {
-        let (direction, may) = match (was, is) {
-            (false, true) => (Direction::Gains, "may now"),
-            (true, false) => (Direction::Loses, "may no longer"),
-            _ => return,
-        };
-        out.push(Change::new(person, what, direction, &format!("`{person}` {may} {words}"), resource, ""));
+/// Says what somebody may now, or may no longer, do.
+fn tell(whom: &Whom, what: String, words: &str, resource: Option<&ResourceName>, (was, is): (bool, bool), out: &mut Vec<Change>) {
+    let (direction, may) = match (was, is) {
+        (false, true) => (Direction::Gains, "may now"),
+        (true, false) => (Direction::Loses, "may no longer"),
+        _ => return,
     };
+    let person = &whom.username;
+    out.push(Change::new(person, what, direction, &format!("`{person}` {may} {words}"), resource.map(ResourceName::as_str), ""));
+}
+
+/// What somebody may administer.
+fn administers(old: &Bundle, new: &Bundle, whom: &Whom, now: Timestamp, out: &mut Vec<Change>) {
+    let (Some(before), Some(after)) = (whom.seen_by(old, now), whom.seen_by(new, now)) else { return };
+    for act in Act::all().into_iter().filter(|act| matches!(act, Act::Administer(_))) {
+        let may = |bundle: &Bundle, who: &Situation| bundle.may(who, act, &Object::Nothing).allowed;
+        tell(whom, act.to_string(), &format!("do `{act}`"), None, (may(old, &before), may(new, &after)), out);
+    }
+}
+
+/// What somebody may do about what others do at a resource.
+fn acts(old: &Bundle, new: &Bundle, whom: &Whom, resource: &ResourceName, now: Timestamp, out: &mut Vec<Change>) {
+    let (Some(before), Some(after)) = (whom.seen_by(old, now), whom.seen_by(new, now)) else { return };
     // Somebody whom no policy names, so that only rights over others count.
     let Ok(nobody) = "somebody.else".parse::<Username>() else { return };
     let Some(other) = old.imagine(&nobody, now) else { return };
-    for act in Act::all() {
-        if matches!(act, Act::Administer(_)) {
-            let (was, is) = (old.may(&before, act, &Object::Nothing).allowed, new.may(&after, act, &Object::Nothing).allowed);
-            tell(act.to_string(), format!("do `{act}`"), None, was, is);
-            continue;
-        }
-        let resources: BTreeSet<_> = old.resources().chain(new.resources()).map(|r| r.name.clone()).collect();
-        for resource in resources {
-            let roles =
-                old.roles_for(&resource).into_iter().chain(new.roles_for(&resource)).map(|r| r.name.clone()).collect::<BTreeSet<_>>();
-            let may = |bundle: &Bundle, who: &Situation| {
-                roles.iter().any(|role| {
-                    let about = About {
-                        person: other.id,
-                        username: nobody.clone(),
-                        owner: None,
-                        resource: resource.clone(),
-                        role: role.clone(),
-                        break_glass: act == Act::Review,
-                        claims: None,
-                    };
-                    objects(bundle, act, about).iter().any(|object| bundle.may(who, act, object).allowed)
-                })
-            };
-            let (was, is) = (may(old, &before), may(new, &after));
-            tell(format!("{act}:{resource}"), format!("`{act}` what others do on "), Some(resource.as_str()), was, is);
-        }
+    let roles = roles_at(old, new, resource);
+    for act in Act::all().into_iter().filter(|act| !matches!(act, Act::Administer(_))) {
+        let may = |bundle: &Bundle, who: &Situation| {
+            roles.iter().any(|role| {
+                let about = About {
+                    person: other.id,
+                    username: nobody.clone(),
+                    owner: None,
+                    resource: resource.clone(),
+                    role: role.clone(),
+                    break_glass: act == Act::Review,
+                    claims: None,
+                };
+                objects(bundle, act, about).iter().any(|object| bundle.may(who, act, object).allowed)
+            })
+        };
+        let words = format!("`{act}` what others do on ");
+        tell(whom, format!("{act}:{resource}"), &words, Some(resource), (may(old, &before), may(new, &after)), out);
     }
 }
 

@@ -54,6 +54,9 @@ pub struct EntryPage {
 /// How many entries are fetched by their numbers at once.
 const AT_ONCE: usize = 64;
 
+/// So many entries are gone through one by one.
+const FEW: i64 = 512;
+
 pub(crate) const COLUMNS: &[&str] = &["seq", "leaf_index", "leaf", "texts"];
 
 impl LoggedEntry {
@@ -137,8 +140,23 @@ impl Store {
         Ok(found)
     }
 
+    /// Whether not many entries have names that begin like this.
+    async fn are_few(&self, start: &str) -> Result<bool, StoreError> {
+        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM entries WHERE name >= $1 AND name < $2 LIMIT {}) AS few", FEW + 1);
+        let args = [Column::Text(start.to_owned()), Column::Text(format!("{start}\u{10ffff}"))];
+        let rows = self.query(&sql.into(), &args).await?;
+        Ok(rows.first().and_then(|row| row.first()).and_then(i64::from_column).is_some_and(|some| some <= FEW))
+    }
+
     /// The numbers of a page of entries with a key.
     async fn numbers_about(&self, filter: &EntryFilter, key: i64, page: EntryPage) -> Result<Vec<i64>, StoreError> {
+        let start = filter.name.as_deref().filter(|start| !start.is_empty());
+        // What is said of something often may be said under a name that is rare: then those of the name are gone through.
+        let by_name = match start {
+            Some(start) => self.are_few(start).await?,
+            None => false,
+        };
+        let seq = if by_name { "entries.seq" } else { "entry_mentions.seq" };
         let mut args = vec![Column::Int(key)];
         let mut conditions = Vec::new();
         let mut so = |condition: &str, value: Column| {
@@ -147,9 +165,9 @@ impl Store {
         };
         let (operator, order) = if page.newest_first { ("<", " DESC") } else { (">", "") };
         if let Some(after) = page.after {
-            so(&format!("entry_mentions.seq {operator} ?"), Column::Int(after));
+            so(&format!("{seq} {operator} ?"), Column::Int(after));
         }
-        if let Some(start) = filter.name.as_deref().filter(|start| !start.is_empty()) {
+        if let Some(start) = start {
             so("entries.name >= ?", Column::Text(start.to_owned()));
             so("entries.name < ?", Column::Text(format!("{start}\u{10ffff}")));
         }
@@ -169,11 +187,18 @@ impl Store {
         };
         let conditions: String = conditions.into_iter().map(|condition| format!(" AND {condition}")).collect();
         args.push(Column::Int(page.limit.into()));
-        let sql = format!(
-            "SELECT entry_mentions.seq FROM entry_mentions{join} WHERE entry_mentions.mention = $1{conditions} \
-             ORDER BY entry_mentions.seq{order} LIMIT ${}",
-            args.len()
-        );
+        let limit = args.len();
+        let sql = if by_name {
+            format!(
+                "SELECT entries.seq FROM entries WHERE EXISTS (SELECT 1 FROM entry_mentions WHERE mention = $1 AND seq = entries.seq){conditions} \
+                 ORDER BY +entries.seq{order} LIMIT ${limit}"
+            )
+        } else {
+            format!(
+                "SELECT entry_mentions.seq FROM entry_mentions{join} WHERE entry_mentions.mention = $1{conditions} \
+                 ORDER BY entry_mentions.seq{order} LIMIT ${limit}"
+            )
+        };
         let rows = self.query(&sql.into(), &args).await?;
         Ok(rows.iter().filter_map(|row| row.first().and_then(i64::from_column)).collect())
     }

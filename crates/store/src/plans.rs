@@ -163,6 +163,7 @@ async fn ask(store: &Store) {
         EntryFilter { from: at, ..EntryFilter::default() },
         EntryFilter { mentions: Some("ses_00000000000000000000000007".to_owned()), ..EntryFilter::default() },
         EntryFilter { mentions: Some("db-7".to_owned()), name: Some("session.".to_owned()), ..EntryFilter::default() },
+        EntryFilter { mentions: Some("db-7".to_owned()), name: Some("lock.".to_owned()), ..EntryFilter::default() },
         EntryFilter { mentions: Some("db-7".to_owned()), actor: Some(Actor::Gate), from: at, ..EntryFilter::default() },
     ] {
         for newest_first in [true, false] {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use access::event::{Actor, EntryDraft, Event};
 use access::identity::PersonState;
@@ -10,6 +11,7 @@ use access::ids::{BundleId, GrantId};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
 use identity::local::LocalPeer;
+use jiff::Timestamp;
 use policy::diff::Whom;
 use policy::{Act, Bundle, Noun, Object, Problems};
 use store::{Change, Page};
@@ -18,6 +20,9 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::{AsSeen, Seen};
 
+/// How long two policies are compared before the new one comes into force.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+
 /// What an activation did.
 #[derive(Debug, Clone)]
 pub struct Activated {
@@ -25,7 +30,7 @@ pub struct Activated {
     pub digest: String,
     /// Whether anything changed.
     pub changed: bool,
-    /// Who gains and who loses which access, in words.
+    /// Who gains and who loses which access, in words; the last line says so where there was no time to compare everything.
     pub diff: String,
     /// Grants that no path covers any more; their sessions are cut.
     pub withdrawn: Vec<GrantId>,
@@ -97,18 +102,23 @@ impl Gate {
                 return Err(Refusal::because(Reason::Invalid, text));
             }
         };
-        let digest = next.digest().to_owned();
+        let (digest, next) = (next.digest().to_owned(), Arc::new(next));
         let everybody = self.everybody().await?;
-        let diff = {
-            // What is compared with, and entered as the one before, is what is in force until this one is.
-            let _one_at_a_time = self.redeciding.lock().await;
-            let in_force = self.bundle();
+        let mut in_force = self.bundle();
+        let diff = loop {
             seen.is(in_force.digest())?;
-            if next.digest() == in_force.digest() {
+            if digest == in_force.digest() {
                 return Ok(Activated { digest, changed: false, diff: String::new(), withdrawn: Vec::new() });
             }
-            let everybody: Vec<Whom> = everybody.into_iter().chain(Whom::on_call([&*in_force, &next])).collect();
-            let diff = policy::diff::diff(&in_force, &next, &everybody, self.now()).to_string();
+            // Nobody else's change waits for this.
+            let diff = told(&in_force, &next, &everybody, self.now()).await?;
+            let _one_at_a_time = self.redeciding.lock().await;
+            // What was compared with, and is entered as the one before, is what is in force until this one is.
+            let now_in_force = self.bundle();
+            if now_in_force.digest() != in_force.digest() {
+                in_force = now_in_force;
+                continue;
+            }
             let event = Event::BundleActivated {
                 bundle: BundleId::generate(self.now()),
                 digest: digest.clone(),
@@ -116,8 +126,8 @@ impl Gate {
             };
             let draft = EntryDraft::new(self.now(), actor, door, event).text("diff", Some(diff.clone())).text("by", by);
             self.commit(Change::new(draft).put_bundle_files(&files_of(&next))).await.map_err(refused)?;
-            self.bundle.store(Arc::new(next));
-            diff
+            self.bundle.store(next);
+            break diff;
         };
         let withdrawn = self.redecide_all().await;
         self.look_after_inventory().await;
@@ -143,6 +153,17 @@ impl Gate {
             }
         }
     }
+}
+
+/// Who gains and who loses by a policy, in words. A policy that withdraws something does not wait longer for them than [`TOLD_WITHIN`].
+async fn told(old: &Arc<Bundle>, new: &Arc<Bundle>, everybody: &[Whom], now: Timestamp) -> Result<String, Refusal> {
+    let (old, new) = (Arc::clone(old), Arc::clone(new));
+    let everybody: Vec<Whom> = everybody.iter().cloned().chain(Whom::on_call([&*old, &*new])).collect();
+    let compared = tokio::task::spawn_blocking(move || {
+        let since = Instant::now();
+        policy::diff::diff_while(&old, &new, &everybody, now, || since.elapsed() < TOLD_WITHIN).to_string()
+    });
+    compared.await.map_err(|_| Refusal::of(Reason::Internal))
 }
 
 /// A bundle's files as the store keeps them.

@@ -1,6 +1,7 @@
 //! `/policy`: what is in force, what would change, and why it says what it says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use access::event::Event;
 use access::ids::BundleId;
@@ -36,6 +37,9 @@ use crate::types::policy::{
 use crate::types::requests::NewRequest;
 use crate::types::schema;
 use crate::version::{IfMatch, etag};
+
+/// How long two policies are compared at most before what was found is told.
+const COMPARES_FOR: Duration = Duration::from_secs(30);
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -166,7 +170,8 @@ async fn diff(State(state): State<ApiState>, SignedIn(caller): SignedIn, Body(se
     let compared = tokio::task::spawn_blocking(move || {
         let next = policy::Bundle::from_files(files).map_err(|problems| Refusal::because(Reason::Invalid, problems.to_string()))?;
         everybody.extend(policy::diff::Whom::on_call([&*in_force, &next]));
-        let diff = policy::diff::diff(&in_force, &next, &everybody, now).to_string();
+        let since = Instant::now();
+        let diff = policy::diff::diff_while(&in_force, &next, &everybody, now, || since.elapsed() < COMPARES_FOR).to_string();
         Ok::<_, Refusal>(PolicyDiff { digest: next.digest().to_owned(), diff })
     });
     Ok(Json(compared.await.map_err(|_| Refused::from(Reason::Internal))??))

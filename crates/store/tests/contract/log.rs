@@ -99,6 +99,30 @@ on_both! {
         assert!(seen.windows(2).all(|w| w[0] > w[1]));
     }
 
+    async fn what_is_said_of_something_is_found_by_a_name_that_is_rare_and_one_that_is_not(stage) {
+        // More of one name than are gone through one by one.
+        for n in 0..600 {
+            keep(&stage.store, locks(if n % 4 == 0 { "db-1" } else { "db-2" }, n)).await;
+        }
+        journey(&stage.store).await;
+        for newest_first in [false, true] {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let filter = EntryFilter { mentions: Some("db-1".to_owned()), name: Some("lock.".to_owned()), ..EntryFilter::default() };
+                let page = stage.store.entries(&filter, EntryPage { limit: 64, after, newest_first }).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.seq);
+                seen.extend(page.into_iter().map(|one| (one.seq, one.entry.event.name())));
+            }
+            assert_eq!(seen.len(), 150);
+            assert!(seen.iter().all(|(_, name)| *name == "lock.set"), "{seen:?}");
+            assert!(seen.windows(2).all(|two| (two[0].0 > two[1].0) == newest_first));
+            let filter = EntryFilter { mentions: Some("db-1".to_owned()), name: Some("session.".to_owned()), ..EntryFilter::default() };
+            let rare = stage.store.entries(&filter, EntryPage { limit: 64, after: None, newest_first }).await.unwrap();
+            assert_eq!(rare.iter().map(|one| one.entry.event.name()).collect::<Vec<_>>(), ["session.opened"]);
+        }
+    }
+
     // covers: F7
     async fn what_entries_speak_of_is_kept_as_the_log_is(stage) {
         journey(&stage.store).await;
