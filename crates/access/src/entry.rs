@@ -228,6 +228,7 @@ mod tests {
                 until: None,
                 contains: false,
                 transmitter: None,
+                sessions: Vec::new(),
             },
         )
         .text("reason", Some("incident"));

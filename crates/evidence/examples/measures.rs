@@ -121,7 +121,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let scope = LockScope::Person(*person);
                     story.push((
                         later(agreed + 60_000),
-                        Event::LockSet { lock: LockId::generate(asked), scope, until: None, contains: false, transmitter: None },
+                        Event::LockSet {
+                            lock: LockId::generate(asked),
+                            scope,
+                            until: None,
+                            contains: false,
+                            transmitter: None,
+                            sessions: Vec::new(),
+                        },
                     ));
                 }
                 let (chunks, digest) = (Some(1), Some("0".repeat(64)));

@@ -24,6 +24,15 @@ impl Store {
         self.select(Select::all().is("person", &person).so("removed_at IS NULL").order("id")).await
     }
 
+    /// Everybody's accounts of one workspace that count.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn chat_accounts_at(&self, service: ChatService, team: &str) -> Result<Vec<ChatAccountRow>, StoreError> {
+        let select = Select::all().is("service", &service).is("team", &team.to_owned()).so("removed_at IS NULL");
+        self.select(select.order("id")).await
+    }
+
     /// Everybody's mailboxes that count.
     ///
     /// # Errors

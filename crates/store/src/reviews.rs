@@ -1,6 +1,6 @@
 //! Reviews: looks back that somebody owes.
 
-use access::ids::{PrincipalId, ReviewId};
+use access::ids::{GrantId, PrincipalId, ReviewId};
 use access::review::{ReviewKind, ReviewRow, ReviewState};
 use jiff::Timestamp;
 
@@ -23,6 +23,14 @@ impl Store {
     /// If the store can't be read.
     pub async fn open_reviews_about(&self, person: PrincipalId) -> Result<Vec<ReviewRow>, StoreError> {
         self.select(Select::all().is("person", &person).so("state = 'open'").order("id")).await
+    }
+
+    /// The review that an emergency owes; `None`: the grant is none.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn review_of_emergency(&self, grant: GrantId) -> Result<Option<ReviewRow>, StoreError> {
+        self.first(Select::all().is("grant", &grant).is("kind", &ReviewKind::BreakGlass)).await
     }
 
     /// All reviews of emergencies that are overdue, whoever they are about.

@@ -9,6 +9,7 @@ mod on_call;
 mod signals;
 mod state;
 mod streams;
+mod told;
 
 pub(crate) use state::has_keys;
 
@@ -115,6 +116,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(streams::streams(&config).await);
     findings.extend(mail::mail(&config, ring.as_ref()).await);
     findings.extend(mail::teams(&config, ring.as_ref()).await);
+    findings.extend(told::emergencies(&config));
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));
     findings

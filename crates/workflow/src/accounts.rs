@@ -306,11 +306,10 @@ impl Gate {
             return self.account_server(resource).await;
         }
         let grant = self.store.grant(row.grant).await.map_err(unavailable)?;
-        let files = match &grant {
-            Some(grant) => self.store.bundle_files(&grant.bundle).await.map_err(unavailable)?,
-            None => Vec::new(),
+        let before = match &grant {
+            Some(grant) => self.kept_bundle(&grant.bundle).await?.ok(),
+            None => None,
         };
-        let before = Bundle::from_files(files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect()).ok();
         let resource = before.as_ref().and_then(|before| before.resource(&row.resource)).ok_or_else(|| {
             let why = format!(
                 "`{}` is no longer in the policy, nor was it when the grant was made; drop its account there by hand",

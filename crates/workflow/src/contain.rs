@@ -159,8 +159,14 @@ impl Gate {
     }
 
     async fn lock_to_contain(&self, caller: &Caller, scope: &LockScope, reason: &str) -> Result<LockRow, Refusal> {
-        let event =
-            Event::LockSet { lock: LockId::generate(self.now()), scope: scope.clone(), until: None, contains: true, transmitter: None };
+        let event = Event::LockSet {
+            lock: LockId::generate(self.now()),
+            scope: scope.clone(),
+            until: None,
+            contains: true,
+            transmitter: None,
+            sessions: Vec::new(),
+        };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", Some(reason)))).await.map_err(refused)?;
         committed.rows.locks.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }

@@ -13,7 +13,7 @@ use access::limits::Limits;
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
-use access::rights::{Rights, SshRights};
+use access::rights::{ExecRights, Rights, SftpRights, SshRights};
 use access::session::{Dial, Protocol, RecordingTerms, SessionFacts, SessionPermit};
 use access::time::Span;
 use access::verdict::{Durability, RecordLevel};
@@ -110,13 +110,12 @@ impl Gate {
         let looking = self.drift.begin(name);
         let _looking = looking.ok_or_else(|| Refusal::because(Reason::TooMany, format!("`{name}` is being looked at just now")))?;
         let by = |event| EntryDraft::new(self.now(), actor, door, event);
-        let seen = match self.refuse_if_resource_locked(name).await {
-            Ok(()) => {
+        let seen = match self.refuse_if_resource_locked(name).await.and_then(|()| looks_as(&bundle, resource)) {
+            Ok(account) => {
                 // INVARIANT: that the gate goes there stands in the log before it does.
-                let as_whom = looks_as(&bundle, resource).map(|account| format!("as {account}"));
-                let begun = by(Event::DriftBegun { resource: name.clone() }).text("detail", as_whom);
+                let begun = by(Event::DriftBegun { resource: name.clone() }).text("detail", Some(format!("as {account}")));
                 self.commit(Change::new(begun)).await.map_err(refused)?;
-                self.observe(&bundle, resource).await
+                self.observe(&bundle, resource, account).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -133,10 +132,10 @@ impl Gate {
     }
 
     /// What a target holds that the gate did not put there.
-    async fn observe(&self, bundle: &Bundle, resource: &Resource) -> Result<Vec<Observed>, Refusal> {
+    async fn observe(&self, bundle: &Bundle, resource: &Resource, account: String) -> Result<Vec<Observed>, Refusal> {
         let told = self.told(bundle, resource).await?;
         if resource.kind == Kind::Ssh {
-            let said = self.survey_ssh(bundle, resource).await?;
+            let said = self.survey_ssh(bundle, resource, account).await?;
             return inventory::drift::on_ssh_target(&said, &told)
                 .ok_or_else(|| Refusal::because(Reason::TargetUnreachable, "it did not say all of what it lets in"));
         }
@@ -183,13 +182,9 @@ impl Gate {
         Ok(told)
     }
 
-    async fn survey_ssh(&self, bundle: &Bundle, resource: &Resource) -> Result<String, Refusal> {
+    async fn survey_ssh(&self, bundle: &Bundle, resource: &Resource, login: String) -> Result<String, Refusal> {
         let surveyor =
             self.drift.surveyor.get().ok_or_else(|| Refusal::because(Reason::Internal, "no door of this node reaches SSH targets"))?;
-        let login = looks_as(bundle, resource).ok_or_else(|| {
-            let why = format!("`{}` has no account that the gate could look with; write `look_as` in `resources.toml`", resource.name);
-            Refusal::because(Reason::TargetRefused, why)
-        })?;
         // Nobody's session: it has no right but to run the gate's own command, and ids that stand for nothing else.
         let now = self.now();
         let nobody = SessionFacts {
@@ -321,14 +316,46 @@ impl Gate {
     }
 }
 
-/// As whom the gate looks at a target.
-fn looks_as(bundle: &Bundle, resource: &Resource) -> Option<String> {
+/// The account that nobody is made by default: who wants the gate to look with it says so.
+const ROOT: &str = "root";
+
+/// As whom the gate looks at a target: as it is told to, else as the login of the role that may do least there, and never as root.
+fn looks_as(bundle: &Bundle, resource: &Resource) -> Result<String, Refusal> {
     if resource.kind != Kind::Ssh {
-        return resource.accounts.as_ref().map(|maker| maker.login.clone());
+        let none = || {
+            let why = format!("`{}` is looked at by the account in its `accounts`, and names none", resource.name);
+            Refusal::because(Reason::Invalid, why)
+        };
+        return resource.accounts.as_ref().map(|maker| maker.login.clone()).ok_or_else(none);
     }
-    let roles = resource.default_role.iter().chain(bundle.roles().map(|role| &role.name));
-    let of_role = roles.filter_map(|role| bundle.login(role, &resource.name)).next().map(str::to_owned);
-    resource.look_as.clone().or(of_role)
+    if let Some(told) = &resource.look_as {
+        return Ok(told.clone());
+    }
+    let logins = bundle.roles().filter_map(|role| Some((reach(&role.rights), bundle.login(&role.name, &resource.name)?)));
+    let (others, root): (Vec<_>, Vec<_>) = logins.partition(|(_, login)| *login != ROOT);
+    others.into_iter().min().map(|(_, login)| login.to_owned()).ok_or_else(|| {
+        let has = if root.is_empty() { "no role has an account there" } else { "its roles sign in there as root alone" };
+        let why = format!(
+            "{has}, and the gate does not look at `{0}` as root unasked; write `look_as` at `{0}` in `resources.toml`, with an account that may \
+             read what is to be seen",
+            resource.name
+        );
+        Refusal::because(Reason::Invalid, why)
+    })
+}
+
+/// How much a role may do on a machine, to tell which one may do least.
+fn reach(rights: &Rights) -> usize {
+    let Rights::Ssh(ssh) = rights else { return usize::MAX };
+    let may = [
+        ssh.shell,
+        ssh.exec == ExecRights::Any,
+        ssh.sftp == SftpRights::Write,
+        !ssh.local_forward.is_empty(),
+        !ssh.remote_forward.is_empty(),
+        ssh.agent_forward,
+    ];
+    may.into_iter().filter(|may| *may).count()
 }
 
 /// Names of MariaDB that stand for more than one account.
@@ -385,5 +412,38 @@ fn expecting(change: Change, before: Option<&LookRow>) -> Change {
     match before {
         Some(row) => change.expect(row),
         None => change,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// As whom the gate looks at a machine of the example, or why it does not.
+    fn at_web_1(line: &str) -> Result<String, String> {
+        let example = Bundle::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy")).unwrap();
+        let mut files = example.files().clone();
+        let resources = String::from_utf8(files["resources.toml"].clone()).unwrap();
+        files.insert(
+            "resources.toml".into(),
+            resources.replacen("name = \"web-1\"\n", &format!("name = \"web-1\"\n{line}"), 1).into_bytes(),
+        );
+        let bundle = Bundle::from_files(files).unwrap();
+        let web = bundle.resource(&"web-1".parse().unwrap()).unwrap();
+        looks_as(&bundle, web).map_err(|refusal| refusal.to_string())
+    }
+
+    // covers: BACK-4 (ssh)
+    #[test]
+    fn the_gate_looks_as_it_is_told_else_as_whoever_may_do_least_and_as_root_only_when_told() {
+        // `admin` is root, `deploy` writes files; `logs` reads a log, as `app`.
+        assert_eq!(at_web_1(""), Ok("app".to_owned()));
+        assert_eq!(at_web_1("default_role = \"admin\"\n"), Ok("app".to_owned()), "what people take most is nothing to go by");
+        assert_eq!(at_web_1("login = \"web\"\n"), Ok("web".to_owned()));
+        assert_eq!(at_web_1("login = \"root\"\nlook_as = \"root\"\n"), Ok("root".to_owned()));
+        let refused = at_web_1("login = \"root\"\n").unwrap_err();
+        assert!(refused.contains("as root alone") && refused.contains("write `look_as` at `web-1`"), "{refused}");
     }
 }

@@ -85,6 +85,7 @@ impl Gate {
             reach.push(Reach { person: grant.person, username: name_of(&then.rows, grant.person), role: grant.role.clone(), by });
         }
         let Some(bundle) = then.bundle else { return Ok(reach) };
+        let mut asking = Vec::new();
         for person in then.rows.people.values().filter(|p| p.state == access::identity::PersonState::Active) {
             let mut situation = Situation::new(person.id, person.username.clone(), at);
             situation.roster = Arc::clone(&then.roster);
@@ -94,30 +95,13 @@ impl Gate {
                 self.groups_meant(identities, at)
             }));
             situation.owner = person.owner.map(|owner| name_of(&then.rows, owner.into())).and_then(|name| name.parse().ok());
-            for role in bundle.roles_for(resource) {
-                let mut ask = Ask::plain(resource.clone(), role.name.clone());
-                ask.asked = Asked::Default;
-                ask.ticket = Some("any".to_owned());
-                let ordinary = match bundle.decide(&situation, &ask).answer() {
-                    Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } if terms.people() == 0 => {
-                        Some(ReachBy::AtOnce)
-                    }
-                    Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } => {
-                        Some(ReachBy::Approval(terms.people()))
-                    }
-                    Answer::Deny { .. } => None,
-                };
-                ask.break_glass = true;
-                let urgent = match bundle.decide(&situation, &ask).answer() {
-                    _ if ordinary == Some(ReachBy::AtOnce) => None,
-                    Answer::Deny { .. } => None,
-                    _ => Some(ReachBy::Emergency),
-                };
-                for by in ordinary.into_iter().chain(urgent) {
-                    reach.push(Reach { person: person.id, username: person.username.to_string(), role: role.name.clone(), by });
-                }
-            }
+            asking.push(situation);
         }
+        let resource = resource.clone();
+        // Policy is asked about everybody: not on a thread that others wait for.
+        let decided =
+            tokio::task::spawn_blocking(move || asking.iter().flat_map(|who| by_asking(&bundle, who, &resource)).collect::<Vec<_>>());
+        reach.extend(decided.await.map_err(|_| Refusal::of(Reason::Internal))?);
         reach.sort_by(|a, b| (&a.username, &a.role).cmp(&(&b.username, &b.role)));
         Ok(reach)
     }
@@ -189,8 +173,7 @@ impl Gate {
         let Past { rows, digest, roster } = self.past(at).await?;
         let bundle = match digest {
             Some(digest) => {
-                let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
-                let kept = Bundle::from_files(files.into_iter().map(|f| (f.path, f.content.into_bytes())).collect());
+                let kept = self.kept_bundle(&digest).await?;
                 let unusable =
                     |problems| Refusal::because(Reason::Internal, format!("the policy of that time, {digest}, can't be used: {problems}"));
                 Some(kept.map_err(unusable)?)
@@ -199,6 +182,35 @@ impl Gate {
         };
         Ok(AsOf { rows, bundle, roster })
     }
+}
+
+/// The ways in that policy has for somebody, as each role.
+fn by_asking(bundle: &Bundle, who: &Situation, resource: &ResourceName) -> Vec<Reach> {
+    let mut reach = Vec::new();
+    for role in bundle.roles_for(resource) {
+        let mut ask = Ask::plain(resource.clone(), role.name.clone());
+        ask.asked = Asked::Default;
+        ask.ticket = Some("any".to_owned());
+        let ordinary = match bundle.decide(who, &ask).answer() {
+            Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } if terms.people() == 0 => {
+                Some(ReachBy::AtOnce)
+            }
+            Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } => {
+                Some(ReachBy::Approval(terms.people()))
+            }
+            Answer::Deny { .. } => None,
+        };
+        ask.break_glass = true;
+        let urgent = match bundle.decide(who, &ask).answer() {
+            _ if ordinary == Some(ReachBy::AtOnce) => None,
+            Answer::Deny { .. } => None,
+            _ => Some(ReachBy::Emergency),
+        };
+        for by in ordinary.into_iter().chain(urgent) {
+            reach.push(Reach { person: who.id, username: who.username.to_string(), role: role.name.clone(), by });
+        }
+    }
+    reach
 }
 
 struct Past {

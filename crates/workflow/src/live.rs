@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use access::identity::Via;
 use access::ids::{GrantId, PrincipalId, SessionId, WebSessionId};
 use access::limits::Limits;
+use access::lock::Network;
 use access::names::{ResourceName, RoleName};
 use access::rights::Rights;
 use access::session::{EndReason, Ends, Onward, SessionFacts, Standing, Traffic};
@@ -396,6 +397,15 @@ impl LiveSessions {
                 live.told.send_replace(Some(Arc::clone(&text)));
             }
         });
+    }
+
+    /// The sessions of whoever came from a network.
+    #[must_use]
+    pub fn within(&self, network: &Network) -> Vec<SessionId> {
+        let within = |live: &&LiveSession| live.from().is_some_and(|from| network.contains(from));
+        let mut found: Vec<SessionId> = self.with(|all| all.values().filter(within).map(|live| live.session).collect());
+        found.sort();
+        found
     }
 
     /// The sessions that stand on a grant.

@@ -45,6 +45,10 @@ impl Gate {
             until: time.map(|span| span.after(now)),
             contains: false,
             transmitter: None,
+            sessions: match &scope {
+                LockScope::Network(network) => self.live.within(network),
+                _ => Vec::new(),
+            },
         };
         let committed = self.commit(Change::new(self.draft(caller, event).text("reason", reason))).await.map_err(refused)?;
         let cut = match scope {

@@ -102,8 +102,7 @@ impl Gate {
         if digest == self.bundle.load().digest() {
             return Ok(Some(self.bundle()));
         }
-        let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
-        Ok(Bundle::from_files(files.into_iter().map(|f| (f.path, f.content.into_bytes())).collect()).ok().map(Arc::new))
+        Ok(self.kept_bundle(&digest).await?.ok().map(Arc::new))
     }
 }
 

@@ -452,13 +452,23 @@ impl Gate {
     }
 }
 
-/// Whether somebody may be needed for a request who is on call by a schedule that is kept elsewhere.
-pub(crate) fn waits_for_a_source(bundle: &Bundle, row: &RequestRow) -> bool {
-    let mut seats = all_stages(row).flat_map(|stage| stage.seats.iter().chain(&stage.escalate_to));
-    seats.any(|seat| match seat {
-        Seat::OnCall(schedule) => bundle.people().on_call.get(schedule).is_some_and(|kept| kept.elsewhere.is_some()),
-        Seat::Group(_) => false,
+/// The schedules by which somebody may be needed for a request.
+fn schedules(row: &RequestRow) -> impl Iterator<Item = &GroupName> {
+    let seats = all_stages(row).flat_map(|stage| stage.seats.iter().chain(&stage.escalate_to));
+    seats.filter_map(|seat| match seat {
+        Seat::OnCall(schedule) => Some(schedule),
+        Seat::Group(_) => None,
     })
+}
+
+/// Whether somebody may be needed for a request by being on call.
+pub(crate) fn is_waited_for(row: &RequestRow) -> bool {
+    schedules(row).next().is_some()
+}
+
+/// When somebody else may be on call for a request, by the schedules that policy keeps itself. Of others it is entered when they change.
+pub(crate) fn next_change(bundle: &Bundle, row: &RequestRow, now: Timestamp) -> Option<Timestamp> {
+    schedules(row).filter_map(|schedule| bundle.people().on_call.get(schedule)?.next_change(now)).min()
 }
 
 /// Waits; whether it was stopped meanwhile.

@@ -7,7 +7,9 @@
 //! INVARIANT: nothing waits for a message. A destination that is away delays and refuses nothing here.
 
 mod cards;
+mod chats;
 mod letters;
+mod reviews;
 mod teams;
 mod webhooks;
 
@@ -42,7 +44,9 @@ pub(crate) use letters::needs_more;
 pub use teams::Teams;
 pub(crate) use teams::subject;
 
+use chats::Chat;
 use letters::MAIL;
+use reviews::REVIEW;
 use teams::TEAMS;
 
 /// For so long nobody else delivers what one took to deliver.
@@ -255,7 +259,7 @@ impl Happened {
     }
 }
 
-/// A request's message changes once with each change of the request, and its asker is told how it ended.
+/// A request's message changes once with each change of the request, its asker is told how it ended, and who owes a review that they do.
 fn told_in_chat(change: &Change, happened: &Happened, chat: &str) -> Vec<(usize, Telling)> {
     let at = |place: usize| change.drafts().get(place).map_or(Timestamp::UNIX_EPOCH, |draft| draft.at);
     let telling = |task: &str, lane: String, place: usize| Telling {
@@ -267,7 +271,10 @@ fn told_in_chat(change: &Change, happened: &Happened, chat: &str) -> Vec<(usize,
     let shown = happened.shown.iter().filter(|(request, _)| happened.is_news(**request));
     let messages = shown.map(|(request, place)| (*place, telling(REQUEST, request.to_string(), *place)));
     let over = happened.over.iter().filter(|(request, _)| !happened.has_begun(**request));
-    messages.chain(over.map(|(request, place)| (*place, telling(OUTCOME, format!("outcome {request}"), *place)))).collect()
+    let over = over.map(|(request, place)| (*place, telling(OUTCOME, format!("outcome {request}"), *place)));
+    let reviews = change.drafts().iter().enumerate();
+    let reviews = reviews.filter_map(|(place, draft)| Some((place, telling(REVIEW, reviews::told_in_chat_by(&draft.event)?, place))));
+    messages.chain(over).chain(reviews).collect()
 }
 
 /// The request that an event is about.
@@ -383,19 +390,14 @@ impl Gate {
 
     async fn say(&self, row: &OutboxRow) -> Result<Outcome<()>, Refusal> {
         let gone = || Outcome::Later { why: format!("`{}` is not in the configuration", row.destination), after: None };
-        if row.destination == SLACK {
-            let Some(slack) = self.outbox.slack() else { return Ok(gone()) };
-            return match row.task.as_str() {
-                OUTCOME => self.say_how_it_ended(slack, row).await,
-                _ => self.show_request(slack, row).await,
-            };
-        }
-        if row.destination == TEAMS {
-            let Some(teams) = self.outbox.teams() else { return Ok(gone()) };
-            return match row.task.as_str() {
-                OUTCOME => self.say_in_teams(teams, row).await,
-                _ => self.show_in_teams(teams, row).await,
-            };
+        let chat = match row.destination.as_str() {
+            SLACK => Some(self.outbox.slack().map(Chat::Slack)),
+            TEAMS => Some(self.outbox.teams().map(Chat::Teams)),
+            _ => None,
+        };
+        if let Some(chat) = chat {
+            let Some(chat) = chat else { return Ok(gone()) };
+            return Box::pin(self.say_in_chat(chat, row)).await;
         }
         if row.destination == TICKETS {
             return self.write_to_ticket(row).await;

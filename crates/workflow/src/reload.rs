@@ -54,7 +54,7 @@ impl Gate {
         let AsSeen { id: files, seen } = files.into();
         self.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
         let by = Activator { actor: caller.actor(), door: caller.door, by: None };
-        Box::pin(self.activate_bundle(by, &seen, Bundle::from_files(files))).await
+        Box::pin(self.activate_bundle(by, &seen, read(files).await?)).await
     }
 
     /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.
@@ -78,8 +78,7 @@ impl Gate {
             None => self.store.newest_bundle().await.map_err(unavailable)?.and_then(|row| row.previous),
         };
         let digest = digest.ok_or_else(|| Refusal::because(Reason::NotFound, "no such policy was in force before"))?;
-        let files = self.store.bundle_files(&digest).await.map_err(unavailable)?;
-        let kept = Bundle::from_files(files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect());
+        let kept = self.kept_bundle(&digest).await?;
         let by = Activator { actor: Actor::Gate, door: Door::Socket, by: Some(peer.to_string()) };
         let activated = self.activate_bundle(by, &Seen::default(), kept).await?;
         tracing::error!(digest = activated.digest, by = %peer, "the policy was put back at the machine itself");
@@ -136,6 +135,12 @@ impl Gate {
 }
 
 impl Gate {
+    /// A policy that was in force once, as it is kept; what is wrong with it, if it does not load any more.
+    pub(crate) async fn kept_bundle(&self, digest: &str) -> Result<Result<Bundle, Problems>, Refusal> {
+        let files = self.store.bundle_files(digest).await.map_err(unavailable)?;
+        read(files.into_iter().map(|file| (file.path, file.content.into_bytes())).collect()).await
+    }
+
     /// Everybody who may sign in, with the groups that policy does not know of by itself: whom two policies are compared for.
     ///
     /// # Errors
@@ -164,6 +169,11 @@ async fn told(old: &Arc<Bundle>, new: &Arc<Bundle>, everybody: &[Whom], now: Tim
         policy::diff::diff_while(&old, &new, &everybody, now, || since.elapsed() < TOLD_WITHIN).to_string()
     });
     compared.await.map_err(|_| Refusal::of(Reason::Internal))
+}
+
+/// Reads the files of a policy, not on a thread that others wait for.
+async fn read(files: BTreeMap<String, Vec<u8>>) -> Result<Result<Bundle, Problems>, Refusal> {
+    tokio::task::spawn_blocking(move || Bundle::from_files(files)).await.map_err(|_| Refusal::of(Reason::Internal))
 }
 
 /// A bundle's files as the store keeps them.

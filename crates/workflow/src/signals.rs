@@ -143,6 +143,7 @@ impl Gate {
                 until: None,
                 contains: false,
                 transmitter: Some(name.clone()),
+                sessions: Vec::new(),
             };
             change = change.and(by(set).text("reason", Some(reason(name, signal))));
         }

@@ -407,7 +407,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the directories that are configured, and how far each has come: to who administers people. */
+        /** Lists the directories that are configured, and how far each has come: to who administers directories. */
         get: operations["directories_list"];
         put?: never;
         post?: never;

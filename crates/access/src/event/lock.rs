@@ -18,6 +18,9 @@ macro_rules! lock_events {
                 /// The transmitter whose signal set it; left out: somebody here did.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 transmitter: Option<Username>,
+                /// Of a lock on a network: the sessions in it that were open then. Their addresses are texts, which can be erased.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                sessions: Vec<SessionId>,
             }
             /// What was in the scope of a lock that contains is taken away, as far as it was seen.
             "containment.reached" ContainmentReached {

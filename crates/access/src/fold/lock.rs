@@ -11,7 +11,7 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
     let at = entry.at;
     let text = |name: &str| entry.text(name).map(str::to_owned);
     match entry.event.clone() {
-        E::LockSet { lock, scope, until, contains, transmitter } => add(
+        E::LockSet { lock, scope, until, contains, transmitter, sessions: _ } => add(
             tables,
             LockRow {
                 id: lock,

@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(make_token))
 }
 
-/// Lists the directories that are configured, and how far each has come: to who administers people.
+/// Lists the directories that are configured, and how far each has come: to who administers directories.
 #[utoipa::path(get, path = "/directories", tag = "directories", responses((status = 200, body = Page<Directory>)))]
 async fn list(State(state): State<ApiState>, Reads(caller): Reads) -> Answer<Json<Page<Directory>>> {
     let all = state.gate.directory_status(&caller).await?;

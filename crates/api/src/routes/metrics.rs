@@ -183,3 +183,40 @@ fn histogram(text: &mut String, name: &str, help: &str, measured: &Histogram) {
 fn head(text: &mut String, name: &str, help: &str, kind: &str) {
     let _whole = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::measures::Day;
+    use jiff::civil::date;
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    /// A year in which people wait less from week to week: 30 sessions a week, one of them on a right without an end, one cut by an order.
+    fn year() -> Period {
+        let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut sum = Day::default();
+        for week in 0..52_i64 {
+            let mut day = Day { production: 30, time_bound: 29, ended: 30, complete: 29, orders: 1, revoked: 2, ..Day::default() };
+            let took = |millis: i64| begin.checked_add(SignedDuration::from_millis(millis)).unwrap();
+            for n in 0..30_i64 {
+                day.request_to_session.measured(begin, took((55 - week) * n * 2_000 + 4_000));
+            }
+            day.contained.measured(begin, took(180 + 20 * week));
+            for cut in [90, 180 + 20 * week] {
+                day.to_last_byte.measured(begin, took(cut));
+            }
+            day.lateral_steps = u64::from(week % 13 == 0);
+            sum.add(&day);
+        }
+        Period { from: date(2026, 1, 1), until: date(2027, 1, 1), sum, standing: 3 }
+    }
+
+    // covers: BACK-5 (api)
+    #[test]
+    fn a_year_as_prometheus_reads_it() {
+        let mut text = String::new();
+        measures(&mut text, &year(), 12_345);
+        insta::assert_snapshot!(text);
+    }
+}

@@ -96,7 +96,10 @@ async fn playbook(State(state): State<ApiState>, Reads(caller): Reads) -> Answer
     if !may {
         gate.authorize(&caller, Act::Administer(Noun::Bundle), &Object::Nothing).await?;
     }
-    let text = policy::playbook::write(&gate.bundle(), gate.now());
+    let (bundle, now) = (gate.bundle(), gate.now());
+    // Policy is asked about everybody: not on a thread that others wait for.
+    let written = tokio::task::spawn_blocking(move || policy::playbook::write(&bundle, now));
+    let text = written.await.map_err(|_| Refused::from(Reason::Internal))?;
     Ok(([(axum::http::header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text))
 }
 

@@ -105,7 +105,7 @@ impl Projection {
     /// Of these definitions. What was kept under another one is thrown away, and the log told again from its first leaf.
     ///
     /// INVARIANT: whoever changes what is counted changes this.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// What was kept, if it is of this version.
     #[must_use]
@@ -274,6 +274,10 @@ impl Projection {
             E::SessionKilled { session } => self.contain(entry, |_, id| id == *session),
             E::PersonDisabled { person } => self.contain_person(entry, *person),
             E::LockSet { scope: LockScope::Person(person), .. } => self.contain_person(entry, *person),
+            E::LockSet { scope: LockScope::Network(_), sessions, .. } => {
+                let named: BTreeSet<&SessionId> = sessions.iter().collect();
+                self.contain(entry, |_, id| named.contains(&id));
+            }
             E::LockSet { scope, .. } => self.contain(entry, |live, _| scope.covers(live.person, &live.role, &live.resource)),
             _ => {}
         }

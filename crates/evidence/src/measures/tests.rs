@@ -257,6 +257,7 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
         until: None,
         contains: false,
         transmitter: None,
+        sessions: Vec::new(),
     };
     log.enter(200, Actor::Principal(ana), set, &[]);
     log.end(201, one, true, true);
@@ -274,11 +275,37 @@ fn a_lock_is_carried_out_when_the_last_target_has_confirmed() {
         until: None,
         contains: false,
         transmitter: None,
+        sessions: Vec::new(),
     };
     log.gate(400, set);
     let own = log.open(500, ana, hers);
     log.enter(501, Actor::Principal(ana), Event::SessionKilled { session: own }, &[]);
     assert_eq!(first(&log.told()).orders, 1);
+}
+
+// covers: BACK-5
+#[test]
+fn a_lock_on_a_network_is_carried_out_on_the_sessions_that_it_names() {
+    let (mut log, ana) = (Log::default(), ana());
+    let hers = log.grant(0, ana, USUAL);
+    let (inside, outside) = (log.open(100, ana, hers), log.open(100, ana, hers));
+    let network = |sessions: Vec<SessionId>| Event::LockSet {
+        lock: LockId::generate(at(200)),
+        scope: "network:10.0.0.0/8".parse().unwrap(),
+        until: None,
+        contains: false,
+        transmitter: None,
+        sessions,
+    };
+    // Nobody is there: nothing is contained by it.
+    log.gate(150, network(Vec::new()));
+    log.gate(200, network(vec![inside, SessionId::generate(at(9))]));
+    let ordered = first(&log.told());
+    assert_eq!((ordered.orders, ordered.revoked, ordered.contained.count()), (1, 1, 0));
+    log.end(202, inside, true, true);
+    log.end(300, outside, true, true);
+    let day = first(&log.told());
+    assert_eq!((day.orders, day.contained.longest(), day.revoked, day.to_last_byte.longest()), (1, Some(2_000), 1, Some(2_000)));
 }
 
 // covers: BACK-5
@@ -339,6 +366,7 @@ enum Step {
     Kill(usize),
     LockAna,
     LockAll,
+    LockNetwork(usize),
     Expire(usize),
     Rehome(usize, usize),
     Deny,
@@ -355,6 +383,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Kill),
         1 => Just(Step::LockAna),
         1 => Just(Step::LockAll),
+        1 => any::<usize>().prop_map(Step::LockNetwork),
         1 => any::<usize>().prop_map(Step::Expire),
         1 => any::<[usize; 2]>().prop_map(|[session, grant]| Step::Rehome(session, grant)),
         1 => Just(Step::Deny),
@@ -419,12 +448,28 @@ fn story(steps: &[Step]) -> Vec<Vec<u8>> {
                         until: None,
                         contains: false,
                         transmitter: None,
+                        sessions: Vec::new(),
                     },
                 );
             }
             Step::LockAll => {
                 let scope = LockScope::Role("debug".parse().unwrap());
-                log.gate(now, Event::LockSet { lock: LockId::generate(at(now)), scope, until: None, contains: false, transmitter: None });
+                log.gate(
+                    now,
+                    Event::LockSet {
+                        lock: LockId::generate(at(now)),
+                        scope,
+                        until: None,
+                        contains: false,
+                        transmitter: None,
+                        sessions: Vec::new(),
+                    },
+                );
+            }
+            Step::LockNetwork(n) => {
+                let (lock, scope) = (LockId::generate(at(now)), "network:10.0.0.0/8".parse().unwrap());
+                let sessions = session(n).into_iter().collect();
+                log.gate(now, Event::LockSet { lock, scope, until: None, contains: false, transmitter: None, sessions });
             }
             Step::Deny => log.gate(now, Event::RequestDenied { request: RequestId::generate(at(now)), reason: Reason::Denied }),
             Step::Wait(seconds) => now += i64::from(seconds),

@@ -82,7 +82,14 @@ fn what_ends_or_is_refused_says_so() {
 #[test]
 fn what_no_class_is_named_for_is_a_thing_that_was_made_changed_or_removed() {
     let lock = LockId::generate(at());
-    let set = Event::LockSet { lock, scope: LockScope::Resource("db-1".parse().unwrap()), until: None, contains: false, transmitter: None };
+    let set = Event::LockSet {
+        lock,
+        scope: LockScope::Resource("db-1".parse().unwrap()),
+        until: None,
+        contains: false,
+        transmitter: None,
+        sessions: Vec::new(),
+    };
     let event =
         entry(&EntryDraft::new(at(), Actor::Gate, Door::Gate, set).text("reason", Some("incident")).seal(), None, &Known::default());
     assert_eq!((&event["class_uid"], &event["activity_name"]), (&json!(3004), &json!("Create")));

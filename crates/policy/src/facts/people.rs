@@ -69,6 +69,28 @@ impl Schedule {
         let turn = usize::try_from(gone.as_secs() / every.as_secs().max(1)).unwrap_or(0);
         self.people.get(turn % self.people.len()).into_iter().collect()
     }
+
+    /// The first moment after `now` at which it may be somebody else, of a schedule that is kept here; `None`: it stays as it is.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let shifts = self.shifts.iter().flat_map(|(_, from, to)| [*from, *to]).filter(|at| now < *at);
+        shifts.chain(self.next_turn(now)).min()
+    }
+
+    fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let every = i64::try_from(self.every.as_seconds()).ok().filter(|every| *every > 0)?;
+        let gone = self.zone.to_datetime(now).duration_since(self.starts);
+        let begun = !gone.is_negative();
+        if self.people.is_empty() || (begun && self.people.len() == 1) {
+            return None;
+        }
+        let next = if begun { gone.as_secs() / every + 1 } else { 0 };
+        // While the clock is put back, the turn that comes next may have its beginning behind it.
+        [next, next.saturating_add(1)].into_iter().find_map(|turn| {
+            let begins = self.starts.checked_add(SignedDuration::from_secs(every.checked_mul(turn)?)).ok()?;
+            self.zone.to_timestamp(begins).ok().filter(|at| now < *at)
+        })
+    }
 }
 
 /// Somebody from outside: sees and reaches only what is named here, until the end of a day.
@@ -291,5 +313,26 @@ mod tests {
         // In summer the hand-over is still at nine o'clock in Berlin.
         assert_eq!(who("2026-07-06T06:59:00Z"), "ben");
         assert_eq!(who("2026-07-06T07:00:00Z"), "ana");
+    }
+
+    // covers: OK-6
+    #[test]
+    fn when_somebody_else_is_on_call_is_known_before() {
+        let text = "[[on_call]]\nname = \"payments\"\npeople = [\"ana\", \"ben\"]\nstarts = 2026-01-05T09:00\nevery = \"7d\"\n\
+                    [[on_call.shift]]\nperson = \"dan\"\nfrom = 2026-01-06\nto = 2026-01-07\n\
+                    [[on_call]]\nname = \"always\"\npeople = [\"ana\"]\n";
+        let sink = Sink::new("a test");
+        let people = load(&[("people.toml", text.as_bytes())], &"Europe/Berlin".parse::<Zone>().unwrap().0, &sink).people;
+        sink.close().unwrap();
+        let next = |name: &str, at: &str| {
+            let schedule = &people.on_call[&name.parse::<GroupName>().unwrap()];
+            schedule.next_change(at.parse().unwrap()).map(|at| at.to_string()).unwrap_or_default()
+        };
+        assert_eq!(next("payments", "2026-01-01T00:00:00Z"), "2026-01-05T08:00:00Z");
+        assert_eq!(next("payments", "2026-01-05T08:00:00Z"), "2026-01-05T23:00:00Z", "a shift begins at midnight in Berlin");
+        assert_eq!(next("payments", "2026-01-05T23:00:00Z"), "2026-01-06T23:00:00Z");
+        assert_eq!(next("payments", "2026-01-06T23:00:00Z"), "2026-01-12T08:00:00Z");
+        assert_eq!(next("payments", "2026-07-01T00:00:00Z"), "2026-07-06T07:00:00Z", "nine o'clock in summer");
+        assert_eq!(next("always", "2026-07-01T00:00:00Z"), "");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use access::identity::VerifiedIdentity;
 use access::limits::Limits;
 use access::names::Selector;
-use access::reason::Refusal;
+use access::reason::{Reason, Refusal};
 use russh::keys::ssh_key::{Algorithm, Signature};
 use russh::keys::{Certificate, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
@@ -29,15 +29,37 @@ use crate::strangers::Stranger;
 
 /// What of a connection's proofs was refused: the newest. The door looks at it when the connection is over and nobody signed in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Refused(Arc<Mutex<Option<Refusal>>>);
+pub(crate) struct Refused(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    refusal: Option<Refusal>,
+    /// Whether a key that is known was shown and nothing came of it: the library asks nobody about a signature that is wrong.
+    unproven: bool,
+}
 
 impl Refused {
+    fn with<T>(&self, f: impl FnOnce(&mut Shown) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn keep(&self, refusal: Refusal) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        self.with(|shown| shown.refusal = Some(refusal));
+    }
+
+    /// A key or certificate that is known was shown; or what was shown was signed with.
+    fn unproven(&self, unproven: bool) {
+        self.with(|shown| shown.unproven = unproven);
     }
 
     pub(crate) fn take(&self) -> Option<Refusal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.with(|shown| {
+            let unproven = std::mem::take(&mut shown.unproven).then(|| {
+                let why = "a key that is known was shown and not proved: its signature was wrong, or never came";
+                Refusal::because(Reason::NotSignedIn, why)
+            });
+            shown.refusal.take().or(unproven)
+        })
     }
 }
 
@@ -109,6 +131,7 @@ impl Visitor {
     }
 
     async fn identify(&mut self, user: &str, proof: Proof) -> Auth {
+        self.refused.unproven(false);
         let Ok(selector) = user.parse::<Selector>() else { return Auth::reject() };
         match self.door.gate.identify(proof, self.from).await {
             Ok(who) => {
@@ -179,7 +202,11 @@ impl server::Handler for Visitor {
             Some(certificate) => Offer::Certificate(certificate),
             None => Offer::Key(offer.public_key),
         };
-        Ok(if self.door.gate.is_known(offered).await { Auth::Accept } else { Auth::reject() })
+        if !self.door.gate.is_known(offered).await {
+            return Ok(Auth::reject());
+        }
+        self.refused.unproven(true);
+        Ok(Auth::Accept)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {

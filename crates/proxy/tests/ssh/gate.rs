@@ -155,8 +155,8 @@ pub(crate) struct TestGate {
     pub(crate) news: watch::Sender<News>,
     approved: AtomicBool,
     pub(crate) proofs: Mutex<Vec<Proof>>,
-    /// Connections that ended without anybody signed in, though somebody tried.
-    pub(crate) not_signed_in: watch::Sender<usize>,
+    /// Of connections that ended without anybody signed in, though somebody tried: why.
+    pub(crate) not_signed_in: watch::Sender<Vec<String>>,
     /// Answers in a browser to who brought no key, if anybody is asked there: each is heard by the next that comes.
     pub(crate) browser: Mutex<Vec<watch::Receiver<Option<bool>>>>,
     pub(crate) host_keys: Mutex<Option<HostKeys>>,
@@ -359,7 +359,7 @@ impl Gatekeeper for TestGate {
 
     async fn not_signed_in(&self, refusal: Refusal, _: SocketAddr) {
         assert_eq!(refusal.reason, Reason::NotSignedIn);
-        self.not_signed_in.send_modify(|count| *count += 1);
+        self.not_signed_in.send_modify(|all| all.push(refusal.to_string()));
     }
 
     async fn knock(&self, knock: &Knock) -> Knocked {

@@ -189,6 +189,7 @@ pub(crate) fn locks(resource: &str, second: i64) -> EntryDraft {
         until: None,
         contains: false,
         transmitter: None,
+        sessions: Vec::new(),
     };
     EntryDraft::new(at(second), Actor::Gate, Door::Gate, event).text("reason", Some("incident"))
 }

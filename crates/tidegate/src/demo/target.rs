@@ -106,7 +106,7 @@ impl Target {
                     None => out.push_str(&format!("{line}\n")),
                 }
             } else if line.starts_with("address = ") {
-                out.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{}\"\n", self.port, self.user));
+                out.push_str(&format!("address = \"127.0.0.1:{0}\"\nlogin = \"{1}\"\nlook_as = \"{1}\"\n", self.port, self.user));
             } else if line.starts_with("host_keys = ") {
                 out.push_str(&format!("host_keys = [\"{}\"]\n", self.host_key));
             } else {

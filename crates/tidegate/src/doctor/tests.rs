@@ -86,6 +86,41 @@ fn with(file: &ConfigFile, outside: &str) {
     fs::write(path, format!("{before}# outside\n{outside}")).unwrap();
 }
 
+// covers: GRANT-9 (cli), C8 (cli)
+#[tokio::test]
+async fn that_nobody_would_be_told_of_an_emergency_is_said_and_so_is_who_would_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let look = async |outside: &str| {
+        with(&file, outside);
+        let findings = examine(&file, &Environment::default()).await;
+        assert_eq!(health(&findings, "configuration"), Some(Health::Ok), "{findings:#?}");
+        findings.into_iter().find(|finding| finding.check == "break-glass").map(|found| (found.health, found.says))
+    };
+    assert_eq!(look("").await, None, "there is no path for emergencies");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
+    for entry in fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        fs::copy(&entry, dir.path().join("policy").join(entry.file_name().unwrap())).unwrap();
+    }
+    let (health, says) = look("").await.unwrap();
+    assert!(health == Health::Warn && says.starts_with("nobody would be told"), "{says}");
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let hook = |events: &str| {
+        format!(
+            "[[webhook]]\nname = \"siem\"\nurl = \"https://siem.example.com/\"\nevents = [\"{events}\"]\nsecret_file = \"{}\"\n",
+            secret.display()
+        )
+    };
+    assert_eq!(look(&hook("session.*")).await.unwrap().0, Health::Warn, "it tells of something else");
+    assert_eq!(look(&hook("review.*")).await.unwrap(), (Health::Ok, "of an emergency are told: the webhook `siem`".to_owned()));
+    let mail = "[mail]\nhost = \"127.0.0.1\"\nport = 1\nsecurity = \"none\"\nfrom = \"gate@tide.example\"\naddresses = [\"127.0.0.1\"]\n";
+    let (health, says) = look(mail).await.unwrap();
+    assert!(health == Health::Warn && says.contains("who named a mailbox"), "{says}");
+    let (health, says) = look(&format!("{mail}alerts = [\"security@tide.example\"]\n")).await.unwrap();
+    assert!(health == Health::Ok && says.contains("security@tide.example"), "{says}");
+}
+
 // covers: G3 (mail)
 #[tokio::test]
 async fn the_mail_server_is_asked_whether_it_takes_mails_and_what_it_says_is_told() {

@@ -259,6 +259,19 @@ fn a_key_nobody_registered_opens_nothing() {
         .output()
         .unwrap();
     assert_eq!(stranger.status.code(), Some(255));
+    let refused = || demo.get("eve", "/api/v1/audit/entries?event=signin.refused")["items"].as_array().unwrap().clone();
+    assert!(refused().is_empty(), "a key that nobody knows is nobody's");
+    // Her public key, and nothing that signs as it does: that is told of, once.
+    std::fs::copy(format!("{}.pub", demo.person("ana")["key"].as_str().unwrap()), key.with_extension("pub")).unwrap();
+    let pretender = std::process::Command::new("ssh")
+        .arg("-F")
+        .arg(&other)
+        .args(["-o", "BatchMode=yes", "build-1+shell.tide", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(pretender.status.code(), Some(255));
+    let entered = eventually("it is entered", || Some(refused()).filter(|all| !all.is_empty()));
+    assert!(entered.len() == 1 && entered[0].to_string().contains("never came"), "{entered:?}");
     // Her login certificate works as her key does.
     let certificate = demo.person("ana")["certificate"].as_str().unwrap();
     let login = certificate.trim_end_matches("-cert.pub");

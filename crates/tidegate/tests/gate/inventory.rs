@@ -66,6 +66,30 @@ fn a_key_that_somebody_left_on_a_target_is_found_until_it_is_gone() {
     assert_eq!(found["findings"].as_array().unwrap().iter().filter(|one| one["kind"] == json!("trusted_authority")).count(), 1, "{found}");
 }
 
+// covers: BACK-4 (cli)
+#[test]
+fn a_target_whose_roles_are_root_is_looked_at_once_somebody_says_as_whom() {
+    let machine = |name: &str, line: &str| {
+        format!(
+            "[[resource]]\nname = \"{name}\"\nkind = \"ssh\"\naddress = \"127.0.0.1:{{port}}\"\nlogin = \"root\"\n{line}tier = \"non-prod\"\n\
+             host_keys = [\"{{host_key}}\"]\n"
+        )
+    };
+    let additions = format!("{}{}", machine("told-1", "look_as = \"{login}\"\n"), machine("untold-1", ""));
+    let gate = Served::with(Plan { policy: vec![("resources.toml", additions)], ..Plan::default() });
+    let looked = gate.cli("dan", &["inventory", "drift", "told-1"]);
+    assert!(looked["findings"].is_array(), "{looked}");
+    let refused = gate.tidegate("dan", &["inventory", "drift", "untold-1"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(77), "{said}");
+    assert!(said.contains("as root alone") && said.contains("write `look_as` at `untold-1`"), "{said}");
+    let entered = |name: &str| {
+        let entries = gate.get("eve", &format!("/api/v1/audit/entries?event={name}"));
+        entries["items"].as_array().unwrap().iter().filter(|one| one.to_string().contains("untold-1")).count()
+    };
+    assert_eq!((entered("drift.failed"), entered("drift.begun")), (1, 0), "it did not go there");
+}
+
 // covers: RUN-8 (cli)
 #[test]
 fn a_rollout_is_said_in_numbers() {

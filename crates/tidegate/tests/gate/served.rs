@@ -209,7 +209,7 @@ fn write_policy(dir: &Path, target: &Sshd, additions: &[(&str, String)]) {
     let mut resources = String::new();
     for line in fs::read_to_string(dir.join("resources.toml")).unwrap().lines() {
         if line.starts_with("address = ") {
-            resources.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{login}\"\n", target.port()));
+            resources.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{login}\"\nlook_as = \"{login}\"\n", target.port()));
         } else if line.starts_with("host_keys = ") {
             resources.push_str(&format!("host_keys = [\"{}\"]\n", target.host_key()));
         } else {

@@ -2,12 +2,11 @@
 //! that a message that comes late or twice is right all the same.
 
 use access::approval::{Decision, VoteRow};
-use access::chat::ChatService;
 use access::ids::PrincipalId;
 use access::reason::Refusal;
 use access::request::{Asked, RequestRow, RequestState};
 use notify::outcome::Outcome;
-use notify::slack::blocks::{self, Card};
+use notify::slack::blocks::Card;
 use notify::slack::client::Place;
 use store::OutboxRow;
 
@@ -52,30 +51,14 @@ impl Gate {
         }
     }
 
-    /// Tells the asker how it ended, if they said who they are there.
-    pub(super) async fn say_how_it_ended(&self, slack: &Slack, row: &OutboxRow) -> Result<Outcome<()>, Refusal> {
-        let Some(request) = self.request_told_of(row).await? else {
-            return Ok(Outcome::Never { why: "there is no such request".to_owned() });
-        };
-        let accounts = self.store.chat_accounts_of(request.person).await.map_err(unavailable)?;
-        let Some(account) = accounts
-            .into_iter()
-            .find(|account| account.service == ChatService::Slack && account.team == slack.settings.team && account.told.own())
-        else {
-            return Ok(Outcome::Taken(()));
-        };
-        let token = self.kept_secret(&slack.bot_token).await?;
-        let votes = self.store.votes(request.id).await.map_err(unavailable)?;
-        let Some(outcome) = self.outcome_of(&request, &votes).await else { return Ok(Outcome::Taken(())) };
-        let text = format!("{} on {}: {outcome}", request.role, request.resource);
-        let link = format!("{}/requests/{}", self.outbox.portal(), request.id);
-        let said = blocks::said(&text, Some((&link, "Open in the portal")));
-        Ok(slack.client.post(&token, &account.account, &row.id.to_string(), &blocks::escaped(&text), said).await.map(drop))
-    }
-
     pub(super) async fn request_told_of(&self, row: &OutboxRow) -> Result<Option<RequestRow>, Refusal> {
         let Some(logged) = self.store.entry(row.entry).await.map_err(unavailable)? else { return Ok(None) };
-        match request_of(&logged.entry.event) {
+        let request = match request_of(&logged.entry.event) {
+            Some(request) => Some(request),
+            // A review is about the request that led to it.
+            None => self.review_told_of(row).await?.map(|about| about.grant.request),
+        };
+        match request {
             Some(request) => self.store.request(request).await.map_err(unavailable),
             None => Ok(None),
         }
@@ -113,6 +96,9 @@ impl Gate {
         if let Some(risk) = row.risk.as_ref().filter(|risk| risk.level != access::risk::Level::Low) {
             let says = row.risk_says.clone().unwrap_or_else(|| risk.set().map(|signal| signal.to_string()).collect::<Vec<_>>().join(", "));
             facts.push(("Unusual", format!("{}: {}", risk.level, says.replace('\n', " "))));
+        }
+        if let Some(review) = self.review_of_request(row).await? {
+            facts.push(("Review", review));
         }
         let all = self.store.votes(row.id).await.map_err(unavailable)?;
         let mut votes = Vec::new();
@@ -155,7 +141,7 @@ impl Gate {
         };
         Some(match row.state {
             RequestState::Pending => return None,
-            RequestState::Approved if row.break_glass => "Opened as an emergency; it is to be reviewed".to_owned(),
+            RequestState::Approved if row.break_glass => "Opened as an emergency".to_owned(),
             RequestState::Approved => match of(Decision::Approve).await {
                 names if names.is_empty() => "Approved".to_owned(),
                 names => format!("Approved by {names}"),

@@ -1,20 +1,18 @@
-//! Mails: what is asked of whom, how it ended, and who owes a review.
+//! Mails: what is asked of whom, how it ended, and that a review is owed.
 //!
 //! Whom a request concerns is found out when it is told, not when it happens: a message that tells of it first becomes one for each
 //! person ([`Gate::write_mail`]), whose id follows from the entry and the person. So nobody gets two mails about one thing, however
 //! often the gate dies in between, and one mailbox that refuses a mail holds up nobody else's.
 //!
 //! Who is on call may not be known when it is looked, or be somebody else later: whenever that changes, it is looked again for every
-//! request that waits for somebody on call ([`Gate::find_who_came_on_duty`]). A mail that is made and waits while it is not known waits on.
+//! request that waits for somebody on call ([`Gate::find_who_came_on_duty`]); where policy keeps the schedule, at the time it says itself. A mail that is made and waits while it is not known waits on.
 
-use access::approval::Seat;
 use access::chat::{ChatAccountRow, Told, mailbox_key};
 use access::event::Event;
 use access::ids::{DeliveryId, PrincipalId};
 use access::outbox::OutboxState;
-use access::reason::{Reason, Refusal};
+use access::reason::Refusal;
 use access::request::{Door, RequestRow, RequestState};
-use access::review::{ReviewKind, ReviewRow, ReviewState};
 use access::time::Span;
 use identity::mail::{CONFIRM_WITHIN, MailLink, MailboxLink, verify_mail_link};
 use jiff::Timestamp;
@@ -25,6 +23,7 @@ use notify::outcome::Outcome;
 use sha2::{Digest as _, Sha256};
 use store::{Change, OutboxRow, Telling};
 
+use super::reviews::{self, AboutReview, REVIEW};
 use super::{Happened, KeptSecret, Outbox};
 use crate::Caller;
 use crate::approve::all_stages;
@@ -37,8 +36,6 @@ const ASK: &str = "ask";
 const OUTCOME: &str = "outcome";
 const ALERT: &str = "alert";
 const CONFIRM: &str = "confirm";
-/// Who owes a review is told of an emergency, is reminded, and others are told when it is overdue.
-const REVIEW: &str = "review";
 /// Whoever is on call now is to be asked what waits for them.
 const DUTY: &str = "duty";
 
@@ -70,11 +67,6 @@ impl Outbox {
             };
             match &draft.event {
                 Event::MailboxNamed { person } => tellings.push((place, telling(CONFIRM, Some(format!("mailbox {person}"))))),
-                Event::ReviewOpened { review, kind: ReviewKind::BreakGlass, .. }
-                | Event::ReviewReminded { review }
-                | Event::ReviewEscalated { review, .. } => {
-                    tellings.push((place, telling(REVIEW, Some(format!("review {review}")))));
-                }
                 Event::OnCallChanged { source, service, known: true, .. } => {
                     tellings.push((place, telling(DUTY, Some(format!("duty {source} {service}")))));
                 }
@@ -92,7 +84,9 @@ impl Outbox {
                 {
                     tellings.push((place, telling(OUTCOME, Some(format!("about {request}")))));
                 }
-                _ => {}
+                // Its schedules may be others.
+                Event::BundleActivated { .. } => tellings.push((place, telling(DUTY, Some("duty policy".to_owned())))),
+                event => tellings.extend(reviews::told_by(event).map(|lane| (place, telling(REVIEW, Some(lane))))),
             }
         }
         tellings
@@ -132,6 +126,11 @@ impl Gate {
         if request.state != RequestState::Pending || request.expires_at <= now {
             return Ok(Outcome::Taken(()));
         }
+        // It was changed meanwhile: who is to be asked about it now is found out for that.
+        let newest = self.store.newest_message(MAIL, &format!("about {}", request.id)).await.map_err(unavailable)?;
+        if newest.is_some_and(|newest| newest.task == ASK && newest.entry != row.entry) {
+            return Ok(Outcome::Taken(()));
+        }
         let mut rows = Vec::new();
         for mailbox in self.store.mailboxes().await.map_err(unavailable)? {
             if mailbox.told.asks() && self.could_decide(row, &mailbox, request).await? {
@@ -144,17 +143,20 @@ impl Gate {
             // In a lane of its own: nothing else waits for it.
             rows.push(message(row, ASK, format!("later {} {}", request.id, next.as_seconds()), next.after(request.submitted_at)));
         }
+        if let Some(next) = crate::on_call::next_change(&self.bundle(), request, now).filter(|next| *next < request.expires_at) {
+            rows.push(message(row, ASK, format!("duty {} {}", request.id, next.as_second()), next));
+        }
         self.store.add_messages(&rows).await.map_err(unavailable)?;
         Ok(Outcome::Taken(()))
     }
 
     /// Whom to ask, again, about every request that waits for somebody on call.
     async fn find_who_came_on_duty(&self) -> Result<Outcome<()>, Refusal> {
-        // What the log says is believed once whoever entered it lets go.
+        // What the log says is believed, and a policy in force, once whoever entered it lets go.
         self.on_call.settled().await;
-        let bundle = self.bundle();
+        drop(self.redeciding.lock().await);
         for request in self.store.pending_requests().await.map_err(unavailable)? {
-            if !crate::on_call::waits_for_a_source(&bundle, &request) {
+            if !crate::on_call::is_waited_for(&request) {
                 continue;
             }
             // As the newest telling of it, so that whoever has that mail gets no second one.
@@ -262,61 +264,28 @@ impl Gate {
 
     /// To those who owe a review, while they do; `to` is one of them, or nobody yet.
     async fn write_about_review(&self, mail: &Mail, row: &OutboxRow, to: &str) -> Result<Outcome<()>, Refusal> {
-        let logged = self.store.entry(row.entry).await.map_err(unavailable)?;
-        let (review, says) = match logged.map(|logged| logged.entry.event) {
-            Some(Event::ReviewOpened { review, .. }) => (review, "is to be reviewed"),
-            Some(Event::ReviewReminded { review }) => (review, "is to be reviewed still"),
-            Some(Event::ReviewEscalated { review, .. }) => (review, "should have been reviewed by now"),
-            _ => return Ok(Outcome::Never { why: "it tells of no review".to_owned() }),
-        };
-        let review = self.store.review(review).await.map_err(unavailable)?.filter(|review| review.state == ReviewState::Open);
-        let Some(review) = review else { return Ok(Outcome::Taken(())) };
+        let about = self.review_told_of(row).await?.filter(AboutReview::is_owed);
+        let Some(about) = about else { return Ok(Outcome::Taken(())) };
         if to.is_empty() {
-            let mut rows = Vec::new();
-            for mailbox in self.store.mailboxes().await.map_err(unavailable)? {
-                if mailbox.told.asks() && self.owes(mailbox.person, &review).await? {
-                    let person = mailbox.person;
-                    rows.push(message(row, &format!("{REVIEW} {person}"), format!("review {} {person}", review.id), self.now()));
-                }
-            }
+            let mailboxes = self.store.mailboxes().await.map_err(unavailable)?;
+            let rows = self.each_who_owes(row, &about.review, mailboxes, |mailbox| mailbox.person.to_string()).await?;
             self.store.add_messages(&rows).await.map_err(unavailable)?;
             return Ok(Outcome::Taken(()));
         }
-        let (mailbox, grant) = (self.mailbox_of(to, Told::asks).await?, self.store.grant(review.grant).await.map_err(unavailable)?);
-        let (Some((mailbox, to)), Some(grant)) = (mailbox, grant) else { return Ok(Outcome::Taken(())) };
-        if !self.owes(mailbox.person, &review).await? {
+        let Some((mailbox, to)) = self.mailbox_of(to, Told::asks).await? else { return Ok(Outcome::Taken(())) };
+        if !self.owes(mailbox.person, &about.review).await? {
             return Ok(Outcome::Taken(()));
         }
-        let (who, due) = (self.called(review.person).await, minute(review.due_at));
-        let what = match review.kind {
-            ReviewKind::BreakGlass => "An emergency",
-            ReviewKind::Sampled => "A session that was drawn",
-            ReviewKind::Standing => "A right without an end",
-        };
+        let AboutReview { review, grant, .. } = &about;
         let letter = Letter {
-            subject: format!("Review: {who}, {} on {}", grant.role, grant.resource),
-            says: format!("{what} of {who}, {} on {}, {says}: it is due at {due}.", grant.role, grant.resource),
-            facts: vec![("Review", review.id.to_string()), ("Due", due)],
+            subject: format!("Review: {}, {} on {}", self.called(review.person).await, grant.role, grant.resource),
+            says: self.says_of_review(&about).await,
+            facts: vec![("Review", review.id.to_string()), ("Due", minute(review.due_at))],
             link: Some((format!("{}/inbox", self.outbox.portal()), "Open in the portal")),
             thread: Some(review.id.to_string()),
             ..Letter::default()
         };
         self.hand_over(mail, row, &to, &letter).await
-    }
-
-    /// Whether somebody is among those who owe a review now.
-    async fn owes(&self, person: PrincipalId, review: &ReviewRow) -> Result<bool, Refusal> {
-        if person == review.person {
-            return Ok(false);
-        }
-        let situation = match self.situation_of(person).await {
-            Ok(situation) => situation,
-            Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal),
-            Err(_) => return Ok(false),
-        };
-        let bundle = self.bundle();
-        let mut groups = [Some(&review.reviewers), review.escalated_to.as_ref()].into_iter().flatten();
-        Ok(groups.any(|group| bundle.seated(&situation, &Seat::Group(group.clone()))))
     }
 
     /// To a mailbox that somebody named: the link that they open where they are signed in.
@@ -402,10 +371,10 @@ fn link_in(row: &OutboxRow, mailbox: &ChatAccountRow, request: &RequestRow) -> M
     }
 }
 
-/// A message that follows from another: about the same entry, with an id that follows from that and from what it is for.
-fn message(from: &OutboxRow, task: &str, lane: String, due_at: Timestamp) -> OutboxRow {
+/// A message that follows from another: about the same entry, with an id that follows from that, from where it goes and what it is for.
+pub(super) fn message(from: &OutboxRow, task: &str, lane: String, due_at: Timestamp) -> OutboxRow {
     OutboxRow {
-        id: follows(from, &format!("{} {task} {lane}", from.entry)),
+        id: follows(from, &format!("{} {} {task} {lane}", from.destination, from.entry)),
         task: task.to_owned(),
         lane,
         state: OutboxState::Waiting,
@@ -432,7 +401,7 @@ fn follows(from: &OutboxRow, what: &str) -> DeliveryId {
 }
 
 /// A time as people read it, in UTC.
-fn minute(at: Timestamp) -> String {
+pub(super) fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 

@@ -1,6 +1,5 @@
-//! A request as it is shown in Microsoft Teams, and whoever asked told how it ended.
+//! A request as it is shown in Microsoft Teams.
 
-use access::chat::ChatService;
 use access::ids::RequestId;
 use access::reason::Refusal;
 use notify::outcome::Outcome;
@@ -61,24 +60,5 @@ impl Gate {
             }
             other => Ok(other.map(drop)),
         }
-    }
-
-    /// Tells the asker how it ended, if they said who they are there and want to be told.
-    pub(super) async fn say_in_teams(&self, teams: &Teams, row: &OutboxRow) -> Result<Outcome<()>, Refusal> {
-        let Some(request) = self.request_told_of(row).await? else {
-            return Ok(Outcome::Never { why: "there is no such request".to_owned() });
-        };
-        let accounts = self.store.chat_accounts_of(request.person).await.map_err(unavailable)?;
-        let own = accounts
-            .into_iter()
-            .find(|account| account.service == ChatService::Teams && account.team == teams.settings.tenant && account.told.own());
-        let Some(account) = own else { return Ok(Outcome::Taken(())) };
-        let votes = self.store.votes(request.id).await.map_err(unavailable)?;
-        let Some(outcome) = self.outcome_of(&request, &votes).await else { return Ok(Outcome::Taken(())) };
-        let password = self.kept_secret(&teams.app_password).await?;
-        let text = format!("{} on {}: {outcome}", request.role, request.resource);
-        let link = format!("{}/requests/{}", self.outbox.portal(), request.id);
-        let said = card::said(&text, Some((&link, "Open in the portal")));
-        Ok(teams.client.tell(&password, &account.account, &said, &text, self.now()).await)
     }
 }

@@ -19,9 +19,9 @@ use tidegate_workflow::outbox::{Destinations, KeptSecret, Slack as Workspace};
 const PORTAL: &str = "https://gate.example.com";
 
 /// A gate and a workspace that know each other.
-struct Chat {
-    t: TestGate,
-    slack: Slack,
+pub(crate) struct Chat {
+    pub(crate) t: TestGate,
+    pub(crate) slack: Slack,
 }
 
 fn serve(t: &TestGate, slack: &Slack) {
@@ -43,7 +43,7 @@ fn serve(t: &TestGate, slack: &Slack) {
 }
 
 impl Chat {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let t = TestGate::start().await.unwrap();
         for (name, value) in [("slack-bot", BOT_TOKEN), ("slack-signing", SIGNING_SECRET)] {
             t.gate.set_secret(t.person("admin"), name.parse().unwrap(), Secret::new(value.to_owned())).await.unwrap();
@@ -73,7 +73,7 @@ impl Chat {
     }
 
     /// The link that somebody was shown, opened by a person who is signed in in a browser.
-    async fn link(&self, user: &str, name: &str) {
+    pub(crate) async fn link(&self, user: &str, name: &str) {
         self.call(SlackCall::Command, &self.slack.command(user, "/tidegate", "db-1 why")).await.unwrap();
         let code = code_in(self.slack.whispers(user).last().unwrap());
         let browser = self.browser(name).await;
@@ -96,7 +96,7 @@ impl Chat {
         (request.clone(), self.message(&request))
     }
 
-    fn message(&self, request: &RequestRow) -> Message {
+    pub(crate) fn message(&self, request: &RequestRow) -> Message {
         let all = self.slack.messages(CHANNEL);
         let found = all.into_iter().find(|message| message.blocks.to_string().contains(&request.id.to_string()));
         found.unwrap_or_else(|| panic!("no message: {:?}", self.slack.refused()))
@@ -121,7 +121,7 @@ fn code_in(said: &Value) -> String {
     code.split('|').next().unwrap().to_owned()
 }
 
-fn shown(message: &Message) -> String {
+pub(crate) fn shown(message: &Message) -> String {
     message.blocks.to_string()
 }
 

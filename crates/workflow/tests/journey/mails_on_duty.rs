@@ -5,8 +5,8 @@ use std::time::Duration;
 use access::outbox::OutboxState;
 use access::request::{RequestRow, RequestState};
 use notify::oncall::Kind as Pager;
-use testkit::gate::ask;
-use testkit::mail::Kind;
+use testkit::gate::{TestGate, ask};
+use testkit::mail::{Kind, Mail};
 use testkit::on_call::OnCallServer;
 
 use crate::mailing::{Post, address, serve};
@@ -56,6 +56,53 @@ async fn who_is_on_call_is_asked_once_that_is_known_and_so_is_whoever_takes_over
     post.pass(Duration::from_secs(60)).await;
     assert_eq!((asked(&post, "ben", &second), asked(&post, "carla", &second), asked(&post, "ben", &request)), (1, 0, 1));
     assert_eq!(post.decide(&post.code("ben", &second), None, true).await.unwrap(), RequestState::Approved);
+}
+
+// covers: OK-6 (mail)
+#[tokio::test]
+async fn who_comes_on_duty_by_a_rotation_of_the_policy_is_asked_then_and_so_is_whom_another_policy_names() {
+    let t = TestGate::start().await.unwrap();
+    let with = async |t: &TestGate, rotation: &str| {
+        let mut files = t.gate.bundle().files().clone();
+        let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+        let (before, rest) = people.split_once("[[on_call]]\nname = \"payments\"\n").unwrap();
+        let (_, after) = rest.split_once("[[on_call]]").unwrap();
+        let people = format!("{before}[[on_call]]\nname = \"payments\"\n{rotation}\n[[on_call]]{after}");
+        files.insert("people.toml".into(), people.into_bytes());
+        let approvals = String::from_utf8(files["approvals.toml"].clone()).unwrap();
+        let seats = "seats = [\"on-call:payments\", \"on-call:platform\", \"leads\"]\ntimeout = \"30m\"\nescalate_to = \"security\"\n";
+        files.insert("approvals.toml".into(), approvals.replace(seats, "seats = [\"on-call:payments\"]\n").into_bytes());
+        t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    };
+    // It is noon: Ben has an hour to go, then it is Carla's turn.
+    with(&t, "time_zone = \"UTC\"\npeople = [\"ben\", \"carla\"]\nstarts = 2026-03-02T09:00\nevery = \"4h\"\n").await;
+    let post = Post::start_with(t, Kind::Tls).await;
+    for name in ["ben", "carla", "dan"] {
+        post.mailbox(name).await;
+    }
+    let request = post.asked("db-1").await;
+    let asked = || {
+        let about = format!("<{}@tide.example>", request.id);
+        let is_one = |mail: &&Mail| mail.header("References") == about && mail.code("decide").is_some();
+        ["ben", "carla", "dan"].map(|name| post.server.to(&address(name)).iter().filter(is_one).count())
+    };
+    assert_eq!(asked(), [1, 0, 0], "{:?}", post.server.refused());
+    post.pass(Duration::from_secs(3_599)).await;
+    assert_eq!(asked(), [1, 0, 0]);
+    post.pass(Duration::from_secs(1)).await;
+    assert_eq!(asked(), [1, 1, 0]);
+    // Whoever has that mail gets no second one when it is their turn again.
+    post.pass(Duration::from_secs(4 * 3_600)).await;
+    assert_eq!(asked(), [1, 1, 0]);
+    with(&post.t, "people = [\"dan\"]\n").await;
+    post.t.gate.deliver_all().await;
+    assert_eq!(asked(), [1, 1, 1]);
+    // After a change each is asked about what is asked now, once, and only those on duty.
+    let mut wish = ask("db-1", "debug");
+    wish.reason = Some("the orders table".into());
+    post.t.gate.edit(post.t.person("ana"), request.id, wish).await.unwrap();
+    post.pass(Duration::from_secs(4 * 3_600)).await;
+    assert_eq!(asked(), [1, 1, 2]);
 }
 
 // covers: BACK-1 (mail), GRANT-9 (mail)

@@ -6,6 +6,7 @@ mod accounts;
 mod agreeing;
 mod asking;
 mod at_the_door;
+mod chats_on_duty;
 mod chatting;
 mod closed;
 mod connecting;

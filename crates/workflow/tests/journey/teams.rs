@@ -22,13 +22,13 @@ use tidegate_workflow::outbox::{Destinations, KeptSecret, Teams as Tenant};
 
 const PORTAL: &str = "https://gate.example.com";
 const ANA: &str = "aaaaaaaa-0000-4000-8000-000000000001";
-const BEN: &str = "bbbbbbbb-0000-4000-8000-000000000002";
+pub(crate) const BEN: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 const EVE: &str = "eeeeeeee-0000-4000-8000-000000000003";
 const FRANK: &str = "ffffffff-0000-4000-8000-000000000004";
 
-struct Chat {
-    t: TestGate,
-    teams: Teams,
+pub(crate) struct Chat {
+    pub(crate) t: TestGate,
+    pub(crate) teams: Teams,
 }
 
 fn serve(t: &TestGate, teams: &Teams) {
@@ -48,7 +48,7 @@ fn serve(t: &TestGate, teams: &Teams) {
 }
 
 impl Chat {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let t = TestGate::start().await.unwrap();
         t.gate.set_secret(t.person("admin"), "teams".parse().unwrap(), Secret::new(APP_PASSWORD.to_owned())).await.unwrap();
         let teams = Teams::start().unwrap();
@@ -85,20 +85,20 @@ impl Chat {
     }
 
     /// Somebody presses a button, is asked who they are, and says so where they are signed in.
-    async fn link(&self, object: &str, name: &str, card: &Posted) {
+    pub(crate) async fn link(&self, object: &str, name: &str, card: &Posted) {
         let said = self.press(object, "tide_approve", card, None).await;
         let code = said.split("/chat?code=").nth(1).unwrap_or_else(|| panic!("no link in {said}")).split('"').next().unwrap().to_owned();
         let account = self.t.gate.link_chat_account(&self.browser(name).await, &code).await.unwrap();
         assert_eq!((account.team.as_str(), account.account.as_str()), (TENANT, object));
     }
 
-    async fn asked(&self, resource: &str) -> (RequestRow, Posted) {
+    pub(crate) async fn asked(&self, resource: &str) -> (RequestRow, Posted) {
         let request = self.t.gate.submit(self.t.person("ana"), ask(resource, "debug")).await.unwrap().request;
         self.t.gate.deliver_all().await;
         (request.clone(), self.card(&request))
     }
 
-    fn card(&self, request: &RequestRow) -> Posted {
+    pub(crate) fn card(&self, request: &RequestRow) -> Posted {
         let all = self.teams.cards(CHANNEL);
         let found = all.into_iter().rfind(|posted| posted.card.to_string().contains(&request.id.to_string()));
         found.unwrap_or_else(|| panic!("no card: {:?}", self.teams.refused()))
