@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use bytes::BytesMut;
 use futures::StreamExt as _;
+use policy::{Act, Noun, Object};
 use serde::de::DeserializeOwned;
 use workflow::Caller;
 
@@ -22,6 +23,8 @@ use crate::state::ApiState;
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
 /// … of a list of ways that is imported …
 pub(crate) const LARGEST_LIST: usize = 8 * 1024 * 1024;
+/// … of a policy directory, from who may put one in force …
+pub(crate) const LARGEST_POLICY: usize = 32 * 1024 * 1024;
 /// … and of somebody who has not said who they are.
 pub(crate) const LARGEST_BODY_OF_STRANGERS: usize = 64 * 1024;
 
@@ -56,13 +59,23 @@ const BODY_WITHIN: Duration = Duration::from_secs(20);
 /// All of a body, if it is not too large, comes in time, and not too much is on its way from the same caller.
 pub(crate) async fn whole(request: Request, state: &ApiState) -> Result<Bytes, Refused> {
     // 1. Who sends it, and how much may it be?
-    let caller = request.extensions().get::<Caller>().map(|caller| caller.who.id());
+    let signed_in = request.extensions().get::<Caller>().cloned();
+    let caller = signed_in.as_ref().map(|caller| caller.who.id());
+    let path = request.uri().path();
+    let is_policy = path.ends_with("/policy/push") || path.ends_with("/policy/diff");
     let largest = match caller {
-        Some(_) if request.uri().path().ends_with("/inventory/import") => LARGEST_LIST,
+        Some(_) if path.ends_with("/inventory/import") => LARGEST_LIST,
+        Some(_) if is_policy => LARGEST_POLICY,
         Some(_) => LARGEST_BODY,
         None => LARGEST_BODY_OF_STRANGERS,
     };
-    let too_large = || Refused::invalid(format!("the body is larger than {largest} bytes")).with_status(StatusCode::PAYLOAD_TOO_LARGE);
+    let too_large = || {
+        let instead = match is_policy {
+            true => "; put the files into the policy directory at the gate itself, and send it SIGHUP",
+            false => "",
+        };
+        Refused::invalid(format!("the body is larger than {largest} bytes{instead}")).with_status(StatusCode::PAYLOAD_TOO_LARGE)
+    };
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let size = if request.body().is_end_stream() { 0 } else { said.unwrap_or(largest) };
     if size > largest {
@@ -72,6 +85,13 @@ pub(crate) async fn whole(request: Request, state: &ApiState) -> Result<Bytes, R
     let too_much = || Refused::from(Refusal::because(Reason::TooMany, "too much is on its way from you already; send one after the other"));
     let (mut _person, mut _stranger) = (None, None);
     match caller {
+        // So much is taken from nobody else, and of one at a time.
+        Some(id) if is_policy && size > LARGEST_BODY => {
+            if let Some(caller) = &signed_in {
+                Box::pin(state.gate.authorize(caller, Act::Administer(Noun::Bundle), &Object::Nothing)).await?;
+            }
+            _person = Some(state.taken.policies.take(id, size).ok_or_else(too_much)?);
+        }
         Some(caller) => _person = Some(state.taken.bodies.take(caller, size).ok_or_else(too_much)?),
         None => {
             let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| source(peer.0.ip()));

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use workflow::Gate;
 
 use crate::console::{Consoles, OpenConsoles};
+use crate::extract::LARGEST_POLICY;
 use crate::idempotency::Repeats;
 use crate::shares::{Share, Shares};
 use crate::types::gate::{GateFacts, TargetCaFacts, TargetCaState};
@@ -38,6 +39,8 @@ pub(crate) struct Taken {
     pub(crate) strangers_bodies: Arc<Shares<IpAddr>>,
     /// Bytes of bodies on their way from people.
     pub(crate) bodies: Arc<Shares<PrincipalId>>,
+    /// Bytes of policy directories on their way from who may put one in force.
+    pub(crate) policies: Arc<Shares<PrincipalId>>,
     streams: Arc<Shares<PrincipalId>>,
     searches: Arc<Shares<PrincipalId>>,
     exports: Arc<Shares<PrincipalId>>,
@@ -50,6 +53,7 @@ impl Default for Taken {
         Self {
             strangers_bodies: Shares::new(MIB, 64 * MIB),
             bodies: Shares::new(8 * MIB, 256 * MIB),
+            policies: Shares::new(LARGEST_POLICY, 2 * LARGEST_POLICY),
             streams: Shares::new(32, 8192),
             searches: Shares::new(4, 32),
             exports: Shares::new(1, 4),

@@ -26,7 +26,7 @@ use crate::situation::Situation;
 use crate::words::{Subject, Words};
 
 pub(crate) use context::Suppose;
-use parts::{Parts, gather, role_of};
+use parts::{Parts, gather, role_of, strays};
 
 /// What mistakes are in, for messages.
 const DIRECTORY: &str = "the policy directory";
@@ -46,6 +46,7 @@ pub struct Bundle {
     pub(crate) engine: Engine,
     pub(crate) cases: Vec<Case>,
     warnings: Vec<Problem>,
+    left_out: Vec<Problem>,
 }
 
 impl std::fmt::Debug for Bundle {
@@ -64,16 +65,19 @@ impl Bundle {
         let mut files = BTreeMap::new();
         gather(dir, "", &mut files, &sink, 0);
         sink.close()?;
+        strays(dir, "", &mut files, 0);
         Self::from_files(files)
     }
 
     /// Reads a directory given as its files: path, with `/` between its parts, to content. Files that are no part of a
-    /// policy directory are left out.
+    /// policy directory are left out; where somebody may have taken one for such a part, a warning says so.
     ///
     /// # Errors
     /// Every mistake in it, each with its place and the nearest name that would be right.
     pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
-        let files: BTreeMap<String, Vec<u8>> = files.into_iter().filter(|(path, _)| role_of(path).is_some()).collect();
+        let (files, others): (BTreeMap<String, Vec<u8>>, BTreeMap<_, _>) = files.into_iter().partition(|(path, _)| role_of(path).is_some());
+        let said = |path: &String| Some(Problem { at: Place::file(path), says: parts::left_out(path)?, hint: None });
+        let left_out: Vec<Problem> = others.keys().filter_map(said).collect();
         let sink = Sink::new(DIRECTORY);
         let words = match Words::new() {
             Ok(words) => words,
@@ -81,9 +85,10 @@ impl Bundle {
         };
         let parts = Parts::read(&files, &words, &sink);
         parts.check(&sink);
-        let warnings = sink.close()?;
+        let mut warnings = sink.close()?;
+        warnings.extend(left_out.iter().cloned());
         let digest = access::bundle::digest_of(files.iter().map(|(path, content)| (path.as_str(), content.as_slice())));
-        Ok(parts.assemble(words, files, digest, warnings))
+        Ok(parts.assemble(words, files, digest, (warnings, left_out)))
     }
 
     /// The files it was read from, path to content.
@@ -98,10 +103,22 @@ impl Bundle {
         &self.digest
     }
 
-    /// What is no mistake but should be looked at: a resource without a tier, a policy that can never apply.
+    /// What is no mistake but should be looked at: a resource without a tier, a policy that can never apply, a file that is left out.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// Of these, the files that are no part of a policy directory though they look like it: nothing in them is in force.
+    #[must_use]
+    pub fn left_out(&self) -> &[Problem] {
+        &self.left_out
+    }
+
+    /// Whether a file at this path inside a policy directory is part of the policy.
+    #[must_use]
+    pub fn reads(path: &str) -> bool {
+        role_of(path).is_some()
     }
 
     /// Every resource, by name.

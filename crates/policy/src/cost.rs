@@ -121,7 +121,8 @@ impl PathCost {
             ticket: self.ticket.map_or(tier_ticket, |t| max(t, tier_ticket)),
             ticket_states: tier.ticket_states.clone(),
             reason: tier.reason,
-            record: self.record.map_or(tier.record, |r| max(r, tier.record)),
+            // What nobody agreed to first is recorded as closely as can be.
+            record: if emergency { RecordLevel::Results } else { self.record.map_or(tier.record, |r| max(r, tier.record)) },
             durability: tier.durability,
             idle: tier.idle,
             activate_within: tier.activate_within,

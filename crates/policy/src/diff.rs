@@ -1,7 +1,11 @@
 //! `policy diff`: in words, who gains and who loses which access, and what becomes cheaper or dearer.
 //!
 //! Both bundles are asked the same questions: everybody they name × every role on every resource, in the ordinary way,
-//! without an end and as an emergency, now and in every window that opens; then every other act, and every seat.
+//! without an end and as an emergency, now and in every window that opens; then every other act, and every seat. What policies say of other
+//! circumstances, such as the network or the hour, is not gone through; where that changes, the policy itself is named.
+
+mod alike;
+mod circumstances;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,6 +13,7 @@ use std::str::FromStr;
 
 use access::names::{GroupName, ResourceName, RoleName, Username};
 use access::request::Asked;
+use access::threshold::{Over, Threshold};
 use access::time::Span;
 use access::verdict::{Answer, StepUp, Terms};
 use jiff::Timestamp;
@@ -21,8 +26,7 @@ use crate::may::{About, Act, Object};
 use crate::rights::added;
 use crate::situation::{Ask, Situation};
 use crate::words::access_id;
-
-mod alike;
+use circumstances::circumstances;
 
 /// Which way something changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -41,10 +45,10 @@ pub enum Direction {
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Change {
-    /// Who.
-    pub who: Username,
+    /// Who; `None`: whoever the policy is for.
+    pub who: Option<Username>,
     /// What: `web-1+shell`, `web-1+shell standing`, `web-1+shell emergency`, `inside:web-1+shell`, `watch:web-1`,
-    /// `administer:lock`, `seat:PLAN`.
+    /// `administer:lock`, `seat:PLAN`, `policy:ID`.
     pub what: String,
     /// Which way.
     pub direction: Direction,
@@ -63,7 +67,18 @@ impl Change {
             None => format!("{before}{after}"),
         };
         let around = resource.map(|r| (before.to_owned(), r.to_owned(), after.to_owned()));
-        Self { who: who.clone(), what, direction, says, around }
+        Self { who: Some(who.clone()), what, direction, says, around }
+    }
+
+    /// Of a policy that depends on what is not gone through.
+    fn of_policy(who: Option<&Username>, id: &str, direction: Direction, says: String) -> Self {
+        Self { who: who.cloned(), what: format!("policy:{id}"), direction, says, around: None }
+    }
+
+    /// Who, as a declaration names them.
+    #[must_use]
+    pub fn whom(&self) -> &str {
+        self.who.as_ref().map_or("*", Username::as_str)
     }
 
     /// Whether somebody can do more than before.
@@ -149,7 +164,7 @@ impl Declaration {
             Some(stem) => text.starts_with(stem),
             None => pattern == text,
         };
-        fits(&self.who, change.who.as_str()) && fits(&self.what, &change.what)
+        fits(&self.who, change.whom()) && fits(&self.what, &change.what)
     }
 }
 
@@ -221,6 +236,9 @@ pub fn diff_while(old: &Bundle, new: &Bundle, people: &[Whom], now: Timestamp, g
     let mut comparison = Comparison { old, new, now, moments: moments(old, new, now), changes: Vec::new() };
     let whole = old.digest() == new.digest() || comparison.everybody(&everybody, &go_on);
     let Comparison { mut changes, .. } = comparison;
+    if old.digest() != new.digest() {
+        circumstances(old, new, &everybody, now, &mut changes);
+    }
     changes.sort();
     Diff { old: old.digest().to_owned(), new: new.digest().to_owned(), changes, kept: kept(old, new), whole }
 }
@@ -401,12 +419,29 @@ fn eases(before: &Terms, after: &Terms) -> bool {
         || after.host_keys > before.host_keys
         || after.activate_within > before.activate_within
         || (after.standing && !before.standing)
+        || (before.production && !after.production)
+        || after.escalate_to != before.escalate_to
+        || before.watch.iter().any(|was| !after.watch.iter().any(|is| as_watchful(was, is)))
+        || match (&before.sample, &after.sample) {
+            (Some(old), Some(new)) => new.percent < old.percent || new.reviewers != old.reviewers || new.review_within > old.review_within,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
         || match (&before.break_glass, &after.break_glass) {
             (Some(old), Some(new)) => {
                 old.reviewers != new.reviewers || new.review_within > old.review_within || (old.blocks_team && !new.blocks_team)
             }
             (old, new) => old != new,
         }
+}
+
+/// Whether one threshold says at least what another said, at the same number or a lower one.
+fn as_watchful(was: &Threshold, is: &Threshold) -> bool {
+    let lower = match (was.over, is.over) {
+        (Over::Times(was), Over::Times(is)) | (Over::Count(was), Over::Count(is)) => is <= was,
+        _ => false,
+    };
+    was.what == is.what && lower && is.then >= was.then
 }
 
 fn longer(before: Option<access::time::Span>, after: Option<access::time::Span>) -> bool {

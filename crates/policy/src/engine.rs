@@ -6,10 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
+use access::names::TierName;
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
     ResourceConstraint, Schema,
 };
+use serde_json::Value;
 
 use crate::cost::PathCost;
 use crate::problem::Place;
@@ -123,13 +125,13 @@ impl Rule {
     /// Whether it names something by exactly this text, wherever it stands and however it is escaped. Looked into once: a directory asks for
     /// each of thousands.
     pub(crate) fn names(&self, text: &str) -> bool {
-        fn gather(value: &serde_json::Value, texts: &mut BTreeSet<String>) {
+        fn gather(value: &Value, texts: &mut BTreeSet<String>) {
             match value {
-                serde_json::Value::String(found) => {
+                Value::String(found) => {
                     texts.insert(found.clone());
                 }
-                serde_json::Value::Array(items) => items.iter().for_each(|item| gather(item, texts)),
-                serde_json::Value::Object(fields) => fields.values().for_each(|field| gather(field, texts)),
+                Value::Array(items) => items.iter().for_each(|item| gather(item, texts)),
+                Value::Object(fields) => fields.values().for_each(|field| gather(field, texts)),
                 _ => {}
             }
         }
@@ -142,6 +144,67 @@ impl Rule {
         });
         // What can't be looked into may name anybody.
         texts.as_ref().is_none_or(|texts| texts.contains(text))
+    }
+
+    /// Whether it may be about something in a tier.
+    pub(crate) fn may_be_in(&self, tier: &TierName) -> bool {
+        self.resource.key().is_none_or(|uid| uid.type_name().basename() != "Tier" || uid.id().unescaped() == tier.as_str())
+    }
+
+    /// What of the circumstances it reads that comparing two policies does not go through, by name; `context` if it is not known which. Whether
+    /// it is an emergency, whether an end is wanted, and which windows are open is gone through.
+    pub(crate) fn reads(&self) -> BTreeSet<String> {
+        fn gather(value: &Value, read: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(fields) => {
+                    for (operator, operands) in fields {
+                        let on_context = (operator == "." || operator == "has")
+                            && operands.pointer("/left/Var").and_then(Value::as_str) == Some("context");
+                        match operands.get("attr").and_then(Value::as_str).filter(|_| on_context) {
+                            Some(attribute) => {
+                                read.insert(attribute.to_owned());
+                            }
+                            None if operator == "Var" && operands == "context" => {
+                                read.insert("context".to_owned());
+                            }
+                            None => gather(operands, read),
+                        }
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| gather(item, read)),
+                _ => {}
+            }
+        }
+        let mut read = BTreeSet::new();
+        for policy in self.set.policies() {
+            match policy.to_json() {
+                Ok(json) => gather(json.get("conditions").unwrap_or(&json), &mut read),
+                // What can't be looked into may read anything.
+                Err(_) => read.extend(["context".to_owned()]),
+            }
+        }
+        read.retain(|name| !["break_glass", "standing", "windows"].contains(&name.as_str()));
+        read
+    }
+
+    /// Whether it is for some and not for others by who they are, or by the groups that they are in.
+    pub(crate) fn names_people(&self) -> bool {
+        self.principal.key().is_some()
+    }
+
+    /// What it says, whatever it is called.
+    pub(crate) fn body(&self) -> String {
+        let mut body = String::new();
+        for policy in self.set.policies() {
+            match policy.to_json() {
+                Ok(Value::Object(mut fields)) => {
+                    fields.remove("annotations");
+                    body.push_str(&Value::Object(fields).to_string());
+                }
+                _ => body.push_str(&self.text),
+            }
+        }
+        format!("{body} {:?}", self.cost)
     }
 
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {

@@ -106,6 +106,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     let (ring, found) = state::keys(&config);
     findings.push(found);
     let bundle = state::policy(&config, &mut findings);
+    findings.extend(state::committed(&config).await);
     findings.extend(state::store(&config, bundle.as_deref()).await);
     findings.push(machine::recordings(&config));
     findings.push(machine::checkpoints(&config));

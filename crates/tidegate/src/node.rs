@@ -87,7 +87,7 @@ impl Node {
         let now = clock.now();
         let keyring =
             Keyring::open_or_create(&config.data_dir.join("keys"), &config.sealing, now).context("cannot open the gate's keys")?;
-        let bundle = policy_dir::bundle_to_start_with(&config.policy_dir, &store).await?;
+        let policy_dir::Start { bundle, passed_over } = policy_dir::bundle_to_start_with(&config.policy_dir, &store).await?;
         let recorder = RecorderPool::open(config.data_dir.join("recordings"), &PoolOptions::default())
             .with_context(|| no_recordings(&config.data_dir))?;
         probe_recordings(&config.data_dir)?;
@@ -168,7 +168,7 @@ impl Node {
         node.workers.spawn(Arc::clone(&node.gate).deliver_forever(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).stream_forever(node.working.clone()));
         node.workers.spawn(Arc::clone(&node.gate).index_forever(node.working.clone()));
-        node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), node.working.clone()));
+        node.workers.spawn(policy_dir::watch(Arc::clone(&node.gate), config.policy_dir.clone(), passed_over, node.working.clone()));
 
         let door = SshDoor::new(Arc::new(node.port(Protocol::Ssh)), DoorLimits::default());
         node.workers.spawn(leftovers::go_after(Arc::clone(&node.gate), Arc::clone(&door), node.working.clone()));

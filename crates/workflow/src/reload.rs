@@ -1,7 +1,6 @@
 //! A policy bundle comes into force, whole or not at all, and everything that stood on the old one is decided anew.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,13 +56,11 @@ impl Gate {
         Box::pin(self.activate_bundle(by, &seen, read(files).await?)).await
     }
 
-    /// The gate takes the policy directory it was configured with, at start, at SIGHUP, or because it changed.
+    /// The gate takes the policy directory it was configured with, as it was read, at SIGHUP or because it changed.
     ///
     /// # Errors
-    /// If it has mistakes; the old one stays in force.
-    pub async fn reload_bundle(&self, dir: &Path) -> Result<Activated, Refusal> {
-        let dir = dir.to_owned();
-        let loaded = tokio::task::spawn_blocking(move || Bundle::load(&dir)).await.map_err(|_| Refusal::of(Reason::Internal))?;
+    /// [`Reason::Invalid`] if it has mistakes: the old one stays in force. Anything else: it was not tried, and has to be again.
+    pub async fn take_directory(&self, loaded: Result<Bundle, Problems>) -> Result<Activated, Refusal> {
         let by = Activator { actor: Actor::Gate, door: Door::Gate, by: None };
         self.activate_bundle(by, &Seen::default(), loaded).await
     }

@@ -1,7 +1,7 @@
 //! Every no is a problem, and every answer wears the same headers.
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{Served, read, wish};
@@ -102,4 +102,41 @@ async fn what_everybody_may_know_needs_no_sign_in() {
     for path in ["/healthz", "/readyz", "/api/v1/gate", "/api/v1/openapi.json"] {
         assert_eq!(served.call(Method::GET, path).send().await.unwrap().status(), StatusCode::OK, "{path}");
     }
+}
+
+// covers: MAY-8 (api)
+#[tokio::test]
+async fn a_large_policy_is_taken_from_who_may_put_it_in_force_and_from_nobody_else() {
+    let served = Served::start().await;
+    let (ana, dan) = (served.person("ana").await, served.person("dan").await);
+    let mut files: serde_json::Map<String, Value> = served
+        .test
+        .gate
+        .bundle()
+        .files()
+        .iter()
+        .map(|(path, bytes)| (path.clone(), json!(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes))))
+        .collect();
+    let note = format!("# {}\n", "x".repeat(98)).repeat(11_000);
+    let large = [served.test.gate.bundle().files()["resources.toml"].as_slice(), note.as_bytes()].concat();
+    files.insert("resources.toml".into(), json!(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, large)));
+    for path in ["/policy/diff", "/policy/push"] {
+        let (status, problem) = ana.post(path, json!({ "files": files })).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("not_allowed")), "{path}: {problem}");
+        let (status, done) = dan.post(path, json!({ "files": files })).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {done}");
+    }
+    // There is an end to it, and then it is said how it goes all the same.
+    let mut stream = tokio::net::TcpStream::connect(served.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "POST /api/v1/policy/push HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        dan.token,
+        33 << 20
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("into the policy directory at the gate itself, and send it SIGHUP"), "{answer}");
 }

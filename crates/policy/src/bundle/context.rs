@@ -48,16 +48,18 @@ impl Bundle {
         use access::request::Asked;
         let mut pairs = self.moment(who);
         pairs.push(if suppose.mfa { Self::mfa(access::identity::Mfa::Verified, 0)? } else { Self::mfa(who.mfa, who.mfa_age())? });
+        let seconds_of = |span: Span| i64::try_from(span.as_seconds()).unwrap_or(i64::MAX);
         let seconds = match ask.asked {
-            Asked::Default => tier.default,
-            Asked::For(span) => span,
-            Asked::Standing => Span::default(),
+            Asked::Default => seconds_of(tier.default),
+            Asked::For(span) => seconds_of(span),
+            // Longer than whatever a policy compares it with.
+            Asked::Standing => i64::MAX,
         };
         let yes = RestrictedExpression::new_bool;
         pairs.extend([
             ("reason".to_owned(), yes(ask.reason_given)),
             ("ticket".to_owned(), yes(suppose.ticket || ask.ticket.is_some())),
-            ("seconds".to_owned(), RestrictedExpression::new_long(i64::try_from(seconds.as_seconds()).unwrap_or(i64::MAX))),
+            ("seconds".to_owned(), RestrictedExpression::new_long(seconds)),
             ("standing".to_owned(), yes(ask.asked == Asked::Standing)),
             ("break_glass".to_owned(), yes(ask.break_glass)),
             ("read_only".to_owned(), yes(ask.limits.read_only)),

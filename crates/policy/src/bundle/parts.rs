@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use access::approval::Seat;
+use access::identity::Mfa;
 use access::names::{GroupName, PlanName, ResourceName, RoleName, TierName};
 
 use super::Bundle;
@@ -14,29 +15,58 @@ use crate::facts::roles::Role;
 use crate::facts::tiers::Tier;
 use crate::facts::{approvals, people, resources, roles, tiers, windows, workloads};
 use crate::policies::{self, Names};
-use crate::problem::{Place, Problem, Sink};
+use crate::problem::{Place, Problem, Sink, nearest};
 use crate::rights;
 use crate::words::{Words, access_id};
 
 /// Files larger than this are no policy.
 const LARGEST_FILE: u64 = 16 << 20;
+/// So many folders down it is looked for what was left out.
+const DEEPEST: u8 = 4;
+/// The parts that are one file.
+const SINGLE: [&str; 7] = ["tiers", "resources", "roles", "approvals", "windows", "people", "workloads"];
 
 /// Which part of a policy directory a path is; `None` if none.
 pub(super) fn role_of(path: &str) -> Option<&'static str> {
-    match path {
-        "tiers.toml" => Some("tiers"),
-        "resources.toml" => Some("resources"),
-        "roles.toml" => Some("roles"),
-        "approvals.toml" => Some("approvals"),
-        "windows.toml" => Some("windows"),
-        "people.toml" => Some("people"),
-        "workloads.toml" => Some("workloads"),
-        _ => match path.split_once('/') {
+    match path.strip_suffix(".toml").and_then(|stem| SINGLE.into_iter().find(|single| *single == stem)) {
+        Some(single) => Some(single),
+        None => match path.split_once('/') {
             Some(("resources", name)) if name.ends_with(".toml") && !name.contains('/') => Some("resources"),
             Some(("tests", name)) if name.ends_with(".toml") && !name.contains('/') => Some("tests"),
             None if path.ends_with(".cedar") => Some("cedar"),
             _ => None,
         },
+    }
+}
+
+/// What is to be said of a file that is no part of a policy directory, if somebody may take it for one.
+pub(super) fn left_out(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().filter(|name| !name.starts_with('.'))?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    let (stem, ending) = (stem.to_lowercase(), nearest(&ending.to_lowercase(), ["cedar", "toml"])?);
+    let meant = match ending {
+        "cedar" => "policies are the `.cedar` files beside `tiers.toml`".to_owned(),
+        _ => match nearest(&stem, SINGLE) {
+            Some(near) => format!("did you mean `{near}.toml`, beside the `.cedar` files?"),
+            None => format!("the parts are called `{}.toml`, `resources/*.toml` and `tests/*.toml`", SINGLE.join(".toml`, `")),
+        },
+    };
+    Some(format!("this file is left out, and nothing in it counts; {meant}"))
+}
+
+/// The files below a directory that [`left_out`] speaks of, without what is in them. What can't be looked at is no part of a policy either.
+pub(super) fn strays(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>, depth: u8) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
+        let path = format!("{prefix}{name}");
+        if kind.is_dir() {
+            if depth < DEEPEST && !name.starts_with('.') {
+                strays(&entry.path(), &format!("{path}/"), files, depth + 1);
+            }
+        } else if role_of(&path).is_none() && left_out(&path).is_some() {
+            files.insert(path, Vec::new());
+        }
     }
 }
 
@@ -146,7 +176,7 @@ impl Parts {
             on_call: people.on_call.keys().map(ToString::to_string).collect(),
             tiers: self.tiers.keys().map(ToString::to_string).collect(),
             environments: resources().filter_map(|r| r.environment.clone()).collect(),
-            kinds: ["ssh".to_owned()].into(),
+            kinds: resources::Kind::ALL.iter().map(ToString::to_string).collect(),
             resources: self.resources.keys().map(ToString::to_string).collect(),
             roles: self.roles.keys().map(ToString::to_string).collect(),
             accesses: resources()
@@ -191,12 +221,34 @@ impl Parts {
                 sink.unknown(duty.place.clone(), "on-call schedule", duty.value.as_str(), people.on_call.keys().map(GroupName::as_str));
             }
         }
+        self.check_emergencies(sink);
         for contractor in &self.people.contractors {
             for resource in contractor.resources.iter().filter(|r| !self.resources.contains_key(&r.value)) {
                 sink.unknown(resource.place.clone(), "resource", resource.value.as_str(), self.resources.keys().map(ResourceName::as_str));
             }
             for role in contractor.roles.iter().filter(|r| !self.roles.contains_key(&r.value)) {
                 sink.unknown(role.place.clone(), "role", role.value.as_str(), self.roles.keys().map(RoleName::as_str));
+            }
+        }
+    }
+
+    /// Whoever sits down at a terminal that somebody left open can declare an emergency, where no fresh proof is asked for.
+    fn check_emergencies(&self, sink: &Sink) {
+        for rule in &self.rules {
+            let Some(cost) = rule.cost.as_ref().filter(|cost| cost.break_glass.is_some()) else { continue };
+            if cost.mfa.is_some_and(|(kind, _)| kind > Mfa::None) {
+                continue;
+            }
+            let open = self.tiers.values().map(|(tier, _)| tier).filter(|tier| tier.break_glass && tier.mfa == Mfa::None);
+            let names: Vec<String> = open.filter(|tier| rule.may_be_in(&tier.name)).map(|tier| format!("`{}`", tier.name)).collect();
+            if !names.is_empty() {
+                let says = format!(
+                    "the path `{}` opens in an emergency without a fresh proof of who asks: neither it nor the tier {} wants one; where \
+                     everybody has a security key or a passkey, put `@mfa(\"verified, 15m\")` above it",
+                    rule.id,
+                    names.join(", ")
+                );
+                sink.warn(rule.place.clone(), says);
             }
         }
     }
@@ -246,7 +298,13 @@ impl Parts {
         }
     }
 
-    pub(super) fn assemble(self, words: Words, files: BTreeMap<String, Vec<u8>>, digest: String, warnings: Vec<Problem>) -> Bundle {
+    pub(super) fn assemble(
+        self,
+        words: Words,
+        files: BTreeMap<String, Vec<u8>>,
+        digest: String,
+        (warnings, left_out): (Vec<Problem>, Vec<Problem>),
+    ) -> Bundle {
         Bundle {
             files,
             digest,
@@ -261,6 +319,7 @@ impl Parts {
             engine: Engine::new(words, self.rules),
             cases: self.cases,
             warnings,
+            left_out,
         }
     }
 }

@@ -24,25 +24,34 @@ pub enum Kind {
     Mysql,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Kind {
+    /// Every one there is, in order.
+    pub const ALL: &'static [Self] = &[Self::Ssh, Self::Postgres, Self::Mysql];
+
+    /// As it is written in a policy directory, and in policies as `Tide::Kind::"…"`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
             Self::Ssh => "ssh",
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
     }
 }
 
 impl FromStr for Kind {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "ssh" => Ok(Self::Ssh),
-            "postgres" => Ok(Self::Postgres),
-            "mysql" => Ok(Self::Mysql),
-            other => Err(format!("`{}` is no kind of resource; it is one of ssh, postgres, mysql", shown(other))),
-        }
+        Self::ALL.iter().copied().find(|kind| kind.code() == text).ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.iter().map(|kind| kind.code()).collect();
+            format!("`{}` is no kind of resource; it is one of {}", shown(text), all.join(", "))
+        })
     }
 }
 

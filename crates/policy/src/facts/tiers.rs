@@ -167,6 +167,13 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
     let keep: Option<At<Span>> = table.read("keep");
     let sampling = sample.as_ref().map(|sample| (sample.value.reviewers.clone(), sample.place.clone()));
     let escalating = escalate_to.as_ref().map(|group| (group.value.clone(), group.place.clone()));
+    let production = table.flag_or("production", true);
+    let host_keys: Option<At<HostKeyRule>> = table.read("host_keys");
+    if let Some(rule) = host_keys.as_ref().filter(|rule| production && rule.value == HostKeyRule::FirstUse) {
+        let says =
+            "a production tier trusts no host key that nobody named: take `first-use` away, or say `production = false` if it is none";
+        table.sink().error(rule.place.clone(), says);
+    }
     let ticket = table.or("ticket", TicketRule::None);
     let ticket_states: Vec<At<String>> = table.read_list("ticket_states");
     if let Some(state) = ticket_states.first().filter(|_| ticket != TicketRule::Open) {
@@ -175,7 +182,7 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
     let tier = Tier {
         name: name.as_ref()?.value.clone(),
         description: table.text("description").map(|t| t.value),
-        production: table.flag_or("production", true),
+        production,
         max: max.as_ref().map_or(Span::seconds(1), |m| m.value),
         default: default.as_ref().map_or(Span::seconds(1), |d| d.value),
         approvals: plans.iter().map(|p| p.value.clone()).collect(),
@@ -193,7 +200,7 @@ fn read(table: &Table<'_>) -> Option<(At<TierName>, Tier)> {
         activate_within: table.or("activate_within", Span::hours(8)),
         pending_for: table.or("pending_for", Span::hours(24)),
         wait_at_connect: table.or("wait_at_connect", Span::seconds(120)),
-        host_keys: table.or("host_keys", HostKeyRule::Pinned),
+        host_keys: host_keys.map_or(HostKeyRule::Pinned, |rule| rule.value),
         observe: table.table("observe").if_there().and_then(read_observe),
         standing: table.flag_or("standing", false),
         break_glass: table.flag_or("break_glass", false),

@@ -40,7 +40,7 @@ fn both_ways(old: &Files, new: &Files) -> (Diff, Diff) {
     let reads_names = |files: &Files| {
         let mut files = files.clone();
         files.get_mut("access.cedar").unwrap().extend_from_slice(
-            b"\n@id(\"nobodys\") forbid(principal, action, resource) when { principal.name == \"nobody\" && !context has now };",
+            b"\n@id(\"nobodys\") forbid(principal, action, resource) when { principal.name == \"nobody\" };",
         );
         load(&files)
     };
@@ -94,7 +94,7 @@ fn a_company_ten_times_as_large_takes_no_more_questions() {
             asked.set(asked.get() + 1);
             true
         });
-        assert!(compared.changes.iter().all(|change| change.who == user("carl")) && !compared.changes.is_empty());
+        assert!(compared.changes.iter().all(|change| change.who == Some(user("carl"))) && !compared.changes.is_empty());
         asked.get()
     };
     assert_eq!(questions(5, 5), questions(200, 50));

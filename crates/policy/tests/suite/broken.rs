@@ -154,3 +154,64 @@ fn a_bundle_is_its_content() {
     other.get_mut("tiers.toml").unwrap().push(b'\n');
     assert_ne!(Bundle::from_files(other).unwrap().digest(), one.digest());
 }
+
+// covers: CRED-2
+#[test]
+fn a_production_tier_trusts_no_host_key_that_nobody_named() {
+    let tier = |lines: &str| format!("\n[[tier]]\nname = \"lab\"\nmax = \"1h\"\ndefault = \"1h\"\napprovals = []\n{lines}\n");
+    let mut sound = files();
+    sound.get_mut("tiers.toml").unwrap().extend_from_slice(tier("production = false\nhost_keys = \"first-use\"").as_bytes());
+    Bundle::from_files(sound).unwrap();
+    for lines in ["host_keys = \"first-use\"", "production = true\nhost_keys = \"first-use\""] {
+        let problems = added("tiers.toml", &tier(lines));
+        assert!(
+            problems.contains("a production tier trusts no host key that nobody named") && problems.starts_with("tiers.toml:"),
+            "{problems}"
+        );
+    }
+}
+
+// covers: MAY-8
+#[test]
+fn what_looks_like_policy_and_is_left_out_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &[u8]| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    files().iter().for_each(|(path, content)| write(path, content));
+    let sound = Bundle::load(dir.path()).unwrap();
+    assert!(sound.left_out().is_empty());
+    for path in ["teams/shop.cedar", "policy.ceder", "Tiers.toml", "resources/eu/db.toml", "extra.toml", "tests/more.cedar"] {
+        write(path, b"forbid(principal, action, resource);");
+    }
+    for path in ["README.md", ".taplo.toml", ".git/x.cedar", "access.cedar.orig"] {
+        write(path, b"-");
+    }
+    let bundle = Bundle::load(dir.path()).unwrap();
+    let said: Vec<String> = bundle.left_out().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(said.join("\n"));
+    assert!(bundle.left_out().iter().all(|problem| bundle.warnings().contains(problem)));
+    assert_eq!(bundle.digest(), sound.digest(), "and nothing in it counts");
+}
+
+// covers: GRANT-9
+#[test]
+fn an_emergency_path_without_a_fresh_proof_is_warned_of() {
+    let warned = |files: BTreeMap<String, Vec<u8>>| {
+        let bundle = Bundle::from_files(files).unwrap();
+        bundle.warnings().iter().any(|warning| warning.says.contains("the path `emergency` opens in an emergency without a fresh proof"))
+    };
+    let edited = |file: &str, from: &str, to: &str| {
+        let mut files = files();
+        let text = String::from_utf8(files[file].clone()).unwrap();
+        assert!(text.contains(from), "{from}");
+        files.insert(file.to_owned(), text.replacen(from, to, 1).into_bytes());
+        files
+    };
+    assert!(warned(files()));
+    assert!(!warned(edited("access.cedar", "@breakglass(", "@mfa(\"verified, 15m\")\n@breakglass(")));
+    assert!(!warned(edited("tiers.toml", "break_glass = true\n", "break_glass = true\nmfa = \"verified\"\n")));
+    assert!(!warned(edited("access.cedar", "@breakglass(\"security, 24h\")\n", "")));
+}

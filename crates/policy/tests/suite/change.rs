@@ -201,7 +201,98 @@ fn a_diff_sees_groups_that_only_the_store_knows() {
     let gil = |groups: &[&str]| Whom { groups: groups.iter().map(|g| g.parse().unwrap()).collect(), ..Whom::from(user("gil")) };
     assert!(diff(&old, &new, &[gil(&[])], monday()).changes.is_empty());
     let found = diff(&old, &new, &[gil(&["auditors"])], monday());
-    assert!(!found.changes.is_empty() && found.changes.iter().all(|c| c.grants() && c.who == user("gil")), "{found}");
+    assert!(!found.changes.is_empty() && found.changes.iter().all(|c| c.grants() && c.who == Some(user("gil"))), "{found}");
     let back = diff(&old, &new, &[gil(&["engineers"])], monday());
     assert!(!back.changes.is_empty() && back.changes.iter().all(|c| !c.grants()), "{back}");
+}
+
+// covers: MAY-5
+#[test]
+fn what_a_diff_cannot_go_through_has_to_be_declared_too() {
+    let path = |when: &str| {
+        let scope = "permit(principal is Tide::User, action == Tide::Action::\"request\", resource in Tide::Tier::\"prod\")";
+        plus("access.cedar", &format!("\n@id(\"x\") @approval(\"security\") {scope} when {{ {when} }};\n"))
+    };
+    let gains = |old: &Bundle, new: &Bundle| {
+        let found = diff(old, new, &[], monday());
+        found.changes.iter().filter(|change| change.grants()).map(|change| format!("{} {}", change.whom(), change.what)).collect::<Vec<_>>()
+    };
+    for (when, read) in [
+        ("context has network", "`network`"),
+        ("context.hour < 6", "`hour`"),
+        ("context.read_only", "`read_only`"),
+        ("context has command", "`command`"),
+        ("context.risk.level == \"high\"", "`risk`"),
+        ("context.seconds < 600", "`seconds`"),
+        ("context.mfa.kind == \"key_with_touch\"", "`mfa`"),
+        ("context.hour < 6 && context has network", "`hour`, `network`"),
+    ] {
+        let with = path(when);
+        let found = diff(&example(), &with, &[], monday());
+        let line = found.changes.iter().find(|change| change.who.is_none()).unwrap_or_else(|| panic!("{when}: {found}"));
+        assert!(
+            line.grants() && line.what == "policy:x" && line.says.contains(&format!("depending on {read}, which")),
+            "{when}: {}",
+            line.says
+        );
+        assert!(!found.undeclared_grants(&["* web-1+*".parse().unwrap()]).is_empty(), "{when}");
+        assert!(found.to_string().contains("+ the policy `x` is new and permits"), "{found}");
+        // Taken away again it gives nobody anything, and it is said.
+        assert_eq!(gains(&with, &example()), Vec::<String>::new(), "{when}");
+        assert!(diff(&with, &example(), &[], monday()).to_string().contains("permits no longer"));
+    }
+    // What a window opens, and what is asked for without an end, is gone through.
+    let found = diff(&example(), &path("context.windows.contains(\"maintenance\") && !context.standing"), &[], monday());
+    assert!(!found.changes.is_empty() && found.changes.iter().all(|change| change.who.is_some()), "{found}");
+
+    // A `forbid` is the other way round.
+    let night = "\n@id(\"nights\") forbid(principal, action == Tide::Action::\"request\", resource) when { context.hour == 3 };\n";
+    assert_eq!(gains(&plus("access.cedar", night), &example()), ["* policy:nights"]);
+    assert_eq!(gains(&example(), &plus("access.cedar", night)), Vec::<String>::new());
+    let less = plus("access.cedar", &night.replace("== 3", "== 4"));
+    assert_eq!(gains(&plus("access.cedar", night), &less), ["* policy:nights"]);
+    let other = plus("access.cedar", &night.replace("context.hour == 3", "resource.tags.contains(\"nothing\")"));
+    assert_eq!(gains(&plus("access.cedar", night), &other), ["* policy:nights"], "it says nothing of the hour any more");
+    let declared = diff(&plus("access.cedar", night), &less, &[], monday());
+    assert!(declared.undeclared_grants(&["* policy:nights".parse().unwrap()]).is_empty());
+
+    // Another name or place is no change.
+    let moved = plus("oversight.cedar", &night.replace("nights", "by-night"));
+    assert_eq!(diff(&plus("access.cedar", night), &moved, &[], monday()).to_string(), "nobody gains or loses anything");
+
+    // Whoever comes to those it is for gains by it, without a line of it having changed.
+    let scoped = "\n@id(\"x\") permit(principal in Tide::Group::\"auditors\", action == Tide::Action::\"request\", resource in Tide::Tier::\"prod\") \
+                  when { context has network };\n";
+    let before = plus("access.cedar", scoped);
+    let mut files = before.files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    let name = people.find("name = \"auditors\"").unwrap();
+    let members = name + people[name..].find("members = [").unwrap() + "members = [".len();
+    let more = format!("{}\"ana\", {}", &people[..members], &people[members..]);
+    files.insert("people.toml".into(), more.into_bytes());
+    let after = Bundle::from_files(files).unwrap();
+    assert!(gains(&before, &after).contains(&"ana policy:x".to_owned()), "{:?}", gains(&before, &after));
+    assert!(!gains(&after, &before).contains(&"ana policy:x".to_owned()));
+}
+
+// covers: MAY-5
+#[test]
+fn a_tier_that_looks_less_closely_has_to_be_declared() {
+    let watched = example();
+    let watch = "watch = [\"results over 10x: alert\", \"results over 2GiB: end\", \"steps over 0: alert\", \"network: alert\"]\n";
+    let eases = |old: &Bundle, new: &Bundle| !diff(old, new, &[], monday()).undeclared_grants(&[]).is_empty();
+    for less in ["", "watch = [\"results over 10x: alert\", \"results over 3GiB: end\", \"steps over 0: alert\", \"network: alert\"]\n"] {
+        let new = with("tiers.toml", watch, less);
+        assert!(eases(&watched, &new), "{less}");
+        assert!(!eases(&new, &watched), "{less}");
+    }
+    let closer = with("tiers.toml", "results over 2GiB: end", "results over 1GiB: end");
+    assert!(!eases(&watched, &closer) && eases(&closer, &watched));
+    let sampled = |sample: &str| with("tiers.toml", "break_glass = true\n", &format!("break_glass = true\n{sample}\n"));
+    let half = sampled("sample = \"50%, security, 7d\"");
+    for less in ["", "sample = \"40%, security, 7d\"", "sample = \"50%, security, 8d\"", "sample = \"50%, leads, 7d\""] {
+        assert!(eases(&half, &sampled(less)), "{less}");
+    }
+    assert!(!eases(&sampled(""), &half) && !eases(&half, &sampled("sample = \"60%, security, 6d\"")));
+    assert!(eases(&watched, &sampled("production = false")) && !eases(&sampled("production = false"), &watched));
 }

@@ -5,8 +5,8 @@ use access::names::GroupName;
 use access::reason::Reason;
 use access::request::Asked;
 use access::time::Span;
-use access::verdict::{Answer, Terms};
-use tidegate_policy::{Ask, Bundle, Situation};
+use access::verdict::{Answer, RecordLevel, Terms};
+use tidegate_policy::{Ask, Bundle, Kind, Situation};
 
 use crate::company::{ask, at, example, monday, plus, user, who, with};
 
@@ -32,7 +32,12 @@ fn without_a_tier_the_answer_is_no_and_says_which_resource() {
     open(&bundle, &ana, &ask("build-1+shell"));
     let bundle = with("resources.toml", "tier = \"non-prod\"\n", "");
     assert_eq!(denied(&bundle, &ana, &ask("build-1+shell")), (Reason::NoTier, "`build-1` has none".into()));
-    assert!(bundle.warnings()[0].to_string().contains("`build-1` has no `tier`: every request for it will be denied"));
+    assert!(
+        bundle
+            .warnings()
+            .iter()
+            .any(|warning| warning.to_string().contains("`build-1` has no `tier`: every request for it will be denied"))
+    );
 }
 
 // covers: MAY-1
@@ -300,4 +305,53 @@ fn nobody_decides_on_their_own_not_even_through_a_machine() {
         let refusal = may(who, on).ok().unwrap_err();
         assert_eq!(refusal.reason, Reason::SelfApproval);
     }
+}
+
+// covers: MAY-3
+#[test]
+fn policies_speak_of_every_kind_of_resource() {
+    for (kind, person, selector) in [
+        (Kind::Ssh, "ana", "web-1+shell"),
+        (Kind::Postgres, "ana", "orders-db+readonly"),
+        (Kind::Mysql, "ana", "warehouse-db+stock-readonly"),
+    ] {
+        let bundle = example();
+        open(&bundle, &who(&bundle, person), &ask(selector));
+        let shut = format!(
+            "@id(\"no-{kind}\") @reason(\"not today\") forbid(principal, action == Tide::Action::\"request\", resource in Tide::Kind::\"{kind}\");"
+        );
+        let bundle = plus("access.cedar", &shut);
+        assert_eq!(denied(&bundle, &who(&bundle, person), &ask(selector)), (Reason::Forbidden, format!("`no-{kind}`: not today")));
+        for other in ["web-1+shell", "orders-db+readonly", "warehouse-db+stock-readonly"].into_iter().filter(|other| *other != selector) {
+            open(&bundle, &who(&bundle, person), &ask(other));
+        }
+    }
+    assert_eq!(Kind::ALL.len(), 3, "one of each is tried here");
+}
+
+// covers: MAY-3, GRANT-8
+#[test]
+fn access_without_an_end_is_longer_than_whatever_a_policy_compares_it_with() {
+    let bundle = plus(
+        "access.cedar",
+        "@id(\"short\") forbid(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"non-prod\") when { context.seconds > 14400 };",
+    );
+    let bot = Situation { owner: Some(user("dan")), ..who(&bundle, "deploy-bot") };
+    let of = |asked| Ask { asked, ..ask("build-1+deploy") };
+    open(&example(), &bot, &of(Asked::Standing));
+    open(&bundle, &bot, &of(Asked::For(Span::hours(4))));
+    assert_eq!(denied(&bundle, &bot, &of(Asked::For(Span::seconds(14401)))).0, Reason::Forbidden);
+    assert_eq!(denied(&bundle, &bot, &of(Asked::Standing)).0, Reason::Forbidden);
+}
+
+// covers: GRANT-9
+#[test]
+fn an_emergency_is_recorded_as_closely_as_can_be() {
+    let bundle = plus(
+        "access.cedar",
+        "@id(\"quiet\") @breakglass(\"security, 24h\") @record(\"events\") permit(principal == Tide::User::\"ana\", action == Tide::Action::\"request\", resource == Tide::Access::\"web-1+shell\");",
+    );
+    let ana = who(&bundle, "ana");
+    assert_eq!(open(&bundle, &ana, &ask("web-1+shell")).record, RecordLevel::Content);
+    assert_eq!(open(&bundle, &ana, &Ask { break_glass: true, ..ask("web-1+shell") }).record, RecordLevel::Results);
 }

@@ -61,8 +61,8 @@ fn an_approval_goes_and_the_rest_of_what_the_path_costs_stays() {
 // covers: BACK-1
 #[test]
 fn a_tier_says_how_many_sessions_are_looked_at_and_by_whom() {
-    let bundle = with("tiers.toml", "production = false\n", "sample = \"5%, security, 7d\"\nescalate_to = \"leads\"\n");
-    let tier = bundle.tier(&"non-prod".parse().unwrap()).unwrap();
+    let bundle = with("tiers.toml", "break_glass = true\n", "sample = \"5%, security, 7d\"\nescalate_to = \"leads\"\n");
+    let tier = bundle.tier(&"prod".parse().unwrap()).unwrap();
     assert_eq!((tier.sample.as_ref().unwrap().to_string().as_str(), tier.production), ("5%, security, 7d", true));
     assert_eq!(tier.escalate_to.as_ref().unwrap().as_str(), "leads");
     let text = |line: &str| String::from_utf8(files()["tiers.toml"].clone()).unwrap().replacen("production = false", line, 1);

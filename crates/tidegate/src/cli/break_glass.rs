@@ -48,7 +48,10 @@ impl BreakGlass {
         };
         let request = NewRequest { break_glass: true, activate: true, ..wanted.into_request()? };
         let exit = submit(context, &context.client()?, &request, false).await?;
-        note("This was announced, is recorded as closely as can be, and will be reviewed: `tidegate review list`.");
+        // Only where it opened: what waits or was refused is no emergency.
+        if exit == Exit::Done {
+            note("This was announced, is recorded as closely as can be, and will be reviewed: `tidegate review list`.");
+        }
         Ok(exit)
     }
 }

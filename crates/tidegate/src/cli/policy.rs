@@ -260,7 +260,7 @@ impl Diff {
         }
         let undeclared = diff.undeclared_grants(&self.declarations);
         for change in &undeclared {
-            note(format!("not declared: {}; if it is meant, add `--declare '{} {}'`", change.says, change.who, change.what));
+            note(format!("not declared: {}; if it is meant, add `--declare '{} {}'`", change.says, change.whom(), change.what));
         }
         Ok(if undeclared.is_empty() { Exit::Done } else { Exit::Failed })
     }

@@ -104,8 +104,11 @@ fn show(output: &Output, detail: &ResourceDetail) -> io::Result<()> {
     let Some(setup) = &detail.setup else { return Ok(()) };
     output.line("")?;
     output.line(format!("Target {}", setup.address))?;
-    if setup.host_keys.is_empty() {
-        note("No host key is named for it; a production tier refuses it until `host_keys` in `resources.toml` has one.");
+    if setup.host_keys.is_empty() && resource.kind == "ssh" {
+        note(
+            "No host key is named for it: put it into `host_keys` in `resources.toml`. Until then it is refused, unless its tier is no production \
+             and trusts the first one it sees (`first-use`).",
+        );
     }
     for key in &setup.host_keys {
         output.line(format!("  host key {key}"))?;

@@ -14,6 +14,7 @@ use store::{Store, StoreOptions, StoreUrl};
 
 use crate::config::Config;
 use crate::output::time::now;
+use crate::policy_dir::{self, Head};
 
 use super::Finding;
 
@@ -124,6 +125,23 @@ pub(super) fn policy(config: &Config, findings: &mut Vec<Finding>) -> Option<Str
     }
 }
 
+/// Where the policy directory is a Git work tree: whether it is what was committed, as far as this user is told.
+pub(super) async fn committed(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "policy";
+    let dir = &config.policy_dir;
+    let head = policy_dir::head(dir).await;
+    let says = head.says(dir);
+    match head {
+        Head::Equal => None,
+        Head::Differs(_) => Some(Finding::warn(CHECK, says, "the gate takes it once it is committed, or at SIGHUP as it is")),
+        Head::Untold(_) => {
+            let advice =
+                "look as the user that the gate runs as: `git status` in that directory; until it answers, only SIGHUP takes what changed";
+            Some(Finding::warn(CHECK, says, advice))
+        }
+    }
+}
+
 pub(super) async fn store(config: &Config, bundle: Option<&str>) -> Vec<Finding> {
     const CHECK: &str = "store";
     if let StoreUrl::Sqlite(path) = &config.store {
@@ -152,7 +170,11 @@ pub(super) async fn store(config: &Config, bundle: Option<&str>) -> Vec<Finding>
         && row.digest != digest
     {
         let says = format!("the directory is not the bundle in force ({})", row.digest.get(..12).unwrap_or_default());
-        findings.push(Finding::warn("policy", says, "it comes into force at the next start, or by `tidegate policy push`"));
+        let advice = match policy_dir::was_put_out_of_force(&store, digest).await {
+            Ok(true) => "somebody replaced it by a push or a rollback, so it waits until it changes; as it is, SIGHUP takes it",
+            _ => "a gate that runs takes it within seconds, another at its start; if it does not, its log says why",
+        };
+        findings.push(Finding::warn("policy", says, advice));
     }
     findings
 }

@@ -238,7 +238,9 @@ fn the_life_of_a_grant() {
 // covers: GRANT-8 (cli), GRANT-9 (cli), C8 (cli), WHO-8 (cli), GRANT-3 (cli), D2 (cli), G2 (cli)
 #[test]
 fn standing_access_emergencies_and_locks() {
-    let gate = Served::start();
+    let asks_still = "@id(\"asks-still\") @breakglass(\"security, 24h\") @approval(\"security\") permit(principal == Tide::User::\"ana\", \
+                      action == Tide::Action::\"request\", resource == Tide::Access::\"web-1+shell\");";
+    let gate = Served::with(Plan { policy: vec![("access.cedar", asks_still.to_owned())], ..Plan::default() });
     let counted = |standing: u32| {
         let numbers = gate.get("eve", "/api/v1/metrics")["raw"].as_str().unwrap().to_owned();
         assert!(numbers.lines().any(|line| line == format!("tidegate_grants_standing {standing}")), "{numbers}");
@@ -254,6 +256,9 @@ fn standing_access_emergencies_and_locks() {
     refused(&gate, "ana", &["break-glass", "db-1", "shell", "--reason", "outage"], "no emergency path");
     let (status, emergency, said) = run(&gate, "ben", &["break-glass", "db-1", "shell", "--reason", "outage"]);
     assert!(status == 0 && emergency["grant"]["break_glass"] == true, "{emergency} {said}");
+    assert!(said.contains("is recorded as closely as can be"), "{said}");
+    let (status, waits, said) = run(&gate, "ana", &["break-glass", "web-1", "shell", "--reason", "outage"]);
+    assert!(status == 75 && !said.contains("recorded"), "nothing opened yet: {waits} {said}");
     let inside = gate.ssh("ben", "db-1+shell", &[], &["echo inside"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "inside", "{}", String::from_utf8_lossy(&inside.stderr));
     let reviews = gate.cli("carla", &["review", "list"]);

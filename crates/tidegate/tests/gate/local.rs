@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use crate::demo::eventually;
 use crate::known::{http, program};
 use crate::served::Served;
 
@@ -40,10 +41,33 @@ fn a_policy_is_put_back_and_stays_so() {
     assert_eq!((&entry["door"], &entry["data"]["previous"], &entry["data"]["digest"]), (&json!("socket"), &bad, &good), "{entry}");
     assert!(entry["texts"]["by"].as_str().unwrap().contains("of the gate's machine"), "{entry}");
 
-    // The directory still holds the other one; it is not taken by itself, nor by a restart.
+    // The directory still holds the other one; it is not taken by itself, nor by a restart, however often it is looked at …
     served.stop();
     served.run_again();
+    for look in ["one", "two", "three"] {
+        // A file that does not count is named at the next look.
+        fs::write(served.dir().join(format!("policy/{look}.ceder")), "").unwrap();
+        eventually("the directory was looked at", || served.log().contains(&format!("{look}.ceder")).then_some(()));
+    }
     assert_eq!(served.get("dan", "/api/v1/policy")["digest"], good);
+    assert!(served.log().contains("replaced by a push or a rollback"), "{}", served.log());
+    let doctor = said(&operator(&served, &["doctor"]));
+    assert!(doctor.contains("so it waits until it changes") && doctor.contains("one.ceder: this file is left out"), "{doctor}");
+    // … until it changes.
+    served.change_policy("people.toml", |text| text + "# mended\n");
+    let mended = served.get("dan", "/api/v1/policy")["digest"].clone();
+    assert!(mended != good && mended != bad);
+    // What the directory itself replaced while nobody looked, it may bring back.
+    served.stop();
+    let people = served.dir().join("policy/people.toml");
+    let text = fs::read_to_string(&people).unwrap();
+    fs::write(&people, format!("{text}# again\n")).unwrap();
+    served.run_again();
+    let again = served.get("dan", "/api/v1/policy")["digest"].clone();
+    served.stop();
+    fs::write(&people, text).unwrap();
+    served.run_again();
+    assert!(again != mended && served.get("dan", "/api/v1/policy")["digest"] == mended);
     // By name, the other one.
     let history = served.get("dan", "/api/v1/policy/history");
     let before = history["items"].as_array().unwrap().iter().find(|a| a["digest"] == bad).unwrap()["id"].as_str().unwrap().to_owned();

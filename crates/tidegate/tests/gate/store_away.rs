@@ -113,3 +113,28 @@ fn without_a_store_time_still_ends_sessions_and_their_ends_are_entered_later() {
     assert!(journal(&gate).trim().is_empty(), "{}", journal(&gate));
     gate.assert_provable();
 }
+
+// covers: MAY-8 (ssh), GRANT-3 (ssh)
+#[test]
+fn a_policy_that_could_not_be_taken_without_a_store_is_taken_when_it_is_back() {
+    let database = tokio::runtime::Runtime::new().unwrap().block_on(Database::fresh()).unwrap();
+    let gate = Served::with(Plan { store: Some(database.url()), ..Plan::default() });
+    let digest = || {
+        let (status, policy) = gate.api("dan", "GET", "/api/v1/policy", None);
+        (status == 200).then(|| policy["digest"].clone())
+    };
+    let before = digest().unwrap();
+    let mut ssh = Talk::start(gate.ssh("ana", "build-1+shell", &[], &["while :; do echo on; sleep 0.1; done"]));
+    eventually("she works", || ssh.heard().contains("on").then_some(()));
+    take_away(&database);
+    let access = gate.dir().join("policy/access.cedar");
+    let text = fs::read_to_string(&access).unwrap();
+    let changed = text.replacen("principal in Tide::Group::\"engineers\"", "principal in Tide::Group::\"auditors\"", 1);
+    assert_ne!(changed, text);
+    fs::write(&access, changed).unwrap();
+    eventually("it is tried in vain", || gate.log().contains("could not be taken yet, and is tried again").then_some(()));
+    bring_back(&database);
+    eventually("it is taken", || digest().filter(|digest| *digest != before));
+    assert_ne!(ssh.end(), 0, "what it withdraws is cut");
+    gate.assert_provable();
+}

@@ -134,7 +134,10 @@ async fn a_session_from_the_machine_of_another_is_a_lateral_step() {
 async fn a_right_without_an_end_counts_while_it_is_active() {
     let t = TestGate::start().await.unwrap();
     let mut files = t.gate.bundle().files().clone();
-    let tiers = String::from_utf8(files["tiers.toml"].clone()).unwrap().replace("production = false\n", "");
+    let tiers = String::from_utf8(files["tiers.toml"].clone())
+        .unwrap()
+        .replace("production = false\n", "")
+        .replace("host_keys = \"first-use\"\n", "");
     files.insert("tiers.toml".into(), tiers.into_bytes());
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     let bot = crate::reviewing::bot(&t).await;
