@@ -86,6 +86,12 @@ impl EndReason {
         !matches!(self, Self::Client | Self::Target)
     }
 
+    /// Whether the right to be there is over with it. Then nothing of the session stays at its target, what left its process group neither.
+    #[must_use]
+    pub fn ends_the_right(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked | Self::Locked | Self::Withdrawn | Self::Killed | Self::Threshold)
+    }
+
     /// What its user is told.
     #[must_use]
     pub fn sentence(self) -> &'static str {
@@ -400,7 +406,7 @@ pub struct ClosedSession {
     pub session: SessionId,
     /// What ended it.
     pub end: EndReason,
-    /// Whether the target's end was seen to close.
+    /// Whether the target's end was seen to close, and, if it was cut, nothing to run on there.
     pub confirmed: bool,
     /// Bytes from the client.
     pub bytes_up: u64,

@@ -121,7 +121,7 @@ pub trait Gatekeeper: Send + Sync + 'static {
     async fn reached(&self, _session: SessionId, _ends: Ends) {}
 
     /// Through a session somebody goes on from its target: to somewhere behind it, or with their agent. Text of theirs, made inert.
-    async fn onward(&self, _session: SessionId, _how: Onward, _to: &str) {}
+    async fn onward(&self, session: SessionId, how: Onward, to: &str);
 
     /// Something in a session was refused because the rights of its role don't cover it. For the audit log.
     async fn refused(&self, session: SessionId, what: Denied);

@@ -18,6 +18,9 @@ pub trait Tape: std::fmt::Debug + Send + Sync {
     /// The recorder has failed. The session ends with [`EndReason::Recorder`].
     async fn record(&self, frame: Frame) -> Result<(), TapeFailed>;
 
+    /// Shows a frame to those who watch live, and keeps nothing of it.
+    fn show(&self, frame: Frame);
+
     /// Resolves when the recorder has failed, and never otherwise.
     async fn failed(&self);
 
@@ -38,6 +41,10 @@ impl Tape for RecordingHandle {
             tracing::error!(%failure, "a session can no longer be recorded");
             TapeFailed
         })
+    }
+
+    fn show(&self, frame: Frame) {
+        RecordingHandle::show(self, &frame);
     }
 
     async fn failed(&self) {

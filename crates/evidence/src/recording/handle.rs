@@ -104,6 +104,11 @@ impl RecordingHandle {
         }
     }
 
+    /// Shows a frame to those who watch, and keeps nothing of it: what the tier does not record is seen live all the same.
+    pub fn show(&self, frame: &Frame) {
+        self.shared.show(frame);
+    }
+
     async fn wait_for_room(&self, cost: usize) -> Result<(), RecorderFailure> {
         // INVARIANT: a piece is far smaller than the smallest budget, so waiting for it always ends.
         let permits = u32::try_from(cost.min(self.budget)).unwrap_or(u32::MAX);

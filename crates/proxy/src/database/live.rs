@@ -61,6 +61,8 @@ impl<L: Asked> Live<L> {
     /// Closes its recording and reports it. Called exactly once, when both sides are closed.
     pub(crate) async fn over(&self, end: EndReason, confirmed: bool) {
         let recording = self.tape.close(end, self.micros()).await;
+        // INVARIANT: a recording that lacks its end is an event, however the session ended.
+        let end = if recording.is_some() { end } else { EndReason::Recorder };
         self.gate
             .ended(ClosedSession {
                 session: self.facts.session,

@@ -229,7 +229,7 @@ async fn run(visit: &Arc<Visit>, live: &Arc<Live>, mut client: ClientSide, mut w
             // INVARIANT: what may run there counts as running, however little was heard of it.
             let why = match not {
                 NotOpened::Refused(why) => {
-                    live.stopped();
+                    live.not_started();
                     why
                 }
                 NotOpened::Unknown(why) => why,
@@ -338,6 +338,7 @@ async fn open(
     }
     .map_err(gone)?;
     answers += 1;
+    let mut early = Backlog::default();
     // The last answer is the start's own; a terminal that was refused is not fatal.
     while let Some(message) = rx.wait().await {
         match message {
@@ -345,10 +346,10 @@ async fn open(
             ChannelMsg::Failure if answers == 1 => return Err(NotOpened::Refused(format!("it does not start this {}", start.what()))),
             ChannelMsg::Failure => answers -= 1,
             ChannelMsg::Close => return Err(NotOpened::Refused("it closed the channel".to_owned())),
-            _ => {}
+            message => early.push(message).map_err(|much| NotOpened::Unknown(much.to_string()))?,
         }
         if answers == 0 {
-            return Ok(TargetSide { rx, tx: Arc::new(tx) });
+            return Ok(TargetSide { rx, tx: Arc::new(tx), early });
         }
     }
     Err(NotOpened::Unknown("it closed the connection".to_owned()))

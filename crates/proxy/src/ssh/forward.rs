@@ -210,7 +210,6 @@ pub(crate) async fn remote(
     let (originator, originator_port) = from.origin();
     match visit.client.channel_open_forwarded_tcpip(&from.host, from.port, originator, originator_port).await {
         Ok(client) => {
-            visit.door.gate.onward(live.facts.session, Onward::Agent, "").await;
             reply.accept().await;
             join(&live, &lane, client, channel).await;
         }
@@ -232,6 +231,7 @@ pub(crate) async fn agent(visit: Arc<Visit>, channel: Channel<client::Msg>, repl
     }
     match visit.client.channel_open_agent().await {
         Ok(client) => {
+            visit.door.gate.onward(live.facts.session, Onward::Agent, "").await;
             reply.accept().await;
             join(&live, &lane, client, channel).await;
         }
@@ -244,7 +244,7 @@ pub(crate) async fn join(live: &Live, lane: &Lane, client: Channel<server::Msg>,
     let (rx, tx) = client.split();
     let mut client = ClientSide { rx, tx };
     let (rx, tx) = target.split();
-    let mut target = TargetSide { rx, tx: Arc::new(tx) };
+    let mut target = TargetSide { rx, tx: Arc::new(tx), early: Backlog::default() };
     let ended = relay::relay(live, lane, &mut client, &mut target, Backlog::default()).await;
     finish(live, lane, client, target, ended).await;
 }

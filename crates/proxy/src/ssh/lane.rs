@@ -175,21 +175,33 @@ impl Lane {
         }
     }
 
-    /// What is recorded of bytes that come after so many others.
+    /// What is content of bytes that come after so many others.
     ///
     /// What is called like a file transfer program is whatever the target's shell finds by that name. So of a dialogue with something else
     /// at least one side is kept, and how the other began.
     fn content(&self, stream: Stream, before: u64, bytes: &Bytes) -> Option<Bytes> {
         match self.cargo {
-            _ if !self.keeps_content => None,
             Cargo::Terminal | Cargo::Command => Some(bytes.clone()),
             Cargo::Transfer { files } if files == stream => {
                 let left = usize::try_from(BEGINNING.saturating_sub(before)).unwrap_or(0).min(bytes.len());
                 (left > 0).then(|| bytes.slice(..left))
             }
             Cargo::Transfer { .. } => Some(bytes.clone()),
+            // Not SFTP, and shown to whoever transfers.
+            Cargo::Sftp(_) if stream == Stream::Err => Some(bytes.clone()),
             Cargo::Sftp(_) | Cargo::Forward => None,
         }
+    }
+
+    /// Records content; where the tier keeps none, what is shown is passed on to those who watch.
+    async fn keep(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<(), Stopped> {
+        let (direction, kind) = stream.framed();
+        if self.keeps_content {
+            live.record(self.number, direction, kind, bytes).await?;
+        } else if direction == Direction::Output {
+            live.show(self.number, kind, bytes);
+        }
+        Ok(())
     }
 
     /// Records bytes as they arrive; says what to do with them then.
@@ -204,8 +216,7 @@ impl Lane {
             before
         };
         if let Some(content) = self.content(stream, before, &bytes) {
-            let (direction, kind) = stream.framed();
-            live.record(self.number, direction, kind, content).await?;
+            self.keep(live, stream, content).await?;
         }
         match (&self.sftp, stream) {
             (Some(observer), Stream::In | Stream::Out) => self.observe(live, observer, stream, bytes).await,
@@ -214,13 +225,17 @@ impl Lane {
     }
 
     async fn observe(&self, live: &Live, observer: &Mutex<Observer>, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
-        let seen = match stream {
-            Stream::In => lock(observer).up(bytes),
-            Stream::Out | Stream::Err => lock(observer).down(bytes),
+        let (seen, under_way) = {
+            let mut observer = lock(observer);
+            let seen = match stream {
+                Stream::In => observer.up(bytes),
+                Stream::Out | Stream::Err => observer.down(bytes),
+            };
+            (seen, observer.under_way(live.micros()))
         };
         match seen {
             Ok(seen) => {
-                for operation in seen.operations {
+                for operation in seen.operations.into_iter().chain(under_way) {
                     live.note(self.number, operation).await?;
                 }
                 Ok(Passed { on: seen.on, back: seen.back })
@@ -245,11 +260,10 @@ impl Lane {
 
     /// Records what the gate itself shows.
     pub(crate) async fn shown(&self, live: &Live, stream: Stream, bytes: Bytes) -> Result<(), Stopped> {
-        if self.keeps_content && matches!(self.cargo, Cargo::Terminal | Cargo::Command | Cargo::Transfer { .. }) {
-            let (direction, kind) = stream.framed();
-            live.record(self.number, direction, kind, bytes).await?;
+        match self.cargo {
+            Cargo::Forward => Ok(()),
+            _ => self.keep(live, stream, bytes).await,
         }
-        Ok(())
     }
 
     /// The terminal has a new size.

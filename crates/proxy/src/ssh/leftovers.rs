@@ -2,16 +2,22 @@
 //!
 //! The gate comes again, in its own name and with no rights, to one login of one target. There it looks for whatever an SSH server
 //! started for the connection that is gone: each such process carries both ends of it in its environment (`SSH_CONNECTION`).
+//!
+//! Where a session is cut because the right to it is over, the same is asked over its own connection before that is closed: so daemons go too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::session::{Dial, Ends, SessionPermit};
+use russh::client;
 use tokio::time::timeout;
 
 use super::door::SshDoor;
 use super::target::{self, Link};
+
+/// What carries the ends of a session's own connection, and began no longer before it than this, is the session's.
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// How long looking there may take.
 const LOOKS: Duration = Duration::from_secs(20);
@@ -37,7 +43,7 @@ impl SshDoor {
         let Dial::Ssh(dial) = dial else { return Err(Refusal::of(Reason::Internal)) };
         let target = target::dial(dial, &facts, self, Link::default()).await?;
         let answered = match target.ends() {
-            Some(now) => timeout(LOOKS, ask(&target, &command(now, was, age, over))).await.unwrap_or(None),
+            Some(now) => timeout(LOOKS, ask(target.handle(), &command(now, was, age, over))).await.unwrap_or(None),
             None => None,
         };
         target.sever();
@@ -45,8 +51,13 @@ impl SshDoor {
     }
 }
 
-async fn ask(target: &target::Target, command: &str) -> Option<Cleared> {
-    let said = target::answer_of(target.handle(), command).await.ok()?;
+/// Kills whatever carries the ends of this very connection, as the target sees them, which was made so long ago; whether none is left.
+pub(super) async fn of_this_connection(handle: &client::Handle<target::Guest>, age: Duration) -> bool {
+    ask(handle, &own_command(age)).await == Some(Cleared::NoneLeft)
+}
+
+async fn ask(handle: &client::Handle<target::Guest>, command: &str) -> Option<Cleared> {
+    let said = target::answer_of(handle, command).await.ok()?;
     match said.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()? {
         b"tidegate: none left" => Some(Cleared::NoneLeft),
         b"tidegate: not all" => Some(Cleared::NotAll),
@@ -55,15 +66,15 @@ async fn ask(target: &target::Target, command: &str) -> Option<Cleared> {
     }
 }
 
-/// The command that looks, kills, looks again until nothing is found, and says what came of it.
+/// Looks, kills, looks again until nothing is found, and says what came of it.
 ///
-/// INVARIANT: it touches nothing but processes that carry the connection's ends and began before the session was over (a later connection
-/// may have the same ends), and those in a session of the system that such a process leads, or led, or whose leader is gone; never its own.
+/// INVARIANT: it touches nothing but processes that carry the connection's ends and began after the connection and before the session was
+/// over (an earlier or a later one may have the same ends), and those in a session of the system that such a process leads, or led, or whose
+/// leader is gone; never itself, and never its own session.
 /// It says that none is left only if it can read its own environment the same way, the whole of `/proc` is shown to it, and no process
 /// that began since and lost its parent is closed to it.
-fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
-    const LOOK: &str = "exec 2>/dev/null; \
-        [ \"$SSH_CONNECTION\" = \"$now\" ] || { echo tidegate: seen otherwise; exit; }; \
+const LOOK: &str = "exec 2>/dev/null; \
+        [ \"$now\" ] && [ \"$SSH_CONNECTION\" = \"$now\" ] || { echo tidegate: seen otherwise; exit; }; \
         marked() { grep -qzxF \"SSH_CONNECTION=$1\" /proc/$2/environ; }; \
         of() { read s </proc/$1/stat || return 1; set -- ${s##*) }; st=$1; parent=$2; sid=$4; began=$((${20} / hz)); }; \
         lives() { of $1 && case $st in [ZX]) false;; esac; }; \
@@ -71,9 +82,9 @@ fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
         read up rest </proc/uptime || exit 3; up=${up%.*}; n=0; \
         while [ $n -lt 60 ]; do n=$((n+1)); sids=\" \"; pids=; left=; \
         for f in $(grep -lzxF \"SSH_CONNECTION=$was\" /proc/[0-9]*/environ); do p=${f%/environ}; p=${p#/proc/}; \
-        lives $p && [ $((up - began)) -ge $over ] || continue; pids=\"$pids $p\"; x=$sid; \
+        lives $p && [ $p != $$ ] && [ $((up - began)) -ge $over ] && [ $((up - began)) -le $age ] || continue; pids=\"$pids $p\"; x=$sid; \
         if [ $x -gt 1 ] && [ $x != $own ]; then marked \"$was\" $x || ! lives $x && sids=\"$sids$x \"; fi; done; \
-        for d in /proc/[0-9]*; do lives ${d#/proc/} || continue; \
+        [ \"$sids\" = \" \" ] || for d in /proc/[0-9]*; do lives ${d#/proc/} || continue; \
         case \"$sids\" in *\" $sid \"*) pids=\"$pids ${d#/proc/}\";; esac; done; \
         for p in $pids; do left=1; kill -9 $p; done; \
         [ $left ] || break; sleep .05; done; \
@@ -81,11 +92,20 @@ fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
         for d in /proc/[0-9]*; do [ -r $d/environ ] && continue; of ${d#/proc/} || continue; \
         [ $parent = 1 ] && [ $((up - began)) -le $age ] && hidden=1; done; \
         if [ $left$hidden ]; then echo tidegate: not all; else echo tidegate: none left; fi";
+
+/// The command that goes after a connection that is gone.
+fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
     // An hour for clocks that differ, and for a target that was suspended.
     let age = age.as_secs().saturating_add(3600);
     // Whole seconds on both sides.
     let over = over.as_secs().saturating_sub(3);
     format!("exec sh -c 'now=\"{}\"; was=\"{}\"; age={age}; over={over}; {LOOK}'", now.as_told(), was.as_told())
+}
+
+/// The command that goes after the connection it runs over. What begins while it runs is that connection's too.
+fn own_command(age: Duration) -> String {
+    let age = (age + A_MINUTE).as_secs();
+    format!("exec sh -c 'now=\"$SSH_CONNECTION\"; was=\"$now\"; age={age}; over=-3600; {LOOK}'")
 }
 
 #[cfg(test)]
@@ -134,6 +154,27 @@ mod tests {
             spared.kill().unwrap();
             spared.wait().unwrap();
         }
+    }
+
+    // covers: E8 (ssh), D2 (ssh)
+    #[test]
+    fn what_carries_the_ends_of_its_own_connection_is_killed_and_nothing_else() {
+        let (own, other) = (ends(40_004).as_told(), ends(40_005).as_told());
+        let (mut daemon, mut bystander) = (started(&own), started(&other));
+        let looked = |told: &str, age: Duration| {
+            let mut sh = Command::new("setsid");
+            let out = sh.args(["-w", "sh", "-c", &own_command(age)]).env("SSH_CONNECTION", told).output().unwrap();
+            String::from_utf8(out.stdout).unwrap()
+        };
+        // A server that does not say where a connection is from and to.
+        assert_eq!(looked("", Duration::ZERO), "tidegate: seen otherwise\n");
+        assert!(daemon.try_wait().unwrap().is_none());
+        let said = looked(&own, Duration::ZERO);
+        assert!(["tidegate: none left\n", "tidegate: not all\n"].contains(&said.as_str()), "{said}");
+        assert!(!daemon.wait().unwrap().success(), "it was killed");
+        assert!(bystander.try_wait().unwrap().is_none(), "it killed what is not its own");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 
     // covers: E8 (ssh), D4 (ssh)

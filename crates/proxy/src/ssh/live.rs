@@ -47,7 +47,9 @@ pub(crate) struct Live {
     /// What its user is told when it ends by a fault that has a sentence of its own.
     fault: OnceLock<String>,
     /// Programs at the target that were started and not seen to end.
-    pub(super) running: AtomicU32,
+    running: watch::Sender<u32>,
+    /// Programs that it was asked to start and did not refuse to.
+    run: AtomicU32,
     pub(super) traffic: Arc<Traffic>,
     /// Milliseconds since `started` at which something last moved.
     moved_at: AtomicU64,
@@ -74,7 +76,8 @@ impl Live {
             warned: Mutex::default(),
             wanted_end: watch::Sender::new(None),
             fault: OnceLock::new(),
-            running: AtomicU32::new(0),
+            running: watch::Sender::new(0),
+            run: AtomicU32::new(0),
             traffic,
             moved_at: AtomicU64::new(0),
         }
@@ -98,6 +101,11 @@ impl Live {
     /// Records bytes; on failure the session ends.
     pub(crate) async fn record(&self, channel: u32, direction: Direction, kind: FrameKind, bytes: Bytes) -> Result<(), TapeFailed> {
         self.tape_frame(Frame { at_us: self.micros(), channel, direction, kind, bytes }).await
+    }
+
+    /// Shows bytes of the target's to those who watch, where they are not kept.
+    pub(crate) fn show(&self, channel: u32, kind: FrameKind, bytes: Bytes) {
+        self.tape.show(Frame { at_us: self.micros(), channel, direction: Direction::Output, kind, bytes });
     }
 
     /// Records the size of a terminal.
@@ -150,12 +158,35 @@ impl Live {
 
     /// Something was started at the target.
     pub(crate) fn started(&self) {
-        self.running.fetch_add(1, Ordering::AcqRel);
+        self.run.fetch_add(1, Ordering::AcqRel);
+        self.running.send_modify(|running| *running += 1);
     }
 
     /// Something that was started was seen to end.
     pub(crate) fn stopped(&self) {
-        self.running.fetch_sub(1, Ordering::AcqRel);
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
+    }
+
+    /// It was not started after all: the target said so.
+    pub(crate) fn not_started(&self) {
+        self.run.fetch_sub(1, Ordering::AcqRel);
+        self.stopped();
+    }
+
+    /// Whether nothing was ever started at the target.
+    pub(super) fn has_run_nothing(&self) -> bool {
+        self.run.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether all that was started was seen to end.
+    pub(super) fn has_all_ended(&self) -> bool {
+        *self.running.borrow() == 0
+    }
+
+    /// Resolves when all that was started was seen to end.
+    pub(super) async fn all_ended(&self) {
+        // The sender lives as long as this, so it never fails.
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 
     /// What a channel that begins only now is told: that the end is near.

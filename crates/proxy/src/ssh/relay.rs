@@ -31,6 +31,8 @@ pub(crate) struct TargetSide {
     pub(crate) rx: ChannelReadHalf,
     /// Shared with those who join.
     pub(crate) tx: Arc<ChannelWriteHalf<client::Msg>>,
+    /// What it sent before it said that it had started.
+    pub(crate) early: Backlog,
 }
 
 /// How a relay ended.
@@ -60,6 +62,7 @@ impl Allowance {
 /// Relays until one side closes or the session is cut. `early` is what the client sent before the target was there.
 pub(crate) async fn relay(live: &Live, lane: &Lane, client: &mut ClientSide, target: &mut TargetSide, early: Backlog) -> Ended {
     let mut cut = live.notices();
+    let backlog = std::mem::take(&mut target.early);
     let (injector, injected) = mpsc::channel(64);
     let up = Up { live, lane, client: &client.tx, target: &target.tx, injector, allowance: Allowance(0) };
     let down = Down { live, lane, client: &client.tx, target: &target.tx, allowance: Allowance(0) };
@@ -67,7 +70,7 @@ pub(crate) async fn relay(live: &Live, lane: &Lane, client: &mut ClientSide, tar
         biased;
         end = until_cut(&mut cut) => Ended::Cut(end),
         () = up.run(&mut client.rx, early) => Ended::Client,
-        () = down.run(&mut target.rx, injected) => Ended::Target,
+        () = down.run(&mut target.rx, backlog, injected) => Ended::Target,
     }
 }
 
@@ -215,11 +218,10 @@ struct Down<'a> {
 
 impl Down<'_> {
     /// Until the target closes.
-    async fn run(mut self, rx: &mut ChannelReadHalf, mut injected: mpsc::Receiver<Bytes>) {
+    async fn run(mut self, rx: &mut ChannelReadHalf, mut backlog: Backlog, mut injected: mpsc::Receiver<Bytes>) {
         let mut notices = self.live.notices();
         // What begins when the end is near is told so as well, whatever else was said since.
         let mut warning = self.live.warning();
-        let mut backlog = Backlog::default();
         loop {
             let done = if let Some(warning) = warning.take() {
                 while_reading(rx, &mut backlog, self.notify(Notice::Say(warning))).await

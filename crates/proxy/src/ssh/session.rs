@@ -402,7 +402,9 @@ async fn supervise(visit: &Arc<Visit>, live: &Arc<Live>, watch: PermitWatch) {
 async fn conclude(visit: &Visit, tape: &dyn Tape, at_us: u64, closed: ClosedSession) {
     let end = closed.end;
     let closed = match caught(async { tape.close(end, at_us).await }).await {
-        Some(recording) => ClosedSession { recording, ..closed },
+        Some(Some(recording)) => ClosedSession { recording: Some(recording), ..closed },
+        // INVARIANT: a recording that lacks its end is an event, however the session ended.
+        Some(None) => ClosedSession { end: EndReason::Recorder, ..closed },
         None => ClosedSession { end: EndReason::Error, ..closed },
     };
     let _ = caught(async { visit.door.gate.ended(closed).await }).await;
@@ -488,18 +490,23 @@ async fn close(visit: &Arc<Visit>, live: &Arc<Live>, end: EndReason) -> bool {
     confirmed
 }
 
-/// Kills what runs on at the target; whether nothing does.
+/// Kills what runs on at the target; whether nothing does. Where the right itself is over, daemons go as well, and it is the target that says
+/// that none is left: each program seen to end says nothing of what it started.
 async fn nothing_runs_on(visit: &Visit, live: &Live, end: EndReason) -> bool {
-    let is_idle = || live.running.load(Ordering::Acquire) == 0;
-    match timeout(KILLS, live.target.kill_processes()).await {
-        Ok(none_left) => none_left || is_idle(),
-        Err(_) if is_idle() => true,
-        Err(_) => {
-            dismiss(visit, live, end).await;
-            let rest = if end == EndReason::Node { KILLS } else { KILLS_AT_MOST };
-            timeout(rest, live.target.kill_processes()).await.unwrap_or(false) || is_idle()
-        }
+    let mut gone = Box::pin(async {
+        let stopped = tokio::select! {
+            biased;
+            () = live.all_ended() => true,
+            none_left = live.target.kill_processes() => none_left || live.has_all_ended(),
+        };
+        stopped && (!end.ends_the_right() || live.has_run_nothing() || live.target.kill_what_carries_its_ends().await)
+    });
+    if let Ok(gone) = timeout(KILLS, &mut gone).await {
+        return gone;
     }
+    dismiss(visit, live, end).await;
+    let rest = if end == EndReason::Node { KILLS } else { KILLS_AT_MOST };
+    timeout(rest, gone).await.unwrap_or(false)
 }
 
 /// Tells the client that it is over, and closes its connection.

@@ -24,6 +24,10 @@ const HELD: usize = 1 << 20;
 
 /// Those after which the file holds what is written now and nothing else: truncate, exclusive.
 const ANEW: u32 = 0x10 | 0x20;
+/// A transfer that goes on leaves a note whenever so much has passed …
+const OFTEN: u64 = 64 << 20;
+/// … or so many microseconds have.
+const SELDOM: u64 = 10_000_000;
 const EOF: u32 = 1;
 const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;
@@ -70,6 +74,9 @@ pub(crate) struct Observer {
     files: Files,
     /// Replies of our own that wait for the end of a packet.
     waiting: VecDeque<Bytes>,
+    /// Content that has passed since transfers that go on were last told of, and when that was.
+    moved: u64,
+    told_at_us: u64,
 }
 
 impl Observer {
@@ -84,6 +91,8 @@ impl Observer {
             held: 0,
             files: Files::default(),
             waiting: VecDeque::new(),
+            moved: 0,
+            told_at_us: 0,
         }
     }
 
@@ -131,6 +140,16 @@ impl Observer {
         left
     }
 
+    /// What there is to tell at this time of transfers that go on. The end of a large file is long in coming, and a gate that dies before it
+    /// would leave no word of what had passed.
+    pub(crate) fn under_way(&mut self, at_us: u64) -> Vec<Value> {
+        if !self.files.is_empty() && self.moved < OFTEN && at_us.saturating_sub(self.told_at_us) < SELDOM {
+            return Vec::new();
+        }
+        (self.moved, self.told_at_us) = (0, at_us);
+        self.files.all().filter_map(OpenFile::under_way).collect()
+    }
+
     fn wait(&mut self, id: u32, pending: Pending) -> Result<(), Nonsense> {
         self.held += pending.held();
         if self.pending.len() >= OUTSTANDING || self.held > HELD {
@@ -147,6 +166,7 @@ impl Observer {
         let (kind, body) = match event {
             Event::Packet { kind, body } => (kind, body),
             Event::Body { owner: (handle, offset), data } => {
+                self.moved += data.len() as u64;
                 if let Some(file) = self.files.get(&handle) {
                     file.written.take(offset, data);
                 }
@@ -183,6 +203,8 @@ impl Observer {
             }
             _ => None,
         };
+        // INVARIANT: what opens or changes something stands in the recording before the target is asked.
+        operations.extend(pending.asked());
         self.wait(id, pending)?;
         Ok(Verdict::Pass(owner))
     }
@@ -327,6 +349,7 @@ impl Observer {
         let (kind, body) = match event {
             Event::Packet { kind, body } => (kind, body),
             Event::Body { owner: (handle, offset), data } => {
+                self.moved += data.len() as u64;
                 if let Some(file) = self.files.get(&handle) {
                     file.read.take(offset, data);
                 }

@@ -46,6 +46,9 @@ impl Files {
     pub(crate) fn open(&mut self, handle: &Bytes) -> Option<&mut OpenFile> {
         self.get(handle).filter(|file| !file.closing)
     }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_handle.is_empty()
+    }
     pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut OpenFile> {
         self.by_handle.values_mut()
     }
@@ -68,18 +71,35 @@ pub(crate) struct OpenFile {
     anew: bool,
     /// Its closing has been asked for.
     pub(crate) closing: bool,
+    /// Bytes that had passed when it was last told of.
+    told: u64,
     pub(crate) read: Content,
     pub(crate) written: Content,
 }
 
 impl OpenFile {
     pub(crate) fn new(path: String, for_writing: bool, anew: bool) -> Self {
-        Self { path, for_writing, anew, closing: false, read: Content::default(), written: Content::default() }
+        Self { path, for_writing, anew, closing: false, told: 0, read: Content::default(), written: Content::default() }
     }
 
     /// The file ends at `size` now; if that is where what was written in order ends, there is nothing else in it.
     pub(crate) fn holds_only_what_is_written(&mut self, size: u64) {
         self.anew |= self.written.ends_at(size);
+    }
+
+    /// The event of its being transferred still, if anything passed since the last.
+    pub(crate) fn under_way(&mut self) -> Option<Value> {
+        let passed = self.read.bytes + self.written.bytes;
+        if std::mem::replace(&mut self.told, passed) == passed {
+            return None;
+        }
+        let mut event = json!({"kind": "sftp", "act": "file", "path": self.path, "outcome": "under way"});
+        for (content, bytes) in [("read", self.read.bytes), ("written", self.written.bytes)] {
+            if bytes > 0 {
+                event[content] = json!({"bytes": bytes});
+            }
+        }
+        Some(event)
     }
 
     /// The event of its closing.

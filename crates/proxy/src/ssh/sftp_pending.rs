@@ -69,6 +69,16 @@ pub(super) fn opened(path: String, flags: u32) -> Act {
 }
 
 impl Pending {
+    /// What is told of it before it is forwarded: that it opens or changes something.
+    pub(super) fn asked(&self) -> Option<Value> {
+        match self {
+            Self::Open { path, flags } => Some(opened(path.clone(), *flags).event("asked")),
+            Self::Act(act) if act.act == "list" => None,
+            Self::Act(act) | Self::Size { act, .. } => Some(act.event("asked")),
+            Self::Close { .. } | Self::Read { .. } | Self::Write { .. } | Self::Look => None,
+        }
+    }
+
     /// What is known of it when no answer passed.
     pub(super) fn unanswered(self) -> Option<Value> {
         match self {

@@ -108,7 +108,9 @@ fn a_written_file_has_path_size_and_digest() {
     assert_eq!(
         operations,
         [
+            json!({"kind": "sftp", "act": "open for writing", "path": "/tmp/a", "outcome": "asked"}),
             json!({"kind": "sftp", "act": "file", "path": "/tmp/a", "outcome": "ok", "written": {"bytes": 11, "sha256": digest(b"hello world")}}),
+            json!({"kind": "sftp", "act": "remove", "path": "/tmp/b", "outcome": "asked"}),
             json!({"kind": "sftp", "act": "remove", "path": "/tmp/b", "outcome": "no such file"}),
         ]
     );
@@ -148,12 +150,12 @@ fn a_file_read_to_its_end_has_a_digest_and_one_read_in_part_has_ranges() {
         3,
     );
     assert_eq!(
-        operations,
+        operations[1..],
         [json!({"kind": "sftp", "act": "file", "path": "f", "outcome": "ok", "read": {"bytes": 5, "sha256": digest(b"hello")}})]
     );
     let (_, _, operations) = play(&mut greeted(false), &[open, read(2, 100), close].concat(), &[handle, data, closed].concat(), 3);
-    assert_eq!(operations[0]["read"]["partial"], true);
-    assert_eq!(operations[0]["read"]["ranges"], json!([[100, 105]]));
+    assert_eq!(operations[1]["read"]["partial"], true);
+    assert_eq!(operations[1]["read"]["ranges"], json!([[100, 105]]));
 }
 
 // covers: E1 (ssh)
@@ -343,6 +345,69 @@ fn content_belongs_to_a_file_that_was_seen_to_be_open() {
     let mut observer = writing(b"f");
     observer.up(packet(OPEN, &[&id(2), &string(b"g"), &1u32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
     assert_eq!(observer.down(packet(HANDLE, &[&id(2), &string(b"h")]).into()), Err(Nonsense::HandleInUse));
+}
+
+// covers: SSH-2 (ssh), SES-3 (ssh), F6 (ssh)
+#[test]
+fn what_opens_or_changes_something_is_told_before_it_is_forwarded() {
+    let flags = |n: u32| [&n.to_be_bytes()[..], &0u32.to_be_bytes()].concat();
+    let size = [&1u32.to_be_bytes()[..], &7u64.to_be_bytes()].concat();
+    let (a, b) = (string(b"/a"), string(b"/b"));
+    for (request, told) in [
+        (packet(OPEN, &[&id(9), &a, &flags(0x1a)]), json!({"act": "open for writing", "path": "/a"})),
+        (packet(OPEN, &[&id(9), &a, &flags(0x01)]), json!({"act": "open for reading", "path": "/a"})),
+        (packet(REMOVE, &[&id(9), &a]), json!({"act": "remove", "path": "/a"})),
+        (packet(RENAME, &[&id(9), &a, &b]), json!({"act": "rename", "path": "/a", "to": "/b"})),
+        (packet(MKDIR, &[&id(9), &a, &OK]), json!({"act": "mkdir", "path": "/a"})),
+        (packet(RMDIR, &[&id(9), &a]), json!({"act": "rmdir", "path": "/a"})),
+        (packet(SYMLINK, &[&id(9), &a, &b]), json!({"act": "symlink", "path": "/a", "to": "/b"})),
+        (packet(SETSTAT, &[&id(9), &a, &OK]), json!({"act": "setstat", "path": "/a"})),
+        (packet(FSETSTAT, &[&id(9), &string(b"h"), &size]), json!({"act": "setstat", "path": "/f", "size": 7})),
+        (packet(EXTENDED, &[&id(9), &string(b"hardlink@openssh.com"), &a, &b]), json!({"act": "hardlink", "path": "/a", "to": "/b"})),
+        (packet(STAT, &[&id(9), &a]), Value::Null),
+        (packet(OPENDIR, &[&id(9), &a]), Value::Null),
+        (packet(READ, &[&id(9), &string(b"h"), &[0; 12]]), Value::Null),
+        (write(9, b"h", 0, b"hello").to_vec(), Value::Null),
+        (packet(CLOSE, &[&id(9), &string(b"h")]), Value::Null),
+    ] {
+        let seen = writing(b"/f").up(request.clone().into()).unwrap();
+        assert_eq!(seen.on.concat(), request);
+        let told = told.as_object().cloned().map(|mut told| {
+            told.extend([("kind".to_owned(), "sftp".into()), ("outcome".to_owned(), "asked".into())]);
+            Value::from(told)
+        });
+        assert_eq!(seen.operations, told.into_iter().collect::<Vec<_>>());
+    }
+}
+
+// covers: SSH-2 (ssh), F6 (ssh)
+#[test]
+fn a_transfer_that_goes_on_is_told_of_now_and_then() {
+    let under_way =
+        |bytes: u64| [json!({"kind": "sftp", "act": "file", "path": "/f", "outcome": "under way", "written": {"bytes": bytes}})];
+    let mut observer = writing(b"/f");
+    let (mut offset, mut n) = (0, 2);
+    let mut pass = |observer: &mut Observer, length: usize| {
+        observer.up(write(n, b"h", offset, &vec![7; length])).unwrap();
+        observer.down(answered(n, 0)).unwrap();
+        (offset, n) = (offset + length as u64, n + 1);
+    };
+    pass(&mut observer, 5);
+    assert!(observer.under_way(SELDOM - 1).is_empty(), "most are over before that");
+    assert_eq!(observer.under_way(SELDOM), under_way(5));
+    assert!(observer.under_way(2 * SELDOM).is_empty(), "nothing passed since");
+    for _ in 0..OFTEN / (128 << 10) {
+        assert!(observer.under_way(2 * SELDOM + 1).is_empty());
+        pass(&mut observer, 128 << 10);
+    }
+    assert_eq!(observer.under_way(2 * SELDOM + 1), under_way(OFTEN + 5));
+    // No time passes while nothing is open.
+    let mut observer = greeted(true);
+    assert!(observer.under_way(5 * SELDOM).is_empty());
+    observer.up(packet(OPEN, &[&id(1), &string(b"/f"), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()]).into()).unwrap();
+    observer.down(packet(HANDLE, &[&id(1), &string(b"h")]).into()).unwrap();
+    observer.up(write(2, b"h", 0, b"hello")).unwrap();
+    assert!(observer.under_way(5 * SELDOM + 1).is_empty());
 }
 
 // covers: SSH-2 (ssh)

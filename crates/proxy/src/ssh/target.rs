@@ -16,13 +16,13 @@ use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, Pub
 use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
 use super::session::{Place, Visit, lock};
 use super::wire::{self, Shears};
-use super::{algorithms, forward, sockets, text};
+use super::{algorithms, forward, leftovers, sockets, text};
 
 /// How long reaching and convincing a target may take.
 const DIAL: Duration = Duration::from_secs(15);
@@ -44,30 +44,33 @@ const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 
 /// Where a thousand sessions are cut at once, each is told to stop by a signal, which costs nothing, and most have ended by it. A thousand
 /// shells that are started beside those signals would keep the target's servers from delivering them.
 const KILLERS: usize = 16;
+/// The same of those that look for what left its process group: fewer, since nobody who was seen to end waits for them.
+const LOOKERS: usize = 4;
 const KEEPS_WAITING: Duration = Duration::from_secs(1);
 
-/// The turns of the commands that kill.
-pub(crate) struct Killers(Arc<Semaphore>);
+/// The turns of the commands that kill, and of those that look.
+pub(crate) struct Killers {
+    kill: Arc<Semaphore>,
+    look: Arc<Semaphore>,
+}
 
 impl Default for Killers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(KILLERS)))
+        Self { kill: Arc::new(Semaphore::new(KILLERS)), look: Arc::new(Semaphore::new(LOOKERS)) }
     }
 }
 
-impl Killers {
-    /// Waits for a turn, which is over when this is dropped or has kept others waiting for long.
-    async fn turn(&self) -> DropGuard {
-        let over = CancellationToken::new();
-        if let Ok(turn) = self.0.clone().acquire_owned().await {
-            let over = over.clone();
-            tokio::spawn(async move {
-                let _ = timeout(KEEPS_WAITING, over.cancelled()).await;
-                drop(turn);
-            });
-        }
-        over.drop_guard()
+/// Waits for a turn, which is over when this is dropped or has kept others waiting for long.
+async fn turn(of: &Arc<Semaphore>) -> DropGuard {
+    let over = CancellationToken::new();
+    if let Ok(turn) = of.clone().acquire_owned().await {
+        let over = over.clone();
+        tokio::spawn(async move {
+            let _ = timeout(KEEPS_WAITING, over.cancelled()).await;
+            drop(turn);
+        });
     }
+    over.drop_guard()
 }
 
 /// The command that kills, under way or done: whether nothing is left; `None` if it never got so far.
@@ -84,6 +87,7 @@ pub(crate) struct Target {
     reached: (String, u16, String),
     /// Both ends of the connection.
     ends: Option<Ends>,
+    since: Instant,
 }
 
 impl Target {
@@ -116,10 +120,17 @@ impl Target {
     fn begin_killing(&self) -> Killing {
         let (handle, door) = (self.handle.clone(), self.door.clone());
         let task = tokio::spawn(async move {
-            let _turn = door.killers.turn().await;
+            let _turn = turn(&door.killers.kill).await;
             answer_of(&handle, KILL).await.ok().map(|said| said.ends_with(b"tidegate: none left\n"))
         });
         async move { task.await.ok().flatten() }.boxed().shared()
+    }
+
+    /// Kills whatever carries both ends of this connection and has begun since it was made, daemons too; whether the target said that nothing
+    /// is left of it.
+    pub(crate) async fn kill_what_carries_its_ends(&self) -> bool {
+        let _turn = turn(&self.door.killers.look).await;
+        leftovers::of_this_connection(&self.handle, self.since.elapsed()).await
     }
 
     /// Whether another connection leads to the same machine and account. What a resource and a role stand for may have changed between them.
@@ -422,6 +433,7 @@ pub(crate) async fn dial(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor
 async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link: Link) -> Result<Target, Refusal> {
     let trust = Trust::of(&dial, facts, door)?;
     let config = Arc::new(config(&trust, door));
+    let since = Instant::now();
     let stream = reach(&dial).await?;
     let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let ends = match (stream.local_addr(), stream.peer_addr()) {
@@ -446,6 +458,7 @@ async fn connect(dial: SshDial, facts: &SessionFacts, door: &Arc<SshDoor>, link:
         door: door.clone(),
         reached: (dial.host, dial.port, dial.login),
         ends,
+        since,
     })
 }
 

@@ -14,7 +14,7 @@ use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{DatabaseRights, Rights};
 use access::session::{
-    ClosedSession, DatabaseCredential, DatabaseDial, Dial, EndReason, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
+    ClosedSession, DatabaseCredential, DatabaseDial, Dial, EndReason, Onward, Protocol, RecordingTerms, SessionFacts, Standing, TargetTls,
 };
 use access::time::Span;
 use access::verdict::{Durability, RecordLevel};
@@ -71,6 +71,8 @@ pub(crate) struct TestGate {
     person: UserId,
     pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
     recorder_broken: Arc<AtomicBool>,
+    /// Whether recordings can be written, but not to their end.
+    pub(crate) unclosable: Arc<AtomicBool>,
     /// Whether what is recorded next, once, is answered by a panic.
     pub(crate) recorder_faulty: Arc<AtomicBool>,
     recorder_failed: Arc<Notify>,
@@ -86,6 +88,7 @@ pub(crate) struct TestGate {
 struct MemoryTape {
     frames: Arc<Mutex<Vec<Frame>>>,
     broken: Arc<AtomicBool>,
+    unclosable: Arc<AtomicBool>,
     faulty: Arc<AtomicBool>,
     failed: Arc<Notify>,
 }
@@ -100,11 +103,12 @@ impl Tape for MemoryTape {
         self.frames.lock().unwrap().push(frame);
         Ok(())
     }
+    fn show(&self, _: Frame) {}
     async fn failed(&self) {
         self.failed.notified().await;
     }
     async fn close(&self, _: EndReason, _: u64) -> Option<(u64, String)> {
-        Some((1, "digest".into()))
+        (!self.unclosable.load(Ordering::Acquire)).then(|| (1, "digest".into()))
     }
 }
 
@@ -115,6 +119,7 @@ impl TestGate {
             person: UserId::generate(now()),
             frames: Arc::default(),
             recorder_broken: Arc::default(),
+            unclosable: Arc::default(),
             recorder_faulty: Arc::default(),
             recorder_failed: Arc::default(),
             standings: Mutex::default(),
@@ -217,6 +222,7 @@ impl TestGate {
         let tape = MemoryTape {
             frames: self.frames.clone(),
             broken: self.recorder_broken.clone(),
+            unclosable: self.unclosable.clone(),
             faulty: self.recorder_faulty.clone(),
             failed: self.recorder_failed.clone(),
         };
@@ -303,6 +309,8 @@ impl Gatekeeper for TestGate {
     async fn trust_first_host_key(&self, _: SessionId, _: &ssh_key::PublicKey) -> bool {
         false
     }
+
+    async fn onward(&self, _: SessionId, _: Onward, _: &str) {}
 
     async fn refused(&self, _: SessionId, what: Denied) {
         self.refused.send_modify(|r| r.push(what));

@@ -119,6 +119,19 @@ async fn what_cannot_be_recorded_does_not_run_on() {
     );
 }
 
+// covers: SES-3 (mysql), F1 (mysql)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_cannot_be_closed_ends_its_session_as_that() {
+    for (unclosable, end) in [(false, EndReason::Client), (true, EndReason::Recorder)] {
+        let town = Town::open().await;
+        town.gate.unclosable.store(unclosable, std::sync::atomic::Ordering::Release);
+        let out = town.run("select 1").await;
+        assert!(out.status.success(), "{}", errors_of(&out));
+        let closed = town.gate.ended(1).await[0].clone();
+        assert_eq!((closed.end, closed.recording.is_some()), (end, !unclosable));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_nothing_for_the_idle_time_is_cut() {
     let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use access::rights::SshRights;
+use access::session::Onward;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,12 +27,12 @@ async fn service() -> u16 {
     port
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Connects as soon as somebody listens.
-async fn connect(port: u16) -> TcpStream {
+pub(crate) async fn connect(port: u16) -> TcpStream {
     let trying = async {
         loop {
             match TcpStream::connect(("127.0.0.1", port)).await {
@@ -51,7 +52,7 @@ async fn reversed(mut stream: TcpStream) -> Vec<u8> {
     got
 }
 
-// covers: SSH-1 (ssh), SSH-2 (ssh), B1 (ssh)
+// covers: SSH-1 (ssh), SSH-2 (ssh), MAY-9 (ssh), B1 (ssh)
 #[tokio::test]
 async fn local_forwards_lead_only_where_the_role_says() {
     let service = service().await;
@@ -69,7 +70,9 @@ async fn local_forwards_lead_only_where_the_role_says() {
         assert_eq!(reversed(connect(port).await).await, expected, "{shown}");
         if expected.is_empty() {
             assert_eq!(town.gate.refused.borrow()[0].what, "local_forward");
+            assert!(town.gate.onward.lock().unwrap().is_empty());
         } else {
+            assert_eq!(*town.gate.onward.lock().unwrap(), [(Onward::Forward, format!("127.0.0.1:{service}"))]);
             assert_eq!(town.gate.activities("forward.local")[0]["to"], format!("127.0.0.1:{service}"));
             let mut refreshed = 0;
             while town.gate.activities("channel.closed").is_empty() {
@@ -93,6 +96,8 @@ async fn remote_forwards_need_the_right_to_them() {
     assert_eq!(reversed(connect(port).await).await, b"cba");
     assert_eq!(town.gate.activities("forward.listening")[0]["port"], port);
     assert_eq!(town.gate.activities("forward.remote").len(), 1);
+    // It leads from the target to its user, and not on.
+    assert!(town.gate.onward.lock().unwrap().is_empty());
 
     let town = Town::open(SshRights { remote_forward: Vec::new(), ..everything() }).await;
     let out = town.ssh_with(&["-N", "-oExitOnForwardFailure=yes", "-R", &remote], &[]).output().await.unwrap();
@@ -117,7 +122,7 @@ async fn sockets_are_not_forwarded() {
     assert!(!out.status.success() && !socket.exists(), "{out:?}");
 }
 
-// covers: SSH-1 (ssh), B1 (ssh)
+// covers: SSH-1 (ssh), MAY-9 (ssh), B1 (ssh)
 #[tokio::test]
 async fn the_agent_is_reached_only_by_a_role_that_says_so() {
     for (agent_forward, expected) in [(true, "ssh-ed25519"), (false, "")] {
@@ -154,6 +159,8 @@ async fn the_agent_is_reached_only_by_a_role_that_says_so() {
         assert!(String::from_utf8_lossy(&out.stdout).starts_with(expected), "{out:?}");
         assert_eq!(out.stdout.is_empty(), expected.is_empty(), "{out:?}");
         assert_eq!(town.gate.activities("agent.used").len(), usize::from(agent_forward));
+        let onward = town.gate.onward.lock().unwrap().clone();
+        assert_eq!(onward, if agent_forward { vec![(Onward::Agent, String::new())] } else { Vec::new() });
         let _ = (ssh.kill_on_drop(true), agent.start_kill());
     }
 }

@@ -13,7 +13,7 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{ExecRights, Rights, SftpRights, SshRights};
-use access::session::{ClosedSession, Dial, EndReason, Protocol, RecordingTerms, SessionFacts, SshCredential, SshDial, Standing};
+use access::session::{ClosedSession, Dial, EndReason, Onward, Protocol, RecordingTerms, SessionFacts, SshCredential, SshDial, Standing};
 use access::time::Span;
 use access::verdict::{Durability, HostKeyRule, RecordLevel};
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ pub(crate) enum Policy {
     Closed,
 }
 
-/// Where a recorder panics.
+/// Where a recorder fails; mostly it panics there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TapeFault {
     Nowhere,
@@ -56,6 +56,8 @@ pub(crate) enum TapeFault {
     Failed,
     /// When it is closed.
     Close,
+    /// Nowhere, but it cannot be closed.
+    NoClose,
 }
 
 pub(crate) struct Setup {
@@ -76,7 +78,7 @@ pub(crate) struct Setup {
     pub(crate) real_recorder: bool,
     /// Panics where a refusal is reported.
     pub(crate) faulty: bool,
-    /// Where the recorder panics.
+    /// Where the recorder fails.
     pub(crate) tape: TapeFault,
     /// Another target than the real one: its port and host key.
     pub(crate) instead: Option<(u16, String)>,
@@ -146,6 +148,8 @@ pub(crate) struct TestGate {
     pub(crate) standings: Mutex<Vec<watch::Sender<Standing>>>,
     pub(crate) ended: watch::Sender<Vec<ClosedSession>>,
     pub(crate) refused: watch::Sender<Vec<Denied>>,
+    /// The ways on from a target that the gate was told of.
+    pub(crate) onward: Mutex<Vec<(Onward, String)>>,
     pub(crate) asked: watch::Sender<Vec<Answer>>,
     /// What was renounced with each answer.
     pub(crate) renounced: Mutex<Vec<Limits>>,
@@ -187,6 +191,7 @@ impl Tape for MemoryTape {
         }
         Ok(())
     }
+    fn show(&self, _: Frame) {}
     async fn failed(&self) {
         self.failed.notified().await;
         assert!(self.fault != TapeFault::Failed, "a fault, put here by a test");
@@ -194,7 +199,7 @@ impl Tape for MemoryTape {
     async fn close(&self, _: EndReason, _: u64) -> Option<(u64, String)> {
         assert!(self.fault != TapeFault::Close, "a fault, put here by a test");
         self.closed.fetch_add(1, Ordering::AcqRel);
-        Some((1, "digest".into()))
+        (self.fault != TapeFault::NoClose).then(|| (1, "digest".into()))
     }
 }
 
@@ -420,6 +425,10 @@ impl Gatekeeper for TestGate {
         false
     }
 
+    async fn onward(&self, _: SessionId, how: Onward, to: &str) {
+        self.onward.lock().unwrap().push((how, to.to_owned()));
+    }
+
     async fn refused(&self, _: SessionId, what: Denied) {
         let faulty = self.setup.lock().unwrap().faulty;
         assert!(!faulty, "a fault, put here by a test");
@@ -496,6 +505,7 @@ impl Town {
             standings: Mutex::default(),
             ended: watch::Sender::default(),
             refused: watch::Sender::default(),
+            onward: Mutex::default(),
             asked: watch::Sender::default(),
             renounced: Mutex::default(),
             more: watch::Sender::default(),

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::gate::{Setup, Town};
-use crate::hostile_clients::{ana, run};
+use crate::hostile_clients::{ana, output, run};
 
 /// What a target does when a command is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ enum Deed {
     Oddities,
     /// Runs for ever, takes no signals, and has much to do before it comes to the command that kills.
     Busy,
+    /// Says `early` before it says that it has started, then as `Serve`; of a subsystem, something on its error stream.
+    Early,
     /// Says nothing of what it starts but that it does not start `refused`; and has nothing to kill with.
     Silent,
 }
@@ -78,6 +80,9 @@ impl server::Handler for Target {
             self.started.add_permits(1);
             return Ok(());
         }
+        if self.deed == Deed::Early {
+            session.data(channel, bytes::Bytes::from_static(b"early\n"))?;
+        }
         session.channel_success(channel)?;
         let (handle, deed) = (session.handle(), self.deed);
         if deed == Deed::Busy {
@@ -94,7 +99,7 @@ impl server::Handler for Target {
             });
             return Ok(());
         }
-        let serves = command == b"echo in" || deed == Deed::Serve;
+        let serves = command == b"echo in" || matches!(deed, Deed::Serve | Deed::Early);
         tokio::spawn(async move {
             if serves {
                 let _ = handle.data(channel, bytes::Bytes::from_static(b"in\n")).await;
@@ -106,7 +111,7 @@ impl server::Handler for Target {
                 let opened = match deed {
                     Deed::Forwards => handle.channel_open_forwarded_tcpip("127.0.0.1", 9, "\x1b[2J", 9).await,
                     Deed::Agents => handle.channel_open_agent().await,
-                    Deed::Serve | Deed::Oddities | Deed::Busy | Deed::Silent => handle.channel_open_session().await,
+                    Deed::Serve | Deed::Oddities | Deed::Busy | Deed::Early | Deed::Silent => handle.channel_open_session().await,
                 };
                 if matches!(opened, Err(russh::Error::SendError)) {
                     return;
@@ -114,6 +119,12 @@ impl server::Handler for Target {
             }
         });
         Ok(())
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, _: &str, session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_success(channel)?;
+        session.extended_data(channel, 1, bytes::Bytes::from_static(b"disk quota exceeded\n"))?;
+        session.close(channel)
     }
 
     async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
@@ -153,7 +164,7 @@ async fn town_with(target: Target) -> Town {
     town
 }
 
-// covers: D1 (ssh)
+// covers: D2 (ssh), GRANT-3 (ssh)
 #[tokio::test]
 async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait_for_it() {
     let target = Target::that(Deed::Busy);
@@ -169,7 +180,8 @@ async fn a_target_that_is_busy_has_its_time_to_kill_and_the_client_does_not_wait
     target.comes_to_it.add_permits(1);
     let closed = tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.unwrap().unwrap()[0].clone();
     assert!(closed.confirmed && closed.end == EndReason::Revoked, "{closed:?}");
-    assert_eq!(target.told_to_kill.load(Ordering::Acquire), 1);
+    // Once to kill what it runs, once to look for what left that.
+    assert_eq!(target.told_to_kill.load(Ordering::Acquire), 2);
 }
 
 // covers: D2 (ssh), GRANT-3 (ssh)
@@ -217,6 +229,19 @@ async fn a_target_that_floods_is_cut_off_with_one_entry() {
         assert_eq!((times("flood"), times("refusals")), (1, 1), "{deed:?}");
         drop(ana);
     }
+}
+
+// covers: SSH-1 (ssh), F6 (ssh)
+#[tokio::test]
+async fn what_a_target_says_early_or_beside_a_subsystem_arrives_and_is_recorded() {
+    let (town, _) = town(Deed::Early).await;
+    let ana = ana(&town).await;
+    assert_eq!(run(&ana, "anything").await, "early\nin\n");
+    assert_eq!(town.gate.output(), "early\nin\n");
+    let channel = ana.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "sftp").await.unwrap();
+    assert_eq!(output(channel).await, "disk quota exceeded\n");
+    assert_eq!(town.gate.errors(), "disk quota exceeded\n");
 }
 
 // covers: SES-3 (ssh), F6 (ssh)

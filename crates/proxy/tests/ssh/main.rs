@@ -7,6 +7,7 @@ mod asking_further;
 mod clients;
 mod cuts;
 mod dialling;
+mod documented;
 mod forwards;
 mod gate;
 mod host_keys;

@@ -8,7 +8,9 @@ use tokio::io::AsyncWriteExt;
 use access::rights::SshRights;
 use access::session::EndReason;
 
+use crate::cuts::{ends, lives, said_id};
 use crate::gate::{Setup, TapeFault, Town, everything};
+use crate::hostile_clients::ana;
 
 /// Resident memory of this process, in KiB.
 fn memory() -> u64 {
@@ -51,6 +53,26 @@ async fn memory_stays_flat_when_one_side_reads_nothing() {
     let out = tokio::time::timeout(Duration::from_secs(5), town.ssh(&["echo in"]).output()).await.unwrap().unwrap();
     assert_eq!(out.stdout, b"in\n");
     drop((up, down));
+}
+
+// covers: GRANT-3 (ssh), D2 (ssh)
+#[tokio::test]
+async fn a_hundred_sessions_that_are_cut_at_once_are_all_seen_gone_at_the_target() {
+    const MANY: usize = 100;
+    let town = Town::new(Setup { keep_frames: false, ..Setup::default() }).await;
+    let (mut held, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..MANY {
+        let ana = ana(&town).await;
+        let mut channel = ana.channel_open_session().await.unwrap();
+        channel.exec(true, "echo $$; exec sleep 1000").await.unwrap();
+        ids.push(said_id(&mut channel).await);
+        held.push((ana, channel));
+    }
+    assert!(ids.iter().all(|id| lives(*id)));
+    town.gate.cut(EndReason::Revoked);
+    let closed = ends(&town, MANY).await;
+    assert!(closed.iter().all(|closed| closed.end == EndReason::Revoked && closed.confirmed), "{closed:?}");
+    assert!(!ids.iter().any(|id| lives(*id)), "confirmed, and still there");
 }
 
 // covers: E8 (ssh)

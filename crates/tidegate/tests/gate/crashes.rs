@@ -102,6 +102,8 @@ struct Round {
     pending: String,
     votes: Vec<Told>,
     asked: Told,
+    /// When the file on its way up was first seen at the target.
+    transferring: Option<Instant>,
     killed: Instant,
 }
 
@@ -113,13 +115,15 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
     let pending = gate.post("ana", "/api/v1/requests", other);
     let pending = pending["request"]["id"].as_str().unwrap().to_owned();
     let shells: Vec<Shell> = (0..1 + draw.below(3)).map(|n| Shell::open(gate, "ana", "db-1+shell", format!("{name}x{n}"))).collect();
+    let sent = gate.dir().join("big.up");
+    let _ = std::fs::remove_file(&sent);
     let mut transfer = transfer(gate);
     let (revoke, votes, ask) = (draw.below(3) == 0, 1 + draw.below(2), draw.below(2) == 0);
     let when: Vec<Duration> = (0..4).map(|_| draw.milliseconds(2500)).collect();
     // Sometimes right in the middle of it all, sometimes when something was received for a while.
     let kill_after = draw.milliseconds(3500);
     let served = &*gate;
-    let (revoked, votes, asked) = std::thread::scope(|scope| {
+    let (revoked, votes, asked, transferring) = std::thread::scope(|scope| {
         let revoked = scope.spawn(|| {
             if !revoke {
                 return None;
@@ -147,16 +151,21 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
             let wish = json!({"resource": "web-1", "role": "shell", "reason": "asked while it died", "duration": "1h"});
             served.try_api("ana", "POST", "/api/v1/requests", Some(wish))
         });
-        std::thread::sleep(kill_after);
+        let until = Instant::now() + kill_after;
+        let mut transferring = None;
+        while Instant::now() < until {
+            transferring = transferring.or_else(|| sent.exists().then(Instant::now));
+            std::thread::sleep(Duration::from_millis(10).min(until.saturating_duration_since(Instant::now())));
+        }
         let killed = Command::new("kill").args(["-KILL", &served.pid().to_string()]).status().unwrap();
         assert!(killed.success());
-        (revoked.join().unwrap(), voting.into_iter().map(|v| v.join().unwrap()).collect(), asked.join().unwrap())
+        (revoked.join().unwrap(), voting.into_iter().map(|v| v.join().unwrap()).collect(), asked.join().unwrap(), transferring)
     });
     let killed = Instant::now();
     gate.kill();
     let _ = transfer.kill();
     let _ = transfer.wait();
-    Round { shells, grant, length: Duration::from_secs(length), revoking: revoke, revoked, pending, votes, asked, killed }
+    Round { shells, grant, length: Duration::from_secs(length), revoking: revoke, revoked, pending, votes, asked, transferring, killed }
 }
 
 /// A file on its way up, slowly enough to be still on its way.
@@ -223,6 +232,15 @@ fn check(gate: &Served, round: Round, opened_before: &BTreeMap<String, Value>, s
             let line = format!("{}-{n}-", shell.tag);
             assert!(recordings.iter().any(|r| r.contains(&line)), "{line} of {must} was received, and is not recorded");
         }
+    }
+    // And what was transferred is named from its beginning on.
+    if round.transferring.is_some_and(|at| at + KEPT_AFTER < round.killed) {
+        Sums::count(&sums.transfers, 1);
+        let named = new.iter().filter(|s| s["resource"] == "build-1").any(|s| {
+            let done = gate.activities(s["id"].as_str().unwrap(), "sftp");
+            done.iter().any(|done| done["outcome"] == "asked" && done["path"].as_str().is_some_and(|path| path.ends_with("/big.up")))
+        });
+        assert!(named, "a transfer that had begun {:?} before the end is not recorded", round.transferring.map(|at| round.killed - at));
     }
     for told in &round.votes {
         Sums::count(if did(told) { &sums.votes_told } else { &sums.votes_unheard }, 1);
@@ -326,6 +344,7 @@ struct Sums {
     shells: AtomicU64,
     lines_received: AtomicU64,
     lines_that_must_be_recorded: AtomicU64,
+    transfers: AtomicU64,
     votes_told: AtomicU64,
     votes_unheard: AtomicU64,
     revocations_told: AtomicU64,
@@ -342,7 +361,7 @@ impl Sums {
         let of = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
         json!({
             "crashes": of(&self.crashes), "shells": of(&self.shells), "lines received": of(&self.lines_received),
-            "lines that must be recorded": of(&self.lines_that_must_be_recorded), "votes answered": of(&self.votes_told),
+            "lines that must be recorded": of(&self.lines_that_must_be_recorded), "transfers": of(&self.transfers), "votes answered": of(&self.votes_told),
             "votes without an answer": of(&self.votes_unheard), "revocations answered": of(&self.revocations_told),
             "revocations without an answer": of(&self.revocations_unheard), "ends by the stopwatch": of(&self.ends_by_the_stopwatch),
         })

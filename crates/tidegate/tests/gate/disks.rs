@@ -63,6 +63,45 @@ fn a_slow_disk_slows_the_session_and_loses_nothing() {
     gate.assert_provable();
 }
 
+// covers: F1 (ssh), SES-3 (ssh)
+#[test]
+fn a_disk_that_is_full_when_a_session_ends_is_what_ended_it() {
+    let mut gate = Served::start();
+    gate.grant("ana", "db-1", "shell", "1h");
+    gate.stop();
+    let recordings = gate.dir().join("data/recordings");
+    let small = Mounted::new(&recordings, &["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"]);
+    gate.run_again();
+    for (full, end) in [(false, "client"), (true, "recorder")] {
+        let command = "echo ready; read go; head -c 6000 /dev/urandom | base64 -w0; echo the-secret-$((40+2))";
+        let mut live = Talk::start(gate.ssh("ana", "db-1+shell", &[], &[command]));
+        live.until("ready");
+        let session = gate.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+        let file =
+            recordings.join(format!("{}.tgr", gate.get("eve", &format!("/api/v1/sessions/{session}"))["recording"].as_str().unwrap()));
+        eventually("what was shown so far is written", || gate.shown(&session).contains("ready").then_some(()));
+        let fill = recordings.join("fill");
+        if full {
+            let _ = Command::new("dd").args(["if=/dev/zero", "bs=512"]).arg(format!("of={}", fill.display())).output().unwrap();
+            assert!(std::fs::metadata(&file).unwrap().len() % 4096 > 0, "what is left of its page is all that can be written");
+        }
+        live.say("go\n");
+        live.end();
+        let row = eventually("it has ended", || {
+            let row = gate.get("eve", &format!("/api/v1/sessions/{session}"));
+            (row["state"] == "ended").then_some(row)
+        });
+        assert_eq!((&row["end"], row["recording_digest"].is_string()), (&json!(end), !full), "{row}");
+        let entries = gate.get("eve", &format!("/api/v1/audit/entries?event=session.ended&about={session}"));
+        assert_eq!(entries["items"][0]["data"]["reason"], json!(end), "{entries}");
+        assert_eq!(gate.shown(&session).contains("the-secret-42"), !full, "what cannot be recorded is no secret of the disk's");
+        let _ = std::fs::remove_file(fill);
+    }
+    gate.assert_provable();
+    gate.stop();
+    drop(small);
+}
+
 // covers: F1 (ssh), F1 (api), F1 (cli), EV-1 (api)
 #[test]
 fn what_cannot_be_entered_does_not_happen_and_is_told() {
@@ -73,7 +112,7 @@ fn what_cannot_be_entered_does_not_happen_and_is_told() {
     let mut live = Talk::start(gate.ssh("ana", "db-1+shell", &[], &["i=0; while :; do i=$((i+1)); echo line-$i; sleep 0.1; done"]));
     live.until("line-3");
 
-    // Recordings can't be written: what runs ends, nothing opens, and the sentence says what to check.
+    // No recording can be begun: nothing opens, and the sentence says what to check. What is recorded already goes on.
     let recordings = gate.dir().join("data/recordings");
     let filled = Mounted::read_only(&recordings);
     let refused = echo(&gate, "must-not-open");

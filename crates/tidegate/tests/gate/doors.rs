@@ -210,32 +210,37 @@ fn what_a_role_does_not_include_is_refused_and_entered() {
 #[test]
 fn security_watches_live_and_others_cannot() {
     let demo = Demo::start();
-    demo.grant("ana", "db-1", "shell", "1h");
-    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
-    ana.say("echo ready-$((1+1))\r");
-    ana.until("ready-2");
-    let session = demo.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
-    let mut carla = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    carla
-        .env("TIDEGATE_URL", demo.ready["api"].as_str().unwrap())
-        .env("TIDEGATE_TOKEN", demo.person("carla")["token"].as_str().unwrap())
-        .args(["session", "watch", &session])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let carla = Talk::start(carla);
-    eventually("the watch is entered", || {
-        let entries = demo.get("eve", "/api/v1/audit/entries?event=session.watched");
-        (!entries["items"].as_array().unwrap().is_empty()).then_some(())
-    });
-    eventually("carla sees what ana sees", || {
-        ana.say("echo seen-$((40+2))\r");
-        std::thread::sleep(Duration::from_millis(200));
-        carla.heard().contains("seen-42").then_some(())
-    });
-    let (status, _) = demo.api("frank", "GET", &format!("/api/v1/sessions/{session}/watch"), None);
-    assert_eq!(status, 404, "frank can't know that it exists");
-    ana.say("exit\r");
-    assert_eq!(ana.end(), 0);
+    // Of the second nothing that is shown is kept; it is seen live all the same.
+    for (resource, kept) in [("db-1", true), ("build-1", false)] {
+        demo.grant("ana", resource, "shell", "1h");
+        let mut ana = Talk::start(demo.ssh("ana", &format!("{resource}+shell"), &["-tt"], &[]));
+        ana.say("echo ready-$((1+1))\r");
+        ana.until("ready-2");
+        let session = demo.live_session("ana").unwrap()["id"].as_str().unwrap().to_owned();
+        let mut carla = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        carla
+            .env("TIDEGATE_URL", demo.ready["api"].as_str().unwrap())
+            .env("TIDEGATE_TOKEN", demo.person("carla")["token"].as_str().unwrap())
+            .args(["session", "watch", &session])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let carla = Talk::start(carla);
+        eventually("the watch is entered", || {
+            let entries = demo.get("eve", &format!("/api/v1/audit/entries?event=session.watched&about={session}"));
+            (!entries["items"].as_array().unwrap().is_empty()).then_some(())
+        });
+        eventually("carla sees what ana sees", || {
+            ana.say("echo seen-$((40+2))\r");
+            std::thread::sleep(Duration::from_millis(200));
+            carla.heard().contains("seen-42").then_some(())
+        });
+        let (status, _) = demo.api("frank", "GET", &format!("/api/v1/sessions/{session}/watch"), None);
+        assert_eq!(status, 404, "frank can't know that it exists");
+        ana.say("exit\r");
+        assert_eq!(ana.end(), 0);
+        demo.ended_sessions("ana");
+        assert_eq!(demo.shown(&session).contains("seen-42"), kept);
+    }
 }
 
 // covers: WHO-5 (ssh), A1 (ssh), D9 (ssh)
