@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::claims::JobClaims;
@@ -200,5 +200,15 @@ row! {
         decided_at: Option<Timestamp>,
         /// Counts changes of this row and of its votes.
         version: i64,
+    }
+}
+
+impl RequestRow {
+    /// Since when it is asked as it stands: since it was submitted, or changed the last time. From then on people are waited for.
+    #[must_use]
+    pub fn asked_since(&self) -> Timestamp {
+        // The one is set as so much later than the other.
+        let waits = SignedDuration::from_secs(i64::try_from(self.terms.pending_for.as_seconds()).unwrap_or(i64::MAX));
+        self.expires_at.checked_sub(waits).map_or(self.submitted_at, |since| since.max(self.submitted_at))
     }
 }

@@ -127,7 +127,8 @@ impl<'g> Shown<'g> {
         })
     }
 
-    pub(crate) async fn vote(&mut self, row: VoteRow, revision: i64) -> Answer<requests::Vote> {
+    pub(crate) async fn vote(&mut self, row: VoteRow, of: (PrincipalId, i64)) -> Answer<requests::Vote> {
+        let (asker, revision) = of;
         Ok(requests::Vote {
             id: row.id,
             voter: self.who(row.voter).await?,
@@ -135,6 +136,7 @@ impl<'g> Shown<'g> {
             revision: row.revision,
             counts: row.revision == revision,
             signed: row.signature.is_some(),
+            invited_by_asker: self.gate.invited(asker, row.voter).await?,
             note: row.note,
             at: row.at,
         })

@@ -283,7 +283,8 @@ mod tests {
         fn votes(&mut self, voter: PrincipalId, revision: i64, signature: Option<VoteSignature>) {
             let (request, signature) = (self.request, signature.map(Box::new));
             let vote = VoteId::generate(at());
-            let event = Event::RequestVoted { request, vote, revision, voter, decision: Decision::Approve, stages: vec![0], signature };
+            let (decision, stages, invited_by_asker) = (Decision::Approve, vec![0], false);
+            let event = Event::RequestVoted { request, vote, revision, voter, decision, stages, signature, invited_by_asker };
             self.happens(voter, event, None);
         }
 

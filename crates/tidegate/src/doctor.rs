@@ -2,6 +2,7 @@
 //!
 //! It works on files and needs no running gate. It changes nothing that a start of the gate would not.
 
+mod kept;
 mod log;
 mod machine;
 mod mail;
@@ -109,6 +110,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(state::committed(&config).await);
     findings.extend(state::store(&config, bundle.as_deref()).await);
     findings.push(machine::recordings(&config));
+    findings.extend(kept::recordings(&config).await);
     findings.push(machine::checkpoints(&config));
     findings.extend(log::signed(&config, ring.as_ref()).await);
     findings.extend(machine::tls(&config));

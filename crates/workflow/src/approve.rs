@@ -78,8 +78,11 @@ impl Gate {
             return Err(Refusal::because(Reason::Invalid, format!("a note has at most {LONGEST_TEXT} characters")));
         }
         for _ in 0..TRIES {
-            match self.vote_once(caller, request, &seen, (decision, signed), note.clone()).await {
+            match Box::pin(self.vote_once(caller, request, &seen, (decision, signed), note.clone())).await {
                 Ok(voted) => {
+                    if voted.grant.is_some() {
+                        self.end_if_locked_meanwhile(&voted.request, voted.grant.as_ref()).await?;
+                    }
                     self.apply_extension(caller, &voted, note.as_deref()).await;
                     return Ok(voted);
                 }
@@ -102,7 +105,7 @@ impl Gate {
                             .text("note", note);
                         self.commit(Change::new(draft)).await.map_err(refused)?;
                     }
-                    if matches!(refusal.reason, Reason::NotApprover | Reason::Locked | Reason::ScopeMissing) {
+                    if matches!(refusal.reason, Reason::NotApprover | Reason::Locked | Reason::ScopeMissing | Reason::SelfApproval) {
                         // Who may not even see it is told the same as if it did not exist.
                         let row = self.store.request(request).await.map_err(unavailable)?;
                         self.visible_request(caller, row).await.map_err(|unseen| unseen.about(request))?;
@@ -171,6 +174,7 @@ impl Gate {
                     decision,
                     stages,
                     signature: signed.map(|signed| Box::new(signed.signature.clone())),
+                    invited_by_asker: self.invited(row.person, caller.who.id()).await?,
                 },
             )
             .text("note", note);
@@ -232,7 +236,7 @@ impl Gate {
         // Lists ask this of every request that waits, and what is unusual about who decides matters to no policy.
         let situation = self.circumstances(&caller.who).await?;
         // What costs little first: lists ask this of every request that waits.
-        let (bundle, since) = (self.bundle(), Span::between(row.submitted_at, now));
+        let (bundle, since) = (self.bundle(), Span::between(row.asked_since(), now));
         if !all_stages(row).any(|stage| stage.seats_after(since).any(|seat| bundle.seated(&situation, seat))) {
             return Ok(false);
         }
@@ -267,7 +271,7 @@ impl Gate {
         let about = self.about_request(row).await?;
         let bundle = self.bundle();
         let ruling = bundle.may(situation, Act::Approve, &Object::Request(about));
-        let since = Span::between(row.submitted_at, self.now());
+        let since = Span::between(row.asked_since(), self.now());
         let stages: Vec<usize> = all_stages(row)
             .enumerate()
             .filter(|(_, stage)| stage.seats_after(since).any(|seat| bundle.seated(situation, seat)))
@@ -349,7 +353,17 @@ impl Gate {
             return Ok(Beginning::Linked { identity, before: proved.seq, invited: used.is_some() });
         }
         let about = EntryFilter { mentions: Some(owner.to_string()), ..EntryFilter::default() };
-        Ok(Beginning::Invited { by: first(about, "invitation.issued").await?.map(|issued| issued.seq) })
+        Ok(Beginning::Invited { by: first(about, "invitation.issued").await?.map(|issued| (issued.seq, issued.entry.actor)) })
+    }
+
+    /// Whether who asks gave somebody who decides the invitation by which these began here. Where one person invited everybody it can't be
+    /// refused; it is entered with the vote, and shown to the others who decide and to whoever looks back.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn invited(&self, asker: PrincipalId, voter: PrincipalId) -> Result<bool, Refusal> {
+        let Beginning::Invited { by: Some((_, actor)) } = self.beginning_of(voter).await? else { return Ok(false) };
+        Ok(actor == Actor::Principal(asker) || actor == Actor::Principal(self.hand(asker).await?))
     }
 
     async fn hand(&self, id: PrincipalId) -> Result<PrincipalId, Refusal> {
@@ -371,9 +385,14 @@ impl Gate {
                 situation.mfa_at = situation.now;
                 situation
             }
+            // What the store does not say now, it says at the next try.
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal.into()),
             Err(refusal) => return Ok(change.and(self.own_draft(Event::RequestDenied { request, reason: refusal.reason }))),
         };
         let locked = self.refuse_if_locked(row.person, &row.role, &row.resource).await.err();
+        if let Some(refusal) = locked.as_ref().filter(|refusal| refusal.reason == Reason::StoreUnavailable) {
+            return Err(refusal.clone().into());
+        }
         let verdict = self.judge_request(&situation, &ask_of(row));
         let denied = locked.or_else(|| terms_of(&verdict).err());
         if let Some(refusal) = denied {
@@ -401,8 +420,8 @@ impl Gate {
 enum Beginning {
     /// By their first invitation; or they never did, as a machine.
     Invited {
-        /// Where it stands in the log.
-        by: Option<i64>,
+        /// Where it stands in the log, and who gave it.
+        by: Option<(i64, Actor)>,
     },
     /// By an account at an identity provider that was linked to them.
     Linked {
@@ -421,7 +440,7 @@ fn made_a_way_in(made: &LoggedEntry, owner: PrincipalId, began: &Beginning) -> b
         Event::TokenIssued { person, .. } | Event::KeyAdded { person, .. } => *person == owner,
         Event::InvitationIssued { person, .. } => {
             let begins = match began {
-                Beginning::Invited { by } => *by == Some(made.seq),
+                Beginning::Invited { by } => by.as_ref().is_some_and(|(seq, _)| *seq == made.seq),
                 // What nobody used let nobody in.
                 Beginning::Linked { invited, .. } => !invited,
             };

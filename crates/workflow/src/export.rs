@@ -76,13 +76,19 @@ impl Gate {
     /// # Errors
     /// If the caller may not, the selection is empty or too large, or the file can't be written.
     pub async fn export(&self, caller: &Caller, selection: Selection, along: Along, to: PathBuf) -> Result<Written, Refusal> {
-        let sessions = self.selected(caller, &selection, along.input).await?;
+        let mut sessions = self.selected(caller, &selection, along.input).await?;
         let chosen: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
         // Everything up to now gets its place and a signature, so that nothing is too new to be proved.
         self.checkpoint().await?;
         let entries = self.entries_of(&selection, &sessions).await?;
         if entries.is_empty() {
             return Err(Refusal::because(Reason::NotFound, format!("nothing is logged about {selection}")));
+        }
+        // INVARIANT: a session whose end is among the entries comes with its recording, also if it ended just now.
+        for session in &mut sessions {
+            if let Some(newest) = self.store.session(session.id).await.map_err(unavailable)? {
+                *session = newest;
+            }
         }
         let export = self.assemble(&selection, &entries, &sessions, &along).await?;
         // The key that signed the newest checkpoint signs the file too.

@@ -22,6 +22,7 @@ use crate::decide::terms_of;
 use crate::gate::{Gate, refused, unavailable};
 use crate::risk::unusual;
 use crate::seen::{AsSeen, Seen};
+use crate::step_up::asking;
 use crate::submit::{Submitted, length_of};
 
 impl Gate {
@@ -66,8 +67,8 @@ impl Gate {
             break_glass: row.break_glass,
             door: caller.door,
         };
-        let mut situation = self.situation(&caller.who).await?;
-        self.look_for_risk(&mut situation).await?;
+        // Who sits in a session for long proved long ago that it is them: freshly, by the same proof as for asking.
+        let situation = self.situation_asking(&caller.who, &asking(&ask)).await?;
         let (risk, says) = unusual(&situation, &row.resource);
         if let Err(refusal) = self.admissible(caller, &situation, &ask).await {
             return Err(self.refuse_request(caller, &ask, refusal).await);
@@ -99,7 +100,7 @@ impl Gate {
                     limits: ask.limits.clone(),
                     break_glass: ask.break_glass,
                     extends: Some(grant),
-                    mfa: caller.who.mfa(),
+                    mfa: situation.mfa,
                     claims: caller.who.claims().cloned(),
                     expires_at: terms.pending_for.after(now),
                     terms: terms.clone(),
@@ -219,7 +220,15 @@ impl Gate {
             return Err(refusal);
         };
         let more = more.unwrap_or(row.terms.default.min(row.terms.max));
-        self.extend(caller, row.id, more, reason).await
+        self.extend(caller, row.id, more, reason).await.map_err(|refusal| match refusal.reason {
+            // A session has no place for a passkey.
+            Reason::MfaRequired => {
+                let why = refusal.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
+                let how = format!("{why}`tidegate grant extend {} --for {more}` says where to use it, and this session goes on", row.id);
+                Refusal { detail: Some(how), ..refusal }
+            }
+            _ => refusal,
+        })
     }
 }
 

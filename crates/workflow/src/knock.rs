@@ -340,7 +340,7 @@ impl Gate {
 
     async fn progress(&self, request: RequestId) -> Result<RequestProgress, Refusal> {
         let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        let since = Span::between(row.submitted_at, self.now());
+        let since = Span::between(row.asked_since(), self.now());
         let mut asked: Vec<String> = all_stages(&row)
             .map(|stage| {
                 let seats: Vec<String> = stage.seats_after(since).map(ToString::to_string).collect();
@@ -353,15 +353,7 @@ impl Gate {
             if vote.revision != row.revision {
                 continue;
             }
-            let who = self.called(vote.voter).await;
-            let did = match vote.decision {
-                Decision::Approve => "approved",
-                Decision::Deny => "denied",
-            };
-            answers.push(match vote.note {
-                Some(note) => format!("{who} {did}: {note}"),
-                None => format!("{who} {did}"),
-            });
+            answers.push(self.vote_line(row.person, &vote).await?);
         }
         if let (RequestState::Approved, Some(grant)) = (row.state, row.extends) {
             let grant = self.store.grant(grant).await.map_err(unavailable)?;

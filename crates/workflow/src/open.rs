@@ -90,17 +90,22 @@ impl Gate {
         }
         self.refuse_if_sign_in_ended(caller).await?;
         self.refuse_if_clock_behind().await?;
-        for _ in 0..TRIES {
+        'again: for _ in 0..TRIES {
             let mut grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
             // INVARIANT: a connect token opens its own grant, whatever else its holder may.
             grants.retain(|grant| bound.is_none_or(|only| grant.id == only) && is_for(grant, caller));
             let grants = self.not_shut_by_risk(caller, &self.bundle(), grants).await?;
-            let Some(row) = best(grants, limits, self.now()) else { return Err(Refusal::of(Reason::NoPath)) };
-            match Box::pin(self.open_on(caller, row, limits, protocol)).await {
-                Ok(opened) => return Ok(opened),
-                Err(Attempt::Raced) => {}
-                Err(Attempt::Refused(refusal)) => return Err(refusal),
+            let mut first = None;
+            for row in best_first(grants, limits, self.now()) {
+                match Box::pin(self.open_on(caller, row, limits, protocol)).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(Attempt::Raced) => continue 'again,
+                    // That is about the one grant; another one may open the same door.
+                    Err(Attempt::Refused(refusal)) if is_about_a_grant(refusal.reason) => first = first.or(Some(refusal)),
+                    Err(Attempt::Refused(refusal)) => return Err(first.unwrap_or(refusal)),
+                }
             }
+            return Err(first.unwrap_or_else(|| Refusal::of(Reason::NoPath)));
         }
         Err(Refusal::of(Reason::AlreadyDecided))
     }
@@ -329,18 +334,35 @@ fn refuse_other_protocol(resource: &policy::Resource, protocol: Protocol) -> Res
     Err(Refusal::because(Reason::Invalid, why))
 }
 
-/// The open grant that lasts longest; one whose clock runs before one whose clock doesn't. Who renounces something for this session
-/// gets one that allows all that is left; who doesn't, any.
-fn best(grants: Vec<GrantRow>, limits: &Limits, now: jiff::Timestamp) -> Option<GrantRow> {
-    grants
-        .into_iter()
-        .filter(|g| limits.is_empty() || limits.within(&g.limits))
-        .filter(|g| match g.state {
+/// The open grants, the one that lasts longest first; those whose clock runs before those whose clock doesn't. Who renounces something for
+/// this session gets one that allows all that is left; who doesn't, any.
+fn best_first(mut grants: Vec<GrantRow>, limits: &Limits, now: jiff::Timestamp) -> Vec<GrantRow> {
+    grants.retain(|g| {
+        let stands = match g.state {
             GrantState::Active => g.ends_at.is_none_or(|end| end > now),
             GrantState::Ready => g.activate_by > now,
             GrantState::Ended => false,
-        })
-        .max_by_key(|g| (g.state == GrantState::Active, g.limits.is_empty(), g.ends_at.unwrap_or(jiff::Timestamp::MAX)))
+        };
+        stands && (limits.is_empty() || limits.within(&g.limits))
+    });
+    grants.sort_by_key(|g| {
+        std::cmp::Reverse((g.state == GrantState::Active, g.limits.is_empty(), g.ends_at.unwrap_or(jiff::Timestamp::MAX)))
+    });
+    grants
+}
+
+/// Whether a refusal speaks of what one grant was given for or where it is used from, and not of who comes or what they come to.
+const fn is_about_a_grant(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Forbidden
+            | Reason::GrantWithdrawn
+            | Reason::GrantExpired
+            | Reason::GrantEnded
+            | Reason::OutsideLimits
+            | Reason::TicketNotOpen
+            | Reason::TrackerUnreachable
+    )
 }
 
 enum Attempt {

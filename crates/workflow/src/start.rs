@@ -1,7 +1,7 @@
 //! What a node does before it serves: it settles what the process before it left open, and makes an empty store usable.
 
 use access::event::{Actor, Event};
-use access::ids::BundleId;
+use access::ids::{BundleId, PrincipalId};
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -10,7 +10,7 @@ use store::Change;
 
 use crate::close::ended;
 use crate::gate::{Gate, refused, unavailable};
-use crate::people::{BOOTSTRAP_VALID, Invited};
+use crate::people::{BOOTSTRAP_VALID, Invitation, Invited};
 use crate::recover::ADMINISTRATORS;
 
 /// What starting found.
@@ -110,5 +110,16 @@ impl Gate {
     /// If a name is taken.
     pub async fn invite_example(&self, username: Username, display_name: &str) -> Result<Invited, Refusal> {
         self.create_invited(Actor::Gate, Door::Gate, username, Some(display_name.to_owned()), Vec::new(), BOOTSTRAP_VALID).await
+    }
+
+    /// Invites somebody of an example anew, whose sign-in ran out while nobody ran it. For the demo alone.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub async fn invite_example_again(&self, person: PrincipalId) -> Result<Invited, Refusal> {
+        let known = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        let Invitation { row, event, code, expires_at } = self.new_invitation(person, BOOTSTRAP_VALID)?;
+        self.commit(Change::new(self.own_draft(event)).put_invitation(&row)).await.map_err(refused)?;
+        Ok(Invited { person: known, code, expires_at })
     }
 }

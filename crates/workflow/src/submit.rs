@@ -6,8 +6,9 @@
 use access::approval::ApprovedRequest;
 use access::event::Event;
 use access::grant::{Frozen, GrantRow};
-use access::identity::Scope;
+use access::identity::{PersonRow, Scope};
 use access::ids::{GrantId, RequestId, ReviewId};
+use access::names::GroupName;
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow};
 use access::review::ReviewKind;
@@ -60,19 +61,24 @@ impl Gate {
     }
 
     /// What was asked, unless a lock was set since it was looked for one: then it goes as what was there before.
-    ///
-    /// INVARIANT: whoever contains somebody sets the lock and then looks what there is; whoever asks makes what there is and then looks for
-    /// a lock. One of the two sees the other, so that nothing outlives a containment.
     async fn unless_locked_meanwhile(&self, submitted: Submitted) -> Result<Submitted, Refusal> {
-        let Submitted { request, grant, verdict } = submitted;
         // One that was joined was there before.
-        if verdict.is_none() {
-            return Ok(Submitted { request, grant, verdict });
+        if submitted.verdict.is_some() {
+            self.end_if_locked_meanwhile(&submitted.request, submitted.grant.as_ref()).await?;
         }
-        let Err(refusal) = self.refuse_if_locked(request.person, &request.role, &request.resource).await else {
-            return Ok(Submitted { request, grant, verdict });
-        };
-        let (event, why) = match &grant {
+        Ok(submitted)
+    }
+
+    /// Ends what was just made, if a lock was set since it was looked for one. What a request makes longer was there before.
+    ///
+    /// INVARIANT: whoever contains somebody sets the lock and then looks what there is; whoever asks or agrees makes what there is and then
+    /// looks for a lock. One of the two sees the other, so that nothing outlives a containment.
+    pub(crate) async fn end_if_locked_meanwhile(&self, request: &RequestRow, grant: Option<&GrantRow>) -> Result<(), Refusal> {
+        if request.extends.is_some() {
+            return Ok(());
+        }
+        let Err(refusal) = self.refuse_if_locked(request.person, &request.role, &request.resource).await else { return Ok(()) };
+        let (event, why) = match grant {
             Some(grant) => (Event::GrantRevoked { grant: grant.id, still_open: Vec::new() }, "reason"),
             None => (Event::RequestDenied { request: request.id, reason: refusal.reason }, "detail"),
         };
@@ -158,18 +164,25 @@ impl Gate {
             if !grant.and_then(|grant| grant.terms.break_glass).is_some_and(|terms| terms.blocks_team) {
                 continue;
             }
-            let other = self.store.person(review.person).await.map_err(unavailable)?;
-            let people = self.bundle();
-            let mut teams = people.people().groups.values().filter(|group| group.team);
-            if let Some(other) = other
-                && let Some(team) =
-                    teams.find(|team| team.members.contains(caller.who.username()) && team.members.contains(&other.username))
-            {
-                let why = format!("{due}; it is about `{}`, of your team `{}`", other.username, team.name);
+            let person = async |id| self.store.person(id).await.map_err(unavailable);
+            let (Some(own), Some(other)) = (person(caller.who.id()).await?, person(review.person).await?) else { continue };
+            let (ours, theirs) = (self.teams_of(&own).await?, self.teams_of(&other).await?);
+            if let Some(team) = ours.iter().find(|team| theirs.contains(team)) {
+                let why = format!("{due}; it is about `{}`, of your team `{team}`", other.username);
                 return Err(Refusal::because(Reason::BreakGlassBlocked, why));
             }
         }
         Ok(())
+    }
+
+    /// The teams somebody is in: by `people.toml`, by the store, by a directory or provider.
+    async fn teams_of(&self, person: &PersonRow) -> Result<Vec<GroupName>, Refusal> {
+        let mut teams = self.stored_groups(person).await?;
+        let bundle = self.bundle();
+        let people = bundle.people();
+        teams.extend_from_slice(people.groups_of(&person.username));
+        teams.retain(|name| people.groups.get(name).is_some_and(|group| group.team));
+        Ok(teams)
     }
 
     /// A request limited to less than anything is a mistake that is better told now than at the door.

@@ -5168,6 +5168,8 @@ export interface components {
             grant?: components["schemas"]["Grant"] | null;
             /** @description Whether a request for the same was pending already and this one joined it. */
             joined: boolean;
+            /** @description Why the grant's clock did not start, though that was asked; absent: it did, or was not to. */
+            not_activated?: string | null;
             /** @description The policies that decided. */
             policies: string[];
             /** @description The request. */
@@ -5903,6 +5905,8 @@ export interface components {
             decision: components["schemas"]["Decision"];
             /** @description Its id. */
             id: components["schemas"]["VoteId"];
+            /** @description Whether they began here by an invitation of the asker's. */
+            invited_by_asker?: boolean;
             /** @description Why; null if nothing was said or it was erased. */
             note?: string | null;
             /**

@@ -94,6 +94,9 @@ macro_rules! request_events {
                 /// The voter's passkey over the exact request, if it was signed.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 signature: Option<Box<VoteSignature>>,
+                /// Whether the voter began here by an invitation of the asker's.
+                #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+                invited_by_asker: bool,
             }
             /// Somebody tried to decide who may not. Text: `note`.
             "vote.refused" VoteRefused {

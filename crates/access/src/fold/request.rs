@@ -88,7 +88,7 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
             row.version += 1;
             Ok(())
         }
-        E::RequestVoted { request, vote, revision, voter, decision, stages, signature } => {
+        E::RequestVoted { request, vote, revision, voter, decision, stages, signature, invited_by_asker: _ } => {
             let row: &mut RequestRow = get(tables, request)?;
             if row.state != RequestState::Pending {
                 return Err(FoldError::Illegal { table: RequestRow::TABLE, key: request.to_string(), from: row.state.code(), to: "voted" });

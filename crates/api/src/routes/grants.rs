@@ -97,7 +97,7 @@ async fn extend(
     let (policies, why) = submitted.verdict.map(|verdict| (verdict.policies().to_vec(), shown::paths(verdict.paths()))).unwrap_or_default();
     let mut show = Shown::new(&state.gate);
     let (request, grant) = (show.request(submitted.request).await?, show.maybe_grant(submitted.grant).await?);
-    Ok((status, Json(RequestAnswer { answer, request, grant, joined, policies, why })))
+    Ok((status, Json(RequestAnswer { answer, request, grant, not_activated: None, joined, policies, why })))
 }
 
 /// Takes a grant away and cuts every session that stands on it.

@@ -72,9 +72,13 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
         }
     };
     // 3. Start the clock, if that was asked and nobody has to agree.
-    let grant = match submitted.grant {
-        Some(grant) if activate => Some(state.gate.activate(&caller, grant.id).await?),
-        other => other,
+    let (grant, not_activated) = match submitted.grant {
+        Some(grant) if activate => match state.gate.activate(&caller, grant.id).await {
+            Ok(active) => (Some(active), None),
+            // It is theirs all the same, and they are told of it.
+            Err(refusal) => (Some(grant), Some(refusal.to_string())),
+        },
+        other => (other, None),
     };
     // 4. Say what came of it.
     let (status, answer) =
@@ -88,7 +92,7 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
     let mut show = Shown::new(&state.gate);
     let tag = etag(submitted.request.version);
     let (request, grant) = (show.request(submitted.request).await?, show.maybe_grant(grant).await?);
-    Ok((status, tag, Json(RequestAnswer { answer, request, grant, joined, policies, why })))
+    Ok((status, tag, Json(RequestAnswer { answer, request, grant, not_activated, joined, policies, why })))
 }
 
 /// What would happen if one asked. Nothing is kept of the question.
@@ -251,7 +255,7 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
         .map(|vote| vote.fills(row.terms.approvals.iter().flat_map(|plan| &plan.stages)))
         .collect();
     let voters: Vec<&[usize]> = fills.iter().map(Vec::as_slice).collect();
-    let since = Span::between(row.submitted_at, gate.now());
+    let since = Span::between(row.asked_since(), gate.now());
     let stages = row
         .terms
         .approvals
@@ -266,7 +270,7 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
                 count: stage.count,
                 missing,
                 signed: stage.signed,
-                escalates_at: waits.map(|timeout| timeout.after(row.submitted_at)),
+                escalates_at: waits.map(|timeout| timeout.after(row.asked_since())),
                 escalate_to: stage.escalate_to.clone().filter(|_| waits.is_some()),
             }
         })
@@ -278,7 +282,7 @@ async fn detail(gate: &Gate, caller: &Caller, row: RequestRow) -> Answer<Request
     };
     let mut said = Vec::with_capacity(votes.len());
     for vote in votes {
-        said.push(show.vote(vote, row.revision).await?);
+        said.push(show.vote(vote, (row.person, row.revision)).await?);
     }
     let on_call = gate.duties_for(caller, &row).await?.into_iter().map(Into::into).collect();
     let may = may(gate, &row).await?;

@@ -178,6 +178,9 @@ pub struct RequestAnswer {
     pub request: Request,
     /// The grant, if nobody had to agree.
     pub grant: Option<Grant>,
+    /// Why the grant's clock did not start, though that was asked; absent: it did, or was not to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_activated: Option<String>,
     /// Whether a request for the same was pending already and this one joined it.
     pub joined: bool,
     /// The policies that decided.
@@ -395,6 +398,9 @@ pub struct Vote {
     /// Whether it is signed with the voter's passkey.
     #[serde(default)]
     pub signed: bool,
+    /// Whether they began here by an invitation of the asker's.
+    #[serde(default)]
+    pub invited_by_asker: bool,
     /// Why; null if nothing was said or it was erased.
     pub note: Option<String>,
     /// When.

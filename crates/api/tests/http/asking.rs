@@ -60,6 +60,41 @@ async fn low_risk_is_permitted_at_once_and_a_no_says_which_policies_said_it() {
     assert!(!refused["policies"].as_array().unwrap().is_empty(), "{refused}");
 }
 
+// covers: OK-3 (api), C1
+#[tokio::test]
+async fn a_yes_from_whom_the_asker_invited_is_shown_as_that() {
+    let served = Served::start().await;
+    let (ana, ben, dan) = (served.person("ana").await, served.person("ben").await, served.person("dan").await);
+    let mut files = served.test.gate.bundle().files().clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    files.insert(
+        "people.toml".into(),
+        people.replace("members = [\"ben\", \"dan\"]", "members = [\"ben\", \"dan\", \"gina\"]").into_bytes(),
+    );
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    let (_, invited) = dan.post("/users", json!({ "username": "gina" })).await;
+    let accept = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": invited["code"] }));
+    let (_, accepted) = read(accept.send().await.unwrap()).await;
+    let gina = crate::Person { served: &served, token: accepted["token"]["secret"].as_str().unwrap().to_owned() };
+    // Dan brought Gina here, and not Ana.
+    for (asker, brought) in [(&ana, false), (&dan, true)] {
+        let (_, asked) = asker.post("/requests", wish()).await;
+        let id = asked["request"]["id"].as_str().unwrap();
+        let (status, voted) = gina.post(&format!("/requests/{id}/approve"), json!({})).await;
+        assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
+        assert_eq!(ben.get(&format!("/requests/{id}")).await.1["votes"][0]["invited_by_asker"], json!(brought));
+        let voted =
+            store::EntryFilter { name: Some("request.voted".into()), mentions: Some(id.to_owned()), ..store::EntryFilter::default() };
+        let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+        let entry = served.test.gate.store().entries(&voted, page).await.unwrap().remove(0).entry;
+        assert!(
+            matches!(entry.event, access::event::Event::RequestVoted { invited_by_asker, .. } if invited_by_asker == brought),
+            "{entry:?}"
+        );
+    }
+    assert!(served.test.gate.replay().await.unwrap().differences.is_empty());
+}
+
 // covers: B2 (api)
 #[tokio::test]
 async fn what_is_not_for_one_is_as_what_does_not_exist() {

@@ -351,6 +351,40 @@ async fn a_terminal_that_waits_goes_on_when_its_owner_proved_it_for_just_that() 
     assert_eq!(replayed(&served).await, Vec::<String>::new());
 }
 
+// covers: WHO-2 (api), GRANT-5 (api)
+#[tokio::test]
+async fn more_time_is_proved_freshly_where_asking_was() {
+    let served = Served::start().await;
+    with_policy(&served, "tiers.toml", fresh_on_prod).await;
+    let mut key = Key::of(&served, "ana").await;
+    let (terminal, ben) = (served.person("ana").await, served.person("ben").await);
+    let what = json!({ "resource": "db-1", "role": "debug", "client": "tidegate on laptop" });
+    let mut proves = async || {
+        let browser = Browser::of(&served, "ana").await;
+        let user_code = terminal.post("/step-ups", what.clone()).await.1["user_code"].as_str().unwrap().to_owned();
+        assert_eq!(browser.prove(&mut key, Some(user_code.as_str())).await.0, StatusCode::CREATED);
+    };
+    proves().await;
+    let (_, asked) = terminal.post("/requests", wish()).await;
+    let id = asked["request"]["id"].as_str().unwrap().to_owned();
+    let grant = ben.post(&format!("/requests/{id}/approve"), json!({})).await.1["grant"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(terminal.post(&format!("/grants/{grant}/activate"), json!({})).await.0, StatusCode::OK);
+    // By the time the warning comes, what she proved is long ago.
+    served.test.time.advance(Duration::from_secs(20 * 60));
+    let more = json!({ "duration": "30m", "reason": "not done yet" });
+    let path = format!("/grants/{grant}/extend");
+    assert_eq!(code(&terminal.post(&path, more.clone()).await), (403, "mfa_required".into()));
+    let ana = served.test.person("ana");
+    let at_the_door = served.test.gate.extend_at(ana, &"db-1+debug".parse().unwrap(), None, Some("not done yet".into())).await.unwrap_err();
+    assert!(at_the_door.to_string().contains(&format!("`tidegate grant extend {grant} --for 1h`")), "{at_the_door}");
+    proves().await;
+    let (status, asked) = terminal.post(&path, more).await;
+    assert_eq!((status, &asked["request"]["mfa"]), (StatusCode::ACCEPTED, &json!("verified")), "{asked}");
+    let id = asked["request"]["id"].as_str().unwrap();
+    let (status, voted) = ben.post(&format!("/requests/{id}/approve"), json!({})).await;
+    assert_eq!((status, &voted["request"]["state"]), (StatusCode::OK, &json!("approved")), "{voted}");
+}
+
 fn signed_on_prod(tiers: String) -> String {
     tiers.replacen("name = \"prod\"\n", "name = \"prod\"\nsigned = true\n", 1)
 }

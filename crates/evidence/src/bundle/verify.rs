@@ -50,7 +50,7 @@ pub struct BundleReport {
     pub signed_approvals: u64,
     /// The recordings.
     pub recordings: Vec<RecordingSummary>,
-    /// Recordings that entries here name and that are not here: of a session that was still live, or whose file is gone.
+    /// Recordings that entries here name and that are not here: of a session that was still live or was not asked for, or that was let go.
     pub recordings_absent: Vec<String>,
     /// Everything that is wrong; empty if the bundle is as it was exported.
     pub findings: Vec<Finding>,
@@ -69,6 +69,8 @@ pub struct RecordingSummary {
     pub destroyed: bool,
     /// In how many places the audit log has its digest.
     pub anchors: u64,
+    /// Whether its session ended and the log has no digest of how the recording ended, as when its gate died.
+    pub end_unknown: bool,
     /// How many frames the released keys open; `None` if none was released.
     pub frames: Option<u64>,
 }
@@ -107,7 +109,9 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         keys: Succession::of(key.clone()),
         anchors: HashMap::new(),
         destroyed: HashSet::new(),
-        ended: HashSet::new(),
+        expired: HashSet::new(),
+        ended: HashMap::new(),
+        end_unknown: HashSet::new(),
         recorded: HashMap::new(),
         opened: BTreeMap::new(),
         mentioned: String::new(),
@@ -193,8 +197,12 @@ struct Verification {
     anchors: HashMap<String, Vec<Anchor>>,
     /// Recordings of which the log says that their keys were destroyed.
     destroyed: HashSet<String>,
-    /// Recordings whose session the log says has ended: nothing of them may be missing.
-    ended: HashSet<String>,
+    /// Recordings of which the log says that they were kept for long enough.
+    expired: HashSet<String>,
+    /// Recordings whose session the log says has ended, and when: nothing of them may be missing.
+    ended: HashMap<String, Timestamp>,
+    /// Of these, those of whose end it has no digest.
+    end_unknown: HashSet<String>,
     /// Which recording a session has.
     recorded: HashMap<SessionId, String>,
     /// What the log says of each recording's beginning.
@@ -390,12 +398,18 @@ impl Verification {
             Event::SessionEnded { session, recording_chunks, recording_digest, .. } => {
                 let chunks = recording_chunks.and_then(|n| u64::try_from(n).ok());
                 if let Some(recording) = self.recorded.get(&session).cloned() {
-                    self.ended.insert(recording.clone());
+                    self.ended.insert(recording.clone(), entry.at);
+                    if recording_digest.is_none() {
+                        self.end_unknown.insert(recording.clone());
+                    }
                     self.anchor(recording, chunks, recording_digest.as_deref());
                 }
             }
             Event::RecordingDestroyed { recording, .. } => {
                 self.destroyed.insert(recording.to_string());
+            }
+            Event::RecordingExpired { recording, .. } => {
+                self.expired.insert(recording.to_string());
             }
             _ => {}
         }

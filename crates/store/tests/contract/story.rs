@@ -98,7 +98,11 @@ pub(crate) fn asks_for_more(who: PrincipalId, request: RequestId, grant: GrantId
 
 pub(crate) fn votes(who: PrincipalId, request: RequestId, decision: Decision, second: i64) -> EntryDraft {
     let vote = VoteId::generate(at(second));
-    by(who, second, Event::RequestVoted { request, vote, revision: 1, voter: who, decision, stages: vec![0], signature: None })
+    by(
+        who,
+        second,
+        Event::RequestVoted { request, vote, revision: 1, voter: who, decision, stages: vec![0], signature: None, invited_by_asker: false },
+    )
 }
 
 pub(crate) fn approved(who: PrincipalId, request: RequestId, second: i64) -> EntryDraft {

@@ -163,12 +163,15 @@ pub(crate) fn report(output: &Output, file: impl Read + Seek, key: &CheckpointVe
             None => "no key released".to_owned(),
         };
         output.line(format!(
-            "Recording: {}, {} chunks, {closed}, in the log {} times, {readable}",
-            recording.recording, recording.chunks, recording.anchors
+            "Recording: {}, {} chunks, {closed}, in the log {} times{}, {readable}",
+            recording.recording,
+            recording.chunks,
+            recording.anchors,
+            if recording.end_unknown { " (not its end)" } else { "" }
         ))?;
     }
     for recording in &found.recordings_absent {
-        output.line(format!("Recording: {recording} is not in this export; its session was live, or its file is gone"))?;
+        output.line(format!("Recording: {recording} is not in this export"))?;
     }
     for finding in &found.findings {
         output.toned(format!("WRONG: {finding}"), Tone::Bad)?;

@@ -5,8 +5,10 @@ use std::io;
 use access::grant::GrantState;
 use access::ids::GrantId;
 use access::names::ResourceName;
+use access::reason::Reason;
 use access::time::Span;
 use api::types::grants::{Because, Cut, EndedGrant, Extend, Grant, GrantsQuery};
+use api::types::passkeys::NewStepUp;
 use api::types::requests::RequestAnswer;
 use api::types::tokens::{IssuedToken, NewConnectToken};
 use clap::{Args, Subcommand};
@@ -16,7 +18,7 @@ use crate::client::{Client, ClientError, Reply};
 use crate::output::{Field, Output, Tone, note};
 
 use super::exit::Exit;
-use super::{Context, Shown, note_more};
+use super::{Context, Shown, note_more, step_up};
 
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
@@ -111,8 +113,8 @@ impl GrantCommand {
                 context.print(&reply, show_new)
             }
             Self::Extend { id, length, reason } => {
-                let reply: Reply<RequestAnswer> =
-                    client.post(&format!("/grants/{id}/extend"), &Extend { duration: length, reason }).await?;
+                let more = Extend { duration: length, reason };
+                let reply: Reply<RequestAnswer> = extend(&client, id, &more).await?;
                 let exit = if reply.value.grant.is_some() { Exit::Done } else { Exit::Pending };
                 context.print(&reply, |output, answer| match &answer.grant {
                     Some(grant) => show_new(output, grant),
@@ -178,6 +180,21 @@ pub(crate) async fn connect_token(
     label: Option<String>,
 ) -> Result<Reply<IssuedToken>, ClientError> {
     client.post(&format!("/grants/{grant}/connect_tokens"), &NewConnectToken { duration, label }).await
+}
+
+/// Asks for more time; where that needs a fresh proof that it is them, says where to give it and goes on by itself.
+async fn extend(client: &Client, id: GrantId, more: &Extend) -> anyhow::Result<Reply<RequestAnswer>> {
+    let path = format!("/grants/{id}/extend");
+    let refused = match client.post(&path, more).await {
+        Err(ClientError::Refused(problem)) if problem.code == Reason::MfaRequired => problem,
+        sent => return Ok(sent?),
+    };
+    let grant: Reply<Grant> = match client.get(&format!("/grants/{id}"), &()).await {
+        Ok(grant) => grant,
+        Err(_) => return Err(ClientError::Refused(refused).into()),
+    };
+    let what = NewStepUp { resource: Some(grant.value.resource), role: Some(grant.value.role), ..NewStepUp::default() };
+    step_up::proved(client, what, false, async || client.post(&path, more).await).await
 }
 
 /// Starts a grant's clock.

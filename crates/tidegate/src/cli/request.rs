@@ -232,9 +232,13 @@ pub(crate) async fn submit(context: &Context, client: &Client, wanted: &NewReque
             if answer.joined {
                 note("You had asked for this before; it is the same request.");
             }
-            grant::show_new(output, grant)
+            grant::show_new(output, grant)?;
+            if let Some(why) = &answer.not_activated {
+                output.toned(format!("Its clock did not start: {why}"), Tone::Bad)?;
+            }
+            Ok(())
         })?;
-        return Ok(Exit::Done);
+        return Ok(if answer.not_activated.is_some() { Exit::Refused } else { Exit::Done });
     }
     if answer.answer != AnswerCode::NeedsApproval {
         return context.print(&reply, |output, answer| output.line(format!("{}: {}", answer.request.id, answer.answer)));
@@ -460,7 +464,8 @@ fn show(output: &Output, detail: &RequestDetail) -> io::Result<()> {
     for vote in &detail.votes {
         let note = vote.note.as_deref().map(|n| format!(": {n}")).unwrap_or_default();
         let spent = if vote.counts { "" } else { " (before the last edit)" };
-        output.line(format!("  {} {} {}{spent}{note}", output.at(vote.at), vote.voter, vote.decision))?;
+        let invited = if vote.invited_by_asker { ", invited by the asker," } else { "" };
+        output.line(format!("  {} {}{invited} {}{spent}{note}", output.at(vote.at), vote.voter, vote.decision))?;
     }
     if detail.can_decide {
         note(format!("You can decide: `tidegate request approve {}` or `deny`.", request.id));

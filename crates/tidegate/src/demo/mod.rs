@@ -18,6 +18,7 @@ use credentials::keyring::Keyring;
 use serde::{Deserialize, Serialize};
 use workflow::clock::{SystemTime, TimeSource as _};
 
+use crate::client::settings::write_private;
 use crate::config::{Config, Environment};
 use crate::node::Node;
 use crate::output::note;
@@ -181,14 +182,12 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut node = Node::start(&config, Arc::new(SystemTime), false).await?;
     let people = match node.started.first_administrator.take() {
         Some(invited) => people::settle(&node, &dir, &invited, &servers).await?,
-        None => people::settled(&dir)?,
+        None => people::settled(&node, &dir).await?,
     };
     let ready = ready(&node, &dir, &config_file, people)?;
     if let Some(file) = &args.ready_file {
-        let whole = serde_json::to_vec_pretty(&ready)?;
-        let draft = file.with_extension("tmp");
-        fs::write(&draft, whole)?;
-        fs::rename(&draft, file).with_context(|| format!("cannot write `{}`", file.display()))?;
+        // It holds everybody's tokens.
+        write_private(file, &serde_json::to_vec_pretty(&ready)?)?;
     }
     screen::show(&ready);
     stop_asked_for().await?;
@@ -306,8 +305,10 @@ fn free_port() -> anyhow::Result<u16> {
 }
 
 fn private_dir(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("cannot make `{}`", path.display()))
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot make `{}`", path.display()))
 }
 
 #[cfg(test)]

@@ -6,19 +6,26 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use access::identity::Scope;
+use access::identity::{Scope, Via};
 use access::ids::PrincipalId;
 use access::request::Door;
 use access::time::Span;
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use ssh_key::Certificate;
 use workflow::people::Invited;
 use workflow::{Caller, Gate};
 
-use super::DemoPerson;
 use super::servers::Server;
+use super::{DemoPerson, private_dir};
+use crate::client::settings::write_private;
 use crate::node::Node;
+use crate::output::note;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Less than this, and a certificate or a token is made anew at the start.
+const AN_HOUR: Span = Span::hours(1);
+const A_DAY: Span = Span::hours(24);
 const PEOPLE: &[(&str, &str)] = &[
     ("ana", "Ana (payments)"),
     ("ben", "Ben (payments lead, on call)"),
@@ -31,6 +38,7 @@ const PEOPLE: &[(&str, &str)] = &[
 /// Makes everybody, and writes what they hold to `people/NAME/`.
 pub(super) async fn settle(node: &Node, dir: &Path, first: &Invited, servers: &[Server]) -> anyhow::Result<Vec<DemoPerson>> {
     let gate = &node.gate;
+    private_dir(&dir.join("people"))?;
     let (who, _) = gate.accept_invitation(first.code.expose(), HERE).await?;
     let administrator = Caller { who, door: Door::Api };
     write_known_hosts(node, dir)?;
@@ -51,38 +59,39 @@ pub(super) async fn settle(node: &Node, dir: &Path, first: &Invited, servers: &[
     let owner = owner.context("the example has nobody to answer for its pipeline")?;
     let bot = gate.add_workload(&administrator, "deploy-bot".parse()?, owner, Some("deploy-bot (pipeline)".to_owned())).await?;
     people.push(equip(node, dir, &administrator, bot.id, "deploy-bot", "deploy-bot (pipeline)").await?);
-    fs::write(dir.join("people").join("people.json"), serde_json::to_vec_pretty(&people)?)?;
+    write_down(dir, &people)?;
     Ok(people)
 }
 
-/// Everybody, as an earlier run made them.
-pub(super) fn settled(dir: &Path) -> anyhow::Result<Vec<DemoPerson>> {
+/// Everybody, as an earlier run made them; what they sign in with is made anew where it is nearly over.
+pub(super) async fn settled(node: &Node, dir: &Path) -> anyhow::Result<Vec<DemoPerson>> {
+    private_dir(&dir.join("people"))?;
     let file = dir.join("people").join("people.json");
     let text = fs::read(&file).with_context(|| format!("cannot read `{}`; is this a demo's directory?", file.display()))?;
-    Ok(serde_json::from_slice(&text)?)
+    let mut people: Vec<DemoPerson> = serde_json::from_slice(&text)?;
+    for person in &mut people {
+        // Somebody may have disabled them since; the others are there all the same.
+        if let Err(error) = renew(node, person).await {
+            note(format!("What {} signs in with was not made anew: {error:#}", person.username));
+        }
+    }
+    write_down(dir, &people)?;
+    Ok(people)
+}
+
+fn write_down(dir: &Path, people: &[DemoPerson]) -> anyhow::Result<()> {
+    Ok(write_private(&dir.join("people").join("people.json"), &serde_json::to_vec_pretty(people)?)?)
 }
 
 async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, username: &str, name: &str) -> anyhow::Result<DemoPerson> {
     let gate: &Gate = &node.gate;
     let home = dir.join("people").join(username);
-    fs::create_dir_all(&home)?;
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
+    private_dir(&home)?;
     let key = key_pair(&home, "id_ed25519")?;
     gate.add_key(caller, person, &fs::read_to_string(key.with_extension("pub"))?, Some("demo key".to_owned())).await?;
-    let token = gate.issue_token(caller, person, Scope::OF_PEOPLE.to_vec(), Span::hours(24 * 30), Some("demo".to_owned())).await?;
-    let token = token.token.expose().clone();
-    // A certificate is for whoever asks for it: a machine does so with its token.
-    let machine;
-    let holder = if person == caller.who.id() {
-        caller
-    } else {
-        machine = Caller { who: gate.identify_token(&token, HERE).await?, door: Door::Api };
-        &machine
-    };
+    let token = issue_token(gate, caller, person).await?;
     let login = key_pair(&home, "login_ed25519")?;
-    let (_, certified) = gate.issue_certificate(holder, &fs::read_to_string(login.with_extension("pub"))?, None).await?;
-    let certificate = home.join("login_ed25519-cert.pub");
-    fs::write(&certificate, format!("{certified}\n"))?;
+    let certificate = certify(gate, caller, person, &token, &login).await?;
     let ssh_config = home.join("ssh_config");
     fs::write(&ssh_config, ssh_config_of(node, dir, &key))?;
     write_wrappers(node, &home, &token)?;
@@ -96,6 +105,62 @@ async fn equip(node: &Node, dir: &Path, caller: &Caller, person: PrincipalId, us
         ssh_config,
         databases: Vec::new(),
     })
+}
+
+async fn issue_token(gate: &Gate, caller: &Caller, person: PrincipalId) -> anyhow::Result<String> {
+    let token = gate.issue_token(caller, person, Scope::OF_PEOPLE.to_vec(), Span::hours(24 * 30), Some("demo".to_owned())).await?;
+    Ok(token.token.expose().clone())
+}
+
+/// A login certificate over a key of theirs, beside it.
+async fn certify(gate: &Gate, caller: &Caller, person: PrincipalId, token: &str, login: &Path) -> anyhow::Result<PathBuf> {
+    // A certificate is for whoever asks for it: a machine does so with its token.
+    let machine;
+    let holder = if person == caller.who.id() {
+        caller
+    } else {
+        machine = Caller { who: gate.identify_token(token, HERE).await?, door: Door::Api };
+        &machine
+    };
+    let (_, certified) = gate.issue_certificate(holder, &fs::read_to_string(login.with_extension("pub"))?, None).await?;
+    let certificate = login.with_file_name("login_ed25519-cert.pub");
+    fs::write(&certificate, format!("{certified}\n"))?;
+    Ok(certificate)
+}
+
+/// Somebody's token and certificate anew, as they do it themselves, if one of them is nearly over.
+async fn renew(node: &Node, person: &mut DemoPerson) -> anyhow::Result<()> {
+    let gate: &Gate = &node.gate;
+    let (id, now) = (person.id.parse()?, gate.now());
+    let token_lasts = token_ends(gate, &person.token).await?.is_some_and(|end| end > A_DAY.after(now));
+    let certified_until = person.certificate.as_deref().and_then(certificate_ends);
+    if token_lasts && certified_until.is_some_and(|end| end > AN_HOUR.after(now)) {
+        return Ok(());
+    }
+    // Who answers for a machine does it for it.
+    let owner = gate.store().person(id).await?.and_then(|row| row.owner);
+    let invited = gate.invite_example_again(owner.map_or(id, PrincipalId::User)).await?;
+    let (who, _) = gate.accept_invitation(invited.code.expose(), HERE).await?;
+    let caller = Caller { who, door: Door::Api };
+    let home = person.ssh_config.parent().context("the file has no directory")?;
+    if !token_lasts {
+        person.token = issue_token(gate, &caller, id).await?;
+        write_wrappers(node, home, &person.token)?;
+    }
+    person.certificate = Some(certify(gate, &caller, id, &person.token, &home.join("login_ed25519")).await?);
+    Ok(())
+}
+
+/// When a token ends; `None`: it signs nobody in any more.
+async fn token_ends(gate: &Gate, token: &str) -> anyhow::Result<Option<Timestamp>> {
+    let Ok(who) = gate.identify_token(token, HERE).await else { return Ok(None) };
+    let Via::Token(id) = *who.via() else { return Ok(None) };
+    Ok(gate.store().token(id).await?.map(|row| row.expires_at))
+}
+
+fn certificate_ends(file: &Path) -> Option<Timestamp> {
+    let certificate = Certificate::from_openssh(fs::read_to_string(file).ok()?.trim()).ok()?;
+    Timestamp::from_second(i64::try_from(certificate.valid_before()).ok()?).ok()
 }
 
 fn key_pair(home: &Path, name: &str) -> anyhow::Result<PathBuf> {

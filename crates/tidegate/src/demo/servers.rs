@@ -159,7 +159,7 @@ impl Owner {
 }
 
 /// Ends a server that an earlier run of the demo left behind, since it was killed itself. Its pid stands in the file's first line.
-fn end_left_behind(pid_file: &Path, data: &Path) {
+pub(super) fn end_left_behind(pid_file: &Path, data: &Path) {
     let Ok(text) = fs::read_to_string(pid_file) else { return };
     let Some(pid) = text.lines().next().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw) else { return };
     let process = format!("/proc/{}", pid.as_raw_nonzero());

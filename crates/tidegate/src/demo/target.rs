@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::servers::Server;
+use super::servers::{Server, end_left_behind};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -52,6 +52,7 @@ impl Target {
             // Where the privilege-separated child of a server run by root is confined.
             fs::create_dir_all("/run/sshd")?;
         }
+        end_left_behind(&dir.join("pid"), dir);
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
         let child = Command::new(SSHD)
             .args(["-D", "-e", "-f"])
@@ -70,14 +71,15 @@ impl Target {
     fn wait_until_it_answers(&mut self, dir: &Path) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
+            // Whoever else answers there, it is not this one.
+            if self.child.try_wait()?.is_some() {
+                break;
+            }
             if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
                 let mut greeting = [0; 4];
                 if stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-" {
                     return Ok(());
                 }
-            }
-            if self.child.try_wait()?.is_some() {
-                break;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -144,7 +146,7 @@ fn write_config(dir: &Path, key: &Path, port: u16) -> anyhow::Result<PathBuf> {
         "Port {port}\n\
          ListenAddress 127.0.0.1\n\
          HostKey {}\n\
-         PidFile none\n\
+         PidFile {}\n\
          TrustedUserCAKeys {}\n\
          AuthorizedKeysFile none\n\
          PasswordAuthentication no\n\
@@ -162,6 +164,7 @@ fn write_config(dir: &Path, key: &Path, port: u16) -> anyhow::Result<PathBuf> {
          MaxSessions 100\n\
          Subsystem sftp internal-sftp\n",
         key.display(),
+        dir.join("pid").display(),
         dir.join("user_ca.pub").display(),
         dir.join("home").display()
     );

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use testkit::preload::WallClock;
 
 pub(crate) use crate::known::http;
 use crate::known::{Known, program};
@@ -42,6 +43,10 @@ impl Demo {
     /// # Errors
     /// What it said, if it ended by itself.
     fn try_in(dir: Arc<TempDir>) -> Result<Self, String> {
+        Self::try_with(dir, Vec::new())
+    }
+
+    fn try_with(dir: Arc<TempDir>, environment: Vec<(String, String)>) -> Result<Self, String> {
         let ready_file = dir.path().join("ready.json");
         let _ = fs::remove_file(&ready_file);
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
@@ -50,6 +55,7 @@ impl Demo {
             .arg(dir.path().join("demo"))
             .arg("--ready-file")
             .arg(&ready_file)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -71,10 +77,16 @@ impl Demo {
     pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        end_target(&self.dir.path().join("demo"));
         let dir = Arc::clone(&self.dir);
         drop(self);
         Self::start_in(dir)
+    }
+
+    /// Stops it in order and starts it again by another clock.
+    pub(crate) fn restart_by(self, clock: &WallClock) -> Self {
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        Self::try_with(dir, clock.environment()).unwrap_or_else(|said| panic!("{said}"))
     }
 
     /// Stops the server in order, changes something in its directory, and starts it again.

@@ -2,10 +2,12 @@
 //! its ready file has what the file says.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use testkit::preload::WallClock;
 
 use crate::demo::{Demo, Talk, eventually, lives};
 use crate::known::{http, program};
@@ -107,4 +109,86 @@ fn everybody_in_the_ready_file_signs_in_by_key_by_certificate_and_by_token() {
             assert!(out.status.code() == Some(77) && said.contains("no such"), "{name} by {how}: {said}");
         }
     }
+}
+
+// covers: RUN-1
+#[test]
+fn a_demo_that_was_killed_ends_what_it_left_when_it_is_started_again() {
+    let sshd_of = |demo: &Demo| {
+        let named = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sshd");
+        descendants(demo.pid()).into_iter().find(named).unwrap()
+    };
+    let demo = Demo::start();
+    let left = sshd_of(&demo);
+    let again = demo.kill_and_restart();
+    eventually("the old target is gone", || (!lives(left)).then_some(()));
+    assert_ne!(sshd_of(&again), left);
+    let dir = again.dir();
+    assert_eq!(again.interrupt().0, Some(0));
+    eventually("nothing works in its directory", || working_in(&dir).is_empty().then_some(()));
+}
+
+// covers: RUN-1, WHO-5 (ssh)
+#[test]
+fn what_people_sign_in_with_is_made_anew_when_it_is_nearly_over() {
+    let demo = Demo::start();
+    let held = |demo: &Demo, name: &str| {
+        let person = demo.person(name);
+        let certificate = fs::read_to_string(person["certificate"].as_str().unwrap()).unwrap();
+        (person["token"].as_str().unwrap().to_owned(), certificate)
+    };
+    let before = ["ana", "deploy-bot"].map(|name| held(&demo, name));
+    let dir = tempfile::tempdir().unwrap();
+    let clock = WallClock::right(dir.path()).unwrap();
+    // Soon afterwards both are good; the next day only the token is; after a month neither.
+    let mut demo = demo;
+    for (later, same_token, same_certificate) in [("+1h", true, true), ("+1d", true, false), ("+31d", false, false)] {
+        clock.set(later).unwrap();
+        demo = demo.restart_by(&clock);
+        for (name, (token, certificate)) in ["ana", "deploy-bot"].into_iter().zip(&before) {
+            let now = held(&demo, name);
+            assert_eq!((now.0 == *token, now.1 == *certificate), (same_token, same_certificate), "{name} {later}");
+            let (status, me) = demo.api(name, "GET", "/api/v1/me", None);
+            assert_eq!((status, &me["user"]["username"]), (200, &json!(name)), "{later}: {me}");
+            let person = demo.person(name);
+            let login = person["certificate"].as_str().unwrap().strip_suffix("-cert.pub").unwrap();
+            let config = fs::read_to_string(person["ssh_config"].as_str().unwrap()).unwrap();
+            let mine = demo.home.join(format!("{name}-certified"));
+            fs::write(&mine, config.replace(person["key"].as_str().unwrap(), login)).unwrap();
+            let role = if name == "ana" { "shell" } else { "deploy" };
+            let ssh =
+                Command::new("ssh").arg("-F").arg(&mine).args(["-o", "BatchMode=yes", &format!("build-1+{role}.tide"), "echo in"]).output();
+            let out = ssh.unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "in", "{name} {later}: {}", String::from_utf8_lossy(&out.stderr));
+        }
+    }
+}
+
+// covers: G1
+#[test]
+fn nobody_else_on_the_machine_reads_a_token_of_the_demo() {
+    let demo = Demo::start();
+    let tokens: Vec<&str> = demo.ready["people"].as_array().unwrap().iter().map(|person| person["token"].as_str().unwrap()).collect();
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o077;
+    // A file below a directory that is its owner's alone is out of reach.
+    let mut open = vec![demo.dir()];
+    let (mut files, mut looked) = (vec![demo.home.join("ready.json")], 0);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path()).filter(|path| mode(path) != 0) {
+            if entry.is_dir() {
+                open.push(entry);
+            } else if entry.is_file() {
+                files.push(entry);
+            }
+        }
+    }
+    assert_eq!(mode(&files[0]), 0, "the ready file");
+    for file in files.iter().skip(1) {
+        let bytes = fs::read(file).unwrap_or_default();
+        looked += 1;
+        assert!(!tokens.iter().any(|token| bytes.windows(token.len()).any(|part| part == token.as_bytes())), "{}", file.display());
+    }
+    assert!(looked > 5, "the policy, the configuration, the target's files");
+    // They are there, for whoever runs it.
+    assert!(fs::read_to_string(demo.dir().join("people/people.json")).unwrap().contains(tokens[0]));
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use credentials::keyring::Keyring;
+use credentials::sealing::SealingSource;
 use serde_json::json;
+use ssh_key::LineEnding;
 
 use crate::demo::{Demo, Talk, eventually, lives};
 use crate::known::Known;
@@ -314,4 +317,53 @@ fn a_key_nobody_registered_opens_nothing() {
         .output()
         .unwrap();
     assert_eq!(direct.status.code(), Some(255), "{}", String::from_utf8_lossy(&direct.stderr));
+}
+
+// covers: A2 (ssh)
+#[test]
+fn a_restriction_in_a_login_certificate_is_held_or_the_door_stays_shut() {
+    let demo = Demo::start();
+    let dir = tempfile::tempdir().unwrap();
+    // The gate itself restricts none; whoever has its CA may.
+    let data = demo.dir().join("data");
+    let keyring = Keyring::open(&data.join("keys"), &SealingSource::File(data.join("sealing.key"))).unwrap();
+    let ca = dir.path().join("ca");
+    write_private(&ca, keyring.login_ca().unwrap().to_openssh(LineEnding::LF).unwrap().as_bytes());
+    let certificate = demo.person("ana")["certificate"].as_str().unwrap();
+    let shown = std::process::Command::new("ssh-keygen").args(["-L", "-f", certificate]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let key_id = shown.lines().find_map(|line| line.trim().strip_prefix("Key ID: ")).unwrap().trim_matches('"').to_owned();
+    let login = certificate.trim_end_matches("-cert.pub");
+    let config = std::fs::read_to_string(demo.person("ana")["ssh_config"].as_str().unwrap()).unwrap();
+    let with = |options: &[&str]| {
+        let mine = dir.path().join("login");
+        for half in ["", ".pub"] {
+            std::fs::copy(format!("{login}{half}"), format!("{}{half}", mine.display())).unwrap();
+        }
+        let mut sign = std::process::Command::new("ssh-keygen");
+        sign.args(["-q", "-s"]).arg(&ca).args(["-I", &key_id, "-n", &demo.id("ana"), "-V", "-1m:+1h", "-O", "clear"]);
+        for option in options {
+            sign.args(["-O", option]);
+        }
+        assert!(sign.arg(mine.with_extension("pub")).status().unwrap().success(), "{options:?}");
+        let with_it = dir.path().join("config");
+        let own = demo.person("ana")["key"].as_str().unwrap();
+        std::fs::write(&with_it, config.replace(own, &mine.display().to_string())).unwrap();
+        let mut ssh = std::process::Command::new("ssh");
+        ssh.arg("-F").arg(&with_it).args(["-o", "BatchMode=yes", "build-1+shell.tide", "echo in"]).output().unwrap()
+    };
+    for held in [&[][..], &["source-address=127.0.0.0/8"]] {
+        let inside = with(held);
+        assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "in", "{held:?}: {}", String::from_utf8_lossy(&inside.stderr));
+    }
+    for shut in ["source-address=192.0.2.0/24", "force-command=true", "critical:permit-everything@example.com=x"] {
+        let refused = with(&[shut]);
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(255), 0), "{shut}");
+    }
+}
+
+fn write_private(path: &std::path::Path, content: &[u8]) {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap().write_all(content).unwrap();
 }

@@ -57,6 +57,23 @@ fn a_session_is_proved_from_a_file_and_a_flipped_byte_is_named() {
         let said = format!("{}{}", String::from_utf8_lossy(&bad.stdout), String::from_utf8_lossy(&bad.stderr));
         assert!(!bad.status.success() && said.contains("WRONG: ") && said.contains(names), "{names}: {said}");
     }
+    // The file of the recording is taken away: the gate exports what there is, and whoever verifies that is told; so is whoever looks after it.
+    let kept = demo.dir().join(format!("data/recordings/{recording}.tgr"));
+    let doctor = || {
+        let configuration = demo.dir().join("tidegate.toml");
+        let said = demo.tidegate("eve", &["doctor", "--config", configuration.to_str().unwrap()]);
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    assert!(!doctor().contains(recording), "{}", doctor());
+    fs::rename(&kept, dir.path().join("taken")).unwrap();
+    let exported = demo.tidegate("eve", &["evidence", "export", "--session", id, file.to_str().unwrap()]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let bad = verify(&file, key);
+    let said = String::from_utf8_lossy(&bad.stdout).into_owned();
+    let gone = format!("WRONG: recording `{recording}` is not the one that the log knows: its session ended and it is not here");
+    assert!(!bad.status.success() && said.contains(&gone) && !said.contains("Sound"), "{said}");
+    assert!(doctor().contains(&format!("no file is there of {recording}")), "{}", doctor());
+    fs::rename(dir.path().join("taken"), &kept).unwrap();
     // Who may not export, can't; and can't tell whether it exists.
     let refused = demo.tidegate("frank", &["evidence", "export", "--session", id, dir.path().join("x").to_str().unwrap()]);
     assert!(!refused.status.success());

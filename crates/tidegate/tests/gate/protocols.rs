@@ -479,6 +479,38 @@ fn cuts_at_return(town: &Town, client: &dyn Client) {
     assert_eq!((&row["grant"], &row["end"], &row["confirmed"]), (&json!(second), &json!("expired"), &json!(true)), "{row}");
 }
 
+/// At every door at once: Ana works there, one act ends it, and `again` puts it right.
+fn all_cut(town: &Town, end: &str, order: impl FnOnce(&Served), again: impl FnOnce(&Served)) {
+    let works_there = |protocol: &Protocol| {
+        let client = client_of(*protocol);
+        grant(town, client, "10m");
+        let (mut talk, session) = works(town, client);
+        falls_asleep(town, client, &mut talk);
+        (client, talk, session)
+    };
+    let working: Vec<_> = Protocol::ALL.iter().map(works_there).collect();
+    order(&town.gate);
+    let since = Instant::now();
+    for (client, mut talk, session) in working {
+        let (resource, _) = client.place();
+        eventually("nothing runs at the target", || (!client.is_asleep(town)).then_some(()));
+        assert!(since.elapsed() < CUT_WITHIN, "{resource}: it took {:?}", since.elapsed());
+        assert_ne!(talk.end(), 0, "{resource}: {}", talk.heard());
+        let row = ended(town, &session);
+        assert_eq!((&row["end"], &row["confirmed"]), (&json!(end), &json!(true)), "{row}");
+        let grant = town.gate.get("eve", &format!("/api/v1/grants/{}", row["grant"].as_str().unwrap()));
+        assert_eq!(grant["state"], "ended", "{grant}");
+    }
+    again(&town.gate);
+}
+
+/// A policy without what follows a mark, and then as it was.
+fn all_cut_without(town: &Town, file: &str, mark: &str) {
+    let whole = std::fs::read_to_string(town.gate.dir().join("policy").join(file)).unwrap();
+    let less = whole[..whole.find(mark).unwrap()].to_owned();
+    all_cut(town, "withdrawn", |gate| gate.change_policy(file, |_| less), |gate| gate.change_policy(file, |_| whole));
+}
+
 /// What is asked there, and its request.
 fn asked(town: &Town, client: &dyn Client) -> String {
     let (resource, _) = client.place();
@@ -516,7 +548,7 @@ fn forgets_who_agreed_to_something_else(town: &Town, client: &dyn Client) {
 
 // covers: ASK-1 (psql, mysql), ASK-2 (psql, mysql), ASK-8 (psql, mysql), GRANT-1 (psql, mysql), GRANT-2 (psql, mysql), GRANT-3 (psql, mysql)
 // covers: GRANT-4 (psql, mysql), GRANT-5 (psql, mysql), GRANT-6 (psql, mysql), B2 (psql, mysql), B4 (psql, mysql), B5 (psql, mysql)
-// covers: ASK-7 (psql, mysql), C3 (psql, mysql), D1 (psql, mysql), D2 (psql, mysql), EV-1 (psql, mysql), EV-3 (psql, mysql), EV-4 (psql, mysql), SES-1 (psql, mysql), F4 (psql, mysql), F6 (psql, mysql)
+// covers: MAY-8 (psql, mysql), WHO-7 (psql, mysql), ASK-7 (psql, mysql), C3 (psql, mysql), D1 (psql, mysql), D2 (psql, mysql), EV-1 (psql, mysql), EV-3 (psql, mysql), EV-4 (psql, mysql), SES-1 (psql, mysql), F4 (psql, mysql), F6 (psql, mysql)
 #[test]
 pub(crate) fn every_door_does_what_every_door_does() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -542,6 +574,12 @@ pub(crate) fn every_door_does_what_every_door_does() {
             });
         }
     });
+    // The path, and then the resource, goes out of the policy; and Ana herself is disabled.
+    all_cut_without(&town, "access.cedar", "@id(\"engineers-on-watched\")");
+    all_cut_without(&town, "resources.toml", "[[resource]]\nname = \"sales-db\"");
+    let account = |act: &str| format!("/api/v1/users/{}/{act}", town.gate.id("ana"));
+    let disabled = |gate: &Served| drop(gate.post("dan", &account("disable"), json!({"reason": "drill"})));
+    all_cut(&town, "locked", disabled, |gate| drop(gate.post("dan", &account("enable"), json!({}))));
     // What cannot be recorded does not open, and then it does.
     for protocol in Protocol::ALL {
         grant(&town, client_of(*protocol), "10m");

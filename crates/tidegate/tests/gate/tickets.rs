@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::tracker::{TOKEN, TrackerServer, USER};
+use testkit::web::Reply;
 
 use crate::demo::{Talk, eventually};
 use crate::served::{Plan, Served};
@@ -71,4 +72,36 @@ fn a_closed_ticket_is_refused_and_an_open_one_opens_the_door() {
     ana.say("exit\r");
     ana.end();
     gate.assert_provable();
+}
+
+// covers: ASK-5 (cli), GRANT-1 (cli)
+#[test]
+fn a_grant_whose_clock_does_not_start_is_told_of_all_the_same() {
+    let server = TrackerServer::start().unwrap();
+    // One that takes no comments: it is asked, and nothing else.
+    let open = json!({ "result": { "state": "implement" } });
+    server.json("/api/changes/CHG-1", open.clone());
+    let mut plan = plan(&server);
+    plan.policy[0].1 = plan.policy[0].1.replace("\"on-call-or-lead\"", "");
+    plan.settings = format!(
+        "[[tracker]]\nname = \"changes\"\nkind = \"json\"\nurl = \"{}/api/changes/{{id}}\"\nprefixes = [\"CHG\"]\n\
+         pointer = \"/result/state\"\nopen = [\"implement\"]\ntoken_file = \"jira.token\"\naddresses = [\"127.0.0.1\"]\n",
+        server.url
+    );
+    let gate = Served::with(plan);
+    let asks = || {
+        let wish = ["request", "create", "extra-1+shell", "--reason", "a rollout", "--ticket", "CHG-1", "--activate", "--json"];
+        let asked = gate.tidegate("ana", &wish);
+        (asked.status.code().unwrap(), serde_json::from_slice::<Value>(&asked.stdout).unwrap())
+    };
+    let (status, asked) = asks();
+    assert_eq!((status, &asked["grant"]["state"], &asked["not_activated"]), (0, &json!("active"), &Value::Null), "{asked}");
+    gate.post("ana", &format!("/api/v1/grants/{}/return", asked["grant"]["id"].as_str().unwrap()), json!({}));
+    // The tracker falls silent between the question and the start of the clock.
+    server.trouble([Reply::json(&open), Reply::status(500)]);
+    let (status, asked) = asks();
+    assert_eq!((status, &asked["grant"]["state"]), (77, &json!("ready")), "{asked}");
+    assert!(asked["not_activated"].as_str().unwrap().contains("HTTP 500"), "{asked}");
+    let id = asked["grant"]["id"].as_str().unwrap();
+    assert_eq!(gate.post("ana", &format!("/api/v1/grants/{id}/activate"), json!({}))["state"], "active");
 }

@@ -103,7 +103,7 @@ impl Gate {
         let all = self.store.votes(row.id).await.map_err(unavailable)?;
         let mut votes = Vec::new();
         for vote in all.iter().filter(|vote| vote.revision == row.revision) {
-            votes.push(self.vote_line(vote).await);
+            votes.push(self.vote_line(row.person, vote).await?);
         }
         Ok(Card {
             request: row.id.to_string(),
@@ -120,16 +120,18 @@ impl Gate {
         })
     }
 
-    async fn vote_line(&self, vote: &VoteRow) -> String {
+    /// What somebody said to a request of `asker`'s, in words.
+    pub(crate) async fn vote_line(&self, asker: PrincipalId, vote: &VoteRow) -> Result<String, Refusal> {
         let did = match vote.decision {
             Decision::Approve => "approved",
             Decision::Deny => "denied",
         };
         let who = self.called(vote.voter).await;
-        match &vote.note {
-            Some(note) => format!("{who} {did}: {note}"),
-            None => format!("{who} {did}"),
-        }
+        let invited = if self.invited(asker, vote.voter).await? { ", whom the asker invited," } else { "" };
+        Ok(match &vote.note {
+            Some(note) => format!("{who}{invited} {did}: {note}"),
+            None => format!("{who}{invited} {did}"),
+        })
     }
 
     /// How a request ended, in words; `None` while it waits.

@@ -137,11 +137,11 @@ impl Gate {
                 rows.push(message(row, &format!("{ASK} {}", mailbox.person), format!("{} {}", request.id, mailbox.person), now));
             }
         }
-        let since = Span::between(request.submitted_at, now);
+        let since = Span::between(request.asked_since(), now);
         let later = all_stages(request).filter(|stage| stage.escalate_to.is_some()).filter_map(|stage| stage.timeout);
         if let Some(next) = later.filter(|timeout| *timeout > since).min() {
             // In a lane of its own: nothing else waits for it.
-            rows.push(message(row, ASK, format!("later {} {}", request.id, next.as_seconds()), next.after(request.submitted_at)));
+            rows.push(message(row, ASK, format!("later {} {}", request.id, next.as_seconds()), next.after(request.asked_since())));
         }
         if let Some(next) = crate::on_call::next_change(&self.bundle(), request, now).filter(|next| *next < request.expires_at) {
             rows.push(message(row, ASK, format!("duty {} {}", request.id, next.as_second()), next));

@@ -135,6 +135,60 @@ async fn a_stage_nobody_fills_is_escalated() {
     assert!(voted.grant.is_some());
 }
 
+// covers: OK-2, ASK-7, C3 (api)
+#[tokio::test]
+async fn who_is_asked_first_has_their_time_for_what_is_asked_now() {
+    let t = TestGate::start().await.unwrap();
+    let mut wish = ask("db-1", "debug");
+    let request = t.gate.submit(t.person("ana"), wish.clone()).await.unwrap().request;
+    t.pass(std::time::Duration::from_secs(29 * 60)).await;
+    wish.reason = Some("something quite different".into());
+    t.gate.edit(t.person("ana"), request.id, wish).await.unwrap();
+    t.pass(std::time::Duration::from_secs(29 * 60)).await;
+    let early = t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap_err();
+    assert_eq!(early.reason, Reason::NotApprover, "an edit gives those who are asked first their time again");
+    t.pass(std::time::Duration::from_secs(2 * 60)).await;
+    assert!(t.gate.vote(t.person("carla"), request.id, Approve, None).await.unwrap().grant.is_some());
+}
+
+// covers: C5 (api)
+#[tokio::test]
+async fn a_yes_at_the_moment_a_request_ages_out_gives_a_grant_or_none_and_the_request_says_which() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana");
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..24 {
+        let request = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+        // Just before its end, and just at it.
+        let left = if round % 3 == 0 { 0 } else { 1 };
+        let until = std::time::Duration::from_secs(Span::between(t.gate.now(), request.expires_at).as_seconds() - left);
+        t.time.advance(until);
+        let aged = async {
+            t.time.advance(std::time::Duration::from_secs(left));
+            t.gate.sweep_store().await;
+        };
+        let vote = t.gate.vote(t.person("ben"), request.id, Approve, None);
+        let voted = if round % 2 == 0 { tokio::join!(vote, aged).0 } else { tokio::join!(aged, vote).1 };
+        t.gate.sweep_store().await;
+        let state = t.gate.store().request(request.id).await.unwrap().unwrap().state;
+        let grants = t.gate.store().open_grants_of(ana.who.id()).await.unwrap();
+        let from_this = grants.iter().filter(|grant| grant.request == request.id).count();
+        match &voted {
+            Ok(voted) => assert_eq!((voted.grant.is_some(), state, from_this), (true, RequestState::Approved, 1), "round {round}"),
+            Err(late) => {
+                assert!(matches!(late.reason, Reason::AgedOut | Reason::AlreadyDecided), "round {round}: {late}");
+                assert_eq!((state, from_this), (RequestState::Expired, 0), "round {round}");
+            }
+        }
+        seen.insert(voted.is_ok());
+        for grant in grants {
+            t.gate.give_back(ana, grant.id).await.unwrap();
+        }
+    }
+    assert_eq!(seen.len(), 2, "each came first sometimes");
+    assert!(t.gate.replay().await.unwrap().differences.is_empty());
+}
+
 // covers: C6 (api)
 #[tokio::test]
 async fn what_goes_away_while_a_request_waits_gives_no_grant_and_that_is_said() {
@@ -256,4 +310,36 @@ async fn who_gave_a_machine_its_token_does_not_decide_for_it_however_long_ago() 
     let second = t.gate.submit(&bot, wish("db-1")).await.unwrap().request;
     assert_eq!(t.gate.vote(t.person("dan"), second.id, Approve, None).await.unwrap_err().reason, Reason::SelfApproval);
     t.gate.vote(t.person("ben"), second.id, Approve, None).await.expect("somebody else may");
+}
+
+// covers: OK-3, B2 (api)
+#[tokio::test]
+async fn who_made_a_sign_in_anew_learns_of_no_request_by_that() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana");
+    let mut files = t.gate.bundle().files().clone();
+    let mut oversight = String::from_utf8(files["oversight.cedar"].clone()).unwrap();
+    oversight.push_str(
+        "@id(\"hr\")\npermit(principal, action == Tide::Action::\"administer:person\", resource) when { principal.name == \"gina\" };\n",
+    );
+    files.insert("oversight.cedar".into(), oversight.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let invited = t.gate.invite(t.person("dan"), "gina".parse().unwrap(), None).await.unwrap();
+    let (who, _) = t.gate.accept_invitation(invited.code.expose(), testkit::gate::HERE).await.unwrap();
+    let gina = tidegate_workflow::Caller { who, door: access::request::Door::Api };
+    t.gate.invite_again(&gina, ana.who.id()).await.unwrap();
+    let request = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+    let nowhere: access::ids::RequestId = access::ids::RequestId::generate(t.gate.now());
+    for id in [request.id, nowhere] {
+        let refusal = t.gate.vote(&gina, id, Approve, None).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.detail), (Reason::NotFound, None), "{id}");
+    }
+    // The log knows why.
+    let filter = store::EntryFilter { name: Some("vote.refused".into()), ..store::EntryFilter::default() };
+    let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+    let entry = t.gate.store().entries(&filter, page).await.unwrap().remove(0).entry;
+    assert!(
+        matches!(entry.event, access::event::Event::VoteRefused { request: of, reason: Reason::SelfApproval, .. } if of == request.id),
+        "{entry:?}"
+    );
 }

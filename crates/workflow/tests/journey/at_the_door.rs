@@ -230,6 +230,29 @@ async fn the_address_one_asked_from_counts_until_approval_and_the_one_of_then_at
     assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
 }
 
+// covers: GRANT-4 (ssh), MAY-3 (ssh)
+#[tokio::test]
+async fn where_the_better_grant_may_not_be_used_another_one_opens() {
+    let paths = "@id(\"from-the-office\")\npermit(principal in Tide::Group::\"auditors\", action == Tide::Action::\"request\", \
+                 resource == Tide::Access::\"build-1+shell\") when { context has network && context.network.isInRange(ip(\"10.1.0.0/16\")) };\n\
+                 @id(\"from-anywhere\")\n@approval(\"on-call-or-lead\")\n@max_duration(\"1h\")\npermit(principal in Tide::Group::\"auditors\", \
+                 action == Tide::Action::\"request\", resource == Tide::Access::\"build-1+shell\");\n";
+    let t = with(&[("access.cedar", paths)]).await;
+    let (office, home, train) =
+        (elsewhere(&t, "eve", "10.1.2.3").await, elsewhere(&t, "eve", "192.0.2.1").await, elsewhere(&t, "eve", "198.51.100.7").await);
+    let long = t.gate.submit(&office, ask("build-1", "shell")).await.unwrap().grant.expect("nobody has to agree");
+    t.gate.activate(&office, long.id).await.unwrap();
+    let knock = async |who: &Caller| t.gate.knock(who, &selector("build-1+shell"), Protocol::Ssh).await;
+    assert_eq!(open(knock(&office).await.unwrap()).permit.facts().grant, long.id);
+    // From the train it is shut, until Ben agrees to what counts from anywhere; the office goes on with what lasts longest.
+    let refusal = knock(&train).await.unwrap_err();
+    assert!(refusal.reason == Reason::Forbidden && refusal.to_string().contains("198.51.100.7"), "{refusal}");
+    let request = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap().request;
+    let short = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.unwrap();
+    assert_eq!(open(knock(&train).await.unwrap()).permit.facts().grant, short.id);
+    assert_eq!(open(knock(&office).await.unwrap()).permit.facts().grant, long.id);
+}
+
 const VERIFIED_EMERGENCY: &str = "@id(\"ledger-emergency\")\n@breakglass(\"security, 24h\")\n@mfa(\"verified, 15m\")\n@max_duration(\"1h\")\n\
     permit(principal in Tide::Group::\"auditors\", action == Tide::Action::\"request\", resource == Tide::Access::\"db-1+debug\");\n";
 

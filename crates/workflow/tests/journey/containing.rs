@@ -1,5 +1,6 @@
 //! Containing somebody, or something: what stands is taken away, what races it too, and it is lifted by its own name alone.
 
+use access::approval::Decision::Approve;
 use access::grant::{GrantEnd, GrantState};
 use access::ids::PrincipalId;
 use access::lock::LockScope;
@@ -117,6 +118,29 @@ async fn what_is_asked_at_the_moment_of_a_containment_does_not_outlive_it() {
         t.gate.release(carla, done.lock.id, "it is clean").await.unwrap();
         let left = t.gate.store().open_grants().await.unwrap();
         assert!(left.is_empty(), "{left:?}");
+    }
+    assert!(t.gate.replay().await.unwrap().differences.is_empty());
+}
+
+// covers: MAY-9, C2 (api)
+#[tokio::test]
+async fn a_yes_that_races_a_containment_leaves_nothing_that_opens() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, carla) = (t.person("ana"), t.person("carla"));
+    for round in 0..12 {
+        let request = t.gate.submit(ana, ask("db-1", "debug")).await.unwrap().request;
+        let vote = t.gate.vote(t.person("ben"), request.id, Approve, None);
+        let contain = t.gate.contain(carla, LockScope::Person(ana.who.id()), "drill");
+        let (voted, contained) = if round % 2 == 0 {
+            tokio::join!(vote, contain)
+        } else {
+            let (contained, voted) = tokio::join!(contain, vote);
+            (voted, contained)
+        };
+        let lock = contained.unwrap().lock.id;
+        let open = t.gate.store().open_grants_of(ana.who.id()).await.unwrap();
+        assert!(open.is_empty(), "round {round}: {voted:?} left {open:?}");
+        t.gate.release(carla, lock, "over").await.unwrap();
     }
     assert!(t.gate.replay().await.unwrap().differences.is_empty());
 }

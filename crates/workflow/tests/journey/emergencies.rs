@@ -1,11 +1,17 @@
 //! Break-glass: at once, short, reviewed, and blocked while a review is overdue.
 
+use access::names::Username;
 use access::reason::Reason;
-use access::request::RequestState;
+use access::request::{Door, RequestState};
 use access::review::{ReviewOutcome, ReviewState};
 use access::time::Span;
+use identity::scim::Directory;
+use identity::scim::group::Group;
+use identity::scim::user::{Profile, User};
+use std::collections::BTreeMap;
 use std::time::Duration;
-use testkit::gate::{TestGate, ask};
+use testkit::gate::{HERE, TestGate, ask};
+use tidegate_workflow::Caller;
 
 // covers: GRANT-9, BACK-1, C8 (api)
 #[tokio::test]
@@ -110,6 +116,54 @@ async fn an_overdue_review_blocks_the_team_where_policy_says_so() {
         assert_eq!(refusal.reason, Reason::BreakGlassBlocked);
         assert!(refusal.detail.as_deref().is_some_and(|why| why.contains("`ben`")), "{refusal}");
     }
+}
+
+/// Somebody whom a directory brings, signed in.
+async fn brought(t: &TestGate, hr: &Caller, name: &str) -> Caller {
+    let user = User { user_name: format!("{name}@example.com"), external_id: None, active: Some(true), profile: Profile::default() };
+    t.gate.bring_user(hr, &user).await.unwrap();
+    let row = t.gate.store().person_named(&name.parse().unwrap()).await.unwrap().unwrap();
+    let invited = t.gate.invite_again(t.person("dan"), row.id).await.unwrap();
+    let (who, _) = t.gate.accept_invitation(invited.code.expose(), HERE).await.unwrap();
+    Caller { who, door: Door::Api }
+}
+
+// covers: GRANT-9 (api), WHO-3 (api)
+#[tokio::test]
+async fn an_overdue_review_blocks_a_team_that_a_directory_brought() {
+    let t = TestGate::start().await.unwrap();
+    let mut files = t.gate.bundle().files().clone();
+    let mut access = String::from_utf8(files["access.cedar"].clone()).unwrap();
+    access.push_str(
+        "@id(\"team-in-an-emergency\")\n@breakglass(\"security, 24h, team\")\n@max_duration(\"30m\")\n\
+         permit(principal in Tide::Team::\"payments\", action == Tide::Action::\"request\", resource == Tide::Access::\"db-1+debug\");\n",
+    );
+    files.insert("access.cedar".to_owned(), access.into_bytes());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let corp: Username = "corp".parse().unwrap();
+    let groups = BTreeMap::from([("Payments".to_owned(), "payments".parse().unwrap())]);
+    let directory = Directory { name: corp.clone(), signs_in: None, domains: vec!["example.com".into()], groups, brings_named: false };
+    t.gate.serve_directories(vec![directory]);
+    let token = t.gate.issue_directory_token(t.person("dan"), &corp, Span::hours(1), None).await.unwrap();
+    let hr = Caller { who: t.gate.identify_token(token.token.expose(), HERE).await.unwrap(), door: Door::Api };
+    let (zoe, yan) = (brought(&t, &hr, "zoe").await, brought(&t, &hr, "yan").await);
+    let team = Group { display_name: "Payments".to_owned(), external_id: None, members: vec![zoe.who.id(), yan.who.id()] };
+    t.gate.bring_group(&hr, &team).await.unwrap();
+
+    let mut wish = ask("db-1", "debug");
+    wish.break_glass = true;
+    let grant = t.gate.submit(&zoe, wish.clone()).await.unwrap().grant.expect("at once");
+    t.gate.give_back(&zoe, grant.id).await.unwrap();
+    let owed = t.gate.store().open_reviews_about(zoe.who.id()).await.unwrap().remove(0).id;
+    t.pass(Duration::from_secs(25 * 3600)).await;
+    // Nobody looked at Zoe's: Yan is of her team, and so is Ana, whom `people.toml` names.
+    for (who, name) in [(&yan, "yan"), (t.person("ana"), "ana")] {
+        let refusal = t.gate.submit(who, wish.clone()).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::BreakGlassBlocked, "{name}");
+        assert!(refusal.detail.as_deref().is_some_and(|why| why.contains("`zoe`, of your team `payments`")), "{name}: {refusal}");
+    }
+    t.gate.complete_review(t.person("carla"), owed, ReviewOutcome::Justified).await.unwrap();
+    t.gate.submit(&yan, wish).await.unwrap().grant.expect("it was looked at");
 }
 
 // covers: GRANT-9 (api)

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Seek};
 
+use jiff::Timestamp;
+
 use super::{Bundle, RecordingSummary, Verification};
 use crate::bundle::export::KeyLine;
 use crate::bundle::manifest::{Manifest, parts, recording_part};
@@ -27,7 +29,7 @@ impl Verification {
             let mut anchors = vec![Anchor { chunks: line.chunks, digest: line.digest }];
             anchors.extend(self.anchors.get(&line.recording).cloned().unwrap_or_default());
             // What was exported while it lived may be behind what later entries say.
-            let ended = self.ended.contains(&line.recording);
+            let ended = self.ended.contains_key(&line.recording);
             anchors.retain(|anchor| ended || line.closed || anchor.chunks <= line.chunks);
             let known = anchors.len() as u64 - 1;
             let part = recording_part(&line.recording);
@@ -62,6 +64,7 @@ impl Verification {
                 closed: inspection.closing.is_some(),
                 destroyed: inspection.keys == KeyState::Destroyed,
                 anchors: known,
+                end_unknown: self.end_unknown.contains(&line.recording),
                 frames,
             });
         }
@@ -106,8 +109,30 @@ impl Verification {
         for recording in unknown {
             self.altered(parts::KEYS, format!("it holds keys of `{}`, which was not exported", printable::name(recording)));
         }
-        let absent = self.opened.keys().filter(|recording| !listed.contains(recording.as_str())).map(|r| printable::name(r)).collect();
-        self.report.recordings_absent = absent;
+        let absent = self.opened.iter().filter(|(recording, _)| !listed.contains(recording.as_str()));
+        for (recording, about) in absent {
+            self.report.recordings_absent.push(printable::name(recording));
+            let let_go = self.destroyed.contains(recording) || self.expired.contains(recording);
+            if !let_go && self.had_to_be_here(&manifest.selection, recording, about) {
+                let reason = "its session ended and it is not here, and no entry here says that anybody let it go".to_owned();
+                self.report.findings.push(Finding::RecordingDiffers { recording: printable::name(recording), reason });
+            }
+        }
+    }
+
+    /// Whether a recording's session is one of those that were asked for, and had ended. An export also tells of others on the same grant.
+    fn had_to_be_here(&self, selection: &str, recording: &str, about: &About) -> bool {
+        let Some(ended) = self.ended.get(recording) else { return false };
+        match selection.split_once(' ') {
+            Some(("session", id)) => about.session == id,
+            Some(("person", id)) => about.person == id,
+            Some(("resource", name)) => about.resource == name,
+            Some(("period", bounds)) => bounds
+                .split_once(" to ")
+                .and_then(|(from, until)| Some((from.parse::<Timestamp>().ok()?, until.parse::<Timestamp>().ok()?)))
+                .is_some_and(|(from, until)| about.started < until && *ended >= from),
+            _ => false,
+        }
     }
 
     /// Opens every chunk with the released keys; how many frames there are.

@@ -425,7 +425,7 @@ async fn recordings_and_keys_that_are_not_listed_or_not_there_are_named() {
 
     // The list of recordings names it, the list of parts and the file do not.
     let without: Vec<_> = parts.iter().filter(|(n, _)| *n != name).cloned().collect();
-    let said = exported.sentences(&exported.signed(without.clone(), |manifest| manifest.parts.retain(|line| line.name != name)));
+    let said = exported.sentences(&exported.signed(without, |manifest| manifest.parts.retain(|line| line.name != name)));
     assert!(said.contains(&format!("`{name}` is missing")), "{said:?}");
 
     // The list of parts has it, the list of recordings does not.
@@ -433,14 +433,26 @@ async fn recordings_and_keys_that_are_not_listed_or_not_there_are_named() {
     assert!(said.contains(&format!("`{name}` was not exported")), "{said:?}");
     assert!(said.iter().any(|s| s.starts_with("`keys.json` is not the one that was exported: it holds keys of")), "{said:?}");
 
-    // Taken out of everything, as for a session that still lives: nothing is wrong, and it is said that it is not here.
-    let without: Vec<_> = without.into_iter().filter(|(n, _)| n != parts::KEYS).collect();
-    let bytes = exported.signed(without, |manifest| {
-        manifest.recordings.clear();
-        manifest.parts.retain(|line| line.name != name && line.name != parts::KEYS);
-    });
-    let report = exported.verify(&bytes);
-    assert_eq!((report.findings, report.recordings_absent), (vec![], vec![exported.recording.to_string()]));
+    // Taken out of everything, though its session ended, and put back.
+    assert_eq!(exported.verify_itself(), Vec::<String>::new());
+    let said = exported.sentences(&exported.without_recording(&exported.manifest.selection));
+    let gone = format!(
+        "recording `{}` is not the one that the log knows: its session ended and it is not here, \
+         and no entry here says that anybody let it go",
+        exported.recording
+    );
+    assert_eq!(said, [gone]);
+    // Nothing is wrong where its session is told of and was not asked for; it is said that it is not here.
+    for others in ["person usr_1", "resource db-2", "session ses_1", "period 2026-03-02T00:00:00Z to 2026-03-03T00:00:00Z"] {
+        let report = exported.verify(&exported.without_recording(others));
+        assert_eq!((report.findings, report.recordings_absent), (vec![], vec![exported.recording.to_string()]), "{others}");
+    }
+    for asked in ["resource db-1", "period 2026-03-01T00:00:00Z to 2026-03-02T00:00:00Z"] {
+        assert!(!exported.verify(&exported.without_recording(asked)).is_sound(), "{asked}");
+    }
+    // Nor where an entry says that it was let go.
+    let openly = export_after(Taken::Openly, |_| {}).await;
+    assert_eq!(openly.verify(&openly.without_recording(&openly.manifest.selection)).findings, []);
 }
 
 // covers: CRED-6, EV-3
@@ -489,6 +501,17 @@ impl Exported {
 
     fn verify_itself(&self) -> Vec<String> {
         self.sentences(&self.bytes)
+    }
+
+    /// The export of a gate that has no file of the recording, asked for so.
+    fn without_recording(&self, selection: &str) -> Vec<u8> {
+        let name = recording_part(&self.recording.to_string());
+        let parts = self.parts(&self.bytes).into_iter().filter(|(n, _)| *n != name && n != parts::KEYS).collect();
+        self.signed(parts, |manifest| {
+            manifest.recordings.clear();
+            manifest.selection = selection.to_owned();
+            manifest.parts.retain(|line| line.name != name && line.name != parts::KEYS);
+        })
     }
 
     /// The parts with a manifest that fits them again and that the gate's own key signed: a gate that lies.
