@@ -3,4 +3,7 @@ import { mount } from 'svelte';
 import App from './App.svelte';
 
 const target = document.getElementById('portal');
-if (target) mount(App, { target });
+if (target) {
+  target.replaceChildren();
+  mount(App, { target });
+}

@@ -5,6 +5,8 @@ import { eventually, startGate } from './gate.mjs';
 import { mailboxOf, SECRET, startEndpoint, startMailServer, streamTo, webhookTo } from './outside.mjs';
 
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIILVuHvSEZnVnFZHgp0wBJrIyIbmO0Mg0nSrb4B7L8AD';
+const DIRECTORY = '[[directory]]\nname = "corp"\n[directory.groups]\n"Platform Team" = "platform"\n';
+const ROTA = '[[oncall]]\nname = "rota"\nkind = "icalendar"\n[[oncall.schedule]]\nservice = "shop"\nfile = "rota.ics"\n[oncall.people]\n"Ana" = "ana"\n';
 const day = (days) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
 
 /** A gate with surroundings that are not all well, and everything that the pages show. */
@@ -18,9 +20,10 @@ export async function startScene() {
   let gate;
   try {
     gate = await startGate({
-      settings: [mails.settings, streamTo('siem', well), streamTo('archive', away), webhookTo('pager', away), webhookTo('old-board', gone)].join('\n'),
-      files: { hook: SECRET },
+      settings: [mails.settings, streamTo('siem', well), streamTo('archive', away), webhookTo('pager', away), webhookTo('old-board', gone), DIRECTORY, ROTA].join('\n'),
+      files: { hook: SECRET, 'rota.ics': 'this is no calendar' },
       policy: {
+        'people.toml': '[[on_call]]\nname = "shop"\nsource = "rota"\n',
         'tiers.toml': `[[tier]]\nname = "staging"\ndescription = "Rehearsals."\nproduction = false\nmax = "8h"\ndefault = "1h"\napprovals = []\nobserve = { from = "${day(-12)}", until = "${day(40)}" }\n`,
       },
     });
@@ -75,6 +78,7 @@ async function prepareBeside(gate) {
   await gate.api('carla', 'POST', '/api/v1/holds', { scope: `person:${gate.person('ana').id}`, reason: 'a claim of a customer, case 2026-117' });
   const hold = await gate.api('carla', 'POST', '/api/v1/holds', { scope: 'resource:build-1', reason: 'what was built in March' });
   await gate.api('carla', 'POST', `/api/v1/holds/${hold.id}/lift`, { reason: 'the audit is over' });
+  await gate.api('dan', 'POST', '/api/v1/directories/corp/tokens', { duration: '30d', label: 'okta' });
   await gate.api('carla', 'POST', '/api/v1/containments', { scope: `person:${gate.person('frank').id}`, reason: 'his laptop was stolen at the airport' });
 }
 
@@ -168,6 +172,7 @@ export function pagesOf(scene) {
       { name: 'terminal', path: '/console/build-1?role=shell', show: terminal },
       { name: 'sql', path: '/console/orders-db?role=readonly', show: sql },
       { name: 'sql-mysql', path: '/console/warehouse-db?role=stock-readonly', show: sqlMysql },
+      { name: 'on-call', path: '/oncall', show: (page) => page.getByText('Nobody counts as on call', { exact: false }).waitFor() },
       { name: 'not-allowed', path: '/audit' },
       { name: 'not-allowed-inventory', path: '/inventory' },
       { name: 'not-allowed-messages', path: '/outbox' },
@@ -199,7 +204,7 @@ export function pagesOf(scene) {
       { name: 'verify', path: '/audit?view=verify', show: async (page) => (await button('Verify now')(page), page.getByText('Every row is as the log says.').waitFor()) },
     ],
     dan: [
-      { name: 'people', path: '/people' },
+      { name: 'people', path: '/people', show: (page) => page.getByRole('button', { name: 'Make a token for corp' }).waitFor() },
       { name: 'person', path: `/people/${id('ana')}` },
       { name: 'resources', path: '/resources' },
       { name: 'resource', path: '/resources/db-1' },

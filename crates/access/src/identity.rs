@@ -159,6 +159,8 @@ row! {
         proved_at: Option<Timestamp>,
         /// Since when it is theirs.
         linked_at: Timestamp,
+        /// Since when it is theirs no more.
+        unlinked_at: Option<Timestamp>,
         /// Counts changes.
         version: i64,
     }

@@ -139,7 +139,7 @@ reasons! {
     /// The one-time code is wrong, used or too old.
     CodeInvalid = "code_invalid", 401, 77, "This code is wrong, was used, or is too old.", "Ask for a new one.";
     /// Nothing else would sign them in.
-    LastSignIn = "last_sign_in", 409, 77, "Nothing else is left by which you sign in.", "Add another passkey or an SSH key first.";
+    LastSignIn = "last_sign_in", 409, 77, "Nothing else would be left to sign in by.", "Add another passkey or an SSH key first.";
     /// A browser sent it from another page than the gate's own.
     CrossSite = "cross_site", 403, 77, "Another page than the gate's own sent this.", "Open the portal and do it there; programs present a token instead of a cookie.";
     /// A legal hold keeps it.

@@ -11,6 +11,8 @@ use crate::types;
 const USUAL: u32 = 50;
 /// How many it has at most.
 const MOST: u32 = 500;
+/// How long a key is at most, in bytes: two names and what stands between them.
+const LONGEST_KEY: usize = 127;
 /// How many rows are looked at for one page at most; after that it comes short, with a cursor.
 const LOOKED_AT: usize = 5_000;
 
@@ -30,7 +32,7 @@ pub(crate) fn cursor_of(key: impl std::fmt::Display) -> String {
 
 /// The key in a cursor.
 pub(crate) fn key_in<K: std::str::FromStr>(cursor: &str) -> Result<K, Refused> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= 64);
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().filter(|bytes| bytes.len() <= LONGEST_KEY);
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|key| key.parse().ok())

@@ -13,8 +13,8 @@ use access::request::Asked;
 use access::risk::Known;
 use access::time::Span;
 use access::verdict::{Answer, PathReport, StepUp, Terms, TicketRule, Verdict};
-use cedar_policy::Effect;
 
+use crate::asker::PathsTo;
 use crate::bundle::{Bundle, Suppose};
 use crate::cost::PathCost;
 use crate::engine::{Rule, Said};
@@ -80,18 +80,29 @@ pub(crate) enum Door<'b> {
 impl Bundle {
     /// Whether somebody may have what they ask for, at what cost, and by which path.
     pub fn decide(&self, who: &Situation, ask: &Ask) -> Verdict {
-        let (answer, policies, paths) = match self.door(who, ask) {
-            Door::Shut(reason, detail) => (Answer::Deny { reason, detail }, Vec::new(), Vec::new()),
-            Door::Facts { resource, tier } => {
-                let weighed = self.weigh(who, ask, resource, tier);
-                let (answer, policies) = answer(&weighed, who, ask);
-                match self.let_through(who, ask, resource, tier, &answer) {
-                    Some((through, policy)) => (through, vec![policy.policy.clone()], beside(report(&weighed), policy)),
-                    None => (answer, policies, report(&weighed)),
-                }
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
+        self.asker(who).decide(ask)
+    }
+
+    /// The same, where the policies about it are known.
+    pub(crate) fn decide_on(
+        &self,
+        who: &Situation,
+        ask: &Ask,
+        resource: &Resource,
+        tier: &Tier,
+        paths: &Result<PathsTo<'_>, String>,
+    ) -> Verdict {
+        let weighed = self.weigh_on(who, ask, tier, paths);
+        let (answer, policies) = answer(&weighed, who, ask);
+        match self.let_through(who, ask, resource, tier, &answer) {
+            Some((through, policy)) => self.verdict(through, vec![policy.policy.clone()], beside(report(&weighed), policy)),
+            None => self.verdict(answer, policies, report(&weighed)),
+        }
+    }
+
+    /// The one place where policy speaks.
+    #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
+    pub(crate) fn verdict(&self, answer: Answer, policies: Vec<String>, paths: Vec<PathReport>) -> Verdict {
         access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
     }
 
@@ -105,8 +116,7 @@ impl Bundle {
                 (answer, policies, report(&weighed))
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "this is where policy speaks")]
-        access::mint::verdict(answer, self.digest().to_owned(), policies, paths)
+        self.verdict(answer, policies, paths)
     }
 
     /// What is said of a resource that does not exist, and to somebody who may not know of it of one that does.
@@ -122,15 +132,15 @@ impl Bundle {
     pub fn decide_unseen(&self, who: &Situation, ask: &Ask) -> Verdict {
         let Refusal { reason, detail, .. } = self.unseen(who, &ask.resource);
         let answer = Answer::Deny { reason, detail: detail.unwrap_or_default() };
-        #[expect(clippy::disallowed_methods, reason = "here policy speaks of what it does not know, or does not name")]
-        access::mint::verdict(answer, self.digest().to_owned(), Vec::new(), Vec::new())
+        self.verdict(answer, Vec::new(), Vec::new())
     }
 
     /// The roles on a resource that an ordinary request of somebody would not be denied, by name.
     #[must_use]
     pub fn open_roles(&self, who: &Situation, resource: &ResourceName) -> Vec<RoleName> {
+        let asker = self.asker(who);
         let open = |role: &RoleName| {
-            let verdict = self.decide(who, &Ask::plain(resource.clone(), role.clone()));
+            let verdict = asker.decide(&Ask::plain(resource.clone(), role.clone()));
             !matches!(verdict.answer(), Answer::Deny { .. })
         };
         self.roles_for(resource).into_iter().map(|r| r.name.clone()).filter(open).collect()
@@ -265,9 +275,15 @@ impl Bundle {
     }
 
     /// Asks every policy about one access: as asked, then with a fresh second factor, then also with a ticket.
-    pub(crate) fn weigh<'b>(&'b self, who: &Situation, ask: &Ask, resource: &Resource, tier: &'b Tier) -> Weighed<'b> {
+    fn weigh<'b>(&'b self, who: &'b Situation, ask: &Ask, resource: &Resource, tier: &'b Tier) -> Weighed<'b> {
+        self.weigh_on(who, ask, tier, &self.asker(who).paths_to(resource, &ask.role))
+    }
+
+    /// The same, where the policies about it are known.
+    pub(crate) fn weigh_on<'b>(&'b self, who: &Situation, ask: &Ask, tier: &'b Tier, paths: &Result<PathsTo<'b>, String>) -> Weighed<'b> {
         let mut out = Weighed::default();
-        if let Err(error) = self.weigh_into(&mut out, who, ask, resource, tier) {
+        let weighed = paths.as_ref().map_err(Clone::clone).and_then(|paths| self.weigh_into(&mut out, who, ask, tier, paths));
+        if let Err(error) = weighed {
             out.fault = Some(error);
         }
         out.leads = !out.open.is_empty();
@@ -283,42 +299,31 @@ impl Bundle {
         out: &mut Weighed<'b>,
         who: &Situation,
         ask: &Ask,
-        resource: &Resource,
         tier: &'b Tier,
+        paths: &PathsTo<'b>,
     ) -> Result<(), String> {
-        let subject = self.subject(who)?;
-        let target = self.engine.words.access(resource, &ask.role)?;
-        let about = self.engine.about("request", &target);
-        let (mine, others): (Vec<&Rule>, Vec<&Rule>) = about.into_iter().partition(|r| r.is_for(&subject));
-        let permits: Vec<(&Rule, &PathCost)> = mine.iter().filter_map(|r| r.cost.as_ref().map(|c| (*r, c))).collect();
-        let forbids: Vec<&Rule> = mine.iter().filter(|r| r.effect == Effect::Forbid).copied().collect();
-        for rule in others.iter().filter(|r| r.cost.is_some()) {
+        for rule in &paths.others {
             out.lost.push(LostPath { rule, lost: Lost::NotYours, says: format!("not open: it is for {}", rule.audience()) });
         }
-
-        if permits.is_empty() {
-            return Ok(());
-        }
-
+        let Some(scene) = &paths.scene else { return Ok(()) };
         // A machine has no second factor to offer.
         let human = matches!(who.id, PrincipalId::User(_));
         let wants_mfa = human && !(who.mfa == Mfa::Verified && who.mfa_age() == 0);
         let wants_ticket = ask.ticket.is_none();
-        let scene = self.engine.scene(&subject, &target)?;
-        let mut waiting: Vec<(&Rule, &PathCost)> = permits;
+        let mut waiting = paths.permits.clone();
         let mut closed: BTreeSet<&str> = BTreeSet::new();
         for (round, suppose) in
             [Suppose::default(), Suppose { mfa: wants_mfa, ticket: false }, Suppose { mfa: wants_mfa, ticket: wants_ticket }]
                 .into_iter()
                 .enumerate()
         {
-            let conditional = waiting.iter().any(|(r, _)| r.conditional) || !out.forbidden.is_empty();
+            let conditional = waiting.iter().map(|(r, _)| r).chain(&out.forbidden).any(|r| r.circumstantial);
             if round > 0 && (suppose == Suppose::default() || !conditional || waiting.is_empty()) {
                 continue;
             }
-            let question = self.engine.question(&scene, "request", self.asked_context(who, ask, tier, suppose)?)?;
+            let question = self.engine.question(scene, "request", self.asked_context(who, ask, tier, suppose)?)?;
             let mut shut = false;
-            for rule in &forbids {
+            for rule in &paths.forbids {
                 match self.engine.ask(rule, &question) {
                     Said::Applies => {
                         shut = true;

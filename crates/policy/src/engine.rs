@@ -30,8 +30,10 @@ pub(crate) struct Rule {
     pub(crate) reason: Option<String>,
     /// The actions it speaks about; `None`: all.
     pub(crate) actions: Option<Vec<String>>,
-    /// Whether circumstances can change what it says.
+    /// Whether it has conditions.
     pub(crate) conditional: bool,
+    /// Whether circumstances, such as a proof or a ticket, can change what it says: the word is in it.
+    pub(crate) circumstantial: bool,
     principal: Scope,
     resource: Scope,
     set: PolicySet,
@@ -94,6 +96,7 @@ impl Rule {
             reason: policy.annotation("reason").map(str::to_owned),
             actions: actions(policy),
             conditional: policy.has_non_scope_constraint(),
+            circumstantial: policy.to_string().contains("context"),
             principal,
             resource,
             set: PolicySet::from_policies([policy.clone()]).ok()?,
@@ -222,6 +225,12 @@ pub(crate) fn actions(policy: &Policy) -> Option<Vec<String>> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many questions were put on this thread.
+    pub(crate) static QUESTIONS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// What one policy said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -317,6 +326,8 @@ impl Engine {
     /// # Errors
     /// If Cedar does not take it, which is a fault of ours: the answer is then no.
     pub(crate) fn question<'s>(&self, scene: &'s Scene, action: &str, context: Context) -> Result<Question<'s>, String> {
+        #[cfg(test)]
+        QUESTIONS.set(QUESTIONS.get() + 1);
         let action = uid(&self.words.action, action);
         let request =
             Request::new(scene.principal.clone(), action, scene.resource.clone(), context, self.checked()).map_err(|e| e.to_string())?;

@@ -4,6 +4,7 @@
 //! facts and floors. It is immutable, knows no clock and does no input or output once loaded; share it as `Arc<Bundle>`.
 //! Only `workflow`, `api` (for reading) and the command line use it; `proxy` and `store` never see it.
 
+mod asker;
 mod bundle;
 mod cost;
 mod decide;
@@ -27,6 +28,7 @@ pub mod paths;
 pub mod playbook;
 pub mod problem;
 
+pub use asker::Asker;
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Elsewhere, Group, People, Schedule};
 pub use facts::resources::{AccountMaker, Address, Credential, Kind, Resource};

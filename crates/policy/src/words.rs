@@ -160,30 +160,43 @@ impl Words {
         facts
     }
 
-    /// One role on one resource.
-    pub(crate) fn access(&self, resource: &Resource, role: &RoleName) -> Result<Target, Unfit> {
-        let resource_uid = uid(&self.resource, resource.name.as_str());
-        let role_uid = uid(&self.role, role.as_str());
+    fn above(&self, resource: &Resource) -> HashSet<EntityUid> {
         let mut above = HashSet::from([uid(&self.kind, &resource.kind.to_string())]);
         above.extend(resource.tier.as_ref().map(|t| uid(&self.tier, t.as_str())));
         above.extend(resource.environment.as_ref().map(|e| uid(&self.environment, e)));
+        above
+    }
 
+    /// One role on one resource, as far as it takes to find the policies about it: without what is true of them.
+    pub(crate) fn place(&self, resource: &Resource, role: &RoleName) -> Target {
+        let mut ancestors = self.above(resource);
+        ancestors.extend([uid(&self.resource, resource.name.as_str()), uid(&self.role, role.as_str())]);
+        Target { uid: uid(&self.access, &access_id(&resource.name, role)), ancestors, entities: Vec::new() }
+    }
+
+    /// One role on one resource.
+    pub(crate) fn access(&self, resource: &Resource, role: &RoleName) -> Result<Target, Unfit> {
+        let mut target = self.place(resource, role);
+        self.furnish(&mut target, resource, role)?;
+        Ok(target)
+    }
+
+    /// What is true of the two.
+    pub(crate) fn furnish(&self, target: &mut Target, resource: &Resource, role: &RoleName) -> Result<(), Unfit> {
+        let resource_uid = uid(&self.resource, resource.name.as_str());
+        let role_uid = uid(&self.role, role.as_str());
         let mut facts = self.facts_of(resource);
         facts.insert("name".to_owned(), RestrictedExpression::new_string(resource.name.to_string()));
-        let resource_entity = Entity::new(resource_uid.clone(), facts, above.clone()).map_err(|e| e.to_string())?;
+        let resource_entity = Entity::new(resource_uid.clone(), facts, self.above(resource)).map_err(|e| e.to_string())?;
         let role_name = HashMap::from([("name".to_owned(), RestrictedExpression::new_string(role.to_string()))]);
         let role_entity = Entity::new(role_uid.clone(), role_name, HashSet::new()).map_err(|e| e.to_string())?;
 
         let mut facts = self.facts_of(resource);
         facts.insert("resource".to_owned(), RestrictedExpression::new_entity_uid(resource_uid.clone()));
         facts.insert("role".to_owned(), RestrictedExpression::new_entity_uid(role_uid.clone()));
-        let parents = HashSet::from([resource_uid.clone(), role_uid.clone()]);
-        let own = uid(&self.access, &access_id(&resource.name, role));
-        let entity = Entity::new(own.clone(), facts, parents).map_err(|e| e.to_string())?;
-
-        let mut ancestors = above;
-        ancestors.extend([resource_uid, role_uid]);
-        Ok(Target { uid: own, ancestors, entities: vec![resource_entity, role_entity, entity] })
+        let entity = Entity::new(target.uid.clone(), facts, HashSet::from([resource_uid, role_uid])).map_err(|e| e.to_string())?;
+        target.entities = vec![resource_entity, role_entity, entity];
+        Ok(())
     }
 
     /// A request, session, recording or review about one role on one resource. A resource that is gone has no facts left.

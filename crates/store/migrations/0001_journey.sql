@@ -49,6 +49,7 @@ CREATE TABLE identities (
     groups TEXT NOT NULL,
     proved_at BIGINT,
     linked_at BIGINT NOT NULL,
+    unlinked_at BIGINT,
     version BIGINT NOT NULL
 );
 CREATE INDEX identities_of_person ON identities (person);

@@ -9,11 +9,19 @@ use crate::select::Select;
 use crate::store::Store;
 
 impl Store {
-    /// One identity, by what it is known: SHA-256 over issuer and subject, hex.
+    /// One identity that is somebody's, by what it is known: SHA-256 over issuer and subject, hex.
     ///
     /// # Errors
     /// If the store can't be read.
     pub async fn identity(&self, id: &str) -> Result<Option<IdentityRow>, StoreError> {
+        Ok(self.known_identity(id).await?.filter(|row| row.unlinked_at.is_none()))
+    }
+
+    /// The same, or one that was somebody's.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn known_identity(&self, id: &str) -> Result<Option<IdentityRow>, StoreError> {
         self.first(Select::all().is("id", &id.to_owned())).await
     }
 
@@ -22,7 +30,7 @@ impl Store {
     /// # Errors
     /// If the store can't be read.
     pub async fn identities_of(&self, person: PrincipalId) -> Result<Vec<IdentityRow>, StoreError> {
-        self.select(Select::all().is("person", &person).order("id")).await
+        self.select(Select::all().is("person", &person).so("unlinked_at IS NULL").order("id")).await
     }
 
     /// Whether anybody signed in at this issuer after one time and no later than another.

@@ -38,7 +38,7 @@ pub struct RolloutCounts {
 }
 
 const PEOPLE: &str = "SELECT count(*), \
-     sum(CASE WHEN EXISTS (SELECT 1 FROM identities i WHERE i.person = p.id) OR \
+     sum(CASE WHEN EXISTS (SELECT 1 FROM identities i WHERE i.person = p.id AND i.unlinked_at IS NULL) OR \
          EXISTS (SELECT 1 FROM directory_users d WHERE d.id = p.id AND d.removed_at IS NULL) THEN 1 ELSE 0 END), \
      sum(CASE WHEN EXISTS (SELECT 1 FROM passkeys k WHERE k.person = p.id AND k.removed_at IS NULL) THEN 1 ELSE 0 END) \
      FROM people p WHERE p.state = 'active' AND p.owner IS NULL";

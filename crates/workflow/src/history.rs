@@ -186,12 +186,12 @@ impl Gate {
 
 /// The ways in that policy has for somebody, as each role.
 fn by_asking(bundle: &Bundle, who: &Situation, resource: &ResourceName) -> Vec<Reach> {
-    let mut reach = Vec::new();
+    let (mut reach, asker) = (Vec::new(), bundle.asker(who));
     for role in bundle.roles_for(resource) {
         let mut ask = Ask::plain(resource.clone(), role.name.clone());
         ask.asked = Asked::Default;
         ask.ticket = Some("any".to_owned());
-        let ordinary = match bundle.decide(who, &ask).answer() {
+        let ordinary = match asker.decide(&ask).answer() {
             Answer::Permit { terms } | Answer::NeedsApproval { terms } | Answer::StepUp { terms, .. } if terms.people() == 0 => {
                 Some(ReachBy::AtOnce)
             }
@@ -201,12 +201,9 @@ fn by_asking(bundle: &Bundle, who: &Situation, resource: &ResourceName) -> Vec<R
             Answer::Deny { .. } => None,
         };
         ask.break_glass = true;
-        let urgent = match bundle.decide(who, &ask).answer() {
-            _ if ordinary == Some(ReachBy::AtOnce) => None,
-            Answer::Deny { .. } => None,
-            _ => Some(ReachBy::Emergency),
-        };
-        for by in ordinary.into_iter().chain(urgent) {
+        // Who gets in at once has no need of an emergency.
+        let urgent = ordinary != Some(ReachBy::AtOnce) && !matches!(asker.decide(&ask).answer(), Answer::Deny { .. });
+        for by in ordinary.into_iter().chain(urgent.then_some(ReachBy::Emergency)) {
             reach.push(Reach { person: who.id, username: who.username.to_string(), role: role.name.clone(), by });
         }
     }

@@ -25,6 +25,15 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::web_session::OpenedWebSession;
 
+/// What is about to sign nobody in any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Going<'a> {
+    /// A passkey.
+    Passkey,
+    /// This account at an identity provider.
+    Account(&'a str),
+}
+
 /// Where passkeys are used, and what waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Passkeys {
@@ -189,7 +198,7 @@ impl Gate {
         let row = self.store.passkey(id).await.map_err(unavailable)?.filter(|row| row.removed_at.is_none()).ok_or_else(not_found)?;
         if row.person == caller.who.id() {
             self.refuse_if_not_fresh(caller).await?;
-            self.refuse_if_last(row.person).await?;
+            self.refuse_if_last(row.person, Going::Passkey).await?;
         } else {
             self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await.map_err(|no| match no.reason {
                 Reason::StoreUnavailable => no,
@@ -336,13 +345,18 @@ impl Gate {
     }
 
     /// The only way in is not thrown away by accident. Tokens do not count: they end.
-    async fn refuse_if_last(&self, person: PrincipalId) -> Result<(), Refusal> {
-        let passkeys = self.store.passkeys_of(person).await.map_err(unavailable)?;
+    pub(crate) async fn refuse_if_last(&self, person: PrincipalId, going: Going<'_>) -> Result<(), Refusal> {
+        let passkeys = self.store.passkeys_of(person).await.map_err(unavailable)?.len();
+        let (passkeys, account) = match going {
+            Going::Passkey => (passkeys.saturating_sub(1), None),
+            Going::Account(id) => (passkeys, Some(id)),
+        };
         let keys = self.store.keys_of(person).await.map_err(unavailable)?;
         let key = keys.iter().any(|key| key.state == KeyState::Active && key.kind == KeyKind::Registered);
         let identities = self.store.identities_of(person).await.map_err(unavailable)?;
-        let provider = identities.iter().any(|identity| self.providers().any(|provider| provider.issuer == identity.issuer));
-        if passkeys.len() > 1 || key || provider { Ok(()) } else { Err(Refusal::of(Reason::LastSignIn)) }
+        let mut others = identities.iter().filter(|identity| account != Some(identity.id.as_str()));
+        let provider = others.any(|identity| self.providers().any(|provider| provider.issuer == identity.issuer));
+        if passkeys > 0 || key || provider { Ok(()) } else { Err(Refusal::of(Reason::LastSignIn)) }
     }
 }
 

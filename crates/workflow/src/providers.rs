@@ -29,6 +29,7 @@ use store::{Change, CommitError, TokenRow, WebSessionRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::passkeys::Going;
 use crate::web_session::OpenedWebSession;
 
 /// For so long what a provider publishes of itself is taken as it was.
@@ -351,7 +352,7 @@ impl Gate {
             return Err(Refusal::because(Reason::Invalid, "a person is linked to a subject of 1 to 255 characters"));
         }
         let identity = key(&issuer, subject);
-        let before = self.store.identity(&identity).await.map_err(unavailable)?;
+        let before = self.store.known_identity(&identity).await.map_err(unavailable)?;
         // INVARIANT: by an account that is known to be their own nobody makes themselves somebody else. One that they hold without its
         // being known can't be told from anybody's: who links an account has no vote with its person (`signed_in_by`).
         if before.as_ref().is_some_and(|before| before.person == caller.who.id()) {
@@ -376,6 +377,48 @@ impl Gate {
             self.redecide_all().await;
         }
         committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
+    }
+
+    /// An account at a provider signs its person in no more: what it opened ends, and the groups it gave are gone. One of the caller's own,
+    /// proved freshly, or by who administers people. The last way in of somebody else goes only if that is meant: `last`.
+    ///
+    /// # Errors
+    /// If there is none, the caller may not, or nothing else would sign its person in.
+    pub async fn unlink_identity(&self, caller: &Caller, id: &str, last: bool) -> Result<IdentityRow, Refusal> {
+        let not_found = || Refusal::of(Reason::NotFound);
+        for _ in 0..TRIES {
+            let row = self.store.identity(id).await.map_err(unavailable)?.ok_or_else(not_found)?;
+            // 1. May they, and is it meant?
+            if row.person == caller.who.id() {
+                self.refuse_if_not_fresh(caller).await?;
+                self.refuse_if_last(row.person, Going::Account(id)).await?;
+            } else {
+                self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await.map_err(|no| match no.reason {
+                    Reason::StoreUnavailable => no,
+                    _ => not_found(),
+                })?;
+                if !last {
+                    self.refuse_if_last(row.person, Going::Account(id)).await.map_err(say_that_it_is_meant)?;
+                }
+            }
+            // 2. It is theirs no more, and what sign-ins by it left behind ends with it.
+            let browsers = self.browsers_from(&row, None).await?;
+            let left = self.left_by_sign_ins(&row, None).await?;
+            let unlinked = self.draft(caller, Event::IdentityUnlinked { identity: row.id.clone(), person: row.person });
+            let change = self.without(Change::new(unlinked).expect(&row).end_web_sessions_from(&row.id, None), &left)?;
+            match self.commit(change).await {
+                Ok(committed) => {
+                    let _gone = self.cut_let_in_by(&browsers);
+                    self.cut_opened_with(&left);
+                    self.redecide_all().await;
+                    return committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal));
+                }
+                Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
+                // They signed in, or a certificate was renewed, in between: what there is now ends.
+                Err(_) => {}
+            }
+        }
+        Err(Refusal::of(Reason::AlreadyDecided))
     }
 
     /// The groups that providers' last words about somebody give them now: of providers still configured, by sign-ins not too old.
@@ -475,10 +518,7 @@ impl Gate {
     /// Ends what sign-ins by an identity opened: its browsers, the tokens of devices they let in, and the certificates its person has. All of
     /// it, or the provider is told that it was not done.
     async fn end_sign_ins(&self, row: &IdentityRow, sid: Option<&str>) -> Result<(), Refusal> {
-        let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
-        let theirs =
-            |browser: &WebSessionRow| browser.identity.as_ref() == Some(&row.id) && (sid.is_none() || browser.sid.as_deref() == sid);
-        let browsers: Vec<_> = browsers.into_iter().filter(theirs).map(|browser| browser.id).collect();
+        let browsers = self.browsers_from(row, sid).await?;
         for _ in 0..TRIES {
             let signed_out = self.own_draft(Event::IdentitySignedOut { identity: row.id.clone(), person: row.person });
             let ended = self.left_by_sign_ins(row, sid).await?;
@@ -499,6 +539,14 @@ impl Gate {
             }
         }
         Err(Refusal::of(Reason::StoreUnavailable))
+    }
+
+    /// The browsers that an identity signed in: in all its sessions at the provider, or in one.
+    async fn browsers_from(&self, row: &IdentityRow, sid: Option<&str>) -> Result<Vec<WebSessionId>, Refusal> {
+        let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
+        let theirs =
+            |browser: &WebSessionRow| browser.identity.as_ref() == Some(&row.id) && (sid.is_none() || browser.sid.as_deref() == sid);
+        Ok(browsers.into_iter().filter(theirs).map(|browser| browser.id).collect())
     }
 
     /// Cuts what was opened with what was taken away.
@@ -548,5 +596,16 @@ impl Gate {
         if let Err(error) = self.commit(Change::new(draft)).await {
             tracing::error!(%error, "a refused sign-in could not be entered; it stays refused");
         }
+    }
+}
+
+/// Who takes somebody's last way in away is told that it is.
+fn say_that_it_is_meant(no: Refusal) -> Refusal {
+    match no.reason {
+        Reason::LastSignIn => Refusal::because(
+            Reason::LastSignIn,
+            "nothing else signs them in; add `last=true` (`--last`) if it is to go all the same, and invite them anew afterwards",
+        ),
+        _ => no,
     }
 }

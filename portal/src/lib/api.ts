@@ -1,6 +1,7 @@
 // The one way to the API: typed by its OpenAPI document, refusals as values of one class.
 import type { components, paths } from './openapi';
 import { setServerTime } from './clock.svelte';
+import { early } from './early';
 
 export type Schemas = components['schemas'];
 export type Me = Schemas['Me'];
@@ -94,7 +95,8 @@ export function onSignedOut(then: () => void): void {
 export async function send(url: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' });
+    const asked = init.method === 'GET' ? early(url) : undefined;
+    response = await (asked ?? fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }));
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw unreachable();

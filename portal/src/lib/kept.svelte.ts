@@ -29,6 +29,11 @@ class Kept {
     write('tide.theme', theme === 'system' ? undefined : theme);
   }
 
+  /** Whether somebody was signed in here last: then more is asked for at once, see `public/first.js`. */
+  setHere(here: boolean): void {
+    write('tide.here', here ? '1' : undefined);
+  }
+
   pin(name: string): void {
     this.pins = this.pins.includes(name) ? this.pins.filter((pin) => pin !== name) : [...this.pins, name];
     write('tide.pins', JSON.stringify(this.pins));

@@ -1,5 +1,7 @@
 // Who sits here, and what everybody may know of the gate.
 import { call, type GateFacts, type Me } from './api';
+import { forget } from './early';
+import { kept } from './kept.svelte';
 
 class Here {
   me: Me | undefined = $state.raw(undefined);
@@ -9,11 +11,25 @@ class Here {
 
   async find(): Promise<void> {
     try {
-      this.facts = await call('get', '/api/v1/gate');
-      this.me = await call('get', '/api/v1/me');
+      const [facts, me] = await Promise.allSettled([call('get', '/api/v1/gate'), call('get', '/api/v1/me')]);
+      if (facts.status === 'rejected') throw facts.reason;
+      this.facts = facts.value;
+      if (me.status === 'rejected') throw me.reason;
+      this.me = me.value;
+      kept.setHere(true);
+    } catch (error) {
+      forget();
+      throw error;
     } finally {
       this.known = true;
     }
+  }
+
+  /** Nobody is signed in any more. */
+  leave(): void {
+    this.me = undefined;
+    forget();
+    kept.setHere(false);
   }
 
   /** Whether policy lets them administer this noun. */

@@ -643,6 +643,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/identities/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Takes an account at an identity provider from whoever it signs in; what it opened ends. One's own, proved freshly, or, by who
+         *     administers people, anybody's.
+         */
+        delete: operations["users_unlink"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/inventory/backlog": {
         parameters: {
             query?: never;
@@ -2275,7 +2295,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Says where somebody gets in by asking, as what, and by which policies: about oneself, or to who sees them and administers the
+         * Says where somebody gets in by asking, as what, and by which policies, by resource and role: about oneself, or to who sees them and administers the
          *     policy or reads the audit log.
          */
         get: operations["users_ways_in"];
@@ -3318,6 +3338,8 @@ export interface components {
         HostKeyRule: "pinned" | "first-use";
         /** @description Who somebody is at an identity provider. */
         Identity: {
+            /** @description By what it is known here: a digest over issuer and subject. */
+            id: string;
             /** @description The provider's issuer. */
             issuer: string;
             /** @description Since when. */
@@ -4275,6 +4297,8 @@ export interface components {
         Page_Identity: {
             /** @description What is on it. */
             items: {
+                /** @description By what it is known here: a digest over issuer and subject. */
+                id: string;
                 /** @description The provider's issuer. */
                 issuer: string;
                 /** @description Since when. */
@@ -7484,6 +7508,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    users_unlink: {
+        parameters: {
+            query?: {
+                /** @description Whether it goes even if nothing else signs them in; one's own never does. */
+                last?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
                 };
             };
             /** @description A refusal */
@@ -11234,7 +11291,12 @@ export interface operations {
     };
     users_ways_in: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before. */
+                cursor?: string;
+            };
             header?: never;
             path: {
                 id: components["schemas"]["PrincipalId"];

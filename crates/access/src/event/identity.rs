@@ -21,6 +21,13 @@ macro_rules! identity_events {
                 /// The local groups that what it said of them means.
                 groups: Vec<GroupName>,
             }
+            /// It is theirs no more: it signs nobody in, what was opened by it is over, and the groups it gave are gone.
+            "identity.unlinked" IdentityUnlinked {
+                /// SHA-256 over issuer and subject, hex.
+                identity: String,
+                /// Whose it was.
+                person: PrincipalId,
+            }
             /// An identity provider signed them out: what was opened by that sign-in is over.
             "identity.signed_out" IdentitySignedOut {
                 /// SHA-256 over issuer and subject, hex.

@@ -3,6 +3,7 @@
 use crate::chat::{ChatAccountRow, Told};
 use crate::event::{Entry, Event as E};
 use crate::identity::{Groups, IdentityRow};
+use crate::row::Row;
 
 use super::no_row;
 use super::tables::{FoldError, Tables, add, get};
@@ -18,17 +19,27 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
                 row.groups = Groups::default();
                 row.proved_at = None;
                 row.linked_at = at;
+                row.unlinked_at = None;
                 row.version += 1;
                 return Ok(());
             }
             let subject = text("subject");
             let groups = Groups::default();
-            add(tables, IdentityRow { id: identity, person, issuer, subject, groups, proved_at: None, linked_at: at, version: 1 })
+            let (proved_at, unlinked_at) = (None, None);
+            add(tables, IdentityRow { id: identity, person, issuer, subject, groups, proved_at, linked_at: at, unlinked_at, version: 1 })
         }
         E::IdentityProved { identity, groups, .. } => {
-            let row: &mut IdentityRow = get(tables, identity)?;
+            let row = theirs(tables, &identity, "used")?;
             row.groups = Groups(groups);
             row.proved_at = Some(at);
+            row.version += 1;
+            Ok(())
+        }
+        E::IdentityUnlinked { identity, .. } => {
+            let row = theirs(tables, &identity, "unlinked")?;
+            row.groups = Groups::default();
+            row.proved_at = None;
+            row.unlinked_at = Some(at);
             row.version += 1;
             Ok(())
         }
@@ -73,5 +84,14 @@ pub(super) fn apply(tables: &mut Tables, entry: &Entry) -> Result<(), FoldError>
             Ok(())
         }
         other => no_row(&other),
+    }
+}
+
+/// An account that is somebody's: one that was taken from them signs nobody in.
+fn theirs<'t>(tables: &'t mut Tables, identity: &str, to: &'static str) -> Result<&'t mut IdentityRow, FoldError> {
+    let row: &mut IdentityRow = get(tables, identity)?;
+    match row.unlinked_at {
+        None => Ok(row),
+        Some(_) => Err(FoldError::Illegal { table: IdentityRow::TABLE, key: identity.to_owned(), from: "unlinked", to }),
     }
 }

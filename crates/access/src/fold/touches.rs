@@ -28,7 +28,9 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::PersonDisabled { person }
         | E::PersonEnabled { person }
         | E::WorkloadHandedOver { person, .. } => vec![key_of::<PersonRow>(person)],
-        E::IdentityLinked { identity, .. } | E::IdentityProved { identity, .. } => vec![key_of::<IdentityRow>(identity)],
+        E::IdentityLinked { identity, .. } | E::IdentityProved { identity, .. } | E::IdentityUnlinked { identity, .. } => {
+            vec![key_of::<IdentityRow>(identity)]
+        }
         E::DirectoryUserAdded { person, .. } | E::DirectoryUserChanged { person, .. } | E::DirectoryUserHeld { person } => {
             vec![key_of::<DirectoryUserRow>(person)]
         }

@@ -20,12 +20,18 @@ use crate::routes::keys::refuse_unseen;
 use crate::state::ApiState;
 use crate::types::Problem;
 use crate::types::list::Page;
-use crate::types::providers::{BackFromProvider, Identity, LogoutForm, NewIdentity, ToProvider};
+use crate::types::providers::{BackFromProvider, Identity, LogoutForm, NewIdentity, ToProvider, UnlinkQuery};
 use crate::types::schema;
+use crate::version::Unversioned;
 use crate::{cookie, listing};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(finish)).routes(routes!(log_out)).routes(routes!(linked, link))
+    OpenApiRouter::new()
+        .routes(routes!(begin))
+        .routes(routes!(finish))
+        .routes(routes!(log_out))
+        .routes(routes!(linked, link))
+        .routes(routes!(unlink))
 }
 
 /// Where a browser comes back from a provider, exactly as it is registered there.
@@ -135,8 +141,8 @@ async fn linked(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<
 }
 
 fn shown(row: IdentityRow) -> Identity {
-    let IdentityRow { id: _, person, issuer, subject, groups: _, proved_at, linked_at, version: _ } = row;
-    Identity { person, issuer, subject, linked_at, proved_at }
+    let IdentityRow { id, person, issuer, subject, groups: _, proved_at, linked_at, unlinked_at: _, version: _ } = row;
+    Identity { id, person, issuer, subject, linked_at, proved_at }
 }
 
 /// Says who somebody at an identity provider is here. Takes that account from whoever it was before.
@@ -149,6 +155,20 @@ async fn link(
 ) -> Answer<impl IntoResponse> {
     let row = state.gate.link_identity(&caller, id, &new.provider, &new.subject).await?;
     Ok((StatusCode::CREATED, Json(shown(row))))
+}
+
+/// Takes an account at an identity provider from whoever it signs in; what it opened ends. One's own, proved freshly, or, by who
+/// administers people, anybody's.
+#[utoipa::path(delete, path = "/identities/{id}", tag = "users", params(("id" = String, Path), UnlinkQuery), responses((status = 200, body = Identity)))]
+async fn unlink(
+    State(state): State<ApiState>,
+    Administers(caller): Administers,
+    Id(id): Id<String>,
+    Asked(query): Asked<UnlinkQuery>,
+    _: Unversioned,
+) -> Answer<Json<Identity>> {
+    let row = Box::pin(state.gate.unlink_identity(&caller, &id, query.last)).await?;
+    Ok(Json(shown(row)))
 }
 
 fn seen_other(to: &str, cookies: Vec<HeaderValue>) -> Response {

@@ -4,7 +4,7 @@ use access::names::{ResourceName, RoleName};
 use access::verdict::{Answer as Said, Terms, Verdict};
 use axum::Json;
 use axum::extract::State;
-use policy::{Ask, Credential};
+use policy::Credential;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Gate;
@@ -38,8 +38,9 @@ async fn list(State(state): State<ApiState>, Reads(caller): Reads, Asked(query):
     let found = tokio::task::spawn_blocking(move || {
         let mut names: Vec<&policy::Resource> = bundle.resources().filter(|r| after.as_ref().is_none_or(|after| r.name > *after)).collect();
         names.sort_by(|a, b| a.name.cmp(&b.name));
+        let asker = bundle.asker(&situation);
         let offered = names.into_iter().filter_map(|resource| {
-            let roles = offers(&bundle, &situation, resource);
+            let roles: Vec<RoleOffer> = offers(&asker, resource).into_iter().map(|(offer, _)| offer).collect();
             (all || !roles.is_empty()).then(|| outline(resource, roles))
         });
         offered.take(limit + 1).collect::<Vec<_>>()
@@ -57,19 +58,20 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
     // 1. Is there one for the caller: does a path lead there, or do they hold a grant?
     let sight = Sight::of(&state.gate, &caller).await?;
     let (bundle, situation) = (&sight.bundle, &sight.situation);
+    let asker = bundle.asker(situation);
     let resource = bundle.resource(&name).ok_or_else(Refused::not_found)?;
     let held = state.gate.roles_held(&caller, &name).await?;
     let administers = administers_some(&sight);
-    if !administers && held.is_empty() && !bundle.leads_to(situation, &name) {
+    if !administers && held.is_empty() && !asker.leads_to(&name) {
         return Err(Refused::not_found());
     }
     // 2. What its roles may do.
     let mut rights = Vec::new();
     for role in bundle.roles_for(&name) {
-        if !administers && !held.contains(&role.name) && !bundle.leads_to_role(situation, &name, &role.name) {
+        if !administers && !held.contains(&role.name) && !asker.leads_to_role(&name, &role.name) {
             continue;
         }
-        let (verdict, _) = offered(bundle, situation, &name, &role.name);
+        let (verdict, _) = asker.offered(&name, &role.name);
         rights.push(RoleDetail {
             role: role.name.clone(),
             login: bundle.login(&role.name, &name).unwrap_or(&role.login).to_owned(),
@@ -79,7 +81,8 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(name): Id<
     }
     // 3. How it is set up.
     let setup = if administers { Some(setup(&state.gate, &state, resource).await?) } else { None };
-    Ok(Json(ResourceDetail { resource: outline(resource, offers(bundle, situation, resource)), rights, setup }))
+    let roles = offers(&asker, resource).into_iter().map(|(offer, _)| offer).collect();
+    Ok(Json(ResourceDetail { resource: outline(resource, roles), rights, setup }))
 }
 
 /// Whether somebody sees resources on which nothing is open to them.
@@ -87,35 +90,26 @@ fn administers_some(sight: &Sight) -> bool {
     workflow::decide::sees_all_resources(&sight.bundle, &sight.situation)
 }
 
-pub(super) fn offers(bundle: &policy::Bundle, situation: &policy::Situation, resource: &policy::Resource) -> Vec<RoleOffer> {
+/// The roles on a resource that are open to somebody, in an emergency at least, and what policy said to each.
+pub(super) fn offers(asker: &policy::Asker<'_>, resource: &policy::Resource) -> Vec<(RoleOffer, Verdict)> {
     let mut offers = Vec::new();
-    for role in bundle.roles_for(&resource.name) {
-        let (verdict, emergency) = offered(bundle, situation, &resource.name, &role.name);
+    for role in asker.bundle().roles_for(&resource.name) {
+        let (verdict, emergency) = asker.offered(&resource.name, &role.name);
         let answer = shown::answer_code(verdict.answer());
         if answer == AnswerCode::Deny {
             continue;
         }
-        offers.push(RoleOffer {
+        let offer = RoleOffer {
             role: role.name.clone(),
             description: role.description.clone(),
             default: is_default(resource, &role.name),
             emergency,
             answer,
             takes: if emergency { format!("in an emergency alone; {}", takes(verdict.answer())) } else { takes(verdict.answer()) },
-        });
+        };
+        offers.push((offer, verdict));
     }
     offers
-}
-
-/// What policy says to an ordinary request, and where it says no to that alone, to a request for an emergency: then the second is so.
-pub(super) fn offered(bundle: &policy::Bundle, situation: &policy::Situation, resource: &ResourceName, role: &RoleName) -> (Verdict, bool) {
-    let ordinary = Ask::plain(resource.clone(), role.clone());
-    let verdict = bundle.decide(situation, &ordinary);
-    if !matches!(verdict.answer(), Said::Deny { .. }) {
-        return (verdict, false);
-    }
-    let emergency = bundle.decide(situation, &Ask { break_glass: true, ..ordinary });
-    if matches!(emergency.answer(), Said::Deny { .. }) { (verdict, false) } else { (emergency, true) }
 }
 
 fn is_default(resource: &policy::Resource, role: &RoleName) -> bool {

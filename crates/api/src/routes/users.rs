@@ -1,7 +1,8 @@
 //! `/users`, `/workloads` and `/me`: people and machines.
 
 use access::ids::PrincipalId;
-use access::names::Username;
+use access::names::{Selector, Username};
+use access::verdict::Verdict;
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
@@ -15,17 +16,18 @@ use workflow::Gate;
 use crate::caller::{Reads, SignedIn};
 use crate::extract::{Asked, Body, Id};
 use crate::idempotency::ShownOnce;
-use crate::listing::{Listing, listed, page};
+use crate::listing::{Listing, cursor_of, key_in, limit, listed, page};
 use crate::problem::{Answer, Refused};
 use crate::routes::policy::situation_of;
-use crate::routes::resources::{offered, offers};
+use crate::routes::resources::offers;
 use crate::shown::{self, Shown};
 use crate::sight::Sight;
 use crate::state::ApiState;
 use crate::types::grants::Because;
 use crate::types::list::Page;
+use crate::types::resources::RoleOffer;
 use crate::types::schema;
-use crate::types::users::{DisabledUser, Invited, Me, NewUser, NewWorkload, User, UsersQuery, WayIn};
+use crate::types::users::{DisabledUser, Invited, Me, NewUser, NewWorkload, User, UsersQuery, WayIn, WaysInQuery};
 use crate::version::{IfMatch, etag};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -96,10 +98,17 @@ async fn show(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<Pr
     Ok((etag(row.version), Json(Shown::new(&state.gate).user(row).await?)))
 }
 
-/// Says where somebody gets in by asking, as what, and by which policies: about oneself, or to who sees them and administers the
+/// Says where somebody gets in by asking, as what, and by which policies, by resource and role: about oneself, or to who sees them and administers the
 /// policy or reads the audit log.
-#[utoipa::path(get, path = "/users/{id}/ways-in", tag = "users", params(("id" = schema::PrincipalId, Path)), responses((status = 200, body = Page<WayIn>)))]
-async fn ways_in(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id<PrincipalId>) -> Answer<Json<Page<WayIn>>> {
+#[utoipa::path(get, path = "/users/{id}/ways-in", tag = "users", params(("id" = schema::PrincipalId, Path), WaysInQuery), responses((status = 200, body = Page<WayIn>)))]
+async fn ways_in(
+    State(state): State<ApiState>,
+    Reads(caller): Reads,
+    Id(id): Id<PrincipalId>,
+    Asked(query): Asked<WaysInQuery>,
+) -> Answer<Json<Page<WayIn>>> {
+    let limit = limit(query.limit)? as usize;
+    let after: Option<Selector> = query.cursor.as_deref().map(key_in).transpose()?;
     let sight = Sight::of(&state.gate, &caller).await?;
     let row = state.gate.store().person(id).await?.filter(|row| sees(&sight, row)).ok_or_else(Refused::not_found)?;
     let own = id == caller.who.id();
@@ -110,18 +119,24 @@ async fn ways_in(State(state): State<ApiState>, Reads(caller): Reads, Id(id): Id
     let bundle = sight.bundle;
     // Policy is asked about every role of every resource: not on a thread that others wait for.
     let found = tokio::task::spawn_blocking(move || {
-        let mut ways = Vec::new();
-        for resource in bundle.resources() {
-            for role in offers(&bundle, &situation, resource) {
-                let (verdict, _) = offered(&bundle, &situation, &resource.name, &role.role);
+        let asker = bundle.asker(&situation);
+        let resources = bundle.resources().filter(|resource| after.as_ref().is_none_or(|after| resource.name >= after.resource));
+        let ways = resources.flat_map(|resource| {
+            let way = |(role, verdict): (RoleOffer, Verdict)| {
                 let policies = verdict.policies().to_vec();
-                ways.push(WayIn { resource: resource.name.clone(), tier: resource.tier.clone(), role, policies });
-            }
-        }
-        ways.sort_by(|a, b| (&a.resource, &a.role.role).cmp(&(&b.resource, &b.role.role)));
-        ways
+                WayIn { resource: resource.name.clone(), tier: resource.tier.clone(), role, policies }
+            };
+            offers(&asker, resource).into_iter().map(way).collect::<Vec<_>>()
+        });
+        let behind =
+            |way: &WayIn| after.as_ref().is_none_or(|after| (&way.resource, Some(&way.role.role)) > (&after.resource, after.role.as_ref()));
+        ways.filter(behind).take(limit + 1).collect::<Vec<_>>()
     });
-    Ok(page(found.await.map_err(|_| Refused::from(access::reason::Reason::Internal))?, None))
+    let mut items = found.await.map_err(|_| Refused::from(access::reason::Reason::Internal))?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| cursor_of(format!("{}+{}", last.resource, last.role.role)));
+    Ok(page(items, next))
 }
 
 /// Makes a person known and invites them. The code is shown once.

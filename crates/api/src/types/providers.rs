@@ -60,6 +60,8 @@ pub struct NewIdentity {
 /// Who somebody is at an identity provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Identity {
+    /// By what it is known here: a digest over issuer and subject.
+    pub id: String,
     /// Who they are here.
     #[schema(value_type = schema::PrincipalId)]
     pub person: PrincipalId,
@@ -73,4 +75,13 @@ pub struct Identity {
     /// When they last signed in there.
     #[schema(value_type = Option<schema::Time>)]
     pub proved_at: Option<Timestamp>,
+}
+
+/// How an account is taken from somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UnlinkQuery {
+    /// Whether it goes even if nothing else signs them in; one's own never does.
+    #[serde(default)]
+    pub last: bool,
 }

@@ -224,6 +224,67 @@ when { resource.role == Tide::Role::"readonly" };
     assert!(offers.contains(&(json!("admin"), json!(true), json!("permit"))), "{offers:?}");
 }
 
+#[tokio::test]
+async fn ways_in_come_by_name_and_a_part_at_a_time() {
+    let served = Served::start().await;
+    let ana = served.person("ana").await;
+    let path = format!("/users/{}/ways-in", served.test.person("ana").who.id());
+    let (_, whole) = ana.get(&format!("{path}?limit=500")).await;
+    let whole_items = whole["items"].as_array().unwrap().clone();
+    assert!(whole_items.len() > 4 && whole["next_cursor"].is_null(), "{whole}");
+    let name = |way: &Value| (way["resource"].as_str().unwrap().to_owned(), way["role"]["role"].as_str().unwrap().to_owned());
+    assert!(whole_items.iter().map(name).is_sorted(), "{whole}");
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (_, part) = ana.get(&format!("{path}?limit=2{cursor}")).await;
+        let items = part["items"].as_array().unwrap();
+        assert!((1..=2).contains(&items.len()), "{part}");
+        seen.extend(items.clone());
+        let Some(next) = part["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, whole_items);
+}
+
+// covers: B2 (api)
+#[tokio::test]
+async fn who_holds_a_role_sees_it_when_no_path_leads_there_any_more() {
+    let served = Served::start().await;
+    let dan = served.person("dan").await;
+    // Gina has just joined, and is in no group.
+    let (_, invited) = dan.post("/users", json!({ "username": "gina" })).await;
+    let accept = served.call(Method::POST, "/api/v1/invitations/accept").json(&json!({ "code": invited["code"] }));
+    let (_, accepted) = read(accept.send().await.unwrap()).await;
+    let gina = crate::Person { served: &served, token: accepted["token"]["secret"].as_str().unwrap().to_owned() };
+    let roles = async || {
+        let (status, shown) = gina.get("/resources/db-1").await;
+        let rights = shown["rights"].as_array().cloned().unwrap_or_default();
+        (status, rights.iter().map(|right| right["role"].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(roles().await.0, StatusCode::NOT_FOUND);
+
+    // She takes Dan's duty, and something burns.
+    let files = served.test.gate.bundle().files().clone();
+    let mut on_duty = files.clone();
+    let people = String::from_utf8(files["people.toml"].clone()).unwrap();
+    on_duty.insert(
+        "people.toml".into(),
+        people.replace("name = \"platform\"\npeople = [\"dan\"]", "name = \"platform\"\npeople = [\"gina\"]").into_bytes(),
+    );
+    served.test.gate.push_bundle(served.test.person("dan"), on_duty).await.unwrap();
+    assert!(roles().await.1.len() > 1);
+    let ask = json!({ "resource": "db-1", "role": "shell", "reason": "checkout is down", "break_glass": true, "activate": true });
+    let (status, opened) = gina.post("/requests", ask).await;
+    assert_eq!(status, StatusCode::CREATED, "{opened}");
+
+    // Off duty she keeps what she was given, and sees that of the resource and no more.
+    served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
+    assert_eq!(roles().await, (StatusCode::OK, vec![json!("shell")]));
+    assert_eq!(gina.get("/resources").await.1["items"], json!([]), "there is nothing she could ask for");
+    let (status, _) = gina.post(&format!("/grants/{}/return", opened["grant"]["id"].as_str().unwrap()), json!({})).await;
+    assert_eq!((status, roles().await.0), (StatusCode::OK, StatusCode::NOT_FOUND));
+}
+
 // covers: ASK-6 (api)
 #[tokio::test]
 async fn whoever_decides_is_told_what_the_role_may_do_and_what_is_left_of_it() {

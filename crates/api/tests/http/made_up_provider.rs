@@ -278,6 +278,64 @@ async fn nobody_gives_away_the_account_that_signs_them_in() {
     assert_eq!(me(&served, &dan).await.0, StatusCode::UNAUTHORIZED, "what it opened for Dan is over");
 }
 
+// covers: WHO-1 (api), B2
+#[tokio::test]
+async fn an_account_that_is_taken_from_somebody_signs_them_in_no_more() {
+    let served = Served::start().await;
+    let liar = Liar::start().await;
+    serve(&served, &liar.issuer, false);
+    for subject in ["ana-1", "ana-2", "ana-3"] {
+        assert_eq!(link(&served, "ana", subject).await, StatusCode::CREATED);
+    }
+    let (ana, dan, frank) = (served.person("ana").await, served.person("dan").await, served.person("frank").await);
+    let accounts = format!("/users/{}/identities", served.test.person("ana").who.id());
+    let of = async |subject: &str| {
+        let (_, list) = dan.get(&accounts).await;
+        let found = list["items"].as_array().unwrap().iter().find(|one| one["subject"] == subject).cloned();
+        found.map(|one| format!("/identities/{}", one["id"].as_str().unwrap()))
+    };
+    let take = async |who: &crate::Person<'_>, path: &str| read(who.call(Method::DELETE, path).send().await.unwrap()).await;
+
+    // 1. Who administers people takes it away, and nobody else; what it had opened is over, and the group it gave is gone.
+    let group = json!({ "groups": ["Platform Team"] });
+    let browser = signed_in_as(&served, &liar, "ana-1", group).await.unwrap();
+    assert_eq!(me(&served, &browser).await.1["user"]["username"], "ana");
+    let first = of("ana-1").await.unwrap();
+    assert_eq!(take(&frank, &first).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(take(&ana, &first).await.0, StatusCode::FORBIDDEN, "a token alone is no proof that it is she");
+    assert_eq!(take(&dan, "/identities/nobody").await.0, StatusCode::NOT_FOUND);
+    let (status, taken) = take(&dan, &first).await;
+    assert_eq!((status, &taken["subject"]), (StatusCode::OK, &json!("ana-1")), "{taken}");
+    assert_eq!(me(&served, &browser).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(signed_in_as(&served, &liar, "ana-1", json!({})).await, None);
+    assert_eq!((of("ana-1").await, take(&dan, &first).await.0), (None, StatusCode::NOT_FOUND));
+
+    // 2. She does so herself in a browser where she just signed in; her only way in stays, whatever she says.
+    let browser = signed_in_as(&served, &liar, "ana-3", json!({})).await.unwrap();
+    let (second, third) = (of("ana-2").await.unwrap(), of("ana-3").await.unwrap());
+    assert_eq!(in_portal(&served, &browser, Method::DELETE, &second, json!({})).await.0, StatusCode::OK);
+    for path in [third.clone(), format!("{third}?last=true")] {
+        let (status, refused) = in_portal(&served, &browser, Method::DELETE, &path, json!({})).await;
+        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("last_sign_in")), "{refused}");
+    }
+
+    // 3. Nor does an administrator take it away without a word.
+    let (status, refused) = take(&dan, &third).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("last_sign_in")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("nothing else signs them in"), "{refused}");
+    assert_eq!(take(&dan, &format!("{third}?last=true")).await.0, StatusCode::OK);
+    assert_eq!(dan.get(&accounts).await.1["items"], json!([]));
+
+    // 4. Whose it is, is said anew; and the log tells all of it.
+    assert_eq!(link(&served, "ben", "ana-1").await, StatusCode::CREATED);
+    let browser = signed_in_as(&served, &liar, "ana-1", json!({})).await.unwrap();
+    assert_eq!(me(&served, &browser).await.1["user"]["username"], "ben");
+    let entries = served.test.entries().await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| *entry == "identity.unlinked").count(), 3);
+    let differences = served.test.gate.replay().await.unwrap().differences;
+    assert!(differences.is_empty(), "{}", differences.iter().map(ToString::to_string).collect::<String>());
+}
+
 /// HMAC-SHA-256 (RFC 2104).
 fn hmac(secret: &[u8], message: &[u8]) -> Vec<u8> {
     use sha2::{Digest as _, Sha256};

@@ -103,9 +103,12 @@ impl Kind {
             "directory.user_removed" => (Class::AccountChange, 6),
             "passkey.added" => (Class::AccountChange, 10),
             "passkey.removed" => (Class::AccountChange, 11),
-            "person.renamed" | "directory.user_changed" | "workload.handed_over" | "identity.linked" | "administrator.recovered" => {
-                (Class::AccountChange, OTHER)
-            }
+            "person.renamed"
+            | "directory.user_changed"
+            | "workload.handed_over"
+            | "identity.linked"
+            | "identity.unlinked"
+            | "administrator.recovered" => (Class::AccountChange, OTHER),
             "grant.created" | "grant.activated" | "grant.extended" => (Class::UserAccess, 1),
             "session.rehomed" => (Class::AuthorizeSession, 1),
             "session.watched" | "recording.read" | "recordings.searched" | "evidence.exported" => (Class::ApiActivity, 2),

@@ -7,6 +7,7 @@ use access::names::Username;
 use anyhow::bail;
 use api::types::grants::Because;
 use api::types::list::Page;
+use api::types::providers::{Identity, NewIdentity};
 use api::types::users::{DisabledUser, Invited, Me, NewUser, User, UsersQuery};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -51,6 +52,33 @@ pub enum UserCommand {
         /// Who: a user name or an id
         #[arg(value_name = "USER")]
         who: String,
+    },
+    /// List the accounts at identity providers that sign somebody in
+    Accounts {
+        /// Who: a user name or an id
+        #[arg(value_name = "USER")]
+        who: String,
+    },
+    /// Say which account at an identity provider signs somebody in
+    Link {
+        /// Who: a user name or an id
+        #[arg(value_name = "USER")]
+        who: String,
+        /// The provider, as the configuration names it
+        #[arg(value_name = "PROVIDER")]
+        provider: String,
+        /// Who they are there: the claim `sub`, never an e-mail address
+        #[arg(value_name = "SUBJECT")]
+        subject: String,
+    },
+    /// Take an account at an identity provider away from whoever it signs in, and end what it opened
+    Unlink {
+        /// Which, as `accounts` shows it
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// Even if nothing else signs them in
+        #[arg(long)]
+        last: bool,
     },
 }
 
@@ -105,6 +133,37 @@ impl UserCommand {
                 let id = find(&client, &who).await?;
                 let reply: Reply<User> = client.post(&format!("/users/{id}/enable"), &json!({})).await?;
                 context.print(&reply, |output, user| output.toned(format!("{} can sign in again.", user.username), Tone::Good))
+            }
+            Self::Accounts { who } => {
+                let id = find(&client, &who).await?;
+                let reply: Reply<Page<Identity>> = client.get(&format!("/users/{id}/identities"), &()).await?;
+                context.print(&reply, |output, page| {
+                    let rows = page.items.iter().map(|account| {
+                        vec![
+                            account.id.clone().into(),
+                            account.issuer.clone().into(),
+                            account.subject.clone().unwrap_or_else(|| "erased".to_owned()).into(),
+                            output.at(account.linked_at).into(),
+                            output.maybe_at(account.proved_at).into(),
+                        ]
+                    });
+                    output.table(
+                        &["account", "issuer", "subject", "since", "used"],
+                        rows.collect(),
+                        "No account at a provider signs them in.",
+                    )
+                })
+            }
+            Self::Link { who, provider, subject } => {
+                let id = find(&client, &who).await?;
+                let reply: Reply<Identity> = client.post(&format!("/users/{id}/identities"), &NewIdentity { provider, subject }).await?;
+                context.print(&reply, |output, account| output.toned(format!("{} signs them in from now on.", account.id), Tone::Good))
+            }
+            Self::Unlink { account, last } => {
+                let reply: Reply<Identity> = client.delete(&format!("/identities/{account}?last={last}")).await?;
+                context.print(&reply, |output, account| {
+                    output.line(format!("{} at {} signs nobody in any more; what it opened is over.", account.id, account.issuer))
+                })
             }
         }
     }

@@ -70,6 +70,7 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::WorkloadSignedIn { person, .. }
         | Event::IdentityLinked { person, .. }
         | Event::IdentityProved { person, .. }
+        | Event::IdentityUnlinked { person, .. }
         | Event::IdentitySignedOut { person, .. }
         | Event::MailboxNamed { person }
         | Event::ChatAccountLinked { person, .. }

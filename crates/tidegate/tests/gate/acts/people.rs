@@ -45,15 +45,10 @@ fn people() -> Vec<Act> {
             .on(Thing::Person)
             .spends(),
         act("enable somebody", "users_enable", "user enable {id}", administers(Noun::Person)).on(Thing::Disabled).spends(),
-        only_api(
-            "name somebody's account at a provider",
-            "users_link",
-            "providers are set up once; the portal and the API are for that",
-            administers(Noun::Person),
-        )
-        .body(r#"{"provider": "nowhere", "subject": "1"}"#)
-        .on(Thing::Called("{ana}"))
-        .told(Reason::NotFound),
+        act("name somebody's account at a provider", "users_link", "user link {id} nowhere 1", administers(Noun::Person))
+            .body(r#"{"provider": "nowhere", "subject": "1"}"#)
+            .on(Thing::Called("{ana}"))
+            .told(Reason::NotFound),
         act("add a machine", "users_create_workload", "workload add {new} --owner {dan}", administers(Noun::Person))
             .body(r#"{"username": "{new}", "owner": "{dan}"}"#),
         act("see directories", "directories_list", "directory status", Who::All(vec![readers(), administers(Noun::Directory)])),
@@ -103,13 +98,16 @@ fn ways_to_sign_in() -> Vec<Act> {
             sees([Who::Owner, permitted(Noun::Token), permitted(Noun::Audit)]),
         )
         .on(Thing::Called("{ana}")),
-        only_api(
+        act(
             "list somebody's linked accounts",
             "users_linked",
-            "the page of a person has them",
+            "user accounts {id}",
             sees([Who::Owner, permitted(Noun::Person), permitted(Noun::Audit)]),
         )
         .on(Thing::Called("{ana}")),
+        act("take an account at a provider from somebody", "users_unlink", "user unlink nobody", administer_own())
+            .on(Thing::Called("nobody"))
+            .told(Reason::NotFound),
         act("add a key", "keys_add_mine", "key add {keyfile}", administer_own()).body(r#"{"public_key": "{key}"}"#),
         only_api("add a machine's key", "keys_add", "machines are set up by what sets up machines", administers(Noun::Key))
             .body(r#"{"public_key": "{key}"}"#)

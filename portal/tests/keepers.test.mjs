@@ -1,0 +1,255 @@
+// What keepers do by hand: replay and destroy a recording, erase a text, enter a way, give a directory its token, see who is on call, unlink an account.
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { eventually, signIn, startBrowser, startGate } from './gate.mjs';
+
+const stamp = (hours) => new Date(Date.now() + hours * 3_600_000).toISOString().replace(/[-:]|\.\d+/g, '');
+const shift = (who) => `BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//rota//EN\r\nBEGIN:VEVENT\r\nUID:${who}\r\nDTSTAMP:${stamp(-2)}\r\nDTSTART:${stamp(-1)}\r\nDTEND:${stamp(6)}\r\nSUMMARY:${who}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n`;
+const SETTINGS = `
+[[directory]]
+name = "corp"
+[directory.groups]
+"Platform Team" = "platform"
+
+[[identity_provider]]
+name = "corp-login"
+title = "Corp"
+issuer = "https://login.corp.example"
+client_id = "tidegate"
+
+[[oncall]]
+name = "rota"
+kind = "icalendar"
+refresh = "5s"
+stale_after = "20s"
+[[oncall.schedule]]
+service = "shop"
+file = "rota.ics"
+[oncall.people]
+"Ana" = "ana"
+`;
+let gate;
+let browser;
+before(async () => {
+  browser = await startBrowser();
+  gate = await startGate({
+    settings: SETTINGS,
+    files: { 'rota.ics': shift('Ana') },
+    policy: { 'people.toml': '[[on_call]]\nname = "shop"\nsource = "rota"\nservice = "shop"\n' },
+  });
+});
+after(async () => {
+  await browser?.close();
+  await gate?.stop();
+});
+
+/** A session of Ana's that is over: what it was, and its id. */
+async function session(command) {
+  await gate.grant('ana', 'build-1', 'shell', '1h');
+  const before = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items.length;
+  await gate.ssh('ana', 'build-1+shell', '-tt', command);
+  return eventually('it has ended', async () => {
+    const { items } = await gate.api('ana', 'GET', '/api/v1/sessions?state=ended');
+    return items.length > before ? items[0].id : undefined;
+  });
+}
+
+// covers: EV-4 (portal)
+test('a replay goes as fast as it is told to, and shortens silences unless it is told not to', { timeout: 120_000 }, async () => {
+  const id = await session("echo begun; sleep 6; echo done-$((6*7))");
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: `/sessions/${id}` });
+  await page.getByRole('button', { name: 'Replay', exact: true }).click();
+  const position = page.getByLabel('Position');
+  await position.waitFor();
+  const length = async () => Number(await position.getAttribute('max'));
+  const at = async () => Number(await position.inputValue());
+  const shown = async () => page.locator('.xterm-rows').innerText();
+  const short = await length();
+  await page.getByLabel('Shorten silences').uncheck();
+  const whole = await length();
+  assert.ok(whole >= 6 && short < whole - 2, `${short} of ${whole}`);
+  // Eight times as fast: what took six seconds and more is over in one.
+  await page.getByLabel('Speed').selectOption('8');
+  const began = Date.now();
+  await page.getByRole('button', { name: 'Play', exact: true }).click();
+  await eventually('it has come to the end', async () => (await at()) >= whole - 0.001);
+  const took = (Date.now() - began) / 1000;
+  assert.ok(took >= whole / 8 - 0.2 && took < whole / 2, `${whole} s in ${took} s`);
+  await eventually('the end is shown', async () => (await shown()).includes('done-42'));
+  await page.getByRole('button', { name: 'Play', exact: true }).waitFor();
+  // Where it stands is the same moment, however long the silence before it is shown.
+  await page.getByLabel('Shorten silences').check();
+  await eventually('and still is', async () => (await at()) > short - 1 && (await at()) <= short);
+  assert.match(await shown(), /done-42/);
+  // It stops where it is told to.
+  await position.fill('0');
+  await page.getByLabel('Speed').selectOption('0.5');
+  await page.getByRole('button', { name: 'Play', exact: true }).click();
+  await eventually('it goes', async () => (await at()) > 0);
+  await page.getByRole('button', { name: 'Pause', exact: true }).click();
+  const stood = await at();
+  await page.getByRole('button', { name: 'Play', exact: true }).waitFor();
+  assert.equal(await at(), stood);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: EV-7 (hold, portal)
+test('Carla destroys a recording when no hold keeps it, and nobody replays it any more', { timeout: 120_000 }, async () => {
+  const id = await session('echo a customer of Ulm');
+  const held = await gate.api('carla', 'POST', '/api/v1/holds', { scope: 'resource:build-1', reason: 'a claim, case 118' });
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: `/sessions/${id}` });
+  await page.getByText('a claim, case 118').waitFor();
+  await page.getByText('Kept by a legal hold').waitFor();
+  const destroy = page.getByRole('button', { name: 'Destroy the recording' });
+  assert.equal(await destroy.count(), 0);
+  await gate.api('carla', 'POST', `/api/v1/holds/${held.id}/lift`, { reason: 'settled' });
+  await destroy.click();
+  await page.getByLabel('Reason').fill('the customer asked for it');
+  await page.getByRole('button', { name: 'Destroy it' }).click();
+  await page.getByText('nobody reads this recording any more', { exact: false }).waitFor();
+  await page.getByRole('button', { name: 'Replay', exact: true }).click();
+  await page.getByRole('alert').first().waitFor();
+  assert.equal(await page.getByLabel('Position').count(), 0);
+  await assert.rejects(gate.api('carla', 'POST', `/api/v1/sessions/${id}/recording/destroy`, { reason: 'again' }), /destroyed already/);
+  assert.deepEqual(faults, []);
+  await context.close();
+  // Who may not is not offered it.
+  const ana = await signIn(browser, gate, 'ana', { path: `/sessions/${id}` });
+  await ana.page.getByRole('button', { name: 'Replay', exact: true }).waitFor();
+  assert.equal(await ana.page.getByRole('button', { name: 'Destroy the recording' }).count(), 0);
+  await ana.context.close();
+});
+
+// covers: EV-7 (portal)
+test('Carla finds what was written of Ana, and erases a text of it', { timeout: 120_000 }, async () => {
+  const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'ledger-1', role: 'debug', reason: 'Mrs Meier of Ulm called', ticket: 'FIN-88' });
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: `/people/${gate.person('ana').id}` });
+  await page.getByRole('link', { name: 'What the log says' }).click();
+  const entry = page.getByRole('listitem').filter({ hasText: 'Mrs Meier of Ulm called' });
+  await entry.locator('summary').click();
+  await entry.getByRole('button', { name: 'Erase the reason of request.submitted' }).click();
+  await page.getByLabel('Reason').fill('she asked for it');
+  await page.getByRole('button', { name: 'Erase it' }).click();
+  await page.getByText('Erased, in the log and in the row where it stood.', { exact: false }).waitFor();
+  await entry.waitFor({ state: 'detached' });
+  assert.equal((await gate.api('ana', 'GET', `/api/v1/requests/${request.id}`)).reason, null);
+  await gate.api('ana', 'POST', `/api/v1/requests/${request.id}/cancel`);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: BACK-3 (portal)
+test('Dan enters a way that no list names, and is told when it is there already', { timeout: 60_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: '/inventory' });
+  const enter = async () => {
+    await page.getByRole('button', { name: 'Enter a way' }).click();
+    await page.getByLabel('What it speaks').selectOption('vpn');
+    await page.getByLabel(/^Where it leads/).fill('vendor-vpn.internal:443');
+    await page.getByLabel(/^Who can use it/).fill('Pumps & Valves Ltd');
+    await page.getByLabel('It opens by').selectOption('password');
+    await page.getByLabel('Whose it is').selectOption('shared');
+    await page.getByLabel(/^What else is worth knowing/).fill('nobody has seen it used');
+    await page.getByRole('button', { name: 'Enter it' }).click();
+  };
+  await enter();
+  const way = page.getByRole('list', { name: 'Ways that are open' }).getByRole('listitem').filter({ hasText: 'vendor-vpn.internal' });
+  await way.getByText('Pumps & Valves Ltd').waitFor();
+  await way.getByText('a password').waitFor();
+  await way.getByText('nobody has seen it used').waitFor();
+  await enter();
+  await page.getByRole('dialog').getByText('it is there as', { exact: false }).waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: WHO-3 (portal)
+test('a directory speaks by the token that Dan makes for it, until he takes that away', { timeout: 60_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: '/people' });
+  const directory = page.getByRole('list', { name: 'Directories' }).getByRole('listitem');
+  await directory.getByText('It has no token that works', { exact: false }).waitFor();
+  await page.getByRole('button', { name: 'Make a token for corp' }).click();
+  await page.getByLabel(/^What it is for/).fill('okta');
+  await page.getByLabel('How long it works').fill('soon');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.getByText('That is no length of time.').waitFor();
+  await page.getByLabel('How long it works').fill('30d');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.getByText('This is the token of corp.').waitFor();
+  const token = await page.locator('.copy code').innerText();
+  const asks = () => fetch(`${gate.facts.api}/scim/v2/Users`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await asks()).status, 200);
+  await page.getByRole('button', { name: 'Done' }).click();
+  await directory.getByText('okta').waitFor();
+  assert.equal(await directory.getByText('It has no token that works', { exact: false }).count(), 0);
+  await directory.getByRole('button', { name: 'Take away the token okta of corp' }).click();
+  await page.getByRole('button', { name: 'Take away', exact: true }).click();
+  await directory.getByText('It has no token that works', { exact: false }).waitFor();
+  assert.equal((await asks()).status, 401);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: OK-6 (portal)
+test('the page says who is on call, how fresh that is, and when it is not known', { timeout: 120_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'eve');
+  await page.getByRole('link', { name: 'On call', exact: true }).click();
+  const schedule = (name) => page.getByRole('list', { name: 'Schedules' }).locator('> li').filter({ has: page.getByRole('heading', { name, exact: true }) });
+  await schedule('payments').getByText('ben', { exact: true }).waitFor();
+  await schedule('payments').getByText('Kept in the policy itself.').waitFor();
+  await schedule('shop').getByText('ana', { exact: true }).waitFor();
+  await schedule('shop').getByText('Kept in rota, service shop', { exact: false }).waitFor();
+  await schedule('shop').getByText('that counts until', { exact: false }).waitFor();
+  // The calendar is gone: what it said last counts for a while, and then nobody is.
+  rmSync(join(gate.home, 'rota.ics'));
+  await schedule('shop').getByText('not known', { exact: true }).waitFor({ timeout: 60_000 });
+  await schedule('shop').getByText('Nobody counts as on call', { exact: false }).waitFor();
+  assert.equal(await schedule('shop').getByText('ana', { exact: true }).count(), 0);
+  writeFileSync(join(gate.home, 'rota.ics'), shift('Ana'));
+  await schedule('shop').getByText('ana', { exact: true }).waitFor({ timeout: 60_000 });
+  assert.deepEqual(faults, []);
+  await context.close();
+  // A contractor is told of none.
+  const frank = await signIn(browser, gate, 'frank', { path: '/oncall' });
+  await frank.page.getByText('No schedule is shown to you', { exact: false }).waitFor();
+  await frank.context.close();
+});
+
+// covers: WHO-1 (portal)
+test('an account at a provider is linked and taken away, the last way in not without a word', { timeout: 60_000 }, async () => {
+  const invited = await gate.api('dan', 'POST', '/api/v1/users', { username: 'gina', display_name: 'Gina' });
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: `/people/${invited.user.id}` });
+  await page.getByRole('button', { name: 'Link an account' }).click();
+  await page.getByLabel(/^Subject there/).fill('00u-gina');
+  await page.getByRole('button', { name: 'Link it' }).click();
+  const account = page.getByRole('listitem').filter({ hasText: '00u-gina' });
+  await account.getByText('https://login.corp.example', { exact: false }).waitFor();
+  await account.getByRole('button', { name: 'Unlink the account 00u-gina' }).click();
+  await page.getByRole('button', { name: 'Unlink', exact: true }).click();
+  await page.getByText('Nothing else signs them in.', { exact: false }).waitFor();
+  await page.getByRole('button', { name: 'Unlink it all the same' }).click();
+  await account.waitFor({ state: 'detached' });
+  assert.deepEqual((await gate.api('dan', 'GET', `/api/v1/users/${invited.user.id}/identities`)).items, []);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test('what a page is asked for first is asked once', { timeout: 60_000 }, async () => {
+  const { page, context, faults } = await signIn(browser, gate, 'ben');
+  for (const path of ['/', '/inbox']) {
+    const asked = [];
+    const note = (request) => request.method() === 'GET' && !request.headers()['x-tidegate-background'] && asked.push(new URL(request.url()).pathname + new URL(request.url()).search);
+    page.on('request', note);
+    await page.goto(path);
+    await page.locator('main h1').waitFor();
+    await eventually('the page is there', async () => (await page.locator('.bone').count()) === 0 && asked.some((url) => url.startsWith('/api/v1/requests')));
+    page.off('request', note);
+    const twice = asked.filter((url, i) => url.startsWith('/api/') && asked.indexOf(url) !== i);
+    assert.deepEqual(twice, [], `${path}: ${asked.join(' ')}`);
+  }
+  assert.deepEqual(faults, []);
+  await context.close();
+});
