@@ -43,6 +43,7 @@ fn ssh_in_words(rights: &SshRights) -> Vec<String> {
 fn database_in_words(rights: &DatabaseRights) -> Vec<String> {
     let DatabaseRights {
         unrestricted,
+        own_account: _,
         tables,
         functions,
         statements,

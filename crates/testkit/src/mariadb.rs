@@ -1,5 +1,5 @@
 //! Debian's MariaDB on loopback, one server for all tests that run at the same time, one database for each; kept and ended as
-//! [`crate::postgres`] says.
+//! [`crate::postgres`] says. Or a MySQL, if `TIDEGATE_TESTS_MYSQL` names the folder of one that `scripts/mysql-server` runs.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -17,6 +17,9 @@ use crate::postgres::{lock_file, supervise};
 
 /// The account that may do everything, and its password.
 pub const ADMIN: (&str, &str) = ("tide", "tide-test-password");
+
+/// Names the folder of a MySQL that runs already.
+const MYSQL: &str = "TIDEGATE_TESTS_MYSQL";
 
 /// A fresh, empty database. Dropped with this value.
 #[derive(Debug)]
@@ -78,14 +81,13 @@ impl Database {
     /// If the server refuses it.
     pub fn account(&self, name: &str, password: &str, proof: Proof) -> Result<String> {
         let user = format!("{name}_{}", self.name);
-        let plugin = match proof {
-            Proof::Native => "mysql_native_password",
-            Proof::Ed25519 => "ed25519",
+        let how = match proof {
+            // There is no other way at a MySQL of today.
+            _ if std::env::var_os(MYSQL).is_some() => format!("WITH caching_sha2_password BY '{password}'"),
+            Proof::Native => format!("VIA mysql_native_password USING PASSWORD('{password}')"),
+            Proof::Ed25519 => format!("VIA ed25519 USING PASSWORD('{password}')"),
         };
-        let make = format!(
-            "DROP USER IF EXISTS {user}; CREATE USER {user} IDENTIFIED VIA {plugin} USING PASSWORD('{password}'); GRANT ALL ON {}.* TO {user}",
-            self.name
-        );
+        let make = format!("DROP USER IF EXISTS {user}; CREATE USER {user} IDENTIFIED {how}; GRANT ALL ON {}.* TO {user}", self.name);
         self.run("mysql", &make)?;
         Ok(user)
     }
@@ -131,6 +133,9 @@ fn server() -> Result<u16> {
 }
 
 fn home() -> PathBuf {
+    if let Some(mysql) = std::env::var_os(MYSQL) {
+        return mysql.into();
+    }
     std::env::temp_dir().join(format!("tidegate-tests-mariadb-{}", rustix::process::getuid().as_raw()))
 }
 
@@ -144,6 +149,7 @@ fn join() -> Result<(File, u16)> {
     let running = fs::read_to_string(home.join("port")).ok().and_then(|port| port.trim().parse().ok()).filter(|port| ready(*port));
     let port = match running {
         Some(port) => port,
+        None if std::env::var_os(MYSQL).is_some() => bail!("no MySQL answers at the port in {}", home.display()),
         None => start(&home)?,
     };
     Ok((users, port))

@@ -1,7 +1,7 @@
-//! Accounts made in databases for restricted roles.
+//! Accounts made in databases for grants.
 //!
-//! *Takes* a session that is about to open under a restricted role. *Proves* that an account with just the grant's rights is at the
-//! target, entered in the log before it was made. *Hands to* the permit its name and password; once its last session has left, or
+//! *Takes* a session that is about to open under a role whose grants have accounts of their own. *Proves* that an account with just the
+//! grant's rights is at the target, entered in the log before it was made. *Hands to* the permit its name and password; once its last session has left, or
 //! after a crash, to the sweep, which drops it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -40,6 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 struct Held {
     grant: GrantId,
     rights: DatabaseRights,
+    /// The login whose rights it has, if it is not just those.
+    member_of: Option<String>,
     until: Option<Timestamp>,
     /// Until when it has to open since its grant was extended, if the server does not know that yet.
     wanted: Option<Timestamp>,
@@ -60,6 +62,7 @@ pub(crate) struct Accounts {
 /// What an opening session needs of an account.
 struct Joined {
     id: AccountId,
+    member_of: Option<String>,
     password: Secret<String>,
     made: Arc<OnceCell<()>>,
     until: Option<Timestamp>,
@@ -71,7 +74,13 @@ impl Accounts {
     }
 
     /// Joins an account of the grant with the same rights that lasts as long, or begins one.
-    fn join(&self, facts: &SessionFacts, rights: &DatabaseRights, now: Timestamp) -> Result<Joined, AccountError> {
+    fn join(
+        &self,
+        facts: &SessionFacts,
+        rights: &DatabaseRights,
+        member_of: Option<String>,
+        now: Timestamp,
+    ) -> Result<Joined, AccountError> {
         let fresh = random_password()?;
         Ok(self.with(|all| {
             let lasts = |held: &Held| match (held.until, facts.ends_at) {
@@ -79,19 +88,19 @@ impl Accounts {
                 (Some(until), Some(end)) => end <= until,
                 (Some(_), None) => false,
             };
-            let found = all
-                .iter_mut()
-                .find(|(_, held)| held.grant == facts.grant && held.rights == *rights && lasts(held) && held.sessions.len() < SESSIONS);
+            let same = |held: &Held| held.grant == facts.grant && held.rights == *rights && held.member_of == member_of;
+            let found = all.iter_mut().find(|(_, held)| same(held) && lasts(held) && held.sessions.len() < SESSIONS);
             if let Some((id, held)) = found {
                 held.sessions.insert(facts.session);
-                return Joined { id: *id, password: held.password.clone(), made: Arc::clone(&held.made), until: held.until };
+                return Joined { id: *id, member_of, password: held.password.clone(), made: Arc::clone(&held.made), until: held.until };
             }
             let (id, until, made) = (AccountId::generate(now), facts.ends_at.map(|end| SLACK.after(end)), Arc::new(OnceCell::new()));
             let sessions = BTreeSet::from([facts.session]);
             let (grant, rights, password) = (facts.grant, rights.clone(), fresh.clone());
-            let held = Held { grant, rights, until, wanted: None, password, sessions, made: Arc::clone(&made) };
+            let held =
+                Held { grant, rights, member_of: member_of.clone(), until, wanted: None, password, sessions, made: Arc::clone(&made) };
             all.insert(id, held);
-            Joined { id, password: fresh, made, until }
+            Joined { id, member_of, password: fresh, made, until }
         }))
     }
 
@@ -157,23 +166,32 @@ impl Accounts {
 }
 
 impl Gate {
-    /// What opens a database for a session: the account that is there already, or one of the grant's own if the role is restricted.
+    /// What opens a database for a session: the account that is there already, or one of the grant's own if the role says so or is
+    /// restricted.
     pub(crate) async fn database_credential(
         &self,
         resource: &Resource,
         facts: &SessionFacts,
         row: &GrantRow,
         whole: &Rights,
-        stored: impl Future<Output = Result<DatabaseCredential, Refusal>>,
+        login: String,
     ) -> Result<DatabaseCredential, Refusal> {
         match row.limits.narrow(whole.clone()) {
-            Rights::Database(rights) if rights.is_restricted() => self.own_account(resource, facts, &rights).await,
-            _ => stored.await,
+            Rights::Database(rights) if rights.has_own_account() => self.own_account(resource, facts, &rights, login).await,
+            _ => self.stored_account(resource, login).await,
         }
     }
 
-    async fn own_account(&self, resource: &Resource, facts: &SessionFacts, rights: &DatabaseRights) -> Result<DatabaseCredential, Refusal> {
-        let joined = self.accounts.join(facts, rights, self.now()).map_err(account_trouble)?;
+    async fn own_account(
+        &self,
+        resource: &Resource,
+        facts: &SessionFacts,
+        rights: &DatabaseRights,
+        login: String,
+    ) -> Result<DatabaseCredential, Refusal> {
+        // INVARIANT: an account is a member of nothing where statements are judged.
+        let member_of = rights.unrestricted.then_some(login);
+        let joined = self.accounts.join(facts, rights, member_of, self.now()).map_err(account_trouble)?;
         let made = joined.made.get_or_try_init(|| self.make_account(resource, facts, rights, &joined)).await;
         match made {
             Ok(()) => Ok(DatabaseCredential::Account { user: login_of(joined.id), password: joined.password }),
@@ -200,8 +218,13 @@ impl Gate {
             node: self.settings.node.clone(),
         };
         self.commit(Change::new(self.own_draft(created))).await.map_err(refused)?;
-        let account =
-            NewAccount { name: login_of(joined.id), password: joined.password.clone(), until: joined.until, connections: CONNECTIONS };
+        let account = NewAccount {
+            name: login_of(joined.id),
+            password: joined.password.clone(),
+            until: joined.until,
+            connections: CONNECTIONS,
+            member_of: joined.member_of.clone(),
+        };
         server.make(&account, rights).await.map_err(account_trouble)
     }
 
@@ -213,8 +236,7 @@ impl Gate {
             other @ Kind::Ssh => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
         };
         let Some(AccountMaker { login, secret }) = &resource.accounts else {
-            let why =
-                format!("`{}` has no `accounts` in its policy, so nobody can make the account that a restricted role needs", resource.name);
+            let why = format!("`{}` has no `accounts` in its policy, so nobody can make the account that its role needs", resource.name);
             return Err(Refusal::because(Reason::TargetRefused, why));
         };
         if engine == Engine::Postgres && resource.database.is_none() {

@@ -50,8 +50,7 @@ impl Gate {
         let rights = match &facts.rights {
             Rights::Ssh(rights) => rights,
             Rights::Database(_) => {
-                let stored = self.stored_account(resource, login);
-                let credential = Box::pin(self.database_credential(resource, facts, row, whole, stored)).await?;
+                let credential = Box::pin(self.database_credential(resource, facts, row, whole, login)).await?;
                 let dial = database_dial(resource, credential);
                 return Ok(if resource.kind == policy::Kind::Mysql { Dial::Mysql(dial) } else { Dial::Postgres(dial) });
             }
@@ -98,7 +97,7 @@ impl Gate {
     }
 
     /// The account of a database that is there already.
-    async fn stored_account(&self, resource: &Resource, user: String) -> Result<DatabaseCredential, Refusal> {
+    pub(crate) async fn stored_account(&self, resource: &Resource, user: String) -> Result<DatabaseCredential, Refusal> {
         let Credential::Secret(name) = &resource.credential else {
             return Err(Refusal::because(Reason::TargetRefused, "a database is opened by a sealed password, and its resource names none"));
         };

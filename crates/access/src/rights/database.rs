@@ -16,6 +16,9 @@ use crate::time::Span;
 pub struct DatabaseRights {
     /// Whatever the account at the target may do: statements are recorded, and none is judged.
     pub unrestricted: bool,
+    /// Whether each grant has an account of its own at the target though nothing is judged: a member of the role's login, with what that
+    /// may do. Where it is not, all sessions are on that login.
+    pub own_account: bool,
     /// The tables and views, and what may be done with each. A column is read only if it is named here.
     pub tables: BTreeMap<QualifiedName, TableRights>,
     /// Functions and procedures that may be called besides the built-in ones known to be harmless.
@@ -43,6 +46,12 @@ impl DatabaseRights {
     #[must_use]
     pub fn is_restricted(&self) -> bool {
         !self.unrestricted
+    }
+
+    /// Whether a session runs on an account that is made for its grant.
+    #[must_use]
+    pub fn has_own_account(&self) -> bool {
+        self.own_account || self.is_restricted()
     }
 
     /// Whether nothing at all may be done.

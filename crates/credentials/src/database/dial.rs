@@ -9,10 +9,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixListener};
+use tokio::time::timeout;
 
 use super::{AccountError, Act, PATIENCE, Server};
+
+/// How long an address may take that is not the last of its name: one that swallows everything leaves time for the next.
+const AN_ADDRESS: Duration = Duration::from_secs(5);
 
 /// A connection to a server that waits for its one user.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub(super) struct Way {
 impl Way {
     /// Connects to the first of these addresses that answers; the port is the one that `sqlx` is told.
     pub(super) async fn to(addresses: &[SocketAddr], port: u16) -> io::Result<Self> {
-        let mut there = TcpStream::connect(addresses).await?;
+        let mut there = first_that_answers(addresses, AN_ADDRESS, TcpStream::connect).await?;
         there.set_nodelay(true)?;
         let dir = tempfile::Builder::new().prefix("tidegate-").permissions(Permissions::from_mode(0o700)).tempdir()?;
         // What PostgreSQL's clients look for in a directory.
@@ -32,7 +37,7 @@ impl Way {
         let listener = UnixListener::bind(&socket)?;
         let way = Self { dir: dir.path().to_path_buf(), socket };
         tokio::spawn(async move {
-            let here = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            let here = timeout(PATIENCE, listener.accept()).await;
             drop((listener, dir));
             if let Ok(Ok((mut here, _))) = here {
                 // Whoever uses it hears of a broken connection by its end.
@@ -53,6 +58,27 @@ impl Way {
     }
 }
 
+/// Tries one after the other, each but the last for so long; else what the last one said.
+async fn first_that_answers<C>(
+    addresses: &[SocketAddr],
+    patience: Duration,
+    connect: impl AsyncFn(SocketAddr) -> io::Result<C>,
+) -> io::Result<C> {
+    let mut last = io::Error::other("its name has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        let connected = if at + 1 == addresses.len() {
+            connect(*address).await
+        } else {
+            timeout(patience, connect(*address)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        };
+        match connected {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 impl Server {
     /// Looks the server up, judges its addresses, and connects to one of just these.
     pub(super) async fn dial(&self, act: Act, account: &str) -> Result<Way, AccountError> {
@@ -62,5 +88,19 @@ impl Server {
             return Err(AccountError::Guarded(self.host.clone()));
         }
         Way::to(&found, self.port).await.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let at = |last: u8| SocketAddr::from(([192, 0, 2, last], 5432));
+        let connect = async |address: SocketAddr| if address == at(1) { std::future::pending().await } else { Ok(address) };
+        assert_eq!(first_that_answers(&[at(1), at(2)], Duration::ZERO, &connect).await.unwrap(), at(2));
+        assert!(timeout(Duration::from_millis(10), first_that_answers(&[at(1)], Duration::ZERO, &connect)).await.is_err());
+        assert!(first_that_answers(&[], Duration::ZERO, &connect).await.unwrap_err().to_string().contains("no address"));
     }
 }

@@ -3,12 +3,19 @@
 //! It knows no time after which an account ends by itself: the sweep drops it. `%` stands for any host, since the gate may reach the
 //! server from several.
 
+use std::time::Duration;
+
 use access::rights::{Columns, DatabaseRights, QualifiedName, Verb};
 use access::session::TargetTls;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::{AccountError, Act, NewAccount, Server, verifier};
+
+/// How long the sessions of an account that is dropped may take to end.
+const SESSIONS_END: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn name(text: &str) -> String {
     format!("`{}`", text.replace('`', "``"))
@@ -90,6 +97,10 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
             .extend(found.into_iter().map(|row| format!("GRANT EXECUTE ON {} {} TO {user}", row.get::<String, _>(0), table(function))));
     }
     statements.extend(grants(&user, rights));
+    if let Some(role) = account.member_of.as_deref().map(name) {
+        statements.push(format!("GRANT {role} TO {user}"));
+        statements.push(format!("SET DEFAULT ROLE {role} FOR {user}"));
+    }
     let limit = rights.statement_timeout.map(|span| format!(" MAX_STATEMENT_TIME {}", span.as_seconds())).unwrap_or_default();
     let create = format!(
         "CREATE USER {user} IDENTIFIED VIA mysql_native_password USING '{}' WITH MAX_USER_CONNECTIONS {}{limit}",
@@ -117,10 +128,28 @@ pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountEr
         return Ok(());
     }
     run(&mut db, format!("ALTER USER {user} ACCOUNT LOCK"), &failed).await?;
-    run(&mut db, format!("KILL USER {user}"), &failed).await?;
+    match tokio::time::timeout(SESSIONS_END, end_sessions(&mut db, account, &user)).await {
+        Ok(ended) => ended.map_err(&failed)?,
+        Err(_) => {
+            let message = "its sessions do not end".to_owned();
+            return Err(AccountError::Refused { act: Act::Drop, name: account.to_owned(), message });
+        }
+    }
     run(&mut db, format!("DROP USER IF EXISTS {user}"), &failed).await?;
     let _said_goodbye = db.close().await;
     Ok(())
+}
+
+/// Ends the account's sessions and waits until the server has none of them any more: what is killed still runs until it looks up.
+async fn end_sessions(db: &mut MySqlConnection, account: &str, user: &str) -> Result<(), sqlx::Error> {
+    loop {
+        sqlx::raw_sql(AssertSqlSafe(format!("KILL USER {user}"))).execute(&mut *db).await?;
+        let alive = sqlx::query("SELECT 1 FROM information_schema.processlist WHERE user = ? LIMIT 1").bind(account);
+        if alive.fetch_optional(&mut *db).await?.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn run(db: &mut MySqlConnection, sql: String, failed: &impl Fn(sqlx::Error) -> AccountError) -> Result<(), AccountError> {

@@ -4,6 +4,9 @@
 //! looks like. An administrative account of the resource makes and drops them; its password is a sealed secret and never leaves the
 //! gate. The account's own password is made here, kept in memory, and reaches the server only as a verifier.
 //!
+//! Where nothing is judged an account may be a member of the role's login instead: it may do what that may, and its sessions are told
+//! apart from everybody else's. A server lets whoever is nobody special end the sessions of their own account alone.
+//!
 //! What a server gives to everybody (`PUBLIC`) the account has too: PostgreSQL lets everybody connect, make temporary tables and call
 //! functions unless that was revoked. The judge of statements stands before that.
 
@@ -76,6 +79,8 @@ pub struct NewAccount {
     pub until: Option<Timestamp>,
     /// How many connections it may have at once.
     pub connections: u32,
+    /// Whose rights it has besides: in PostgreSQL a role that it acts as from the start, in MariaDB a role that is its default.
+    pub member_of: Option<String>,
 }
 
 /// Why an account cannot be made or dropped.

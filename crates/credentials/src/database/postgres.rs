@@ -92,10 +92,15 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
         literal(&until),
         account.connections,
     )];
-    // What the judge pins, the account starts with; and what it can be wrong about is bounded here.
-    for (setting, value) in [("search_path", rights.pinned_search_path()), ("standard_conforming_strings", "on".to_owned())] {
-        let value = if setting == "search_path" { value } else { literal(&value) };
-        statements.push(format!("ALTER ROLE {role} SET {setting} = {value}"));
+    if rights.is_restricted() {
+        // What the judge pins, the account starts with; and what it can be wrong about is bounded here.
+        statements.push(format!("ALTER ROLE {role} SET search_path = {}", rights.pinned_search_path()));
+        statements.push(format!("ALTER ROLE {role} SET standard_conforming_strings = 'on'"));
+    }
+    if let Some(group) = &account.member_of {
+        // What it makes belongs to that role, and outlives it.
+        statements.push(format!("GRANT {} TO {role}", name(group)));
+        statements.push(format!("ALTER ROLE {role} SET role = {}", literal(group)));
     }
     if let Some(limit) = rights.statement_timeout {
         statements.push(format!("ALTER ROLE {role} SET statement_timeout = '{}s'", limit.as_seconds()));

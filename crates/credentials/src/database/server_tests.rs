@@ -32,6 +32,7 @@ fn account() -> NewAccount {
         password: random_password().unwrap(),
         until: None,
         connections: 4,
+        member_of: None,
     }
 }
 
@@ -288,6 +289,63 @@ mod postgres {
         assert!(nowhere.to_string().contains("to drop the account"), "{nowhere}");
     }
 
+    // covers: D7 (postgres), CRED-3 (postgres)
+    #[tokio::test]
+    async fn members_of_one_login_end_no_sessions_but_their_own() {
+        let (database, server) = shop().await;
+        let login = format!("owner_{}", database.name());
+        database.admin(&format!("DROP ROLE IF EXISTS {login}; CREATE ROLE {login}; GRANT needs_scram TO {login}")).unwrap();
+        database.query(&format!("GRANT ALL ON SCHEMA public TO {login}; ALTER TABLE orders OWNER TO {login}")).unwrap();
+        let anything = DatabaseRights { unrestricted: true, own_account: true, ..DatabaseRights::default() };
+        let (anas, bens) = (account(), account());
+        for account in [&anas, &bens] {
+            server.make(&NewAccount { member_of: Some(login.clone()), ..account.clone() }, &anything).await.unwrap();
+        }
+        let sleeps = |account: &NewAccount| {
+            let sleeper = Command::new("psql")
+                .args(["-X", "-h", "127.0.0.1", "-p", &database.port().to_string(), "-U", &account.name, "-d", database.name()])
+                .args(["-c", "SELECT pg_sleep(600)"])
+                .env("PGPASSWORD", account.password.expose())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let its = format!("SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND query LIKE '%pg_sleep%'", account.name);
+            let pid = loop {
+                let pid = database.query(&its).unwrap();
+                if !pid.is_empty() {
+                    break pid;
+                }
+            };
+            (sleeper, pid)
+        };
+        // With nothing else than the account put right, it ends.
+        let (mut own, pid) = sleeps(&bens);
+        assert_eq!(may(&database, &bens, &format!("SET ROLE NONE; SELECT pg_terminate_backend({pid})")), "t");
+        assert!(!own.wait().unwrap().success());
+        let (mut sleeper, pid) = sleeps(&anas);
+        for role in ["", "SET ROLE NONE; ", &format!("SET ROLE {login}; ")] {
+            for act in ["pg_terminate_backend", "pg_cancel_backend"] {
+                let out = psql(&database, &bens, &format!("{role}SELECT {act}({pid})"));
+                assert!(String::from_utf8_lossy(&out.stderr).contains("must be a member of the role whose"), "{out:?}");
+            }
+        }
+        assert!(sleeper.try_wait().unwrap().is_none());
+        // What they make is the login's, and what they may is what it may.
+        may(&database, &bens, "CREATE TABLE made (n int); ALTER TABLE orders ADD COLUMN note text");
+        assert_eq!(database.query("SELECT tableowner FROM pg_tables WHERE tablename = 'made'").unwrap(), login);
+        may_not(&database, &bens, "SELECT * FROM payments");
+        for account in [&anas, &bens] {
+            server.drop(&account.name).await.unwrap();
+        }
+        assert!(!sleeper.wait().unwrap().success());
+        let left = format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{}', '{}')", anas.name, bens.name);
+        assert_eq!(database.query(&left).unwrap(), "0");
+        database.query(&format!("SELECT * FROM made; DROP OWNED BY {login}")).unwrap();
+        database.admin(&format!("DROP ROLE {login}")).unwrap();
+    }
+
     #[tokio::test]
     async fn an_account_that_has_run_out_opens_again_when_it_is_prolonged() {
         let (database, server) = shop().await;
@@ -404,6 +462,8 @@ mod mariadb {
             tokio::task::yield_now().await;
         }
         server.drop(&account.name).await.unwrap();
+        let left = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}'", account.name);
+        assert_eq!(database.query(&left).unwrap(), "0", "it waits until its sessions are gone");
         assert!(!sleeper.wait().unwrap().success(), "its session ended with it");
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
         server.drop(&account.name).await.unwrap();
@@ -413,6 +473,53 @@ mod mariadb {
             .insert(format!("{}.gone", database.name()).parse().unwrap(), TableRights { select: Columns::All, ..TableRights::default() });
         assert!(server.make(&account, &wrong).await.is_err());
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
+    }
+
+    // covers: D7 (mysql), CRED-3 (mysql)
+    #[tokio::test]
+    async fn members_of_one_login_end_no_sessions_but_their_own() {
+        let (database, server) = shop().await;
+        let login = format!("owner_{}", database.name());
+        database.query(&format!("CREATE OR REPLACE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name())).unwrap();
+        let anything = DatabaseRights { unrestricted: true, own_account: true, ..DatabaseRights::default() };
+        let (anas, bens) = (account(), account());
+        for account in [&anas, &bens] {
+            server.make(&NewAccount { member_of: Some(login.clone()), ..account.clone() }, &anything).await.unwrap();
+        }
+        let sleeps = |account: &NewAccount| {
+            let sleeper =
+                client(&database, account).args(["-e", "SELECT SLEEP(600)"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let its = format!("SELECT id FROM information_schema.processlist WHERE user = '{}' AND state = 'User sleep'", account.name);
+            let id = loop {
+                let id = database.query(&its).unwrap();
+                if !id.is_empty() {
+                    break id;
+                }
+            };
+            (sleeper, id)
+        };
+        // A text that nobody can read before it is computed. With nothing else than the account put right, it ends.
+        let computed = |id: &str| format!("SET @s = CONCAT('ki', 'll ', {id}); PREPARE s FROM @s; EXECUTE s");
+        let (mut own, id) = sleeps(&bens);
+        may(&database, &bens, &computed(&id));
+        assert!(!own.wait().unwrap().success());
+        let (mut sleeper, id) = sleeps(&anas);
+        for sql in [computed(&id), format!("KILL QUERY {id}"), format!("KILL USER {}", anas.name)] {
+            let out = client(&database, &bens).args(["-e", &sql]).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(said.contains("You are not owner of thread") || sql.contains("USER"), "{sql}: {said}");
+        }
+        assert!(sleeper.try_wait().unwrap().is_none());
+        // What they may is what the login may.
+        may(&database, &bens, "CREATE TABLE made (n int); CREATE DEFINER = CURRENT_ROLE VIEW seen AS SELECT * FROM made");
+        may_not(&database, &bens, "SELECT * FROM mysql.user");
+        for account in [&anas, &bens] {
+            server.drop(&account.name).await.unwrap();
+        }
+        assert!(!sleeper.wait().unwrap().success());
+        let left = format!("SELECT COUNT(*) FROM mysql.user WHERE user IN ('{}', '{}')", anas.name, bens.name);
+        assert_eq!(database.query(&left).unwrap(), "0");
+        database.query(&format!("SELECT * FROM seen; DROP ROLE {login}")).unwrap();
     }
 
     // covers: D6 (mysql)

@@ -273,6 +273,13 @@ impl Parts {
             },
             _ => sink.warn(place.clone(), format!("`{}` has no `tier`: every request for it will be denied", resource.name)),
         }
+        if resource.accounts.is_some() && matches!(resource.tls, access::session::TargetTls::Pinned(_)) {
+            let says = format!(
+                "`{}` has `accounts` and `tls_pins`: nobody makes an account behind a pinned certificate, so roles that have one for each grant will be refused; trust its authority with `tls_ca` instead",
+                resource.name
+            );
+            sink.warn(place.clone(), says);
+        }
         if let (Some(schedule), Some(at)) = (&resource.on_call, &source.on_call)
             && !self.people.people.on_call.contains_key(schedule)
         {

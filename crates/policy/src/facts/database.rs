@@ -34,6 +34,7 @@ fn set(names: Vec<At<Name>>) -> BTreeSet<String> {
 pub(super) fn read(table: &Table<'_>) -> DatabaseRights {
     let rights = DatabaseRights {
         unrestricted: table.flag_or("unrestricted", false),
+        own_account: table.flag_or("own_account", false),
         tables: read_tables(table),
         functions: table.read_list::<QualifiedName>("functions").into_iter().map(|f| f.value).collect(),
         statements: read_statements(table),
@@ -51,15 +52,21 @@ pub(super) fn read(table: &Table<'_>) -> DatabaseRights {
             row_limit: rights.row_limit,
             statement_timeout: rights.statement_timeout,
             unrestricted: true,
+            own_account: rights.own_account,
             ..DatabaseRights::default()
         };
         if rights != held {
-            error("`unrestricted` means that no statement is judged; only `row_limit` and `statement_timeout` can stand beside it");
+            error(
+                "`unrestricted` means that no statement is judged; only `own_account`, `row_limit` and `statement_timeout` can stand beside it",
+            );
         }
     } else if rights.tables.is_empty() && rights.functions.is_empty() {
         error(
             "the role may do nothing; name `tables`, as in `tables = [{ name = \"public.orders\", select = true }]`, or write `unrestricted = true`",
         );
+    }
+    if rights.own_account && !rights.unrestricted {
+        error("a restricted role has an account for each grant anyway; leave `own_account` out");
     }
     if rights.only_statements && rights.statements.is_empty() {
         error("`only_statements` without any `statements` leaves nothing to run");

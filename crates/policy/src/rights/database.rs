@@ -69,6 +69,9 @@ pub(super) fn in_short(rights: &DatabaseRights) -> String {
     if rights.unrestricted {
         out.push("anything".to_owned());
     }
+    if rights.own_account {
+        out.push("own-account".to_owned());
+    }
     for (name, table) in &rights.tables {
         for verb in Verb::ALL.iter().filter(|verb| table.allows(**verb)) {
             out.push(format!("{verb}:{name}({})", columns_in_short(&table.columns(*verb))));
@@ -100,6 +103,9 @@ pub(super) fn added(old: &DatabaseRights, new: &DatabaseRights) -> Vec<String> {
     let mut out = Vec::new();
     if new.unrestricted && !old.unrestricted {
         out.push("any statement".to_owned());
+    }
+    if old.own_account && !new.own_account && new.unrestricted {
+        out.push("an account shared with others".to_owned());
     }
     if !new.unrestricted && !old.unrestricted {
         added_tables(old, new, &mut out);

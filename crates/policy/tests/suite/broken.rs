@@ -79,6 +79,27 @@ fn annotations_are_a_closed_typed_set() {
     assert!(elsewhere.contains("`@ticket` says what a path costs"), "{elsewhere}");
 }
 
+// covers: MAY-2
+#[test]
+fn an_account_for_each_grant_is_asked_for_where_nothing_is_judged() {
+    let role = |database: &str| {
+        let text = String::from_utf8(files()["roles.toml"].clone()).unwrap();
+        let more = format!(
+            "\n[[role]]\nname = \"keeper\"\ndescription = \"All.\"\nkind = \"postgres\"\nlogin = \"app\"\ndatabase = {{ {database} }}\n"
+        );
+        let mut files: BTreeMap<String, Vec<u8>> = files();
+        files.insert("roles.toml".into(), (text + &more).into_bytes());
+        Bundle::from_files(files).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(role("unrestricted = true, own_account = true, row_limit = 5"), Ok(()));
+    let tables = "tables = [{ name = \"public.orders\", select = true }]";
+    assert_eq!(role(tables), Ok(()));
+    let said = role(&format!("own_account = true, {tables}")).unwrap_err();
+    assert!(said.contains("a restricted role has an account for each grant anyway"), "{said}");
+    let said = role(&format!("unrestricted = true, own_account = true, {tables}")).unwrap_err();
+    assert!(said.contains("only `own_account`, `row_limit` and `statement_timeout` can stand beside it"), "{said}");
+}
+
 // covers: MAY-2, MAY-6
 #[test]
 fn only_roles_permit_inside_a_session() {

@@ -40,6 +40,14 @@ fn without_a_tier_the_answer_is_no_and_says_which_resource() {
     );
 }
 
+#[test]
+fn pins_where_accounts_are_made_are_warned_of() {
+    assert!(example().warnings().is_empty());
+    let pins = format!("database = \"orders\"\ntls_pins = [\"sha256:{}\"]\n", "0a".repeat(32));
+    let bundle = with("resources.toml", "database = \"orders\"\n", &pins);
+    assert!(bundle.warnings()[0].to_string().contains("`orders-db` has `accounts` and `tls_pins`"), "{:?}", bundle.warnings());
+}
+
 // covers: MAY-1
 #[test]
 fn what_nobody_permits_is_denied_by_name() {

@@ -3,15 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::reason::{Reason, Refusal};
 use access::session::{DatabaseDial, TargetTls};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::tls;
 use crate::ssh::text::inert;
+
+/// How long an address may take that is not the last of its name: one that swallows everything leaves time for the next.
+const AN_ADDRESS: Duration = Duration::from_secs(5);
 
 /// Where a server is, and how it proves to be the right one.
 #[derive(Clone)]
@@ -62,23 +67,35 @@ pub(crate) async fn reach<C>(
     };
     let host = dial.host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((host, dial.port)).await.map_err(|e| unreachable(format!("its name does not resolve: {e}")))?;
-    let (mut last, mut forbidden) = (None, false);
-    for address in found {
-        if !dial.allows_address(address.ip()) {
-            forbidden = true;
-            continue;
-        }
-        let place = Place { address, tls: tls.clone() };
-        match connect(&place).await {
+    let (places, forbidden): (Vec<SocketAddr>, Vec<SocketAddr>) = found.partition(|address| dial.allows_address(address.ip()));
+    let places = places.into_iter().map(|address| Place { address, tls: tls.clone() }).collect();
+    match first_that_answers(places, AN_ADDRESS, connect).await {
+        Ok(reached) => Ok(reached),
+        Err(Some(error)) => Err(unreachable(inert(&error.to_string(), 512))),
+        Err(None) if forbidden.is_empty() => Err(unreachable("its name has no address")),
+        Err(None) => Err(Refusal::of(Reason::TargetForbidden)),
+    }
+}
+
+/// Tries one after the other, each but the last for so long; else what the last one said, if there is any.
+async fn first_that_answers<C>(
+    places: Vec<Place>,
+    patience: Duration,
+    connect: impl AsyncFn(&Place) -> io::Result<C>,
+) -> Result<(Place, C), Option<io::Error>> {
+    let (mut last, mut left) = (None, places.len());
+    for place in places {
+        left -= 1;
+        let connected = match left {
+            0 => connect(&place).await,
+            _ => timeout(patience, connect(&place)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        match connected {
             Ok(connection) => return Ok((place, connection)),
             Err(error) => last = Some(error),
         }
     }
-    Err(match last {
-        Some(error) => unreachable(inert(&error.to_string(), 512)),
-        None if forbidden => Refusal::of(Reason::TargetForbidden),
-        None => unreachable("its name has no address"),
-    })
+    Err(last)
 }
 
 /// A server that cannot be talked to.
@@ -89,4 +106,30 @@ pub(crate) fn unreachable(why: impl Into<String>) -> Refusal {
 /// A server that does not want to be talked to.
 pub(crate) fn refused(why: impl Into<String>) -> Refusal {
     Refusal::because(Reason::TargetRefused, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> Place {
+        Place { address: ([192, 0, 2, last], 5432).into(), tls: None }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let connect = async |place: &Place| match place.address {
+            address if address == at(1).address => std::future::pending().await,
+            address if address == at(2).address => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            address => Ok(address),
+        };
+        let (place, answered) = first_that_answers(vec![at(1), at(2), at(3)], Duration::ZERO, &connect).await.unwrap();
+        assert_eq!((place.address, answered), (at(3).address, at(3).address));
+        let refused = first_that_answers(vec![at(1), at(2)], Duration::ZERO, &connect).await.unwrap_err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // The last may take as long as the whole dial.
+        let last = first_that_answers(vec![at(2), at(1)], Duration::ZERO, &connect);
+        assert!(timeout(Duration::from_millis(10), last).await.is_err());
+        assert!(first_that_answers(Vec::new(), Duration::ZERO, &connect).await.unwrap_err().is_none());
+    }
 }

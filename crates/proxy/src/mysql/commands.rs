@@ -49,7 +49,7 @@ impl Relay {
             Command::Quit => return Ok(Taken::Leaves),
             Command::Query(text) => return self.query(live, text).await,
             Command::Prepare(text) => {
-                let (kill, files) = glance(text).await;
+                let (kill, files) = glance(text, self.status).await;
                 if kill != Kill::None {
                     let why = no("`KILL` cannot be prepared here: send it by itself, with the number of a connection of yours");
                     return self.refuse(live, text, why).await;
@@ -150,7 +150,7 @@ impl Relay {
     }
 
     async fn query(&mut self, live: &Live, text: &[u8]) -> Result<Taken, Stopped> {
-        let (kill, files) = glance(text).await;
+        let (kill, files) = glance(text, self.status).await;
         match kill {
             Kill::None => {}
             Kill::One { connection, query } => return self.kill(live, text, connection, query).await,
@@ -302,13 +302,12 @@ impl Relay {
 }
 
 /// What a text kills, and which files it has the client send. A long one is looked at aside.
-async fn glance(text: &[u8]) -> (Kill, Vec<Vec<u8>>) {
+async fn glance(text: &[u8], status: u16) -> (Kill, Vec<Vec<u8>>) {
     if text.len() <= sql::mysql::SHORT {
-        return (scan::kill(text), scan::local_files(text));
+        return scan::glance(text, status);
     }
     let text: Box<[u8]> = text.into();
-    let looking = tokio::task::spawn_blocking(move || (scan::kill(&text), scan::local_files(&text)));
-    looking.await.unwrap_or((Kill::Unclear, Vec::new()))
+    tokio::task::spawn_blocking(move || scan::glance(&text, status)).await.unwrap_or((Kill::Unclear, Vec::new()))
 }
 
 /// What became of a command.

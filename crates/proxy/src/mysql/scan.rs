@@ -2,6 +2,17 @@
 //!
 //! This is no judge. Under an unrestricted role a stored procedure, or a text that is computed at the server, can do what no glance sees.
 
+use wire::mysql::answer::NO_BACKSLASH_ESCAPES;
+
+/// What a backslash in quotes is to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backslash {
+    /// It takes its meaning from what stands behind it.
+    Escapes,
+    /// It is a letter like any other.
+    Plain,
+}
+
 /// A piece of a statement. Comments are left out, but for those that the server runs as code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -16,13 +27,13 @@ enum Token {
 }
 
 /// The pieces of a text, one after another: a text may be long, and nobody keeps more of it than they need.
-fn tokens(text: &[u8]) -> impl Iterator<Item = Token> {
+fn tokens(text: &[u8], backslash: Backslash) -> impl Iterator<Item = Token> {
     let mut at = 0;
-    std::iter::from_fn(move || next(text, &mut at))
+    std::iter::from_fn(move || next(text, backslash, &mut at))
 }
 
 /// The piece that begins here or behind, if there is one.
-fn next(text: &[u8], place: &mut usize) -> Option<Token> {
+fn next(text: &[u8], backslash: Backslash, place: &mut usize) -> Option<Token> {
     let mut at = *place;
     let get = |at: usize| text.get(at).copied().unwrap_or_default();
     let line_end = |from: usize| text.get(from..).unwrap_or_default().iter().position(|b| *b == b'\n').map_or(text.len(), |n| from + n + 1);
@@ -56,7 +67,7 @@ fn next(text: &[u8], place: &mut usize) -> Option<Token> {
                 at += 1;
                 while at < text.len() {
                     match get(at) {
-                        b'\\' if byte != b'`' => {
+                        b'\\' if byte != b'`' && backslash == Backslash::Escapes => {
                             quoted.push(match get(at + 1) {
                                 b'n' => b'\n',
                                 b't' => b'\t',
@@ -124,15 +135,32 @@ pub(crate) enum Kill {
 /// How many words a `KILL` has at most that is understood here: `KILL HARD QUERY 7`.
 const LONGEST_KILL: usize = 4;
 
+/// What a text kills, and the files that it has the client send, where the server says this of the session (its status flags).
+pub(crate) fn glance(text: &[u8], status: u16) -> (Kill, Vec<Vec<u8>>) {
+    let (now, other) = match status & NO_BACKSLASH_ESCAPES {
+        0 => (Backslash::Escapes, Backslash::Plain),
+        _ => (Backslash::Plain, Backslash::Escapes),
+    };
+    let (mut found, mut files) = (kill(text, now), local_files(text, now));
+    // What stands first in a text may change how the rest of it is read.
+    if mentions(text, b"sql_mode") {
+        if kill(text, other) != found {
+            found = Kill::Unclear;
+        }
+        files.extend(local_files(text, other));
+    }
+    (found, files)
+}
+
 /// What a text kills. `KILL` is a reserved word: where it stands bare it is a statement.
-pub(crate) fn kill(text: &[u8]) -> Kill {
+fn kill(text: &[u8], backslash: Backslash) -> Kill {
     if !mentions(text, b"kill") {
         return Kill::None;
     }
     let (mut bare, mut inside, mut prepares) = (false, false, false);
     let (mut behind_sign, mut semicolons) = (false, 0);
     let mut words: Option<Vec<String>> = Some(Vec::new());
-    for token in tokens(text) {
+    for token in tokens(text, backslash) {
         match &token {
             Token::Word(word) => {
                 bare |= word == "KILL" && !behind_sign;
@@ -169,13 +197,13 @@ pub(crate) fn kill(text: &[u8]) -> Kill {
 }
 
 /// The files that a text has the client send: those that stand after `LOCAL INFILE`.
-pub(crate) fn local_files(text: &[u8]) -> Vec<Vec<u8>> {
+fn local_files(text: &[u8], backslash: Backslash) -> Vec<Vec<u8>> {
     if !mentions(text, b"infile") {
         return Vec::new();
     }
     let is = |token: &Option<Token>, wanted: &str| matches!(token, Some(Token::Word(word)) if word == wanted);
     let (mut files, mut before, mut last) = (Vec::new(), None, None);
-    for token in tokens(text) {
+    for token in tokens(text, backslash) {
         match token {
             Token::Text(name) if is(&before, "LOCAL") && is(&last, "INFILE") => {
                 files.push(name);
@@ -190,6 +218,14 @@ pub(crate) fn local_files(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kill(text: &[u8]) -> Kill {
+        glance(text, 0).0
+    }
+
+    fn local_files(text: &[u8]) -> Vec<Vec<u8>> {
+        glance(text, 0).1
+    }
 
     // covers: D7 (mysql)
     #[test]
@@ -231,5 +267,18 @@ mod tests {
         assert_eq!(local_files(b"load data concurrent local /* x */ infile \"x\" into table t"), [b"x".to_vec()]);
         assert!(local_files(b"LOAD DATA INFILE 'x' INTO TABLE t").is_empty());
         assert!(local_files(b"SELECT 'LOCAL INFILE ''x'''").is_empty());
+    }
+
+    // covers: D7 (mysql), MY-1 (mysql)
+    #[test]
+    fn a_backslash_is_what_the_server_takes_it_for() {
+        let text = br"SELECT '\'; KILL 7; -- '".as_slice();
+        assert_eq!((glance(text, 0).0, glance(text, NO_BACKSLASH_ESCAPES).0), (Kill::None, Kill::Unclear));
+        // Nobody here can tell how the second statement is read.
+        let changed = [br"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; ".as_slice(), text].concat();
+        assert_eq!((glance(&changed, 0).0, glance(&changed, NO_BACKSLASH_ESCAPES).0), (Kill::Unclear, Kill::Unclear));
+        let load = br"LOAD DATA LOCAL INFILE 'C:\new\a.csv' INTO TABLE t".as_slice();
+        assert_eq!(glance(load, NO_BACKSLASH_ESCAPES).1, [br"C:\new\a.csv".to_vec()]);
+        assert_eq!(glance(load, 0).1, [b"C:\newa.csv".to_vec()]);
     }
 }

@@ -138,7 +138,9 @@ impl Hold {
             let connected = self.place.connect().await.map_err(|e| unreachable(e.to_string()))?;
             let mut login = Login::new(&self.place, connected, &self.account);
             login.sign_in(&self.account, &[("application_name", "tidegate: ending a session")]).await?;
-            login.send(&front::query_message(&format!("SELECT pg_catalog.pg_terminate_backend({})", key.pid.cast_signed()))).await?;
+            // An account that acts as another role from the start may end what is its own, and not that one's.
+            let end = format!("SET ROLE NONE; SELECT pg_catalog.pg_terminate_backend({})", key.pid.cast_signed());
+            login.send(&front::query_message(&end)).await?;
             loop {
                 match login.message().await? {
                     (b'Z', _) => return login.send(&front::message(b'X', &[])).await,

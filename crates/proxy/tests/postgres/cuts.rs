@@ -55,14 +55,26 @@ async fn a_cut_reaches_a_running_statement() {
 // covers: GRANT-3 (psql), D2 (psql)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_ignores_cancels_is_ended_with_its_process() {
-    let town = Town::open().await;
-    let stubborn = "do $$ begin loop begin perform pg_sleep(30); exception when query_canceled then null; end; end loop; end $$";
-    let child = start(&town, stubborn).await;
-    town.gate.stand(&Standing::Cut(EndReason::Revoked));
-    child.wait_with_output().await.unwrap();
-    let ended = town.gate.ended(1).await[0].clone();
-    assert_eq!((ended.end, ended.confirmed), (EndReason::Revoked, true));
-    assert_eq!(running(&town), "");
+    for acts_as_another in [false, true] {
+        let town = Town::open().await;
+        let (app, plain) = (format!("app_{}", town.target.name()), format!("plain_{}", town.target.name()));
+        if acts_as_another {
+            // Which may not end what the account itself began.
+            let sql = format!("drop role if exists {plain}; create role {plain}; grant {plain} to {app}; alter role {app} nosuperuser");
+            town.target.admin(&format!("{sql}; alter role {app} set role = {plain}")).unwrap();
+            assert_eq!(out_of(&town.run("select current_user").await), plain);
+        }
+        let stubborn = "do $$ begin loop begin perform pg_sleep(30); exception when query_canceled then null; end; end loop; end $$";
+        let child = start(&town, stubborn).await;
+        town.gate.stand(&Standing::Cut(EndReason::Revoked));
+        child.wait_with_output().await.unwrap();
+        let ended = town.gate.ended(1 + usize::from(acts_as_another)).await.last().unwrap().clone();
+        assert_eq!((ended.end, ended.confirmed), (EndReason::Revoked, true));
+        assert_eq!(running(&town), "");
+        if acts_as_another {
+            town.target.admin(&format!("drop role {plain}")).unwrap();
+        }
+    }
 }
 
 // covers: D2 (psql), GRANT-3 (psycopg)

@@ -31,6 +31,8 @@ pub(crate) fn stock_with(database: &Database, more: Vec<(&'static str, String)>)
     );
     let roles = format!(
         "[[role]]\nname = \"keeper\"\ndescription = \"Everything in it.\"\nkind = \"mysql\"\nlogin = \"{owner}\"\ndatabase = {{ unrestricted = true }}\n\
+         [[role]]\nname = \"minder\"\ndescription = \"Everything in it, each on an account of their own.\"\nkind = \"mysql\"\n\
+         login = \"minders_{name}\"\ndatabase = {{ unrestricted = true, own_account = true }}\n\
          [[role]]\nname = \"picker\"\ndescription = \"Look after orders.\"\nkind = \"mysql\"\nlogin = \"nobody\"\n\
          [role.database]\ntables = [\n  {{ name = \"{name}.orders\", select = true, update = [\"status\"] }},\n  \
          {{ name = \"{name}.customers\", select = [\"name\", \"card\"], mask = [\"card\"] }},\n]\n"
@@ -47,8 +49,13 @@ pub(crate) fn stock_with(database: &Database, more: Vec<(&'static str, String)>)
 
 /// Ana's `mariadb` through the gate, with her token.
 fn mariadb(gate: &Served, role: &str, arguments: &[&str]) -> Command {
+    mariadb_of("ana", gate, role, arguments)
+}
+
+/// The same of anybody.
+fn mariadb_of(person: &str, gate: &Served, role: &str, arguments: &[&str]) -> Command {
     let mut client = client(gate, role);
-    client.arg(format!("-p{}", gate.person("ana")["token"].as_str().unwrap())).args(arguments);
+    client.arg(format!("-p{}", gate.person(person)["token"].as_str().unwrap())).args(arguments);
     client
 }
 
@@ -135,6 +142,51 @@ fn a_restricted_role_works_on_an_account_of_its_grant_and_nothing_is_left_of_it(
     for event in ["account.created", "account.dropped", "session.denied"] {
         assert!(audit.to_string().contains(event), "{event}: {audit}");
     }
+    gate.assert_provable();
+}
+
+// covers: D7 (mariadb), CRED-3 (mariadb), GRANT-3 (mariadb)
+#[test]
+fn nobody_ends_anothers_session_where_each_grant_has_an_account_of_its_own() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(Database::fresh()).unwrap();
+    let gate = stock(&database);
+    let login = format!("minders_{}", database.name());
+    database.query(&format!("CREATE OR REPLACE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name())).unwrap();
+    let sleeps = |role: &str| {
+        let sleeper = mariadb(&gate, role, &["-e", "SELECT SLEEP(60)"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let its = format!("SELECT id FROM information_schema.processlist WHERE db = '{}' AND info = 'SELECT SLEEP(60)'", database.name());
+        let id = eventually("it runs at the server", || Some(database.query(&its).unwrap()).filter(|id| !id.is_empty()));
+        (sleeper, id)
+    };
+    // Ben computes whom he ends, so that nobody can read it beforehand.
+    let ben = |role: &str, id: &str| {
+        let sql = format!("SET @s = CONCAT('ki', 'll ', {id}); PREPARE s FROM @s; EXECUTE s; SELECT status FROM orders");
+        said(&mariadb_of("ben", &gate, role, &["-e", &sql]).output().unwrap())
+    };
+    let grants: Vec<String> = ["keeper", "minder"].map(|role| gate.grant("ana", "stock-db", role, "10m")).into();
+    for role in ["keeper", "minder"] {
+        gate.grant("ben", "stock-db", role, "10m");
+    }
+    // On one login it reaches her; with an account for each grant it does not.
+    let (shared, id) = sleeps("keeper");
+    assert_eq!(ben("keeper", &id), "new");
+    assert!(!shared.wait_with_output().unwrap().status.success());
+    let (own, id) = sleeps("minder");
+    let refused = ben("minder", &id);
+    assert!(refused.contains("You are not owner of thread"), "{refused}");
+    assert!(running(&database).contains("SLEEP"));
+    // The gate ends it all the same.
+    let (status, answer) = gate.api("carla", "POST", &format!("/api/v1/grants/{}/revoke", grants[1]), Some(json!({"reason": "drill"})));
+    assert!(status < 300 && answer["cut"]["unconfirmed"] == json!([]), "{status} {answer}");
+    let told = said(&own.wait_with_output().unwrap());
+    assert!(told.contains("ERROR 1927 (70100)") && told.contains("revoked"), "{told}");
+    assert_eq!(running(&database), "");
+    let left = "SELECT COUNT(*) FROM mysql.user u JOIN mysql.roles_mapping m ON m.User = u.User WHERE m.Role = ";
+    eventually("their accounts are gone", || {
+        (database.query(&format!("{left}'{login}' AND u.User LIKE 'tg\\_%'")).unwrap() == "0").then_some(())
+    });
+    database.query(&format!("DROP ROLE {login}")).unwrap();
     gate.assert_provable();
 }
 

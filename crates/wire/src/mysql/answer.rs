@@ -10,6 +10,8 @@ use crate::{Malformed, Reader};
 pub const IN_TRANSACTION: u16 = 0x0001;
 /// `SERVER_STATUS_AUTOCOMMIT`.
 pub const AUTOCOMMIT: u16 = 0x0002;
+/// `SERVER_STATUS_NO_BACKSLASH_ESCAPES`: a backslash in quotes is a letter like any other.
+pub const NO_BACKSLASH_ESCAPES: u16 = 0x0200;
 /// `SERVER_MORE_RESULTS_EXISTS`.
 const MORE_RESULTS: u16 = 0x0008;
 /// `SERVER_STATUS_CURSOR_EXISTS`.

@@ -1,4 +1,4 @@
-//! Accounts made in databases for restricted roles: entered before they are made, dropped after the last session, found after a crash.
+//! Accounts made in databases for grants: entered before they are made, dropped after the last session, found after a crash.
 
 use access::account::login_of;
 use access::ids::AccountId;
@@ -44,12 +44,21 @@ async fn shop() -> (TestGate, Database) {
             ),
         );
     }
+    for (role, own) in [("keeper", true), ("sharer", false)] {
+        add(
+            "roles.toml",
+            format!(
+                "[[role]]\nname = \"{role}\"\ndescription = \"Keep the schema.\"\nkind = \"postgres\"\nlogin = \"{maker}\"\n\
+                 database = {{ unrestricted = true, own_account = {own} }}\n"
+            ),
+        );
+    }
     t.gate.push_bundle(t.person("dan"), files).await.unwrap();
     let admin = t.person("admin");
     for (name, value) in [("orders-maker", "makers-password"), ("sales-db", "never used")] {
         t.gate.set_secret(admin, name.parse().unwrap(), Secret::new(value.to_owned())).await.unwrap();
     }
-    for role in ["reader", "dreamer"] {
+    for role in ["reader", "dreamer", "keeper", "sharer"] {
         let grant = t.gate.submit(t.person("ana"), ask("sales-db", role)).await.unwrap().grant.unwrap();
         t.gate.activate(t.person("ana"), grant.id).await.unwrap();
     }
@@ -63,7 +72,7 @@ async fn open(t: &TestGate, role: &str) -> Result<Opened, Refusal> {
 /// Ends a session as its proxy would; says which account it had.
 async fn close(t: &TestGate, opened: Opened) -> String {
     let (facts, dial) = opened.permit.spend();
-    assert!(matches!(&facts.rights, Rights::Database(rights) if rights.is_restricted()));
+    assert!(matches!(&facts.rights, Rights::Database(_)));
     let closed =
         ClosedSession { session: facts.session, end: EndReason::Client, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None };
     t.gate.close(closed).await;
@@ -108,6 +117,26 @@ async fn an_account_is_shared_by_its_grants_sessions_and_gone_after_the_last() {
     assert_ne!(other, account, "no account comes back");
     t.gate.drop_unused_accounts().await;
     assert!(!is_there(&database, &other));
+}
+
+// covers: CRED-3 (postgres), D7 (postgres), WHO-4 (postgres)
+#[tokio::test]
+async fn a_grant_has_an_account_of_its_own_though_nothing_is_judged_if_its_role_says_so() {
+    let (t, database) = shop().await;
+    let login = t.gate.bundle().resource(&"sales-db".parse().unwrap()).unwrap().accounts.as_ref().unwrap().login.clone();
+    assert_eq!(close(&t, open(&t, "sharer").await.unwrap()).await, login);
+    assert_eq!(entered(&t).await, (0, 0));
+    let account = close(&t, open(&t, "keeper").await.unwrap()).await;
+    assert_ne!(account, login);
+    let is = |what: &str| database.query(&format!("SELECT {what} FROM pg_roles WHERE rolname = '{account}'")).unwrap();
+    assert_eq!(
+        (is(&format!("pg_has_role(oid, '{login}', 'MEMBER')")), is("rolsuper"), is("rolconfig")),
+        ("t".into(), "f".into(), format!("{{role={login}}}"))
+    );
+    assert_eq!(entered(&t).await, (1, 0));
+    t.gate.drop_unused_accounts().await;
+    assert!(!is_there(&database, &account));
+    assert_eq!(entered(&t).await, (1, 1));
 }
 
 // covers: D6 (postgres)
