@@ -47,9 +47,9 @@ after(async () => {
 
 /** A session of Ana's that is over: what it was, and its id. */
 async function session(command) {
-  await gate.grant('ana', 'build-1', 'shell', '1h');
+  await gate.grant('ana', 'db-1', 'shell', '1h');
   const before = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items.length;
-  await gate.ssh('ana', 'build-1+shell', '-tt', command);
+  await gate.ssh('ana', 'db-1+shell', '-tt', command);
   return eventually('it has ended', async () => {
     const { items } = await gate.api('ana', 'GET', '/api/v1/sessions?state=ended');
     return items.length > before ? items[0].id : undefined;
@@ -99,7 +99,7 @@ test('a replay goes as fast as it is told to, and shortens silences unless it is
 // covers: EV-7 (hold, portal)
 test('Carla destroys a recording when no hold keeps it, and nobody replays it any more', { timeout: 120_000 }, async () => {
   const id = await session('echo a customer of Ulm');
-  const held = await gate.api('carla', 'POST', '/api/v1/holds', { scope: 'resource:build-1', reason: 'a claim, case 118' });
+  const held = await gate.api('carla', 'POST', '/api/v1/holds', { scope: 'resource:db-1', reason: 'a claim, case 118' });
   const { page, context, faults } = await signIn(browser, gate, 'carla', { path: `/sessions/${id}` });
   await page.getByText('a claim, case 118').waitFor();
   await page.getByText('Kept by a legal hold').waitFor();
@@ -131,7 +131,7 @@ test('Carla finds what was written of Ana, and erases a text of it', { timeout: 
   const entry = page.getByRole('listitem').filter({ hasText: 'Mrs Meier of Ulm called' });
   await entry.locator('summary').click();
   await entry.getByRole('button', { name: 'Erase the reason of request.submitted' }).click();
-  await page.getByLabel('Reason').fill('she asked for it');
+  await page.getByRole('textbox', { name: 'Reason' }).fill('she asked for it');
   await page.getByRole('button', { name: 'Erase it' }).click();
   await page.getByText('Erased, in the log and in the row where it stood.', { exact: false }).waitFor();
   await entry.waitFor({ state: 'detached' });

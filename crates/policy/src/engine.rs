@@ -179,6 +179,9 @@ impl Rule {
             }
         }
         let mut read = BTreeSet::new();
+        if !self.text.contains("context") {
+            return read;
+        }
         for policy in self.set.policies() {
             match policy.to_json() {
                 Ok(json) => gather(json.get("conditions").unwrap_or(&json), &mut read),

@@ -142,7 +142,10 @@ impl Store {
 
     /// Whether not many entries have names that begin like this.
     async fn are_few(&self, start: &str) -> Result<bool, StoreError> {
-        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM entries WHERE name >= $1 AND name < $2 LIMIT {}) AS few", FEW + 1);
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM entries WHERE name >= $1 AND name < $2 ORDER BY name, seq LIMIT {}) AS few",
+            FEW + 1
+        );
         let args = [Column::Text(start.to_owned()), Column::Text(format!("{start}\u{10ffff}"))];
         let rows = self.query(&sql.into(), &args).await?;
         Ok(rows.first().and_then(|row| row.first()).and_then(i64::from_column).is_some_and(|some| some <= FEW))

@@ -12,12 +12,10 @@ use crate::engine::Rule;
 /// What changed in policies that depend on circumstances which are not gone through: the network, the hour, how long, what is unusual. Who
 /// gains by that can't be told, so the policy is named.
 pub(super) fn circumstances(old: &Bundle, new: &Bundle, everybody: &BTreeSet<Whom>, now: Timestamp, out: &mut Vec<Change>) {
-    let bodies = |bundle: &Bundle| bundle.engine.rules.iter().map(Rule::body).collect::<BTreeSet<_>>();
-    let (were, are) = (bodies(old), bodies(new));
-    let gone: BTreeMap<&str, &Rule> =
-        old.engine.rules.iter().filter(|rule| !are.contains(&rule.body())).map(|rule| (rule.id.as_str(), rule)).collect();
-    let came: BTreeMap<&str, &Rule> =
-        new.engine.rules.iter().filter(|rule| !were.contains(&rule.body())).map(|rule| (rule.id.as_str(), rule)).collect();
+    let (gone, came) = (not_as_in(old, new), not_as_in(new, old));
+    let (were, are) = (bodies(&gone), bodies(&came));
+    let gone: BTreeMap<&str, &Rule> = gone.into_iter().filter(|(_, rule)| !are.contains(&rule.body())).collect();
+    let came: BTreeMap<&str, &Rule> = came.into_iter().filter(|(_, rule)| !were.contains(&rule.body())).collect();
     for id in gone.keys().chain(came.keys()).collect::<BTreeSet<_>>() {
         let (was, is) = (gone.get(id), came.get(id));
         let read: BTreeSet<String> = was.into_iter().chain(is).flat_map(|rule| rule.reads()).collect();
@@ -39,10 +37,13 @@ pub(super) fn circumstances(old: &Bundle, new: &Bundle, everybody: &BTreeSet<Who
         .engine
         .rules
         .iter()
-        .filter(|rule| rule.conditional && rule.names_people() && were.contains(&rule.body()))
+        .filter(|rule| rule.conditional && rule.names_people() && !came.contains_key(rule.id.as_str()))
         .map(|rule| (rule, rule.reads()))
         .filter(|(_, read)| !read.is_empty())
         .collect();
+    if stay.is_empty() {
+        return;
+    }
     for whom in everybody {
         let subject = |bundle: &Bundle| bundle.subject(&whom.seen_by(bundle, now)?).ok();
         let (Some(before), Some(after)) = (subject(old), subject(new)) else { continue };
@@ -61,6 +62,17 @@ pub(super) fn circumstances(old: &Bundle, new: &Bundle, everybody: &BTreeSet<Who
             out.push(Change::of_policy(Some(person), id, direction, says));
         }
     }
+}
+
+/// The policies that the other bundle does not have word for word under the same id; of thousands only these are looked into.
+fn not_as_in<'b>(one: &'b Bundle, other: &Bundle) -> BTreeMap<&'b str, &'b Rule> {
+    let others: BTreeMap<&str, &Rule> = other.engine.rules.iter().map(|rule| (rule.id.as_str(), rule)).collect();
+    let same = |rule: &Rule| others.get(rule.id.as_str()).is_some_and(|other| other.text == rule.text && other.cost == rule.cost);
+    one.engine.rules.iter().filter(|rule| !same(rule)).map(|rule| (rule.id.as_str(), rule)).collect()
+}
+
+fn bodies(rules: &BTreeMap<&str, &Rule>) -> BTreeSet<String> {
+    rules.values().map(|rule| rule.body()).collect()
 }
 
 fn listed(names: &BTreeSet<String>) -> String {

@@ -123,7 +123,7 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
     // Sometimes right in the middle of it all, sometimes when something was received for a while.
     let kill_after = draw.milliseconds(3500);
     let served = &*gate;
-    let (revoked, votes, asked, transferring) = std::thread::scope(|scope| {
+    let (revoked, votes, asked, transferring, killed) = std::thread::scope(|scope| {
         let revoked = scope.spawn(|| {
             if !revoke {
                 return None;
@@ -157,11 +157,11 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
             transferring = transferring.or_else(|| sent.exists().then(Instant::now));
             std::thread::sleep(Duration::from_millis(10).min(until.saturating_duration_since(Instant::now())));
         }
-        let killed = Command::new("kill").args(["-KILL", &served.pid().to_string()]).status().unwrap();
-        assert!(killed.success());
-        (revoked.join().unwrap(), voting.into_iter().map(|v| v.join().unwrap()).collect(), asked.join().unwrap(), transferring)
+        let killed = Instant::now();
+        assert!(Command::new("kill").args(["-KILL", &served.pid().to_string()]).status().unwrap().success());
+        let votes = voting.into_iter().map(|v| v.join().unwrap()).collect();
+        (revoked.join().unwrap(), votes, asked.join().unwrap(), transferring, killed)
     });
-    let killed = Instant::now();
     gate.kill();
     let _ = transfer.kill();
     let _ = transfer.wait();

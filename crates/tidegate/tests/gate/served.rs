@@ -206,10 +206,16 @@ fn write_policy(dir: &Path, target: &Sshd, additions: &[(&str, String)]) {
     let example = testkit::gate::example_policy();
     assert!(Command::new("cp").arg("-r").arg(&example).arg(dir).status().unwrap().success());
     let login = login();
-    let mut resources = String::new();
+    let (mut resources, mut machine) = (String::new(), false);
     for line in fs::read_to_string(dir.join("resources.toml")).unwrap().lines() {
+        if line.starts_with("kind = ") {
+            machine = line == "kind = \"ssh\"";
+        }
         if line.starts_with("address = ") {
-            resources.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{login}\"\nlook_as = \"{login}\"\n", target.port()));
+            resources.push_str(&format!("address = \"127.0.0.1:{}\"\nlogin = \"{login}\"\n", target.port()));
+            if machine {
+                resources.push_str(&format!("look_as = \"{login}\"\n"));
+            }
         } else if line.starts_with("host_keys = ") {
             resources.push_str(&format!("host_keys = [\"{}\"]\n", target.host_key()));
         } else {
