@@ -29,8 +29,9 @@ use store::{Change, CommitError, TokenRow, WebSessionRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::passkeys::Going;
 use crate::web_session::OpenedWebSession;
+
+mod unlink;
 
 /// For so long what a provider publishes of itself is taken as it was.
 const FRESH: Span = Span::minutes(10);
@@ -379,48 +380,6 @@ impl Gate {
         committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal))
     }
 
-    /// An account at a provider signs its person in no more: what it opened ends, and the groups it gave are gone. One of the caller's own,
-    /// proved freshly, or by who administers people. The last way in of somebody else goes only if that is meant: `last`.
-    ///
-    /// # Errors
-    /// If there is none, the caller may not, or nothing else would sign its person in.
-    pub async fn unlink_identity(&self, caller: &Caller, id: &str, last: bool) -> Result<IdentityRow, Refusal> {
-        let not_found = || Refusal::of(Reason::NotFound);
-        for _ in 0..TRIES {
-            let row = self.store.identity(id).await.map_err(unavailable)?.ok_or_else(not_found)?;
-            // 1. May they, and is it meant?
-            if row.person == caller.who.id() {
-                self.refuse_if_not_fresh(caller).await?;
-                self.refuse_if_last(row.person, Going::Account(id)).await?;
-            } else {
-                self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await.map_err(|no| match no.reason {
-                    Reason::StoreUnavailable => no,
-                    _ => not_found(),
-                })?;
-                if !last {
-                    self.refuse_if_last(row.person, Going::Account(id)).await.map_err(say_that_it_is_meant)?;
-                }
-            }
-            // 2. It is theirs no more, and what sign-ins by it left behind ends with it.
-            let browsers = self.browsers_from(&row, None).await?;
-            let left = self.left_by_sign_ins(&row, None).await?;
-            let unlinked = self.draft(caller, Event::IdentityUnlinked { identity: row.id.clone(), person: row.person });
-            let change = self.without(Change::new(unlinked).expect(&row).end_web_sessions_from(&row.id, None), &left)?;
-            match self.commit(change).await {
-                Ok(committed) => {
-                    let _gone = self.cut_let_in_by(&browsers);
-                    self.cut_opened_with(&left);
-                    self.redecide_all().await;
-                    return committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal));
-                }
-                Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
-                // They signed in, or a certificate was renewed, in between: what there is now ends.
-                Err(_) => {}
-            }
-        }
-        Err(Refusal::of(Reason::AlreadyDecided))
-    }
-
     /// The groups that providers' last words about somebody give them now: of providers still configured, by sign-ins not too old.
     pub(crate) async fn groups_from_providers(&self, person: PrincipalId) -> Result<Vec<GroupName>, Refusal> {
         if self.providers.all.get().is_none_or(Vec::is_empty) {
@@ -596,16 +555,5 @@ impl Gate {
         if let Err(error) = self.commit(Change::new(draft)).await {
             tracing::error!(%error, "a refused sign-in could not be entered; it stays refused");
         }
-    }
-}
-
-/// Who takes somebody's last way in away is told that it is.
-fn say_that_it_is_meant(no: Refusal) -> Refusal {
-    match no.reason {
-        Reason::LastSignIn => Refusal::because(
-            Reason::LastSignIn,
-            "nothing else signs them in; add `last=true` (`--last`) if it is to go all the same, and invite them anew afterwards",
-        ),
-        _ => no,
     }
 }
