@@ -98,6 +98,19 @@ impl<F: FnMut(String) -> bool> Documents<F> {
     }
 }
 
+/// Whether a recording can be looked through to its end.
+pub(crate) fn is_within_reach<R: Read>(reader: RecordingReader<R>) -> bool {
+    let mut passed = 0;
+    for frame in reader {
+        let Ok(frame) = frame else { return false };
+        passed += frame.bytes.len();
+        if passed >= OF_EACH {
+            return false;
+        }
+    }
+    true
+}
+
 /// Gives the documents of a recording, as far as they are taken; whether it could be looked through to its end, and all of them were taken.
 pub(crate) fn documents<R: Read>(reader: RecordingReader<R>, key: GramKey, give: impl FnMut(String) -> bool) -> bool {
     let mut documents = Documents { marker: Marker::new(key), marks: Vec::new(), bytes: 0, count: 0, give, taken: true };

@@ -474,6 +474,13 @@ CREATE TABLE saved_searches (
 );
 CREATE UNIQUE INDEX saved_searches_name ON saved_searches (person, name);
 
+-- Resources that people want to see first.
+CREATE TABLE pins (
+    person {key} NOT NULL,
+    resource {key} NOT NULL,
+    PRIMARY KEY (person, resource)
+);
+
 CREATE TABLE projections (name {key} PRIMARY KEY, version BIGINT NOT NULL, entries BIGINT NOT NULL, body TEXT NOT NULL);
 
 -- How far each stream to the outside has come: the entry of the log that is next, and how many of its lines were taken.

@@ -29,6 +29,7 @@ pub struct Change {
     writes: Vec<Write>,
     /// What is to be told of which entry.
     tellings: Vec<(usize, Telling)>,
+    in_no_hurry: bool,
 }
 
 /// A row as it was read.
@@ -50,7 +51,13 @@ pub(crate) struct Write {
 impl Change {
     /// A change with its first entry.
     pub fn new(first: EntryDraft) -> Self {
-        Self { drafts: vec![first], expectations: Vec::new(), writes: Vec::new(), tellings: Vec::new() }
+        Self { drafts: vec![first], expectations: Vec::new(), writes: Vec::new(), tellings: Vec::new(), in_no_hurry: false }
+    }
+
+    /// Nobody waits for it: it may stand for a moment, until another change shares its wait for the disk.
+    pub fn in_no_hurry(mut self) -> Self {
+        self.in_no_hurry = true;
+        self
     }
 
     /// With another entry; entries are applied in order.
@@ -159,6 +166,15 @@ impl Change {
         )
     }
 
+    /// Only if this passkey was not removed.
+    pub fn only_with_passkey(self, id: PasskeyId) -> Self {
+        self.write(
+            "UPDATE passkeys SET version = version WHERE id = $1 AND removed_at IS NULL",
+            vec![id.to_column()],
+            Some((PasskeyRow::TABLE, id.to_string())),
+        )
+    }
+
     /// With a browser's sign-in proved again: with which passkey, how strongly, and when.
     pub fn raise_web_session(self, id: WebSessionId, with: PasskeyId, mfa: Mfa, at: Timestamp) -> Self {
         self.write(
@@ -239,13 +255,13 @@ impl Change {
         self
     }
 
-    /// Without one of the texts of an entry, and without it in the row where it stands. The leaf keeps its digest.
+    /// Without some of the texts of an entry, and without them in the row where they stand. The leaf keeps their digests.
     ///
     /// Only if nobody erased one of that entry's texts since it was read.
-    pub fn erase_text(mut self, logged: &LoggedEntry, name: &str) -> Self {
+    pub fn erase_texts(mut self, logged: &LoggedEntry, names: &[impl AsRef<str>]) -> Self {
         let entry = &logged.entry;
         let mut left = entry.texts.clone();
-        left.remove(name);
+        left.retain(|name, _| !names.iter().any(|gone| gone.as_ref() == name));
         let id = entry.id.to_string();
         self = self.write(
             "UPDATE entries SET texts = $2 WHERE id = $1 AND texts = $3 AND texts <> $2",
@@ -254,28 +270,30 @@ impl Change {
         );
         for RowKey { table, key } in touches(&entry.event) {
             let columns = Tables::SHAPES.iter().find(|(shape, _)| *shape == table).map_or(&[][..], |(_, columns)| columns);
-            let (Some(id), Some(column)) = (columns.first(), columns.iter().find(|c| **c == name)) else { continue };
-            // These bring all texts of such a row anew; all other texts that stand in rows are given once.
-            let anew = match table {
-                "people" => "name IN ('person.renamed')",
-                "chat_accounts" => "name IN ('chat_account.linked')",
-                "directory_users" => "name IN ('directory.user_added', 'directory.user_changed')",
-                // Who only came or went brought no name. No text of anybody's stands in a leaf.
-                "directory_groups" => "name = 'directory.group_changed' AND leaf LIKE '%\"name_key\":%'",
-                "inventory_paths" if *column == "reason" => "name IN ('path.accepted', 'path.closed')",
-                "inventory_paths" => "name IN ('path.changed')",
-                "findings" => "name IN ('finding.accepted')",
-                "drift_looks" => "name IN ('drift.looked', 'drift.failed')",
-                _ => "name IN ('request.edited')",
-            };
-            self = self.write(
-                format!(
-                    "UPDATE {table} SET \"{column}\" = NULL WHERE \"{id}\" = $1 AND NOT EXISTS \
-                     (SELECT 1 FROM entries WHERE seq > $2 AND {anew} AND leaf LIKE $3)"
-                ),
-                vec![Column::Text(key.clone()), Column::Int(logged.seq), Column::Text(format!("%\"{key}\"%"))],
-                None,
-            );
+            let Some(id) = columns.first() else { continue };
+            for column in columns.iter().filter(|column| names.iter().any(|gone| gone.as_ref() == text_in(table, column))) {
+                // These bring all texts of such a row anew; all other texts that stand in rows are given once.
+                let anew = match table {
+                    "people" => "name IN ('person.renamed')",
+                    "chat_accounts" => "name IN ('chat_account.linked')",
+                    "directory_users" => "name IN ('directory.user_added', 'directory.user_changed')",
+                    // Who only came or went brought no name. No text of anybody's stands in a leaf.
+                    "directory_groups" => "name = 'directory.group_changed' AND leaf LIKE '%\"name_key\":%'",
+                    "inventory_paths" if *column == "reason" => "name IN ('path.accepted', 'path.closed')",
+                    "inventory_paths" => "name IN ('path.changed')",
+                    "findings" => "name IN ('finding.accepted')",
+                    "drift_looks" => "name IN ('drift.looked', 'drift.failed')",
+                    _ => "name IN ('request.edited')",
+                };
+                self = self.write(
+                    format!(
+                        "UPDATE {table} SET \"{column}\" = NULL WHERE \"{id}\" = $1 AND NOT EXISTS \
+                         (SELECT 1 FROM entries WHERE seq > $2 AND {anew} AND leaf LIKE $3)"
+                    ),
+                    vec![Column::Text(key.clone()), Column::Int(logged.seq), Column::Text(format!("%\"{key}\"%"))],
+                    None,
+                );
+            }
         }
         self
     }
@@ -342,7 +360,7 @@ impl Change {
                 writes.push(Write { sql: insert_row::<OutboxRow>().into(), args: row.to_columns(), must: None });
             }
         }
-        Ok(Prepared { lines, load: rows, expectations: self.expectations, writes })
+        Ok(Prepared { lines, load: rows, expectations: self.expectations, writes, in_no_hurry: self.in_no_hurry })
     }
 }
 
@@ -355,6 +373,14 @@ pub(crate) struct Line {
     pub(crate) mentions: Vec<i64>,
 }
 
+/// Which text of an entry stands in this column.
+fn text_in<'c>(table: &str, column: &'c str) -> &'c str {
+    match (table, column) {
+        ("requests", "network") => "from",
+        _ => column,
+    }
+}
+
 /// A change, ready to be written.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -363,4 +389,6 @@ pub(crate) struct Prepared {
     pub(crate) load: BTreeSet<RowKey>,
     pub(crate) expectations: Vec<Expectation>,
     pub(crate) writes: Vec<Write>,
+    /// Whether it may stand for a moment.
+    pub(crate) in_no_hurry: bool,
 }

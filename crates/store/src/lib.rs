@@ -41,6 +41,7 @@ mod once;
 mod outbox;
 mod passkeys;
 mod people;
+mod pins;
 #[cfg(test)]
 mod plans;
 mod projections;

@@ -100,6 +100,15 @@ impl Work {
         }
     }
 
+    /// Whether it may stand for a moment, until other work shares its wait for the disk.
+    pub(crate) fn may_stand(&self) -> bool {
+        match self {
+            Self::Change(change) => change.in_no_hurry,
+            Self::Sequence(_) => true,
+            Self::Ephemeral(_) | Self::Close => false,
+        }
+    }
+
     /// Does all but write the entries.
     pub(crate) async fn perform(&self, db: &mut Connection<'_>) -> Result<Done, Failure> {
         match self {

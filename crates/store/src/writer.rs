@@ -1,18 +1,24 @@
 //! The one writer of a SQLite store: takes work from a bounded queue and keeps as much as waits in one transaction.
 //!
-//! One `fsync` then serves many changes. A change that can't be kept leaves the others alone.
+//! One `fsync` then serves many changes. A change that can't be kept leaves the others alone. What nobody waits for has none to itself
+//! while somebody is about to wait for one.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::commit::{self, Failure};
 use crate::database::Connection;
 use crate::error::{CommitError, StoreError};
 use crate::store::{Done, Work};
+
+/// How long work stands at most that is in no hurry. Other work that comes takes it along at once.
+const STANDS: Duration = Duration::from_millis(20);
 
 /// Work and where its outcome goes. Who asked may have gone meanwhile; the work is done all the same.
 pub(crate) struct Job {
@@ -41,6 +47,10 @@ impl Writer {
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(self.group);
         while queue.recv_many(&mut jobs, self.group).await > 0 {
+            let room = self.group - jobs.len();
+            if room > 0 && jobs.iter().all(|job| job.work.may_stand()) {
+                let _alone = timeout(STANDS, queue.recv_many(&mut jobs, room)).await;
+            }
             let end = jobs.iter().any(|job| matches!(job.work, Work::Close));
             self.keep(std::mem::take(&mut jobs)).await;
             if end {

@@ -94,7 +94,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes the closing chunk and forces the file to the disk.
+    /// Writes the closing chunk.
     pub(crate) fn close(&mut self, tools: &mut Tools, reason: &str, ended_at_us: u64) -> Result<(), SinkError> {
         let closing = Closing {
             chunks: self.chunks,
@@ -104,8 +104,7 @@ impl Sink {
             ended_at_us,
         };
         let said = serde_json::to_vec(&closing).map_err(io::Error::from)?;
-        self.write(tools, Stream::End, ended_at_us, 0, &said)?;
-        self.sync()
+        self.write(tools, Stream::End, ended_at_us, 0, &said)
     }
 
     /// Forces what was written to the disk.

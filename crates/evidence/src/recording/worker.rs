@@ -83,18 +83,23 @@ pub(crate) fn work(queue: &Queue, mut tools: Tools, dir: &File, unsynced: &Atomi
             // A fault in one recording is the end of that one only.
             let served = catch_unwind(AssertUnwindSafe(|| serve(&recording, call, &mut tools)));
             match served {
-                Ok(Ok(accepted)) if recording.durability == Durability::Sync => to_sync.push((recording, accepted)),
+                Ok(Ok((accepted, closed))) if closed.is_some() || recording.durability == Durability::Sync => {
+                    to_sync.push((recording, accepted, closed));
+                }
                 Ok(Ok(_)) => unsynced.store(true, Ordering::Relaxed),
                 Ok(Err(e)) => recording.fail(in_words(&e)),
                 Err(_) => recording.fail("the recorder met a fault of its own".into()),
             }
         }
-        sync_together(&to_sync, dir);
+        sync_together(to_sync, dir);
     }
 }
 
-/// Writes what one recording has; the number of the last frame that is in the file.
-fn serve(recording: &Arc<Shared>, call: Call, tools: &mut Tools) -> Result<u64, SinkError> {
+/// A recording whose file is to be forced to the disk, up to which frame it is written, and what it is if it was closed.
+type Written = (Arc<Shared>, u64, Option<ClosedRecording>);
+
+/// Writes what one recording has; the number of the last frame that is in the file, and what was closed.
+fn serve(recording: &Arc<Shared>, call: Call, tools: &mut Tools) -> Result<(u64, Option<ClosedRecording>), SinkError> {
     let batch = recording.take(call);
     let mut sink = lock(&recording.sink);
     for (stream, filling) in batch.chunks {
@@ -115,19 +120,15 @@ fn serve(recording: &Arc<Shared>, call: Call, tools: &mut Tools) -> Result<u64, 
         progress.chunks = chunks;
         progress.digest = digest;
     }
-    if closed {
-        recording.standing.send_modify(|standing| {
-            standing.synced = batch.accepted;
-            standing.closed = Some(ClosedRecording { chunks, digest, bytes });
-        });
-    }
-    Ok(batch.accepted)
+    Ok((batch.accepted, closed.then_some(ClosedRecording { chunks, digest, bytes })))
 }
 
 /// Forces several recordings to the disk at once, then tells those who wait for it.
-fn sync_together(written: &[(Arc<Shared>, u64)], dir: &File) {
+///
+/// Where a thousand sessions are cut at once, a thousand recordings are closed: one look at the disk is enough for all of them.
+fn sync_together(written: Vec<Written>, dir: &File) {
     let all = if written.len() > MANY_FILES { Some(rustix::fs::syncfs(dir).map_err(|e| SinkError::Write(e.into()))) } else { None };
-    for (recording, accepted) in written {
+    for (recording, accepted, closed) in written {
         let synced = match &all {
             Some(Ok(())) => Ok(()),
             Some(Err(e)) => Err(in_words(e)),
@@ -135,7 +136,12 @@ fn sync_together(written: &[(Arc<Shared>, u64)], dir: &File) {
         };
         match synced {
             Ok(()) => {
-                recording.standing.send_modify(|standing| standing.synced = standing.synced.max(*accepted));
+                recording.standing.send_modify(|standing| {
+                    standing.synced = standing.synced.max(accepted);
+                    if closed.is_some() {
+                        standing.closed = closed;
+                    }
+                });
             }
             Err(reason) => recording.fail(reason),
         }

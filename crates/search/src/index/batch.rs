@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{MutexGuard, mpsc};
 
 use super::{ActivityIndex, BITS, IndexError, UNREAD, WHOLE};
-use crate::pieces::{MOST, documents};
+use crate::pieces::{MOST, documents, is_within_reach};
 
 /// How far apart places are, so that sessions can come between, and where the first one is.
 const GAP: i64 = 1 << 18;
@@ -70,17 +70,21 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A session's recording is over: its marks are taken in, if it can be looked through to its end. Whether it could.
+    /// A session's recording is over: its marks are taken in, if it can be looked through to its end. Whether it could. It is read twice: marks cost
+    /// much more than reading, so none are made of what is too large.
     ///
     /// # Errors
     /// If the index cannot be written.
-    pub async fn take<R: Read + Send + 'static>(&mut self, session: &str, reader: RecordingReader<R>) -> Result<bool, IndexError> {
+    pub async fn take<R: Read + Send + 'static>(&mut self, session: &str, readers: [RecordingReader<R>; 2]) -> Result<bool, IndexError> {
         self.opened(session).await?;
         self.forget(session).await?;
         let Some((Some(place), _)) = self.place(session).await? else { return Ok(false) };
         let (give, mut given) = mpsc::channel::<String>(QUEUE);
         let key = self.index.key.clone();
-        let reading = tokio::task::spawn_blocking(move || documents(reader, key, |document| give.blocking_send(document).is_ok()));
+        let [first, second] = readers;
+        let reading = tokio::task::spawn_blocking(move || {
+            is_within_reach(first) && documents(second, key, |document| give.blocking_send(document).is_ok())
+        });
         let insert = "INSERT INTO marks (rowid, gram) VALUES (?1, ?2)";
         let mut count = 0;
         while let Some(document) = given.recv().await {

@@ -89,7 +89,7 @@ impl Stage {
         let mut batch = self.index.begin().await.unwrap();
         for session in sessions {
             batch.opened(session).await.unwrap();
-            assert!(batch.take(session, self.reader(session)).await.unwrap());
+            assert!(batch.take(session, [self.reader(session), self.reader(session)]).await.unwrap());
         }
         self.entries += 2 * sessions.len() as u64;
         batch.commit(self.entries).await.unwrap();

@@ -2,9 +2,11 @@
 
 use access::event::Event;
 use access::identity::{Mfa, Scope};
-use access::ids::TokenId;
+use access::ids::{PasskeyId, TokenId};
 use jiff::Timestamp;
-use tidegate_store::{Begun, BundleFile, Change, CommitError, HostKeyRow, InvitationRow, Scopes, SecretRow, TokenRow, Unique, digestible};
+use tidegate_store::{
+    Begun, BundleFile, Change, CommitError, HostKeyRow, InvitationRow, PasskeyRow, Scopes, SecretRow, TokenRow, Unique, digestible,
+};
 
 use crate::story::*;
 
@@ -48,6 +50,23 @@ pub(crate) fn token(person: access::ids::PrincipalId) -> TokenRow {
         created_at: at(1),
         expires_at: at(3600),
         revoked_at: None,
+    }
+}
+
+pub(crate) fn passkey(person: access::ids::PrincipalId, credential: &str) -> PasskeyRow {
+    PasskeyRow {
+        id: PasskeyId::generate(at(1)),
+        person,
+        credential: credential.into(),
+        public_key: "AA".into(),
+        label: None,
+        aaguid: "00".into(),
+        backed_up: false,
+        counter: 0,
+        version: 1,
+        added_at: at(1),
+        used_at: None,
+        removed_at: None,
     }
 }
 
@@ -115,6 +134,46 @@ on_both! {
         }
         assert_eq!((came, stage.behind.count("entries").await), (1, 2));
         assert_eq!(stage.store.invitations_of(ana).await.unwrap(), [used]);
+    }
+
+    // covers: WHO-1
+    async fn of_two_ways_in_that_go_at_the_same_instant_because_of_each_other_one_stays(stage) {
+        for round in 0..5 {
+            let ana = somebody();
+            stage.store.commit(Change::new(joins(ana, &format!("ana-{round}"), 0))).await.unwrap();
+            for account in ["a", "b"] {
+                let linked = Event::IdentityLinked { identity: format!("{account}{ana}"), person: ana, issuer: "https://corp.example".into() };
+                stage.store.commit(Change::new(by(ana, 1, linked).text("subject", Some(account)))).await.unwrap();
+            }
+            let accounts = stage.store.identities_of(ana).await.unwrap();
+            let keys = ["p", "q"].map(|credential| passkey(ana, &format!("{credential}-{ana}")));
+            for row in &keys {
+                let added = Event::PasskeyAdded { passkey: row.id, person: ana, public_key: "00".into(), row_digest: keyed(&digestible(row)) };
+                stage.store.commit(Change::new(by(ana, 1, added)).put_passkey(row)).await.unwrap();
+            }
+            let account = |goes: usize| {
+                let unlinked = Event::IdentityUnlinked { identity: accounts[goes].id.clone(), person: ana };
+                Change::new(by(ana, 2, unlinked)).expect(&accounts[goes]).expect(&accounts[1 - goes])
+            };
+            let passkey = |goes: usize| {
+                let row = PasskeyRow { removed_at: Some(at(2)), version: 2, ..keys[goes].clone() };
+                let removed = Event::PasskeyRemoved { passkey: row.id, person: ana, row_digest: keyed(&digestible(&row)) };
+                Change::new(by(ana, 2, removed)).remove_passkey(&row).only_with_passkey(keys[1 - goes].id)
+            };
+            for (table, changes) in [("identities", [account(0), account(1)]), ("passkeys", [passkey(0), passkey(1)])] {
+                let going = changes.map(|change| { let store = stage.store.clone(); tokio::spawn(async move { store.commit(change).await }) });
+                let mut gone = 0;
+                for outcome in going {
+                    match outcome.await.unwrap() {
+                        Ok(_) => gone += 1,
+                        Err(CommitError::Conflict { table: where_it_is, .. }) => assert_eq!(where_it_is, table),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                assert_eq!(gone, 1, "{table}");
+            }
+            assert_eq!((stage.store.identities_of(ana).await.unwrap().len(), stage.store.passkeys_of(ana).await.unwrap().len()), (1, 1));
+        }
     }
 
     async fn a_token_is_found_by_its_verifier_and_revoked_once(stage) {

@@ -1,6 +1,7 @@
 //! The store gone, full or killed: a sentence, and never half a change.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use access::ids::RequestId;
 use tidegate_store::{Change, CommitError, Store, StoreOptions, StoreUrl};
@@ -52,7 +53,7 @@ on_both! {
             let before = stage.behind.count("entries").await;
             while stage.behind.count("entries").await < before + 100 {
                 assert!(child.try_wait().unwrap().is_none(), "the writer ended by itself");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             child.kill().unwrap();
             child.wait().unwrap();

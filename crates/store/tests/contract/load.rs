@@ -48,6 +48,23 @@ on_both! {
         assert_eq!((replay.entries, replay.differences), (10_000, Vec::new()));
     }
 
+    // covers: F2
+    async fn what_nobody_waits_for_is_kept_alone_and_beside_others(stage) {
+        let change = |n| Change::new(locks("db-1", n));
+        let alone = stage.store.commit(change(0).in_no_hurry()).await.unwrap();
+        let (one, hurried, other) = tokio::join!(
+            stage.store.commit(change(1).in_no_hurry()),
+            stage.store.commit(change(2)),
+            stage.store.commit(change(3).in_no_hurry()),
+        );
+        let kept = [alone, one.unwrap(), hurried.unwrap(), other.unwrap()];
+        let kept: BTreeSet<_> = kept.iter().map(|committed| committed.entries[0].id.to_string()).collect();
+        let placed: BTreeSet<_> = stage.store.sequence(10).await.unwrap().into_iter().map(|s| s.entry.to_string()).collect();
+        assert_eq!(placed, kept);
+        let replay = stage.store.replay(|_, _| false).await.unwrap();
+        assert_eq!((replay.entries, replay.differences), (4, Vec::new()));
+    }
+
     #[ignore = "a measurement: cargo test --release -p tidegate-store -- --ignored --nocapture --test-threads=1"]
     async fn commits_per_second(stage) {
         for callers in [1, 16, 128, 512] {

@@ -118,13 +118,13 @@ on_both! {
         let filter = EntryFilter { name: Some("request.submitted".into()), ..EntryFilter::default() };
         let logged = stage.store.entries(&filter, EntryPage { limit: 1, after: None, newest_first: false }).await.unwrap().remove(0);
         assert_eq!(logged.entry.text("reason"), Some("the orders are stuck"));
-        stage.store.commit(Change::new(starts("gate-1", 90)).erase_text(&logged, "reason")).await.unwrap();
+        stage.store.commit(Change::new(starts("gate-1", 90)).erase_texts(&logged, &["reason"])).await.unwrap();
         let left = stage.store.entry(logged.entry.id).await.unwrap().unwrap();
         assert_eq!((left.entry.text("reason"), &left.leaf), (None, &logged.leaf));
         assert_eq!(stage.store.request(journey.request).await.unwrap().unwrap().reason, None);
         assert_eq!(differences(&stage.store).await, []);
         assert_eq!(stage.behind.run("UPDATE entries SET texts = texts WHERE texts LIKE '%orders%'").await.unwrap(), 0);
-        let again = stage.store.commit(Change::new(starts("gate-1", 91)).erase_text(&logged, "reason")).await.unwrap_err();
+        let again = stage.store.commit(Change::new(starts("gate-1", 91)).erase_texts(&logged, &["reason"])).await.unwrap_err();
         assert!(matches!(again, CommitError::Conflict { table: "entries", .. }), "{again}");
     }
 
@@ -137,7 +137,7 @@ on_both! {
         let edited = by(ana, 2, Event::RequestEdited { request, asked, limits, mfa, terms, bundle, policy, expires_at, risk: None });
         keep(&stage.store, edited.text("reason", Some("the orders are stuck"))).await;
         let logged = stage.store.entry(first).await.unwrap().unwrap();
-        stage.store.commit(Change::new(starts("gate-1", 3)).erase_text(&logged, "reason")).await.unwrap();
+        stage.store.commit(Change::new(starts("gate-1", 3)).erase_texts(&logged, &["reason"])).await.unwrap();
         assert_eq!(stage.store.request(request).await.unwrap().unwrap().reason.as_deref(), Some("the orders are stuck"));
         assert_eq!(differences(&stage.store).await, []);
     }
