@@ -230,29 +230,17 @@ impl Gate {
 
     /// The server of a resource, with the account that makes others there.
     async fn account_server(&self, resource: &Resource) -> Result<Server, Refusal> {
-        let engine = match resource.kind {
-            Kind::Postgres => Engine::Postgres,
-            Kind::Mysql => Engine::MariaDb,
-            other @ Kind::Ssh => return Err(Refusal::because(Reason::Internal, format!("a resource of kind {other} has no accounts"))),
-        };
-        let Some(AccountMaker { login, secret }) = &resource.accounts else {
+        let Some(AccountMaker { secret, .. }) = &resource.accounts else {
             let why = format!("`{}` has no `accounts` in its policy, so nobody can make the account that its role needs", resource.name);
             return Err(Refusal::because(Reason::TargetRefused, why));
         };
-        if engine == Engine::Postgres && resource.database.is_none() {
+        if resource.kind == Kind::Postgres && resource.database.is_none() {
             let why = format!("`{}` names no `database`, and the rights of a restricted role are in one", resource.name);
             return Err(Refusal::because(Reason::TargetRefused, why));
         }
-        Ok(Server {
-            engine,
-            host: resource.address.host.clone(),
-            port: resource.address.port,
-            database: resource.database.clone(),
-            tls: resource.tls.clone(),
-            guarded_allowed: access::rights::is_guarded(&resource.address.host),
-            user: login.clone(),
-            password: self.unsealed(secret).await?,
-        })
+        let password = self.unsealed(secret).await?;
+        let none = || Refusal::because(Reason::Internal, format!("a resource of kind {} has no accounts", resource.kind));
+        server(resource, password).ok_or_else(none)
     }
 
     /// The names of the accounts that the gate has made at a server and not dropped, whichever resource of the policy they were made for.
@@ -349,6 +337,26 @@ impl Gate {
     pub async fn open_accounts(&self) -> Result<Vec<AccountRow>, Refusal> {
         self.store.made_accounts(&self.settings.node).await.map_err(unavailable)
     }
+}
+
+/// The server of a resource, with the account that makes others there; `None`: it is no database, or names no such account.
+#[must_use]
+pub fn server(resource: &Resource, password: Secret<String>) -> Option<Server> {
+    let engine = match resource.kind {
+        Kind::Postgres => Engine::Postgres,
+        Kind::Mysql => Engine::MariaDb,
+        Kind::Ssh => return None,
+    };
+    Some(Server {
+        engine,
+        host: resource.address.host.clone(),
+        port: resource.address.port,
+        database: resource.database.clone(),
+        tls: resource.tls.clone(),
+        guarded_allowed: access::rights::is_guarded(&resource.address.host),
+        user: resource.accounts.as_ref()?.login.clone(),
+        password,
+    })
 }
 
 fn account_trouble(error: AccountError) -> Refusal {

@@ -12,7 +12,7 @@ use access::event::{Actor, EntryDraft, Event};
 use access::request::Door;
 use access::session::{ClosedSession, SessionState};
 use serde::{Deserialize, Serialize};
-use store::CommitError;
+use store::{Change, CommitError};
 
 use crate::gate::Gate;
 
@@ -79,7 +79,12 @@ impl Gate {
         // have run ahead again, and a restart would begin there.
         let keeping = self.keeping_time.read().await;
         let at = self.now();
-        let entered = self.enter_end(at, event.clone()).await;
+        let entered = async {
+            // Whoever was there is gone, and waits for nothing.
+            let end = self.end(at, event.clone()).await?.in_no_hurry();
+            self.commit(end).await.map(drop)
+        };
+        let entered = entered.await;
         drop(keeping);
         match entered {
             Ok(()) => {}
@@ -93,9 +98,13 @@ impl Gate {
         }
     }
 
+    async fn end(&self, at: jiff::Timestamp, event: Event) -> Result<Change, CommitError> {
+        self.ending(EntryDraft::new(at, Actor::Gate, Door::Gate, event)).await.map_err(CommitError::Unavailable)
+    }
+
     async fn enter_end(&self, at: jiff::Timestamp, event: Event) -> Result<(), CommitError> {
-        let change = self.ending(EntryDraft::new(at, Actor::Gate, Door::Gate, event)).await.map_err(CommitError::Unavailable)?;
-        self.commit(change).await.map(drop)
+        let end = self.end(at, event).await?;
+        self.commit(end).await.map(drop)
     }
 
     /// Enters the ends that wait in the journal, once the store is back.

@@ -18,6 +18,12 @@ impl Counts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(0) += 1;
     }
 
+    /// How many entries there were, of all kinds together. Each is counted before anybody is told of it.
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     /// All of them, as they are now.
     #[must_use]
     pub fn now(&self) -> BTreeMap<Counted, u64> {

@@ -1,14 +1,16 @@
-//! What was kept is erased: a text of an entry, a recording's keys.
+//! What was kept is erased: a text of an entry, a recording's keys, or all that is kept of somebody who has gone.
 //!
-//! *Takes* an entry's text or a session's recording, a reason, and the proof of who asks. *Proves* that they may. *Hands to*
+//! *Takes* an entry's text, a session's recording or a person, a reason, and the proof of who asks. *Proves* that they may. *Hands to*
 //! the log an entry that says so; the log still verifies, and the replay still stands.
+
+mod person;
 
 use std::path::PathBuf;
 
 use access::event::Event;
 use access::ids::{EntryId, RecordingId, SessionId};
 use access::reason::{Reason, Refusal};
-use access::session::SessionState;
+use access::session::{SessionRow, SessionState};
 use evidence::recording::{header, keys};
 use policy::{Act, Noun, Object};
 use store::{Change, EntryFilter, EntryPage};
@@ -16,7 +18,11 @@ use store::{Change, EntryFilter, EntryPage};
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 
+pub use person::ErasedPerson;
+
 const BATCH: u32 = 1_000;
+/// What is said of a recording that nobody has to destroy any more.
+const DESTROYED_ALREADY: &str = "its keys are destroyed already";
 
 impl Gate {
     /// Erases one text of an entry, in the log's side record and in the row where it stands. Its digest stays in the leaf.
@@ -36,7 +42,7 @@ impl Gate {
         let _keeping = self.keeping().await;
         let holds = self.refuse_if_entry_held(&logged.entry).await?;
         let draft = self.draft(caller, Event::TextErased { entry, name: name.to_owned() }).text("reason", Some(reason));
-        self.commit(Change::new(draft).erase_text(&logged, name).held_as(&holds)).await.map_err(refused)?;
+        self.commit(Change::new(draft).erase_texts(&logged, &[name]).held_as(&holds)).await.map_err(refused)?;
         self.store.scrub().await.map_err(unavailable)
     }
 
@@ -48,6 +54,11 @@ impl Gate {
         self.authorize(caller, Act::Administer(Noun::Recording), &Object::Nothing).await?;
         need_reason(reason)?;
         let row = self.store.session(session).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        self.destroy(caller, &row, reason).await
+    }
+
+    /// The same, by somebody who may.
+    async fn destroy(&self, caller: &Caller, row: &SessionRow, reason: &str) -> Result<RecordingId, Refusal> {
         if row.state == SessionState::Live {
             return Err(Refusal::because(Reason::Invalid, "the session is live and its recording is being written; end it first"));
         }
@@ -59,22 +70,17 @@ impl Gate {
             state => Some(state.map_err(|error| gone(&error))?),
         };
         if state == Some(header::KeyState::Destroyed) {
-            return Err(Refusal::because(Reason::NotFound, "its keys are destroyed already"));
+            return Err(Refusal::because(Reason::NotFound, DESTROYED_ALREADY));
         }
         let _keeping = self.keeping().await;
-        let holds = self.refuse_if_held(&row).await?;
-        let event = Event::RecordingDestroyed { recording: row.recording, session };
+        let holds = self.refuse_if_held(row).await?;
+        let event = Event::RecordingDestroyed { recording: row.recording, session: row.id };
         let draft = self.draft(caller, event).text("reason", Some(reason));
         self.commit(Change::new(draft).held_as(&holds)).await.map_err(refused)?;
         if state.is_none() {
             return Ok(row.recording);
         }
-        blocking(move || keys::destroy(&path)).await?.map_err(|error| {
-            tracing::error!(%error, recording = %row.recording, "a recording's keys could not be destroyed; the next start does it");
-            let why =
-                format!("it is entered as destroyed, but its file cannot be written ({error}); the next start of the gate destroys it");
-            Refusal::because(Reason::Internal, why)
-        })?;
+        destroy_keys(row.recording, path).await?;
         Ok(row.recording)
     }
 
@@ -101,20 +107,42 @@ impl Gate {
             after = Some(last.seq);
             for logged in &entries {
                 let Event::RecordingDestroyed { recording, session } = logged.entry.event else { continue };
-                let path = self.recording_path(recording);
-                if !path.exists() || self.is_held(session).await? {
-                    continue;
-                }
-                let done = blocking(move || match key_state(&path) {
-                    Ok(header::KeyState::Destroyed) | Err(_) => Ok(()),
-                    Ok(_) => keys::destroy(&path),
-                });
-                if let Err(error) = done.await? {
-                    tracing::error!(%error, %recording, "a recording that is entered as destroyed can still be read");
+                // Else a hold keeps it, or the gate's log has why it could not be destroyed.
+                if let Err(no) = self.finish_destruction(recording, session).await
+                    && no.reason == Reason::StoreUnavailable
+                {
+                    return Err(no);
                 }
             }
         }
     }
+
+    /// Destroys the keys of a recording that is entered as let go, if they are still there; says whether they were.
+    async fn finish_destruction(&self, recording: RecordingId, session: SessionId) -> Result<bool, Refusal> {
+        let _keeping = self.keeping().await;
+        let path = self.recording_path(recording);
+        let looked_at = path.clone();
+        match blocking(move || key_state(&looked_at)).await? {
+            Ok(header::KeyState::Destroyed) => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Ok(_) | Err(_) => {}
+        }
+        // Nothing may be left of the session but its id.
+        if let Some(row) = self.store.session(session).await.map_err(unavailable)? {
+            self.refuse_if_held(&row).await?;
+        }
+        destroy_keys(recording, path).await?;
+        Ok(true)
+    }
+}
+
+/// Destroys the keys of a recording that is entered as destroyed.
+async fn destroy_keys(recording: RecordingId, path: PathBuf) -> Result<(), Refusal> {
+    blocking(move || keys::destroy(&path)).await?.map_err(|error| {
+        tracing::error!(%error, %recording, "a recording is entered as destroyed, and its keys could not be; the next start tries again");
+        let why = format!("it is entered as destroyed, but its file cannot be written ({error}); the next start of the gate destroys it");
+        Refusal::because(Reason::Internal, why)
+    })
 }
 
 fn key_state(path: &PathBuf) -> std::io::Result<header::KeyState> {

@@ -216,7 +216,7 @@ impl Gate {
     }
 
     /// The entries that a selection is about: those that name it, and for each session those of its grant, request and bundle.
-    async fn entries_of(&self, selection: &Selection, sessions: &[SessionRow]) -> Result<BTreeMap<i64, LoggedEntry>, Refusal> {
+    pub(crate) async fn entries_of(&self, selection: &Selection, sessions: &[SessionRow]) -> Result<BTreeMap<i64, LoggedEntry>, Refusal> {
         let mut found = BTreeMap::new();
         match selection {
             Selection::Session(_) => {}

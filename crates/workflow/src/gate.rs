@@ -1,5 +1,6 @@
 //! The gate: what every verb stands on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -126,6 +127,8 @@ pub struct Gate {
     pub(crate) rotating: tokio::sync::RwLock<()>,
     /// Held shared while something is erased or destroyed, alone while a legal hold is set.
     pub(crate) keeping: tokio::sync::RwLock<()>,
+    /// Who is being erased just now.
+    pub(crate) erasing: Mutex<BTreeSet<PrincipalId>>,
     /// Why entries do not reach the signed log just now.
     pub(crate) log_trouble: Mutex<Option<String>>,
     /// Held while a bundle is activated or grants are decided anew, so that these never interleave.
@@ -212,6 +215,7 @@ impl Gate {
             appended: Notify::new(),
             rotating: tokio::sync::RwLock::new(()),
             keeping: tokio::sync::RwLock::new(()),
+            erasing: Mutex::default(),
             log_trouble: Mutex::new(None),
             redeciding: tokio::sync::Mutex::new(()),
             keeping_time: tokio::sync::RwLock::new(()),

@@ -11,7 +11,7 @@ mod about;
 use access::entry::Entry;
 use access::event::{Actor, Event};
 use access::hold::{HoldRow, HoldScope};
-use access::ids::{HoldId, SessionId};
+use access::ids::{HoldId, PrincipalId, SessionId};
 use access::names::ResourceName;
 use access::reason::{Reason, Refusal};
 use access::session::SessionRow;
@@ -97,8 +97,16 @@ impl Gate {
     /// does every hold if it cannot be told whom the entry is about. What was looked at belongs into the change.
     pub(crate) async fn refuse_if_entry_held(&self, entry: &Entry) -> Result<Holds, Refusal> {
         let holds = self.store.holds_now().await.map_err(unavailable)?;
+        match self.hold_on(&holds, entry).await? {
+            Some(hold) => Err(held(hold)),
+            None => Ok(holds),
+        }
+    }
+
+    /// The one of these holds that keeps an entry, if any does.
+    pub(crate) async fn hold_on<'h>(&self, holds: &'h Holds, entry: &Entry) -> Result<Option<&'h HoldRow>, Refusal> {
         if holds.set.is_empty() {
-            return Ok(holds);
+            return Ok(None);
         }
         let actor = match entry.actor {
             Actor::Principal(id) => Some(id),
@@ -111,10 +119,15 @@ impl Gate {
                 HoldScope::Person(_) | HoldScope::Resource(_) => None,
             };
             if about.is_kept_by(&hold.scope, session.as_ref()) {
-                return Err(held(hold));
+                return Ok(Some(hold));
             }
         }
-        Ok(holds)
+        Ok(None)
+    }
+
+    /// Whether an event is of this person: about them, or about a request, right or session of theirs and of nobody else.
+    pub(crate) async fn is_of(&self, event: &Event, person: PrincipalId) -> Result<bool, Refusal> {
+        Ok(self.is_about(event, None).await?.is_of(person))
     }
 
     async fn was_used(&self, name: &ResourceName) -> Result<bool, Refusal> {
@@ -123,7 +136,7 @@ impl Gate {
     }
 }
 
-fn held(hold: &HoldRow) -> Refusal {
+pub(crate) fn held(hold: &HoldRow) -> Refusal {
     let why = hold.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     Refusal::because(Reason::OnHold, format!("{} keeps `{}`{why}", hold.id, hold.scope))
 }

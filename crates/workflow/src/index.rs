@@ -188,13 +188,14 @@ impl Gate {
     /// Takes in what was done in a session. One whose recording is not here or cannot be read stays one that is looked into each time.
     async fn take_recording(&self, batch: &mut Batch<'_>, session: SessionId) -> Result<(), Refusal> {
         let Some(row) = self.store.session(session).await.map_err(unavailable)? else { return Ok(()) };
-        let reader = self.released_keys(row.recording, false).ok().and_then(|keys| {
+        let reader = || {
+            let keys = self.released_keys(row.recording, false).ok()?;
             let file = BufReader::new(File::open(self.recording_path(row.recording)).ok()?);
             Some(RecordingReader::with_keys(file, keys).ok()?.ending_at(end_of(&row)))
-        });
-        let taken = match reader {
-            Some(reader) => batch.take(&session.to_string(), reader).await.map(drop),
-            None => batch.opened(&session.to_string()).await,
+        };
+        let taken = match (reader(), reader()) {
+            (Some(first), Some(second)) => batch.take(&session.to_string(), [first, second]).await.map(drop),
+            _ => batch.opened(&session.to_string()).await,
         };
         taken.map_err(|error| self.index_failed(error))
     }

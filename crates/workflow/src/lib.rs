@@ -3,7 +3,7 @@
 //! Every door (ssh, HTTP, the local socket) calls these same verbs, so a rule holds on all of them or on none.
 //! Each verb's file opens with three lines: what it *takes*, what it *proves*, and to whom it *hands* what it made.
 
-mod accounts;
+pub mod accounts;
 pub mod clock;
 pub mod counts;
 pub mod gate;
@@ -30,6 +30,7 @@ pub mod mail;
 pub mod on_call;
 pub mod open;
 pub mod outbox;
+pub mod redecide;
 pub mod review;
 pub mod revoke;
 pub mod risk;
@@ -52,6 +53,7 @@ pub mod inventory;
 pub mod keys;
 pub mod measure;
 pub mod noise;
+pub mod pin;
 pub mod retain;
 pub mod rollout;
 pub mod saved_search;

@@ -414,6 +414,12 @@ impl LiveSessions {
         self.with(|all| all.values().filter(|live| live.grant == grant).map(|live| live.session).collect())
     }
 
+    /// The grants that any session stands on.
+    #[must_use]
+    pub fn grants(&self) -> BTreeSet<GrantId> {
+        self.with(|all| all.values().map(|live| live.grant).collect())
+    }
+
     /// What each live session of these people may do inside, for deciding that anew; one that is cut already is not asked about.
     #[must_use]
     pub fn rights(&self, of: impl Fn(PrincipalId) -> bool) -> Vec<LiveRights> {

@@ -12,6 +12,7 @@ use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
 use access::session::EndReason;
 use access::time::Span;
+use jiff::Timestamp;
 use policy::{Act, Noun, Object};
 use store::Change;
 
@@ -100,12 +101,7 @@ impl Gate {
         let now = self.now();
         let locks = self.store.holding_locks(now).await.map_err(unavailable)?;
         let owner = self.owner_of(person, &locks).await?;
-        let covers =
-            |lock: &LockRow| lock.scope.covers(person, role, resource) || owner.is_some_and(|owner| lock.scope == LockScope::Person(owner));
-        match locks.iter().find(|lock| lock.holds(now) && covers(lock)) {
-            Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
-            None => Ok(()),
-        }
+        shut_by(&locks, now, (person, owner), role, resource)
     }
 
     /// Refused if a lock that holds now shuts this resource for everybody, the gate itself included.
@@ -138,7 +134,7 @@ impl Gate {
     }
 
     /// The human who answers for a workload, if any lock is about people at all: a lock on them holds for it too.
-    async fn owner_of(&self, person: PrincipalId, locks: &[LockRow]) -> Result<Option<PrincipalId>, Refusal> {
+    pub(crate) async fn owner_of(&self, person: PrincipalId, locks: &[LockRow]) -> Result<Option<PrincipalId>, Refusal> {
         if !matches!(person, PrincipalId::Workload(_)) || !locks.iter().any(|lock| matches!(lock.scope, LockScope::Person(_))) {
             return Ok(None);
         }
@@ -154,6 +150,22 @@ impl Gate {
             LockScope::Network(_) => true,
         };
         if known { Ok(()) } else { Err(Refusal::because(Reason::NotFound, format!("`{scope}`"))) }
+    }
+}
+
+/// Refused if one of these locks holds now and covers this person, who answers for them, this role or this resource.
+pub(crate) fn shut_by(
+    locks: &[LockRow],
+    now: Timestamp,
+    (person, owner): (PrincipalId, Option<PrincipalId>),
+    role: &RoleName,
+    resource: &ResourceName,
+) -> Result<(), Refusal> {
+    let covers =
+        |lock: &LockRow| lock.scope.covers(person, role, resource) || owner.is_some_and(|owner| lock.scope == LockScope::Person(owner));
+    match locks.iter().find(|lock| lock.holds(now) && covers(lock)) {
+        Some(lock) => Err(Refusal::because(Reason::Locked, describe(lock))),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use access::event::{Actor, EntryDraft, Event};
-use access::identity::{KeyKind, KeyState, Mfa, PasskeyUse, Via};
+use access::identity::{IdentityRow, KeyKind, KeyRow, KeyState, Mfa, PasskeyUse, Via};
 use access::ids::{PasskeyId, PrincipalId};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
@@ -28,10 +28,34 @@ use crate::web_session::OpenedWebSession;
 /// What is about to sign nobody in any more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Going<'a> {
-    /// A passkey.
-    Passkey,
+    /// This passkey.
+    Passkey(PasskeyId),
     /// This account at an identity provider.
     Account(&'a str),
+}
+
+/// What goes on signing somebody in.
+#[derive(Debug)]
+pub(crate) enum Stays {
+    /// A passkey.
+    Passkey(PasskeyId),
+    /// A key of theirs.
+    Key(KeyRow),
+    /// An account at an identity provider.
+    Account(IdentityRow),
+}
+
+impl Stays {
+    /// The change, only if this still signs them in when it is made.
+    ///
+    /// INVARIANT: of two ways in that go at the same moment, each because of the other, one stays.
+    pub(crate) fn or_not_at_all(&self, change: Change) -> Change {
+        match self {
+            Self::Passkey(id) => change.only_with_passkey(*id),
+            Self::Key(row) => change.expect(row),
+            Self::Account(row) => change.expect(row),
+        }
+    }
 }
 
 /// Where passkeys are used, and what waits for one.
@@ -181,8 +205,13 @@ impl Gate {
     /// If there is none of the caller's by that id.
     pub async fn rename_passkey(&self, caller: &Caller, id: PasskeyId, label: String) -> Result<PasskeyRow, Refusal> {
         let row = self.own_passkey(caller, id).await?;
-        let row = PasskeyRow { label: named(label), version: row.version + 1, ..row };
-        let event = Event::PasskeyRenamed { passkey: id, row_digest: self.row_digest(&store::digestible(&row))? };
+        self.label_passkey(caller, row, named(label)).await
+    }
+
+    /// The same, by somebody who may.
+    pub(crate) async fn label_passkey(&self, caller: &Caller, row: PasskeyRow, label: Option<String>) -> Result<PasskeyRow, Refusal> {
+        let row = PasskeyRow { label, version: row.version + 1, ..row };
+        let event = Event::PasskeyRenamed { passkey: row.id, row_digest: self.row_digest(&store::digestible(&row))? };
         let change = Change::new(self.draft(caller, event).text("label", row.label.clone())).change_passkey(&row);
         self.commit(change).await.map_err(refused)?;
         Ok(row)
@@ -196,9 +225,10 @@ impl Gate {
     pub async fn remove_passkey(&self, caller: &Caller, id: PasskeyId) -> Result<PasskeyRow, Refusal> {
         let not_found = || Refusal::of(Reason::NotFound);
         let row = self.store.passkey(id).await.map_err(unavailable)?.filter(|row| row.removed_at.is_none()).ok_or_else(not_found)?;
+        let mut stays = None;
         if row.person == caller.who.id() {
             self.refuse_if_not_fresh(caller).await?;
-            self.refuse_if_last(row.person, Going::Passkey).await?;
+            stays = Some(self.what_stays(row.person, Going::Passkey(id)).await?);
         } else {
             self.authorize(caller, Act::Administer(Noun::Key), &Object::Nothing).await.map_err(|no| match no.reason {
                 Reason::StoreUnavailable => no,
@@ -207,7 +237,9 @@ impl Gate {
         }
         let row = PasskeyRow { removed_at: Some(self.now()), version: row.version + 1, ..row };
         let event = Event::PasskeyRemoved { passkey: id, person: row.person, row_digest: self.row_digest(&store::digestible(&row))? };
-        self.commit(Change::new(self.draft(caller, event)).remove_passkey(&row)).await.map_err(refused)?;
+        let change = Change::new(self.draft(caller, event)).remove_passkey(&row);
+        let change = stays.iter().fold(change, |change, stays| stays.or_not_at_all(change));
+        self.commit(change).await.map_err(refused)?;
         self.step_ups().forget(id);
         Ok(row)
     }
@@ -344,19 +376,22 @@ impl Gate {
         }
     }
 
-    /// The only way in is not thrown away by accident. Tokens do not count: they end.
-    pub(crate) async fn refuse_if_last(&self, person: PrincipalId, going: Going<'_>) -> Result<(), Refusal> {
-        let passkeys = self.store.passkeys_of(person).await.map_err(unavailable)?.len();
-        let (passkeys, account) = match going {
-            Going::Passkey => (passkeys.saturating_sub(1), None),
-            Going::Account(id) => (passkeys, Some(id)),
-        };
+    /// What goes on signing somebody in when something goes; the only way in is not thrown away by accident. Tokens do not count: they end.
+    pub(crate) async fn what_stays(&self, person: PrincipalId, going: Going<'_>) -> Result<Stays, Refusal> {
+        let passkeys = self.store.passkeys_of(person).await.map_err(unavailable)?;
+        let other = |passkey: &PasskeyRow| !matches!(going, Going::Passkey(id) if id == passkey.id);
+        if let Some(passkey) = passkeys.into_iter().find(other) {
+            return Ok(Stays::Passkey(passkey.id));
+        }
         let keys = self.store.keys_of(person).await.map_err(unavailable)?;
-        let key = keys.iter().any(|key| key.state == KeyState::Active && key.kind == KeyKind::Registered);
+        if let Some(key) = keys.into_iter().find(|key| key.state == KeyState::Active && key.kind == KeyKind::Registered) {
+            return Ok(Stays::Key(key));
+        }
         let identities = self.store.identities_of(person).await.map_err(unavailable)?;
-        let mut others = identities.iter().filter(|identity| account != Some(identity.id.as_str()));
-        let provider = others.any(|identity| self.providers().any(|provider| provider.issuer == identity.issuer));
-        if passkeys > 0 || key || provider { Ok(()) } else { Err(Refusal::of(Reason::LastSignIn)) }
+        let other = |identity: &IdentityRow| !matches!(going, Going::Account(id) if id == identity.id);
+        let served = |identity: &IdentityRow| self.providers().any(|provider| provider.issuer == identity.issuer);
+        let account = identities.into_iter().find(|identity| other(identity) && served(identity));
+        account.map(Stays::Account).ok_or_else(|| Refusal::of(Reason::LastSignIn))
     }
 }
 

@@ -501,7 +501,6 @@ impl Gate {
     /// The same without waiting for targets.
     pub(crate) async fn cut_person_at_once(&self, person: PrincipalId, end: EndReason) -> Vec<(SessionId, Gone)> {
         let mut gone = self.live.cut(end, |live| live.person == person);
-        self.forget_web_sessions(person).await;
         if let PrincipalId::User(owner) = person {
             match self.store.workloads_of(owner).await {
                 Ok(workloads) => gone.extend(self.live.cut(end, |live| workloads.iter().any(|w| w.id == live.person))),
@@ -511,6 +510,7 @@ impl Gate {
                 }
             }
         }
+        self.forget_web_sessions(person).await;
         gone
     }
 

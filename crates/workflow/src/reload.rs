@@ -17,6 +17,7 @@ use store::{Change, Page};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::redecide::LOOKED_UP;
 use crate::seen::{AsSeen, Seen};
 
 /// How long two policies are compared before the new one comes into force.
@@ -149,9 +150,11 @@ impl Gate {
             let people = self.store.people(Some(PersonState::Active), &page).await.map_err(unavailable)?;
             let Some(last) = people.last() else { return Ok(all) };
             page = page.after(last.id);
-            for person in people {
-                let groups = self.stored_groups(&person).await?;
-                all.push(Whom { groups, ..Whom::from(person.username) });
+            for few in people.chunks(LOOKED_UP) {
+                let groups = futures::future::join_all(few.iter().map(|person| self.stored_groups(person))).await;
+                for (person, groups) in few.iter().zip(groups) {
+                    all.push(Whom { groups: groups?, ..Whom::from(person.username.clone()) });
+                }
             }
         }
     }

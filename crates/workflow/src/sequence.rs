@@ -113,7 +113,7 @@ impl Gate {
     /// # Errors
     /// If it does not, with what to do.
     pub(crate) async fn refuse_rolled_back_store(&self) -> Result<(), Refusal> {
-        while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
+        while self.store.sequence(BATCH).await.map_err(unavailable)?.len() == BATCH as usize {}
         let count = self.store.sequenced().await.map_err(unavailable)?;
         self.refuse_emptied_log(count).await?;
         self.sequencer.with(move |writer| writer.missing(count)).await?.map(drop).map_err(log_trouble)?;
@@ -202,7 +202,7 @@ impl Gate {
     /// # Errors
     /// If the store or the log directory can't be used, or they differ.
     pub async fn sequence(&self) -> Result<u64, Refusal> {
-        while !self.store.sequence(BATCH).await.map_err(unavailable)?.is_empty() {}
+        while self.store.sequence(BATCH).await.map_err(unavailable)?.len() == BATCH as usize {}
         loop {
             // Where a failed write left the tree half-way, it is taken up again at its newest checkpoint.
             let size = self.sequencer.with(|writer| writer.recover().map(|()| writer.size())).await?.map_err(log_trouble)?;

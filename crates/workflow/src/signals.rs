@@ -16,7 +16,7 @@ use access::names::Username;
 use access::reason::{Reason, Refusal};
 use access::request::Door;
 use access::signal::SignalOutcome;
-use identity::oidc::security_event::{OLDEST, SecurityEvent, SetError, Transmitter, verify};
+use identity::oidc::security_event::{OLDEST, SecurityEvent, SetError, Transmitter, is_one, verify};
 use identity::oidc::{OidcError, ProviderClient};
 use identity::opaque::Verifier;
 use store::{Change, CommitError, Unique};
@@ -48,7 +48,7 @@ pub(crate) struct Signals {
 #[derive(Debug, thiserror::Error)]
 pub enum NoSignal {
     /// No transmitter has this name.
-    #[error("no transmitter of signals is called this; compare the address that it sends to with `[[signals]]`")]
+    #[error("no transmitter of signals is called this; compare the end of the address that it sends to with `signals.name`")]
     Nobody,
     /// The call does not carry what this transmitter's calls have to.
     #[error("the `Authorization` of this call is not the one that is configured for the transmitter")]
@@ -77,6 +77,8 @@ impl Gate {
     /// # Errors
     /// Why it is not believed, or can't be looked at now.
     pub async fn read_signal(&self, name: &str, token: &str, authorization: Option<&[u8]>) -> Result<SecurityEvent, NoSignal> {
+        // INVARIANT: until it is proved who sends it, nothing that is answered depends on whether anybody has this name.
+        is_one(token)?;
         let (known, keys) = self.transmitter(name).ok_or(NoSignal::Nobody)?;
         if let Some(wanted) = &known.authorization {
             let wanted = self.kept_secret(wanted).await.map_err(|refusal| {
@@ -167,7 +169,7 @@ impl Gate {
         Ok(outcome)
     }
 
-    /// Enters that something came in a transmitter's name that proves nothing.
+    /// Enters that something came in a transmitter's name that proves nothing, whether anybody has that name or not.
     pub async fn enter_refused_signal(&self, name: &Username, why: &NoSignal, from: IpAddr) {
         let event = Event::SignalRefused { transmitter: name.clone() };
         let draft = EntryDraft::new(self.now(), Actor::Unknown, Door::Api, event);

@@ -8,15 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use access::event::{EntryDraft, Event};
-use access::grant::{GrantRow, GrantState};
-use access::ids::{GrantId, PrincipalId};
-use access::reason::Reason;
+use access::grant::GrantState;
 use access::request::{RequestRow, RequestState};
 use access::row::Row;
 use access::session::EndReason;
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use policy::Situation;
 use store::{Change, Page, SessionFilter};
 use tokio_util::sync::CancellationToken;
 
@@ -174,9 +171,10 @@ impl Gate {
 
     /// Ends active grants that nobody has used for their idle time.
     async fn end_idle_grants(&self, now: Timestamp) {
+        let in_use = self.live.grants();
         for row in self.store.open_grants().await.unwrap_or_default() {
             let (Some(idle), Some(starts_at)) = (row.terms.idle, row.starts_at) else { continue };
-            if row.ends_at.is_none() || idle.after(starts_at) > now || !self.live.of_grant(row.id).is_empty() {
+            if row.ends_at.is_none() || idle.after(starts_at) > now || in_use.contains(&row.id) {
                 continue;
             }
             let filter = SessionFilter { grant: Some(row.id), ..SessionFilter::default() };
@@ -199,75 +197,6 @@ impl Gate {
             tracing::debug!(%error, "somebody was faster, or the store is away; the next sweep looks again");
         }
         set.is_ok()
-    }
-
-    /// Decides every open grant anew, after something it stands on changed. What no path covers that was paid for is withdrawn and cut.
-    pub async fn redecide_all(&self) -> Vec<GrantId> {
-        let _one_at_a_time = self.redeciding.lock().await;
-        let open = match self.store.open_grants().await {
-            Ok(open) => open,
-            Err(error) => {
-                tracing::error!(%error, "open grants cannot be read to be decided anew; every opening is, and the next change tries again");
-                self.redecide_due.store(true, Ordering::Relaxed);
-                Vec::new()
-            }
-        };
-        let mut withdrawn = Vec::new();
-        for row in open {
-            if self.redecide_one(&row).await {
-                withdrawn.push(row.id);
-            }
-        }
-        self.cut_what_exceeds_its_role(|_| true).await;
-        withdrawn
-    }
-
-    /// Cuts live sessions of these people whose relay still lets through what the role no longer includes.
-    pub(crate) async fn cut_what_exceeds_its_role(&self, of: impl Fn(PrincipalId) -> bool) {
-        let bundle = self.bundle();
-        for live in self.live.rights(of) {
-            let now = match self.situation_of(live.person).await {
-                Ok(situation) => {
-                    // Who they are counts as it is now; what was frozen when it opened (second factor, address, duty, hours) as it was then.
-                    let then = live.judged_in.clone();
-                    let situation = Situation {
-                        claims: then.claims,
-                        mfa: then.mfa,
-                        mfa_at: then.mfa_at,
-                        network: then.network,
-                        now: then.now,
-                        on_call: then.on_call,
-                        ..situation
-                    };
-                    bundle.rights(&situation, &live.role, &live.resource)
-                }
-                Err(refusal) if refusal.reason == Reason::StoreUnavailable => {
-                    self.redecide_due.store(true, Ordering::Relaxed);
-                    continue;
-                }
-                Err(_) => None,
-            };
-            let within = now.is_some_and(|now| policy::rights_added(&live.limits.narrow(now), &live.rights).is_empty());
-            if !within {
-                self.live.cut(EndReason::Withdrawn, |other| other.session == live.session);
-            }
-        }
-    }
-
-    pub(crate) async fn redecide_one(&self, row: &GrantRow) -> bool {
-        let Err(refusal) = self.still_paid_for(row).await else { return false };
-        let (reason, end) = match refusal.reason {
-            Reason::StoreUnavailable => {
-                self.redecide_due.store(true, Ordering::Relaxed);
-                return false;
-            }
-            Reason::Locked | Reason::Disabled => (refusal.reason, EndReason::Locked),
-            other => (other, EndReason::Withdrawn),
-        };
-        self.live.cut(end, |live| live.grant == row.id);
-        let event = Event::GrantWithdrawn { grant: row.id, reason, bundle: self.bundle.load().digest().to_owned() };
-        let draft = self.own_draft(event).text("detail", refusal.detail);
-        self.commit(Change::new(draft)).await.is_ok()
     }
 }
 

@@ -17,7 +17,7 @@ const SESSIONS_END: Duration = Duration::from_secs(5);
 /// How often it is looked whether they have.
 const LOOK: Duration = Duration::from_millis(20);
 
-fn name(text: &str) -> String {
+pub(super) fn name(text: &str) -> String {
     format!("`{}`", text.replace('`', "``"))
 }
 

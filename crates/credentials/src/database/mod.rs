@@ -14,6 +14,7 @@ mod dial;
 mod leftovers;
 mod mariadb;
 mod postgres;
+mod powers;
 #[cfg(test)]
 mod server_tests;
 mod survey;

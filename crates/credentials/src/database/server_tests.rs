@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use access::rights::{Columns, DatabaseRights, TableRights};
 use access::secret::Secret;
@@ -141,7 +142,7 @@ mod postgres {
             .unwrap();
         let sleeping = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event = 'PgSleep'", account.name);
         while database.query(&sleeping).unwrap() != "1" {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         server.drop(&account.name).await.unwrap();
         assert!(!sleeper.wait().unwrap().success(), "its session ended with it");
@@ -220,7 +221,7 @@ mod postgres {
             database.query(&count).unwrap()
         };
         while locks(true) != "1" {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let dropping = tokio::spawn({
             let (server, name) = (server.clone(), name.clone());
@@ -228,7 +229,7 @@ mod postgres {
         });
         while locks(false) != "1" {
             assert!(!dropping.is_finished(), "it was taken for gone");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         writeln!(said, "COMMIT;").unwrap();
         dropping.await.unwrap().unwrap();
@@ -248,7 +249,7 @@ mod postgres {
         let mut said = holding.stdin.take().unwrap();
         writeln!(said, "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{name}', 0));").unwrap();
         while locks(true) != "1" {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let making = tokio::spawn({
             let server = server.clone();
@@ -256,7 +257,7 @@ mod postgres {
         });
         while locks(false) != "1" {
             assert!(!making.is_finished(), "it did not wait");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         drop(said);
         making.await.unwrap().unwrap();
@@ -287,6 +288,20 @@ mod postgres {
         assert!(matches!(local.drop(&account().name).await, Err(AccountError::Guarded(_))));
         let nowhere = Server { guarded_allowed: false, ..elsewhere }.drop(&account().name).await.unwrap_err();
         assert!(nowhere.to_string().contains("to drop the account"), "{nowhere}");
+    }
+
+    // covers: D7 (postgres)
+    #[tokio::test]
+    async fn logins_that_end_what_others_run_are_told() {
+        let (database, server) = shop().await;
+        let [plain, member, mighty] = ["plain", "member", "mighty"].map(|what| format!("{what}_{}", database.name()));
+        database.admin(&format!("DROP ROLE IF EXISTS {plain}, {member}, {mighty}; CREATE ROLE {plain}")).unwrap();
+        database.admin(&format!("CREATE ROLE {member} IN ROLE pg_signal_backend; CREATE ROLE {mighty} SUPERUSER")).unwrap();
+        let asked = [&plain, &member, &mighty].map(Clone::clone).into();
+        let told = server.who_ends_others(&asked).await.unwrap();
+        let expected = [(member.clone(), "is a member of pg_signal_backend".to_owned()), (mighty.clone(), "is a superuser".to_owned())];
+        assert_eq!(told, expected);
+        database.admin(&format!("DROP ROLE {plain}, {member}, {mighty}")).unwrap();
     }
 
     // covers: D7 (postgres), CRED-3 (postgres)
@@ -459,7 +474,7 @@ mod mariadb {
         let sleeping =
             format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' AND state = 'User sleep'", account.name);
         while database.query(&sleeping).unwrap() != "1" {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         server.drop(&account.name).await.unwrap();
         let left = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}'", account.name);
@@ -473,6 +488,24 @@ mod mariadb {
             .insert(format!("{}.gone", database.name()).parse().unwrap(), TableRights { select: Columns::All, ..TableRights::default() });
         assert!(server.make(&account, &wrong).await.is_err());
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
+    }
+
+    // covers: D7 (mysql)
+    #[tokio::test]
+    async fn logins_that_end_what_others_run_are_told() {
+        let (database, server) = shop().await;
+        let [plain, killer, old] = ["plain", "killer", "old"].map(|what| format!("{what}_{}", database.name()));
+        database
+            .query(&format!(
+                "CREATE OR REPLACE ROLE {plain}; GRANT ALL ON {0}.* TO {plain}; CREATE OR REPLACE ROLE {killer}; \
+                 GRANT CONNECTION ADMIN ON *.* TO {killer}; CREATE OR REPLACE USER {old}@'%'; GRANT SUPER ON *.* TO {old}@'%'",
+                database.name()
+            ))
+            .unwrap();
+        let asked = [&plain, &killer, &old].map(Clone::clone).into();
+        let told = server.who_ends_others(&asked).await.unwrap();
+        assert_eq!(told, [(killer.clone(), "has CONNECTION ADMIN".to_owned()), (old.clone(), "has SUPER".to_owned())]);
+        database.query(&format!("DROP ROLE {plain}; DROP ROLE {killer}; DROP USER {old}@'%'")).unwrap();
     }
 
     // covers: D7 (mysql), CRED-3 (mysql)
@@ -547,7 +580,7 @@ mod mariadb {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock' AND info LIKE '%GET_LOCK%'";
         while database.query(waiting).unwrap() == "0" {
             assert!(!dropping.is_finished(), "it was taken for gone");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         writeln!(said, "CREATE USER '{name}'@'%'; SELECT 2;").unwrap();
         line.clear();

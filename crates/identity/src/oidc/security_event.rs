@@ -95,17 +95,27 @@ pub enum SetError {
     Audience,
 }
 
+/// Whether a text could be a signal, whoever made it. A token of another kind, signed by the same keys, is none, nor is one that does not say its
+/// kind (RFC 8417 §2.3, SSF 1.0 §4.1.4).
+///
+/// # Errors
+/// [`SetError::Request`].
+pub fn is_one(token: &str) -> Result<(), SetError> {
+    let head = header(token).ok_or_else(|| SetError::Request("it is no signed token".to_owned()))?;
+    if head.get("typ").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case(TYPE)) {
+        return Ok(());
+    }
+    Err(SetError::Request("its `typ` is not `secevent+jwt`".to_owned()))
+}
+
 /// What a text says, if this transmitter made it for this gate.
 ///
 /// # Errors
 /// [`SetError::UnknownKey`] when none of the keys can have signed it (the transmitter may have new ones), and others.
 pub fn verify(of: &Transmitter, keys: &Keys, token: &str, now: Timestamp) -> Result<SecurityEvent, SetError> {
     let no = |why: &str| SetError::Request(why.to_owned());
-    // 1. A token of another kind, signed by the same keys, is none, nor is one that does not say its kind (RFC 8417 §2.3, SSF 1.0 §4.1.4).
-    let head = header(token).ok_or_else(|| no("it is no signed token"))?;
-    if !head.get("typ").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case(TYPE)) {
-        return Err(no("its `typ` is not `secevent+jwt`"));
-    }
+    // 1. Is it one at all?
+    is_one(token)?;
     // 2. By whom, for whom?
     let claims = signed(keys, token, &[TYPE]).map_err(|error| match error {
         OidcError::UnknownKey => SetError::UnknownKey,

@@ -76,6 +76,7 @@ impl Done {
             // What came of things, and what was refused.
             "agent.used"
             | "channel.closed"
+            | "channel.under_way"
             | "forward.bound"
             | "forward.remote"
             | "forward.remote_socket"

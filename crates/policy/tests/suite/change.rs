@@ -111,17 +111,17 @@ fn what_was_frozen_is_not_asked_again() {
 
     // On-call duty counts as it was, too.
     let bundle = example();
-    let christmas = at("2026-12-25T03:00:00Z");
+    let christmas = at("2028-12-25T03:00:00Z");
     let ana = bundle.imagine(&user("ana"), christmas).unwrap();
     let emergency = Ask { break_glass: true, ..ask("web-1+shell") };
     let held = grant(&bundle, &ana, &emergency, Some(Span::hours(1)));
     assert_eq!(held.frozen.on_call, ["payments".parse::<GroupName>().unwrap()]);
     let no_shift = with("people.toml", "person = \"ana\"", "person = \"ben\"");
-    bundle_stays(&no_shift, &Situation { now: at("2026-12-25T03:30:00Z"), ..ana.clone() }, &held);
+    bundle_stays(&no_shift, &Situation { now: at("2028-12-25T03:30:00Z"), ..ana.clone() }, &held);
     // But a contract ends by today's clock.
-    let contract = plus("people.toml", "\n[[contractor]]\nname = \"ana\"\nuntil = 2026-12-25T03:10:00Z\nresources = [\"web-1\"]\n");
-    bundle_stays(&contract, &Situation { now: at("2026-12-25T03:05:00Z"), ..ana.clone() }, &held);
-    assert!(withdrawn(&contract, &Situation { now: at("2026-12-25T03:10:00Z"), ..ana }, &held).contains("the contract of `ana` ended"));
+    let contract = plus("people.toml", "\n[[contractor]]\nname = \"ana\"\nuntil = 2028-12-25T03:10:00Z\nresources = [\"web-1\"]\n");
+    bundle_stays(&contract, &Situation { now: at("2028-12-25T03:05:00Z"), ..ana.clone() }, &held);
+    assert!(withdrawn(&contract, &Situation { now: at("2028-12-25T03:10:00Z"), ..ana }, &held).contains("the contract of `ana` ended"));
 }
 
 // covers: GRANT-8, MAY-8

@@ -226,13 +226,13 @@ fn a_machine_is_never_asked_for_a_second_factor() {
 #[test]
 fn a_contract_ends_for_people_and_for_their_machines() {
     let bundle = example();
-    let before = bundle.imagine(&user("frank"), at("2027-06-30T21:59:59Z")).unwrap();
-    let after = bundle.imagine(&user("frank"), at("2027-06-30T22:00:00Z")).unwrap();
+    let before = bundle.imagine(&user("frank"), at("2029-06-30T21:59:59Z")).unwrap();
+    let after = bundle.imagine(&user("frank"), at("2029-06-30T22:00:00Z")).unwrap();
     open(&bundle, &before, &ask("build-1+shell"));
     assert_eq!(bundle.open_roles(&before, &"build-1".parse().unwrap()).len(), 2);
     let (reason, detail) = denied(&bundle, &after, &ask("build-1+shell"));
     assert_eq!(reason, Reason::Forbidden);
-    assert!(detail.starts_with("the contract of `frank` ended at 2027-06-30T22:00:00Z"), "{detail}");
+    assert!(detail.starts_with("the contract of `frank` ended at 2029-06-30T22:00:00Z"), "{detail}");
     assert!(bundle.open_roles(&after, &"build-1".parse().unwrap()).is_empty());
     // To him there is no other machine, and no near name of one.
     assert_eq!(denied(&bundle, &before, &ask("web-1+shell")), (Reason::UnknownResource, "`web-1`".into()));
@@ -275,7 +275,7 @@ fn seats_are_groups_and_duty() {
     let seated = |name: &str, seat: &str| bundle.seated(&who(&bundle, name), &seat.parse().unwrap());
     assert!(seated("ben", "on-call:payments") && seated("ben", "leads") && seated("carla", "security"));
     assert!(!seated("ana", "on-call:payments") && !seated("ana", "leads"));
-    let christmas = bundle.imagine(&user("ana"), at("2026-12-25T03:00:00Z")).unwrap();
+    let christmas = bundle.imagine(&user("ana"), at("2028-12-25T03:00:00Z")).unwrap();
     assert!(bundle.seated(&christmas, &"on-call:payments".parse().unwrap()));
     let zoe =
         Situation { store_groups: vec!["administrators".parse::<GroupName>().unwrap()], ..bundle.imagine(&user("zoe"), monday()).unwrap() };

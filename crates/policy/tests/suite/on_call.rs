@@ -30,7 +30,7 @@ fn edited(level: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
     };
     edit(
         "people.toml",
-        "name = \"payments\"\npeople = [\"ben\"]\n[[on_call.shift]]\nperson = \"ana\"\nfrom = 2026-12-24T18:00\nto = 2026-12-27T09:00\n",
+        "name = \"payments\"\npeople = [\"ben\"]\n[[on_call.shift]]\nperson = \"ana\"\nfrom = 2028-12-24T18:00\nto = 2028-12-27T09:00\n",
         &format!("name = \"payments\"\nsource = \"pager\"\nservice = \"shop\"\n{level}"),
     );
     edit("resources.toml", "name = \"db-1\"\n", "name = \"db-1\"\non_call = \"payments\"\n");

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use access::ids::PrincipalId;
-use access::reason::Reason;
 use access::session::EndReason;
 
 use crate::gate::Gate;
@@ -49,14 +48,6 @@ impl Gate {
                 Err(error) => self.redecide_later(&error),
             }
         }
-        for row in open {
-            self.redecide_one(&row).await;
-        }
-        self.cut_what_exceeds_its_role(|person| people.contains(&person)).await;
-    }
-
-    fn redecide_later(&self, error: &store::StoreError) {
-        tracing::error!(%error, reason = %Reason::StoreUnavailable, "open grants cannot be read to be decided anew; the sweep does it");
-        self.redecide_due.store(true, Ordering::Relaxed);
+        Box::pin(self.decide_anew(open, |person| people.contains(&person))).await;
     }
 }

@@ -214,6 +214,11 @@ impl About {
         }
     }
 
+    /// Whether it is of this person: where it is about rights, about one of theirs.
+    pub(super) fn is_of(&self, person: PrincipalId) -> bool {
+        if self.rights.is_empty() { self.people.contains(&person) } else { self.rights.iter().any(|(whose, _)| *whose == person) }
+    }
+
     /// Whether a hold keeps it; `session` is the row of the session that is held, if it is one.
     pub(super) fn is_kept_by(&self, scope: &HoldScope, session: Option<&SessionRow>) -> bool {
         match scope {

@@ -25,16 +25,17 @@ impl Gate {
         for _ in 0..TRIES {
             let row = self.store.identity(id).await.map_err(unavailable)?.ok_or_else(not_found)?;
             // 1. May they, and is it meant?
+            let mut stays = None;
             if row.person == caller.who.id() {
                 self.refuse_if_not_fresh(caller).await?;
-                self.refuse_if_last(row.person, Going::Account(id)).await?;
+                stays = Some(self.what_stays(row.person, Going::Account(id)).await?);
             } else {
                 self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await.map_err(|no| match no.reason {
                     Reason::StoreUnavailable => no,
                     _ => not_found(),
                 })?;
                 if !last {
-                    self.refuse_if_last(row.person, Going::Account(id)).await.map_err(say_that_it_is_meant)?;
+                    stays = Some(self.what_stays(row.person, Going::Account(id)).await.map_err(say_that_it_is_meant)?);
                 }
             }
             // 2. It is theirs no more, and what sign-ins by it left behind ends with it.
@@ -42,15 +43,17 @@ impl Gate {
             let left = self.left_by_sign_ins(&row, None).await?;
             let unlinked = self.draft(caller, Event::IdentityUnlinked { identity: row.id.clone(), person: row.person });
             let change = self.without(Change::new(unlinked).expect(&row).end_web_sessions_from(&row.id, None), &left)?;
+            let change = stays.iter().fold(change, |change, stays| stays.or_not_at_all(change));
             match self.commit(change).await {
                 Ok(committed) => {
                     let _gone = self.cut_let_in_by(&browsers);
                     self.cut_opened_with(&left);
                     self.redecide_all().await;
-                    return committed.rows.identities.into_values().next().ok_or_else(|| Refusal::of(Reason::Internal));
+                    let unlinked = committed.rows.identities.into_values().find(|one| one.id == row.id);
+                    return unlinked.ok_or_else(|| Refusal::of(Reason::Internal));
                 }
                 Err(CommitError::Unavailable(error)) => return Err(refused(CommitError::Unavailable(error))),
-                // They signed in, or a certificate was renewed, in between: what there is now ends.
+                // They signed in, a certificate was renewed, or what was to stay has gone in between: what there is now is looked at.
                 Err(_) => {}
             }
         }

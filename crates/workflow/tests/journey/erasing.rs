@@ -1,14 +1,17 @@
 //! What was kept is erased, and the log still verifies, and the replay still stands.
 
+use access::approval::Decision;
 use access::event::Event;
+use access::hold::HoldScope;
 use access::ids::{EntryId, SessionId};
 use access::reason::Reason;
 use access::session::{ClosedSession, EndReason, Protocol};
 use evidence::bundle;
 use evidence::log::CheckpointVerifier;
 use evidence::log::tiles::LogDirectory;
-use store::{EntryFilter, EntryPage};
+use store::{EntryFilter, EntryPage, Page, SessionFilter};
 use testkit::gate::{TestGate, ask};
+use tidegate_workflow::erase::ErasedPerson;
 use tidegate_workflow::export::{Along, Selection};
 
 const PERSONAL: &str = "my doctor says it hurts";
@@ -136,4 +139,83 @@ async fn a_recording_whose_end_was_cut_off_is_not_read_as_if_it_were_whole() {
     let (_, reader) = t.gate.read_recording(carla, session, false).await.unwrap();
     let wrong: Vec<String> = reader.filter_map(Result::err).map(|error| error.to_string()).collect();
     assert!(wrong.len() == 1 && wrong[0].contains("missing"), "{wrong:?}");
+}
+
+// covers: EV-7 (api, hold)
+#[tokio::test]
+async fn all_that_is_kept_of_somebody_who_has_gone_goes_in_one_act_and_the_proof_stands() {
+    const OF_HER: &str = "she is ill, says her doctor";
+    const OF_BEN: &str = "the report for Ulm hangs";
+    const LOOKED_FOR: &str = "my cousin at the bank";
+    let t = TestGate::start().await.unwrap();
+    let (carla, dan, ana) = (t.person("carla"), t.person("dan"), t.person("ana").who.id());
+    let session = ended_session(&t).await;
+    let asks = async |who: &str, resource: &str, role: &str, why: &str| {
+        let mut wish = ask(resource, role);
+        wish.reason = Some(why.to_owned());
+        t.gate.submit(t.person(who), wish).await.unwrap().request.id
+    };
+    let hers = asks("ana", "db-1", "debug", PERSONAL).await;
+    t.gate.vote(t.person("ben"), hers, Decision::Deny, Some(OF_HER.into())).await.unwrap();
+    let bens = asks("ben", "build-1", "shell", OF_BEN).await;
+    t.gate.search_sessions(t.person("ana"), &SessionFilter::default(), Some(LOOKED_FOR), &Page::first(5)).await.unwrap();
+    t.gate.pin(t.person("ana"), &"db-1".parse().unwrap()).await.unwrap();
+    let path = t.gate.recording_path(t.gate.store().session(session).await.unwrap().unwrap().recording);
+    let whole = std::fs::read(&path).unwrap();
+    let erase = async |who: &str, why: &str| Box::pin(t.gate.erase_person(t.person(who), ana, why)).await;
+
+    // What somebody does is kept; who has gone is erased by who may do both, with a reason, and if nobody has to keep it.
+    let refusal = erase("carla", "she asked").await.unwrap_err();
+    assert!(refusal.reason == Reason::Invalid && refusal.to_string().contains("user disable ana"), "{refusal}");
+    t.gate.disable(dan, ana, Some("she left us".into())).await.unwrap();
+    for who in ["admin", "dan", "eve"] {
+        assert_eq!(erase(who, "she asked").await.unwrap_err().reason, Reason::NotAllowed, "{who}");
+    }
+    assert_eq!(erase("carla", " ").await.unwrap_err().reason, Reason::Invalid);
+    let hold = t.gate.set_hold(carla, HoldScope::Person(ana), "litigation").await.unwrap();
+    assert_eq!(erase("carla", "she asked").await.unwrap_err().reason, Reason::OnHold);
+    assert!(is_on_disk(&t, PERSONAL) && is_on_disk(&t, OF_HER) && is_on_disk(&t, LOOKED_FOR));
+    assert_eq!(t.gate.store().pins(ana).await.unwrap().len(), 1);
+    t.gate.lift_hold(carla, hold.id, "settled").await.unwrap();
+
+    // What a hold on one session keeps stays until it is lifted, and nothing else does.
+    let hold = t.gate.set_hold(carla, HoldScope::Session(session), "litigation").await.unwrap();
+    let erased = erase("carla", "she asked").await.unwrap();
+    assert!(erased.texts > 0 && erased.recordings == 0 && erased.held > 1, "{erased:?}");
+    t.gate.read_recording(carla, session, false).await.expect("it is kept");
+    for text in [PERSONAL, OF_HER, "she left us"] {
+        assert!(!is_on_disk(&t, text), "{text}");
+    }
+    assert!(t.gate.store().pins(ana).await.unwrap().is_empty());
+    t.gate.lift_hold(carla, hold.id, "settled").await.unwrap();
+
+    // A recording that cannot be read is said, and keeps nothing else.
+    assert!(is_on_disk(&t, LOOKED_FOR));
+    std::fs::write(&path, "broken").unwrap();
+    let refusal = erase("carla", "she asked").await.unwrap_err();
+    assert!(refusal.to_string().contains("cannot be read"), "{refusal}");
+    assert!(!is_on_disk(&t, LOOKED_FOR));
+    let its_recording = ErasedPerson { recordings: 1, ..ErasedPerson::default() };
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(erase("carla", "she asked").await.unwrap(), its_recording);
+    assert_eq!(erase("carla", "she asked").await.unwrap(), ErasedPerson::default());
+    // As if its keys could not be destroyed when that was entered: it is not taken for done.
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(erase("carla", "she asked").await.unwrap(), its_recording);
+    assert_ne!(std::fs::read(&path).unwrap(), whole);
+
+    // Of her there is who she was and what she did, and no word; of Ben there is all.
+    let row = t.gate.store().person(ana).await.unwrap().unwrap();
+    assert_eq!((row.username.as_str(), row.display_name), ("ana", None));
+    let (hers, bens) = (t.gate.store().request(hers).await.unwrap().unwrap(), t.gate.store().request(bens).await.unwrap().unwrap());
+    assert_eq!((hers.reason, bens.reason.as_deref()), (None, Some(OF_BEN)));
+    assert!(t.gate.read_recording(carla, session, false).await.err().unwrap().to_string().contains("destroyed"));
+
+    // The log verifies, the replay stands, and so does what is taken away of her.
+    t.gate.checkpoint().await.unwrap();
+    assert_eq!(evidence::log::verify(&LogDirectory::new(t.dir().join("audit")), &verifier(&t), &[]).findings, []);
+    assert_eq!(t.gate.replay().await.unwrap().differences, []);
+    let to = t.dir().join("proof.tar");
+    t.gate.export(t.person("eve"), Selection::Person(ana), Along { input: false, wrapped_to: None }, to.clone()).await.unwrap();
+    assert_eq!(bundle::verify(std::fs::File::open(&to).unwrap(), &verifier(&t)).unwrap().findings, []);
 }

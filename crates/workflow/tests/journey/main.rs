@@ -37,3 +37,4 @@ mod teams;
 mod telling;
 mod tickets;
 mod time;
+mod unlinking;

@@ -72,7 +72,7 @@ async fn kept_elsewhere(t: &TestGate, level: &str) {
     };
     edit(
         "people.toml",
-        "name = \"payments\"\npeople = [\"ben\"]\n[[on_call.shift]]\nperson = \"ana\"\nfrom = 2026-12-24T18:00\nto = 2026-12-27T09:00\n",
+        "name = \"payments\"\npeople = [\"ben\"]\n[[on_call.shift]]\nperson = \"ana\"\nfrom = 2028-12-24T18:00\nto = 2028-12-27T09:00\n",
         &format!("name = \"payments\"\nsource = \"pager\"\n{level}"),
     );
     edit(
@@ -266,7 +266,7 @@ async fn a_token_that_is_wrong_or_gone_and_a_host_that_is_not_there() {
     let away = TestGate::start().await.unwrap();
     kept_elsewhere(&away, "").await;
     let mut nowhere = source(Kind::PagerDuty, &server, TokenFrom::Nowhere, &[policy("PPAY")]);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = testkit::ports::free().unwrap();
     nowhere.url = format!("http://{closed}");
     let client = OnCallClient::new(&nowhere).unwrap();
     away.gate.serve_on_call(vec![(nowhere, client)]);

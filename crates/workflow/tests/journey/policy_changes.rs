@@ -95,3 +95,33 @@ async fn what_was_added_to_a_grant_counts_when_a_new_policy_allows_less_time() {
     assert_eq!(push("3h").await, vec![grant.id]);
     assert!(matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn)));
 }
+
+// covers: MAY-8, GRANT-3 (api)
+#[tokio::test]
+async fn all_that_a_change_withdraws_is_cut_and_entered_together() {
+    let t = TestGate::start().await.unwrap();
+    let (mut grants, mut sessions) = (Vec::new(), Vec::new());
+    for name in ["ana", "ben", "dan"] {
+        grants.push(t.gate.submit(t.person(name), ask("build-1", "shell")).await.unwrap().grant.unwrap().id);
+        sessions.push(t.gate.open(t.person(name), &"build-1".parse().unwrap(), &"shell".parse().unwrap(), Protocol::Ssh).await.unwrap());
+    }
+    let mut files = t.gate.bundle().files().clone();
+    let access = String::from_utf8(files["access.cedar"].clone()).unwrap();
+    let theirs = "principal in Tide::Group::\"engineers\",\n  action == Tide::Action::\"request\",\n  resource in Tide::Tier::\"non-prod\"";
+    let narrower = access.replacen(theirs, &theirs.replace("engineers", "auditors"), 1);
+    assert_ne!(narrower, access);
+    files.insert("access.cedar".into(), narrower.into_bytes());
+    let mut withdrawn = t.gate.push_bundle(t.person("dan"), files).await.unwrap().withdrawn;
+    withdrawn.sort();
+    grants.sort();
+    assert_eq!(withdrawn, grants);
+    assert!(sessions.iter().all(|opened| matches!(*opened.standing.borrow(), Standing::Cut(EndReason::Withdrawn))));
+    for grant in grants {
+        assert_eq!(t.gate.store().grant(grant).await.unwrap().unwrap().end, Some(GrantEnd::Withdrawn));
+    }
+    // One entry each, behind each other, and the log tells the same rows again.
+    let entries = t.entries().await.unwrap();
+    let first = entries.iter().position(|entry| entry == "grant.withdrawn").unwrap();
+    assert!(entries[first..].iter().take(withdrawn.len()).all(|entry| entry == "grant.withdrawn"), "{entries:?}");
+    assert_eq!(t.gate.replay().await.unwrap().differences, []);
+}

@@ -127,7 +127,7 @@ async fn trouble_with_the_log_is_said_and_made_up_for_when_it_is_over() {
     let stop = CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&t.gate).sequence_forever(stop.clone()));
     let settled = async |wanted: bool| {
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             if t.gate.log_trouble().is_some() == wanted {
                 return;
             }

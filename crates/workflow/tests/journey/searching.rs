@@ -113,7 +113,7 @@ async fn the_index_answers_as_reading_does_and_reads_what_it_names() {
     let lives = session(&t, "vacuum orders-7", "", false).await;
     // As soon as its recorder brought it to the file.
     while all(&t, "orders-7", 5).await.len() < 2 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(all(&t, "orders-7", 5).await, [(lives, 1, true), (sessions[7], 1, true)]);
     index(&t).await;

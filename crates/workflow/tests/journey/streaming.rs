@@ -351,7 +351,7 @@ async fn rsyslog_gets_everything_over_tls_before_and_after_it_was_killed() {
         texts.filter(|line| line["kind"] == "entry").map(|line| line["id"].as_str().unwrap().to_owned()).collect()
     };
     // rsyslog has read everything; that it has written it, it says to nobody.
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         if entries(&rsyslog).len() >= wanted.len() {
             break;
         }
@@ -380,7 +380,7 @@ async fn rsyslog_gets_everything_over_tls_before_and_after_it_was_killed() {
     t.time.advance(Duration::from_secs(600));
     send_all(&t).await;
     let wanted = placed(&t).await;
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         if entries(&rsyslog).len() >= wanted.len() {
             break;
         }

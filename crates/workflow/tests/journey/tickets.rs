@@ -81,7 +81,7 @@ async fn who_is_shut_out_while_a_tracker_thinks_has_asked_for_nothing() {
     let (ana, admin) = (t.person("ana"), t.person("admin"));
     let fine = t.gate.submit(ana, with("OPS-1")).await.unwrap().request;
     t.gate.cancel(ana, fine.id).await.unwrap();
-    server.slow(Some(Duration::from_secs(2)));
+    server.slow(Some(Duration::from_secs(5)));
     let (asked, disabled) = tokio::join!(t.gate.submit(ana, with("OPS-1")), t.gate.disable(admin, ana.who.id(), None));
     disabled.unwrap();
     assert_eq!(asked.unwrap_err().reason, Reason::Disabled);
