@@ -21,7 +21,7 @@ use crate::database::place::{Place, refused, unreachable};
 use crate::ssh::text::{inert, inert_bytes};
 
 /// How long one attempt to stop a session may take.
-const STOP: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(4);
 /// How often it is looked whether a session is gone.
 const LOOK: Duration = Duration::from_millis(10);
 /// The largest message before the session has begun.

@@ -31,8 +31,10 @@ use crate::watched::{cut, ended_reason};
 
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
-/// How long a server may take to close after its statement was cancelled, and once more after its process was ended.
+/// How long a server may take to close after its statement was cancelled.
 const TARGET_CLOSES: Duration = Duration::from_millis(600);
+/// How long it may take after its process was ended. A busy one that would have closed is not called one that did not.
+const PROCESS_ENDS: Duration = Duration::from_secs(2);
 /// Notices that wait to be shown.
 const NOTICES: usize = 16;
 
@@ -231,7 +233,7 @@ async fn close(live: &Live, hold: &Arc<target::Hold>, mut up: Up, mut down: Down
     let mut confirmed = timeout(TARGET_CLOSES, down.drain()).await.unwrap_or(false);
     if !confirmed {
         hold.terminate().await;
-        confirmed = timeout(TARGET_CLOSES, down.drain()).await.unwrap_or(false);
+        confirmed = timeout(PROCESS_ENDS, down.drain()).await.unwrap_or(false);
     }
     (end, confirmed)
 }

@@ -29,7 +29,7 @@ use crate::ssh::text::inert_bytes;
 /// How long reaching and convincing a server may take.
 const DIAL: Duration = Duration::from_secs(15);
 /// How long a cancel, or a termination, may take.
-const STOP: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(4);
 /// The largest message before the session has begun.
 const LARGEST: Most = Most(256 * 1024, "a message at the start is too large");
 /// The largest catalog that is read for a judge.

@@ -27,7 +27,9 @@ const VARIABLES: usize = 64;
 /// Bytes of their names and values, at most.
 const VARIABLE_BYTES: usize = 64 * 1024;
 /// How long each side may take to be told that it is over.
-const FAREWELL: Duration = Duration::from_millis(700);
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client waits at most to be told why it was cut, while targets are told to stop.
+const TARGETS_FIRST: Duration = Duration::from_millis(400);
 
 /// Whether a variable speaks to the gate and goes no further.
 pub(crate) fn is_for_the_gate(name: &str) -> bool {
@@ -264,8 +266,13 @@ pub(crate) async fn finish(live: &Live, lane: &Lane, client: ClientSide, mut tar
             let _ = timeout(FAREWELL, target.tx.close()).await;
         }
         Ended::Cut(end) => {
-            let stopped = timeout(FAREWELL, relay::stop(live, lane, &mut target));
-            let told = timeout(FAREWELL, say_cut(live, lane, &client, end));
+            let turns = live.target.turns();
+            let stopped = timeout(FAREWELL, relay::stop(live, lane, &mut target, turns.stopping()));
+            // The targets first, of all that are cut at the same moment: clients can do nothing any more.
+            let told = async {
+                turns.signals_first(TARGETS_FIRST).await;
+                let _ = timeout(FAREWELL, say_cut(live, lane, &client, end)).await;
+            };
             let _ = tokio::join!(stopped, told);
             let _ = lane.closed(live).await;
         }

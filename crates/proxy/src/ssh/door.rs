@@ -16,9 +16,10 @@ use super::algorithms;
 use super::greeting;
 use super::handler::{Refused, Visitor};
 use super::host_keys::HostKeys;
+use super::looks::Looks;
 use super::session::lock;
 use super::stage::Sessions;
-use super::target::Killers;
+use super::turns::Turns;
 use super::{text, wire};
 use crate::console::Known;
 use crate::gatekeeper::Gatekeeper;
@@ -81,8 +82,10 @@ pub struct SshDoor {
     pub(crate) guests: Guests,
     /// What is live, for those who join.
     pub(crate) sessions: Sessions,
-    /// The turns of the commands that kill what runs on at targets.
-    pub(crate) killers: Killers,
+    /// Who goes first where many are cut at once.
+    pub(crate) turns: Turns,
+    /// Who waits for a look at what cut sessions left.
+    pub(crate) looks: Looks,
 }
 
 /// How connections are met as long as the gate's host keys are these.
@@ -104,7 +107,8 @@ impl SshDoor {
             strangers,
             guests,
             sessions: Sessions::default(),
-            killers: Killers::default(),
+            turns: Turns::default(),
+            looks: Looks::default(),
             manner: Mutex::default(),
             limits,
         })

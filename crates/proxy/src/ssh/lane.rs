@@ -1,5 +1,6 @@
 //! What is kept of one channel: which of its bytes are recorded, which are digested, and what is said when it closes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use access::rights::SftpRights;
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::live::Live;
 use super::session::lock;
-use super::sftp::Observer;
+use super::sftp::{OFTEN, Observer, SELDOM};
 use super::stage::Stage;
 use crate::tape::TapeFailed;
 
@@ -89,6 +90,33 @@ pub(crate) enum Cargo {
     Forward,
 }
 
+/// What passes and leaves nothing in the recording.
+#[derive(Debug)]
+struct Unrecorded {
+    /// Bytes since it was last told of.
+    bytes: AtomicU64,
+    /// When that was, in microseconds since the session began.
+    told_at_us: AtomicU64,
+}
+
+impl Unrecorded {
+    fn new(at_us: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), told_at_us: AtomicU64::new(at_us) }
+    }
+
+    /// Counts so many more; whether it is time to tell of them.
+    fn passed(&self, bytes: usize, at_us: u64) -> bool {
+        let bytes = bytes as u64;
+        let due = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= OFTEN
+            || at_us.saturating_sub(self.told_at_us.load(Ordering::Relaxed)) >= SELDOM;
+        if due {
+            self.bytes.store(0, Ordering::Relaxed);
+            self.told_at_us.store(at_us, Ordering::Relaxed);
+        }
+        due
+    }
+}
+
 struct Tally {
     bytes: u64,
     digest: Option<Sha256>,
@@ -114,6 +142,7 @@ pub(crate) struct Lane {
     cargo: Cargo,
     keeps_content: bool,
     tallies: [Mutex<Tally>; 3],
+    unrecorded: Unrecorded,
     sftp: Option<Mutex<Observer>>,
     exit: Mutex<Value>,
     /// A terminal that runs, which others may join.
@@ -129,6 +158,7 @@ impl Lane {
             cargo,
             keeps_content: live.keeps_content(),
             tallies: [Tally::new(digested), Tally::new(digested), Tally::new(digested)],
+            unrecorded: Unrecorded::new(live.micros()),
             sftp: match cargo {
                 Cargo::Sftp(rights) => Some(Mutex::new(Observer::new(rights == SftpRights::Write))),
                 _ => None,
@@ -215,13 +245,28 @@ impl Lane {
             }
             before
         };
+        let mut recorded = 0;
         if let Some(content) = self.content(stream, before, &bytes) {
+            recorded = if self.keeps_content { content.len() } else { 0 };
             self.keep(live, stream, content).await?;
         }
         match (&self.sftp, stream) {
             (Some(observer), Stream::In | Stream::Out) => self.observe(live, observer, stream, bytes).await,
-            _ => Ok(Passed::all(bytes)),
+            _ => {
+                // A recording that can no longer be written is noticed by what is written to it, and by nothing else.
+                if recorded < bytes.len() && self.unrecorded.passed(bytes.len() - recorded, live.micros()) {
+                    self.under_way(live).await?;
+                }
+                Ok(Passed::all(bytes))
+            }
         }
+    }
+
+    /// Records how far it has come.
+    async fn under_way(&self, live: &Live) -> Result<(), Stopped> {
+        let [input, output, error] = self.tallies.each_ref().map(|tally| json!({"bytes": lock(tally).bytes}));
+        let so_far = json!({"kind": "channel.under_way", "in": input, "out": output, "err": error});
+        Ok(live.note(self.number, so_far).await?)
     }
 
     async fn observe(&self, live: &Live, observer: &Mutex<Observer>, stream: Stream, bytes: Bytes) -> Result<Passed, Stopped> {
@@ -300,5 +345,20 @@ impl Lane {
             "err": lock(error).report(),
         });
         Ok(live.note(self.number, closed).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_recorded_is_told_of_now_and_then() {
+        let unrecorded = Unrecorded::new(5);
+        let packet = 32 * 1024;
+        let told = (0..3 * OFTEN / packet).filter(|_| unrecorded.passed(packet as usize, 6)).count();
+        assert_eq!(told, 3, "each 64 MiB, however fast");
+        assert!(!unrecorded.passed(1, 5 + SELDOM), "it was told of since");
+        assert!(unrecorded.passed(1, 6 + SELDOM) && !unrecorded.passed(1, 7 + SELDOM));
     }
 }

@@ -51,9 +51,14 @@ impl SshDoor {
     }
 }
 
-/// Kills whatever carries the ends of this very connection, as the target sees them, which was made so long ago; whether none is left.
-pub(super) async fn of_this_connection(handle: &client::Handle<target::Guest>, age: Duration) -> bool {
-    ask(handle, &own_command(age)).await == Some(Cleared::NoneLeft)
+/// Kills whatever carries the ends of this very connection, as the target sees them, which was made so long ago.
+pub(super) async fn of_this_connection(handle: &client::Handle<target::Guest>, age: Duration) -> Option<Cleared> {
+    ask(handle, &own_command(age)).await
+}
+
+/// Kills whatever carries the ends of this connection or of one of the others, each made so long ago.
+pub(super) async fn of_these(handle: &client::Handle<target::Guest>, now: Ends, connections: &[(Ends, Duration)]) -> Option<Cleared> {
+    ask(handle, &command_for(now, connections)).await
 }
 
 async fn ask(handle: &client::Handle<target::Guest>, command: &str) -> Option<Cleared> {
@@ -68,29 +73,36 @@ async fn ask(handle: &client::Handle<target::Guest>, command: &str) -> Option<Cl
 
 /// Looks, kills, looks again until nothing is found, and says what came of it.
 ///
-/// INVARIANT: it touches nothing but processes that carry the connection's ends and began after the connection and before the session was
+/// Its arguments are five for each connection that is looked for: its ends, as the target tells them, and for how many seconds it is there.
+///
+/// INVARIANT: it touches nothing but processes that carry a connection's ends and began after that connection and before the session was
 /// over (an earlier or a later one may have the same ends), and those in a session of the system that such a process leads, or led, or whose
 /// leader is gone; never itself, and never its own session.
 /// It says that none is left only if it can read its own environment the same way, the whole of `/proc` is shown to it, and no process
-/// that began since and lost its parent is closed to it.
+/// that began since and lost its parent is closed to it; where systemd keeps users apart (`systemd-logind`), none in its own user's slice, which
+/// `sudo` does not leave.
 const LOOK: &str = "exec 2>/dev/null; \
         [ \"$now\" ] && [ \"$SSH_CONNECTION\" = \"$now\" ] || { echo tidegate: seen otherwise; exit; }; \
-        marked() { grep -qzxF \"SSH_CONNECTION=$1\" /proc/$2/environ; }; \
-        of() { read s </proc/$1/stat || return 1; set -- ${s##*) }; st=$1; parent=$2; sid=$4; began=$((${20} / hz)); }; \
+        was=$(printf \"SSH_CONNECTION=%s %s %s %s\\n%.0s\" \"$@\"); ages=$(printf \"<SSH_CONNECTION=%s %s %s %s>%s\" \"$@\"); \
+        marked() { grep -qzxF \"$1\" /proc/$2/environ; }; \
+        of() { s=$(cat /proc/$1/stat) || return 1; set -- ${s##*) }; st=$1; parent=$2; sid=$4; began=$((${20} / hz)); }; \
         lives() { of $1 && case $st in [ZX]) false;; esac; }; \
-        hz=$(getconf CLK_TCK) || hz=100; marked \"$now\" $$ && of $$ || exit 3; own=$sid; \
+        since() { e=$(grep -zxF \"$was\" /proc/$1/environ | tr \"\\000\" \"\\n\" | head -n 1); \
+        a=${ages#*\"<$e>\"}; a=${a%%<*}; [ \"$e\" ] && [ $((up - began)) -le $a ]; }; \
+        hz=$(getconf CLK_TCK) || hz=100; marked \"SSH_CONNECTION=$now\" $$ && of $$ || exit 3; own=$sid; \
+        slice=$(grep -o \"/user[.]slice/user-[0-9]*[.]slice/\" /proc/$$/cgroup | head -n 1); \
         read up rest </proc/uptime || exit 3; up=${up%.*}; n=0; \
-        while [ $n -lt 60 ]; do n=$((n+1)); sids=\" \"; pids=; left=; \
-        for f in $(grep -lzxF \"SSH_CONNECTION=$was\" /proc/[0-9]*/environ); do p=${f%/environ}; p=${p#/proc/}; \
-        lives $p && [ $p != $$ ] && [ $((up - began)) -ge $over ] && [ $((up - began)) -le $age ] || continue; pids=\"$pids $p\"; x=$sid; \
-        if [ $x -gt 1 ] && [ $x != $own ]; then marked \"$was\" $x || ! lives $x && sids=\"$sids$x \"; fi; done; \
-        [ \"$sids\" = \" \" ] || for d in /proc/[0-9]*; do lives ${d#/proc/} || continue; \
-        case \"$sids\" in *\" $sid \"*) pids=\"$pids ${d#/proc/}\";; esac; done; \
+        while [ $n -lt 60 ]; do n=$((n+1)); sids=; pids=; left=; \
+        for f in $(grep -lzxF \"$was\" /proc/[0-9]*/environ); do p=${f%/environ}; p=${p#/proc/}; \
+        lives $p && [ $p != $$ ] && [ $((up - began)) -ge $over ] && since $p || continue; pids=\"$pids $p\"; x=$sid; \
+        if [ $x -gt 1 ] && [ $x != $own ]; then marked \"$was\" $x || ! lives $x && sids=\"$sids|$x\"; fi; done; \
+        [ -z \"$sids\" ] || for f in $(grep -lE \"[)] . [0-9]+ [0-9]+ (${sids#|}) \" /proc/[0-9]*/stat); do \
+        p=${f%/stat}; p=${p#/proc/}; lives $p || continue; case \"$sids|\" in *\"|$sid|\"*) pids=\"$pids $p\";; esac; done; \
         for p in $pids; do left=1; kill -9 $p; done; \
         [ $left ] || break; sleep .05; done; \
-        hidden=; [ -d /proc/1 ] || hidden=1; \
-        for d in /proc/[0-9]*; do [ -r $d/environ ] && continue; of ${d#/proc/} || continue; \
-        [ $parent = 1 ] && [ $((up - began)) -le $age ] && hidden=1; done; \
+        hidden=; [ -r /proc/1/stat ] || hidden=1; \
+        for f in $(grep -lE \"[)] . 1 \" /proc/[0-9]*/stat); do d=${f%/stat}; [ -r $d/environ ] && continue; \
+        [ -z \"$slice\" ] || grep -qF \"$slice\" $d/cgroup || continue; of ${d#/proc/} || continue; [ $parent = 1 ] && [ $((up - began)) -le $age ] && hidden=1; done; \
         if [ $left$hidden ]; then echo tidegate: not all; else echo tidegate: none left; fi";
 
 /// The command that goes after a connection that is gone.
@@ -99,19 +111,31 @@ fn command(now: Ends, was: Ends, age: Duration, over: Duration) -> String {
     let age = age.as_secs().saturating_add(3600);
     // Whole seconds on both sides.
     let over = over.as_secs().saturating_sub(3);
-    format!("exec sh -c 'now=\"{}\"; was=\"{}\"; age={age}; over={over}; {LOOK}'", now.as_told(), was.as_told())
+    format!("exec sh -c 'now=\"{}\"; set -- {} {age}; age={age}; over={over}; {LOOK}'", now.as_told(), was.as_told())
 }
 
 /// The command that goes after the connection it runs over. What begins while it runs is that connection's too.
 fn own_command(age: Duration) -> String {
-    let age = (age + A_MINUTE).as_secs();
-    format!("exec sh -c 'now=\"$SSH_CONNECTION\"; was=\"$now\"; age={age}; over=-3600; {LOOK}'")
+    let age = seconds(age);
+    format!("exec sh -c 'now=\"$SSH_CONNECTION\"; set -- $now {age}; age={age}; over=-3600; {LOOK}'")
+}
+
+/// The command that goes after the connection it runs over, with these ends, and others that are cut together with it.
+fn command_for(now: Ends, connections: &[(Ends, Duration)]) -> String {
+    let each: Vec<String> = connections.iter().map(|(ends, age)| format!("{} {}", ends.as_told(), seconds(*age))).collect();
+    let age = connections.iter().map(|(_, age)| seconds(*age)).max().unwrap_or_default();
+    format!("exec sh -c 'now=\"{}\"; set -- {}; age={age}; over=-3600; {LOOK}'", now.as_told(), each.join(" "))
+}
+
+fn seconds(age: Duration) -> u64 {
+    (age + A_MINUTE).as_secs()
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
 
+    use super::super::looks::TOGETHER;
     use super::*;
 
     fn ends(port: u16) -> Ends {
@@ -175,6 +199,86 @@ mod tests {
         assert!(bystander.try_wait().unwrap().is_none(), "it killed what is not its own");
         bystander.kill().unwrap();
         bystander.wait().unwrap();
+    }
+
+    // covers: E8 (ssh), D2 (ssh)
+    #[test]
+    fn what_carries_the_ends_of_any_that_are_cut_together_is_killed_unless_it_is_older_than_its_connection() {
+        let ends: Vec<Ends> = (40_006..40_010).map(ends).collect();
+        let mut daemons: Vec<Child> = ends.iter().map(|ends| started(&ends.as_told())).collect();
+        let [own, other, older, stranger] = ends[..] else { panic!("four") };
+        let connections = [(own, Duration::ZERO), (other, Duration::from_secs(3600))];
+        let looked = |command: String, told: &str| {
+            let out = Command::new("setsid").args(["-w", "sh", "-c", &command]).env("SSH_CONNECTION", told).output().unwrap();
+            String::from_utf8(out.stdout).unwrap()
+        };
+        // Where the target sees the gate under another address, the ends of the others say nothing either.
+        assert_eq!(looked(command_for(own, &connections), &stranger.as_told()), "tidegate: seen otherwise\n");
+        assert!(daemons.iter_mut().all(|daemon| daemon.try_wait().unwrap().is_none()));
+        // A third has the ends of a connection that began after it.
+        let third = format!("{} 60 {} -60; age", other.as_told(), older.as_told());
+        let said = looked(command_for(own, &connections).replace(&format!("{} 3660; age", other.as_told()), &third), &own.as_told());
+        assert!(["tidegate: none left\n", "tidegate: not all\n"].contains(&said.as_str()), "{said}");
+        for killed in &mut daemons[..2] {
+            assert!(!killed.wait().unwrap().success(), "it was killed");
+        }
+        for spared in &mut daemons[2..] {
+            assert!(spared.try_wait().unwrap().is_none(), "it killed what is not its own");
+            spared.kill().unwrap();
+            spared.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_longest_command_is_one_that_every_server_takes() {
+        let ends = Ends { gate: (u128::MAX.to_be_bytes(), 65_535).into(), target: (u128::MAX.to_be_bytes(), 65_535).into() };
+        let longest = command_for(ends, &vec![(ends, Duration::from_secs(9_999_999)); TOGETHER]);
+        // Dropbear takes 9,000 bytes.
+        assert!(longest.len() < 9_000, "{}", longest.len());
+    }
+
+    // covers: E8 (ssh), D2 (ssh)
+    #[test]
+    fn what_is_closed_to_the_one_who_looks_counts_within_their_own_slice() {
+        /// A hierarchy as systemd's, which root may mount, and what runs in it.
+        struct Slices(tempfile::TempDir, Vec<rustix::process::Pid>);
+        impl Drop for Slices {
+            fn drop(&mut self) {
+                for pid in &self.1 {
+                    let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+                }
+                // It is gone when nothing is in it any more.
+                let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+            }
+        }
+        let mut slices = Slices(tempfile::tempdir().unwrap(), Vec::new());
+        let at = slices.0.path().to_str().unwrap().to_owned();
+        let mounted = Command::new("mount").args(["-t", "cgroup", "-o", "none,name=tidegate-leftovers", "none", &at]).status();
+        assert!(mounted.unwrap().success(), "a cgroup cannot be mounted");
+        let scope = |user: u32| {
+            let scope = format!("{at}/user.slice/user-{user}.slice/session-1.scope");
+            std::fs::create_dir_all(&scope).unwrap();
+            scope
+        };
+        let (own, other) = (scope(65_534), scope(6_553));
+        // Root's, without a parent, as what `sudo -b` starts.
+        let orphan = |scope: &str| {
+            let script = format!("echo $$ >{scope}/cgroup.procs; setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & ");
+            let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+            let pid = String::from_utf8(out.stdout).unwrap().trim().parse().unwrap();
+            rustix::process::Pid::from_raw(pid).unwrap()
+        };
+        let told = ends(40_011).as_told();
+        let looked = || {
+            let as_nobody = "exec setpriv --reuid 65534 --regid 65534 --clear-groups setsid -w sh -c \"$1\"";
+            let mut sh = Command::new("sh");
+            sh.args(["-c", &format!("echo $$ >{own}/cgroup.procs; {as_nobody}"), "sh", &own_command(Duration::ZERO)]);
+            String::from_utf8(sh.env("SSH_CONNECTION", &told).output().unwrap().stdout).unwrap()
+        };
+        slices.1.push(orphan(&other));
+        assert_eq!(looked(), "tidegate: none left\n");
+        slices.1.push(orphan(&own));
+        assert_eq!(looked(), "tidegate: not all\n");
     }
 
     // covers: E8 (ssh), D4 (ssh)

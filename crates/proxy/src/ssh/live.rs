@@ -189,6 +189,12 @@ impl Live {
         let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 
+    /// Kills what still runs at the target; whether the target said that nothing is left.
+    pub(super) async fn kill_processes(&self) -> bool {
+        let running = self.running.subscribe();
+        self.target.kill_processes(move || *running.borrow() > 0).await
+    }
+
     /// What a channel that begins only now is told: that the end is near.
     pub(crate) fn warning(&self) -> Option<Arc<str>> {
         lock(&self.warned).clone()

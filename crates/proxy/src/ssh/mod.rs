@@ -21,6 +21,7 @@ mod lane;
 mod leftovers;
 mod line;
 mod live;
+mod looks;
 mod reach;
 mod relay;
 mod rights;
@@ -33,6 +34,7 @@ mod sockets;
 mod stage;
 mod survey;
 mod target;
+mod turns;
 
 pub use door::{DoorLimits, SshDoor};
 pub use host_keys::HostKeys;

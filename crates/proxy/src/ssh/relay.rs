@@ -19,6 +19,7 @@ use super::door::WINDOW;
 use super::lane::{Lane, Stopped, Stream};
 use super::live::{Live, Notice};
 use super::text;
+use super::turns::Stopping;
 
 /// A channel of the client, split so that both directions are independent.
 pub(crate) struct ClientSide {
@@ -329,18 +330,26 @@ pub(crate) async fn say(live: &Live, lane: &Lane, client: &ChannelWriteHalf<serv
     Ok(())
 }
 
-/// Tells a target's process to stop, as hard as it takes, and closes its channel.
-pub(crate) async fn stop(live: &Live, lane: &Lane, target: &mut TargetSide) {
+/// Tells a target's process to stop, as hard as it takes, and closes its channel. It is told by signals as long as `stopping` lives.
+pub(crate) async fn stop(live: &Live, lane: &Lane, target: &mut TargetSide, stopping: Stopping<'_>) {
     const PATIENCE: Duration = Duration::from_millis(150);
     for signal in [Sig::HUP, Sig::TERM] {
         let _ = target.tx.signal(signal).await;
     }
-    if timeout(PATIENCE, ends(live, lane, &mut target.rx)).await.is_err() {
+    let ended = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
+    drop(stopping);
+    if ended.is_err() {
         let _ = target.tx.signal(Sig::KILL).await;
         // OpenSSH passes no signals on for logins of root, and other servers for none.
         if timeout(PATIENCE, ends(live, lane, &mut target.rx)).await.is_err() {
-            live.target.kill_processes().await;
-            let _ = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
+            tokio::select! {
+                // Whom a signal reaches late, as many others are told at the same time, needs no command.
+                biased;
+                () = ends(live, lane, &mut target.rx) => {}
+                _ = live.kill_processes() => {
+                    let _ = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
+                }
+            }
         }
     }
     let _ = target.tx.eof().await;

@@ -39,10 +39,10 @@ use crate::watched::{cut, ended_reason};
 const KILLS: Duration = Duration::from_millis(300);
 /// How long that command may take altogether. Where a thousand sessions of one machine are cut at once, it has a thousand to run.
 const KILLS_AT_MOST: Duration = Duration::from_secs(20);
-/// How long channels may take to tell both sides that it is over.
-const FAREWELL: Duration = Duration::from_millis(800);
-/// How long the target may take to close its connection once it was told to.
-const TARGET_CLOSES: Duration = Duration::from_millis(800);
+/// How long channels may take to tell both sides that it is over; each bounds that itself.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the target may take to close its connection once it was told to. A busy one that would have is not called one that did not.
+const TARGET_CLOSES: Duration = Duration::from_secs(2);
 /// How long the client may take to read why it was cut.
 const CLIENT_READS: Duration = Duration::from_millis(400);
 
@@ -497,7 +497,7 @@ async fn nothing_runs_on(visit: &Visit, live: &Live, end: EndReason) -> bool {
         let stopped = tokio::select! {
             biased;
             () = live.all_ended() => true,
-            none_left = live.target.kill_processes() => none_left || live.has_all_ended(),
+            none_left = live.kill_processes() => none_left || live.has_all_ended(),
         };
         stopped && (!end.ends_the_right() || live.has_run_nothing() || live.target.kill_what_carries_its_ends().await)
     });
@@ -511,7 +511,9 @@ async fn nothing_runs_on(visit: &Visit, live: &Live, end: EndReason) -> bool {
 
 /// Tells the client that it is over, and closes its connection.
 async fn dismiss(visit: &Visit, live: &Live, end: EndReason) {
-    if !visit.gone.is_cancelled() {
+    // Whoever was told on a channel leaves by themselves, with the exit status they were given. Reading both at once, they would see only
+    // that they were disconnected.
+    if timeout(CLIENT_READS, visit.gone.cancelled()).await.is_err() {
         let bye = visit.client.disconnect(russh::Disconnect::ByApplication, live.farewell(end).to_owned(), "en".to_owned());
         let _ = timeout(CLIENT_READS, bye).await;
         let _ = timeout(CLIENT_READS, visit.gone.cancelled()).await;

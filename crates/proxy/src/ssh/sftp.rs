@@ -25,9 +25,9 @@ const HELD: usize = 1 << 20;
 /// Those after which the file holds what is written now and nothing else: truncate, exclusive.
 const ANEW: u32 = 0x10 | 0x20;
 /// A transfer that goes on leaves a note whenever so much has passed …
-const OFTEN: u64 = 64 << 20;
+pub(crate) const OFTEN: u64 = 64 << 20;
 /// … or so many microseconds have.
-const SELDOM: u64 = 10_000_000;
+pub(crate) const SELDOM: u64 = 10_000_000;
 const EOF: u32 = 1;
 const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;

@@ -32,7 +32,7 @@ impl SshDoor {
         let said = timeout(LOOKS, target::answer_within(target.handle(), &command, MOST)).await;
         // What hangs there does not go by itself when the connection does.
         if !matches!(said, Ok(Ok(_))) {
-            let _none_left = timeout(KILLS, target.kill_processes()).await;
+            let _none_left = timeout(KILLS, target.kill_processes(|| true)).await;
         }
         target.sever();
         match said {

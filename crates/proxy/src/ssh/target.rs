@@ -15,14 +15,15 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelMsg, Disconnect, SshId};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::door::{PACKET, QUEUE, SshDoor, WINDOW};
+use super::leftovers::Cleared;
 use super::session::{Place, Visit, lock};
+use super::turns::Turns;
 use super::wire::{self, Shears};
-use super::{algorithms, forward, leftovers, sockets, text};
+use super::{algorithms, forward, leftovers, looks, sockets, text};
 
 /// How long reaching and convincing a target may take.
 const DIAL: Duration = Duration::from_secs(15);
@@ -39,39 +40,8 @@ const KILL: &str = "exec sh -c 'exec 2>/dev/null; s=$PPID; [ $s -gt 1 ] || exit 
                     for p in $c; do [ $p = $$ ] || { l=1; kill -9 -$p || kill -9 $p; }; done; \
                     [ $l ] || { echo tidegate: none left; exit; }; sleep .03; done; exit 1'";
 
-/// How many of these commands run at once, over all targets, and how long one of them keeps the others waiting.
-///
-/// Where a thousand sessions are cut at once, each is told to stop by a signal, which costs nothing, and most have ended by it. A thousand
-/// shells that are started beside those signals would keep the target's servers from delivering them.
-const KILLERS: usize = 16;
-/// The same of those that look for what left its process group: fewer, since nobody who was seen to end waits for them.
-const LOOKERS: usize = 4;
-const KEEPS_WAITING: Duration = Duration::from_secs(1);
-
-/// The turns of the commands that kill, and of those that look.
-pub(crate) struct Killers {
-    kill: Arc<Semaphore>,
-    look: Arc<Semaphore>,
-}
-
-impl Default for Killers {
-    fn default() -> Self {
-        Self { kill: Arc::new(Semaphore::new(KILLERS)), look: Arc::new(Semaphore::new(LOOKERS)) }
-    }
-}
-
-/// Waits for a turn, which is over when this is dropped or has kept others waiting for long.
-async fn turn(of: &Arc<Semaphore>) -> DropGuard {
-    let over = CancellationToken::new();
-    if let Ok(turn) = of.clone().acquire_owned().await {
-        let over = over.clone();
-        tokio::spawn(async move {
-            let _ = timeout(KEEPS_WAITING, over.cancelled()).await;
-            drop(turn);
-        });
-    }
-    over.drop_guard()
-}
+/// How long one connection may look for what others left.
+const LOOKS_FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// The command that kills, under way or done: whether nothing is left; `None` if it never got so far.
 type Killing = Shared<BoxFuture<'static, Option<bool>>>;
@@ -101,35 +71,91 @@ impl Target {
         self.gone.cancelled().await;
     }
 
+    /// Who goes first where many are cut at once.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.door.turns
+    }
+
     /// Kills what this connection still runs at the target, by a command of the gate's own, once; whether the target said that nothing is
-    /// left of it.
+    /// left of it. Where it is not `needed` any more when its turn comes, it is not run, and says nothing.
     ///
     /// What a server starts for a channel is a child of its process for the connection and leads a process group. The command finds itself
     /// among those children, or it could not see them and says nothing.
-    pub(crate) async fn kill_processes(&self) -> bool {
+    pub(crate) async fn kill_processes(&self, needed: impl Fn() -> bool + Send + 'static) -> bool {
         let killing = {
             let mut killing = lock(&self.killing);
             // A try that never got so far must not bar the next.
             let under_way = killing.take().filter(|killing| killing.peek() != Some(&None));
-            killing.insert(under_way.unwrap_or_else(|| self.begin_killing())).clone()
+            killing.insert(under_way.unwrap_or_else(|| self.begin_killing(needed))).clone()
         };
         killing.await == Some(true)
     }
 
     /// A task of its own: whoever gives up waiting does not stop it, and whoever comes next waits for the same.
-    fn begin_killing(&self) -> Killing {
+    fn begin_killing(&self, needed: impl Fn() -> bool + Send + 'static) -> Killing {
         let (handle, door) = (self.handle.clone(), self.door.clone());
         let task = tokio::spawn(async move {
-            let _turn = turn(&door.killers.kill).await;
+            let _turn = door.turns.kill().await;
+            if !needed() {
+                return None;
+            }
             answer_of(&handle, KILL).await.ok().map(|said| said.ends_with(b"tidegate: none left\n"))
         });
         async move { task.await.ok().flatten() }.boxed().shared()
     }
 
     /// Kills whatever carries both ends of this connection and has begun since it was made, daemons too; whether the target said that nothing
-    /// is left of it.
+    /// is left of it. Of sessions that are cut together at one login of one machine, one looks for all that wait.
     pub(crate) async fn kill_what_carries_its_ends(&self) -> bool {
-        let _turn = turn(&self.door.killers.look).await;
+        self.killing_is_over().await;
+        let Some(ends) = self.ends else { return self.look_for_its_own().await == Some(Cleared::NoneLeft) };
+        let (host, port, login) = self.reached.clone();
+        let place = self.door.looks.at((host, port, login, ends.target));
+        loop {
+            let mut answer = place.wait_for(ends, self.since);
+            let lead = tokio::select! {
+                biased;
+                answered = &mut answer => match answered {
+                    Ok(none_left) => return none_left,
+                    // Whoever looked was stopped.
+                    Err(_) => continue,
+                },
+                lead = place.turn() => lead,
+            };
+            let _turn = self.door.turns.look().await;
+            let others = lead.others(ends);
+            let looked = match &others[..] {
+                [] => self.look_for_its_own().await,
+                others => {
+                    let connections = looks::connections(ends, self.since, others);
+                    // One that hangs gives the others back.
+                    timeout(LOOKS_FOR_OTHERS, leftovers::of_these(&self.handle, ends, &connections)).await.unwrap_or(None)
+                }
+            };
+            match looked {
+                Some(Cleared::SeenOtherwise) if !others.is_empty() => lead.each_alone(others),
+                None => {
+                    lead.give_back(others);
+                    return false;
+                }
+                Some(cleared) => {
+                    let none_left = cleared == Cleared::NoneLeft;
+                    looks::answer(others, none_left);
+                    return none_left;
+                }
+            }
+        }
+    }
+
+    /// The command that kills takes for left behind whatever else runs over this connection, one that looks too.
+    async fn killing_is_over(&self) {
+        let under_way = lock(&self.killing).clone();
+        if let Some(killing) = under_way {
+            killing.await;
+        }
+    }
+
+    async fn look_for_its_own(&self) -> Option<Cleared> {
         leftovers::of_this_connection(&self.handle, self.since.elapsed()).await
     }
 

@@ -72,7 +72,7 @@ pub(crate) struct TestGate {
     pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
     recorder_broken: Arc<AtomicBool>,
     /// Whether recordings can be written, but not to their end.
-    pub(crate) unclosable: Arc<AtomicBool>,
+    unclosable: Arc<AtomicBool>,
     /// Whether what is recorded next, once, is answered by a panic.
     pub(crate) recorder_faulty: Arc<AtomicBool>,
     recorder_failed: Arc<Notify>,
@@ -173,16 +173,28 @@ impl TestGate {
         frames.iter().filter(|f| f.kind == FrameKind::Bytes).flat_map(|f| f.bytes.to_vec()).collect()
     }
 
+    /// A session ends as its client ends it while its recording can be closed, and by that when it cannot.
+    pub(crate) async fn notices_what_cannot_be_closed(&self, works: impl AsyncFn() -> Output) {
+        for (unclosable, end) in [(false, EndReason::Client), (true, EndReason::Recorder)] {
+            self.unclosable.store(unclosable, Ordering::Release);
+            let before = self.ended.borrow().len();
+            let out = works().await;
+            assert!(out.status.success(), "{}", errors_of(&out));
+            let closed = self.ended(before + 1).await[before].clone();
+            assert_eq!((closed.end, closed.recording.is_some()), (end, !unclosable));
+        }
+    }
+
     /// Waits until this many sessions have ended.
     pub(crate) async fn ended(&self, count: usize) -> Vec<ClosedSession> {
         let mut ended = self.ended.subscribe();
-        tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|e| e.len() >= count)).await.expect("sessions end").unwrap().clone()
+        tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|e| e.len() >= count)).await.expect("sessions end").unwrap().clone()
     }
 
     /// Waits until she has asked.
     pub(crate) async fn asked(&self) -> Answer {
         let mut asked = self.asked.subscribe();
-        let asked = tokio::time::timeout(Duration::from_secs(20), asked.wait_for(|a| !a.is_empty())).await.expect("she asks").unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(60), asked.wait_for(|a| !a.is_empty())).await.expect("she asks").unwrap();
         asked[0].clone()
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) fn lingering(port: u16, beginnings: &[Vec<u8>], count: usize) -> Vec<TcpStream> {
     let linger = |half: &Vec<u8>| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(half).unwrap();
         stream
     };

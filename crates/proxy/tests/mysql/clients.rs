@@ -102,6 +102,30 @@ k.execute('select 5'); print(k.fetchall())
     assert_eq!(said, "((2,),)\n((3,),)\n((4,),)\n((5,),)");
 }
 
+// covers: MY-1 (pymysql)
+#[tokio::test]
+async fn a_session_stays_its_persons_and_leaves_the_server_alone() {
+    let town = Town::open().await;
+    let said = town
+        .python(
+            r"import pymysql
+c = connect(); k = c.cursor()
+for code, rest in [(0x0e, b''), (0x11, b'root\0\0mysql\0'), (0x12, b'\4\0\0\0\0\0\1\0\0\0'), (0x15, b'\1\0\0\0\0\0\0'), (0x08, b'\0')]:
+    try: c._execute_command(code, rest); c._read_ok_packet(); print('done')
+    except pymysql.Error as e: print(*e.args)
+k.execute('select current_user()'); print(k.fetchone()[0].split('@')[0])
+",
+        )
+        .await;
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said[0], "done", "a ping is");
+    for (line, why) in said[1..].iter().zip(["instead of changing its user", "binary log", "replicas", "shut down"]) {
+        assert!(line.starts_with("1142 ") && line.contains(why), "{line}");
+    }
+    assert_eq!(said[5..], [format!("app_{}", town.target.name())]);
+    assert_eq!(town.gate.of_kind("sql.refused").len(), 4);
+}
+
 // covers: MY-1 (mysql2)
 #[tokio::test]
 async fn mysql2_prepares_and_sends_values_in_binary() {
@@ -111,7 +135,7 @@ async fn mysql2_prepares_and_sends_values_in_binary() {
             r"const c = await mysql.createConnection({...options, connectAttributes: {program_name: 'shop'}});
 await c.query('create table t (n int, s text, d datetime(3), b blob, f double)');
 for (let i = 0; i < 3; i++)
-  await c.execute('insert into t values (?, ?, ?, ?, ?)', [i, 'café', new Date(Date.UTC(2026, 10, 21, 1, 2, 3, 4)), Buffer.from([0, 255]), 1.5]);
+  await c.execute('insert into t values (?, ?, ?, ?, ?)', [i, 'café', new Date(Date.UTC(2026, 10, 21, 12, 2, 3, 4)), Buffer.from([0, 255]), 1.5]);
 const [rows] = await c.execute('select n, s, f, b from t where n = ?', [1]);
 console.log(rows[0].n, rows[0].s, rows[0].f, rows[0].b.toString('hex'));
 const [many] = await c.query('select n from t order by n'); console.log(many.map(r => r.n).join());

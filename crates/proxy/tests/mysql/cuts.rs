@@ -122,25 +122,19 @@ async fn what_cannot_be_recorded_does_not_run_on() {
 // covers: SES-3 (mysql), F1 (mysql)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_cannot_be_closed_ends_its_session_as_that() {
-    for (unclosable, end) in [(false, EndReason::Client), (true, EndReason::Recorder)] {
-        let town = Town::open().await;
-        town.gate.unclosable.store(unclosable, std::sync::atomic::Ordering::Release);
-        let out = town.run("select 1").await;
-        assert!(out.status.success(), "{}", errors_of(&out));
-        let closed = town.gate.ended(1).await[0].clone();
-        assert_eq!((closed.end, closed.recording.is_some()), (end, !unclosable));
-    }
+    let town = Town::open().await;
+    town.gate.notices_what_cannot_be_closed(async || town.run("select 1").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_nothing_for_the_idle_time_is_cut() {
-    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let town = Town::with(Setup { idle: Some(Span::seconds(2)), ..Setup::default() }).await;
     let said = town
         .python(
             r"import pymysql, time
 c = connect(); k = c.cursor()
-for _ in range(4): k.execute('select 1'); time.sleep(0.4)
-print('kept'); time.sleep(2.5)
+for _ in range(7): k.execute('select 1'); time.sleep(0.4)
+print('kept'); time.sleep(5)
 try: k.execute('select 1')
 except pymysql.Error as e: print('cut')
 ",
@@ -152,14 +146,14 @@ except pymysql.Error as e: print('cut')
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_runs_longer_than_the_idle_time_comes_back() {
-    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let town = Town::with(Setup { idle: Some(Span::seconds(2)), ..Setup::default() }).await;
     let said = town
         .python(
             r"import pymysql, time
 c = connect(); k = c.cursor()
-k.execute('select sleep(3)'); print('came back', k.fetchone()[0])
+k.execute('select sleep(4)'); print('came back', k.fetchone()[0])
 k.execute('select 1'); print('goes on')
-time.sleep(2.5)
+time.sleep(5)
 try: k.execute('select 1')
 except pymysql.Error as e: print('cut')
 ",

@@ -226,13 +226,13 @@ impl Town {
             assert!(child.wait().await.unwrap().success(), "{said}\n{errors}");
             said
         };
-        tokio::time::timeout(Duration::from_secs(90), running).await.expect("the program ends")
+        tokio::time::timeout(Duration::from_secs(240), running).await.expect("the program ends")
     }
 
     /// What a Python program prints that has `host`, `port`, `ca`, `token`, `database`, `user` set, and `connect()` for PyMySQL.
     pub(crate) async fn python(&self, program: &str) -> String {
         let running = self.interpreter(&(self.head() + program)).output();
-        let out = tokio::time::timeout(Duration::from_secs(90), running).await.expect("the program ends").unwrap();
+        let out = tokio::time::timeout(Duration::from_secs(240), running).await.expect("the program ends").unwrap();
         assert!(out.status.success(), "{}\n{}", out_of(&out), errors_of(&out));
         out_of(&out)
     }

@@ -105,7 +105,7 @@ async fn bytes_sent_in_clear_behind_the_wish_for_tls_count_for_nothing() {
     packet::write(&mut out, next, b"\x03create table injected (n int)");
     stream.write_all(&out).await.unwrap();
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
     assert!(read.is_ok() && error(&answer).is_err() || !answer.starts_with(&[0xff]), "{answer:?}");
     assert!(town.gate.texts().is_empty() && town.gate.ended.borrow().is_empty());
 }
@@ -125,7 +125,7 @@ async fn garbage_and_absurd_lengths_end_a_connection_and_no_other() {
         let _ = stream.write_all(garbage).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
         assert!(read.is_ok(), "{garbage:?}");
     }
     assert_eq!(out_of(&town.run("select 1").await), "1");

@@ -16,7 +16,7 @@ use super::half_said::{NASTY, dripping, drives_nothing, heard, lingering};
 // covers: E7 (mysql)
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_half_of_something_is_shown_out_and_keeps_nobody_waiting() {
-    let door = DoorLimits { grace: Duration::from_secs(3), ..DoorLimits::default() };
+    let door = DoorLimits { grace: Duration::from_secs(5), ..DoorLimits::default() };
     let town = Town::with(Setup { door, ..Setup::default() }).await;
     let mut tls = Vec::new();
     packet::write(&mut tls, 1, &tls_request(Capabilities::NEEDED | Capabilities::SSL, 1 << 24, 45));

@@ -4,7 +4,6 @@
 #![expect(clippy::print_stdout, reason = "which test passed and which did not is what it is run for")]
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ const DIFFERENT: &[(&str, &str)] = &[
 
 /// A server as the suite wants it, in this folder.
 async fn server(folder: &Path) -> (Child, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = testkit::ports::free().unwrap().port();
     let mut child = Command::new(SCRIPT).arg("serve").arg(folder).arg(port.to_string()).kill_on_drop(true).spawn().unwrap();
     loop {
         let mut ping = Command::new("mariadb");

@@ -75,6 +75,17 @@ async fn loopback_is_no_target_unless_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_there_is_said_plainly() {
+    let town = Town::with(Setup { one_database: false, ..Setup::default() }).await;
+    let there = town.client(&[town.target.name(), "-e", "select database()"]).output().await.unwrap();
+    assert_eq!(out_of(&there), town.target.name(), "{}", errors_of(&there));
+    let nowhere = town.client(&["nowhere", "-e", "select 1"]).output().await.unwrap();
+    assert!(errors_of(&nowhere).contains("'nowhere'"), "{}", errors_of(&nowhere));
+    town.gate.ended(2).await;
+    assert!(town.gate.entered().contains("nowhere"), "{}", town.gate.entered());
+}
+
+#[tokio::test]
 async fn the_version_of_the_server_is_mirrored() {
     let town = Town::open().await;
     let version = town.target.query("select version()").unwrap();

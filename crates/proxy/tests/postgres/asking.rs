@@ -71,7 +71,7 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
             }
             panic!("never said: {text}");
         };
-        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap_or_else(|_| panic!("not said in time: {text}"));
+        tokio::time::timeout(Duration::from_secs(60), found).await.unwrap_or_else(|_| panic!("not said in time: {text}"));
     };
     until(&mut shown, "needs the agreement of 1 of dba").await;
     typed.write_all(b"select 1;\n").await.unwrap();

@@ -73,7 +73,7 @@ with psycopg.connect(dsn, autocommit=True) as c:
         cur = c.cursor(name='far', binary=True); cur.itersize = 1000
         print(sum(1 for _ in cur.execute('select n from t')))
     c.execute('listen news'); c.execute("notify news, 'hello'")
-    print(next(c.notifies(timeout=5)).payload)
+    print(next(c.notifies(timeout=60)).payload)
     with c.transaction():
         oid = c.execute("select lo_from_bytea(0, 'abc')").fetchone()[0]
         print(c.execute('select lo_get(%s)', (oid,)).fetchone()[0])
@@ -108,7 +108,9 @@ async def main():
         sleeping = asyncio.create_task(other.execute('select pg_sleep(3), 5'))
         running = asyncio.create_task(c.execute('select pg_sleep(60)'))
         await asyncio.sleep(0.5)
-        await c.cancel_safe()
+        while not running.done():
+            await c.cancel_safe()
+            await asyncio.sleep(0.5)
         try: await running
         except psycopg.errors.QueryCanceled: print('cancelled')
         print((await (await sleeping).fetchone())[1])

@@ -47,7 +47,7 @@ async fn a_cut_reaches_a_running_statement() {
         assert!(errors_of(&out).contains(&format!("FATAL:  {told}")) || errors_of(&out).contains(told), "{}", errors_of(&out));
         let ended = town.gate.ended(2).await[1].clone();
         assert_eq!((ended.end, ended.confirmed), (end, true));
-        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+        assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
         assert_eq!(running(&town), "");
     }
 }
@@ -141,7 +141,7 @@ with psycopg.connect(dsn, autocommit=True) as c:
         }
         let ends_at = jiff::Timestamp::from_second(1_790_000_600).unwrap();
         town.gate.stand(&Standing::Warned { ends_at, left: Span::minutes(5) });
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         town.gate.stand(&Standing::Cut(EndReason::Expired));
     };
     let (said, ()) = tokio::join!(town.python(program), ending);
@@ -170,25 +170,19 @@ async fn what_cannot_be_recorded_does_not_run_on() {
 // covers: SES-3 (psql), F1 (psql)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_cannot_be_closed_ends_its_session_as_that() {
-    for (unclosable, end) in [(false, EndReason::Client), (true, EndReason::Recorder)] {
-        let town = Town::open().await;
-        town.gate.unclosable.store(unclosable, std::sync::atomic::Ordering::Release);
-        let out = town.run("select 1").await;
-        assert!(out.status.success(), "{}", errors_of(&out));
-        let closed = town.gate.ended(1).await[0].clone();
-        assert_eq!((closed.end, closed.recording.is_some()), (end, !unclosable));
-    }
+    let town = Town::open().await;
+    town.gate.notices_what_cannot_be_closed(async || town.run("select 1").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_nothing_for_the_idle_time_is_cut() {
-    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let town = Town::with(Setup { idle: Some(Span::seconds(2)), ..Setup::default() }).await;
     let said = town
         .python(
             r#"import psycopg, time
 with psycopg.connect(dsn, autocommit=True) as c:
-    for _ in range(4): c.execute('select 1'); time.sleep(0.4)
-    print('kept'); time.sleep(2.5)
+    for _ in range(7): c.execute('select 1'); time.sleep(0.4)
+    print('kept'); time.sleep(5)
     try: c.execute('select 1')
     except psycopg.Error as e: print('cut')
 "#,
@@ -200,20 +194,20 @@ with psycopg.connect(dsn, autocommit=True) as c:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_runs_longer_than_the_idle_time_comes_back() {
-    let town = Town::with(Setup { idle: Some(Span::seconds(1)), ..Setup::default() }).await;
+    let town = Town::with(Setup { idle: Some(Span::seconds(2)), ..Setup::default() }).await;
     let said = town
         .python(
             r#"import psycopg, time
 with psycopg.connect(dsn, autocommit=True) as c:
     c.execute('create table t (s text)')
-    for _ in range(2): c.execute('select pg_sleep(2.5), %s::text', ('x',)); print('came back')
-    c.execute('select 1'); print('goes on'); time.sleep(2.5)
+    for _ in range(2): c.execute('select pg_sleep(4), %s::text', ('x',)); print('came back')
+    c.execute('select 1'); print('goes on'); time.sleep(5)
     try: c.execute('select 1')
     except psycopg.Error as e: print('cut')
 # A copy that waits for rows, and something asked that nobody wants an answer to, are silence.
 with psycopg.connect(dsn, autocommit=True) as c, c.cursor() as k:
     try:
-        with k.copy('copy t from stdin') as copy: time.sleep(2.5); copy.write('x\n'); time.sleep(1)
+        with k.copy('copy t from stdin') as copy: time.sleep(5); copy.write('x\n'); time.sleep(1)
     except psycopg.Error as e: print('cut')
 "#,
         )
@@ -258,7 +252,7 @@ async fn a_cancel_request_reaches_only_the_session_whose_key_it_has() {
     // psql's own Ctrl-C does.
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().unwrap();
     assert!(killed.success());
-    let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.expect("psql ends").unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("psql ends").unwrap();
     assert_eq!(status.code(), Some(1));
     assert_eq!(town.gate.of_kind("sql.outcome")[0]["sqlstate"], "57014");
 }

@@ -190,7 +190,7 @@ const options = {{ host: 'localhost', port: {}, user: 'orders-db+readwrite', pas
     );
     let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/node-pg/node_modules");
     let running = tokio::process::Command::new("node").env("NODE_PATH", modules).arg("-e").arg(program).kill_on_drop(true).output();
-    let out = tokio::time::timeout(std::time::Duration::from_secs(60), running).await.expect("it ends").unwrap();
+    let out = tokio::time::timeout(std::time::Duration::from_secs(240), running).await.expect("it ends").unwrap();
     let shown = r#"[{"id":1,"status":"new"},{"id":2,"status":"sent"}]"#.to_owned() + "\n2\n42501\n1,2,1\n1,2 true\n42501\nROLLBACK";
     assert_eq!(out_of(&out), shown, "{}", errors_of(&out));
     assert!(town.gate.of_kind("sql.statement").iter().any(|a| a["values"] == json!(["61", "node"])));
@@ -213,9 +213,14 @@ print([version(''), version(' max_protocol_version=3.2'), version(' max_protocol
 # Its cancel key is longer, and cancels.
 import threading
 with psycopg.connect(dsn + ' max_protocol_version=3.2 sslnegotiation=direct', autocommit=True) as c:
-    threading.Timer(0.5, lambda: c.cancel_safe()).start()
+    done = threading.Event()
+    def cancel():
+        while not done.wait(0.5): c.cancel_safe()
+    cancelling = threading.Thread(target=cancel)
+    cancelling.start()
     try: c.execute('select pg_sleep(60)')
     except psycopg.errors.QueryCanceled: print('cancelled')
+    done.set(); cancelling.join()
     with c.cursor() as k:
         k.execute('create table t (n int)')
         with k.copy('copy t from stdin (format binary)') as copy:

@@ -16,7 +16,7 @@ use super::restricted::{clerk, shop};
 // covers: E7 (postgres)
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_half_of_something_is_shown_out_and_keeps_nobody_waiting() {
-    let door = DoorLimits { grace: Duration::from_secs(3), ..DoorLimits::default() };
+    let door = DoorLimits { grace: Duration::from_secs(5), ..DoorLimits::default() };
     let town = Town::with(Setup { door, ..Setup::default() }).await;
     let ssl = wire::postgres::startup::ssl_request();
     // Nothing; half a request; a whole one and no more; and the beginning of a greeting of TLS.

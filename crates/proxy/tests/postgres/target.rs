@@ -91,6 +91,11 @@ async fn a_resource_that_is_one_database_is_no_other() {
     let any = Town::with(Setup { one_database: false, ..Setup::default() }).await;
     let other = any.conninfo("").replace(&format!("dbname={}", any.target.name()), "dbname=postgres");
     assert_eq!(out_of(&any.psql(&other, &["-c", "select current_database()"]).output().await.unwrap()), "postgres");
+    let nowhere = any.conninfo("").replace(&format!("dbname={}", any.target.name()), "dbname=nowhere");
+    let out = any.psql(&nowhere, &["-c", "select 1"]).output().await.unwrap();
+    assert!(errors_of(&out).contains("\"nowhere\" does not exist (3D000)"), "{}", errors_of(&out));
+    any.gate.ended(2).await;
+    assert!(any.gate.entered().contains("3D000"), "{}", any.gate.entered());
 }
 
 /// A server that answers each connection with these bytes.
@@ -144,7 +149,7 @@ async fn a_server_that_lies_ends_its_own_session_only() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_plainly() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let free = testkit::ports::free().unwrap().port();
     let town = Town::with(Setup { port: Some(free), ..Setup::default() }).await;
     let out = town.run("select 1").await;
     assert!(errors_of(&out).contains("FATAL:  The target could not be reached"), "{}", errors_of(&out));

@@ -8,7 +8,8 @@ use tokio::process::ChildStdout;
 
 use tidegate_proxy::ssh::DoorLimits;
 
-use crate::gate::{Policy, Setup, Town};
+use crate::gate::{Policy, Setup};
+use crate::town::Town;
 
 async fn town() -> Town {
     Town::new(Setup { policy: Policy::NeedsBen, ..Setup::default() }).await
@@ -24,7 +25,7 @@ pub(crate) async fn until(output: &mut ChildStdout, shown: &mut String, text: &s
             shown.push_str(&String::from_utf8_lossy(&block[..n]));
         }
     };
-    let read = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    let read = tokio::time::timeout(Duration::from_secs(60), reading).await;
     assert!(read.is_ok(), "never saw {text:?} in {shown:?}");
 }
 

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use tokio::io::AsyncWriteExt;
 
 use crate::asking::until;
-use crate::gate::{Policy, Setup, Town, everything};
+use crate::gate::{Policy, Setup, everything};
 use crate::hostile_clients::{ana, output};
 use crate::refusals::sftp;
+use crate::town::Town;
 
 async fn town() -> Town {
     Town::new(Setup { policy: Policy::NeedsBen, ..Setup::default() }).await
@@ -70,7 +71,7 @@ async fn more_time_is_asked_for_beside_the_shell_and_told_in_it() {
     until(&mut output, &mut shown, "*** No more time. Ben denied your request: go\\u{1b}[2J home").await;
     let waits = town.ssh_with(&["-s", "-oSetEnv=TIDEGATE_WAIT=1"], &["extend", "1h", "ask", "Ben"]).stderr(Stdio::piped()).spawn().unwrap();
     let mut more = town.gate.more.subscribe();
-    tokio::time::timeout(Duration::from_secs(10), more.wait_for(|all| all.len() == 3)).await.expect("nobody asks").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), more.wait_for(|all| all.len() == 3)).await.expect("nobody asks").unwrap();
     town.gate.ben_approves();
     let waited = waits.wait_with_output().await.unwrap();
     assert!(waited.status.success() && String::from_utf8_lossy(&waited.stderr).contains("Ben approved: go ahead"), "{waited:?}");
@@ -271,7 +272,7 @@ async fn who_has_no_key_is_told_how_to_sign_in_and_gets_nowhere() {
     for (name, mut command) in
         [("ssh", openssh(&["-i/dev/null"])), ("ssh with a strange key", openssh(&[&stranger])), ("plink", plink), ("paramiko", paramiko)]
     {
-        let out = tokio::time::timeout(Duration::from_secs(30), command.stdin(Stdio::null()).output()).await.unwrap().unwrap();
+        let out = tokio::time::timeout(Duration::from_secs(60), command.stdin(Stdio::null()).output()).await.unwrap().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert!(said.contains("Nobody is known by a key here.") && said.contains("Join first: tidegate join"), "{name}: {said}");
         assert_eq!(said.matches("Join first").count(), 1, "{name} is told once: {said}");
@@ -349,7 +350,7 @@ async fn ask(path: &std::path::Path) -> Vec<u8> {
         let _ = stream.read_to_end(&mut heard).await;
         heard
     };
-    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("nobody listens")
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("nobody listens")
 }
 
 // covers: MAY-6 (ssh)

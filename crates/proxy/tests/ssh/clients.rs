@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::gate::{Setup, Town, everything, random_file, sha256};
+use crate::gate::{Setup, everything};
+use crate::town::{Town, random_file, sha256};
 
 // covers: SSH-1 (ssh), SSH-2 (ssh)
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn both_directions_full_do_not_wait_for_each_other() {
             received += n;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the relay waits for itself");
+    tokio::time::timeout(Duration::from_secs(180), reading).await.expect("the relay waits for itself");
     writer.await.unwrap();
 }
 
@@ -142,11 +143,12 @@ async fn files_by_scp_in_both_forms_sftp_and_rsync() {
     assert!(commands.iter().any(|c| c.starts_with("scp -t")) && commands.iter().any(|c| c.starts_with("rsync --server")), "{commands:?}");
 }
 
-/// `ssh` in between, that keeps what passes: what a client sent and received, to compare with what was recorded.
+/// `ssh` in between, that keeps what passes: what a client sent and received, to compare with what was recorded. What comes when its client
+/// listens no more is kept as well.
 fn tapped(town: &Town) -> String {
     let script = town.path("tapped-ssh");
     let dir = town.dir.path().display();
-    let text = format!("#!/bin/bash\nexec {} \"$@\" < <(tee {dir}/tap-in.$$) > >(tee {dir}/tap-out.$$)\n", town.ssh_line());
+    let text = format!("#!/bin/bash\nexec {} \"$@\" < <(tee {dir}/tap-in.$$) > >(tee -p {dir}/tap-out.$$)\n", town.ssh_line());
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     script.display().to_string()
@@ -155,7 +157,7 @@ fn tapped(town: &Town) -> String {
 /// What went in and out of each channel by the recording is what went in and out of each client: bytes and digest, for so many of them.
 async fn recorded_as_tapped(town: &Town, channels: usize) {
     let mut ended = town.gate.ended.subscribe();
-    let all = tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() >= channels)).await;
+    let all = tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|ended| ended.len() >= channels)).await;
     all.expect("not all sessions ended").unwrap();
     let sizes = |kind: &str| {
         let closed = town.gate.activities("channel.closed");
@@ -171,7 +173,7 @@ async fn recorded_as_tapped(town: &Town, channels: usize) {
         (recorded, passed)
     };
     // What is kept in between may be written a moment after it was passed on.
-    let patience = std::time::Instant::now() + Duration::from_secs(10);
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
     while ["in", "out"].iter().any(|kind| sizes(kind).0 != sizes(kind).1) && std::time::Instant::now() < patience {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -288,7 +290,7 @@ async fn dropbear_and_putty_come_in_too() {
     // A server that says that its output ends before how its program ended is not heard to the end by this client; so its output stays open
     // for a moment longer.
     let out = tokio::process::Command::new("dbclient")
-        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "sleep 0.3 & echo dropbear; exit 4"])
+        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "sleep 2 & echo dropbear; exit 4"])
         .env("HOME", town.dir.path())
         .stdin(Stdio::null())
         .output()
@@ -313,10 +315,10 @@ async fn dropbear_and_putty_come_in_too() {
     assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"putty\n"[..], Some(5)), "{out:?}");
     // Both stand in their recordings.
     let mut ended = town.gate.ended.subscribe();
-    tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() >= 2)).await.expect("not both ended").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|ended| ended.len() >= 2)).await.expect("not both ended").unwrap();
     assert_eq!(town.gate.output(), "dropbear\nputty\n");
     let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(commands, ["sleep 0.3 & echo dropbear; exit 4", "echo putty; exit 5"]);
+    assert_eq!(commands, ["sleep 2 & echo dropbear; exit 4", "echo putty; exit 5"]);
     let exits: Vec<_> = town.gate.activities("channel.closed").iter().map(|closed| closed["exit"]["status"].clone()).collect();
     assert_eq!(exits, [4, 5]);
 }
@@ -446,10 +448,10 @@ async fn a_signal_reaches_the_target() {
 // covers: SSH-1 (ssh), SES-3 (ssh)
 #[tokio::test]
 async fn a_client_that_answers_no_more_is_gone_and_one_that_is_only_quiet_is_not() {
-    let door = tidegate_proxy::ssh::DoorLimits { keepalive: Duration::from_millis(200), ..Default::default() };
+    let door = tidegate_proxy::ssh::DoorLimits { keepalive: Duration::from_millis(500), ..Default::default() };
     let town = Town::new(Setup { door, ..Setup::default() }).await;
     // Quiet for much longer than three questions take.
-    let out = town.ssh(&["sleep 3; echo still"]).output().await.unwrap();
+    let out = town.ssh(&["sleep 4; echo still"]).output().await.unwrap();
     assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"still\n"[..], Some(0)), "{out:?}");
     town.gate.ended().await;
     let mut ssh = town.ssh(&["echo in; exec sleep 60"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -460,7 +462,7 @@ async fn a_client_that_answers_no_more_is_gone_and_one_that_is_only_quiet_is_not
     let pid = ssh.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
     let mut ended = town.gate.ended.subscribe();
-    let second = tokio::time::timeout(Duration::from_secs(20), ended.wait_for(|ended| ended.len() == 2)).await;
+    let second = tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|ended| ended.len() == 2)).await;
     let closed = second.expect("its session goes on").unwrap()[1].clone();
     assert_eq!((closed.end, closed.confirmed), (access::session::EndReason::Client, true));
     assert!(ssh.try_wait().unwrap().is_none(), "it was told nothing, as it listens to nothing");

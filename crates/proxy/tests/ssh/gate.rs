@@ -1,7 +1,7 @@
 //! A gatekeeper for tests: policy is what the test says; everything else is real.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,23 +13,20 @@ use access::names::Selector;
 use access::reason::{Reason, Refusal};
 use access::request::RequestState;
 use access::rights::{ExecRights, Rights, SftpRights, SshRights};
-use access::session::{ClosedSession, Dial, EndReason, Onward, Protocol, RecordingTerms, SessionFacts, SshCredential, SshDial, Standing};
+use access::session::{ClosedSession, Dial, EndReason, Onward, Protocol, RecordingTerms, SessionFacts, SshDial, Standing};
 use access::time::Span;
-use access::verdict::{Durability, HostKeyRule, RecordLevel};
+use access::verdict::{Durability, RecordLevel};
 use async_trait::async_trait;
 use evidence::recording::{About, Direction, Frame, FrameKind, KeyIdentity, KeyRecipients, PoolOptions, RecorderPool};
 use jiff::Timestamp;
-use russh::keys::{PrivateKey, PublicKey};
-use testkit::sshd::{self, Sshd, SshdOptions};
+use russh::keys::PublicKey;
 use tidegate_proxy::gatekeeper::{
     Answer, Denied, Extended, Gatekeeper, InBrowser, Knock, Knocked, News, Offer, Opening, PermitWatch, Proof, Question, Waiting,
 };
-use tidegate_proxy::ssh::{DoorLimits, HostKeys, SshDoor};
-use tidegate_proxy::tape::{Tape, TapeFailed};
-use tokio::net::TcpListener;
-use tokio::process::Command;
+use tidegate_proxy::ssh::{DoorLimits, HostKeys};
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+
+use crate::tape::{MemoryTape, TapeFault};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).unwrap()
@@ -44,20 +41,6 @@ pub(crate) enum Policy {
     NeedsBen,
     /// Refuses her.
     Closed,
-}
-
-/// Where a recorder fails; mostly it panics there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TapeFault {
-    Nowhere,
-    /// When it is given a frame that holds the word `fault`.
-    Record,
-    /// When it is broken.
-    Failed,
-    /// When it is closed.
-    Close,
-    /// Nowhere, but it cannot be closed.
-    NoClose,
 }
 
 pub(crate) struct Setup {
@@ -126,17 +109,6 @@ pub(crate) fn everything() -> SshRights {
     }
 }
 
-/// The gate, its target and Ana's key, all in one directory.
-pub(crate) struct Town {
-    pub(crate) gate: Arc<TestGate>,
-    pub(crate) port: u16,
-    pub(crate) target: Sshd,
-    pub(crate) dir: tempfile::TempDir,
-    pub(crate) ana: PathBuf,
-    pub(crate) stranger: PathBuf,
-    stop: CancellationToken,
-}
-
 pub(crate) struct TestGate {
     pub(crate) setup: Mutex<Setup>,
     dial: Box<dyn Fn(&Setup) -> SshDial + Send + Sync>,
@@ -168,41 +140,6 @@ pub(crate) struct TestGate {
     pub(crate) recorders: RecorderPool,
 }
 
-#[derive(Debug)]
-struct MemoryTape {
-    frames: Arc<Mutex<Vec<Frame>>>,
-    keep: bool,
-    broken: Arc<AtomicBool>,
-    failed: Arc<Notify>,
-    fault: TapeFault,
-    closed: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl Tape for MemoryTape {
-    async fn record(&self, frame: Frame) -> Result<(), TapeFailed> {
-        let faulty = self.fault == TapeFault::Record && frame.bytes.windows(5).any(|word| word == b"fault");
-        assert!(!faulty, "a fault, put here by a test");
-        if self.broken.load(Ordering::Acquire) {
-            return Err(TapeFailed);
-        }
-        if self.keep || frame.kind == FrameKind::Activity {
-            self.frames.lock().unwrap().push(frame);
-        }
-        Ok(())
-    }
-    fn show(&self, _: Frame) {}
-    async fn failed(&self) {
-        self.failed.notified().await;
-        assert!(self.fault != TapeFault::Failed, "a fault, put here by a test");
-    }
-    async fn close(&self, _: EndReason, _: u64) -> Option<(u64, String)> {
-        assert!(self.fault != TapeFault::Close, "a fault, put here by a test");
-        self.closed.fetch_add(1, Ordering::AcqRel);
-        (self.fault != TapeFault::NoClose).then(|| (1, "digest".into()))
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "this stands in for identity")]
 fn ana(from: SocketAddr) -> VerifiedIdentity {
     let via = Via::SshKey(KeyId::generate(now()));
@@ -211,6 +148,40 @@ fn ana(from: SocketAddr) -> VerifiedIdentity {
 }
 
 impl TestGate {
+    /// A gate that dials like this and knows Ana by this key.
+    pub(crate) fn new(
+        setup: Setup,
+        dial: impl Fn(&Setup) -> SshDial + Send + Sync + 'static,
+        known: PublicKey,
+        recordings: &Path,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            setup: Mutex::new(setup),
+            dial: Box::new(dial),
+            known,
+            frames: Arc::default(),
+            recorder_broken: Arc::default(),
+            recorders_failed: Mutex::default(),
+            tapes_closed: Arc::default(),
+            standings: Mutex::default(),
+            ended: watch::Sender::default(),
+            refused: watch::Sender::default(),
+            onward: Mutex::default(),
+            asked: watch::Sender::default(),
+            renounced: Mutex::default(),
+            more: watch::Sender::default(),
+            told: watch::Sender::default(),
+            news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
+            approved: AtomicBool::default(),
+            proofs: Mutex::default(),
+            not_signed_in: watch::Sender::default(),
+            browser: Mutex::default(),
+            host_keys: Mutex::default(),
+            auditor: KeyIdentity::generate(),
+            recorders: RecorderPool::open(recordings, &PoolOptions::default()).unwrap(),
+        })
+    }
+
     /// Ben answers.
     pub(crate) fn ben_approves(&self) {
         self.approved.store(true, Ordering::Release);
@@ -286,7 +257,7 @@ impl TestGate {
     pub(crate) async fn ended(&self) -> ClosedSession {
         let mut ended = self.ended.subscribe();
         let all =
-            tokio::time::timeout(Duration::from_secs(10), ended.wait_for(|e| !e.is_empty())).await.expect("no session ended").unwrap();
+            tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|e| !e.is_empty())).await.expect("no session ended").unwrap();
         all.last().unwrap().clone()
     }
 
@@ -449,160 +420,4 @@ impl TestGate {
         let patience = self.setup.lock().unwrap().patience;
         Waiting { request: RequestId::generate(now()), news: self.news.subscribe(), limits: String::new(), patience }
     }
-}
-
-impl Town {
-    pub(crate) async fn new(setup: Setup) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let ana = sshd::keypair(dir.path(), "ana").unwrap();
-        let stranger = sshd::keypair(dir.path(), "stranger").unwrap();
-        let gate_key = sshd::keypair(dir.path(), "gate").unwrap();
-        let mut options = SshdOptions { extra: setup.sshd.clone(), ..SshdOptions::default() };
-        let ca = sshd::keypair(dir.path(), "ca").unwrap();
-        let certificate = if setup.certificate_only {
-            options.trusted_user_ca = Some(sshd::public_half(&ca).unwrap());
-            let signed = std::process::Command::new("ssh-keygen")
-                .args(["-q", "-s"])
-                .arg(&ca)
-                .args(["-I", "session", "-n", &login(), "-V", "-1m:+5m"])
-                .arg(dir.path().join("gate.pub"))
-                .status()
-                .unwrap();
-            assert!(signed.success());
-            Some(std::fs::read_to_string(dir.path().join("gate-cert.pub")).unwrap())
-        } else {
-            options.authorized_keys = vec![sshd::public_half(&gate_key).unwrap()];
-            None
-        };
-        let target = Sshd::start(&options).unwrap();
-        let (port, host_key) = (target.port(), target.host_key().to_owned());
-        let private = std::fs::read_to_string(&gate_key).unwrap();
-        let dial = move |setup: &Setup| SshDial {
-            host: "127.0.0.1".into(),
-            port: setup.instead.as_ref().map_or(port, |(port, _)| *port),
-            login: login(),
-            host_keys: match (&setup.host_keys, &setup.instead) {
-                (Some(keys), _) => keys.clone(),
-                (None, Some((_, key))) => vec![key.clone()],
-                (None, None) => vec![host_key.clone()],
-            },
-            host_key_rule: HostKeyRule::Pinned,
-            credential: match &certificate {
-                Some(certificate) => SshCredential::Certificate { private_key: private.clone().into(), certificate: certificate.clone() },
-                None => SshCredential::Key(private.clone().into()),
-            },
-            guarded_allowed: setup.guarded_allowed,
-        };
-        let limits = setup.door.clone();
-        let gate = Arc::new(TestGate {
-            setup: Mutex::new(setup),
-            dial: Box::new(dial),
-            known: PublicKey::from_openssh(&sshd::public_half(&ana).unwrap()).unwrap(),
-            frames: Arc::default(),
-            recorder_broken: Arc::default(),
-            recorders_failed: Mutex::default(),
-            tapes_closed: Arc::default(),
-            standings: Mutex::default(),
-            ended: watch::Sender::default(),
-            refused: watch::Sender::default(),
-            onward: Mutex::default(),
-            asked: watch::Sender::default(),
-            renounced: Mutex::default(),
-            more: watch::Sender::default(),
-            told: watch::Sender::default(),
-            news: watch::Sender::new(News { state: RequestState::Pending, asked: vec!["dba".into()], answers: Vec::new() }),
-            approved: AtomicBool::default(),
-            proofs: Mutex::default(),
-            not_signed_in: watch::Sender::default(),
-            browser: Mutex::default(),
-            host_keys: Mutex::default(),
-            auditor: KeyIdentity::generate(),
-            recorders: RecorderPool::open(dir.path().join("recordings"), &PoolOptions::default()).unwrap(),
-        });
-        let host = sshd::keypair(dir.path(), "gate_host").unwrap();
-        let host = PrivateKey::read_openssh_file(&host).unwrap();
-        *gate.host_keys.lock().unwrap() = Some(HostKeys::new(vec![host]));
-        let door = SshDoor::new(gate.clone(), limits);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let stop = CancellationToken::new();
-        tokio::spawn(door.serve(listener, stop.clone()));
-        Self { gate, port, target, dir, ana, stranger, stop }
-    }
-
-    pub(crate) async fn open(rights: SshRights) -> Self {
-        Self::new(Setup { rights, ..Setup::default() }).await
-    }
-
-    pub(crate) fn options(&self) -> Vec<String> {
-        let known_hosts = self.dir.path().join("known_hosts");
-        [
-            "-F/dev/null".into(),
-            format!("-i{}", self.ana.display()),
-            "-oIdentitiesOnly=yes".into(),
-            "-oIdentityAgent=none".into(),
-            "-oStrictHostKeyChecking=accept-new".into(),
-            format!("-oUserKnownHostsFile={}", known_hosts.display()),
-            "-oLogLevel=ERROR".into(),
-            "-oBatchMode=yes".into(),
-        ]
-        .to_vec()
-    }
-
-    /// Ana's `ssh` to db-1 through the gate.
-    pub(crate) fn ssh(&self, arguments: &[&str]) -> Command {
-        self.tool("ssh", &[&["-p", &self.port.to_string()][..], &["db-1@127.0.0.1"], arguments].concat())
-    }
-
-    /// The same with options before the destination.
-    pub(crate) fn ssh_with(&self, options: &[&str], arguments: &[&str]) -> Command {
-        self.tool("ssh", &[&["-p", &self.port.to_string()][..], options, &["db-1@127.0.0.1"], arguments].concat())
-    }
-
-    pub(crate) fn tool(&self, tool: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(tool);
-        command.args(self.options()).args(arguments).kill_on_drop(true).stdin(std::process::Stdio::null());
-        command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", self.dir.path());
-        command
-    }
-
-    /// `ssh` as other programs want it named.
-    pub(crate) fn ssh_line(&self) -> String {
-        format!("ssh {} -p {}", self.options().join(" "), self.port)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-impl Drop for Town {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-pub(crate) fn login() -> String {
-    let out = std::process::Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(out.stdout).unwrap().trim().to_owned()
-}
-
-/// Writes `size` bytes that don't compress and differ by `seed`.
-pub(crate) fn random_file(path: &Path, size: usize, seed: u64) {
-    let mut state = seed | 1;
-    let mut bytes = Vec::with_capacity(size);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    std::fs::write(path, bytes).unwrap();
-}
-
-pub(crate) fn sha256(path: &Path) -> String {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(std::fs::read(path).unwrap());
-    digest.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -8,7 +8,8 @@ use testkit::sshd;
 use tidegate_proxy::ssh::HostKeys;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::gate::{Town, everything};
+use crate::gate::everything;
+use crate::town::Town;
 
 /// What Ana's client knows of the gate: one line for each key.
 fn known(town: &Town) -> Vec<String> {
@@ -26,7 +27,7 @@ async fn learns(town: &Town, count: usize) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), learning).await.unwrap_or_else(|_| panic!("it knows {:?}", known(town)));
+    tokio::time::timeout(Duration::from_secs(60), learning).await.unwrap_or_else(|_| panic!("it knows {:?}", known(town)));
     ssh.stdin.take().unwrap().write_all(b"in\n").await.unwrap();
     assert_eq!(ssh.wait_with_output().await.unwrap().stdout, b"in\n");
 }

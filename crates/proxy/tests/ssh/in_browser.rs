@@ -8,7 +8,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::gate::{Setup, Town};
+use crate::gate::Setup;
+use crate::town::Town;
 
 /// `ssh` of somebody without a key.
 fn ssh(town: &Town) -> Child {
@@ -47,7 +48,7 @@ fn next(town: &Town) -> watch::Sender<Option<bool>> {
 // covers: WHO-1 (ssh), A8 (ssh)
 #[tokio::test]
 async fn who_has_no_key_gets_in_by_a_yes_and_not_by_a_no_nor_by_waiting() {
-    let door = DoorLimits { in_browser: Duration::from_secs(8), grace: Duration::from_secs(2), ..DoorLimits::default() };
+    let door = DoorLimits { in_browser: Duration::from_secs(15), grace: Duration::from_secs(4), ..DoorLimits::default() };
     let town = Town::new(Setup { door, ..Setup::default() }).await;
     // Longer than signing in takes otherwise, and over several rounds.
     let yes = next(&town);

@@ -17,3 +17,5 @@ mod in_browser;
 mod refusals;
 mod signing_in;
 mod strain;
+mod tape;
+mod town;

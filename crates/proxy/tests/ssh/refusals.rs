@@ -7,7 +7,8 @@ use access::limits::Limits;
 use access::rights::{ExecRights, SftpRights, SshRights};
 use tokio::io::AsyncWriteExt;
 
-use crate::gate::{Policy, Setup, Town, everything};
+use crate::gate::{Policy, Setup, everything};
+use crate::town::Town;
 
 fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout)
@@ -16,7 +17,7 @@ fn said(out: &Output) -> String {
 /// What was reported, waiting for it: reports go beside the session.
 async fn reported(town: &Town) -> Vec<(&'static str, String)> {
     let mut refused = town.gate.refused.subscribe();
-    tokio::time::timeout(Duration::from_secs(5), refused.wait_for(|r| !r.is_empty())).await.expect("nothing was reported").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), refused.wait_for(|r| !r.is_empty())).await.expect("nothing was reported").unwrap();
     town.gate.refused.borrow().iter().map(|r| (r.what, r.detail.clone())).collect()
 }
 
@@ -191,7 +192,7 @@ async fn a_target_with_an_unknown_host_key_is_not_entered() {
 #[tokio::test]
 async fn a_target_that_is_down_is_recorded_and_is_no_refusal() {
     let town = Town::new(Setup::default()).await;
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let free = testkit::ports::free().unwrap().port();
     town.gate.setup.lock().unwrap().instead = Some((free, town.target.host_key().to_owned()));
     let out = town.ssh(&["true"]).output().await.unwrap();
     assert!(!out.status.success(), "{out:?}");
