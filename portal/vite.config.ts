@@ -1,4 +1,4 @@
-// Builds the portal into `dist`, compresses it, and fails when its first load outgrows the budget.
+// Builds the portal into `dist`, puts into the page what it begins with, compresses all of it, and fails when its first load outgrows the budget.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
@@ -38,10 +38,41 @@ function compressed(): Plugin {
   };
 }
 
+/**
+ * Puts into the page what it begins with: its looks, the theme, and what is asked of the gate first. Each would be one more wait where
+ * waiting is what takes long. The gate names what stands there by its digest, and lets in nothing else that does.
+ */
+function inlined(): Plugin {
+  const inside = (element: string, text: string) => {
+    if (text.includes('</')) throw new Error(`what goes into <${element}> would end it`);
+    return `<${element}>${text.trim()}</${element}>`;
+  };
+  return {
+    name: 'inlined',
+    apply: 'build',
+    transformIndexHtml: {
+      order: 'post',
+      handler: (page, { bundle }) => {
+        const looks = Object.values(bundle ?? {}).find((file) => file.fileName.endsWith('.css'));
+        if (looks?.type !== 'asset') throw new Error('the build has no styles');
+        const style = typeof looks.source === 'string' ? looks.source : new TextDecoder().decode(looks.source);
+        const put = (text: string, wanted: RegExp, instead: string) => {
+          if (!wanted.test(text)) throw new Error(`the page has no ${wanted.source}`);
+          return text.replace(wanted, () => instead);
+        };
+        const script = (name: string) => inside('script', readFileSync(join('public', name), 'utf8').replace(/^ *\/\/.*\n/gm, ''));
+        const themed = put(page, /<script src="\/theme\.js"><\/script>/, script('theme.js'));
+        const asked = put(themed, /<script async src="\/first\.js"><\/script>/, script('first.js'));
+        return put(asked, /<link rel="stylesheet"[^>]*>/, inside('style', style));
+      },
+    },
+  };
+}
+
 const gate = process.env['TIDEGATE_URL'] ?? 'http://127.0.0.1:8443';
 
 export default defineConfig({
-  plugins: [svelte(), compressed()],
+  plugins: [svelte(), inlined(), compressed()],
   build: {
     outDir: 'dist',
     emptyOutDir: true,
@@ -49,8 +80,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
-    // All styles in one file, and what many pages share in another: each file of the first load is a connection of its own where HTTP/1.1 is
-    // spoken, and each beside a page one more wait.
+    // All styles in one piece, which goes into the page, and what many pages share in another file: each file of the first load is a connection
+    // of its own where HTTP/1.1 is spoken, and each beside a page one more wait.
     cssCodeSplit: false,
     rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'shared', test: /node_modules\/(?!@xterm)|src\/(?!pages)/, minShareCount: 8 }] } } },
   },

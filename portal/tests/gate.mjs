@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const root = new URL('../../', import.meta.url).pathname;
-const FLAGS = [
+/** How the browser is started. */
+export const FLAGS = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',
@@ -19,7 +20,7 @@ const FLAGS = [
 ];
 
 /** Waits until something holds; looks often, and gives up after a while. */
-export async function eventually(what, look, patience = 20_000) {
+export async function eventually(what, look, patience = 60_000) {
   const end = Date.now() + patience;
   for (;;) {
     const found = await look();
@@ -44,10 +45,15 @@ export async function startGate({ settings, files = {}, policy = {} } = {}) {
     let said = '';
     child.stderr.on('data', (piece) => (said += piece));
     const ended = new Promise((done) => child.on('exit', done));
-    await eventually('the demo is ready', () => {
-      if (child.exitCode !== null) throw new Error(`the demo ended:\n${said}`);
-      return existsSync(ready);
-    }, 60_000);
+    try {
+      await eventually('the demo is ready', () => {
+        if (child.exitCode !== null) throw new Error(`the demo ended:\n${said}`);
+        return existsSync(ready);
+      }, 120_000);
+    } catch (error) {
+      child.kill('SIGTERM');
+      throw error;
+    }
     return { child, ended };
   };
   let { child, ended } = await run();
@@ -184,7 +190,7 @@ export async function visitor(browser, gate, options = {}) {
   const { line, path: _, ...rest } = options;
   const context = await browser.newContext({ baseURL: gate.portal, viewport: { width: 1280, height: 900 }, ...rest });
   if (line) await context.addInitScript(breakable);
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(`fault: ${error.message}`));

@@ -95,7 +95,7 @@ test('Ana asks, Ben approves, she connects, Carla watches and ends it, and it ca
 });
 
 // covers: PG-1 (portal, psql), MAY-6 (portal)
-test('Ana asks for the orders, Ben approves on his phone, and the command on her page opens psql', { timeout: 60_000 }, async () => {
+test('Ana asks for the orders, Ben approves on his phone, and the command on her page opens psql', { timeout: 300_000 }, async () => {
   const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
   const [ana, ben] = await Promise.all([signIn(browser, gate, 'ana', { path: '/ask?resource=orders-db&role=readonly&reason=a+customer+asks' }), signIn(browser, gate, 'ben', { ...phone, path: '/inbox' })]);
   await ana.page.getByRole('button', { name: 'Ask', exact: true }).click();
@@ -125,7 +125,7 @@ test('Ana asks for the orders, Ben approves on his phone, and the command on her
 });
 
 // covers: ASK-6 (portal)
-test('whoever decides reads on their phone what the role may do, and what was renounced of it', { timeout: 60_000 }, async () => {
+test('whoever decides reads on their phone what the role may do, and what was renounced of it', { timeout: 300_000 }, async () => {
   const limits = { read_only: true, tables: ['public.customers'] };
   const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'orders-db', role: 'readwrite', reason: 'a customer asks', limits });
   const { page, context, faults } = await signIn(browser, gate, 'dan', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, path: '/inbox' });
@@ -145,7 +145,7 @@ test('whoever decides reads on their phone what the role may do, and what was re
 });
 
 // covers: ASK-6 (portal)
-test('Ana asks for less than her role, changes it before anybody agrees, and connects with a password of the grant', { timeout: 90_000 }, async () => {
+test('Ana asks for less than her role, changes it before anybody agrees, and connects with a password of the grant', { timeout: 300_000 }, async () => {
   const { page, context, faults } = await signIn(browser, gate, 'ana', { path: '/ask?resource=orders-db&role=readwrite&reason=an+order+is+stuck' });
   await page.getByLabel('Only reading').check();
   await page.getByLabel('Only these tables').fill('public.order_lines, public.customers');
@@ -199,7 +199,7 @@ test('a lock ends the pages that are open, and what comes next is the sign-in', 
   const frank = await signIn(browser, gate, 'frank');
   await settled(frank.page);
   const lock = await gate.api('carla', 'POST', '/api/v1/locks', { scope: `person:${gate.person('frank').id}`, reason: 'drill' });
-  await frank.page.getByRole('heading', { name: 'Sign in' }).waitFor({ timeout: 15_000 });
+  await frank.page.getByRole('heading', { name: 'Sign in' }).waitFor({ timeout: 60_000 });
   await gate.api('carla', 'POST', `/api/v1/locks/${lock.lock.id}/lift`);
 });
 

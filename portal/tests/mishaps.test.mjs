@@ -1,7 +1,7 @@
 // What goes wrong in a browser: clicked twice, two tabs, the way back, a line that is gone for a while, what is not there any more, hostile names.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, settled, signIn, startBrowser, startGate } from './gate.mjs';
+import { eventually, settled, signIn, startBrowser, startGate, visitor } from './gate.mjs';
 
 let gate;
 let browser;
@@ -14,7 +14,59 @@ after(async () => {
 const pending = async (name) => (await gate.api(name, 'GET', '/api/v1/requests?state=pending')).items;
 const entries = async (event) => (await gate.api('eve', 'GET', `/api/v1/audit/entries?event=${event}`)).items;
 
-test('who clicks twice asks once and decides once', { timeout: 60_000 }, async () => {
+test('a list is read once when its page is opened, and again when something happened that concerns it', { timeout: 300_000 }, async () => {
+  const { context: signedIn } = await signIn(browser, gate, 'carla');
+  const storageState = await signedIn.storageState();
+  await signedIn.close();
+  for (const path of ['/', '/inbox', '/requests?of=all', '/sessions', '/locks', '/people', '/resources', '/policy', '/audit', '/oncall']) {
+    const { page, context, faults } = await visitor(browser, gate, { storageState });
+    await page.clock.install();
+    const read = [];
+    page.on('request', (request) => {
+      const { pathname, search } = new URL(request.url());
+      if (pathname.startsWith('/api/v1/')) read.push(pathname + search);
+    });
+    await page.goto(path);
+    await settled(page);
+    await page.getByRole('navigation', { name: 'Portal' }).getByText(', live').waitFor({ state: 'attached' });
+    // Whatever waits to be read again is read now.
+    await page.clock.runFor(5_000);
+    await page.evaluate(() => undefined);
+    assert.deepEqual(read.filter((one, i) => read.indexOf(one) !== i), [], `${path} reads these more than once`);
+    if (path === '/locks') {
+      // It is read again when something happened.
+      const { lock } = await gate.api('carla', 'POST', '/api/v1/locks', { scope: 'network:203.0.113.0/24', reason: 'nobody is there' });
+      await page.getByText('nobody is there').waitFor();
+      await gate.api('carla', 'POST', `/api/v1/locks/${lock.id}/lift`, {});
+    }
+    assert.deepEqual(faults, []);
+    await context.close();
+  }
+});
+
+test('what somebody pinned stands first, in every browser of theirs', { timeout: 300_000 }, async () => {
+  const here = await signIn(browser, gate, 'ana');
+  const first = (page) => page.locator('main .resources h3').first();
+  await eventually('they stand by name', async () => (await first(here.page).innerText()) === 'build-1');
+  const pinned = here.page.waitForResponse((answer) => answer.url().endsWith('/api/v1/me/pins/web-1'));
+  await here.page.getByRole('button', { name: 'Pin web-1' }).click();
+  assert.equal(await first(here.page).innerText(), 'web-1');
+  assert.equal((await pinned).status(), 204);
+  const there = await signIn(browser, gate, 'ana');
+  await eventually('it stands first there, too', async () => (await first(there.page).innerText()) === 'web-1');
+  await there.page.getByRole('button', { name: 'Pin web-1', pressed: true }).click();
+  await there.page.getByRole('button', { name: 'Pin web-1', pressed: false }).waitFor();
+
+  // What the gate does not take is not shown as if it had.
+  await here.page.route('**/api/v1/me/pins/**', (route) => route.abort());
+  await here.page.getByRole('button', { name: 'Pin ledger-1' }).click();
+  await here.page.getByText('The gate cannot be reached.').waitFor();
+  await here.page.getByRole('button', { name: 'Pin ledger-1', pressed: false }).waitFor();
+  assert.deepEqual([...here.faults, ...there.faults], []);
+  await Promise.all([here.context.close(), there.context.close()]);
+});
+
+test('who clicks twice asks once and decides once', { timeout: 300_000 }, async () => {
   const { page, context, faults } = await signIn(browser, gate, 'ana', { path: '/ask?resource=db-1&role=shell&reason=slow' });
   await page.getByRole('button', { name: 'Ask', exact: true }).dblclick();
   await page.waitForURL(/\/requests\/req_/);
@@ -36,7 +88,7 @@ test('who clicks twice asks once and decides once', { timeout: 60_000 }, async (
   await Promise.all([context.close(), ben.context.close()]);
 });
 
-test('what was decided in one tab is decided in the other, and what is too late says so', { timeout: 60_000 }, async () => {
+test('what was decided in one tab is decided in the other, and what is too late says so', { timeout: 300_000 }, async () => {
   const asked = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'leaks memory', ticket: 'INC-7' })).request.id;
   const { page, context } = await signIn(browser, gate, 'ben', { path: '/inbox' });
   const other = await context.newPage();
@@ -58,7 +110,7 @@ test('what was decided in one tab is decided in the other, and what is too late 
   await context.close();
 });
 
-test('nobody says yes to what was changed while they read it', { timeout: 90_000 }, async () => {
+test('nobody says yes to what was changed while they read it', { timeout: 300_000 }, async () => {
   const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'debug', reason: 'disk is full', duration: '15m', limits: { read_only: true } });
   const path = `/api/v1/requests/${request.id}`;
   const { page, context } = await signIn(browser, gate, 'ben', { path: `/requests/${request.id}` });
@@ -99,7 +151,7 @@ test('nobody says yes to what was changed while they read it', { timeout: 90_000
 });
 
 // covers: E9 (portal)
-test('a line that is gone for a while: said, tried again, and nothing is taken for live that is not', { timeout: 120_000 }, async () => {
+test('a line that is gone for a while: said, tried again, and nothing is taken for live that is not', { timeout: 300_000 }, async () => {
   await gate.grant('ana', 'db-1', 'debug', '1h');
   const shell = gate.shell('ana', 'db-1+debug');
   shell.say('echo ready-$((40+1))\n');
@@ -128,7 +180,7 @@ test('a line that is gone for a while: said, tried again, and nothing is taken f
 });
 
 // covers: E9 (portal)
-test('live is said when it is so: not before the gate has answered, and not over a line that died without a word', { timeout: 90_000 }, async () => {
+test('live is said when it is so: not before the gate has answered, and not over a line that died without a word', { timeout: 300_000 }, async () => {
   const { page, context } = await signIn(browser, gate, 'ana', { line: true });
   const lost = page.getByText('Not live at the moment', { exact: false });
   const live = page.getByRole('navigation', { name: 'Portal' }).getByText(', live');
@@ -164,7 +216,7 @@ test('live is said when it is so: not before the gate has answered, and not over
   await context.close();
 });
 
-test('a list is read while things go on happening, and not only when they stop', { timeout: 60_000 }, async () => {
+test('a list is read while things go on happening, and not only when they stop', { timeout: 300_000 }, async () => {
   const { page, context } = await signIn(browser, gate, 'carla', { path: '/sessions', line: true });
   await settled(page);
   let read = 0;
@@ -177,7 +229,7 @@ test('a list is read while things go on happening, and not only when they stop',
   await context.close();
 });
 
-test('an answer that breaks off is said, and can be asked for again', { timeout: 90_000 }, async () => {
+test('an answer that breaks off is said, and can be asked for again', { timeout: 300_000 }, async () => {
   await gate.grant('ana', 'build-1', 'shell', '1h');
   await gate.ssh('ana', 'build-1+shell', 'echo whole-$((40+2))');
   const session = await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended&resource=build-1')).items[0]?.id);
@@ -212,7 +264,7 @@ test('an answer that breaks off is said, and can be asked for again', { timeout:
 });
 
 // covers: G4 (portal)
-test('hostile names and reasons are text, and what is too long is refused with a sentence', { timeout: 60_000 }, async () => {
+test('hostile names and reasons are text, and what is too long is refused with a sentence', { timeout: 300_000 }, async () => {
   const name = '<img src=x onerror="document.title=1"> \u202egnp\u0007 \u001b[31m';
   const refused = await gate.api('dan', 'POST', '/api/v1/users', { username: 'mallory', display_name: name }).then(() => undefined, (error) => String(error));
   const { page, context, faults } = await signIn(browser, gate, 'dan', { path: '/people' });
@@ -234,7 +286,7 @@ test('hostile names and reasons are text, and what is too long is refused with a
   await ana.context.close();
 });
 
-test('who has too many pages open is told so', { timeout: 60_000 }, async () => {
+test('who has too many pages open is told so', { timeout: 300_000 }, async () => {
   const { page, context } = await signIn(browser, gate, 'ana');
   const problem = { title: 'Too many at once.', code: 'too_many', status: 429, detail: 'too many streams of yours are open; close some' };
   await page.route('**/api/v1/events', (route) => route.fulfill({ status: 429, contentType: 'application/problem+json', body: JSON.stringify(problem) }));
@@ -245,7 +297,7 @@ test('who has too many pages open is told so', { timeout: 60_000 }, async () => 
   await context.close();
 });
 
-test('who is named is who is locked, whatever others call themselves', { timeout: 60_000 }, async () => {
+test('who is named is who is locked, whatever others call themselves', { timeout: 300_000 }, async () => {
   // Somebody newer calls himself what Frank's user name is.
   const decoy = (await gate.api('dan', 'POST', '/api/v1/users', { username: 'impostor', display_name: 'frank' })).user;
   const { page, context, faults } = await signIn(browser, gate, 'carla', { path: '/locks' });
@@ -268,7 +320,7 @@ test('who is named is who is locked, whatever others call themselves', { timeout
   await context.close();
 });
 
-test('what is not there any more is said plainly, and the way on is shown', { timeout: 60_000 }, async () => {
+test('what is not there any more is said plainly, and the way on is shown', { timeout: 300_000 }, async () => {
   const { page, context } = await signIn(browser, gate, 'ana');
   for (const path of ['/requests/req_00000000000000000000000000', '/grants/grt_00000000000000000000000000', '/sessions/ses_00000000000000000000000000', '/resources/nowhere', '/console/nowhere']) {
     await page.goto(path);
@@ -278,7 +330,7 @@ test('what is not there any more is said plainly, and the way on is shown', { ti
   await context.close();
 });
 
-test('what somebody reads, or writes beside it, stays while things happen elsewhere', { timeout: 240_000 }, async () => {
+test('what somebody reads, or writes beside it, stays while things happen elsewhere', { timeout: 300_000 }, async () => {
   const machines = Array.from({ length: 20 }, (_, i) => `shelf-${i + 1}`);
   const resource = (name) => `[[resource]]\nname = "${name}"\nkind = "ssh"\naddress = "127.0.0.1:9"\ntier = "prod"\nowner = "payments"\nhost_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"]\n`;
   const full = await startGate({ settings: '# Nothing more.', policy: { 'resources.toml': machines.map(resource).join('\n') } });

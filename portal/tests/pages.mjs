@@ -100,6 +100,10 @@ async function prepare(gate, mails) {
   await gate.api('ben', 'POST', `/api/v1/requests/${denied}/deny`, { note: 'say what for' });
   await gate.api('ben', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'checkout is down', break_glass: true, activate: true });
   await gate.api('carla', 'POST', '/api/v1/locks', { scope: 'role:tunnel', reason: 'the tunnel host is being rebuilt', duration: '4h' });
+  // Ben's, which no legal hold keeps.
+  await gate.grant('ben', 'build-1', 'shell', '2h');
+  await gate.ssh('ben', 'build-1+shell', 'echo nothing to keep');
+  const free = await eventually('Ben\'s session has ended', async () => (await gate.api('ben', 'GET', '/api/v1/sessions?state=ended')).items[0]?.id);
   const sessions = await eventually('a session has ended', async () => {
     const ended = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items;
     const live = (await gate.api('ana', 'GET', '/api/v1/sessions?state=live')).items;
@@ -109,7 +113,7 @@ async function prepare(gate, mails) {
   await prepareBeside(gate);
   const began = await fetch(`${gate.facts.api}/api/v1/device`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client: 'tidegate 0.1 on ana-laptop', purpose: 'tidegate login' }) });
   const device = (await began.json()).user_code;
-  return { gate, active, ready, pending, regulated, denied, ...sessions, change, link, device, end: () => shell.end() };
+  return { gate, active, ready, pending, regulated, denied, free, ...sessions, change, link, device, end: () => shell.end() };
 }
 
 const replay = async (page) => {
@@ -149,8 +153,26 @@ const sqlMysql = async (page) => {
   });
   await Promise.race([shown, refused(page)]);
 };
-/** The pages each person looks at; `show` does what has to be done to see all of it. */
+/** The addresses that the portal's frame knows, as they stand there. */
+function routes() {
+  const frame = readFileSync(new URL('../src/App.svelte', import.meta.url), 'utf8');
+  const found = [...frame.matchAll(/\{ at: \/(\^.+?\$)\/,/g)].map((one) => new RegExp(one[1]));
+  const alone = [...frame.matchAll(/place\.path === '(\/\w+)'\}/g)].map((one) => new RegExp(`^${one[1]}$`));
+  if (found.length < 30 || alone.length === 0) throw new Error(`only ${found.length} and ${alone.length} addresses were found in the frame`);
+  return [...found, ...alone];
+}
+
+/** The pages each person looks at. INVARIANT: every page that the portal has is among them. */
 export function pagesOf(scene) {
+  const pages = looked(scene);
+  const paths = Object.values(pages).flat().map((one) => new URL(one.path, 'https://gate.invalid').pathname);
+  const forgotten = routes().filter((route) => !paths.some((path) => route.test(path)));
+  if (forgotten.length > 0) throw new Error(`nobody looks at ${forgotten.map((route) => route.source).join(', ')}`);
+  return pages;
+}
+
+/** What is looked at by whom; `show` does what has to be done to see all of it. */
+function looked(scene) {
   const { gate } = scene;
   const id = (name) => gate.person(name).id;
   return {
@@ -189,6 +211,7 @@ export function pagesOf(scene) {
       { name: 'sessions', path: '/sessions' },
       { name: 'session-live', path: `/sessions/${scene.live}`, show: replay },
       { name: 'session-ended', path: `/sessions/${scene.ended}`, show: replay },
+      { name: 'session-to-destroy', path: `/sessions/${scene.free}`, show: (page) => page.getByRole('button', { name: 'Destroy the recording' }).waitFor() },
       { name: 'search', path: '/search' },
       { name: 'found', path: '/search?text=uname', show: (page) => page.getByRole('list', { name: 'Found' }).waitFor() },
       { name: 'locks', path: '/locks' },
@@ -199,9 +222,11 @@ export function pagesOf(scene) {
       { name: 'measures', path: '/measures?by=day', show: (page) => page.getByRole('heading', { name: 'Lateral steps' }).waitFor() },
       { name: 'reviews', path: '/inbox' },
       { name: 'audit', path: '/audit' },
+      { name: 'audit-texts', path: '/audit?event=request.submitted', show: (page) => page.locator('main details summary').first().click() },
       { name: 'who-could', path: '/audit?view=could&resource=db-1', show: (page) => page.getByText(/ways? into/).waitFor() },
       { name: 'who-did', path: '/audit?view=did&resource=db-1', show: (page) => page.getByText(/sessions? on/).waitFor() },
       { name: 'verify', path: '/audit?view=verify', show: async (page) => (await button('Verify now')(page), page.getByText('Every row is as the log says.').waitFor()) },
+      { name: 'evidence', path: '/audit?view=evidence', show: (page) => page.getByLabel('Since').fill('2026-01-01T00:00') },
     ],
     dan: [
       { name: 'people', path: '/people', show: (page) => page.getByRole('button', { name: 'Make a token for corp' }).waitFor() },

@@ -205,7 +205,7 @@ test('Ben signs his approval, and the evidence proves it without the gate', asyn
 });
 
 // covers: WHO-2 (portal)
-test('who administers keys finds a stolen passkey on its owner’s page and takes it away', { timeout: 60_000 }, async () => {
+test('who administers keys finds a stolen passkey on its owner’s page and takes it away', { timeout: 300_000 }, async () => {
   const stolen = await withPasskey('frank');
   const { page, context, faults } = await signIn(browser, gate, 'dan', { path: `/people/${gate.person('frank').id}` });
   await page.getByRole('heading', { name: 'What signs them in' }).waitFor();

@@ -12,7 +12,7 @@ after(async () => {
 });
 
 // covers: EV-5 (portal), G4 (portal)
-test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 180_000 }, async () => {
+test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 300_000 }, async () => {
   await gate.grant('ana', 'build-1', 'shell', '1h');
   const hostile = `echo '<img src=x onerror=alert(1)>' needle \u202eevil`;
   await gate.ssh('ana', 'build-1+shell', hostile);
@@ -63,7 +63,7 @@ test('Eve finds who ran what, page by page, and keeps her filters', { timeout: 1
 });
 
 // covers: GRANT-9 (portal)
-test('Dan reads and saves what to do in an emergency, as the policy in force has it; Ana may not', { timeout: 60_000 }, async () => {
+test('Dan reads and saves what to do in an emergency, as the policy in force has it; Ana may not', { timeout: 300_000 }, async () => {
   const { page, context, faults } = await signIn(browser, gate, 'dan');
   await page.getByRole('link', { name: 'Policy', exact: true }).click();
   await page.getByRole('link', { name: 'Emergencies', exact: true }).click();
@@ -94,7 +94,7 @@ test('Dan reads and saves what to do in an emergency, as the policy in force has
   await ana.context.close();
 });
 
-test('what stands at the end of a long list is found and asked for like the first', { timeout: 120_000 }, async () => {
+test('what stands at the end of a long list is found and asked for like the first', { timeout: 300_000 }, async () => {
   const one = (n) => `[[resource]]\nname = "zz-${n}"\nkind = "ssh"\naddress = "10.99.0.1:22"\ntier = "non-prod"\nenvironment = "build"\ntags = ["ci"]\nowner = "platform"\ndefault_role = "shell"\n`;
   const long = await startGate({ settings: '# as it is', policy: { 'resources.toml': Array.from({ length: 520 }, (_, n) => one(n + 1)).join('\n') } });
   try {

@@ -15,6 +15,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use workflow::{Caller, Gate};
 
+use crate::frame::AsOf;
 use crate::problem::Refused;
 use crate::state::ApiState;
 use crate::{cookie, own_page};
@@ -118,6 +119,9 @@ pub(crate) async fn whoever(parts: &mut Parts, state: &ApiState) -> Result<Calle
         Ok(who) => {
             let caller = Caller { who, door: Door::Api };
             parts.extensions.insert(caller.clone());
+            if let Some(as_of) = parts.extensions.get::<AsOf>() {
+                as_of.note(state);
+            }
             Ok(caller)
         }
         Err(refusal) => {

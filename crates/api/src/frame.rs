@@ -1,6 +1,7 @@
 //! Around every call: its id, its time limit, its fault border, and the headers of its answer.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use access::reason::{Reason, Refusal};
@@ -16,7 +17,7 @@ use crate::state::ApiState;
 
 /// How long a call may take until its answer begins. Streams may last.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The same where the whole log or many recordings are read first: an export that can't be had is worth nothing.
+/// The same where the whole log or many recordings are gone through first: an export that can't be had is worth nothing.
 const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// How long a call at this route may take.
@@ -26,13 +27,27 @@ fn patience(route: &str) -> Duration {
         | "/api/v1/audit/replay"
         | "/api/v1/audit/who-could"
         | "/api/v1/audit/who-did"
-        | "/api/v1/sessions/search" => LONG_PATIENCE,
+        | "/api/v1/sessions/search"
+        | "/api/v1/users/{id}/erase" => LONG_PATIENCE,
         _ => PATIENCE,
     }
 }
 
 /// Under which the gate's log knows a call.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// As of which entry an answer is, for whoever is signed in: how busy a gate is, is nobody else's business.
+pub(crate) const AS_OF: HeaderName = HeaderName::from_static("x-tidegate-as-of");
+
+/// Where that is noted when somebody has proved who they are, and before anything is read for them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AsOf(Arc<OnceLock<String>>);
+
+impl AsOf {
+    pub(crate) fn note(&self, state: &ApiState) {
+        self.0.get_or_init(|| state.as_of());
+    }
+}
 
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -42,16 +57,23 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 /// The outermost layer.
-pub(crate) async fn framed(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(crate) async fn framed(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let id = format!("{:032x}", rand::random::<u128>());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!("call", request_id = %id);
     let began = Instant::now();
+    let as_of = AsOf::default();
+    request.extensions_mut().insert(as_of.clone());
 
     let response = answered(request, next, patience(&route)).instrument(span.clone()).await;
     let mut response = written(response, &id);
     dress(&state, &mut response, &id);
+    if let Some(as_of) = as_of.0.get()
+        && let Ok(as_of) = HeaderValue::from_str(as_of)
+    {
+        response.headers_mut().entry(AS_OF).or_insert(as_of);
+    }
 
     let (status, took) = (response.status().as_u16(), began.elapsed());
     span.in_scope(|| tracing::info!(%method, route, status, ms = took.as_secs_f64() * 1e3, "answered"));
@@ -121,7 +143,7 @@ mod tests {
         let paths: Vec<&String> = document.paths.paths.keys().collect();
         let long: Vec<_> = paths.iter().filter(|path| patience(path) > PATIENCE).collect();
         // Each of them is a route that there is.
-        assert_eq!(long.len(), 5, "{long:?}");
+        assert_eq!(long.len(), 6, "{long:?}");
         assert_eq!(patience("/api/v1/requests"), PATIENCE);
     }
 

@@ -1,12 +1,18 @@
 //! The portal: a web page that does nothing the API can't.
 //!
 //! `scripts/portal build` makes it in `portal/dist`, and the build script of this crate puts its files into the program, each also
-//! compressed. Files whose name carries a digest of their content may be kept for a year; the page itself never. Where it was not
-//! built, a plain page says how to.
+//! compressed. What the page begins with stands in it, let in by its digest. Files whose name carries a digest of their content may be kept
+//! for a year; the page itself never. Where it was not built, a plain page says how to.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use access::reason::{Reason, Refusal};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 
 use crate::problem::{Refused, no_route};
 
@@ -24,10 +30,31 @@ const PAGE: &str = "index.html";
 /// Where Vite puts what carries a digest in its name.
 const HASHED: &str = "assets/";
 
-/// Nothing from elsewhere, nothing inline, nothing embedded, and no page around it.
+/// Nothing from elsewhere, nothing inline but what the build put into the page, nothing embedded, and no page around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
                       manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types svelte-trusted-html";
+
+/// The same for the page.
+static OF_PAGE: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let page = FILES.iter().find(|file| file.path == PAGE)?;
+    HeaderValue::from_str(&with_digests(std::str::from_utf8(page.plain).ok()?)).ok()
+});
+
+/// The policy, with the digests of the scripts and styles that stand in a page (CSP level 3, §2.3.1).
+fn with_digests(page: &str) -> String {
+    let mut policy = POLICY.to_owned();
+    for element in ["script", "style"] {
+        let (opens, closes) = (format!("<{element}>"), format!("</{element}>"));
+        let plain = format!("{element}-src 'self'");
+        let mut digests = plain.clone();
+        for (text, _) in page.split(&opens).skip(1).filter_map(|rest| rest.split_once(&closes)) {
+            let _whole = write!(digests, " 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+        }
+        policy = policy.replacen(&plain, &digests, 1);
+    }
+    policy
+}
 
 const DRESS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -56,7 +83,13 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return Refused::from(Refusal::because(Reason::NotFound, "there is no page or route at this path")).into_response();
     }
     match FILES.iter().find(|file| file.path == PAGE) {
-        Some(page) => dressed(sent(page, &headers)),
+        Some(page) => {
+            let mut response = dressed(sent(page, &headers));
+            if let Some(policy) = OF_PAGE.as_ref() {
+                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+            }
+            response
+        }
         None => dressed((StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], NOT_BUILT).into_response()),
     }
 }
@@ -100,5 +133,20 @@ fn kind(path: &str) -> &'static str {
         "woff2" => "font/woff2",
         "txt" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_page_is_let_in_by_its_digest_and_nothing_else_is() {
+        assert_eq!(with_digests("<script src=\"/a.js\"></script><link rel=\"stylesheet\" href=\"/a.css\">"), POLICY);
+        let policy = with_digests("<style>a{}</style><script>1</script><script type=\"module\" src=\"/a.js\"></script>");
+        let script = "script-src 'self' 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s=';";
+        let style = "style-src 'self' 'sha256-X1RutGBrXCt9KkSaXMK7tHftWiRscFHOhxsS8tv8hBk=';";
+        assert!(policy.contains(script) && policy.contains(style), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
     }
 }

@@ -1,5 +1,6 @@
 //! What every handler stands on.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +25,8 @@ pub struct ApiState {
     pub gate: Arc<Gate>,
     /// What everybody may know of it.
     pub facts: Arc<GateFacts>,
+    /// Which process this is, among those that ever answer here.
+    process: RandomState,
     failures: Arc<Mutex<Throttle>>,
     pub(crate) repeats: Arc<Repeats>,
     pub(crate) taken: Arc<Taken>,
@@ -80,6 +83,7 @@ impl ApiState {
         Self {
             gate,
             facts: Arc::new(facts),
+            process: RandomState::new(),
             failures: Arc::default(),
             repeats: Arc::default(),
             taken: Arc::default(),
@@ -105,6 +109,11 @@ impl ApiState {
             Long::Export => (&self.taken.exports, "an export of yours is being written, or too many of others; wait until it has ended"),
         };
         shares.take(who, 1).ok_or_else(|| Refusal::because(Reason::TooMany, says))
+    }
+
+    /// As of which entry an answer is that is made from now on. Who finds the same twice missed nothing in between.
+    pub(crate) fn as_of(&self) -> String {
+        format!("{:016x}", self.process.hash_one(self.gate.counts().entered()))
     }
 
     /// What everybody may know of the gate, with its keys as they are now.

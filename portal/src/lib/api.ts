@@ -92,17 +92,32 @@ export function onSignedOut(then: () => void): void {
   signedOut = then;
 }
 
+let answered: (asOf: string, asked: number) => void = () => {};
+/** Called with as of which entry of the gate an answer is, and when it was asked for. */
+export function onAnswer(then: (asOf: string, asked: number) => void): void {
+  answered = then;
+}
+
+/** As of which entry of the gate an answer is; nothing, if it is for anybody. */
+export function asOf(response: Response): string | null {
+  return response.headers.get('x-tidegate-as-of');
+}
+
 export async function send(url: string, init: RequestInit): Promise<Response> {
   let response: Response;
+  const reads = init.method === 'GET';
+  const before = reads ? early(url) : undefined;
+  const asked = before ? 0 : performance.now();
   try {
-    const asked = init.method === 'GET' ? early(url) : undefined;
-    response = await (asked ?? fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }));
+    response = await (before ?? fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }));
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw unreachable();
   }
   const date = response.headers.get('date');
   if (date) setServerTime(Date.parse(date));
+  const entry = asOf(response);
+  if (reads && entry) answered(entry, asked);
   if (response.ok) return response;
   let problem: Partial<ProblemBody> = {};
   try {

@@ -1,4 +1,4 @@
-// Answers that were asked for before this program was there, by `public/first.js`: each is taken once.
+// Answers that were asked for before this program was there, by `public/first.js`, which stands in the page: each is taken once.
 declare global {
   interface Window {
     tideAsked?: Record<string, Promise<Response>>;

@@ -20,7 +20,6 @@ export type Theme = 'system' | 'light' | 'dark';
 
 class Kept {
   theme: Theme = $state((read('tide.theme') as Theme | null) ?? 'system');
-  pins: string[] = $state(list(read('tide.pins')));
 
   setTheme(theme: Theme): void {
     this.theme = theme;
@@ -32,20 +31,6 @@ class Kept {
   /** Whether somebody was signed in here last: then more is asked for at once, see `public/first.js`. */
   setHere(here: boolean): void {
     write('tide.here', here ? '1' : undefined);
-  }
-
-  pin(name: string): void {
-    this.pins = this.pins.includes(name) ? this.pins.filter((pin) => pin !== name) : [...this.pins, name];
-    write('tide.pins', JSON.stringify(this.pins));
-  }
-}
-
-function list(text: string | null): string[] {
-  try {
-    const found: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(found) ? found.filter((one): one is string => typeof one === 'string') : [];
-  } catch {
-    return [];
   }
 }
 

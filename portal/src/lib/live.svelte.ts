@@ -1,9 +1,11 @@
 // What happens at the gate, as it happens: lists that are shown are read again when something concerns them.
-import { Refusal, type AuditEntry } from './api';
+import { onAnswer, Refusal, type AuditEntry } from './api';
 import { events } from './stream';
 
 type Listener = (entry: AuditEntry | undefined) => void;
 
+/** An entry that no answer is as of. */
+const NONE = '';
 /** How long a first answer may take before it is said that there is none. */
 const GRACE = 3_000;
 
@@ -16,6 +18,18 @@ class Live {
   why: string = $state('');
   #listeners = new Map<Listener, string[]>();
   #stop: AbortController | undefined;
+  /** As of which entries answers were while nobody listened. */
+  #answered = new Set<string>();
+  /** Since when somebody listens, and after which entry. */
+  #opened: { at: number; asOf: string | null } | undefined;
+
+  constructor() {
+    onAnswer((asOf, asked) => {
+      if (!this.#opened) this.#answered.add(asOf);
+      // Slower than the line, and older than what is heard on it.
+      else if (asked < this.#opened.at && asOf !== this.#opened.asOf) this.#tell(undefined);
+    });
+  }
 
   /** Calls back for events whose name begins with one of these, and with nothing when some may have been missed. */
   on(prefixes: string[], listener: Listener): () => void {
@@ -32,19 +46,24 @@ class Live {
   stop(): void {
     this.#stop?.abort();
     this.#stop = undefined;
+    this.#opened = undefined;
+    this.#answered.clear();
     this.connected = this.lost = false;
   }
 
   async #listen(signal: AbortSignal): Promise<void> {
     let wait = 500;
     const late = setTimeout(() => (this.lost = !signal.aborted && !this.connected), GRACE);
-    const opened = (): void => {
+    const opened = (asOf: string | null): void => {
       clearTimeout(late);
       this.connected = true;
       this.lost = false;
       this.why = '';
-      // Whatever happened before somebody listened is in the state, and not in the stream.
-      this.#tell(undefined);
+      this.#opened = { at: performance.now(), asOf };
+      // INVARIANT: what was entered before somebody listened is in the answers that there are already, or they are read again.
+      const missed = [...this.#answered].some((one) => one !== asOf);
+      this.#answered.clear();
+      if (missed) this.#tell(undefined);
     };
     while (!signal.aborted) {
       try {
@@ -60,6 +79,8 @@ class Live {
       }
       if (signal.aborted) return;
       this.connected = false;
+      if (this.#opened) this.#answered.add(NONE);
+      this.#opened = undefined;
       this.lost = true;
       await new Promise((done) => setTimeout(done, wait));
       wait = Math.min(wait * 2, 10_000);

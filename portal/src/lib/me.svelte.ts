@@ -1,11 +1,14 @@
 // Who sits here, and what everybody may know of the gate.
-import { call, type GateFacts, type Me } from './api';
+import { call, Refusal, type GateFacts, type Me } from './api';
 import { forget } from './early';
 import { kept } from './kept.svelte';
+import { notes } from './notes.svelte';
 
 class Here {
   me: Me | undefined = $state.raw(undefined);
   facts: GateFacts | undefined = $state.raw(undefined);
+  /** The resources that they pinned. */
+  pins: string[] = $state.raw([]);
   /** Whether it is known yet if somebody is signed in. */
   known: boolean = $state(false);
 
@@ -16,6 +19,7 @@ class Here {
       this.facts = facts.value;
       if (me.status === 'rejected') throw me.reason;
       this.me = me.value;
+      this.pins = me.value.pins ?? [];
       kept.setHere(true);
     } catch (error) {
       forget();
@@ -30,6 +34,24 @@ class Here {
     this.me = undefined;
     forget();
     kept.setHere(false);
+  }
+
+  /** Lists a resource first, or no longer: shown at once, and taken back if the gate does not take it. */
+  async pin(name: string): Promise<void> {
+    const pinned = this.pins.includes(name);
+    this.list(name, !pinned);
+    try {
+      const path = { name };
+      await (pinned ? call('delete', '/api/v1/me/pins/{name}', { path }) : call('put', '/api/v1/me/pins/{name}', { path }));
+    } catch (error) {
+      this.list(name, pinned);
+      if (error instanceof Refusal) notes.say(error.detail ?? error.message, true);
+    }
+  }
+
+  private list(name: string, first: boolean): void {
+    const others = this.pins.filter((pin) => pin !== name);
+    this.pins = first ? [...others, name] : others;
   }
 
   /** Whether policy lets them administer this noun. */

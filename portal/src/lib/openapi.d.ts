@@ -1045,6 +1045,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/pins/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Pins a resource for the caller; one that is pinned stays so. */
+        put: operations["pins_pin"];
+        post?: never;
+        /** Unpins a resource of the caller's; one that is not pinned stays so. */
+        delete: operations["pins_unpin"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/searches": {
         parameters: {
             query?: never;
@@ -2191,6 +2209,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Erases what is kept of somebody who may not sign in any more: the texts of and about them, and their recordings. That it was still verifies. */
+        post: operations["evidence_erase_person"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/{id}/identities": {
         parameters: {
             query?: never;
@@ -3074,6 +3109,24 @@ export interface components {
         };
         /** @description The id of an audit entry. */
         EntryId: string;
+        /** @description What was erased of somebody. */
+        ErasedPerson: {
+            /**
+             * Format: int64
+             * @description How many entries and recordings stay, as a legal hold keeps them.
+             */
+            held: number;
+            /**
+             * Format: int64
+             * @description How many recordings.
+             */
+            recordings: number;
+            /**
+             * Format: int64
+             * @description How many texts of the log.
+             */
+            texts: number;
+        };
         /** @description Why something is erased for good. */
         Erasure: {
             /** @description Why; it stands in the log. */
@@ -3712,6 +3765,8 @@ export interface components {
             mail?: boolean;
             /** @description How strongly they proved it. */
             mfa: components["schemas"]["Mfa"];
+            /** @description The resources that they pinned, by name. */
+            pins?: components["schemas"]["ResourceName"][];
             /** @description What this sign-in may be used for. */
             scopes: components["schemas"]["Scope"][];
             /** @description Who they are. */
@@ -5533,7 +5588,7 @@ export interface components {
         SetRefused: {
             /** @description Why, in words. */
             description: string;
-            /** @description `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience` or `authentication_failed`. */
+            /** @description `invalid_request`, `invalid_issuer`, `invalid_audience` or `authentication_failed`. */
             err: string;
         };
         /** @description How a target is made to trust the gate. */
@@ -8507,6 +8562,62 @@ export interface operations {
             };
         };
     };
+    pins_pin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: components["schemas"]["ResourceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pins_unpin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: components["schemas"]["ResourceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "saved-searches_list": {
         parameters: {
             query?: never;
@@ -11039,6 +11150,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description A refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    evidence_erase_person: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 200 printable characters; the same call under the same key is done once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                id: components["schemas"]["PrincipalId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasedPerson"];
                 };
             };
             /** @description A refusal */

@@ -1,5 +1,5 @@
 // Server-sent events over `fetch`, so that a refusal can be read, any event name heard, and the end told from a fault.
-import { brokenOff, Refusal, send } from './api';
+import { asOf, brokenOff, Refusal, send } from './api';
 
 export interface Heard {
   event: string;
@@ -16,8 +16,8 @@ const LOOK = 5_000;
 export interface Wanted {
   /** With a body it is asked for by somebody who is there. */
   body?: unknown;
-  /** Called when the gate has answered, and what happens from now on is heard. */
-  opened?: () => void;
+  /** Called when the gate has answered: everything is heard that is entered after this entry. */
+  opened?: (asOf: string | null) => void;
 }
 
 /** Reads a stream of events until it ends or is aborted. A line that breaks off, or goes silent, is a refusal. */
@@ -43,7 +43,7 @@ export async function* events(url: string, signal: AbortSignal, { body, opened }
     const response = await send(url, init);
     if (!response.body) return;
     reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    opened?.();
+    opened?.(asOf(response));
     let rest = '';
     for (;;) {
       const { value, done } = await reader.read();

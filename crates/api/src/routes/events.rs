@@ -16,6 +16,7 @@ use workflow::{Caller, Gate};
 
 use crate::caller::Reads;
 use crate::extract::Asked;
+use crate::frame::AS_OF;
 use crate::problem::Answer;
 use crate::shares::Share;
 use crate::sight::Sight;
@@ -33,9 +34,11 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn events(State(state): State<ApiState>, Reads(caller): Reads, Asked(query): Asked<EventsQuery>) -> Answer<impl IntoResponse> {
     let _share = state.long(caller.who.id(), Long::Stream)?;
     let news = state.gate.news();
+    // Read when everything later will be heard, so that whoever was answered as of the same entry missed nothing.
+    let as_of = [(AS_OF, state.as_of())];
     state.gate.refuse_if_person_locked(caller.who.id()).await?;
     let listener = Listener { gate: state.gate, caller, query, news, _share };
-    Ok(Sse::new(heard(listener)).keep_alive(KeepAlive::default()))
+    Ok((as_of, Sse::new(heard(listener)).keep_alive(KeepAlive::default())))
 }
 
 struct Listener {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use access::ids::SessionId;
+use access::ids::{PrincipalId, SessionId};
 use axum::Json;
 use axum::body::Body as Stream;
 use axum::extract::State;
@@ -21,12 +21,12 @@ use crate::caller::SignedIn;
 use crate::extract::{Body, Id};
 use crate::problem::{Answer, Refused};
 use crate::state::{ApiState, Long};
-use crate::types::evidence::{DestroyedRecording, Erasure, ExportFormat, ExportQuery};
+use crate::types::evidence::{DestroyedRecording, ErasedPerson, Erasure, ExportFormat, ExportQuery};
 use crate::types::schema;
 use crate::version::Unversioned;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(export)).routes(routes!(destroy))
+    OpenApiRouter::new().routes(routes!(export)).routes(routes!(destroy)).routes(routes!(erase_person))
 }
 
 /// Exports evidence of a session, a person, a resource or a period as one file.
@@ -87,6 +87,19 @@ async fn destroy(
 ) -> Answer<Json<DestroyedRecording>> {
     let recording = state.gate.destroy_recording(&caller, id, &body.reason).await?;
     Ok(Json(DestroyedRecording { recording }))
+}
+
+/// Erases what is kept of somebody who may not sign in any more: the texts of and about them, and their recordings. That it was still verifies.
+#[utoipa::path(post, path = "/users/{id}/erase", tag = "evidence", params(("id" = schema::PrincipalId, Path)), request_body = Erasure, responses((status = 200, body = ErasedPerson)))]
+async fn erase_person(
+    State(state): State<ApiState>,
+    SignedIn(caller): SignedIn,
+    Id(id): Id<PrincipalId>,
+    _: Unversioned,
+    Body(body): Body<Erasure>,
+) -> Answer<Json<ErasedPerson>> {
+    let erased = Box::pin(state.gate.erase_person(&caller, id, &body.reason)).await?;
+    Ok(Json(ErasedPerson { texts: erased.texts, recordings: erased.recordings, held: erased.held }))
 }
 
 /// A file whose name goes when this does; who has it open reads on.

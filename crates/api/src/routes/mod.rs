@@ -38,6 +38,7 @@ mod oauth;
 mod on_call;
 mod outbox;
 mod passkeys;
+mod pins;
 mod policy;
 mod providers;
 mod recordings;
@@ -83,6 +84,7 @@ fn all() -> OpenApiRouter<ApiState> {
         .merge(outbox::routes())
         .merge(oauth::routes())
         .merge(passkeys::routes())
+        .merge(pins::routes())
         .merge(policy::routes())
         .merge(providers::routes())
         .merge(requests::routes())

@@ -17,6 +17,8 @@ use crate::state::ApiState;
 use crate::types::signals::SetRefused;
 
 const SECEVENT: &str = "application/secevent+jwt";
+const NOT_PROVED: &str = "no transmitter of this name has signed this and sent it with what its calls have to carry; compare the end of the address, \
+                          the keys and the `Authorization` with `[[signals]]`; the gate's audit log says which of them it is (`signal.refused`)";
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(hear))
@@ -44,13 +46,13 @@ async fn hear(State(state): State<ApiState>, Peer(from): Peer, Id(name): Id<User
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let signal = match state.gate.read_signal(name.as_str(), token, authorization).await {
         Ok(signal) => signal,
-        Err(NoSignal::Nobody) => return Err(Refusal::because(Reason::NotFound, NoSignal::Nobody.to_string()).into()),
         Err(NoSignal::Later(refusal)) => return Err(refusal.into()),
         Err(why) => {
             state.may_try(from, now)?;
             state.failed(from, now);
             state.gate.enter_refused_signal(&name, &why, from).await;
-            return Err(Refused::invalid(why.to_string()).with_set_error(code(&why)));
+            let (code, description) = told(&why);
+            return Err(Refused::invalid(description).with_set_error(code));
         }
     };
     // 3. What it wants is done, and what it can't mean is said: a signal that shuts nobody out is not to pass for one that did.
@@ -65,13 +67,16 @@ async fn hear(State(state): State<ApiState>, Peer(from): Peer, Id(name): Id<User
     }
 }
 
-/// RFC 8935 §2.4.
-fn code(why: &NoSignal) -> &'static str {
+/// What is told to whoever proves nothing (RFC 8935 §2.4).
+///
+/// INVARIANT: nobody learns which names there are. Which of these it was stands in the log.
+fn told(why: &NoSignal) -> (&'static str, String) {
     match why {
-        NoSignal::Token(SetError::Key(_) | SetError::UnknownKey) => "invalid_key",
-        NoSignal::Token(SetError::Issuer) => "invalid_issuer",
-        NoSignal::Token(SetError::Audience) => "invalid_audience",
-        NoSignal::Authorization => "authentication_failed",
-        NoSignal::Token(SetError::Request(_)) | NoSignal::Nobody | NoSignal::Later(_) => "invalid_request",
+        NoSignal::Nobody | NoSignal::Authorization | NoSignal::Token(SetError::Key(_) | SetError::UnknownKey) => {
+            ("authentication_failed", NOT_PROVED.to_owned())
+        }
+        NoSignal::Token(SetError::Issuer) => ("invalid_issuer", why.to_string()),
+        NoSignal::Token(SetError::Audience) => ("invalid_audience", why.to_string()),
+        NoSignal::Token(SetError::Request(_)) | NoSignal::Later(_) => ("invalid_request", why.to_string()),
     }
 }

@@ -55,6 +55,7 @@ async fn me(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> Answer
         scopes,
         administers,
         mail: state.gate.sends_mail(),
+        pins: state.gate.pins(&caller).await?,
     }))
 }
 

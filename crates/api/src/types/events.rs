@@ -1,6 +1,8 @@
 //! What happens, as it happens: server-sent events.
 //!
 //! Each event's `id` is the id of its entry, its `event` the entry's name, its `data` an [`AuditEntry`](super::audit::AuditEntry).
+//! The header `x-tidegate-as-of` of an answer to somebody who is signed in changes with each entry, and says nothing else: a stream that
+//! begins with the one that a list was answered with misses nothing that is not in the list.
 //! An event `lagged` says that some were missed, so that the reader looks at the state afresh.
 
 use serde::{Deserialize, Serialize};

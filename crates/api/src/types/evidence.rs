@@ -78,6 +78,17 @@ pub struct TextErasure {
     pub reason: String,
 }
 
+/// What was erased of somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErasedPerson {
+    /// How many texts of the log.
+    pub texts: u64,
+    /// How many recordings.
+    pub recordings: u64,
+    /// How many entries and recordings stay, as a legal hold keeps them.
+    pub held: u64,
+}
+
 /// A recording that nobody reads any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestroyedRecording {

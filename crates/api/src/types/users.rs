@@ -59,6 +59,10 @@ pub struct Me {
     /// Whether this gate sends mail, so that they can name a mailbox.
     #[serde(default)]
     pub mail: bool,
+    /// The resources that they pinned, by name.
+    #[serde(default)]
+    #[schema(value_type = Vec<schema::ResourceName>)]
+    pub pins: Vec<ResourceName>,
 }
 
 /// Somebody to make known.

@@ -89,7 +89,7 @@ impl Events {
                     None => continue,
                 }
             }
-            let piece = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await.unwrap().unwrap_or(None)?;
+            let piece = tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await.unwrap().unwrap_or(None)?;
             self.rest.push_str(&String::from_utf8_lossy(&piece));
         }
     }

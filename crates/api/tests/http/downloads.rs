@@ -34,7 +34,7 @@ async fn slowly(who: &Person<'_>, path: &str) -> TcpStream {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), begin).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), begin).await.unwrap()
 }
 
 /// How much more comes, and whether it comes to its end.

@@ -117,7 +117,7 @@ async fn who_has_not_said_who_they_are_sends_little() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(15), refused).await.is_ok(), "there is room for more");
+    assert!(tokio::time::timeout(Duration::from_secs(60), refused).await.is_ok(), "there is room for more");
     // Ana is not held up by it.
     let (status, body) = served.person("ana").await.post("/requests/preview", crate::wish()).await;
     assert_eq!(status, reqwest::StatusCode::OK, "{body}");
@@ -152,7 +152,7 @@ async fn who_opens_streams_only_to_reset_them_is_shown_out() {
     }
     let (mut from, mut to) = rapid.split();
     let mut said = Vec::new();
-    let shown_out = tokio::time::timeout(Duration::from_secs(10), async {
+    let shown_out = tokio::time::timeout(Duration::from_secs(60), async {
         let _cut_off = tokio::join!(to.write_all(&flood), from.read_to_end(&mut said));
     });
     assert!(shown_out.await.is_ok(), "the connection stays open");
@@ -179,7 +179,7 @@ async fn one_address_cannot_take_all_places() {
     }
     let mut one_more = TcpStream::connect(address).await.unwrap();
     let mut nothing = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(5), one_more.read_to_end(&mut nothing)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(8), one_more.read_to_end(&mut nothing)).await;
     assert!(closed.is_ok() && nothing.is_empty(), "it got a place");
     let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
     elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -201,7 +201,7 @@ async fn a_body_that_never_comes_is_not_waited_for() {
     );
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
-    let answered = tokio::time::timeout(Duration::from_secs(40), slow.read_exact(&mut answer)).await;
+    let answered = tokio::time::timeout(Duration::from_secs(60), slow.read_exact(&mut answer)).await;
     answered.expect("it waits for ever").unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
@@ -254,9 +254,9 @@ async fn a_stop_ends_streams_and_lets_the_server_go() {
     let ana = served.person("ana").await;
     let mut stream = ana.call(Method::GET, "/events").send().await.unwrap();
     served.stop.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), async { while stream.chunk().await.unwrap().is_some() {} }).await;
+    let ended = tokio::time::timeout(Duration::from_secs(8), async { while stream.chunk().await.unwrap().is_some() {} }).await;
     assert!(ended.is_ok(), "the stream goes on");
-    let refused = tokio::time::timeout(Duration::from_secs(5), async {
+    let refused = tokio::time::timeout(Duration::from_secs(8), async {
         while served.call(Method::GET, "/healthz").send().await.is_ok() {
             tokio::task::yield_now().await;
         }

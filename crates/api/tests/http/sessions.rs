@@ -44,7 +44,7 @@ async fn carla_watches_ends_reads_and_exports_a_session_and_frank_learns_nothing
     opened.recording.record(shown("hello\r\n")).await.unwrap();
     let mut seen = String::new();
     while !seen.contains("aGVsbG8NCg==") {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        let chunk = tokio::time::timeout(Duration::from_secs(60), view.chunk()).await.expect("the frame comes").unwrap();
         seen.push_str(&String::from_utf8_lossy(&chunk.expect("the stream goes on")));
     }
     assert!(seen.contains("event: frame\n"), "{seen}");
@@ -244,7 +244,7 @@ async fn a_search_finds_what_one_may_see_and_looks_only_into_what_one_may_read()
 /// What is heard until the view is over, which may not take long.
 async fn rest(mut view: reqwest::Response) -> String {
     let mut seen = String::new();
-    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
         while let Some(chunk) = view.chunk().await.unwrap() {
             seen.push_str(&String::from_utf8_lossy(&chunk));
         }
@@ -274,7 +274,7 @@ async fn a_view_ends_when_its_watcher_is_locked_or_disabled_or_their_token_is_re
     opened.recording.record(shown("hello\r\n")).await.unwrap();
     let mut heard = String::new();
     while !heard.contains("event: frame\n") {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        let chunk = tokio::time::timeout(Duration::from_secs(60), view.chunk()).await.expect("the frame comes").unwrap();
         heard.push_str(&String::from_utf8_lossy(&chunk.expect("the view goes on")));
     }
     assert!(!heard.contains("withdrawn"), "{heard}");
@@ -292,7 +292,7 @@ async fn a_view_ends_when_its_watcher_is_locked_or_disabled_or_their_token_is_re
     let scope = access::lock::LockScope::Person(carla_id);
     let (lock, _) = served.test.gate.lock(served.test.person("dan"), scope, None, Some("laptop lost".into())).await.unwrap();
     assert!(rest(view).await.contains("event: withdrawn\n"));
-    let over = tokio::time::timeout(Duration::from_secs(10), async { while events.chunk().await.unwrap().is_some() {} });
+    let over = tokio::time::timeout(Duration::from_secs(60), async { while events.chunk().await.unwrap().is_some() {} });
     assert!(over.await.is_ok(), "she still hears what happens");
     assert_eq!(carla.get(&format!("/sessions/{session}/watch")).await.0, StatusCode::FORBIDDEN);
     served.test.gate.lift(served.test.person("dan"), lock.id).await.unwrap();
@@ -353,7 +353,7 @@ when { resource.break_glass };
     opened.recording.record(shown("hello\r\n")).await.unwrap();
     let mut heard = String::new();
     while !heard.contains("event: frame\n") {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), view.chunk()).await.expect("the frame comes").unwrap();
+        let chunk = tokio::time::timeout(Duration::from_secs(60), view.chunk()).await.expect("the frame comes").unwrap();
         heard.push_str(&String::from_utf8_lossy(&chunk.expect("the view goes on")));
     }
     assert!(!heard.contains("withdrawn"), "{heard}");
@@ -374,7 +374,7 @@ async fn a_watcher_who_loses_the_right_sees_nothing_more() {
     files.insert("people.toml".into(), people.replace("members = [\"carla\"]", "members = [\"eve\"]").into_bytes());
     served.test.gate.push_bundle(served.test.person("dan"), files).await.unwrap();
     let mut seen = String::new();
-    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
         while let Some(chunk) = view.chunk().await.unwrap() {
             seen.push_str(&String::from_utf8_lossy(&chunk));
         }
@@ -461,4 +461,35 @@ async fn filters_are_kept_for_whoever_keeps_them_and_nobody_else() {
         assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {status} {problem}");
     }
     assert_eq!(carla.post("/me/searches", json!({ "name": "x".repeat(60), "filters": {} })).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn pins_are_kept_for_whoever_pins_and_say_nothing_of_what_there_is() {
+    let served = Served::start().await;
+    let (ana, ben) = (served.person("ana").await, served.person("ben").await);
+    let pins = async |who: &crate::Person<'_>| who.get("/me").await.1["pins"].clone();
+    let does = async |who: &crate::Person<'_>, method: Method, name: &str| {
+        let answer = who.call(method, &format!("/me/pins/{name}")).send().await.unwrap();
+        crate::read(answer).await.0
+    };
+    assert_eq!(pins(&ana).await, json!([]));
+    // Pinned twice is pinned once.
+    for name in ["web-1", "db-1", "web-1"] {
+        assert_eq!(does(&ana, Method::PUT, name).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(pins(&ana).await, json!(["db-1", "web-1"]));
+    assert_eq!(pins(&ben).await, json!([]), "they are hers");
+    // What there is not, or not for her, is pinned the same.
+    assert_eq!(does(&ana, Method::PUT, "no-such-place").await, StatusCode::NO_CONTENT);
+    assert_eq!(does(&ana, Method::PUT, "NO NAME").await, StatusCode::BAD_REQUEST);
+    for name in ["no-such-place", "web-1", "web-1"] {
+        assert_eq!(does(&ana, Method::DELETE, name).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(pins(&ana).await, json!(["db-1"]));
+    // No more than anybody has use for; what is pinned already may be pinned again.
+    for count in 1..200 {
+        assert_eq!(does(&ana, Method::PUT, &format!("shelf-{count}")).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(does(&ana, Method::PUT, "one-more").await, StatusCode::BAD_REQUEST);
+    assert_eq!(does(&ana, Method::PUT, "db-1").await, StatusCode::NO_CONTENT);
 }

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::signals::{ACCOUNT_DISABLED, ACCOUNT_ENABLED, DEVICE_COMPLIANCE, SESSION_REVOKED, Signed, Transmitter, VERIFICATION};
 use workflow::outbox::KeptSecret;
-use workflow::read::Page;
+use workflow::read::{EntryFilter, EntryPage, Page};
 use workflow::signals::HeardTransmitter;
 
 use crate::providers::{link, serve};
@@ -57,7 +57,12 @@ impl Heard {
     }
 
     async fn send_as(&self, signal: &str, kind: &str, authorization: Option<&str>) -> (StatusCode, Value) {
-        let mut call = self.served.call(Method::POST, "/api/v1/signals/corp").header("content-type", kind).body(signal.to_owned());
+        self.send_to("corp", signal, kind, authorization).await
+    }
+
+    async fn send_to(&self, name: &str, signal: &str, kind: &str, authorization: Option<&str>) -> (StatusCode, Value) {
+        let path = format!("/api/v1/signals/{name}");
+        let mut call = self.served.call(Method::POST, &path).header("content-type", kind).body(signal.to_owned());
         if let Some(authorization) = authorization {
             call = call.header("authorization", authorization);
         }
@@ -177,9 +182,9 @@ async fn what_is_not_the_transmitter_s_or_not_for_this_gate_locks_nobody() {
     let signed = |how| heard.transmitter.sign_as(&heard.says(SESSION_REVOKED, "ana-1"), how, &kind);
     let of_kind = |kind: Value| heard.transmitter.sign_as(&heard.says(SESSION_REVOKED, "ana-1"), Signed::Own, &kind);
     for (signal, wanted) in [
-        (signed(Signed::Stranger), "invalid_key"),
-        (signed(Signed::Nobody), "invalid_key"),
-        (signed(Signed::PublicKey), "invalid_key"),
+        (signed(Signed::Stranger), "authentication_failed"),
+        (signed(Signed::Nobody), "authentication_failed"),
+        (signed(Signed::PublicKey), "authentication_failed"),
         (of_kind(json!("JWT")), "invalid_request"),
         (of_kind(Value::Null), "invalid_request"),
         (changed("iss", json!(LOGIN)), "invalid_issuer"),
@@ -207,8 +212,6 @@ async fn what_is_not_the_transmitter_s_or_not_for_this_gate_locks_nobody() {
     assert_eq!(err(&answer), (400, "invalid_request"), "{answer:?}");
     let answer = heard.send(&format!("{}{}", good(), " ".repeat(70_000))).await;
     assert_eq!(answer.0, StatusCode::PAYLOAD_TOO_LARGE);
-    let elsewhere = heard.served.call(Method::POST, "/api/v1/signals/other").header("content-type", "application/secevent+jwt");
-    assert_eq!(elsewhere.body(good()).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     let page = heard.served.call(Method::POST, "/api/v1/signals/corp").header("content-type", "application/secevent+jwt");
     assert_eq!(page.header("origin", "https://evil.example").body(good()).send().await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(heard.entries("signal.refused").await, 11);
@@ -283,6 +286,55 @@ async fn what_its_calls_have_to_carry_is_compared_whole() {
         assert_eq!(heard.locks().await.len(), 1, "{at}");
         heard.lift().await;
         heard.served.test.time.advance(std::time::Duration::from_secs(60));
+    }
+}
+
+// covers: A7 (api), B2 (api)
+#[tokio::test]
+async fn nobody_learns_from_the_answers_which_transmitters_there_are() {
+    const KIND: &str = "application/secevent+jwt";
+    let heard = Heard::start_with(|served| {
+        let file = served.test.dir().join("corp.header");
+        std::fs::write(&file, "Bearer 4711\n").unwrap();
+        Some(KeptSecret::File(file))
+    })
+    .await;
+    let said = heard.says(SESSION_REVOKED, "ana-1");
+    let own = heard.transmitter.sign(&said);
+    // In its own name, with what its calls have to carry, it is heard.
+    assert_eq!(heard.send_to("corp", &own, KIND, Some("Bearer 4711")).await.0, StatusCode::ACCEPTED);
+    heard.lift().await;
+    let forged = heard.transmitter.sign_as(&said, Signed::Stranger, &json!("secevent+jwt"));
+    let mut answers = Vec::new();
+    for (name, signal, carries) in [
+        ("other", &own, Some("Bearer 4711")),
+        ("other", &forged, None),
+        ("corp", &own, None),
+        ("corp", &own, Some("Bearer 4712")),
+        ("corp", &forged, Some("Bearer 4711")),
+    ] {
+        answers.push(heard.send_to(name, signal, KIND, carries).await);
+        heard.served.test.time.advance(std::time::Duration::from_secs(60));
+    }
+    assert_eq!(err(&answers[0]), (400, "authentication_failed"), "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    // What is no signal at all is told so, whoever it is sent to; and each is entered, with what it was.
+    let nonsense = [heard.send_to("other", "hello", KIND, None).await, heard.send_to("corp", "hello", KIND, None).await];
+    assert_eq!((err(&nonsense[0]), &nonsense[0]), ((400, "invalid_request"), &nonsense[1]));
+    assert_eq!(heard.entries("signal.refused").await, 7);
+    let filter = EntryFilter { name: Some("signal.refused".into()), ..EntryFilter::default() };
+    let page = EntryPage { limit: 10, after: None, newest_first: false };
+    let entries = heard.served.test.gate.store().entries(&filter, page).await.unwrap();
+    let details: Vec<&str> = entries.iter().filter_map(|logged| logged.entry.text("detail")).collect();
+    assert!(
+        details[0].contains("called this") && details[2].contains("`Authorization`") && details[4].contains("not signed"),
+        "{details:?}"
+    );
+    // Who guesses names waits, too.
+    let mut guesses = 0;
+    while heard.send_to("other", &own, KIND, None).await.0 != StatusCode::TOO_MANY_REQUESTS {
+        guesses += 1;
+        assert!(guesses < 200, "nobody has to wait");
     }
 }
 

@@ -18,7 +18,7 @@ async fn until(stream: &mut Response, last: &str) -> Vec<String> {
             text.push_str(&String::from_utf8_lossy(&chunk));
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(10), heard).await;
+    let in_time = tokio::time::timeout(Duration::from_secs(60), heard).await;
     assert!(in_time.is_ok(), "`{last}` did not come");
     text.lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect()
 }
@@ -57,7 +57,7 @@ async fn a_stream_ends_with_the_sign_in_it_began_with() {
     let Via::Token(id) = who.via() else { panic!("signed in with a token") };
     let revoked = again.call(Method::DELETE, &format!("/tokens/{id}")).send().await.unwrap();
     assert_eq!(revoked.status(), StatusCode::OK);
-    let ended = tokio::time::timeout(Duration::from_secs(10), async { while stream.chunk().await.unwrap().is_some() {} }).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), async { while stream.chunk().await.unwrap().is_some() {} }).await;
     assert!(ended.is_ok(), "it goes on after its token was revoked");
 }
 
@@ -82,5 +82,30 @@ async fn nobody_opens_streams_without_end() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), again).await.is_ok(), "it counts what is over");
+    assert!(tokio::time::timeout(Duration::from_secs(60), again).await.is_ok(), "it counts what is over");
+}
+
+#[tokio::test]
+async fn an_answer_says_as_of_which_entry_it_is() {
+    let served = Served::start().await;
+    let (ana, frank) = (served.person("ana").await, served.person("frank").await);
+    let as_of = |answer: Response| answer.headers().get("x-tidegate-as-of").map(|value| value.to_str().unwrap().to_owned());
+    let read = async || as_of(ana.call(Method::GET, "/requests").send().await.unwrap());
+    let listen = async || as_of(ana.call(Method::GET, "/events").send().await.unwrap());
+
+    // Nothing happens between the list and the stream: nothing was missed.
+    let before = read().await;
+    assert!(before.is_some());
+    assert_eq!((&read().await, &listen().await), (&before, &before));
+
+    // Whoever's it is: the list may be another by then.
+    let (_, asked) = frank.post("/requests", json!({ "resource": "build-1", "role": "shell", "reason": "x" })).await;
+    assert!(asked["request"]["id"].is_string(), "{asked}");
+    let after = listen().await;
+    assert_ne!(after, before);
+    assert_eq!(read().await, after);
+
+    // How busy a gate is, is no stranger's business.
+    let stranger = async |path: &str| as_of(served.call(Method::GET, path).bearer_auth("tg_guessed").send().await.unwrap());
+    assert_eq!((stranger("/api/v1/gate").await, stranger("/api/v1/requests").await, stranger("/healthz").await), (None, None, None));
 }
