@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -145,7 +145,7 @@ impl Rsyslog {
     /// If its files can't be made.
     pub fn prepare() -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("rsyslog-").tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::ports::free()?.port();
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -192,7 +192,7 @@ impl Rsyslog {
             .spawn()
             .context("cannot start /usr/sbin/rsyslogd; install `rsyslog` and `rsyslog-openssl`")?;
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if Instant::now() > deadline {
                 bail!("rsyslogd does not start: {}", fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());

@@ -7,6 +7,7 @@ pub mod mariadb;
 pub mod oidc;
 pub mod on_call;
 pub mod passkey;
+pub mod ports;
 pub mod postgres;
 pub mod preload;
 pub mod security_key;

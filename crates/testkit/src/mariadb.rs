@@ -2,7 +2,7 @@
 //! [`crate::postgres`] says. Or a MySQL, if `TIDEGATE_TESTS_MYSQL` names the folder of one that `scripts/mysql-server` runs.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -166,7 +166,7 @@ fn ready(port: u16) -> bool {
             "-u",
             ADMIN.0,
             &format!("-p{}", ADMIN.1),
-            "--connect-timeout=1",
+            "--connect-timeout=20",
             "ping",
         ])
         .stdin(Stdio::null())
@@ -217,7 +217,7 @@ fn start(home: &Path) -> Result<u16> {
     )?;
     let log = home.join("log");
     for _ in 0..5 {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::ports::free()?.port();
         let output = File::create(&log)?;
         let mut child = Command::new("/usr/sbin/mariadbd")
             .args([

@@ -4,7 +4,7 @@
 //! file, and a small supervisor ends the server when the last one has let go, however that process ended.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -264,7 +264,7 @@ fn start(home: &Path, owner: &Owner) -> Result<u16> {
     certify(home, &data, owner)?;
     let log = home.join("log");
     for _ in 0..5 {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = crate::ports::free()?.port();
         let mut server = owner.command(&format!("{BIN}/postgres"));
         server.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-F", "-N", "300"]);
         server.args(["-c", "ssl=on"]);
@@ -291,12 +291,13 @@ fn start(home: &Path, owner: &Owner) -> Result<u16> {
     bail!("the server does not start: {}", fs::read_to_string(&log).unwrap_or_default())
 }
 
-/// Ends the server when nobody holds the lock any more, and holds the lock alone until it is gone.
+/// Ends the server when nobody holds the lock any more, and holds the lock alone until it is gone: who comes next makes its directory anew.
 pub(crate) fn supervise(home: &Path, server: u32) -> Result<()> {
+    let lives = format!("grep -qs '^State:[[:space:]]*[^Z[:space:]]' /proc/{server}/status");
     let status = Command::new("setsid")
         .args(["--fork", "flock", "-x"])
         .arg(home.join("users"))
-        .args(["sh", "-c", &format!("kill -QUIT {server}; sleep 0.3")])
+        .args(["sh", "-c", &format!("kill -QUIT {server}; n=0; while [ $n -lt 600 ] && {lives}; do n=$((n+1)); sleep 0.1; done")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

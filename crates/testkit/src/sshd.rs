@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Sshd {
         for _ in 0..20 {
             let port = match options.port {
                 Some(port) => port,
-                None => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+                None => crate::ports::free()?.port(),
             };
             let config = write_config(dir.path(), &key, port, options)?;
             let log = dir.path().join("log");
@@ -200,7 +200,7 @@ fn write_config(dir: &Path, key: &Path, port: u16, options: &SshdOptions) -> any
 
 /// Waits until the server shows its version; `false` if it ended instead (its port was taken, most likely).
 fn answers(port: u16, child: &mut Child) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if child.try_wait()?.is_some() {
             return Ok(false);

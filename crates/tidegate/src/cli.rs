@@ -310,7 +310,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Demo(args) => {
-            demo::run(args).await?;
+            Box::pin(demo::run(args)).await?;
             Ok(Exit::Done)
         }
         Command::Doctor(file) => doctor::run(&file, &context.output).await,

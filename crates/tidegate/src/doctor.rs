@@ -2,6 +2,7 @@
 //!
 //! It works on files and needs no running gate. It changes nothing that a start of the gate would not.
 
+mod databases;
 mod kept;
 mod log;
 mod machine;
@@ -120,6 +121,7 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(mail::mail(&config, ring.as_ref()).await);
     findings.extend(mail::teams(&config, ring.as_ref()).await);
     findings.extend(told::emergencies(&config));
+    findings.extend(Box::pin(databases::databases(&config, ring.as_ref())).await);
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));
     findings

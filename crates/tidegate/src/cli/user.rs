@@ -5,6 +5,7 @@ use std::io;
 use access::ids::PrincipalId;
 use access::names::Username;
 use anyhow::bail;
+use api::types::evidence::{ErasedPerson, Erasure};
 use api::types::grants::Because;
 use api::types::list::Page;
 use api::types::providers::{Identity, NewIdentity};
@@ -52,6 +53,15 @@ pub enum UserCommand {
         /// Who: a user name or an id
         #[arg(value_name = "USER")]
         who: String,
+    },
+    /// Erase what is kept of somebody who was disabled, for good: texts of and about them, and their recordings; the log verifies
+    Erase {
+        /// Who: a user name or an id
+        #[arg(value_name = "USER")]
+        who: String,
+        /// Why; it stands in the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// List the accounts at identity providers that sign somebody in
     Accounts {
@@ -133,6 +143,19 @@ impl UserCommand {
                 let id = find(&client, &who).await?;
                 let reply: Reply<User> = client.post(&format!("/users/{id}/enable"), &json!({})).await?;
                 context.print(&reply, |output, user| output.toned(format!("{} can sign in again.", user.username), Tone::Good))
+            }
+            Self::Erase { who, reason } => {
+                let id = find(&client, &who).await?;
+                let reply: Reply<ErasedPerson> = client.post(&format!("/users/{id}/erase"), &Erasure { reason }).await?;
+                context.print(&reply, |output, erased| {
+                    let (texts, recordings) = (erased.texts, erased.recordings);
+                    output.toned(format!("Erased of {who}: texts {texts}, recordings {recordings}."), Tone::Good)?;
+                    if erased.held > 0 {
+                        let held = erased.held;
+                        note(format!("A legal hold keeps more (entries and recordings: {held}); once it is lifted, erase again."));
+                    }
+                    Ok(())
+                })
             }
             Self::Accounts { who } => {
                 let id = find(&client, &who).await?;

@@ -56,7 +56,7 @@ async fn a_gate_with_a_certificate_nobody_vouches_for_is_refused() {
 #[tokio::test]
 async fn nobody_listening_is_one_sentence() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = testkit::ports::free().unwrap();
     let given = Given { url: Some(format!("http://{free}")), ..Given::default() };
     let client = Client::new(&Settings::resolve(&given, None).unwrap()).unwrap();
     let error = client.get::<GateFacts>("/gate", &()).await.unwrap_err();

@@ -11,7 +11,7 @@ mod target;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use credentials::keyring::Keyring;
@@ -299,9 +299,17 @@ fn write_policy(dir: &Path, target: &target::Target, servers: &[servers::Server]
     Ok(())
 }
 
-/// A port on loopback that nobody uses now.
+/// A port on loopback that nobody uses now; none twice, since each is used only later.
 fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if !given.contains(&port) {
+            given.push(port);
+            return Ok(port);
+        }
+    }
 }
 
 fn private_dir(path: &Path) -> anyhow::Result<()> {

@@ -66,7 +66,8 @@ async fn differs(dir: &Path) -> Result<Option<String>, String> {
 /// What Git lists, or why it does not.
 async fn git(dir: &Path, args: &[&str]) -> Result<Vec<String>, String> {
     let mut command = Command::new("git");
-    command.arg("-C").arg(dir).args(args).stdin(Stdio::null());
+    // Somebody may commit there at this moment: what only looks takes no lock.
+    command.args(["--no-optional-locks", "-C"]).arg(dir).args(args).stdin(Stdio::null());
     let Output { status, stdout, stderr } = command.output().await.map_err(|error| format!("`git` cannot be run: {error}"))?;
     if !status.success() {
         let words = String::from_utf8_lossy(&stderr).lines().next().unwrap_or_default().trim().to_owned();

@@ -2,12 +2,12 @@
 //! And sessions that take out too much: alerted, or ended with the reason said.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 use testkit::{mariadb, postgres};
 
-use crate::demo::{Talk, eventually, lives};
+use crate::demo::{CUT_WITHIN, Talk, eventually, lives};
 use crate::served::{Plan, Served};
 
 /// A gate before a machine and two databases of a shop, each with a role that may do everything in it.
@@ -125,7 +125,7 @@ fn carla_contains_ana_and_nothing_of_hers_runs_at_any_target() {
 
     let since = Instant::now();
     let done = gate.cli("carla", &["contain", "user", "ana", "--reason", "her laptop was stolen"]);
-    assert!(since.elapsed() < Duration::from_secs(10));
+    assert!(since.elapsed() < CUT_WITHIN, "it took {:?}", since.elapsed());
     assert_eq!(done["cut"]["confirmed"].as_array().unwrap().len(), 3, "{done}");
     assert_eq!((&done["cut"]["unconfirmed"], &done["already"]), (&json!([]), &json!(false)), "{done}");
     assert!(done["grants"].as_array().unwrap().len() == 3 && done["requests"].as_array().unwrap().len() == 1, "{done}");
@@ -188,7 +188,7 @@ fn a_session_that_takes_out_too_much_is_ended_and_told_why() {
     let out = gate.ssh("ana", "shop-1+shell", AS_SHELL, &["head -c 12582912 /dev/zero | tr '\\0' x; exec sleep 1000"]).output().unwrap();
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.code() == Some(76) && told.contains("threshold") && told.contains("more than 8 MiB"), "{:?} {told}", out.status);
-    assert_eq!((in_orders(&orders), in_stock(&stock)), (String::new(), String::new()), "nothing of it runs on");
+    eventually("nothing of it runs on", || (in_orders(&orders) + &in_stock(&stock)).is_empty().then_some(()));
     let sessions = eventually("all have ended, and say why", || {
         let sessions = gate.get("eve", "/api/v1/sessions?all=true")["items"].as_array().unwrap().clone();
         sessions.iter().all(|session| session["state"] == "ended").then_some(sessions)

@@ -18,7 +18,7 @@ use crate::demo::{eventually, lives};
 use crate::served::{Plan, Served};
 
 /// How old what a client received must be for the recording to hold it: the last second may be lost, and a busy machine adds a little.
-const KEPT_AFTER: Duration = Duration::from_millis(1200);
+const KEPT_AFTER: Duration = Duration::from_millis(2000);
 /// How late an end may be noticed on a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -122,6 +122,7 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
     let when: Vec<Duration> = (0..4).map(|_| draw.milliseconds(2500)).collect();
     // Sometimes right in the middle of it all, sometimes when something was received for a while.
     let kill_after = draw.milliseconds(3500);
+    let once_heard = draw.below(2) == 1 && !revoke;
     let served = &*gate;
     let (revoked, votes, asked, transferring, killed) = std::thread::scope(|scope| {
         let revoked = scope.spawn(|| {
@@ -151,6 +152,9 @@ fn live_and_die(gate: &mut Served, draw: &mut Draw, name: &str) -> Round {
             let wish = json!({"resource": "web-1", "role": "shell", "reason": "asked while it died", "duration": "1h"});
             served.try_api("ana", "POST", "/api/v1/requests", Some(wish))
         });
+        if once_heard {
+            eventually("a shell is heard", || shells.iter().any(|shell| shell.heard.lock().unwrap().first.is_some()).then_some(()));
+        }
         let until = Instant::now() + kill_after;
         let mut transferring = None;
         while Instant::now() < until {

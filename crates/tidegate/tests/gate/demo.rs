@@ -14,7 +14,10 @@ pub(crate) use crate::known::http;
 use crate::known::{Known, program};
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A generous upper bound from an order, or the end of a grant, to nothing running at the target; nothing else would end it as soon.
+pub(crate) const CUT_WITHIN: Duration = Duration::from_secs(20);
 
 /// The demo; its server and target are ended when dropped.
 pub(crate) struct Demo {

@@ -149,7 +149,7 @@ fn with_the_last_group_a_running_statement_ends() {
     let done = psql("SELECT id FROM orders").wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "1", "{done:?}");
     // A statement that waits for a row that somebody else holds runs until it is ended.
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'tg\\_%' AND state = 'active'";
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename LIKE 'tg\\_%' AND state = 'active'";
     let mut holder = Command::new("psql");
     let own = format!("host=127.0.0.1 port={} user=tide dbname={}", database.port(), database.name());
     let mut holder = holder
@@ -158,7 +158,8 @@ fn with_the_last_group_a_running_statement_ends() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let held = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
+    let held =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT pg_sleep(600)' AND state = 'active'";
     eventually("the row is held", || (database.query(held).unwrap() == "1").then_some(()));
     let statement = psql("UPDATE orders SET status = 'sent'");
     eventually("her statement runs", || (database.query(running).unwrap() == "1").then_some(()));

@@ -28,7 +28,7 @@ fn calls(gate: &Served, person: &str, phases: &str, examples: u32) {
         // What is no HTTP is answered by the server before the API sees it.
         .args(["--generation-with-security-parameters", "false"])
         .args(["--phases", phases, "--max-examples", &examples.to_string(), "--seed", "20261122", "--continue-on-failure"])
-        .args(["--request-timeout", "30", "--generation-database", "none", "--no-color"])
+        .args(["--request-timeout", "60", "--generation-database", "none", "--no-color"])
         .current_dir(root())
         .output()
         .unwrap();

@@ -34,7 +34,7 @@ impl Gate {
         assert!(
             Command::new("cp").arg("-r").arg(testkit::gate::example_policy()).arg(dir.path().join("policy")).status().unwrap().success()
         );
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = || testkit::ports::free().unwrap();
         let [api, ssh, postgres, mysql] = std::array::from_fn(|_| free());
         let config = format!(
             "node = \"one\"\ndata_dir = \"data\"\npolicy_dir = \"policy\"\n[listen]\napi = \"{api}\"\nssh = \"{ssh}\"\npostgres = \"{postgres}\"\nmysql = \"{mysql}\"\n"

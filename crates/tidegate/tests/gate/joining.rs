@@ -68,6 +68,7 @@ fn ben_joins_ana_by_a_grant_of_his_own_and_each_letter_has_one_author() {
     assert_eq!(ana.end(), 0);
 
     demo.ended_sessions("ana");
+    demo.ended_sessions("ben");
     let entries = demo.get("eve", "/api/v1/audit/entries?event=session.joined");
     let entry = &entries["items"][0];
     assert!(entry.to_string().contains(&hers) && entry.to_string().contains(&his), "{entry}");

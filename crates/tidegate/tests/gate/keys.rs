@@ -75,7 +75,7 @@ fn a_target_ca_is_replaced_in_two_steps_and_nobody_is_locked_out() {
 fn shown(demo: &Demo) -> String {
     let facts = demo.get("ana", "/api/v1/gate");
     let (host, port) = (facts["ssh"]["host"].as_str().unwrap(), facts["ssh"]["port"].to_string());
-    let scanned = Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", &port, host]).output().unwrap();
+    let scanned = Command::new("ssh-keyscan").args(["-T", "60", "-t", "ed25519", "-p", &port, host]).output().unwrap();
     let line = text(&scanned.stdout).lines().find(|line| !line.starts_with('#')).unwrap().to_owned();
     line.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ")
 }

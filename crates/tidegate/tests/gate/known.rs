@@ -34,7 +34,7 @@ impl Known {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
             .arg(self.person(person)["ssh_config"].as_str().unwrap())
-            .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"])
+            .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=60"])
             .args(options)
             .arg(format!("{selector}.tide"))
             .args(command);

@@ -192,8 +192,11 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
     let out = waiting.wait_with_output().unwrap();
     assert_eq!((status(&out), String::from_utf8_lossy(&out.stdout).trim()), (0, "live"), "{}", said(&out));
     // A job's session is recorded like a person's.
-    let sessions = gate.get("eve", "/api/v1/sessions?all=true");
-    assert!(gate.shown(sessions["items"][0]["id"].as_str().unwrap()).contains("live"));
+    let session = eventually("its session has ended", || {
+        let sessions = gate.get("eve", "/api/v1/sessions?all=true");
+        sessions["items"].as_array().unwrap().first().cloned().filter(|session| session["state"] == "ended")
+    });
+    assert!(gate.shown(session["id"].as_str().unwrap()).contains("live"));
 
     for (job, says) in [
         (

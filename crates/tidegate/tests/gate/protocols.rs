@@ -1,145 +1,21 @@
 //! What every door does, whatever is spoken at it: one list of duties, and each protocol there is goes through all of it with its own stock
 //! client, against a real target. A protocol without a client here does not compile; a duty that one can't have says why.
 
+mod clients;
+mod cuts;
+
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use access::session::Protocol;
 use serde_json::{Value, json};
 use testkit::{mariadb, postgres};
 
-use crate::contained::{AS_SHELL, in_orders, in_stock, shop_in};
+use self::clients::{Client, Town, client_of};
+use self::cuts::{all_cut, all_cut_without, cuts, cuts_at_return, cuts_at_the_end, kill, lock, revoke};
+use crate::contained::shop_in;
 use crate::demo::{Talk, eventually};
 use crate::disks::Mounted;
 use crate::served::Served;
-
-/// A generous upper bound from an order to nothing running at the target.
-const CUT_WITHIN: Duration = Duration::from_secs(5);
-
-/// What is behind the gate.
-struct Town {
-    gate: Served,
-    orders: postgres::Database,
-    stock: mariadb::Database,
-}
-
-/// A protocol's stock client, and its target seen from the side.
-trait Client: Sync {
-    /// Where to, and as what.
-    fn place(&self) -> (&'static str, &'static str);
-    /// Somebody sits down at it, and types.
-    fn sits(&self, town: &Town, person: &str) -> Command;
-    /// What is typed to ask for it where one connects, and for how long; `None`: no time is named.
-    fn asks(&self, town: &Town, time: Option<&str>) -> Talk;
-    /// A line at which the target says the word and 42; and what a live view shows of it.
-    fn line(&self, word: &str) -> (String, String);
-    /// A line that keeps the target busy for long.
-    fn sleeps(&self, town: &Town) -> String;
-    /// Whether the target is busy with it.
-    fn is_asleep(&self, town: &Town) -> bool;
-}
-
-struct OpenSsh;
-struct Psql;
-struct Mariadb;
-
-/// Who speaks a protocol.
-fn client_of(protocol: Protocol) -> &'static dyn Client {
-    match protocol {
-        Protocol::Ssh => &OpenSsh,
-        Protocol::Postgres => &Psql,
-        Protocol::Mysql => &Mariadb,
-    }
-}
-
-impl Client for OpenSsh {
-    fn place(&self) -> (&'static str, &'static str) {
-        ("shop-1", "shell")
-    }
-    fn sits(&self, town: &Town, person: &str) -> Command {
-        town.gate.ssh(person, "shop-1+shell", AS_SHELL, &[])
-    }
-    fn asks(&self, town: &Town, time: Option<&str>) -> Talk {
-        let time = time.map(|time| format!(" TIDEGATE_FOR={time}")).unwrap_or_default();
-        let told = format!("SetEnv=TIDEGATE_REASON=slow{time}");
-        Talk::start(town.gate.ssh("ana", "shop-1+shell", &[AS_SHELL, &["-o", &told]].concat(), &["true"]))
-    }
-    fn line(&self, word: &str) -> (String, String) {
-        (format!("echo {word}-$((40+2))\n"), format!("{word}-42"))
-    }
-    fn sleeps(&self, town: &Town) -> String {
-        format!("sleep 1{}\n", town.gate.target.port())
-    }
-    fn is_asleep(&self, town: &Town) -> bool {
-        let asleep = format!("sleep\0{}\0", self.sleeps(town).trim().trim_start_matches("sleep "));
-        let runs = |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).unwrap_or_default() == asleep.as_bytes();
-        std::fs::read_dir("/proc").unwrap().flatten().any(runs)
-    }
-}
-
-impl Client for Psql {
-    fn place(&self) -> (&'static str, &'static str) {
-        ("sales-db", "seller")
-    }
-    fn sits(&self, town: &Town, person: &str) -> Command {
-        let port = town.gate.databases.unwrap().port();
-        let place =
-            format!("host=127.0.0.1 port={port} user=sales-db+seller dbname={} sslmode=require connect_timeout=20", town.orders.name());
-        let mut psql = Command::new("psql");
-        psql.args(["-X", "-A", "-t", "-d", &place]).env("PGPASSWORD", town.gate.person(person)["token"].as_str().unwrap());
-        psql.stdout(Stdio::piped()).stderr(Stdio::piped());
-        psql
-    }
-    fn asks(&self, town: &Town, time: Option<&str>) -> Talk {
-        in_the_lobby(self.sits(town, "ana"), time)
-    }
-    fn line(&self, word: &str) -> (String, String) {
-        (format!("SELECT '{word}-' || 42;\n"), format!("'{word}-' || 42"))
-    }
-    fn sleeps(&self, _: &Town) -> String {
-        "SELECT pg_sleep(1000);\n".to_owned()
-    }
-    fn is_asleep(&self, town: &Town) -> bool {
-        in_orders(&town.orders).contains("pg_sleep")
-    }
-}
-
-impl Client for Mariadb {
-    fn place(&self) -> (&'static str, &'static str) {
-        ("stock-db", "keeper")
-    }
-    fn sits(&self, town: &Town, person: &str) -> Command {
-        let mut client = Command::new("mariadb");
-        let port = town.gate.mysql.unwrap().port().to_string();
-        client.args(["--no-defaults", "-h", "127.0.0.1", "-P", &port, "-u", "stock-db+keeper", "--ssl", "-N", "-B", "-n"]);
-        client.env("HOME", town.gate.dir()).env_remove("MYSQL_PWD");
-        client.arg(format!("-p{}", town.gate.person(person)["token"].as_str().unwrap()));
-        client.stdout(Stdio::piped()).stderr(Stdio::piped());
-        client
-    }
-    fn asks(&self, town: &Town, time: Option<&str>) -> Talk {
-        // As at a terminal, it stays after an error.
-        let mut client = self.sits(town, "ana");
-        client.arg("-f");
-        in_the_lobby(client, time)
-    }
-    fn line(&self, word: &str) -> (String, String) {
-        (format!("SELECT CONCAT('{word}-', 42);\n"), format!("CONCAT('{word}-', 42)"))
-    }
-    fn sleeps(&self, _: &Town) -> String {
-        "SELECT SLEEP(1000);\n".to_owned()
-    }
-    fn is_asleep(&self, town: &Town) -> bool {
-        in_stock(&town.stock).contains("SLEEP(1000)")
-    }
-}
-
-fn in_the_lobby(client: Command, time: Option<&str>) -> Talk {
-    let mut talk = Talk::start(client);
-    let time = time.map(|time| format!(" for {time}")).unwrap_or_default();
-    talk.say(&format!("request 'slow'{time};\n"));
-    talk
-}
 
 /// What a door has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,7 +267,7 @@ fn warns(town: &Town, client: &dyn Client) {
 
 fn extends(town: &Town, client: &dyn Client) {
     let (resource, role) = client.place();
-    let grant = grant(town, client, "5s");
+    let grant = grant(town, client, "15s");
     let (mut talk, session) = works(town, client);
     let row = || town.gate.get("ana", &format!("/api/v1/grants/{grant}"));
     let before: jiff::Timestamp = row()["ends_at"].as_str().unwrap().parse().unwrap();
@@ -411,104 +287,6 @@ fn extends(town: &Town, client: &dyn Client) {
     talk.end();
     ended(town, &session);
     give_back(town, &grant);
-}
-
-fn cuts_at_the_end(town: &Town, client: &dyn Client) {
-    let grant = grant(town, client, "5s");
-    let (mut talk, session) = works(town, client);
-    falls_asleep(town, client, &mut talk);
-    eventually("nothing runs at the target", || (!client.is_asleep(town)).then_some(()));
-    assert_ne!(talk.end(), 0, "{}", talk.heard());
-    let row = ended(town, &session);
-    assert_eq!((&row["end"], &row["confirmed"]), (&json!("expired"), &json!(true)), "{row}");
-    let due = town.gate.get("ana", &format!("/api/v1/grants/{grant}"))["ends_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let late = row["ended_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().duration_since(due);
-    assert!(late.as_millis() >= 0 && late < jiff::SignedDuration::from_secs(3), "ended {late:?} after its end");
-}
-
-fn cuts(town: &Town, client: &dyn Client, end: &str, order: fn(&Town, &dyn Client, &str, &str)) {
-    let grant = grant(town, client, "10m");
-    let (mut talk, session) = works(town, client);
-    falls_asleep(town, client, &mut talk);
-    let since = Instant::now();
-    order(town, client, &grant, &session);
-    eventually("nothing runs at the target", || (!client.is_asleep(town)).then_some(()));
-    assert!(since.elapsed() < CUT_WITHIN, "{end}: it took {:?}", since.elapsed());
-    assert_ne!(talk.end(), 0, "{end}: {}", talk.heard());
-    let row = ended(town, &session);
-    assert_eq!((&row["end"], &row["confirmed"]), (&json!(end), &json!(true)), "{row}");
-    if end == "killed" {
-        // The grant stays, and opens again.
-        let (mut again, session) = works(town, client);
-        again.end();
-        ended(town, &session);
-        give_back(town, &grant);
-    }
-}
-
-fn revoke(town: &Town, _: &dyn Client, grant: &str, _: &str) {
-    let answer = town.gate.post("carla", &format!("/api/v1/grants/{grant}/revoke"), json!({"reason": "drill"}));
-    assert_eq!(answer["cut"]["unconfirmed"], json!([]), "{answer}");
-}
-
-fn kill(town: &Town, _: &dyn Client, _: &str, session: &str) {
-    town.gate.cli("carla", &["session", "kill", session, "--reason", "drill"]);
-}
-
-fn lock(town: &Town, client: &dyn Client, _: &str, _: &str) {
-    let set = town.gate.post("carla", "/api/v1/locks", json!({"scope": format!("resource:{}", client.place().0), "reason": "drill"}));
-    town.gate.post("carla", &format!("/api/v1/locks/{}/lift", set["lock"]["id"].as_str().unwrap()), json!({}));
-}
-
-fn cuts_at_return(town: &Town, client: &dyn Client) {
-    let first = grant(town, client, "10m");
-    let (mut talk, session) = works(town, client);
-    let second = grant(town, client, "10m");
-    town.gate.post("ana", &format!("/api/v1/grants/{second}/activate"), json!({}));
-    falls_asleep(town, client, &mut talk);
-    // What another grant covers goes on under that.
-    let given = town.gate.post("ana", &format!("/api/v1/grants/{first}/return"), json!({}));
-    assert_eq!(given["cut"]["rehomed"], json!([session]), "{given}");
-    assert!(client.is_asleep(town) && talk.child.try_wait().unwrap().is_none(), "{}", talk.heard());
-    let since = Instant::now();
-    give_back(town, &second);
-    eventually("nothing runs at the target", || (!client.is_asleep(town)).then_some(()));
-    assert!(since.elapsed() < CUT_WITHIN, "it took {:?}", since.elapsed());
-    assert_ne!(talk.end(), 0, "{}", talk.heard());
-    let row = ended(town, &session);
-    assert_eq!((&row["grant"], &row["end"], &row["confirmed"]), (&json!(second), &json!("expired"), &json!(true)), "{row}");
-}
-
-/// At every door at once: Ana works there, one act ends it, and `again` puts it right.
-fn all_cut(town: &Town, end: &str, order: impl FnOnce(&Served), again: impl FnOnce(&Served)) {
-    let works_there = |protocol: &Protocol| {
-        let client = client_of(*protocol);
-        grant(town, client, "10m");
-        let (mut talk, session) = works(town, client);
-        falls_asleep(town, client, &mut talk);
-        (client, talk, session)
-    };
-    let working: Vec<_> = Protocol::ALL.iter().map(works_there).collect();
-    order(&town.gate);
-    let since = Instant::now();
-    for (client, mut talk, session) in working {
-        let (resource, _) = client.place();
-        eventually("nothing runs at the target", || (!client.is_asleep(town)).then_some(()));
-        assert!(since.elapsed() < CUT_WITHIN, "{resource}: it took {:?}", since.elapsed());
-        assert_ne!(talk.end(), 0, "{resource}: {}", talk.heard());
-        let row = ended(town, &session);
-        assert_eq!((&row["end"], &row["confirmed"]), (&json!(end), &json!(true)), "{row}");
-        let grant = town.gate.get("eve", &format!("/api/v1/grants/{}", row["grant"].as_str().unwrap()));
-        assert_eq!(grant["state"], "ended", "{grant}");
-    }
-    again(&town.gate);
-}
-
-/// A policy without what follows a mark, and then as it was.
-fn all_cut_without(town: &Town, file: &str, mark: &str) {
-    let whole = std::fs::read_to_string(town.gate.dir().join("policy").join(file)).unwrap();
-    let less = whole[..whole.find(mark).unwrap()].to_owned();
-    all_cut(town, "withdrawn", |gate| gate.change_policy(file, |_| less), |gate| gate.change_policy(file, |_| whole));
 }
 
 /// What is asked there, and its request.
@@ -608,7 +386,7 @@ pub(crate) fn every_door_does_what_every_door_does() {
     for protocol in Protocol::ALL {
         forgets_who_agreed_to_something_else(&town, client_of(*protocol));
     }
-    tier("wait_at_connect", "pending_for = \"2s\"\nwait_at_connect");
+    tier("wait_at_connect", "pending_for = \"6s\"\nwait_at_connect");
     for protocol in Protocol::ALL {
         forgets_the_unanswered(&town, client_of(*protocol));
     }

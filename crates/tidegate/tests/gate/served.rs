@@ -2,7 +2,7 @@
 //! join a gate in earnest, by invitation.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Served {
         let dir = Arc::new(tempfile::Builder::new().prefix("served-").tempdir().unwrap());
         let target = Sshd::start(&SshdOptions { trusted_user_ca: Some(String::new()), ..plan.target }).unwrap();
         write_policy(&dir.path().join("policy"), &target, &plan.policy);
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = || testkit::ports::free().unwrap();
         let store = plan.store.map(|url| format!("store = \"{url}\"\n")).unwrap_or_default();
         let databases = plan.databases.then(free);
         let mysql = plan.databases.then(free);
@@ -108,7 +108,7 @@ impl Served {
     /// Stops it as an operator does.
     pub(crate) fn stop(&mut self) {
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use testkit::postgres::Database;
 
-use crate::demo::{Talk, eventually, lives};
+use crate::demo::{CUT_WITHIN, Talk, eventually, lives};
 use crate::served::{Plan, Served};
 
 fn told(gate: &Served, person: &str, selector: &str, send: &str) -> (i32, String, String) {
@@ -36,7 +36,7 @@ fn runs(gate: &Served, person: &str, selector: &str) -> (Talk, u32) {
 
 fn cut(talk: &mut Talk, pid: u32, since: Instant) {
     eventually("the process at the target is gone", || (!lives(pid)).then_some(()));
-    assert!(since.elapsed().as_secs() < 5);
+    assert!(since.elapsed() < CUT_WITHIN, "it took {:?}", since.elapsed());
     assert_eq!(talk.end(), 76, "{}", talk.heard());
 }
 
@@ -143,7 +143,7 @@ fn lives_as_its_grants_do(store: Option<String>) {
         ..Plan::default()
     });
     // The clock starts at the first connection.
-    let first = gate.grant("ana", "db-1", "shell", "5s");
+    let first = gate.grant("ana", "db-1", "shell", "10s");
     let unused = gate.get("ana", &format!("/api/v1/grants/{first}"));
     assert!(unused["starts_at"].is_null() && unused["state"] == "ready", "{unused}");
     let (mut ana, pid) = runs(&gate, "ana", "db-1+shell");
@@ -154,7 +154,10 @@ fn lives_as_its_grants_do(store: Option<String>) {
     eventually("the first is over", || (gate.get("ana", &format!("/api/v1/grants/{first}"))["state"] == "ended").then_some(()));
     let ended: Timestamp = gate.get("ana", &format!("/api/v1/grants/{first}"))["ended_at"].as_str().unwrap().parse().unwrap();
     let session = gate.live_session("ana").unwrap();
-    assert!(ended.duration_since(started).as_secs() >= 5 && lives(pid) && session["grant"] == json!(second), "{started} {ended} {session}");
+    assert!(
+        ended.duration_since(started).as_secs() >= 10 && lives(pid) && session["grant"] == json!(second),
+        "{started} {ended} {session}"
+    );
     let asked = gate.post("ana", &format!("/api/v1/grants/{second}/extend"), json!({"duration": "2h", "reason": "still looking"}));
     assert!(asked["grant"].is_null(), "production asks people again: {asked}");
     gate.post("ben", &format!("/api/v1/requests/{}/approve", id(&asked["request"])), json!({}));

@@ -79,9 +79,11 @@ pub(super) fn in_portal((method, path): &(String, String)) -> bool {
         gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../portal/src"), &mut all);
         all
     });
-    // Written out, or, for what streams, as a URL.
-    let called = format!("'{}', '{path}'", method.to_lowercase());
-    sources.contains(&called) || (method == "GET" && sources.contains(&format!("`/api{}", &path[4..].replace("{id}", "${session}"))))
+    // Written out, as what brings a file or a text, or, for what streams, as a URL.
+    let (called, sent) = (format!("'{}', '{path}'", method.to_lowercase()), format!("send('{path}', {{ method: '{method}'"));
+    sources.contains(&called)
+        || sources.contains(&sent)
+        || (method == "GET" && sources.contains(&format!("`/api{}", &path[4..].replace("{id}", "${session}"))))
 }
 
 fn gather(dir: &Path, all: &mut String) {

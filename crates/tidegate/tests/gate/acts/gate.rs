@@ -11,6 +11,9 @@ pub(super) fn acts() -> Vec<Act> {
     [places(), policy(), log(), beside_it(), itself()].into_iter().flatten().collect()
 }
 
+/// Why nothing is pinned by command.
+const PINS: &str = "the portal lists them first; a command names its resource";
+
 /// Who sees every resource: who keeps the policy, the secrets or the keys, and who reads the log.
 fn places() -> Vec<Act> {
     let keepers = [Noun::Bundle, Noun::Secret, Noun::Keys, Noun::Audit].map(|noun| Who::Permitted(Right::Administer(noun)));
@@ -18,6 +21,8 @@ fn places() -> Vec<Act> {
         act("list resources", "resources_list", "resource list", readers()),
         act("show a resource", "resources_show", "resource show db-1", sees([Who::Led("db-1")].into_iter().chain(keepers)))
             .on(Thing::Called("db-1")),
+        only_api("pin a resource", "pins_pin", PINS, readers()).on(Thing::Called("db-1")),
+        only_api("unpin a resource", "pins_unpin", PINS, readers()).on(Thing::Called("db-1")),
     ]
 }
 
@@ -89,13 +94,22 @@ fn log() -> Vec<Act> {
             .body(r#"{"reason": "drill"}"#)
             .on(Thing::Ended)
             .spends(),
+        act(
+            "erase what is kept of somebody",
+            "evidence_erase_person",
+            "user erase {id} --reason drill",
+            Who::All(vec![administers(Noun::Text), administers(Noun::Recording)]),
+        )
+        .body(r#"{"reason": "drill"}"#)
+        .on(Thing::Disabled)
+        .spends(),
     ]
 }
 
 fn beside_it() -> Vec<Act> {
     let see = || Who::All(vec![readers(), Who::Any(vec![administers(Noun::Audit), administers(Noun::Inventory)])]);
     let keep = || administers(Noun::Inventory);
-    let until = r#"{"reason": "drill", "until": "2027-01-01T00:00:00Z"}"#;
+    let until = r#"{"reason": "drill", "until": "{month}"}"#;
     vec![
         act("list ways beside the gate", "inventory_ways", "inventory list", see()),
         act("see the backlog", "inventory_backlog", "inventory backlog", see()),
@@ -109,7 +123,7 @@ fn beside_it() -> Vec<Act> {
             .body(r#"{"reason": "drill"}"#)
             .on(Thing::Way)
             .spends(),
-        act("accept a way", "inventory_accept", "inventory accept {id} --reason drill --until 2027-01-01", keep())
+        act("accept a way", "inventory_accept", "inventory accept {id} --reason drill --until {month}", keep())
             .body(until)
             .on(Thing::Way)
             .spends(),
