@@ -54,7 +54,7 @@ pub(crate) fn lives(pid: u32) -> bool {
 async fn dies(pid: u32) -> Duration {
     let start = Instant::now();
     while lives(pid) {
-        assert!(start.elapsed() < Duration::from_secs(30), "process {pid} still lives at the target");
+        assert!(start.elapsed() < Duration::from_secs(5), "process {pid} still lives at the target");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     start.elapsed()

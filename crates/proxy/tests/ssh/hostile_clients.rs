@@ -261,7 +261,9 @@ async fn a_channel_on_which_nothing_is_started_is_closed() {
     let ana = ana(&town).await;
     assert_eq!(run(&ana, "sleep 5; echo in").await, "in\n");
     let idle = ana.channel_open_session().await.unwrap();
+    let start = Instant::now();
     assert!(output(idle).await.contains("Nothing was started on this channel for 4 s."));
+    assert!(start.elapsed() < Duration::from_secs(8));
     assert_eq!(run(&ana, "echo on").await, "on\n");
 }
 

@@ -12,7 +12,7 @@ use crate::known::program;
 use crate::served::{Plan, Served};
 
 /// How late a cut may be on a busy machine. It is never early.
-const LATE: Duration = Duration::from_secs(20);
+const LATE: Duration = Duration::from_secs(4);
 
 /// A gate and a target that run by a wall clock of their own.
 fn by_a_clock_of_its_own(clock: &WallClock) -> Served {

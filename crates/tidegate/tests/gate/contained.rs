@@ -2,12 +2,12 @@
 //! And sessions that take out too much: alerted, or ended with the reason said.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testkit::{mariadb, postgres};
 
-use crate::demo::{CUT_WITHIN, Talk, eventually, lives};
+use crate::demo::{Talk, eventually, lives};
 use crate::served::{Plan, Served};
 
 /// A gate before a machine and two databases of a shop, each with a role that may do everything in it.
@@ -125,7 +125,7 @@ fn carla_contains_ana_and_nothing_of_hers_runs_at_any_target() {
 
     let since = Instant::now();
     let done = gate.cli("carla", &["contain", "user", "ana", "--reason", "her laptop was stolen"]);
-    assert!(since.elapsed() < CUT_WITHIN, "it took {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
     assert_eq!(done["cut"]["confirmed"].as_array().unwrap().len(), 3, "{done}");
     assert_eq!((&done["cut"]["unconfirmed"], &done["already"]), (&json!([]), &json!(false)), "{done}");
     assert!(done["grants"].as_array().unwrap().len() == 3 && done["requests"].as_array().unwrap().len() == 1, "{done}");

@@ -18,7 +18,7 @@ use crate::demo::{eventually, lives};
 use crate::served::{Plan, Served};
 
 /// How old what a client received must be for the recording to hold it: the last second may be lost, and a busy machine adds a little.
-const KEPT_AFTER: Duration = Duration::from_millis(2000);
+const KEPT_AFTER: Duration = Duration::from_millis(1200);
 /// How late an end may be noticed on a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 

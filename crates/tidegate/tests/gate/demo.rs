@@ -17,7 +17,7 @@ use crate::known::{Known, program};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A generous upper bound from an order, or the end of a grant, to nothing running at the target; nothing else would end it as soon.
-pub(crate) const CUT_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The demo; its server and target are ended when dropped.
 pub(crate) struct Demo {

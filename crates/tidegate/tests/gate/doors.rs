@@ -177,7 +177,7 @@ fn at_the_end_of_its_grant_a_session_ends() {
         let end: jiff::Timestamp = session["ended_at"].as_str().unwrap().parse().unwrap();
         let due: jiff::Timestamp = ends_at.parse().unwrap();
         let late = end.duration_since(due);
-        assert!(late.as_millis() >= 0 && late.unsigned_abs() < CUT_WITHIN, "ended {late:?} after its end");
+        assert!(late.as_millis() >= 0 && late.as_secs() < 3, "ended {late:?} after its end");
     }
 }
 

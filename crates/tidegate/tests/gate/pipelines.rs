@@ -179,7 +179,10 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
     let out = deploy(&["--wait", "1s"]).output().unwrap();
     assert_eq!(status(&out), 75, "{}", said(&out));
     assert!(said(&out).contains("Nobody agreed within"), "{}", said(&out));
-    let waiting = deploy(&["--wait", "2m"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let waiting = deploy(&["--wait", "2m"]).stdout(Stdio::piped()).stderr(told.reopen().unwrap()).spawn().unwrap();
+    let told = || std::fs::read_to_string(told.path()).unwrap();
+    eventually("the job waits", || told().contains("waits for approval").then_some(()));
     let inbox = gate.get("ben", "/api/v1/requests?of=inbox");
     let request = &inbox["items"][0];
     assert_eq!(inbox["items"].as_array().unwrap().len(), 1, "{inbox}");
@@ -190,7 +193,7 @@ fn to_production_a_job_waits_for_people_and_other_branches_and_forks_do_not_get_
     assert_eq!((refused, &problem["code"]), (403, &json!("self_approval")), "{problem}");
     gate.post("ben", &format!("/api/v1/requests/{id}/approve"), json!({}));
     let out = waiting.wait_with_output().unwrap();
-    assert_eq!((status(&out), String::from_utf8_lossy(&out.stdout).trim()), (0, "live"), "{}", said(&out));
+    assert_eq!((status(&out), String::from_utf8_lossy(&out.stdout).trim()), (0, "live"), "{}", told());
     // A job's session is recorded like a person's.
     let session = eventually("its session has ended", || {
         let sessions = gate.get("eve", "/api/v1/sessions?all=true");
