@@ -240,4 +240,20 @@ mod tests {
         forged.get_mut("reason").unwrap().text = "drill".into();
         assert!(matches!(Entry::from_leaf(&leaf, forged), Err(LeafError::Text(name, _)) if name == "reason"));
     }
+
+    // covers: EV-1
+    #[test]
+    fn what_was_written_before_refusals_named_their_policies_reads_as_it_was() {
+        for old in [
+            r#"{"event":"request.denied","request":"req_00000000000000000000000000","reason":"denied"}"#,
+            r#"{"event":"vote.refused","request":"req_00000000000000000000000000","voter":"usr_00000000000000000000000000","reason":"not_approver"}"#,
+            r#"{"event":"session.refused","person":"usr_00000000000000000000000000","door":"ssh","reason":"locked"}"#,
+            r#"{"event":"action.refused","action":"watch","object":"gate","reason":"not_allowed"}"#,
+            r#"{"event":"grant.withdrawn","grant":"grt_00000000000000000000000000","reason":"grant_withdrawn","bundle":"b"}"#,
+        ] {
+            let event: Event = serde_json::from_str(old).unwrap();
+            let again: serde_json::Value = serde_json::to_value(&event).unwrap();
+            assert_eq!(again, serde_json::from_str::<serde_json::Value>(old).unwrap());
+        }
+    }
 }

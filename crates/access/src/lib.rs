@@ -35,6 +35,7 @@ pub mod session;
 pub mod signal;
 pub mod statement;
 pub mod threshold;
+pub mod vault;
 pub mod verdict;
 
 pub mod entry;

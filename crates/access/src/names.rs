@@ -93,6 +93,8 @@ names! {
     WindowName = "window";
     /// A sealed secret that a resource names as its credential.
     SecretName = "secret";
+    /// A vault that secrets of targets are fetched from.
+    VaultName = "vault";
 }
 
 /// What one writes where a user name is asked for: `resource` or `resource+role`.

@@ -43,7 +43,7 @@ reasons! {
     /// No path leads there.
     NoPath = "no_path", 403, 77, "No policy lets you do this.", "Ask with `tidegate request create` for a role that is open to you; `tidegate resource list` shows which.";
     /// A policy closes the path.
-    Forbidden = "forbidden", 403, 77, "A policy forbids this.", "`tidegate policy explain` names the policy and who can change it.";
+    Forbidden = "forbidden", 403, 77, "A policy forbids this.", "What stands in the way is named here; whoever keeps the policy can change it.";
     /// A policy could not be evaluated.
     PolicyError = "policy_error", 403, 77, "A policy that applies here could not be evaluated, so the answer is no.", "Tell whoever keeps the policy; `tidegate doctor` names the policy.";
     /// A resource without a tier.
@@ -69,7 +69,7 @@ reasons! {
     /// Standing access is not allowed here.
     NotStanding = "not_standing", 403, 77, "This access cannot be held without an end.", "Ask for a length of time.";
     /// The path is not one for emergencies.
-    NotBreakGlass = "not_break_glass", 403, 77, "There is no emergency path here for you.", "Ask the ordinary way; `tidegate policy explain --break-glass` says who may.";
+    NotBreakGlass = "not_break_glass", 403, 77, "There is no emergency path here for you.", "Ask the ordinary way; `tidegate policy explain --break-glass` says what each path lacks.";
     /// An earlier emergency was not reviewed in time.
     BreakGlassBlocked = "break_glass_blocked", 403, 77, "An earlier emergency access of yours has not been reviewed in time.", "Have the review done: `tidegate review list`.";
     // Agreement.
@@ -120,7 +120,9 @@ reasons! {
     /// The target's host key is unknown.
     HostKeyUnknown = "host_key_unknown", 502, 77, "The target's host key is not one the policy names.", "Compare it with the machine's own, then add it to `host_keys` in `resources.toml`.";
     /// The target did not take the gate's credential.
-    TargetRefused = "target_refused", 502, 77, "The target did not accept the gate's credential.", "Check that it trusts the target CA for this login, or that the sealed secret is right; `tidegate resource show` says how it is opened.";
+    TargetRefused = "target_refused", 502, 77, "The target did not accept the gate's credential.", "Check that it trusts the target CA for this login, or that the secret that opens it is right; `tidegate resource show` says how it is opened.";
+    /// What opens the target can't be had: it is not set here, or its vault does not give it.
+    SecretUnavailable = "secret_unavailable", 503, 75, "What opens the target could not be had, so nothing was tried there.", "Try again shortly; your administrator sees in `tidegate doctor` which secret is missing or which vault does not answer.";
     /// Recording is impossible.
     RecorderFailed = "recorder_failed", 503, 76, "The session cannot be recorded, so it may not run.", "Check disk space and permissions of the gate's data directory; `tidegate doctor` says which.";
     /// The session was ended by hand.
@@ -133,7 +135,7 @@ reasons! {
     /// Nobody is known to be here.
     NotSignedIn = "not_signed_in", 401, 77, "You are not signed in.", "`tidegate login`.";
     /// The actor may not.
-    NotAllowed = "not_allowed", 403, 77, "You may not do this.", "`tidegate policy explain` says who may.";
+    NotAllowed = "not_allowed", 403, 77, "You may not do this.", "Whoever keeps the policy can give you the right.";
     /// The token is not for that.
     ScopeMissing = "scope_missing", 403, 77, "This token may not be used for that.", "Make a token with the scope named here.";
     /// The one-time code is wrong, used or too old.
@@ -209,6 +211,18 @@ impl Reason {
     }
 }
 
+/// The policies that made an answer, and the bundle they stand in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruled {
+    /// The digest of the bundle.
+    pub bundle: String,
+    /// The ids of the policies; none, where it was no single policy that stood in the way.
+    pub policies: Vec<String>,
+}
+
+/// So many bytes the ids that a refusal names take at most, however many policies said it: its entry has to be a leaf.
+const LONGEST_POLICIES: usize = 8_192;
+
 /// A no, with everything its receiver needs to act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -220,24 +234,48 @@ pub struct Refusal {
     /// The request it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
+    /// What policy said it by, if policy did; for the entry, and for who may be told.
+    #[serde(skip)]
+    pub ruled: Option<Box<Ruled>>,
 }
 
 impl Refusal {
     /// Without detail.
     #[must_use]
     pub fn of(reason: Reason) -> Self {
-        Self { reason, detail: None, request: None }
+        Self { reason, detail: None, request: None, ruled: None }
     }
     /// With what exactly.
     #[must_use]
     pub fn because(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: Some(detail.into()), request: None }
+        Self { reason, detail: Some(detail.into()), request: None, ruled: None }
     }
     /// About a request.
     #[must_use]
     pub fn about(mut self, request: RequestId) -> Self {
         self.request = Some(request);
         self
+    }
+    /// Said by policy: by these policies of this bundle. Of very many it names the first.
+    #[must_use]
+    pub fn ruled_by(mut self, bundle: impl Into<String>, policies: impl Into<Vec<String>>) -> Self {
+        let (mut policies, mut taken): (Vec<String>, usize) = (policies.into(), 0);
+        policies.retain(|id| {
+            taken = taken.saturating_add(id.len());
+            taken <= LONGEST_POLICIES
+        });
+        self.ruled = Some(Box::new(Ruled { bundle: bundle.into(), policies }));
+        self
+    }
+    /// The digest of the bundle that said it, if policy did.
+    #[must_use]
+    pub fn bundle(&self) -> Option<String> {
+        self.ruled.as_ref().map(|ruled| ruled.bundle.clone())
+    }
+    /// The ids of the policies that said it.
+    #[must_use]
+    pub fn policies(&self) -> Vec<String> {
+        self.ruled.as_ref().map(|ruled| ruled.policies.clone()).unwrap_or_default()
     }
 }
 
@@ -267,6 +305,14 @@ impl From<Reason> for Refusal {
 mod tests {
     use super::*;
     use std::fmt::Write as _;
+
+    #[test]
+    fn a_refusal_names_what_fits_its_entry() {
+        let refusal = Refusal::of(Reason::Forbidden).ruled_by("digest", vec!["one".to_owned(), "two".to_owned()]);
+        assert_eq!((refusal.bundle().as_deref(), refusal.policies()), (Some("digest"), vec!["one".to_owned(), "two".to_owned()]));
+        let refusal = Refusal::of(Reason::Forbidden).ruled_by("digest", vec!["x".repeat(64); 4_000]);
+        assert_eq!(refusal.policies().len(), 128);
+    }
 
     #[test]
     fn the_table_of_reasons() {

@@ -307,9 +307,9 @@ pub enum SshCredential {
         /// The certificate, OpenSSH format, one line.
         certificate: String,
     },
-    /// A sealed private key, OpenSSH format.
+    /// A private key, OpenSSH format.
     Key(Secret<String>),
-    /// A sealed password.
+    /// A password.
     Password(Secret<String>),
 }
 

@@ -1,4 +1,4 @@
-//! Logins on targets: the one principal a session's certificate has.
+//! The one principal a session's certificate has: a login on its target, or what the target wants in the place of it.
 //!
 //! `sshd` has matched lists, wildcards and look-alikes in this place before; so a login is plain ASCII from a short
 //! alphabet or it is refused.
@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// The longest login, in bytes.
-pub const LONGEST: usize = 64;
+pub const LONGEST: usize = 128;
 
 /// A login that may stand in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -93,7 +93,8 @@ impl TargetCa {
         authorized_line(self.public())
     }
 
-    /// What opens `login` for one session, from any of the gate's addresses; from anywhere if none is given.
+    /// What opens a target to `login`, its account or the principal that it wants for that account, for one session, from any of the gate's
+    /// addresses; from anywhere if none is given.
     ///
     /// # Errors
     /// When the login may not stand in a certificate, or signing fails.

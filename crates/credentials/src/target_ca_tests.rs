@@ -74,7 +74,7 @@ fn rights_say_what_the_certificate_lets_through() {
 #[test]
 fn the_target_ca_signs_no_hostile_login() {
     let sign = |login: &str| ca().permit_credential(SessionId::generate(noon()), login, &[], ALL, noon());
-    for good in ["root", "deploy", "_apt", "ana.b", "svc-1", "CORP\\ana", "ana@corp.example", "R2-D2", &"a".repeat(64)] {
+    for good in ["root", "deploy", "_apt", "ana.b", "svc-1", "CORP\\ana", "ana@corp.example", "R2-D2", &"a".repeat(128)] {
         assert!(sign(good).is_ok(), "{good}");
     }
     let hostile = [
@@ -104,7 +104,7 @@ fn the_target_ca_signs_no_hostile_login() {
         "root/x",
         "\"root\"",
         "é",
-        &"a".repeat(65),
+        &"a".repeat(129),
     ];
     for login in hostile {
         assert!(matches!(sign(login), Err(TargetCaError::Login(_))), "{login:?} was signed");
@@ -114,11 +114,11 @@ fn the_target_ca_signs_no_hostile_login() {
 proptest! {
     // covers: A3 (ssh)
     #[test]
-    fn a_login_that_parses_is_harmless(text in "(?s).{0,70}|[a-z0-9_.@\\\\ ,*\n\0-]{1,20}") {
+    fn a_login_that_parses_is_harmless(text in "(?s).{0,140}|[a-z0-9_.@\\\\ ,*\n\0-]{1,20}") {
         match text.parse::<Login>() {
             Ok(login) => {
                 prop_assert_eq!(login.as_str(), &text);
-                prop_assert!((1..=64).contains(&text.len()) && text.is_ascii());
+                prop_assert!((1..=128).contains(&text.len()) && text.is_ascii());
                 prop_assert!(!text.contains([',', ' ', '*', '?', '!', '\0', '\n', '\r', '\t', ':', '/']) && !text.starts_with(['-', '.', '@']));
             }
             Err(told) => prop_assert!(!told.to_string().chars().any(char::is_control)),
@@ -216,6 +216,30 @@ fn a_target_opens_to_the_sessions_certificate_and_to_no_login_certificate() {
     refused(&knock(&target, dir.path(), &key, &forged(&private(2)), &["echo in"]));
     let output = knock(&target, dir.path(), &key, &forged(&private(1)), &["echo in"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "in\n", "{}", said(&output));
+}
+
+// covers: D9 (ssh)
+#[test]
+fn where_targets_want_principals_of_their_own_a_certificate_for_one_opens_no_other() {
+    let (dir, now, session) = (tempfile::tempdir().unwrap(), wall_clock(), SessionId::generate(wall_clock()));
+    let wants = |principal: String| {
+        let trusted_user_ca = Some(ca().authorized_line().unwrap());
+        Sshd::start(&SshdOptions { trusted_user_ca, principals: vec![principal], ..SshdOptions::default() }).unwrap()
+    };
+    let of = |resource: &str| format!("{}@{resource}", own_login());
+    let (first, second) = (wants(of("db-1")), wants(of("db-2")));
+    let open = |target: &Sshd, principal: &str| {
+        let (key, certificate) = parts(ca().permit_credential(session, principal, &[HERE], ALL, now).unwrap());
+        knock(target, dir.path(), &key, &certificate, &["echo in"])
+    };
+    for (target, name, others) in [(&first, of("db-1"), [of("db-2"), own_login()]), (&second, of("db-2"), [of("db-1"), own_login()])] {
+        let output = open(target, &name);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "in\n", "{name}: {}\n{}", said(&output), target.log());
+        for other in others {
+            let refused = open(target, &other);
+            assert!(!refused.status.success() && said(&refused).contains("Permission denied"), "{other}: {}", said(&refused));
+        }
+    }
 }
 
 #[test]

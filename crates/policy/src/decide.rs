@@ -172,7 +172,9 @@ impl Bundle {
     /// # Errors
     /// Says why no paid path is left.
     pub fn redecide(&self, who: &Situation, grant: &GrantRow) -> Result<(), Refusal> {
-        let gone = |detail: String| Refusal::because(Reason::GrantWithdrawn, detail).about(grant.request);
+        let gone = |detail: String, policies: Vec<String>| {
+            Refusal::because(Reason::GrantWithdrawn, detail).about(grant.request).ruled_by(self.digest(), policies)
+        };
         // What was added to it counts: it is as long as it still lasts, if that is longer than it was meant to be.
         let lasts = |length: Span| grant.ends_at.map_or(length, |end| length.max(Span::between(who.now, end)));
         let ask = Ask {
@@ -186,12 +188,12 @@ impl Bundle {
         };
         // Contracts end by today's clock; the rest is judged as of when it was asked.
         let (resource, tier) = match self.door(who, &ask) {
-            Door::Shut(_, detail) => return Err(gone(detail)),
+            Door::Shut(_, detail) => return Err(gone(detail, Vec::new())),
             Door::Facts { resource, tier } => (resource, tier),
         };
         // INVARIANT: a grant that a job was given lasts no longer than its pipeline is trusted.
         if let Some(claims) = &grant.frozen.claims {
-            self.workloads().trust(&who.username, claims).map_err(gone)?;
+            self.workloads().trust(&who.username, claims).map_err(|why| gone(why, Vec::new()))?;
         }
         let then = Situation {
             claims: grant.frozen.claims.clone(),
@@ -223,11 +225,13 @@ impl Bundle {
             }
         }
         if !unpaid.is_empty() {
-            return Err(gone(unpaid.join(", ")));
+            return Err(gone(unpaid.join(", "), weighed.open.iter().map(|path| path.rule.id.clone()).collect()));
         }
-        match answer(&weighed, &then, &ask).0 {
-            Answer::Deny { detail, .. } => Err(gone(detail)),
-            _ => Err(gone("no path that was paid for is left".to_owned())),
+        match answer(&weighed, &then, &ask) {
+            // What cannot be evaluated is told as that, as in every other answer.
+            (Answer::Deny { reason: reason @ Reason::PolicyError, detail }, policies) => Err(Refusal { reason, ..gone(detail, policies) }),
+            (Answer::Deny { detail, .. }, policies) => Err(gone(detail, policies)),
+            (_, policies) => Err(gone("no path that was paid for is left".to_owned(), policies)),
         }
     }
 

@@ -31,7 +31,7 @@ pub mod problem;
 pub use asker::Asker;
 pub use bundle::Bundle;
 pub use facts::people::{Contractor, Elsewhere, Group, People, Schedule};
-pub use facts::resources::{AccountMaker, Address, Credential, Kind, Resource};
+pub use facts::resources::{AccountMaker, Address, Credential, Kind, Principal, Resource};
 pub use facts::roles::Role;
 pub use facts::tiers::{LEAST_KEPT, NOTICE, Tier};
 pub use facts::windows::Window;

@@ -187,7 +187,7 @@ impl Object {
 pub struct Ruling {
     /// Whether they may.
     pub allowed: bool,
-    /// The policies that made it: those that permit, or those that forbid.
+    /// The policies that made it: those that permit, those that forbid, or those that could not be evaluated.
     pub policies: Vec<String>,
     /// Policies that could not be evaluated; one is enough for a no.
     pub errors: Vec<String>,
@@ -264,7 +264,7 @@ impl Bundle {
         let subject = self.subject(who)?;
         let action = act.to_string();
         let rules = self.engine.about_for(&action, target, &subject);
-        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut permits, mut forbids, mut failed, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         if rules.iter().all(|r| r.effect == Effect::Forbid) {
             let refusal = Refusal::because(Reason::NotAllowed, format!("no policy lets `{}` do `{action}`", who.username));
             return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
@@ -275,14 +275,17 @@ impl Bundle {
             match (self.engine.ask(rule, &question), rule.effect) {
                 (Said::Applies, Effect::Permit) => permits.push(rule),
                 (Said::Applies, Effect::Forbid) => forbids.push(rule),
-                (Said::Failed(error), _) => errors.push(format!("`{}` ({}): {error}", rule.id, rule.place)),
+                (Said::Failed(error), _) => {
+                    errors.push(format!("`{}` ({}): {error}", rule.id, rule.place));
+                    failed.push(rule);
+                }
                 (Said::Silent, _) => {}
             }
         }
         let ids = |rules: &[&crate::engine::Rule]| rules.iter().map(|r| r.id.clone()).collect();
         if !errors.is_empty() {
             let refusal = Refusal::because(Reason::PolicyError, errors.join("; "));
-            return Ok(Ruling { allowed: false, policies: Vec::new(), errors, refusal: Some(refusal) });
+            return Ok(Ruling { allowed: false, policies: ids(&failed), errors, refusal: Some(refusal) });
         }
         // What forbids is named only where it is all that stands in the way.
         if permits.is_empty() {

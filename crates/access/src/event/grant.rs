@@ -79,6 +79,9 @@ macro_rules! grant_events {
                 reason: Reason,
                 /// The bundle that decided.
                 bundle: String,
+                /// The policies that decided.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                policies: Vec<String>,
             }
             /// It was not used in time.
             "grant.lapsed" GrantLapsed {

@@ -84,6 +84,15 @@ macro_rules! key_events {
                 /// Keyed digest of the row as it stands now.
                 row_digest: String,
             }
+            /// A bearer token is called differently. Text: `label`.
+            "token.renamed" TokenRenamed {
+                /// Which token.
+                token: TokenId,
+                /// Whose.
+                person: PrincipalId,
+                /// Keyed digest of the row as it stands now.
+                row_digest: String,
+            }
             /// A bearer token no longer works.
             "token.revoked" TokenRevoked {
                 /// Which token.

@@ -41,6 +41,7 @@ mod secret;
 mod outside;
 #[macro_use]
 mod inventory;
+mod failed;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,9 @@ macro_rules! define {
         }
 
         impl Event {
+            /// The name of each that there is.
+            pub const NAMES: &'static [&'static str] = &[$($($name,)*)*];
+
             /// `noun.past`.
             #[must_use]
             pub fn name(&self) -> &'static str {
@@ -146,4 +150,29 @@ gather! {
         outside_events
         inventory_events
     ] [] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: EV-1
+    #[test]
+    fn every_event_and_every_door_stands_in_the_documentation() {
+        let page = include_str!("../../../../docs/audit-log.md");
+        let (_, events) = page.split_once("## Events\n").unwrap();
+        let (events, _) = events.split_once("\n## ").unwrap();
+        let table = events.lines().filter(|line| line.starts_with('|'));
+        let named: Vec<&str> = table.flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|name| name.contains('.')).collect();
+        for event in Event::NAMES {
+            assert_eq!(named.iter().filter(|name| *name == event).count(), 1, "`{event}` stands there once");
+        }
+        for name in named {
+            assert!(Event::NAMES.contains(&name), "there is no `{name}`");
+        }
+        let doors = page.lines().find(|line| line.starts_with("| `door` |")).unwrap();
+        for door in Door::ALL {
+            assert!(doors.contains(&format!("`{door}`")), "`{door}`");
+        }
+    }
 }

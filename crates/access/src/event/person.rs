@@ -78,7 +78,7 @@ macro_rules! person_events {
                 /// The human who answers for it.
                 owner: UserId,
             }
-            /// Somebody tried an action they have no right to.
+            /// Somebody tried an action they have no right to. Text: `detail`.
             "action.refused" ActionRefused {
                 /// What was tried.
                 action: String,
@@ -86,6 +86,12 @@ macro_rules! person_events {
                 object: String,
                 /// Why.
                 reason: Reason,
+                /// The bundle that decided, if policy did.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                bundle: Option<String>,
+                /// The policies that decided.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                policies: Vec<String>,
             }
         } }
     };

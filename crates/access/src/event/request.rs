@@ -98,7 +98,7 @@ macro_rules! request_events {
                 #[serde(default, skip_serializing_if = "std::ops::Not::not")]
                 invited_by_asker: bool,
             }
-            /// Somebody tried to decide who may not. Text: `note`.
+            /// Somebody tried to decide who may not. Texts: `note`, `detail`.
             "vote.refused" VoteRefused {
                 /// Which request.
                 request: RequestId,
@@ -106,6 +106,12 @@ macro_rules! request_events {
                 voter: PrincipalId,
                 /// Why.
                 reason: Reason,
+                /// The bundle that decided, if policy did.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                bundle: Option<String>,
+                /// The policies that decided.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                policies: Vec<String>,
             }
             /// All that was needed agreed.
             "request.approved" RequestApproved {
@@ -120,6 +126,12 @@ macro_rules! request_events {
                 request: RequestId,
                 /// Why.
                 reason: Reason,
+                /// The bundle that decided, if policy did.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                bundle: Option<String>,
+                /// The policies that decided.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                policies: Vec<String>,
             }
             /// The asker took it back.
             "request.cancelled" RequestCancelled {

@@ -115,6 +115,12 @@ macro_rules! session_events {
                 door: Door,
                 /// Why.
                 reason: Reason,
+                /// The bundle that decided, if policy did.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                bundle: Option<String>,
+                /// The policies that decided.
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                policies: Vec<String>,
             }
             /// Somebody tried inside a session what their role does not include. Text: `detail`.
             "session.denied" SessionDenied {

@@ -115,6 +115,7 @@ pub fn touches(event: &Event) -> Vec<RowKey> {
         | E::PasskeyRenamed { .. }
         | E::PasskeyRemoved { .. }
         | E::TokenIssued { .. }
+        | E::TokenRenamed { .. }
         | E::TokenRevoked { .. }
         | E::WorkloadSignedIn { .. }
         | E::SigninRefused { .. }

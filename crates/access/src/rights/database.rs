@@ -37,7 +37,7 @@ pub struct DatabaseRights {
     pub search_path: Vec<String>,
     /// How many rows one statement may bring back; `None`: any number.
     pub row_limit: Option<u64>,
-    /// How long one statement may run; `None`: as the server has it.
+    /// How long one statement may run; `None`: as the server has it. MySQL's own server ends by it only a `SELECT` that only reads.
     pub statement_timeout: Option<Span>,
 }
 

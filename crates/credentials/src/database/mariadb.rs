@@ -1,6 +1,6 @@
-//! Accounts in MariaDB.
+//! Accounts in MariaDB and MySQL.
 //!
-//! It knows no time after which an account ends by itself: the sweep drops it. `%` stands for any host, since the gate may reach the
+//! They know no time after which an account ends by itself: the sweep drops it. `%` stands for any host, since the gate may reach the
 //! server from several.
 
 use std::time::Duration;
@@ -77,9 +77,16 @@ fn grants(account: &str, rights: &DatabaseRights) -> Vec<String> {
     out
 }
 
+/// Whether it is MySQL's own server, which makes and ends some things otherwise than MariaDB.
+pub(super) async fn is_mysql(db: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query("SELECT CAST(VERSION() AS CHAR)").fetch_one(db).await?;
+    Ok(!row.get::<String, _>(0).contains("MariaDB"))
+}
+
 pub(super) async fn make(server: &Server, account: &NewAccount, rights: &DatabaseRights) -> Result<(), AccountError> {
     let failed = server.failed(Act::Make, &account.name);
     let mut db = connect(server, Act::Make, &account.name).await?;
+    let mysql = is_mysql(&mut db).await.map_err(&failed)?;
     let user = format!("{}@'%'", name(&account.name));
     let mut statements = Vec::new();
     for function in &rights.functions {
@@ -99,15 +106,9 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
     statements.extend(grants(&user, rights));
     if let Some(role) = account.member_of.as_deref().map(name) {
         statements.push(format!("GRANT {role} TO {user}"));
-        statements.push(format!("SET DEFAULT ROLE {role} FOR {user}"));
+        statements.push(format!("SET DEFAULT ROLE {role} {} {user}", if mysql { "TO" } else { "FOR" }));
     }
-    let limit = rights.statement_timeout.map(|span| format!(" MAX_STATEMENT_TIME {}", span.as_seconds())).unwrap_or_default();
-    let create = format!(
-        "CREATE USER {user} IDENTIFIED VIA mysql_native_password USING '{}' WITH MAX_USER_CONNECTIONS {}{limit}",
-        verifier::native_password(&account.password),
-        account.connections,
-    );
-    run(&mut db, create, &failed).await?;
+    run(&mut db, create(&user, account, rights, mysql)?, &failed).await?;
     for statement in statements {
         // There are no transactions around accounts here: what was begun is taken back.
         if let Err(error) = run(&mut db, statement, &failed).await {
@@ -119,6 +120,22 @@ pub(super) async fn make(server: &Server, account: &NewAccount, rights: &Databas
     Ok(())
 }
 
+/// Makes the account itself, which may do nothing yet. What proves its password is what the server knows best: today's MySQL does not know
+/// what every MariaDB does, nor the other way round. Nor does it know accounts whose statements end after some time: each session is told,
+/// and then just a `SELECT` that only reads ends.
+fn create(user: &str, account: &NewAccount, rights: &DatabaseRights, mysql: bool) -> Result<String, AccountError> {
+    let connections = account.connections;
+    if mysql {
+        let proof = verifier::caching_sha2(&account.password)?;
+        return Ok(format!(
+            "CREATE USER {user} IDENTIFIED WITH caching_sha2_password AS '{proof}' WITH MAX_USER_CONNECTIONS {connections}"
+        ));
+    }
+    let proof = verifier::native_password(&account.password);
+    let limit = rights.statement_timeout.map(|span| format!(" MAX_STATEMENT_TIME {}", span.as_seconds())).unwrap_or_default();
+    Ok(format!("CREATE USER {user} IDENTIFIED VIA mysql_native_password USING '{proof}' WITH MAX_USER_CONNECTIONS {connections}{limit}"))
+}
+
 pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountError> {
     let failed = server.failed(Act::Drop, account);
     let mut db = connect(server, Act::Drop, account).await?;
@@ -128,7 +145,8 @@ pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountEr
         return Ok(());
     }
     run(&mut db, format!("ALTER USER {user} ACCOUNT LOCK"), &failed).await?;
-    match tokio::time::timeout(SESSIONS_END, end_sessions(&mut db, account, &user)).await {
+    let mysql = is_mysql(&mut db).await.map_err(&failed)?;
+    match tokio::time::timeout(SESSIONS_END, end_sessions(&mut db, account, &user, mysql)).await {
         Ok(ended) => ended.map_err(&failed)?,
         Err(_) => {
             let message = "its sessions do not end".to_owned();
@@ -141,12 +159,24 @@ pub(super) async fn drop(server: &Server, account: &str) -> Result<(), AccountEr
 }
 
 /// Ends the account's sessions and waits until the server has none of them any more: what is killed still runs until it looks up.
-async fn end_sessions(db: &mut MySqlConnection, account: &str, user: &str) -> Result<(), sqlx::Error> {
+async fn end_sessions(db: &mut MySqlConnection, account: &str, user: &str, mysql: bool) -> Result<(), sqlx::Error> {
+    if mysql {
+        // INVARIANT: who finds no sessions of others would have seen them. This table, too, MySQL shows to nobody without `PROCESS`, but
+        // says so, where the list of sessions is just short.
+        let _may_see = sqlx::query("SELECT 1 FROM information_schema.innodb_trx LIMIT 1").fetch_optional(&mut *db).await?;
+    }
     loop {
-        sqlx::raw_sql(AssertSqlSafe(format!("KILL USER {user}"))).execute(&mut *db).await?;
-        let alive = sqlx::query("SELECT 1 FROM information_schema.processlist WHERE user = ? LIMIT 1").bind(account);
-        if alive.fetch_optional(&mut *db).await?.is_none() {
+        if !mysql {
+            sqlx::raw_sql(AssertSqlSafe(format!("KILL USER {user}"))).execute(&mut *db).await?;
+        }
+        let alive = sqlx::query("SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE user = ?").bind(account);
+        let alive = alive.fetch_all(&mut *db).await?;
+        if alive.is_empty() {
             return Ok(());
+        }
+        for session in alive.iter().filter(|_| mysql) {
+            // One that has gone by itself meanwhile is none that has to be ended; whatever else is wrong, it is still there the next time.
+            let _gone = sqlx::raw_sql(AssertSqlSafe(format!("KILL {}", session.get::<String, _>(0)))).execute(&mut *db).await;
         }
         tokio::time::sleep(LOOK).await;
     }

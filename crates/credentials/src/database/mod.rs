@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Engine {
     /// PostgreSQL 14 and later.
     Postgres,
-    /// MariaDB 10.6 and later.
+    /// MariaDB 10.6 and later, or MySQL 8.0 and later.
     MariaDb,
 }
 
@@ -76,11 +76,11 @@ pub struct NewAccount {
     pub name: String,
     /// Its password, see [`random_password`].
     pub password: Secret<String>,
-    /// When it stops opening anything by itself; `None`: only when dropped. MariaDB knows no such time.
+    /// When it stops opening anything by itself; `None`: only when dropped. MariaDB and MySQL know no such time.
     pub until: Option<Timestamp>,
     /// How many connections it may have at once.
     pub connections: u32,
-    /// Whose rights it has besides: in PostgreSQL a role that it acts as from the start, in MariaDB a role that is its default.
+    /// Whose rights it has besides: in PostgreSQL a role that it acts as from the start, in MariaDB and MySQL a role that is its default.
     pub member_of: Option<String>,
 }
 

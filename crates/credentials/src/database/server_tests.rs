@@ -294,14 +294,28 @@ mod postgres {
     #[tokio::test]
     async fn logins_that_end_what_others_run_are_told() {
         let (database, server) = shop().await;
-        let [plain, member, mighty] = ["plain", "member", "mighty"].map(|what| format!("{what}_{}", database.name()));
-        database.admin(&format!("DROP ROLE IF EXISTS {plain}, {member}, {mighty}; CREATE ROLE {plain}")).unwrap();
-        database.admin(&format!("CREATE ROLE {member} IN ROLE pg_signal_backend; CREATE ROLE {mighty} SUPERUSER")).unwrap();
-        let asked = [&plain, &member, &mighty].map(Clone::clone).into();
-        let told = server.who_ends_others(&asked).await.unwrap();
-        let expected = [(member.clone(), "is a member of pg_signal_backend".to_owned()), (mighty.clone(), "is a superuser".to_owned())];
-        assert_eq!(told, expected);
-        database.admin(&format!("DROP ROLE {plain}, {member}, {mighty}")).unwrap();
+        let all = ["plain", "member", "mighty", "deep", "climber", "crafter", "runner"].map(|what| format!("{what}_{}", database.name()));
+        let [plain, member, mighty, deep, climber, crafter, runner] = &all;
+        database.admin(&format!("DROP ROLE IF EXISTS {}", all.join(", "))).unwrap();
+        database
+            .admin(&format!("CREATE ROLE {plain}; CREATE ROLE {member} IN ROLE pg_signal_backend; CREATE ROLE {mighty} SUPERUSER"))
+            .unwrap();
+        // None of these is anything by itself.
+        database
+            .admin(&format!("CREATE ROLE {deep} NOINHERIT IN ROLE {member}; CREATE ROLE {climber} NOINHERIT IN ROLE {mighty}"))
+            .unwrap();
+        database.admin(&format!("CREATE ROLE {crafter} CREATEROLE; CREATE ROLE {runner} IN ROLE pg_execute_server_program")).unwrap();
+        let told = server.who_ends_others(&all.clone().into()).await.unwrap();
+        let expected = [
+            (climber, format!("is a superuser by the role `{mighty}`")),
+            (crafter, "makes roles, so that it gives itself pg_signal_backend".to_owned()),
+            (deep, "is a member of pg_signal_backend".to_owned()),
+            (member, "is a member of pg_signal_backend".to_owned()),
+            (mighty, "is a superuser".to_owned()),
+            (runner, "is a member of pg_execute_server_program".to_owned()),
+        ];
+        assert_eq!(told, expected.map(|(login, by)| (login.clone(), by)));
+        database.admin(&format!("DROP ROLE {}", all.join(", "))).unwrap();
     }
 
     // covers: D7 (postgres), CRED-3 (postgres)
@@ -395,7 +409,7 @@ mod postgres {
 }
 
 mod mariadb {
-    use testkit::mariadb::{ADMIN, Database};
+    use testkit::mariadb::{ADMIN, Database, Proof, is_mysql};
 
     use super::*;
 
@@ -490,22 +504,69 @@ mod mariadb {
         assert_eq!(database.query(&format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name)).unwrap(), "0");
     }
 
+    // covers: D6 (mysql)
+    #[tokio::test]
+    async fn who_sees_nobodys_sessions_drops_no_account() {
+        if !is_mysql() {
+            return;
+        }
+        let (database, server) = shop().await;
+        let maker = database.account("maker", "maker-password", Proof::Native).unwrap();
+        let given = format!("GRANT CREATE USER, PROCESS, CONNECTION_ADMIN ON *.* TO {maker}; GRANT SELECT ON mysql.* TO {maker}");
+        database.query(&given).unwrap();
+        let dropping = Server { user: maker.clone(), password: Secret::new("maker-password".to_owned()), ..server.clone() };
+        let account = account();
+        server.make(&account, &rights(database.name())).await.unwrap();
+        dropping.drop(&account.name).await.unwrap();
+        server.make(&account, &rights(database.name())).await.unwrap();
+        let mut sleeper =
+            client(&database, &account).args(["-e", "SELECT SLEEP(600)"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sleeping =
+            format!("SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}' AND state = 'User sleep'", account.name);
+        while database.query(&sleeping).unwrap() != "1" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        database.query(&format!("REVOKE PROCESS ON *.* FROM {maker}")).unwrap();
+        let said = dropping.drop(&account.name).await.unwrap_err().to_string();
+        assert!(said.contains("PROCESS"), "{said}");
+        assert!(sleeper.try_wait().unwrap().is_none());
+        let there = format!("SELECT COUNT(*) FROM mysql.user WHERE user = '{}'", account.name);
+        assert_eq!(database.query(&there).unwrap(), "1");
+        database.query(&given).unwrap();
+        dropping.drop(&account.name).await.unwrap();
+        assert!(!sleeper.wait().unwrap().success());
+        assert_eq!(database.query(&there).unwrap(), "0");
+    }
+
     // covers: D7 (mysql)
     #[tokio::test]
     async fn logins_that_end_what_others_run_are_told() {
         let (database, server) = shop().await;
-        let [plain, killer, old] = ["plain", "killer", "old"].map(|what| format!("{what}_{}", database.name()));
-        database
-            .query(&format!(
-                "CREATE OR REPLACE ROLE {plain}; GRANT ALL ON {0}.* TO {plain}; CREATE OR REPLACE ROLE {killer}; \
-                 GRANT CONNECTION ADMIN ON *.* TO {killer}; CREATE OR REPLACE USER {old}@'%'; GRANT SUPER ON *.* TO {old}@'%'",
-                database.name()
-            ))
-            .unwrap();
-        let asked = [&plain, &killer, &old].map(Clone::clone).into();
+        let [plain, killer, nested, old, wearer] =
+            ["plain", "killer", "nested", "old", "wearer"].map(|what| format!("{what}_{}", database.name()));
+        let right = if is_mysql() { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
+        let drop = format!("DROP ROLE IF EXISTS {plain}, {killer}, {nested}; DROP USER IF EXISTS {old}@'%', {wearer}@'%'");
+        let roles = format!(
+            "CREATE ROLE {plain}; GRANT ALL ON {0}.* TO {plain}; CREATE ROLE {killer}; GRANT {right} ON *.* TO {killer}",
+            database.name()
+        );
+        // Neither is anything by itself, and nothing of it is put on at sign-in.
+        let given = format!("CREATE ROLE {nested}; GRANT {killer} TO {nested}; CREATE USER {wearer}@'%'; GRANT {nested} TO {wearer}@'%'");
+        database.query(&format!("{drop}; {roles}; {given}; CREATE USER {old}@'%'; GRANT SUPER ON *.* TO {old}@'%'")).unwrap();
+        let asked = [&plain, &killer, &old, &wearer].map(Clone::clone).into();
         let told = server.who_ends_others(&asked).await.unwrap();
-        assert_eq!(told, [(killer.clone(), "has CONNECTION ADMIN".to_owned()), (old.clone(), "has SUPER".to_owned())]);
-        database.query(&format!("DROP ROLE {plain}; DROP ROLE {killer}; DROP USER {old}@'%'")).unwrap();
+        assert_eq!(told[..2], [(killer.clone(), format!("has {right}")), (old.clone(), "has SUPER".to_owned())]);
+        assert!(told.len() == 3 && told[2].0 == wearer && told[2].1.starts_with(&format!("has {right} by the role `")), "{told:?}");
+        database.query(&format!("REVOKE {killer} FROM {nested}")).unwrap();
+        assert!(server.who_ends_others(&[wearer.clone()].into()).await.unwrap().is_empty());
+        if is_mysql() {
+            // What everybody has there counts as well.
+            database.query(&format!("SET GLOBAL mandatory_roles = '`{killer}`@`%`'")).unwrap();
+            let told = server.who_ends_others(&[wearer.clone()].into()).await;
+            database.query("SET GLOBAL mandatory_roles = ''").unwrap();
+            assert_eq!(told.unwrap(), [(wearer, format!("has {right} by the role `{killer}`"))]);
+        }
+        database.query(&drop).unwrap();
     }
 
     // covers: D7 (mysql), CRED-3 (mysql)
@@ -513,7 +574,9 @@ mod mariadb {
     async fn members_of_one_login_end_no_sessions_but_their_own() {
         let (database, server) = shop().await;
         let login = format!("owner_{}", database.name());
-        database.query(&format!("CREATE OR REPLACE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name())).unwrap();
+        database
+            .query(&format!("DROP ROLE IF EXISTS {login}; CREATE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name()))
+            .unwrap();
         let anything = DatabaseRights { unrestricted: true, own_account: true, ..DatabaseRights::default() };
         let (anas, bens) = (account(), account());
         for account in [&anas, &bens] {
@@ -544,7 +607,10 @@ mod mariadb {
         }
         assert!(sleeper.try_wait().unwrap().is_none());
         // What they may is what the login may.
-        may(&database, &bens, "CREATE TABLE made (n int); CREATE DEFINER = CURRENT_ROLE VIEW seen AS SELECT * FROM made");
+        may(&database, &bens, "CREATE TABLE made (n int)");
+        if !is_mysql() {
+            may(&database, &bens, "CREATE DEFINER = CURRENT_ROLE VIEW seen AS SELECT * FROM made");
+        }
         may_not(&database, &bens, "SELECT * FROM mysql.user");
         for account in [&anas, &bens] {
             server.drop(&account.name).await.unwrap();
@@ -552,7 +618,8 @@ mod mariadb {
         assert!(!sleeper.wait().unwrap().success());
         let left = format!("SELECT COUNT(*) FROM mysql.user WHERE user IN ('{}', '{}')", anas.name, bens.name);
         assert_eq!(database.query(&left).unwrap(), "0");
-        database.query(&format!("SELECT * FROM seen; DROP ROLE {login}")).unwrap();
+        let lasts = if is_mysql() { "made" } else { "seen" };
+        database.query(&format!("SELECT * FROM {lasts}; DROP ROLE {login}")).unwrap();
     }
 
     // covers: D6 (mysql)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::leftovers::LEFTOVERS;
 use super::{AccountError, Act, Engine, Server, mariadb, postgres};
@@ -109,7 +109,10 @@ async fn on_postgres(server: &Server) -> Result<Survey, AccountError> {
 /// Accounts, without roles and those that come with the server and are shut.
 const USERS: &str = "SELECT CAST(CONCAT('''', User, '''@''', Host, '''') AS CHAR), CAST(CONCAT_WS(', ', IF(plugin = '', NULL, CONCAT('by ', plugin)), \
      IF(Super_priv = 'Y', 'SUPER', NULL), IF(Create_user_priv = 'Y', 'makes accounts', NULL), IF(Grant_priv = 'Y', 'gives on what it has', NULL)) AS CHAR), CAST(User AS CHAR), CAST(Host AS CHAR), CAST(CURRENT_USER() AS CHAR) \
-     FROM mysql.user WHERE is_role = 'N' AND User NOT IN ('mariadb.sys', 'mysql.sys', 'mysql.session', 'mysql.infoschema')";
+     FROM mysql.user WHERE User NOT IN ('mariadb.sys', 'mysql.sys', 'mysql.session', 'mysql.infoschema') AND ";
+/// Which of them are accounts. In MySQL a role is an account like any other, made locked, without a password and expired.
+const NO_ROLE: &str = "is_role = 'N'";
+const NO_ROLE_OF_MYSQL: &str = "NOT (account_locked = 'Y' AND authentication_string = '' AND password_expired = 'Y')";
 
 /// Whose rights, on what, and which.
 const PRIVILEGES: &str = "SELECT CAST(grantee AS CHAR), CAST('everything' AS CHAR), CAST(GROUP_CONCAT(DISTINCT privilege_type ORDER BY privilege_type SEPARATOR ', ') AS CHAR) \
@@ -124,7 +127,10 @@ const PRIVILEGES: &str = "SELECT CAST(grantee AS CHAR), CAST('everything' AS CHA
 async fn on_mariadb(server: &Server) -> Result<Survey, AccountError> {
     let failed = server.failed(Act::Survey, &server.user);
     let mut db = mariadb::connect(server, Act::Survey, &server.user).await?;
-    let users = sqlx::query(USERS).fetch_all(&mut db).await.map_err(&failed)?;
+    let no_role = if mariadb::is_mysql(&mut db).await.map_err(&failed)? { NO_ROLE_OF_MYSQL } else { NO_ROLE };
+    let users = sqlx::query(AssertSqlSafe(format!("{USERS}{no_role}"))).fetch_all(&mut db).await.map_err(&failed)?;
+    // The names of all rights that MySQL knows are longer than what it puts together by itself.
+    sqlx::query("SET SESSION group_concat_max_len = 65536").execute(&mut db).await.map_err(&failed)?;
     let rights = sqlx::query(PRIVILEGES).fetch_all(&mut db).await.map_err(&failed)?;
     let _said_goodbye = sqlx::Connection::close(db).await;
     let mut accounts: BTreeMap<String, Held> = BTreeMap::new();

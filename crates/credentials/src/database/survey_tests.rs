@@ -64,9 +64,15 @@ async fn accounts_and_rights_of_mariadb_are_seen() {
     // What the account that makes others is given: `docs/mysql.md`.
     database.query(&format!("GRANT SELECT ON mysql.* TO {maker}")).unwrap();
     let other = database.account("other", "o", Proof::Native).unwrap();
+    // Locked and without a password, as a role of MySQL's is, and yet an account: whoever unlocks it is in.
+    let (shut, role) = (format!("shut_{}", database.name()), format!("role_{}", database.name()));
+    let gone = format!("DROP ROLE IF EXISTS {role}; DROP USER IF EXISTS {shut}");
+    database.query(&format!("{gone}; CREATE ROLE {role}; CREATE USER {shut} ACCOUNT LOCK")).unwrap();
     let held = server.survey().await.unwrap().held;
+    database.query(&gone).unwrap();
     let of = |name: &str| held.iter().filter(|held| held.account.starts_with(&format!("'{name}'@"))).collect::<Vec<_>>();
     assert!(of(&other).iter().any(|held| held.on.is_none()), "{held:?}");
+    assert!(!of(&shut).is_empty() && of(&role).is_empty(), "{held:?}");
     assert!(of(&other).iter().any(|held| held.on.is_some()), "what it may do is seen too: {held:?}");
     assert!(of(&maker).iter().all(|held| held.looked && held.host.as_deref() == Some("%")), "it looked itself: {held:?}");
     assert!(!of(&maker).is_empty() && of(&other).iter().all(|held| !held.looked && held.user.as_deref() == Some(other.as_str())));

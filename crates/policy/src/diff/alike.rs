@@ -88,9 +88,9 @@ fn facts(bundle: &Bundle, name: &ResourceName) -> String {
     let Some(resource) = bundle.resource(name) else { return "none".to_owned() };
     let Resource { name: _, description: _, address: _, host_keys: _, kind, tier, environment, tags, owner, on_call, credential, .. } =
         resource;
-    let Resource { default_role, login, look_as, accounts, database, tls, .. } = resource;
+    let Resource { default_role, login, principal, look_as, accounts, database, tls, .. } = resource;
     let contracts: Vec<_> = bundle.people().contractors.values().filter(|c| c.resources.contains(name)).map(|c| &c.name).collect();
     let to_cedar = (kind, tier, environment, tags, owner, on_call);
-    let beside = (credential, default_role, login, look_as, accounts, database, tls);
+    let beside = (credential, default_role, login, principal, look_as, accounts, database, tls);
     format!("{to_cedar:?} {beside:?} {contracts:?}")
 }

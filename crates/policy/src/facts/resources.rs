@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use access::names::{GroupName, ResourceName, RoleName, SecretName, TierName};
+use access::names::{GroupName, ResourceName, RoleName, TierName};
 use access::session::TargetTls;
+use access::vault::{SecretSource, SourceError};
 use serde::{Serialize, Serializer};
 
 use super::named;
 use crate::document::{At, Table};
 use crate::problem::{Place, Sink, shown};
+
+/// The longest name of a resource.
+const LONGEST_NAME: usize = 63;
 
 /// What a resource speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -94,22 +98,28 @@ impl Serialize for Address {
     }
 }
 
+/// What to write where a certificate opens nothing.
+const WRITE_A_SECRET: &str = "write `credential = \"secret:NAME\"` or `credential = \"vault:NAME/PATH#FIELD\"`";
+
 /// What opens the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A short certificate of the target CA; written `target-ca`.
     TargetCa,
-    /// A sealed secret kept in the store; written `secret:NAME`.
-    Secret(SecretName),
+    /// A private key or password: sealed in the store (`secret:NAME`), or fetched from a vault (`vault:NAME/PATH#FIELD`).
+    Secret(SecretSource),
 }
 
 impl FromStr for Credential {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "target-ca" => Ok(Self::TargetCa),
-            Some(("secret", name)) => name.parse().map(Self::Secret).map_err(|e: access::names::NameError| e.to_string()),
-            _ => Err(format!("`{}` is no credential; write `target-ca` or `secret:NAME`", shown(text))),
+        match text.parse::<SecretSource>() {
+            _ if text == "target-ca" => Ok(Self::TargetCa),
+            Ok(source) => Ok(Self::Secret(source)),
+            Err(SourceError::NoSource(shown)) => {
+                Err(format!("`{shown}` is no credential; write `target-ca`, `secret:NAME` or `vault:NAME/PATH#FIELD`"))
+            }
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -118,7 +128,7 @@ impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TargetCa => f.write_str("target-ca"),
-            Self::Secret(name) => write!(f, "secret:{name}"),
+            Self::Secret(source) => source.fmt(f),
         }
     }
 }
@@ -158,6 +168,8 @@ pub struct Resource {
     pub default_role: Option<RoleName>,
     /// The account to use here instead of the role's.
     pub login: Option<String>,
+    /// Whom the target CA's certificates name here; `None`: the account.
+    pub principal: Option<Principal>,
     /// The account that the gate looks at an SSH target with, for what it did not put there; `None`: that of a role.
     pub look_as: Option<String>,
     /// Who makes the accounts that restricted roles have for each grant, if it is a database.
@@ -168,13 +180,56 @@ pub struct Resource {
     pub tls: TargetTls,
 }
 
+impl Resource {
+    /// Whom a certificate of the target CA has to name for this account here.
+    #[must_use]
+    pub fn principal(&self, login: &str) -> String {
+        self.principal.as_ref().map_or_else(|| login.to_owned(), |principal| principal.of(login, &self.name))
+    }
+}
+
+/// Whom certificates name instead of the account, so that targets which trust the same CA tell theirs from others': a text
+/// with `{login}` in it, and `{resource}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Principal(String);
+
+impl Principal {
+    /// The most that stands in a certificate.
+    const LONGEST: usize = 128;
+
+    /// As it stands in the certificate.
+    #[must_use]
+    pub fn of(&self, login: &str, resource: &ResourceName) -> String {
+        self.0.replace("{resource}", resource.as_str()).replace("{login}", login)
+    }
+}
+
+impl FromStr for Principal {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let around = text.replace("{login}", "").replace("{resource}", "");
+        let plain = around.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
+        let begins = text.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphanumeric());
+        let longest = text.replace("{login}", &"l".repeat(Login::LONGEST)).replace("{resource}", &"r".repeat(LONGEST_NAME)).len();
+        if plain && begins && text.contains("{login}") && longest <= Self::LONGEST {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "`{}` is no principal; write one like `{{login}}@{{resource}}`: `{{login}}` has to be in it, and beside that at most a few letters, \
+                 digits and `-_.@`",
+                shown(text)
+            ))
+        }
+    }
+}
+
 /// The administrative account of a database, that makes and drops others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AccountMaker {
     /// Its name.
     pub login: String,
-    /// The sealed secret that holds its password.
-    pub secret: SecretName,
+    /// Where its password is.
+    pub secret: SecretSource,
 }
 
 /// A resource and the places of the names it uses.
@@ -200,12 +255,16 @@ impl FromStr for Word {
 /// An account name on a target.
 pub(crate) struct Login(pub(crate) String);
 
+impl Login {
+    const LONGEST: usize = 32;
+}
+
 impl FromStr for Login {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let mut chars = text.chars();
         let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        if first && text.len() <= 32 && chars.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        if first && text.len() <= Self::LONGEST && chars.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!("`{}` is no account name; one starts with a letter or `_`, followed by letters, digits and `-_.`", shown(text)))
@@ -325,16 +384,14 @@ fn read_tls(table: &Table<'_>) -> TargetTls {
     }
 }
 
-/// `accounts = { login = "…", credential = "secret:NAME" }`
+/// `accounts = { login = "…", credential = "secret:NAME" }`, or a secret of a vault.
 fn read_accounts(table: Table<'_>) -> Option<AccountMaker> {
     let login: Option<At<Login>> = table.required("login");
     let credential: Option<At<Credential>> = table.required("credential");
     let maker = match (login, credential.as_ref().map(|c| &c.value)) {
         (Some(login), Some(Credential::Secret(secret))) => Some(AccountMaker { login: login.value.0, secret: secret.clone() }),
         (_, Some(Credential::TargetCa)) => {
-            table
-                .sink()
-                .error(table.place(), "the account that makes others is opened by a sealed password; write `credential = \"secret:NAME\"`");
+            table.sink().error(table.place(), format!("the account that makes others is opened by a password; {WRITE_A_SECRET}"));
             None
         }
         _ => None,
@@ -364,6 +421,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     let database = table.read::<Database>("database").map(|d| d.value.0);
     let tls = read_tls(table);
     let login = table.read::<Login>("login").map(|l| l.value.0);
+    let principal: Option<At<Principal>> = table.read("principal");
     let look_as = table.read::<Login>("look_as").map(|l| l.value.0);
     let accounts = table.table("accounts").if_there().and_then(read_accounts);
     let name = name?;
@@ -374,9 +432,15 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
     if kind != Kind::Ssh && look_as.is_some() {
         table.sink().error(table.place(), "`look_as` is an account of a machine; a database is looked at by the one in `accounts`");
     }
+    if let Some(principal) = &principal
+        && (kind != Kind::Ssh || credential != Credential::TargetCa)
+    {
+        let says = "`principal` is whom certificates of the target CA name; where a sealed secret opens the target there are none";
+        table.sink().error(principal.place.clone(), says);
+    }
     if kind != Kind::Ssh && credential == Credential::TargetCa {
         let place = credential_place.unwrap_or_else(|| table.place());
-        table.sink().error(place, "a database is opened by a sealed password; write `credential = \"secret:NAME\"`");
+        table.sink().error(place, format!("a database is opened by a password; {WRITE_A_SECRET}"));
     }
     let resource = Resource {
         name: name.value.clone(),
@@ -392,6 +456,7 @@ fn read(table: &Table<'_>) -> Option<(At<ResourceName>, ResourceSource)> {
         credential,
         default_role: default_role.as_ref().map(|r| r.value.clone()),
         login,
+        principal: principal.map(|p| p.value),
         look_as,
         accounts,
         database,

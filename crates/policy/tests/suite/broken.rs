@@ -192,6 +192,28 @@ fn a_production_tier_trusts_no_host_key_that_nobody_named() {
     }
 }
 
+// covers: D9
+#[test]
+fn a_principal_names_its_account() {
+    let machine =
+        |lines: &str| format!("\n[[resource]]\nname = \"extra-1\"\nkind = \"ssh\"\naddress = \"extra-1:22\"\ntier = \"prod\"\n{lines}\n");
+    for good in ["{login}@{resource}", "{resource}.{login}", "{login}", "eu-{login}"] {
+        let mut sound = files();
+        sound.get_mut("resources.toml").unwrap().extend_from_slice(machine(&format!("principal = \"{good}\"")).as_bytes());
+        let bundle = Bundle::from_files(sound).unwrap();
+        let resource = bundle.resource(&"extra-1".parse().unwrap()).unwrap();
+        assert_eq!(resource.principal("deploy"), good.replace("{login}", "deploy").replace("{resource}", "extra-1"));
+    }
+    let long = format!("{{login}}{}", "x".repeat(97));
+    for wrong in ["", "db-1", "{resource}", "{login},root", "{login}@*", "{login} root", "@{login}", "{login}{role}", long.as_str()] {
+        let problems = added("resources.toml", &machine(&format!("principal = \"{wrong}\"")));
+        assert!(problems.contains("is no principal; write one like `{login}@{resource}`"), "{wrong}: {problems}");
+    }
+    let sealed = "credential = \"secret:router-key\"\n";
+    let problems = added("resources.toml", &machine(&format!("{sealed}principal = \"{{login}}@{{resource}}\"")));
+    assert!(problems.contains("where a sealed secret opens the target there are none"), "{problems}");
+}
+
 // covers: MAY-8
 #[test]
 fn what_looks_like_policy_and_is_left_out_is_named() {
@@ -235,4 +257,37 @@ fn an_emergency_path_without_a_fresh_proof_is_warned_of() {
     assert!(!warned(edited("access.cedar", "@breakglass(", "@mfa(\"verified, 15m\")\n@breakglass(")));
     assert!(!warned(edited("tiers.toml", "break_glass = true\n", "break_glass = true\nmfa = \"verified\"\n")));
     assert!(!warned(edited("access.cedar", "@breakglass(\"security, 24h\")\n", "")));
+}
+
+// covers: MAY-8
+#[test]
+fn what_opens_a_target_is_sealed_here_or_kept_in_a_vault() {
+    let resource = |credential: &str| {
+        format!(
+            "\n[[resource]]\nname = \"ledger-2\"\nkind = \"postgres\"\naddress = \"10.20.9.9:5432\"\ndatabase = \"ledger\"\n\
+             credential = \"{credential}\"\naccounts = {{ login = \"maker\", credential = \"{credential}\" }}\n"
+        )
+    };
+    for good in ["secret:ledger", "vault:corp/kv/data/databases/ledger#password", "vault:aws-eu/prod/ledger"] {
+        let mut all = files();
+        all.get_mut("resources.toml").unwrap().extend_from_slice(resource(good).as_bytes());
+        let bundle = Bundle::from_files(all).unwrap();
+        let read = bundle.resource(&"ledger-2".parse().unwrap()).unwrap();
+        assert_eq!((read.credential.to_string(), read.accounts.as_ref().unwrap().secret.to_string()), (good.to_owned(), good.to_owned()));
+    }
+    for (wrong, says) in [
+        ("sceret:ledger", "`sceret:ledger` is no credential; write `target-ca`, `secret:NAME` or `vault:NAME/PATH#FIELD`"),
+        ("vault:corp", "`vault:corp` says no path in that vault"),
+        ("vault:corp/kv/../sys/seal#x", "`..`"),
+        ("vault:corp/kv/ledger?version=1#x", "has a query in it"),
+        ("vault:corp/kv/ledger#", "no field stands behind it"),
+        (
+            "target-ca",
+            "a database is opened by a password; write `credential = \"secret:NAME\"` or `credential = \"vault:NAME/PATH#FIELD\"`",
+        ),
+        ("target-ca", "the account that makes others is opened by a password"),
+    ] {
+        let problems = added("resources.toml", &resource(wrong));
+        assert!(problems.contains(says), "{wrong}: {problems}");
+    }
 }

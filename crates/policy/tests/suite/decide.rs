@@ -98,6 +98,7 @@ fn a_policy_that_errors_denies_and_is_named() {
     });
     let ruling = bundle.may(&who(&bundle, "ben"), tidegate_policy::Act::Approve, &request);
     assert!(!ruling.allowed && ruling.errors[0].contains("`fails`"), "{ruling:?}");
+    assert_eq!(ruling.policies, ["fails"]);
     assert!(example().may(&who(&bundle, "ben"), tidegate_policy::Act::Approve, &request).allowed);
 }
 
