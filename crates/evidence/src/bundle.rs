@@ -17,10 +17,13 @@
 //! ```
 
 pub mod export;
+mod file;
 pub mod manifest;
+pub mod replay;
 pub mod tar;
 pub mod verify;
 
 pub use export::{Export, ExportError, PolicyText, RecordingPart, Release, Written};
 pub use manifest::Manifest;
+pub use replay::{ReplayError, replay};
 pub use verify::{BundleReport, RecordingSummary, verify};

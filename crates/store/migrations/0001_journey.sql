@@ -147,6 +147,7 @@ CREATE UNIQUE INDEX requests_one_pending ON requests (person, resource, role) WH
 CREATE UNIQUE INDEX requests_one_extension ON requests (extends) WHERE state = 'pending' AND extends IS NOT NULL;
 CREATE INDEX requests_pending ON requests (expires_at) WHERE state = 'pending';
 CREATE INDEX requests_of_person ON requests (person, id);
+CREATE INDEX requests_of_person_submitted ON requests (person, submitted_at);
 CREATE INDEX requests_of_resource ON requests (resource, id);
 CREATE INDEX requests_for_ticket ON requests (ticket) WHERE ticket IS NOT NULL;
 CREATE INDEX requests_to_decide ON requests (id) WHERE state = 'pending';
@@ -219,7 +220,10 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_live ON sessions ("grant") WHERE state = 'live';
 CREATE INDEX sessions_of_grant ON sessions ("grant");
 CREATE INDEX sessions_of_person ON sessions (person, id);
+CREATE INDEX sessions_of_person_opened ON sessions (person, opened_at);
+CREATE INDEX sessions_of_person_ended ON sessions (person, ended_at);
 CREATE INDEX sessions_of_resource ON sessions (resource, id);
+CREATE INDEX sessions_of_role_ended ON sessions (resource, role, ended_at);
 CREATE INDEX sessions_opened ON sessions (opened_at);
 CREATE INDEX sessions_live_in_order ON sessions (id) WHERE state = 'live';
 CREATE UNIQUE INDEX sessions_recording ON sessions (recording);
@@ -558,3 +562,5 @@ CREATE INDEX entries_unsequenced ON entries (seq) WHERE leaf_index IS NULL;
 CREATE INDEX entries_at ON entries (at);
 CREATE INDEX entries_actor ON entries (actor, seq);
 CREATE INDEX entries_name ON entries (name, seq);
+-- What says how many were refused lately.
+CREATE INDEX entries_signin_refused ON entries (at) WHERE name = 'signin.refused';

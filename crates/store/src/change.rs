@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use access::event::{Entry, EntryDraft};
 use access::fold::{RowKey, Tables, touches};
+use access::grant::GrantRow;
 use access::identity::Mfa;
-use access::ids::{DeliveryId, PasskeyId, PrincipalId, WebSessionId};
+use access::ids::{DeliveryId, GrantId, PasskeyId, PrincipalId, WebSessionId};
 use access::names::SecretName;
+use access::request::RequestRow;
 use access::row::{Column, Field, Row, json_to_column};
 use jiff::Timestamp;
 
@@ -119,16 +121,51 @@ impl Change {
         self
     }
 
+    /// With a new request, only if its person has no open grant for the same besides these and the one that this change makes of it. What
+    /// another job of the same workload was given is none of its.
+    pub fn only_beside(self, request: &RequestRow, known: &[GrantId]) -> Self {
+        let mut args = vec![
+            request.id.to_column(),
+            request.person.to_column(),
+            request.resource.to_column(),
+            request.role.to_column(),
+            request.claims.to_column(),
+        ];
+        let places: Vec<String> = (1..=known.len()).map(|n| format!("${}", args.len() + n)).collect();
+        let others = if places.is_empty() { String::new() } else { format!(" AND g.id NOT IN ({})", places.join(", ")) };
+        args.extend(known.iter().map(Field::to_column));
+        // INVARIANT: this comes after the request's own row, which on PostgreSQL waits for whoever is just deciding on another one.
+        self.write(
+            format!(
+                "UPDATE requests SET version = version WHERE id = $1 AND NOT EXISTS ( \
+                 SELECT 1 FROM grants g JOIN requests r ON r.id = g.request WHERE g.person = $2 AND g.resource = $3 AND g.role = $4 \
+                 AND g.state <> 'ended' AND g.request <> $1 AND r.claims IS NOT DISTINCT FROM $5{others})"
+            ),
+            args,
+            Some((GrantRow::TABLE, format!("for {}", request.id))),
+        )
+    }
+
     /// With a new token.
     pub fn put_token(self, row: &TokenRow) -> Self {
         self.write(insert_row::<TokenRow>(), row.to_columns(), None)
     }
 
-    /// With a token revoked: `row` as it stands afterwards. Only if it was not revoked before.
+    /// With a token revoked: `row` as it stands afterwards. Only if it was not revoked before, and is called as it was when it was read.
     pub fn revoke_token(self, row: &TokenRow) -> Self {
         self.write(
-            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
-            vec![row.id.to_column(), row.revoked_at.to_column()],
+            // INVARIANT: a label that was erased since it was read does not come back; the digest in the entry is of the whole row.
+            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL AND label IS NOT DISTINCT FROM $3",
+            vec![row.id.to_column(), row.revoked_at.to_column(), row.label.to_column()],
+            Some((TokenRow::TABLE, row.key())),
+        )
+    }
+
+    /// With a token called differently: `row` as it stands afterwards. Only if it was not revoked since it was read.
+    pub fn rename_token(self, row: &TokenRow) -> Self {
+        self.write(
+            "UPDATE tokens SET label = $2 WHERE id = $1 AND revoked_at IS NOT DISTINCT FROM $3",
+            vec![row.id.to_column(), row.label.to_column(), row.revoked_at.to_column()],
             Some((TokenRow::TABLE, row.key())),
         )
     }

@@ -164,15 +164,15 @@ async fn write(db: &mut Connection<'_>, change: &Prepared, rows: Vec<(&RowKey, V
 
 /// How many entries one statement can add, from many to one; each is a statement that stays prepared.
 const SIZES: [usize; 3] = [32, 8, 1];
-/// The same for what they speak of.
-const MENTIONS: [usize; 3] = [64, 8, 1];
+/// The same for what they speak of: an entry by itself speaks of some five to ten ids and names.
+const MENTIONS: [usize; 5] = [64, 8, 4, 2, 1];
 
 static ENTRIES: LazyLock<[Sql; 3]> = LazyLock::new(|| {
     let head = "INSERT INTO entries (id, at, actor, door, name, leaf, texts)";
     SIZES.map(|size| format!("{head} VALUES {} RETURNING seq, id", places(size, 7)).into())
 });
 
-static MENTIONED: LazyLock<[Sql; 3]> = LazyLock::new(|| {
+static MENTIONED: LazyLock<[Sql; 5]> = LazyLock::new(|| {
     let head = format!("INSERT INTO {} (mention, seq)", crate::mentions::TABLE);
     MENTIONS.map(|size| format!("{head} VALUES {}", places(size, 2)).into())
 });

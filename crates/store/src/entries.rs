@@ -1,6 +1,6 @@
 //! Reading the log: entries with the texts that are left of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use access::event::{Actor, Entry, SaltedText};
 use access::ids::EntryId;
@@ -32,12 +32,19 @@ pub struct EntryFilter {
     pub mentions: Option<String>,
     /// Of what this one did.
     pub actor: Option<Actor>,
-    /// Whose name starts like this: `grant.`, `session.opened`.
+    /// Whose name starts like this: `grant.`, `session.opened`; or like one of several, with commas between.
     pub name: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
+}
+
+impl EntryFilter {
+    /// How the names begin that are wanted; none: any name.
+    fn starts(&self) -> Vec<&str> {
+        self.name.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|start| !start.is_empty()).collect()
+    }
 }
 
 /// A part of the log.
@@ -101,16 +108,47 @@ impl Store {
         {
             return self.entries_about(filter, (text, key), page).await;
         }
-        let Some(start) = filter.name.as_deref().filter(|start| !start.is_empty()) else {
+        let starts = filter.starts();
+        if starts.is_empty() {
             return self.entries_named(filter, None, page).await;
-        };
+        }
+        let mut names = BTreeSet::new();
+        for start in starts {
+            names.extend(self.names_from(start).await?);
+        }
         // Each name has its entries in order; of as many as there are, the first of all are the first of each.
         let mut found = Vec::new();
-        for name in self.names_from(start).await? {
-            found.extend(self.entries_named(filter, Some(&name), page).await?);
+        for name in &names {
+            found.extend(self.entries_named(filter, Some(name), page).await?);
         }
         found.sort_by_key(|one| if page.newest_first { -one.seq } else { one.seq });
         found.truncate(page.limit as usize);
+        Ok(found)
+    }
+
+    /// The entries of one name that speak of any of these ids, in order. Two texts may share a key: there may be others among them.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn entries_about_any(&self, name: &str, ids: &[String]) -> Result<Vec<LoggedEntry>, StoreError> {
+        let keys: Vec<i64> = ids.iter().filter_map(|id| mentions::key(id)).collect();
+        // As many places each time, so that it stays one prepared statement.
+        let places = (1..=AT_ONCE).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT seq FROM entry_mentions WHERE mention IN ({places})");
+        let mut seqs = BTreeSet::new();
+        for some in keys.chunks(AT_ONCE) {
+            let mut args: Vec<Column> = some.iter().map(|key| Column::Int(*key)).collect();
+            args.resize(AT_ONCE, Column::Int(some.last().copied().unwrap_or_default()));
+            let rows = self.query(&sql.clone().into(), &args).await?;
+            seqs.extend(rows.iter().filter_map(|row| row.first().and_then(i64::from_column)));
+        }
+        let seqs: Vec<i64> = seqs.into_iter().collect();
+        let mut found = Vec::with_capacity(seqs.len());
+        for some in seqs.chunks(AT_ONCE) {
+            let mut padded = some.to_vec();
+            padded.resize(AT_ONCE, some.last().copied().unwrap_or_default());
+            found.extend(self.read_entries(Select::all().among("seq", &padded).is("name", &name.to_owned()), "seq").await?);
+        }
         Ok(found)
     }
 
@@ -153,15 +191,23 @@ impl Store {
 
     /// The numbers of a page of entries with a key.
     async fn numbers_about(&self, filter: &EntryFilter, key: i64, page: EntryPage) -> Result<Vec<i64>, StoreError> {
-        let start = filter.name.as_deref().filter(|start| !start.is_empty());
-        // What is said of something often may be said under a name that is rare: then those of the name are gone through.
-        let by_name = match start {
-            Some(start) => self.are_few(start).await?,
-            None => false,
-        };
+        let starts = filter.starts();
+        // What is said of something often may be said under names that are rare: then those of the names are gone through.
+        let mut by_name = !starts.is_empty();
+        for start in &starts {
+            by_name = by_name && self.are_few(start).await?;
+        }
         let seq = if by_name { "entries.seq" } else { "entry_mentions.seq" };
         let mut args = vec![Column::Int(key)];
         let mut conditions = Vec::new();
+        let begins = starts.iter().map(|start| {
+            args.extend([Column::Text((*start).to_owned()), Column::Text(format!("{start}\u{10ffff}"))]);
+            format!("entries.name >= ${} AND entries.name < ${}", args.len() - 1, args.len())
+        });
+        let begins: Vec<String> = begins.collect();
+        if !begins.is_empty() {
+            conditions.push(format!("({})", begins.join(" OR ")));
+        }
         let mut so = |condition: &str, value: Column| {
             args.push(value);
             conditions.push(condition.replace('?', &format!("${}", args.len())));
@@ -169,10 +215,6 @@ impl Store {
         let (operator, order) = if page.newest_first { ("<", " DESC") } else { (">", "") };
         if let Some(after) = page.after {
             so(&format!("{seq} {operator} ?"), Column::Int(after));
-        }
-        if let Some(start) = start {
-            so("entries.name >= ?", Column::Text(start.to_owned()));
-            so("entries.name < ?", Column::Text(format!("{start}\u{10ffff}")));
         }
         if let Some(actor) = &filter.actor {
             so("entries.actor = ?", Column::Text(actor.to_string()));
@@ -183,7 +225,7 @@ impl Store {
         if let Some(until) = &filter.until {
             so("entries.at < ?", until.to_column());
         }
-        let join = if conditions.iter().any(|condition| condition.starts_with("entries.")) {
+        let join = if conditions.iter().any(|condition| condition.contains("entries.")) {
             " JOIN entries ON entries.seq = entry_mentions.seq"
         } else {
             ""

@@ -182,7 +182,9 @@ impl Teller {
         }
         let promises = &mut self.promises;
         match &entry.event {
-            Event::TokenIssued { token, row_digest, .. } | Event::TokenRevoked { token, row_digest } => {
+            Event::TokenIssued { token, row_digest, .. }
+            | Event::TokenRenamed { token, row_digest, .. }
+            | Event::TokenRevoked { token, row_digest } => {
                 promises.tokens.insert(token.to_string(), row_digest.clone());
             }
             Event::PasskeyAdded { passkey, row_digest, .. }

@@ -79,25 +79,6 @@ impl Store {
         self.select(select.page("id", page)).await
     }
 
-    /// The sessions on a resource that were open at some time from `from` until before `until`, oldest first, behind the one given.
-    ///
-    /// # Errors
-    /// If the store can't be read.
-    pub async fn visits(
-        &self,
-        resource: &ResourceName,
-        (from, until): (Timestamp, Timestamp),
-        after: Option<SessionId>,
-        limit: u32,
-    ) -> Result<Vec<SessionRow>, StoreError> {
-        let mut select =
-            Select::all().is("resource", resource).compare("opened_at", "<", &until).that("(ended_at IS NULL OR ended_at >= ?)", &from);
-        if let Some(after) = &after {
-            select = select.compare("id", ">", after);
-        }
-        self.select(select.order("id").limit(limit)).await
-    }
-
     /// Every live session, oldest first.
     ///
     /// # Errors

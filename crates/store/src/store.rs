@@ -180,6 +180,8 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.patience)
+            // A file of this machine does not hang up; to ask it first costs as much as to read.
+            .test_before_acquire(false)
             .connect_with(file.clone().pragma("query_only", "on"))
             .await
             .map_err(failed)?;

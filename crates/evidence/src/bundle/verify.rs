@@ -1,7 +1,7 @@
 //! Verifying a bundle offline: from its bytes and the public key alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
 use access::event::{Entry, Event};
 use access::ids::SessionId;
@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::file::Bundle;
 use super::manifest::{Manifest, PartLine, ProofLine, VERSION, parts, policy_digest, signed_text};
-use super::tar::{self, Part};
 use crate::approvals::Approvals;
 use crate::finding::Finding;
 use crate::log::alignment::{Alignment, Expected, Present};
@@ -21,9 +21,6 @@ use crate::log::texts::Side;
 use crate::log::tree;
 use crate::printable;
 use crate::recording::{About, Anchor};
-
-/// The longest part that is read into memory. Recordings are not.
-const LONGEST_PART: u64 = 1 << 30;
 
 /// What verifying a bundle found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -132,62 +129,6 @@ pub fn verify<F: Read + Seek>(file: F, key: &CheckpointVerifier) -> io::Result<B
         verification.approvals();
     }
     Ok(verification.report)
-}
-
-/// The file and its parts.
-struct Bundle<F> {
-    file: F,
-    parts: Vec<Part>,
-    flaws: Vec<tar::Flaw>,
-}
-
-impl<F: Read + Seek> Bundle<F> {
-    fn read(mut file: F) -> io::Result<Self> {
-        let (mut parts, flaws) = tar::scan(&mut file)?;
-        // The first two are known by their place, so that a damaged header does not hide them.
-        for (part, name) in parts.iter_mut().zip([parts::MANIFEST, parts::SIGNATURE]) {
-            part.name.get_or_insert_with(|| name.into());
-        }
-        let mut bundle = Self { file, parts, flaws };
-        bundle.trim_damaged(2)?;
-        Ok(bundle)
-    }
-
-    /// Parts with a damaged header run up to the next one: their padding is cut off where they are text.
-    fn trim_damaged(&mut self, first: usize) -> io::Result<()> {
-        for i in 0..self.parts.len().min(first) {
-            if self.flaws.iter().any(|flaw| flaw.part == i) {
-                let content = self.content(i)?;
-                let trimmed = content.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
-                self.parts[i].bytes = trimmed as u64;
-            }
-        }
-        Ok(())
-    }
-
-    fn content(&mut self, i: usize) -> io::Result<Vec<u8>> {
-        let part = &self.parts[i];
-        self.file.seek(SeekFrom::Start(part.offset))?;
-        let mut bytes = Vec::new();
-        (&mut self.file).take(part.bytes.min(LONGEST_PART)).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn place(&self, name: &str) -> Option<usize> {
-        self.parts.iter().position(|part| part.name.as_deref() == Some(name))
-    }
-
-    fn named(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        self.place(name).map(|i| self.content(i)).transpose()
-    }
-
-    /// One part as a stream.
-    fn stream(&mut self, name: &str) -> io::Result<Option<impl Read + '_>> {
-        let Some(i) = self.place(name) else { return Ok(None) };
-        let part = &self.parts[i];
-        self.file.seek(SeekFrom::Start(part.offset))?;
-        Ok(Some(BufReader::with_capacity(64 * 1024, (&mut self.file).take(part.bytes))))
-    }
 }
 
 struct Verification {

@@ -188,7 +188,7 @@ impl Projection {
                     self.policy(at, &policy).approved += 1;
                 }
             }
-            E::RequestDenied { request, reason } => {
+            E::RequestDenied { request, reason, .. } => {
                 if let Some(asked) = self.open.requests.remove(request)
                     && *reason == Reason::Denied
                 {

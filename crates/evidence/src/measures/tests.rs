@@ -472,7 +472,10 @@ fn story(steps: &[Step]) -> Vec<Vec<u8>> {
                 let sessions = session(n).into_iter().collect();
                 log.gate(now, Event::LockSet { lock, scope, until: None, contains: false, transmitter: None, sessions });
             }
-            Step::Deny => log.gate(now, Event::RequestDenied { request: RequestId::generate(at(now)), reason: Reason::Denied }),
+            Step::Deny => {
+                let request = RequestId::generate(at(now));
+                log.gate(now, Event::RequestDenied { request, reason: Reason::Denied, bundle: None, policies: Vec::new() })
+            }
             Step::Wait(seconds) => now += i64::from(seconds),
         }
     }

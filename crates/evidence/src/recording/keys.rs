@@ -163,6 +163,16 @@ impl KeyIdentity {
         text.trim().parse().map(Self).map_err(|_| KeyError::Identity)
     }
 
+    /// Reads a file of them, as `age-keygen` writes it: one to a line, beside comments that begin with `#`.
+    ///
+    /// # Errors
+    /// When there is none in it, or a line is something else.
+    pub fn parse_file(text: &str) -> Result<Vec<Self>, KeyError> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let found: Vec<Self> = lines.map(Self::parse).collect::<Result<_, _>>()?;
+        if found.is_empty() { Err(KeyError::Identity) } else { Ok(found) }
+    }
+
     /// As text that [`Self::parse`] reads; to be kept secret.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {

@@ -29,7 +29,8 @@ const WATCHERS_MAY_LAG: usize = 128;
 /// When a frame counts as recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Handed to the system within a second and on the disk a second later; a crash loses the last second at most.
+    /// Handed to the system within a second and on the disk a second later: a process that is killed loses the last second at most, a machine
+    /// that stops the last two.
     Flush,
     /// On the disk before `record` returns; frames recorded meanwhile share one sync.
     Sync,

@@ -1,9 +1,10 @@
 //! Change and entry in one transaction; of two at the same moment, one.
 
 use access::approval::Decision;
+use access::claims::JobClaims;
 use access::grant::GrantState;
 use access::ids::{GrantId, RequestId, SessionId};
-use access::request::RequestState;
+use access::request::{RequestRow, RequestState};
 use tidegate_store::{Change, CommitError, Unique};
 
 use crate::story::*;
@@ -97,6 +98,66 @@ on_both! {
         let error = opening(SessionId::generate(at(62)), 62).await.unwrap_err();
         assert!(matches!(error, CommitError::Conflict { table: "grants", .. }), "{error}");
         assert_eq!(stage.store.live_sessions_on(read.id).await.unwrap().len(), 2);
+    }
+
+    // covers: ASK-4, C5
+    async fn a_request_is_made_beside_no_grant_that_was_not_known(stage) {
+        let journey = journey(&stage.store).await;
+        let read = stage.store.request(journey.request).await.unwrap().unwrap();
+        let asking = |known: &[GrantId]| {
+            let row = RequestRow { id: RequestId::generate(at(50)), ..read.clone() };
+            Change::new(asks(journey.ana, row.id, "db-1", 50)).only_beside(&row, known)
+        };
+        let entries = stage.behind.count("entries").await;
+        let other = [GrantId::generate(at(1))];
+        for known in [&other[..0], &other[..]] {
+            let error = stage.store.commit(asking(known)).await.unwrap_err();
+            assert!(matches!(error, CommitError::Conflict { table: "grants", .. }), "{error}");
+        }
+        assert_eq!(stage.behind.count("entries").await, entries);
+        assert_eq!(stage.store.pending_requests().await.unwrap(), []);
+        stage.store.commit(asking(&[journey.grant, other[0]])).await.unwrap();
+    }
+
+    async fn what_another_job_was_given_keeps_no_request_from_being_made(stage) {
+        let journey = journey(&stage.store).await;
+        let read = stage.store.request(journey.request).await.unwrap().unwrap();
+        let asking = |claims| {
+            let row = RequestRow { id: RequestId::generate(at(50)), claims, ..read.clone() };
+            Change::new(asks(journey.ana, row.id, "db-1", 50)).only_beside(&row, &[])
+        };
+        // The open grant is of the same: it has to be looked at first.
+        let error = stage.store.commit(asking(read.claims.clone())).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { table: "grants", .. }), "{error}");
+        let other = JobClaims { issuer: "https://ci.example".into(), claims: [("ref".into(), "refs/heads/main".into())].into() };
+        assert_ne!(read.claims.as_ref(), Some(&other));
+        stage.store.commit(asking(Some(other))).await.unwrap();
+    }
+
+    // covers: ASK-4, C5
+    async fn asking_races_a_yes_to_the_same_and_no_second_request_is_made(stage) {
+        for round in 0..20 {
+            let (ana, ben) = (somebody(), somebody());
+            let request = RequestId::generate(at(round));
+            keep(&stage.store, asks(ana, request, "db-1", round)).await;
+            let row = stage.store.request(request).await.unwrap().unwrap();
+            let yes = Change::new(votes(ben, request, Decision::Approve, round))
+                .and(approved(ben, request, round))
+                .and(created(GrantId::generate(at(round)), &row, round))
+                .expect(&row);
+            let second = RequestRow { id: RequestId::generate(at(round)), ..row };
+            let again = Change::new(asks(ana, second.id, "db-1", round)).only_beside(&second, &[]);
+            let (yes, again) = tokio::join!(
+                tokio::spawn({ let store = stage.store.clone(); async move { store.commit(yes).await } }),
+                tokio::spawn({ let store = stage.store.clone(); async move { store.commit(again).await } }),
+            );
+            yes.unwrap().unwrap();
+            // Before the yes one waits, after it there is a grant.
+            let lost = again.unwrap().unwrap_err();
+            let told =
+                matches!(lost, CommitError::Duplicate { what: Unique::PendingRequest } | CommitError::Conflict { table: "grants", .. });
+            assert!(told, "{lost}");
+        }
     }
 
     async fn there_is_one_pending_request_one_vote_one_name(stage) {

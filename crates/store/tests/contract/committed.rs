@@ -180,14 +180,30 @@ on_both! {
         let mut row = token(somebody());
         stage.store.commit(issues(&row)).await.unwrap();
         assert_eq!(stage.store.token_by_verifier(&row.verifier).await.unwrap().as_ref(), Some(&row));
-        row.revoked_at = Some(at(9));
-        let revoked = || {
-            let event = Event::TokenRevoked { token: row.id, row_digest: keyed(&digestible(&row)) };
-            Change::new(by(row.person, 9, event)).revoke_token(&row)
+        let late = TokenRow { revoked_at: Some(at(9)), ..row.clone() };
+        row.label = None;
+        let renamed = |row: &TokenRow| {
+            let event = Event::TokenRenamed { token: row.id, person: row.person, row_digest: keyed(&digestible(row)) };
+            Change::new(by(row.person, 8, event)).rename_token(row)
         };
-        stage.store.commit(revoked()).await.unwrap();
-        let error = stage.store.commit(revoked()).await.unwrap_err();
+        stage.store.commit(renamed(&row)).await.unwrap();
+        assert_eq!(stage.store.token(row.id).await.unwrap().as_ref(), Some(&row));
+        let revoked = |row: &TokenRow| {
+            let event = Event::TokenRevoked { token: row.id, row_digest: keyed(&digestible(row)) };
+            Change::new(by(row.person, 9, event)).revoke_token(row)
+        };
+        // Whoever read it before its label was taken off reads it again, and does not bring that back.
+        let error = stage.store.commit(revoked(&late)).await.unwrap_err();
         assert!(matches!(error, CommitError::Conflict { table: "tokens", .. }), "{error}");
+        assert_eq!(stage.store.token(row.id).await.unwrap().as_ref(), Some(&row));
+        row.revoked_at = Some(at(9));
+        // It is not revoked yet: whoever read it so read something else.
+        let error = stage.store.commit(renamed(&row)).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { table: "tokens", .. }), "{error}");
+        stage.store.commit(revoked(&row)).await.unwrap();
+        let error = stage.store.commit(revoked(&row)).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { table: "tokens", .. }), "{error}");
+        stage.store.commit(renamed(&row)).await.unwrap();
         assert_eq!(stage.store.tokens_of(row.person).await.unwrap(), [row]);
     }
 

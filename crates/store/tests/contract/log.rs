@@ -86,6 +86,11 @@ on_both! {
         assert_eq!(names(EntryFilter { from: Some(at(21)), ..EntryFilter::default() }).await, ["grant.activated", "session.opened"]);
         // A pattern is no wildcard.
         assert_eq!(names(EntryFilter { name: Some("%".into()), ..EntryFilter::default() }).await, [""; 0]);
+        // Several names, in whatever order, and twice the same: each entry once, as they were written.
+        let several = EntryFilter { name: Some("session.opened,request.submitted, grant.act,grant.activated,".into()), ..EntryFilter::default() };
+        assert_eq!(names(several).await, ["request.submitted", "grant.activated", "session.opened"]);
+        let several = EntryFilter { name: Some("grant.activated,grant.created".into()), ..about(&journey.grant.to_string()) };
+        assert_eq!(names(several).await, ["grant.created", "grant.activated"]);
 
         let mut seen = Vec::new();
         let mut after = None;

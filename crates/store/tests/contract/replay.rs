@@ -4,7 +4,9 @@ use access::event::Event;
 use access::ids::{GrantId, RequestId};
 use tidegate_store::{Change, CommitError, Difference, EntryFilter, EntryPage, Store, StoreError, digestible};
 
-use crate::committed::{activates, comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, policy, seals, secret, token};
+use crate::committed::{
+    activates, comes, host_key, invitation, invites, is_keyed, issues, keyed, learns, passkey, policy, seals, secret, token,
+};
 use crate::story::*;
 
 async fn differences(store: &Store) -> Vec<Difference> {
@@ -95,12 +97,16 @@ on_both! {
         stage.store.commit(issues(&token(ana))).await.unwrap();
         stage.store.commit(seals(&secret("AAAA"))).await.unwrap();
         stage.store.commit(learns(&host_key())).await.unwrap();
+        let hers = passkey(ana, "p");
+        let added = Event::PasskeyAdded { passkey: hers.id, person: ana, public_key: "00".into(), row_digest: keyed(&digestible(&hers)) };
+        stage.store.commit(Change::new(by(ana, 1, added)).put_passkey(&hers)).await.unwrap();
         assert_eq!(differences(&stage.store).await, []);
         for (sql, table) in [
             ("UPDATE tokens SET expires_at = expires_at + 1", "tokens"),
             ("UPDATE secrets SET sealed = 'BBBB'", "secrets"),
             ("UPDATE host_keys SET public_key = 'ssh-ed25519 AAAA'", "host_keys"),
             ("UPDATE invitations SET used_at = NULL", "invitations"),
+            ("UPDATE passkeys SET public_key = 'BB'", "passkeys"),
         ] {
             let before = differences(&stage.store).await.len();
             stage.behind.run(sql).await.unwrap();

@@ -40,6 +40,20 @@ impl Behind {
         }
     }
 
+    /// Every table there is.
+    pub(crate) async fn tables(&self) -> Vec<String> {
+        match self {
+            Self::Sqlite(db) => {
+                let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+                sqlx::query_scalar(sql).fetch_all(db).await.unwrap()
+            }
+            Self::Postgres(db) => {
+                let sql = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()";
+                sqlx::query_scalar(sql).fetch_all(db).await.unwrap()
+            }
+        }
+    }
+
     /// A table's columns, in order.
     pub(crate) async fn columns(&self, table: &str) -> Vec<String> {
         match self {

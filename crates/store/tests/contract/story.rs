@@ -110,7 +110,7 @@ pub(crate) fn approved(who: PrincipalId, request: RequestId, second: i64) -> Ent
 }
 
 pub(crate) fn denied(who: PrincipalId, request: RequestId, second: i64) -> EntryDraft {
-    by(who, second, Event::RequestDenied { request, reason: access::reason::Reason::Denied })
+    by(who, second, Event::RequestDenied { request, reason: access::reason::Reason::Denied, bundle: None, policies: Vec::new() })
 }
 
 pub(crate) fn created(grant: GrantId, row: &RequestRow, second: i64) -> EntryDraft {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::bundle::export::{Export, PolicyText, RecordingPart, Release};
 use crate::bundle::manifest::recording_part;
+use crate::bundle::tar::{self, Part};
 use crate::log::checkpoint::CheckpointKey;
 use crate::log::texts::SideRecord;
 use crate::log::tiles::LogDirectory;

@@ -120,7 +120,7 @@ async fn what_was_typed_is_not_read_with_the_key_of_the_output() {
 
 // covers: F2 (statement)
 #[tokio::test]
-async fn a_statement_of_ten_mebibytes_is_whole_and_the_memory_bounded() {
+async fn a_statement_of_ten_mebibytes_is_whole() {
     let room = Room::new(&PoolOptions { workers: 1, budget: 0 });
     let recording = room.start("rec_1", Durability::Flush);
     let text: String = (0..10 * 1024 * 1024 / 8).map(|i| format!("{i:08x}")).collect();
@@ -151,7 +151,7 @@ async fn a_hundred_thousand_events_are_all_there_in_order() {
 }
 
 #[tokio::test]
-async fn sync_is_on_the_disk_when_record_returns() {
+async fn sync_is_written_when_record_returns() {
     let room = Room::new(&PoolOptions::default());
     let recording = std::sync::Arc::new(room.start("rec_1", Durability::Sync));
     let mut tasks = Vec::new();
