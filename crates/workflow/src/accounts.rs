@@ -25,11 +25,11 @@ use tokio::sync::OnceCell;
 
 use crate::gate::{Gate, refused, unavailable};
 
-/// How many connections one account may have at once: more than it has sessions, since each session's end at the server takes one of
-/// its own.
-const CONNECTIONS: u32 = 64;
+/// How many connections one account may have at once: a session's end at the server takes one of its own, and all of them may be ended at
+/// the same moment.
+const CONNECTIONS: u32 = 2 * SESSIONS + 16;
 /// How many sessions share one account.
-const SESSIONS: usize = 48;
+const SESSIONS: u32 = 48;
 /// How much longer than its grant an account opens, for sessions that were about to.
 const SLACK: Span = Span::minutes(1);
 /// The longest pause between tries to drop an account whose server does not answer.
@@ -89,7 +89,7 @@ impl Accounts {
                 (Some(_), None) => false,
             };
             let same = |held: &Held| held.grant == facts.grant && held.rights == *rights && held.member_of == member_of;
-            let found = all.iter_mut().find(|(_, held)| same(held) && lasts(held) && held.sessions.len() < SESSIONS);
+            let found = all.iter_mut().find(|(_, held)| same(held) && lasts(held) && held.sessions.len() < SESSIONS as usize);
             if let Some((id, held)) = found {
                 held.sessions.insert(facts.session);
                 return Joined { id: *id, member_of, password: held.password.clone(), made: Arc::clone(&held.made), until: held.until };
@@ -192,7 +192,15 @@ impl Gate {
         // INVARIANT: an account is a member of nothing where statements are judged.
         let member_of = rights.unrestricted.then_some(login);
         let joined = self.accounts.join(facts, rights, member_of, self.now()).map_err(account_trouble)?;
-        let made = joined.made.get_or_try_init(|| self.make_account(resource, facts, rights, &joined)).await;
+        let made = async {
+            if !joined.made.initialized() {
+                // Before anybody waits for anybody: a vault that is slow holds up each of them once.
+                let server = self.account_server(resource).await?;
+                joined.made.get_or_try_init(|| self.make_account(&server, resource, facts, rights, &joined)).await?;
+            }
+            Ok::<(), Refusal>(())
+        }
+        .await;
         match made {
             Ok(()) => Ok(DatabaseCredential::Account { user: login_of(joined.id), password: joined.password }),
             Err(refusal) => {
@@ -204,12 +212,12 @@ impl Gate {
 
     async fn make_account(
         &self,
+        server: &Server,
         resource: &Resource,
         facts: &SessionFacts,
         rights: &DatabaseRights,
         joined: &Joined,
     ) -> Result<(), Refusal> {
-        let server = self.account_server(resource).await?;
         // INVARIANT: entered before it is made, so that whatever a crash leaves behind is found and dropped.
         let created = Event::AccountCreated {
             account: joined.id,
@@ -238,7 +246,7 @@ impl Gate {
             let why = format!("`{}` names no `database`, and the rights of a restricted role are in one", resource.name);
             return Err(Refusal::because(Reason::TargetRefused, why));
         }
-        let password = self.unsealed(secret).await?;
+        let password = self.opener(secret).await?;
         let none = || Refusal::because(Reason::Internal, format!("a resource of kind {} has no accounts", resource.kind));
         server(resource, password).ok_or_else(none)
     }

@@ -49,9 +49,10 @@ impl Gate {
 
     /// Whether nothing is locked and policy still has a path that this grant has paid for.
     pub(crate) async fn still_paid_for(&self, row: &GrantRow) -> Result<(), Refusal> {
-        self.refuse_if_locked(row.person, &row.role, &row.resource).await?;
-        let situation = self.situation_of(row.person).await?;
-        self.bundle.load().redecide(&situation, row)
+        let (unlocked, situation) =
+            tokio::join!(self.refuse_if_locked(row.person, &row.role, &row.resource), self.situation_of(row.person));
+        unlocked?;
+        self.bundle.load().redecide(&situation?, row)
     }
 
     /// Whether it also is from where the caller is now. The grant stands as it was given; the door stays shut from elsewhere.
@@ -64,7 +65,8 @@ impl Gate {
         self.bundle.load().redecide(&situation, row).map_err(|refusal| {
             let from = here.map(|address| address.to_string()).unwrap_or_default();
             let detail = refusal.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-            Refusal::because(Reason::Forbidden, format!("`{}+{}` may not be used from {from}{detail}", row.resource, row.role))
+            let why = format!("`{}+{}` may not be used from {from}{detail}", row.resource, row.role);
+            Refusal { ruled: refusal.ruled, ..Refusal::because(forbidden_unless_failed(refusal.reason), why) }
         })
     }
 
@@ -73,6 +75,11 @@ impl Gate {
         let row = self.store.grant(grant).await.map_err(unavailable)?;
         row.filter(|row| is_for(row, caller)).ok_or_else(|| Refusal::of(Reason::NotFound))
     }
+}
+
+/// Why a grant that stands is shut: something forbids it, or cannot be evaluated.
+pub(crate) fn forbidden_unless_failed(reason: Reason) -> Reason {
+    if reason == Reason::PolicyError { reason } else { Reason::Forbidden }
 }
 
 /// Whether a grant is the caller's own. INVARIANT: what one job of a workload was given, no other job of it uses.

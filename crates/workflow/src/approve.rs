@@ -13,15 +13,16 @@ use access::request::{AccessRequest, RequestRow, RequestState};
 use access::risk::Known;
 use access::time::Span;
 use identity::passkeys::{Asking, Assertion};
-use policy::{Act, Ask, Object, Situation};
+use policy::{Act, Ask, Bundle, Object, Situation};
 use store::{Change, CommitError, EntryFilter, EntryPage, LoggedEntry};
 
 use crate::Caller;
-use crate::decide::terms_of;
+use crate::authorize::said;
+use crate::decide::{denied, terms_of};
 use crate::gate::{Gate, refused, unavailable};
 use crate::seen::{AsSeen, Seen};
 use crate::sign::Signed;
-use crate::submit::{LONGEST_TEXT, length_of};
+use crate::submit::{LONGEST_TEXT, fits, length_of};
 
 /// What a vote led to.
 #[derive(Debug, Clone)]
@@ -74,9 +75,7 @@ impl Gate {
         note: Option<String>,
         signed: Option<&Signed>,
     ) -> Result<Voted, Refusal> {
-        if note.as_ref().is_some_and(|n| n.chars().count() > LONGEST_TEXT) {
-            return Err(Refusal::because(Reason::Invalid, format!("a note has at most {LONGEST_TEXT} characters")));
-        }
+        fits("a note", note.as_deref(), LONGEST_TEXT)?;
         for _ in 0..TRIES {
             match Box::pin(self.vote_once(caller, request, &seen, (decision, signed), note.clone())).await {
                 Ok(voted) => {
@@ -92,6 +91,8 @@ impl Gate {
                         refusal.reason,
                         Reason::SelfApproval
                             | Reason::NotApprover
+                            | Reason::Forbidden
+                            | Reason::PolicyError
                             | Reason::Locked
                             | Reason::ScopeMissing
                             | Reason::SignatureRequired
@@ -100,9 +101,14 @@ impl Gate {
                             | Reason::TicketNotOpen
                             | Reason::TrackerUnreachable
                     ) {
-                        let draft = self
-                            .draft(caller, Event::VoteRefused { request, voter: caller.who.id(), reason: refusal.reason })
-                            .text("note", note);
+                        let refused_vote = Event::VoteRefused {
+                            request,
+                            voter: caller.who.id(),
+                            reason: refusal.reason,
+                            bundle: refusal.bundle(),
+                            policies: refusal.policies(),
+                        };
+                        let draft = self.draft(caller, refused_vote).text("note", note).text("detail", refusal.detail.clone());
                         self.commit(Change::new(draft)).await.map_err(refused)?;
                     }
                     if matches!(refusal.reason, Reason::NotApprover | Reason::Locked | Reason::ScopeMissing | Reason::SelfApproval) {
@@ -185,7 +191,7 @@ impl Gate {
         };
         let change = Self::spend_mail_link(caller, &row, change.expect(&row));
         let change = match decision {
-            Decision::Deny => change.and(self.own_draft(Event::RequestDenied { request, reason: Reason::Denied })),
+            Decision::Deny => change.and(self.own_draft(denied(request, &Reason::Denied.into()))),
             Decision::Approve => match ApprovedRequest::by_people(row.clone(), &votes) {
                 Err(_) => change,
                 Ok(approved) => self.conclude(change, approved).await?,
@@ -285,15 +291,35 @@ impl Gate {
                 return Err(Refusal::because(Reason::MfaRequired, format!("`{}` is needed to decide on this", Mfa::Verified)));
             }
         }
-        if !ruling.allowed || stages.is_empty() {
-            // Who may not even see the request is told that it doesn't exist.
-            if !self.may_see_request(caller, situation, row).await? {
-                return Err(Refusal::of(Reason::NotFound));
-            }
-            let unknown = if stages.is_empty() { self.why_nobody_is_on_call(&bundle, row) } else { None };
-            return Err(Refusal { detail: unknown, ..Refusal::of(Reason::NotApprover) });
+        let ruled = said(&bundle, ruling);
+        if stages.is_empty() || ruled.is_err() {
+            return Err(self.may_not_vote(caller, (situation, &bundle), row, (&stages, ruled.err())).await?);
         }
         Ok(stages)
+    }
+
+    /// What somebody is told who may not decide on a request.
+    async fn may_not_vote(
+        &self,
+        caller: &Caller,
+        (situation, bundle): (&Situation, &Bundle),
+        row: &RequestRow,
+        (stages, ruled): (&[usize], Option<Refusal>),
+    ) -> Result<Refusal, Refusal> {
+        let seated = !stages.is_empty();
+        // Who was asked hears which policy failed them: it shows them no request either, and nobody else would learn of it.
+        if let Some(failed) = ruled.as_ref().filter(|ruled| seated && ruled.reason == Reason::PolicyError) {
+            return Ok(failed.clone());
+        }
+        // Who may not even see the request is told that it doesn't exist.
+        if !self.may_see_request(caller, situation, row).await? {
+            return Ok(Refusal::of(Reason::NotFound));
+        }
+        if let Some(forbidden) = ruled.as_ref().filter(|ruled| matches!(ruled.reason, Reason::Forbidden | Reason::PolicyError)) {
+            return Ok(forbidden.clone());
+        }
+        let unknown = if seated { None } else { self.why_nobody_is_on_call(bundle, row) };
+        Ok(Refusal { detail: unknown, ruled: ruled.and_then(|ruled| ruled.ruled), ..Refusal::of(Reason::NotApprover) })
     }
 
     /// Whether two principals are one hand: the same person, a machine and its owner, or two machines of one owner.
@@ -387,16 +413,16 @@ impl Gate {
             }
             // What the store does not say now, it says at the next try.
             Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal.into()),
-            Err(refusal) => return Ok(change.and(self.own_draft(Event::RequestDenied { request, reason: refusal.reason }))),
+            Err(refusal) => return Ok(change.and(self.own_draft(denied(request, &refusal)))),
         };
         let locked = self.refuse_if_locked(row.person, &row.role, &row.resource).await.err();
         if let Some(refusal) = locked.as_ref().filter(|refusal| refusal.reason == Reason::StoreUnavailable) {
             return Err(refusal.clone().into());
         }
         let verdict = self.judge_request(&situation, &ask_of(row));
-        let denied = locked.or_else(|| terms_of(&verdict).err());
-        if let Some(refusal) = denied {
-            let draft = self.own_draft(Event::RequestDenied { request, reason: refusal.reason }).text("detail", Some(refusal.to_string()));
+        let no = locked.or_else(|| terms_of(&verdict).err());
+        if let Some(refusal) = no {
+            let draft = self.own_draft(denied(request, &refusal)).text("detail", Some(refusal.to_string()));
             return Ok(change.and(draft));
         }
         let bundle = self.bundle.load();
@@ -405,9 +431,9 @@ impl Gate {
         let would_be = approved.would_be(length_of(row.asked, &row.terms), frozen.clone(), self.now());
         let unpaid = would_be.and_then(|grant| bundle.redecide(&situation, &grant).err());
         if let Some(refusal) = unpaid {
+            let draft = self.own_draft(denied(request, &refusal));
             let detail = format!("{}; ask again", refusal.detail.unwrap_or_default());
-            let denied = Event::RequestDenied { request, reason: refusal.reason };
-            return Ok(change.and(self.own_draft(denied).text("detail", Some(detail))));
+            return Ok(change.and(draft.text("detail", Some(detail))));
         }
         if row.extends.is_some() {
             return self.conclude_extension(change, approved).await.map_err(Attempt::from);

@@ -9,7 +9,7 @@ use access::names::{ResourceName, RoleName};
 use access::reason::{Reason, Refusal};
 use access::request::RequestRow;
 use access::session::SessionRow;
-use policy::{About, Act, Noun, Object, Situation};
+use policy::{About, Act, Bundle, Noun, Object, Ruling, Situation};
 use store::Change;
 
 use crate::Caller;
@@ -21,7 +21,7 @@ impl Gate {
     /// Lets the caller act, by policy and by the scope of what they signed in with, or refuses and says so in the log.
     ///
     /// # Errors
-    /// [`Reason::NotAllowed`] or [`Reason::ScopeMissing`].
+    /// What policy says, as [`Reason::NotAllowed`], [`Reason::Forbidden`] or [`Reason::PolicyError`]; or [`Reason::ScopeMissing`].
     pub async fn authorize(&self, caller: &Caller, act: Act, on: &Object) -> Result<(), Refusal> {
         match self.allowed(caller, act, on).await {
             Ok(()) => Ok(()),
@@ -32,7 +32,7 @@ impl Gate {
     /// As [`Gate::authorize`], but leaves no entry: for deciding what a list shows.
     ///
     /// # Errors
-    /// [`Reason::NotAllowed`] or [`Reason::ScopeMissing`].
+    /// As [`Gate::authorize`].
     pub async fn allowed(&self, caller: &Caller, act: Act, on: &Object) -> Result<(), Refusal> {
         let scope = scope_of(act);
         if !caller.who.may(scope) {
@@ -41,19 +41,20 @@ impl Gate {
         let situation = self.circumstances(&caller.who).await?;
         self.refuse_if_person_locked(caller.who.id()).await?;
         self.refuse_if_network_locked(caller.who.from()).await?;
-        let ruling = self.bundle.load().may(&situation, act, on);
-        if ruling.allowed {
-            return Ok(());
-        }
-        Err(match ruling.errors.first() {
-            Some(error) => Refusal::because(Reason::PolicyError, error.clone()),
-            None => Refusal::because(Reason::NotAllowed, format!("`{act}` needs a policy that permits it to `{}`", situation.username)),
-        })
+        let bundle = self.bundle();
+        said(&bundle, bundle.may(&situation, act, on))
     }
 
     pub(crate) async fn enter_action_refused(&self, caller: &Caller, action: &str, object: String, refusal: Refusal) -> Refusal {
-        let event = Event::ActionRefused { action: action.to_owned(), object, reason: refusal.reason };
-        match self.commit(Change::new(self.draft(caller, event))).await {
+        let event = Event::ActionRefused {
+            action: action.to_owned(),
+            object,
+            reason: refusal.reason,
+            bundle: refusal.bundle(),
+            policies: refusal.policies(),
+        };
+        let draft = self.draft(caller, event).text("detail", refusal.detail.clone());
+        match self.commit(Change::new(draft)).await {
             Ok(_) => refusal,
             Err(error) => refused(error),
         }
@@ -190,6 +191,12 @@ impl Gate {
                 .await;
         if seen { Ok(row) } else { Err(Refusal::of(Reason::NotFound)) }
     }
+}
+
+/// What policy said, with the policies that said it.
+pub(crate) fn said(bundle: &Bundle, ruling: Ruling) -> Result<(), Refusal> {
+    let policies = ruling.policies.clone();
+    ruling.ok().map_err(|refusal| refusal.ruled_by(bundle.digest(), policies))
 }
 
 /// The token scope that an act needs besides the policy.

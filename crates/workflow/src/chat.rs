@@ -177,7 +177,8 @@ impl Gate {
             let row = self.store.request(request).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
             if row.revision != about.revision {
                 // INVARIANT: nobody decides on what they have not seen.
-                let event = Event::VoteRefused { request, voter: caller.who.id(), reason: Reason::Stale };
+                let event =
+                    Event::VoteRefused { request, voter: caller.who.id(), reason: Reason::Stale, bundle: None, policies: Vec::new() };
                 self.commit(Change::new(self.draft(caller, event).text("note", note))).await.map_err(refused)?;
                 let why = "it was changed after this message was sent; look at the newest one";
                 return Err(Refusal::because(Reason::Stale, why).about(request));

@@ -72,11 +72,6 @@ impl Facts {
     fn happened(&self, names: &[&str]) -> u64 {
         names.iter().filter_map(|name| self.events.get(*name)).sum()
     }
-
-    /// How often something of these nouns happened.
-    fn of(&self, start: &str) -> u64 {
-        self.events.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, count)| count).sum()
-    }
 }
 
 impl Gate {
@@ -138,7 +133,7 @@ fn answer(query: Query, facts: &Facts) -> Answered {
             ),
         ),
         Query::Joined => good(
-            facts.happened(&["person.created", "directory.user_added"]),
+            facts.happened(&["person.created", "person.disabled", "directory.user_removed"]),
             format!(
                 "{} became known, {} disabled or left",
                 facts.happened(&["person.created"]),
@@ -219,9 +214,9 @@ fn answer(query: Query, facts: &Facts) -> Answered {
             format!("{}; {} set", so_many(facts.locks, "lock holds", "locks hold"), so_many(facts.happened(&["lock.set"]), "was", "were")),
         ),
         Query::Emergencies => {
-            let count = facts.of("review.opened");
-            let opened = so_many(count, "review was opened by itself", "reviews were opened by themselves");
-            good(count, format!("{opened}: of emergencies and drawn sessions"))
+            let count = facts.happened(&["review.opened"]);
+            let opened = so_many(count, "review was opened", "reviews were opened");
+            good(count, format!("{opened}: of emergencies, of sessions that were drawn, of rights without an end"))
         }
         Query::Policy => good(
             totals.activations,

@@ -13,7 +13,8 @@ use store::{Change, TokenRow};
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::open::bound_to;
-use crate::people::{IssuedToken, TOKEN_LONGEST};
+use crate::people::{IssuedToken, LONGEST_NAME, TOKEN_LONGEST};
+use crate::submit::fits;
 
 /// How many connect tokens of a grant may work at the same time.
 pub const CONNECT_TOKENS: usize = 100;
@@ -56,13 +57,13 @@ impl Gate {
         if valid == Span::default() || valid > TOKEN_LONGEST {
             return Err(Refusal::because(Reason::Invalid, format!("a token's life is longer than nothing and at most {TOKEN_LONGEST}")));
         }
+        fits("a label", label.as_deref(), LONGEST_NAME)?;
         let now = self.now();
         let others = self.store.tokens_of_grant(grant).await.map_err(unavailable)?;
         if others.iter().filter(|token| token.revoked_at.is_none() && token.expires_at > now).count() >= CONNECT_TOKENS {
             let why = format!("this grant has {CONNECT_TOKENS} connect tokens already; one token opens as many connections as you like");
             return Err(Refusal::because(Reason::Invalid, why));
         }
-        let label = label.map(|label| label.chars().take(200).collect());
         let (row, token) = self.new_token(row.person, Vec::new(), Some(grant), valid, Mfa::None, label);
         // It opens what its grant opens, and that is one job's.
         let row = TokenRow { claims: caller.who.claims().cloned(), ..row };

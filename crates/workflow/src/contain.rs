@@ -19,11 +19,13 @@ use store::{Change, InvitationRow, PasskeyRow, TokenRow};
 use tokio::time::Instant;
 
 use crate::Caller;
+use crate::decide::denied;
 use crate::gate::{Gate, refused, unavailable};
 use crate::live::Gone;
+use crate::open::TRIES;
 use crate::revoke::{Cut, confirm};
 use crate::seen::AsSeen;
-use crate::submit::LONGEST_TEXT;
+use crate::submit::{LONGEST_TEXT, fits};
 
 /// Passkeys that were added within this time are named to whoever contains somebody.
 const NEW_PASSKEYS: Span = Span::hours(30 * 24);
@@ -211,8 +213,7 @@ impl Gate {
         let mut requests = Vec::new();
         for row in self.store.pending_requests().await.map_err(unavailable)? {
             if concerns(&row.person, &row.resource) {
-                let event = Event::RequestDenied { request: row.id, reason: Reason::Locked };
-                let draft = self.draft(caller, event).text("detail", Some(format!("contained: {reason}")));
+                let draft = self.draft(caller, denied(row.id, &Reason::Locked.into())).text("detail", Some(format!("contained: {reason}")));
                 if self.enter_unless_over(Change::new(draft)).await? {
                     requests.push(row.id);
                 }
@@ -230,11 +231,7 @@ impl Gate {
         let (mut credentials, mut passkeys) = (0, Vec::new());
         for person in people {
             for row in self.store.tokens_of(*person).await.map_err(unavailable)? {
-                if row.revoked_at.is_none() && row.expires_at > self.now() {
-                    let row = TokenRow { revoked_at: Some(self.now()), ..row };
-                    let event = Event::TokenRevoked { token: row.id, row_digest: self.row_digest(&store::digestible(&row))? };
-                    credentials += u64::from(self.enter_unless_over(Change::new(self.draft(caller, event)).revoke_token(&row)).await?);
-                }
+                credentials += u64::from(self.take_token(caller, row).await?);
             }
             for row in self.store.keys_of(*person).await.map_err(unavailable)? {
                 if row.state == KeyState::Active {
@@ -260,6 +257,22 @@ impl Gate {
         Ok((requests, grants, credentials, passkeys))
     }
 
+    /// Revokes a token; says whether it could still be used. Read again if it is called differently by now.
+    async fn take_token(&self, caller: &Caller, mut row: TokenRow) -> Result<bool, Refusal> {
+        for _ in 0..TRIES {
+            if row.revoked_at.is_some() || row.expires_at <= self.now() {
+                return Ok(false);
+            }
+            row.revoked_at = Some(self.now());
+            let event = Event::TokenRevoked { token: row.id, row_digest: self.row_digest(&store::digestible(&row))? };
+            if self.enter_unless_over(Change::new(self.draft(caller, event)).revoke_token(&row)).await? {
+                return Ok(true);
+            }
+            row = self.store.token(row.id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+        }
+        Err(Refusal::of(Reason::StoreUnavailable))
+    }
+
     /// Enters a change, unless somebody else was faster and what it ends is over. Whether it was entered.
     pub(crate) async fn enter_unless_over(&self, change: Change) -> Result<bool, Refusal> {
         match self.commit(change).await.map_err(refused) {
@@ -283,8 +296,6 @@ fn said(reason: &str) -> Result<&str, Refusal> {
     if reason.is_empty() {
         return Err(Refusal::because(Reason::ReasonRequired, "say why: whoever looks at it later reads it"));
     }
-    if reason.chars().count() > LONGEST_TEXT {
-        return Err(Refusal::because(Reason::Invalid, format!("a reason has at most {LONGEST_TEXT} characters")));
-    }
+    fits("a reason", Some(reason), LONGEST_TEXT)?;
     Ok(reason)
 }

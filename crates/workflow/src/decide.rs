@@ -2,7 +2,9 @@
 //!
 //! *Takes* an `IdentifiedRequest`. *Proves* with a `Verdict` what policy says about it. *Hands to* `submit` and `extend`.
 
+use access::event::Event;
 use access::grant::{GrantRow, GrantState};
+use access::ids::RequestId;
 use access::names::{ResourceName, RoleName, Selector};
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, IdentifiedRequest, RequestState};
@@ -118,16 +120,22 @@ impl Gate {
     }
 }
 
-/// The terms of an answer that lets a request go on, or the refusal that doesn't.
+/// The terms of an answer that lets a request go on, or the refusal that doesn't, with the policies that made it.
 pub(crate) fn terms_of(verdict: &Verdict) -> Result<Terms, Refusal> {
-    match verdict.answer() {
-        Answer::Permit { terms } | Answer::NeedsApproval { terms } => Ok(terms.clone()),
-        Answer::StepUp { needs, .. } => Err(match needs.mfa {
+    let refusal = match verdict.answer() {
+        Answer::Permit { terms } | Answer::NeedsApproval { terms } => return Ok(terms.clone()),
+        Answer::StepUp { needs, .. } => match needs.mfa {
             Some(kind) => Refusal::because(Reason::MfaRequired, format!("`{kind}` is needed")),
             None => Refusal::of(Reason::TicketRequired),
-        }),
-        Answer::Deny { reason, detail } => Err(Refusal::because(*reason, detail.clone())),
-    }
+        },
+        Answer::Deny { reason, detail } => Refusal::because(*reason, detail.clone()),
+    };
+    Err(refusal.ruled_by(verdict.bundle(), verdict.policies()))
+}
+
+/// A request that waited is over, and why.
+pub(crate) fn denied(request: RequestId, why: &Refusal) -> Event {
+    Event::RequestDenied { request, reason: why.reason, bundle: why.bundle(), policies: why.policies() }
 }
 
 /// Whether somebody may know that there is a resource, if there is: a path leads them to it, or they see all.

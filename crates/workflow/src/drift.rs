@@ -174,8 +174,8 @@ impl Gate {
         told.accounts.extend(bundle.roles().filter_map(|role| bundle.login(&role.name, &resource.name)).map(str::to_owned));
         told.accounts.extend(resource.look_as.clone());
         told.accounts.extend(resource.accounts.as_ref().map(|maker| maker.login.clone()));
-        if let (Kind::Ssh, Credential::Secret(name)) = (resource.kind, &resource.credential) {
-            let secret = self.unsealed(name).await?;
+        if let (Kind::Ssh, Credential::Secret(source)) = (resource.kind, &resource.credential) {
+            let secret = self.opener(source).await?;
             let key = ssh_key::PrivateKey::from_openssh(secret.expose().as_bytes()).ok();
             told.keys.extend(key.map(|key| key.fingerprint(ssh_key::HashAlg::Sha256).to_string()));
         }

@@ -17,6 +17,7 @@ use store::{Change, EntryFilter, EntryPage};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::submit::{LONGEST_WHY, fits};
 
 pub use person::ErasedPerson;
 
@@ -158,7 +159,7 @@ fn need_reason(reason: &str) -> Result<(), Refusal> {
     if reason.trim().is_empty() {
         return Err(Refusal::because(Reason::Invalid, "say why: what is erased cannot be looked at afterwards"));
     }
-    Ok(())
+    fits("a reason", Some(reason), LONGEST_WHY)
 }
 
 fn gone(error: &std::io::Error) -> Refusal {

@@ -409,6 +409,10 @@ fn bundles_of(entry: &Entry) -> Vec<String> {
         | Event::GrantCreated { bundle, .. }
         | Event::GrantWithdrawn { bundle, .. }
         | Event::SessionOpened { bundle, .. } => vec![bundle.clone()],
+        Event::RequestDenied { bundle, .. }
+        | Event::VoteRefused { bundle, .. }
+        | Event::SessionRefused { bundle, .. }
+        | Event::ActionRefused { bundle, .. } => bundle.iter().cloned().collect(),
         _ => Vec::new(),
     }
 }

@@ -18,7 +18,7 @@ use store::{Change, CommitError};
 use crate::Caller;
 use crate::activate::is_for;
 use crate::approve::Voted;
-use crate::decide::terms_of;
+use crate::decide::{denied, terms_of};
 use crate::gate::{Gate, refused, unavailable};
 use crate::risk::unusual;
 use crate::seen::{AsSeen, Seen};
@@ -145,7 +145,7 @@ impl Gate {
     /// An approved extension moves the end of its grant, if that is still open.
     pub(crate) async fn conclude_extension(&self, change: Change, approved: ApprovedRequest) -> Result<Change, Refusal> {
         let request = approved.request();
-        let denied = |reason| self.own_draft(Event::RequestDenied { request: request.id, reason });
+        let denied = |reason: Reason| self.own_draft(denied(request.id, &reason.into()));
         let Some(grant) = request.extends else { return Ok(change.and(denied(Reason::Invalid))) };
         let row = self.store.grant(grant).await.map_err(unavailable)?;
         let now = self.now();
@@ -220,7 +220,7 @@ impl Gate {
             return Err(refusal);
         };
         let more = more.unwrap_or(row.terms.default.min(row.terms.max));
-        self.extend(caller, row.id, more, reason).await.map_err(|refusal| match refusal.reason {
+        Box::pin(self.extend(caller, row.id, more, reason)).await.map_err(|refusal| match refusal.reason {
             // A session has no place for a passkey.
             Reason::MfaRequired => {
                 let why = refusal.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use access::event::{Actor, Entry, EntryDraft, Event};
 use access::fold::FoldError;
@@ -13,6 +13,7 @@ use access::reason::{Reason, Refusal};
 use access::request::Door;
 use arc_swap::ArcSwap;
 use credentials::keyring::Keyring;
+use credentials::vault::Vaults;
 use evidence::log::writer::LogWriter;
 use evidence::recording::RecorderPool;
 use identity::challenge::Challenges;
@@ -99,6 +100,8 @@ pub struct Gate {
     pub(crate) live: LiveSessions,
     pub(crate) accounts: Accounts,
     pub(crate) keyring: RwLock<Keyring>,
+    /// Where secrets of targets are fetched from.
+    pub(crate) vaults: OnceLock<Vaults>,
     pub(crate) recorder: RecorderPool,
     pub(crate) journal: Journal,
     pub(crate) challenges: Mutex<Challenges>,
@@ -192,6 +195,7 @@ impl Gate {
             live: LiveSessions::measured_by(Arc::clone(&timings)),
             accounts: Accounts::default(),
             keyring: RwLock::new(parts.keyring),
+            vaults: OnceLock::new(),
             recorder: parts.recorder,
             journal,
             challenges: Mutex::default(),

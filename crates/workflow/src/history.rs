@@ -1,14 +1,14 @@
-//! Who could reach a resource at a time: answered from the log; and who did: from the sessions it tells of.
+//! Who could reach a resource at a time, and who did: answered from the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use access::event::Event;
+use access::event::{Entry, Event};
 use access::ids::{GrantId, PrincipalId, SessionId};
 use access::names::{ResourceName, RoleName};
 use access::on_call::{Belief, Roster};
 use access::reason::{Reason, Refusal};
 use access::request::Asked;
-use access::session::SessionRow;
 use access::verdict::Answer;
 use jiff::Timestamp;
 use policy::{Act, Ask, Bundle, Noun, Object, Situation};
@@ -19,6 +19,8 @@ use crate::Caller;
 use crate::gate::{Gate, unavailable};
 
 const BATCH: u32 = 1_000;
+/// So many entries that open a session are read at once.
+const OPENINGS: u32 = 256;
 
 /// One way in that somebody had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,8 +35,27 @@ pub struct Reach {
     pub by: ReachBy,
 }
 
+impl Reach {
+    /// Where it stands among all of them.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { username: self.username.clone(), role: self.role.clone(), by: self.by.clone() }
+    }
+}
+
+/// Where a way in stands among all of them: by name, by role, then as how they get in is told below.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Under which name.
+    pub username: String,
+    /// As what.
+    pub role: RoleName,
+    /// How.
+    pub by: ReachBy,
+}
+
 /// How somebody could get in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReachBy {
     /// They held this grant.
@@ -65,15 +86,24 @@ pub struct Visit {
 }
 
 impl Gate {
-    /// Who could have reached a resource at a time: by grants that were open, and by the policy then in force.
+    /// Who could have reached a resource at a time: by grants that were open, and by the policy then in force. So many behind the place given.
     ///
     /// Who was on call is as the gate believed then. Groups that only the store gave, and people not known then, are as the log has them at that time.
     ///
     /// # Errors
     /// If the caller may not read the audit log, or the policy of that time was not kept as it was: half an answer would pass for a whole one.
-    pub async fn who_could(&self, caller: &Caller, resource: &ResourceName, at: Timestamp) -> Result<Vec<Reach>, Refusal> {
+    pub async fn who_could(
+        &self,
+        caller: &Caller,
+        resource: &ResourceName,
+        at: Timestamp,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Reach>, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
         let then = self.as_of(at).await?;
+        let (after, from) = (after.cloned(), after.map(|after| after.username.as_str()));
+        let is_behind = move |reach: &Reach| after.as_ref().is_none_or(|after| reach.place() > *after);
         let mut reach: Vec<Reach> = Vec::new();
         for grant in then.rows.grants.values() {
             let by = match (grant.starts_at, grant.ends_at) {
@@ -84,9 +114,13 @@ impl Gate {
             };
             reach.push(Reach { person: grant.person, username: name_of(&then.rows, grant.person), role: grant.role.clone(), by });
         }
-        let Some(bundle) = then.bundle else { return Ok(reach) };
+        reach.retain(&is_behind);
+        let Some(bundle) = then.bundle else { return Ok(first_of(reach, limit)) };
         let mut asking = Vec::new();
         for person in then.rows.people.values().filter(|p| p.state == access::identity::PersonState::Active) {
+            if from.is_some_and(|from| person.username.as_str() < from) {
+                continue;
+            }
             let mut situation = Situation::new(person.id, person.username.clone(), at);
             situation.roster = Arc::clone(&then.roster);
             situation.store_groups.clone_from(&person.groups.0);
@@ -97,13 +131,15 @@ impl Gate {
             situation.owner = person.owner.map(|owner| name_of(&then.rows, owner.into())).and_then(|name| name.parse().ok());
             asking.push(situation);
         }
+        asking.sort_by(|one, other| one.username.cmp(&other.username));
         let resource = resource.clone();
-        // Policy is asked about everybody: not on a thread that others wait for.
-        let decided =
-            tokio::task::spawn_blocking(move || asking.iter().flat_map(|who| by_asking(&bundle, who, &resource)).collect::<Vec<_>>());
+        // Policy is asked about everybody, as far as this part goes: not on a thread that others wait for.
+        let decided = tokio::task::spawn_blocking(move || {
+            let ways = asking.iter().flat_map(|who| first_of(by_asking(&bundle, who, &resource), usize::MAX));
+            ways.filter(is_behind).take(limit).collect::<Vec<_>>()
+        });
         reach.extend(decided.await.map_err(|_| Refusal::of(Reason::Internal))?);
-        reach.sort_by(|a, b| (&a.username, &a.role).cmp(&(&b.username, &b.role)));
-        Ok(reach)
+        Ok(first_of(reach, limit))
     }
 
     /// Folds the whole log again and compares it with every row, column by column.
@@ -117,8 +153,11 @@ impl Gate {
 
     /// Who was on a resource between two times, oldest first: so many behind the session given.
     ///
+    /// Each visit is told by the entry that opened the session and the one that ended it, which the log's own index finds; whatever became of
+    /// the session's row.
+    ///
     /// # Errors
-    /// If the caller may not read the audit log.
+    /// If the caller may not read the audit log, or no entry opens the session given.
     pub async fn who_did(
         &self,
         caller: &Caller,
@@ -128,10 +167,48 @@ impl Gate {
         limit: u32,
     ) -> Result<Vec<Visit>, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
-        // INVARIANT: these rows are what the log says; `audit replay` compares them with it.
-        let rows = self.store.visits(resource, between, after, limit).await.map_err(unavailable)?;
-        let visit = |s: SessionRow| Visit { session: s.id, person: s.person, role: s.role, opened_at: s.opened_at, ended_at: s.ended_at };
-        Ok(rows.into_iter().map(visit).collect())
+        let opened = |mentions: String, until: Timestamp| EntryFilter {
+            mentions: Some(mentions),
+            name: Some("session.opened".to_owned()),
+            until: (until < Timestamp::MAX).then_some(until),
+            ..EntryFilter::default()
+        };
+        let mut page = EntryPage { limit: OPENINGS, after: None, newest_first: false };
+        if let Some(after) = after {
+            let found = self.store.entries(&opened(after.to_string(), Timestamp::MAX), page).await.map_err(unavailable)?;
+            let place = found.iter().find(|logged| matches!(logged.entry.event, Event::SessionOpened { session, .. } if session == after));
+            let unknown = || Refusal::because(Reason::Invalid, format!("no entry opens `{after}`, so nothing comes behind it"));
+            page.after = Some(place.ok_or_else(unknown)?.seq);
+        }
+        let (filter, wanted) = (opened(resource.to_string(), between.1), limit as usize);
+        let mut visits: Vec<Visit> = Vec::new();
+        while visits.len() < wanted {
+            let entries = self.store.entries(&filter, page).await.map_err(unavailable)?;
+            let Some(last) = entries.last() else { break };
+            page.after = Some(last.seq);
+            let mut came: Vec<Visit> = entries.iter().filter_map(|logged| visit(&logged.entry, resource)).collect();
+            self.see_who_left(&mut came).await?;
+            visits.extend(came.into_iter().filter(|visit| visit.ended_at.is_none_or(|end| end >= between.0)));
+        }
+        visits.truncate(wanted);
+        Ok(visits)
+    }
+
+    /// Adds when each visit ended, if it did.
+    async fn see_who_left(&self, visits: &mut [Visit]) -> Result<(), Refusal> {
+        let sessions: Vec<String> = visits.iter().map(|visit| visit.session.to_string()).collect();
+        let entries = self.store.entries_about_any("session.ended", &sessions).await.map_err(unavailable)?;
+        let ended: BTreeMap<SessionId, Timestamp> = entries
+            .into_iter()
+            .filter_map(|logged| match logged.entry.event {
+                Event::SessionEnded { session, .. } => Some((session, logged.entry.at)),
+                _ => None,
+            })
+            .collect();
+        for visit in visits {
+            visit.ended_at = ended.get(&visit.session).copied();
+        }
+        Ok(())
     }
 
     /// How everything stood at a time, as the log says, but for the policy's own text.
@@ -181,6 +258,23 @@ impl Gate {
             None => None,
         };
         Ok(AsOf { rows, bundle, roster })
+    }
+}
+
+/// So many of these, by their places.
+fn first_of(mut ways: Vec<Reach>, limit: usize) -> Vec<Reach> {
+    ways.sort_by_cached_key(Reach::place);
+    ways.truncate(limit);
+    ways
+}
+
+/// The visit that an entry opens, if it is one to this resource.
+fn visit(entry: &Entry, to: &ResourceName) -> Option<Visit> {
+    match &entry.event {
+        Event::SessionOpened { session, person, resource, role, .. } if resource == to => {
+            Some(Visit { session: *session, person: *person, role: role.clone(), opened_at: entry.at, ended_at: None })
+        }
+        _ => None,
     }
 }
 

@@ -20,6 +20,7 @@ use store::{Change, Holds};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
+use crate::submit::{LONGEST_WHY, fits};
 
 impl Gate {
     /// Keeps everything in a scope.
@@ -145,5 +146,5 @@ fn say_why(reason: &str) -> Result<(), Refusal> {
     if reason.trim().is_empty() {
         return Err(Refusal::because(Reason::Invalid, "say why: others have to know what is kept for what"));
     }
-    Ok(())
+    fits("a reason", Some(reason), LONGEST_WHY)
 }

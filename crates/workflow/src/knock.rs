@@ -3,6 +3,9 @@
 //! *Takes* the proof of who, and `resource[+role]`. *Proves* nothing of its own: it calls `open`, `submit` and policy in turn. *Hands
 //! to* the door an open session, a question, a request to wait for, or a refusal.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use access::approval::Decision;
 use access::event::Event;
 use access::grant::Grant;
@@ -21,10 +24,9 @@ use crate::Caller;
 use crate::approve::all_stages;
 use crate::decide::terms_of;
 use crate::gate::{Gate, unavailable};
-use crate::open::{Opened, bound_to};
+use crate::open::{Opened, TRIES, bound_to};
 use crate::risk::sentences;
 use crate::step_up::{StepUpWait, asking};
-use std::sync::Arc;
 
 /// How long a no is repeated to who knocks again.
 const STANDS: Span = Span::minutes(1);
@@ -129,14 +131,17 @@ impl Gate {
             return self.knock_on_grant(caller, to, grant, &given.limits, protocol).await;
         }
         let (resource, role) = self.resolve_at_the_door(caller, to).await?;
-        match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
-            Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
-            Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
-            Err(refusal) => return Err(refusal),
+        let (to, mut told) = ((&resource, &role), BTreeSet::new());
+        if let Some(open) = self.open_if_any(caller, to, &given.limits, protocol, &mut told).await? {
+            return Ok(open);
         }
         let pending = self.store.pending_request(caller.who.id(), &resource, &role).await.map_err(unavailable)?;
         if let Some(pending) = pending.filter(|pending| pending.claims.as_ref() == caller.who.claims()) {
             return Ok(Knocked::Waiting(pending.id));
+        }
+        // What still waited when it was looked at what is open may be open by now.
+        if let Some(open) = self.open_if_any(caller, to, &given.limits, protocol, &mut told).await? {
+            return Ok(open);
         }
         if let Err(refusal) = self.refuse_if_just_denied(caller, &resource, &role).await {
             self.enter_refused(caller, Some(&resource), Some(&role), &refusal).await;
@@ -147,7 +152,7 @@ impl Gate {
         let silent = ask(caller, &resource, &role, given.clone());
         let situation = self.situation_asking(&caller.who, &asking(&silent)).await?;
         if let Answer::Permit { .. } = self.judge_request(&situation, &silent).answer() {
-            return Box::pin(self.submit_and_open(caller, silent, protocol)).await;
+            return Box::pin(self.submit_and_open(caller, silent, protocol, &mut told)).await;
         }
         let supposed = || Some("to be given".to_owned());
         let supposed = Given { reason: given.reason.or_else(supposed), ticket: given.ticket.or_else(supposed), ..given };
@@ -249,25 +254,51 @@ impl Gate {
     /// Refused; the refusal is in the log.
     pub async fn knock_with(&self, caller: &Caller, to: &Selector, given: Given, protocol: Protocol) -> Result<Knocked, Refusal> {
         let (resource, role) = self.resolve_at_the_door(caller, to).await?;
-        if given.break_glass {
-            // What is open already needs no emergency, and an emergency that is open is not declared again.
-            match self.open_within(caller, &resource, &role, &given.limits, protocol).await {
-                Ok(opened) => return Ok(Knocked::Open(Box::new(opened))),
-                Err(refusal) if refusal == Refusal::of(Reason::NoPath) => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        self.submit_and_open(caller, ask(caller, &resource, &role, given), protocol).await
+        // Boxed, as a knock is.
+        Box::pin(self.submit_and_open(caller, ask(caller, &resource, &role, given), protocol, &mut BTreeSet::new())).await
     }
 
-    async fn submit_and_open(&self, caller: &Caller, ask: AccessRequest, protocol: Protocol) -> Result<Knocked, Refusal> {
-        let (resource, role, limits) = (ask.resource.clone(), ask.role.clone(), ask.limits.clone());
-        let submitted = self.submit(caller, ask).await?;
-        if submitted.grant.is_none() {
-            return Ok(Knocked::Waiting(submitted.request.id));
+    /// A session on what is open for them; `None` if nothing is.
+    async fn open_if_any(
+        &self,
+        caller: &Caller,
+        to: (&ResourceName, &RoleName),
+        limits: &Limits,
+        protocol: Protocol,
+        told: &mut BTreeSet<GrantId>,
+    ) -> Result<Option<Knocked>, Refusal> {
+        match self.open_telling_once(caller, to, limits, protocol, told).await {
+            Ok(opened) => Ok(Some(Knocked::Open(Box::new(opened)))),
+            Err(refusal) if refusal == Refusal::of(Reason::NoPath) => Ok(None),
+            Err(refusal) => Err(refusal),
         }
-        let opened = self.open_within(caller, &resource, &role, &limits, protocol).await?;
-        Ok(Knocked::Open(Box::new(opened)))
+    }
+
+    /// Asks for what is not open, and opens what nobody has to agree to. What is open already needs neither a question nor an emergency,
+    /// also if it was agreed to while they answered.
+    async fn submit_and_open(
+        &self,
+        caller: &Caller,
+        ask: AccessRequest,
+        protocol: Protocol,
+        told: &mut BTreeSet<GrantId>,
+    ) -> Result<Knocked, Refusal> {
+        let to = (&ask.resource, &ask.role);
+        for _ in 0..TRIES {
+            // Known before it is looked at what is open, so that nothing falls between.
+            let known = self.store.open_grants_for(caller.who.id(), to.0, to.1).await.map_err(unavailable)?;
+            if let Some(open) = self.open_if_any(caller, to, &ask.limits, protocol, told).await? {
+                return Ok(open);
+            }
+            let known: Vec<GrantId> = known.iter().map(|grant| grant.id).collect();
+            let Some(submitted) = Box::pin(self.submit_beside(caller, &ask, Some(&known))).await? else { continue };
+            if submitted.grant.is_none() {
+                return Ok(Knocked::Waiting(submitted.request.id));
+            }
+            let opened = self.open_telling_once(caller, to, &ask.limits, protocol, told).await?;
+            return Ok(Knocked::Open(Box::new(opened)));
+        }
+        Err(self.refuse_request(caller, &ask, Refusal::of(Reason::AlreadyDecided)).await)
     }
 
     /// A fresh no stands for a while, so that who waited for it is told, and does not ask the same again at once. What no person said no

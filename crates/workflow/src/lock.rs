@@ -20,6 +20,7 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::revoke::{Cut, confirm};
 use crate::seen::AsSeen;
+use crate::submit::{LONGEST_TEXT, fits};
 
 impl Gate {
     /// Locks a person, role or resource, for a time or until lifted, and cuts every live session in its scope.
@@ -34,6 +35,7 @@ impl Gate {
         reason: Option<String>,
     ) -> Result<(LockRow, Cut), Refusal> {
         self.authorize(caller, Act::Administer(Noun::Lock), &Object::Nothing).await?;
+        fits("a reason", reason.as_deref(), LONGEST_TEXT)?;
         self.refuse_unknown_scope(&scope).await?;
         if caller.who.from().is_some_and(|from| scope.covers_address(from)) {
             let why = format!("you come from there yourself, and could not lift it: `{scope}`");

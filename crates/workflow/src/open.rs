@@ -3,6 +3,7 @@
 //! *Takes* the proof of who, and a resource and role. *Proves* that one grant of theirs is open now, by policy and locks as they are
 //! now. *Hands to* the proxy a `SessionPermit`, its watch and its recording, once the opening is in the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use access::event::Event;
@@ -40,8 +41,8 @@ pub struct Opened {
     pub recording: RecordingHandle,
 }
 
-/// How often an opening that raced a change of its grant is tried again.
-const TRIES: usize = 5;
+/// How often an opening or asking that raced a change of a grant is tried again.
+pub(crate) const TRIES: usize = 5;
 
 impl Gate {
     /// Opens a session on one of the caller's grants, starting the grant's clock if this is its first use.
@@ -64,12 +65,24 @@ impl Gate {
         limits: &Limits,
         protocol: Protocol,
     ) -> Result<Opened, Refusal> {
-        let opened = self.try_open(caller, resource, role, limits, protocol).await;
+        self.open_telling_once(caller, (resource, role), limits, protocol, &mut BTreeSet::new()).await
+    }
+
+    /// The same for who looks several times in one knock. `told`: of which grants it is entered already that they are shut.
+    pub(crate) async fn open_telling_once(
+        &self,
+        caller: &Caller,
+        to: (&ResourceName, &RoleName),
+        limits: &Limits,
+        protocol: Protocol,
+        told: &mut BTreeSet<GrantId>,
+    ) -> Result<Opened, Refusal> {
+        let opened = Box::pin(self.try_open(caller, to, limits, protocol, told)).await;
         // Also who is not let in came.
         self.came(caller.who.id(), caller.who.from()).await;
         match opened {
             Err(refusal) if refusal != Refusal::of(Reason::NoPath) => {
-                self.enter_refused(caller, Some(resource), Some(role), &refusal).await;
+                self.enter_refused(caller, Some(to.0), Some(to.1), &refusal).await;
                 Err(refusal)
             }
             other => other,
@@ -79,27 +92,32 @@ impl Gate {
     async fn try_open(
         &self,
         caller: &Caller,
-        resource: &ResourceName,
-        role: &RoleName,
+        (resource, role): (&ResourceName, &RoleName),
         limits: &Limits,
         protocol: Protocol,
+        told: &mut BTreeSet<GrantId>,
     ) -> Result<Opened, Refusal> {
         let bound = bound_to(caller);
         if bound.is_none() && !caller.who.may(Scope::Ask) {
             return Err(Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`"));
         }
-        self.refuse_if_sign_in_ended(caller).await?;
+        let reading = || self.store.open_grants_for(caller.who.id(), resource, role);
+        let (signed_in, mut read) = tokio::join!(self.refuse_if_sign_in_ended(caller), reading());
+        signed_in?;
         self.refuse_if_clock_behind().await?;
         'again: for _ in 0..TRIES {
-            let mut grants = self.store.open_grants_for(caller.who.id(), resource, role).await.map_err(unavailable)?;
+            let mut grants = read.map_err(unavailable)?;
             // INVARIANT: a connect token opens its own grant, whatever else its holder may.
             grants.retain(|grant| bound.is_none_or(|only| grant.id == only) && is_for(grant, caller));
-            let grants = self.not_shut_by_risk(caller, &self.bundle(), grants).await?;
+            let grants = self.not_shut_by_risk(caller, &self.bundle(), grants, told).await?;
             let mut first = None;
             for row in best_first(grants, limits, self.now()) {
                 match Box::pin(self.open_on(caller, row, limits, protocol)).await {
                     Ok(opened) => return Ok(opened),
-                    Err(Attempt::Raced) => continue 'again,
+                    Err(Attempt::Raced) => {
+                        read = reading().await;
+                        continue 'again;
+                    }
                     // That is about the one grant; another one may open the same door.
                     Err(Attempt::Refused(refusal)) if is_about_a_grant(refusal.reason) => first = first.or(Some(refusal)),
                     Err(Attempt::Refused(refusal)) => return Err(first.unwrap_or(refusal)),
@@ -164,10 +182,15 @@ impl Gate {
         facts: SessionFacts,
         (resource, whole): (&policy::Resource, &access::rights::Rights),
     ) -> Result<(SessionPermit, RecordingHandle), Attempt> {
-        // What took their sign-in away since it was looked at found no session to cut.
-        self.refuse_if_sign_in_ended(caller).await?;
-        self.still_paid_for(&row).await?;
-        self.may_be_used_from_here(caller, &row).await?;
+        // What took their sign-in away since it was looked at found no session to cut. All that is read at the same time; the first no counts.
+        let (signed_in, paid_for, from_here) = tokio::join!(
+            self.refuse_if_sign_in_ended(caller),
+            Box::pin(self.still_paid_for(&row)),
+            Box::pin(self.may_be_used_from_here(caller, &row))
+        );
+        signed_in?;
+        paid_for?;
+        from_here?;
         if activation.is_some() {
             self.refuse_grant_s_ticket_unless(&row).await?;
         }
@@ -245,6 +268,8 @@ impl Gate {
                     role: role.cloned(),
                     door: caller.door,
                     reason: refusal.reason,
+                    bundle: refusal.bundle(),
+                    policies: refusal.policies(),
                 },
             )
             .text("from", caller.from())
@@ -262,9 +287,18 @@ impl Gate {
 
     /// Refused if what the caller signed in with was taken away or has run out since; a connection may have waited long.
     pub(crate) async fn refuse_if_sign_in_ended(&self, caller: &Caller) -> Result<(), Refusal> {
-        self.refuse_if_network_locked(caller.who.from()).await?;
+        let (unlocked, stands) = tokio::join!(self.refuse_if_network_locked(caller.who.from()), self.sign_in_stands(caller));
+        unlocked?;
+        if stands? {
+            Ok(())
+        } else {
+            Err(Refusal::because(Reason::NotSignedIn, "the key, certificate or token you came with was removed or has run out"))
+        }
+    }
+
+    async fn sign_in_stands(&self, caller: &Caller) -> Result<bool, Refusal> {
         let now = self.now();
-        let good = match caller.who.via() {
+        Ok(match caller.who.via() {
             Via::SshKey(id) | Via::LoginCertificate(id) | Via::ClientCertificate(id) => {
                 let key = self.store.key(*id).await.map_err(unavailable)?;
                 key.is_some_and(|key| key.state == KeyState::Active && key.expires_at.is_none_or(|end| end > now))
@@ -281,12 +315,7 @@ impl Gate {
             // It decides on one request, and opens nothing.
             Via::MailLink { .. } => false,
             Via::Passkey(_) | Via::Invitation | Via::Provider | Via::LocalSocket => true,
-        };
-        if good {
-            Ok(())
-        } else {
-            Err(Refusal::because(Reason::NotSignedIn, "the key, certificate or token you came with was removed or has run out"))
-        }
+        })
     }
 
     async fn refuse_if_clock_behind(&self) -> Result<(), Refusal> {
@@ -356,6 +385,7 @@ const fn is_about_a_grant(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Forbidden
+            | Reason::PolicyError
             | Reason::GrantWithdrawn
             | Reason::GrantExpired
             | Reason::GrantEnded

@@ -8,6 +8,7 @@
 
 mod cards;
 mod chats;
+mod failing;
 mod letters;
 mod reviews;
 mod teams;
@@ -45,6 +46,7 @@ pub use teams::Teams;
 pub(crate) use teams::subject;
 
 use chats::Chat;
+use failing::FAILING;
 use letters::MAIL;
 use reviews::REVIEW;
 use teams::TEAMS;
@@ -259,7 +261,8 @@ impl Happened {
     }
 }
 
-/// A request's message changes once with each change of the request, its asker is told how it ended, and who owes a review that they do.
+/// A request's message changes once with each change of the request, its asker is told how it ended, and who owes a review that they do;
+/// the channel hears which policies fail.
 fn told_in_chat(change: &Change, happened: &Happened, chat: &str) -> Vec<(usize, Telling)> {
     let at = |place: usize| change.drafts().get(place).map_or(Timestamp::UNIX_EPOCH, |draft| draft.at);
     let telling = |task: &str, lane: String, place: usize| Telling {
@@ -274,7 +277,9 @@ fn told_in_chat(change: &Change, happened: &Happened, chat: &str) -> Vec<(usize,
     let over = over.map(|(request, place)| (*place, telling(OUTCOME, format!("outcome {request}"), *place)));
     let reviews = change.drafts().iter().enumerate();
     let reviews = reviews.filter_map(|(place, draft)| Some((place, telling(REVIEW, reviews::told_in_chat_by(&draft.event)?, place))));
-    messages.chain(over).chain(reviews).collect()
+    let failing = change.drafts().iter().enumerate();
+    let failing = failing.filter_map(|(place, draft)| Some((place, telling(FAILING, failing::told_by(&draft.event)?, place))));
+    messages.chain(over).chain(reviews).chain(failing).collect()
 }
 
 /// The request that an event is about.

@@ -9,6 +9,7 @@ use access::ids::{GrantId, KeyId, PrincipalId, SessionId, TokenId, UserId, Workl
 use access::names::{GroupName, Username};
 use access::reason::{Reason, Refusal};
 use access::request::Door;
+use access::row::Row as _;
 use access::secret::Secret;
 use access::session::EndReason;
 use access::time::Span;
@@ -17,14 +18,16 @@ use identity::invitation::{self, InvitationFacts};
 use identity::{login_ca, ssh_key as keys, token};
 use jiff::Timestamp;
 use policy::{Act, Noun, Object};
-use store::{Change, EntryFilter, EntryPage, InvitationRow, Scopes, TokenRow};
+use store::{Change, CommitError, EntryFilter, EntryPage, InvitationRow, Scopes, TokenRow};
 
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::live::Gone;
+use crate::open::TRIES;
 use crate::revoke::{Cut, confirm};
 use crate::secrets::key_trouble;
 use crate::seen::AsSeen;
+use crate::submit::{LONGEST_TEXT, fits};
 
 /// How long an invitation can be used.
 pub const INVITATION_VALID: Span = Span::hours(24);
@@ -34,6 +37,9 @@ pub const BOOTSTRAP_VALID: Span = Span::hours(1);
 pub const LOGIN_VALID: Span = Span::hours(8);
 /// The longest life of a token.
 pub const TOKEN_LONGEST: Span = Span::hours(24 * 366);
+
+/// Characters of what somebody or something is called, at most.
+pub(crate) const LONGEST_NAME: usize = 200;
 
 /// A person and the single-use code by which they sign in for the first time.
 #[derive(Debug)]
@@ -70,6 +76,7 @@ impl Gate {
     /// If the caller may not, or the name was ever used.
     pub async fn invite(&self, caller: &Caller, username: Username, display_name: Option<String>) -> Result<Invited, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        fits("a name", display_name.as_deref(), LONGEST_NAME)?;
         self.create_invited(caller.actor(), caller.door, username, display_name, Vec::new(), INVITATION_VALID).await
     }
 
@@ -85,6 +92,7 @@ impl Gate {
         display_name: Option<String>,
     ) -> Result<PersonRow, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        fits("a name", display_name.as_deref(), LONGEST_NAME)?;
         self.situation_of(owner.into()).await?;
         let person = PrincipalId::Workload(WorkloadId::generate(self.now()));
         let event = Event::PersonCreated { person, username, owner: Some(owner), groups: Vec::new() };
@@ -190,7 +198,7 @@ impl Gate {
     /// Somebody registers a key of their own, or an administrator one for a workload.
     ///
     /// # Errors
-    /// If the line is no acceptable public key, the key signs somebody in already, or the caller may not.
+    /// If the line is no acceptable public key, the label is too long, the key signs somebody in already, or the caller may not.
     pub async fn add_key(&self, caller: &Caller, person: PrincipalId, line: &str, label: Option<String>) -> Result<KeyRow, Refusal> {
         refuse_job(caller)?;
         if person != caller.who.id() {
@@ -204,8 +212,8 @@ impl Gate {
                 ));
             }
         }
+        fits("a label", label.as_deref(), LONGEST_NAME)?;
         let parsed = keys::register(line).map_err(|problem| Refusal::because(Reason::Invalid, problem.to_string()))?;
-        let label = label.map(|l| l.chars().take(200).collect::<String>());
         let event = Event::KeyAdded {
             key: KeyId::generate(self.now()),
             person,
@@ -366,6 +374,7 @@ impl Gate {
                 format!("a token needs at least one scope and a life of at most {TOKEN_LONGEST}"),
             ));
         }
+        fits("a label", label.as_deref(), LONGEST_NAME)?;
         let (row, token) = self.new_token(person, scopes, None, valid, Mfa::None, label);
         let row = TokenRow { made_by: caller.who.id(), ..row };
         let change = Change::new(self.token_issued(caller, &row)?).put_token(&row);
@@ -435,31 +444,39 @@ impl Gate {
     /// # Errors
     /// If there is none, or it is not the caller's and they may not.
     pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> Result<TokenRow, Refusal> {
-        let row = self.store.token(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
-        // INVARIANT: a token of one job of a workload is no other job's.
-        if row.person != caller.who.id() || row.claims.as_ref() != caller.who.claims() {
-            self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await.map_err(unseen)?;
+        for _ in 0..TRIES {
+            let row = self.store.token(id).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
+            // INVARIANT: a token of one job of a workload is no other job's.
+            if row.person != caller.who.id() || row.claims.as_ref() != caller.who.claims() {
+                self.authorize(caller, Act::Administer(Noun::Token), &Object::Nothing).await.map_err(unseen)?;
+            }
+            if row.revoked_at.is_some() {
+                return Err(Refusal::of(Reason::AlreadyDecided));
+            }
+            let row = TokenRow { revoked_at: Some(self.now()), ..row };
+            let event = Event::TokenRevoked { token: id, row_digest: self.row_digest(&store::digestible(&row))? };
+            let change = Change::new(self.draft(caller, event)).revoke_token(&row);
+            // INVARIANT: a certificate outlives no token that it was asked for with, neither in time nor by its being taken away.
+            let ended = self.certificates_made_with(row.person, &Via::Token(id)).await?;
+            let change = change.and_all(ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key })));
+            let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
+            let browsers: Vec<_> = browsers.into_iter().filter(|browser| browser.token == Some(id)).map(|browser| browser.id).collect();
+            match self.commit(change).await {
+                Ok(_) => {}
+                // Its label was erased since it was read, or somebody else revoked it.
+                Err(CommitError::Conflict { table: TokenRow::TABLE, .. }) => continue,
+                Err(error) => return Err(refused(error)),
+            }
+            let with_it = |via: &Via| match via {
+                Via::Token(token) | Via::ConnectToken { token, .. } => *token == id,
+                Via::LoginCertificate(key) | Via::ClientCertificate(key) => ended.contains(key),
+                _ => false,
+            };
+            confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
+            confirm(self.cut_let_in_by(&browsers)).await;
+            return Ok(row);
         }
-        if row.revoked_at.is_some() {
-            return Err(Refusal::of(Reason::AlreadyDecided));
-        }
-        let row = TokenRow { revoked_at: Some(self.now()), ..row };
-        let event = Event::TokenRevoked { token: id, row_digest: self.row_digest(&store::digestible(&row))? };
-        let change = Change::new(self.draft(caller, event)).revoke_token(&row);
-        // INVARIANT: a certificate outlives no token that it was asked for with, neither in time nor by its being taken away.
-        let ended = self.certificates_made_with(row.person, &Via::Token(id)).await?;
-        let change = change.and_all(ended.iter().map(|key| self.draft(caller, Event::KeyRemoved { key: *key })));
-        let browsers = self.store.web_sessions_of(row.person).await.map_err(unavailable)?;
-        let browsers: Vec<_> = browsers.into_iter().filter(|browser| browser.token == Some(id)).map(|browser| browser.id).collect();
-        self.commit(change).await.map_err(refused)?;
-        let with_it = |via: &Via| match via {
-            Via::Token(token) | Via::ConnectToken { token, .. } => *token == id,
-            Via::LoginCertificate(key) | Via::ClientCertificate(key) => ended.contains(key),
-            _ => false,
-        };
-        confirm(self.live.cut(EndReason::Revoked, |live| with_it(&live.via))).await;
-        confirm(self.cut_let_in_by(&browsers)).await;
-        Ok(row)
+        Err(Refusal::of(Reason::AlreadyDecided))
     }
 
     /// Somebody may no longer sign in: all that is open of theirs, and of workloads they own, is cut and withdrawn.
@@ -536,6 +553,7 @@ impl Gate {
         reason: Option<String>,
     ) -> Result<PersonRow, Refusal> {
         self.authorize(caller, Act::Administer(Noun::Person), &Object::Nothing).await?;
+        fits("a reason", reason.as_deref(), LONGEST_TEXT)?;
         let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         seen.is(row.version)?;
         // INVARIANT: whom an administrator disabled, no directory lets in again, also if it shut them out first.
@@ -572,7 +590,9 @@ impl Gate {
 /// Who may not administer what is another's is told the same as if it did not exist. The log knows better.
 fn unseen(refusal: Refusal) -> Refusal {
     match refusal.reason {
-        Reason::NotAllowed | Reason::ScopeMissing | Reason::Locked | Reason::PolicyError => Refusal::of(Reason::NotFound),
+        Reason::NotAllowed | Reason::Forbidden | Reason::ScopeMissing | Reason::Locked | Reason::PolicyError => {
+            Refusal::of(Reason::NotFound)
+        }
         _ => refusal,
     }
 }

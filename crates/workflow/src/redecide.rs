@@ -172,7 +172,8 @@ impl Gate {
 
     async fn withdraw(&self, bundle: &Bundle, gone: &[Gone]) -> Result<(), CommitError> {
         let mut drafts = gone.iter().map(|(grant, why)| {
-            let event = Event::GrantWithdrawn { grant: *grant, reason: why.reason, bundle: bundle.digest().to_owned() };
+            let (reason, bundle) = (why.reason, bundle.digest().to_owned());
+            let event = Event::GrantWithdrawn { grant: *grant, reason, bundle, policies: why.policies() };
             self.own_draft(event).text("detail", why.detail.clone())
         });
         let Some(first) = drafts.next() else { return Ok(()) };

@@ -19,6 +19,7 @@ use crate::Caller;
 use crate::gate::{Gate, unavailable};
 use crate::live::Gone;
 use crate::seen::AsSeen;
+use crate::submit::{LONGEST_TEXT, fits};
 
 /// How long a report of a cut waits for the targets to confirm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
@@ -55,6 +56,7 @@ impl Gate {
         if self.allowed(caller, Act::Terminate, &on).await.is_err() {
             self.authorize(caller, Act::Administer(Noun::Grant), &Object::Nothing).await?;
         }
+        fits("a reason", reason.as_deref(), LONGEST_TEXT)?;
         seen.is(row.version)?;
         if row.state == GrantState::Ended {
             // Nothing should stand on it any more; if something does, it ends here.
@@ -119,6 +121,7 @@ impl Gate {
             let refusal = Refusal::because(Reason::ScopeMissing, "the token lacks the scope `ask`");
             return Err(self.enter_action_refused(caller, "terminate", session.to_string(), refusal).await);
         }
+        fits("a reason", reason.as_deref(), LONGEST_TEXT)?;
         seen.is(row.version)?;
         if row.state == SessionState::Ended {
             return Err(Refusal::of(Reason::SessionEnded));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use access::event::Event;
 use access::ids::{PrincipalId, SessionId};
 use access::names::ResourceName;
-use access::reason::{Reason, Refusal};
+use access::reason::Refusal;
 use access::risk::{
     Assessment, FAILED, Facts, History, KNOWN_AFTER, Known, LEARNT_FROM, NEVER_LARGE, RECENT, RESULTS_KNOWN, Risk, SHORT, Taken, usual,
 };
@@ -21,6 +21,7 @@ use policy::{Bundle, Situation};
 use store::Change;
 
 use crate::Caller;
+use crate::activate::forbidden_unless_failed;
 use crate::gate::{Gate, unavailable};
 use crate::live::{Passed, Step};
 
@@ -139,12 +140,13 @@ impl Gate {
     }
 
     /// Of these grants those that what is unusual about their holder now does not shut. One that is shut stays as it is, and may be used when
-    /// nothing is unusual any more; meanwhile one may ask, and pays what a path costs then.
+    /// nothing is unusual any more; meanwhile one may ask, and pays what a path costs then. That it is shut is entered, but of those `told`.
     pub(crate) async fn not_shut_by_risk(
         &self,
         caller: &Caller,
         bundle: &Bundle,
         grants: Vec<access::grant::GrantRow>,
+        told: &mut std::collections::BTreeSet<access::ids::GrantId>,
     ) -> Result<Vec<access::grant::GrantRow>, Refusal> {
         if !bundle.asks_for_risk() || grants.is_empty() {
             return Ok(grants);
@@ -156,9 +158,13 @@ impl Gate {
         for grant in grants {
             match bundle.redecide(&now, &grant) {
                 Err(refusal) if bundle.redecide(&calm, &grant).is_ok() => {
+                    if !told.insert(grant.id) {
+                        continue;
+                    }
                     let says = facts.on(&grant.resource).says.join(" ");
                     let why = refusal.detail.unwrap_or_default();
-                    let refusal = Refusal::because(Reason::Forbidden, format!("not while this is unusual: {why}. {says}"));
+                    let why = format!("not while this is unusual: {why}. {says}");
+                    let refusal = Refusal { ruled: refusal.ruled, ..Refusal::because(forbidden_unless_failed(refusal.reason), why) };
                     self.enter_refused(caller, Some(&grant.resource), Some(&grant.role), &refusal).await;
                 }
                 // Whatever else stands against it is told where that is looked at.

@@ -250,7 +250,7 @@ fn needle(text: &str) -> Result<String, Refusal> {
 fn seen<T>(answer: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
     match answer {
         Ok(seen) => Ok(Some(seen)),
-        Err(refusal) if matches!(refusal.reason, Reason::NotFound | Reason::NotAllowed) => Ok(None),
+        Err(refusal) if matches!(refusal.reason, Reason::NotFound | Reason::NotAllowed | Reason::Forbidden) => Ok(None),
         Err(refusal) => Err(refusal),
     }
 }

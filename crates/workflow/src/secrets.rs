@@ -1,4 +1,6 @@
-//! What opens targets: sealed secrets and the credentials of a session.
+//! What opens targets: secrets, sealed here or fetched from a vault, and the credentials of a session.
+//!
+//! INVARIANT: what opens a target is had before anything is tried there, and kept by nobody: the next session has it anew.
 
 use access::event::Event;
 use access::grant::GrantRow;
@@ -8,9 +10,11 @@ use access::reason::{Reason, Refusal};
 use access::rights::Rights;
 use access::secret::Secret;
 use access::session::{DatabaseCredential, DatabaseDial, Dial, SessionFacts, SshDial};
+use access::vault::SecretSource;
 use access::verdict::HostKeyRule;
 use credentials::secrets::ssh_credential;
 use credentials::target_ca::{Extensions, TargetCa};
+use credentials::vault::Vaults;
 use policy::{Act, Credential, Noun, Object, Resource};
 use store::{Change, SecretRow};
 
@@ -18,6 +22,11 @@ use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 
 impl Gate {
+    /// Says which vaults secrets of targets are fetched from. Once; a second time changes nothing.
+    pub fn serve_vaults(&self, vaults: Vaults) {
+        let _before = self.vaults.set(vaults);
+    }
+
     /// Somebody sets a sealed secret. It is never read back.
     ///
     /// # Errors
@@ -70,9 +79,10 @@ impl Gate {
         let credential = match &resource.credential {
             Credential::TargetCa => {
                 let ca = TargetCa::new(self.keyring().target_ca().map_err(key_trouble)?).map_err(key_trouble)?;
-                ca.permit_credential(session, &login, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
+                let principal = resource.principal(&login);
+                ca.permit_credential(session, &principal, &self.settings.addresses, extensions, self.now()).map_err(key_trouble)?
             }
-            Credential::Secret(name) => ssh_credential(self.unsealed(name).await?),
+            Credential::Secret(source) => ssh_credential(self.opener(source).await?),
         };
         let mut host_keys = resource.host_keys.clone();
         let mut host_key_rule = self.host_key_rule(resource);
@@ -98,16 +108,30 @@ impl Gate {
 
     /// The account of a database that is there already.
     pub(crate) async fn stored_account(&self, resource: &Resource, user: String) -> Result<DatabaseCredential, Refusal> {
-        let Credential::Secret(name) = &resource.credential else {
-            return Err(Refusal::because(Reason::TargetRefused, "a database is opened by a sealed password, and its resource names none"));
+        let Credential::Secret(source) = &resource.credential else {
+            return Err(Refusal::because(Reason::TargetRefused, "a database is opened by a password, and its resource names none"));
         };
-        Ok(DatabaseCredential::Account { user, password: self.unsealed(name).await? })
+        Ok(DatabaseCredential::Account { user, password: self.opener(source).await? })
     }
 
-    /// A sealed secret, for a target.
+    /// The password or key that opens a target, wherever it is.
+    pub(crate) async fn opener(&self, source: &SecretSource) -> Result<Secret<String>, Refusal> {
+        match source {
+            SecretSource::Sealed(name) => self.unsealed(name).await,
+            SecretSource::Fetched(secret) => {
+                let vaults = self.vaults.get_or_init(Vaults::default);
+                vaults.fetch(secret).await.map_err(|error| {
+                    tracing::warn!(%error, %secret, "a secret could not be fetched");
+                    Refusal::because(Reason::SecretUnavailable, error.to_string())
+                })
+            }
+        }
+    }
+
+    /// A sealed secret.
     pub(crate) async fn unsealed(&self, name: &SecretName) -> Result<Secret<String>, Refusal> {
         let row = self.store.secret(name).await.map_err(unavailable)?;
-        let row = row.ok_or_else(|| Refusal::because(Reason::TargetRefused, format!("the secret `{name}` is not set")))?;
+        let row = row.ok_or_else(|| Refusal::because(Reason::SecretUnavailable, format!("the secret `{name}` is not set")))?;
         let sealed = row.sealed.parse().map_err(key_trouble)?;
         self.keyring().open_secret(name, &sealed).map_err(key_trouble)
     }

@@ -77,7 +77,8 @@ impl Gate {
     /// # Errors
     /// Why it is not believed, or can't be looked at now.
     pub async fn read_signal(&self, name: &str, token: &str, authorization: Option<&[u8]>) -> Result<SecurityEvent, NoSignal> {
-        // INVARIANT: until it is proved who sends it, nothing that is answered depends on whether anybody has this name.
+        // INVARIANT: until it is proved who sends it, nothing that is answered depends on whether anybody has this name, but while its keys or
+        // secret cannot be had: what is not sent again then is lost.
         is_one(token)?;
         let (known, keys) = self.transmitter(name).ok_or(NoSignal::Nobody)?;
         if let Some(wanted) = &known.authorization {
@@ -169,7 +170,7 @@ impl Gate {
         Ok(outcome)
     }
 
-    /// Enters that something came in a transmitter's name that proves nothing, whether anybody has that name or not.
+    /// Enters that something came in a transmitter's name that proves nothing, or nothing now, whether anybody has that name or not.
     pub async fn enter_refused_signal(&self, name: &Username, why: &NoSignal, from: IpAddr) {
         let event = Event::SignalRefused { transmitter: name.clone() };
         let draft = EntryDraft::new(self.now(), Actor::Unknown, Door::Api, event);

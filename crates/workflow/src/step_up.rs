@@ -170,7 +170,13 @@ impl Gate {
     /// [`Reason::CodeInvalid`].
     pub async fn refuse_step_up(&self, caller: &Caller, user_code: &str) -> Result<StepUpAsker, Refusal> {
         let asker = self.step_ups().answer(user_code, caller.who.id(), None, self.now())?;
-        let event = Event::ActionRefused { action: "step_up".to_owned(), object: asker.client.clone(), reason: Reason::Denied };
+        let event = Event::ActionRefused {
+            action: "step_up".to_owned(),
+            object: asker.client.clone(),
+            reason: Reason::Denied,
+            bundle: None,
+            policies: Vec::new(),
+        };
         self.commit(Change::new(self.draft(caller, event).text("from", asker.from.map(|ip| ip.to_string()))))
             .await
             .map_err(crate::gate::refused)?;

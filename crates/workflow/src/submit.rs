@@ -12,13 +12,14 @@ use access::names::GroupName;
 use access::reason::{Reason, Refusal};
 use access::request::{AccessRequest, Asked, IdentifiedRequest, RequestRow};
 use access::review::ReviewKind;
+use access::row::Row as _;
 use access::time::Span;
 use access::verdict::{Answer, Terms, TicketRule, Verdict};
 use policy::{Ask, Situation};
 use store::{Change, CommitError};
 
 use crate::Caller;
-use crate::decide::terms_of;
+use crate::decide::{denied, terms_of};
 use crate::gate::{Gate, refused, unavailable};
 use crate::risk::unusual;
 use crate::seen::{AsSeen, Seen};
@@ -35,8 +36,34 @@ pub struct Submitted {
     pub verdict: Option<Verdict>,
 }
 
+/// Why nothing was asked.
+enum NotAsked {
+    /// There is a grant that was not known, or what waited is decided: what is open has to be looked at again.
+    Decided,
+    /// No.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NotAsked {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<CommitError> for NotAsked {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict { table: GrantRow::TABLE, .. } => Self::Decided,
+            other => Self::Refused(refused(other)),
+        }
+    }
+}
+
 /// The longest reason or ticket that is taken, in characters.
 pub const LONGEST_TEXT: usize = 4_000;
+
+/// Characters of why something is kept or erased, at most.
+pub(crate) const LONGEST_WHY: usize = 2_000;
 
 /// What a request is limited to, as JSON, in bytes at most: it stands in the entry itself.
 const LONGEST_LIMITS: usize = 16_384;
@@ -47,16 +74,37 @@ impl Gate {
     /// # Errors
     /// The refusal, as it was also entered in the audit log.
     pub async fn submit(&self, caller: &Caller, ask: AccessRequest) -> Result<Submitted, Refusal> {
+        // Boxed: it passes through every verb of asking, and doors of all kinds wait for it.
+        match Box::pin(self.submit_beside(caller, &ask, None)).await? {
+            Some(submitted) => Ok(submitted),
+            None => Err(Box::pin(self.refuse_request(caller, &ask, Refusal::of(Reason::AlreadyDecided))).await),
+        }
+    }
+
+    /// The same for who found nothing open, and knows of these grants alone, if of any.
+    ///
+    /// `None`: there is another grant, or what waited was decided in this very moment. Nothing was asked then, and what is open is to be
+    /// looked at again.
+    ///
+    /// INVARIANT: whether there is a grant, whether a request waits, and making one is one decision: the store takes a request only while
+    /// nothing waits for the same, and only beside the grants that are known.
+    pub(crate) async fn submit_beside(
+        &self,
+        caller: &Caller,
+        ask: &AccessRequest,
+        known: Option<&[GrantId]>,
+    ) -> Result<Option<Submitted>, Refusal> {
         // Whatever is answered: a question from elsewhere is news for the sessions that are open.
         self.came(caller.who.id(), caller.who.from()).await;
-        let request = IdentifiedRequest::new(ask, caller.who.clone());
-        let submitted = match self.try_submit(caller, &request).await {
+        let request = IdentifiedRequest::new(ask.clone(), caller.who.clone());
+        let submitted = match self.try_submit(caller, &request, known).await {
             Ok(submitted) => self.unless_locked_meanwhile(submitted).await,
-            Err(refusal) => Err(refusal),
+            Err(NotAsked::Refused(refusal)) => Err(refusal),
+            Err(NotAsked::Decided) => return Ok(None),
         };
         match submitted {
-            Ok(submitted) => Ok(submitted),
-            Err(refusal) => Err(self.refuse_request(caller, request.ask(), refusal).await),
+            Ok(submitted) => Ok(Some(submitted)),
+            Err(refusal) => Err(self.refuse_request(caller, ask, refusal).await),
         }
     }
 
@@ -80,24 +128,25 @@ impl Gate {
         let Err(refusal) = self.refuse_if_locked(request.person, &request.role, &request.resource).await else { return Ok(()) };
         let (event, why) = match grant {
             Some(grant) => (Event::GrantRevoked { grant: grant.id, still_open: Vec::new() }, "reason"),
-            None => (Event::RequestDenied { request: request.id, reason: refusal.reason }, "detail"),
+            None => (denied(request.id, &refusal), "detail"),
         };
         self.enter_unless_over(Change::new(self.own_draft(event).text(why, refusal.detail.clone()))).await?;
         Err(refusal.about(request.id))
     }
 
-    async fn try_submit(&self, caller: &Caller, request: &IdentifiedRequest) -> Result<Submitted, Refusal> {
+    async fn try_submit(&self, caller: &Caller, request: &IdentifiedRequest, known: Option<&[GrantId]>) -> Result<Submitted, NotAsked> {
         let mut situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
         let mut verdict = self.admit(caller, &situation, request.ask()).await?;
         let asked = terms_of(&verdict)?;
-        self.refuse_ticket_unless(&asked, request.ask().ticket.as_deref()).await?;
+        let ticket = self.refuse_ticket_unless(&asked, request.ask().ticket.as_deref()).await;
+        ticket.map_err(|refusal| refusal.ruled_by(verdict.bundle(), verdict.policies()))?;
         if asked.ticket == TicketRule::Open {
             // INVARIANT: trackers take their time, and who lost the right to ask meanwhile has none.
             situation = self.situation_asking(request.who(), &asking(request.ask())).await?;
             verdict = self.admit(caller, &situation, request.ask()).await?;
         }
         let terms = terms_of(&verdict)?;
-        match self.store_request(caller, &situation, request.ask(), &verdict, terms).await {
+        match self.store_request(caller, &situation, request.ask(), (&verdict, terms), known).await {
             Ok(submitted) => Ok(submitted),
             Err(CommitError::Duplicate { .. }) if request.ask().break_glass => {
                 // An emergency does not wait behind an ordinary question for the same: it takes its place.
@@ -105,12 +154,15 @@ impl Gate {
                 if pending.break_glass {
                     return Ok(Submitted { request: pending, grant: None, verdict: None });
                 }
-                self.cancel(caller, pending.id).await?;
+                self.cancel(caller, pending.id).await.map_err(|refusal| match refusal.reason {
+                    Reason::AlreadyDecided => NotAsked::Decided,
+                    _ => refusal.into(),
+                })?;
                 let terms = terms_of(&verdict)?;
-                self.store_request(caller, &situation, request.ask(), &verdict, terms).await.map_err(refused)
+                Ok(self.store_request(caller, &situation, request.ask(), (&verdict, terms), known).await?)
             }
             Err(CommitError::Duplicate { .. }) => self.join(caller, request.ask()).await,
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -135,9 +187,7 @@ impl Gate {
         // A connection may have been open for long since they signed in.
         self.refuse_if_sign_in_ended(caller).await?;
         for text in [&ask.reason, &ask.ticket].into_iter().flatten() {
-            if text.chars().count() > LONGEST_TEXT {
-                return Err(Refusal::because(Reason::Invalid, format!("a reason or ticket has at most {LONGEST_TEXT} characters")));
-            }
+            fits("a reason or ticket", Some(text), LONGEST_TEXT)?;
         }
         let limits = serde_json::to_string(&ask.limits).map_or(usize::MAX, |text| text.len());
         if limits > LONGEST_LIMITS {
@@ -207,8 +257,8 @@ impl Gate {
         caller: &Caller,
         situation: &Situation,
         ask: &AccessRequest,
-        verdict: &Verdict,
-        terms: Terms,
+        (verdict, terms): (&Verdict, Terms),
+        known: Option<&[GrantId]>,
     ) -> Result<Submitted, CommitError> {
         let now = self.now();
         let id = RequestId::generate(now);
@@ -241,6 +291,9 @@ impl Gate {
             .text("from", caller.from());
         let row = submitted_row(&submitted);
         let mut change = Change::new(submitted);
+        if let (Some(row), Some(known)) = (&row, known) {
+            change = change.only_beside(row, known);
+        }
         let mut grant = None;
         if let (Some(row), Answer::Permit { .. }) = (row, verdict.answer())
             && let Ok(approved) = ApprovedRequest::by_policy(row, verdict.clone())
@@ -283,25 +336,24 @@ impl Gate {
     }
 
     /// The pending request for the same person, resource and role.
-    async fn join(&self, caller: &Caller, ask: &AccessRequest) -> Result<Submitted, Refusal> {
+    async fn join(&self, caller: &Caller, ask: &AccessRequest) -> Result<Submitted, NotAsked> {
         let pending = self.store.pending_request(caller.who.id(), &ask.resource, &ask.role).await.map_err(unavailable)?;
-        let request = pending.ok_or_else(|| Refusal::of(Reason::AlreadyDecided))?;
+        let request = pending.ok_or(NotAsked::Decided)?;
         if request.claims.as_ref() != caller.who.claims() {
             // INVARIANT: nobody waits for what people agree to for another job.
             let other = request.claims.map_or_else(|| "no job".to_owned(), |job| job.to_string());
             let detail = format!("it is pending for `{}` as {other}, and a job shares nothing with another one", caller.who.username());
-            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id));
+            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id).into());
         }
         if !ask.break_glass && request.limits != ask.limits {
             let detail = format!("you asked for the same limited to {} before; change or cancel that", request.limits);
-            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id));
+            return Err(Refusal::because(Reason::AlreadyAsked, detail).about(request.id).into());
         }
         Ok(Submitted { request, grant: None, verdict: None })
     }
 
     /// Enters a refused request in the log; if that fails, the refusal is that.
     pub(crate) async fn refuse_request(&self, caller: &Caller, ask: &AccessRequest, refusal: Refusal) -> Refusal {
-        let bundle = self.bundle.load();
         let draft = self
             .draft(
                 caller,
@@ -309,8 +361,8 @@ impl Gate {
                     person: caller.who.id(),
                     resource: ask.resource.clone(),
                     role: Some(ask.role.clone()),
-                    bundle: bundle.digest().to_owned(),
-                    policies: Vec::new(),
+                    bundle: refusal.bundle().unwrap_or_else(|| self.bundle.load().digest().to_owned()),
+                    policies: refusal.policies(),
                     reason: refusal.reason,
                 },
             )
@@ -390,7 +442,8 @@ impl Gate {
             ));
         }
         let terms = terms_of(&verdict)?;
-        self.refuse_ticket_unless(&terms, ask.ticket.as_deref()).await?;
+        let ticket = self.refuse_ticket_unless(&terms, ask.ticket.as_deref()).await;
+        ticket.map_err(|refusal| refusal.ruled_by(verdict.bundle(), verdict.policies()))?;
         let (risk, says) = unusual(&situation, &ask.resource);
         let draft = self
             .draft(
@@ -430,6 +483,14 @@ pub(crate) fn length_of(asked: Asked, terms: &Terms) -> Option<Span> {
         Asked::Default => Some(terms.default.min(terms.max)),
         Asked::For(span) => Some(span.min(terms.max)),
     }
+}
+
+/// Refuses a text of somebody's that is longer than so many characters; `what` it is stands in the sentence.
+pub(crate) fn fits(what: &str, text: Option<&str>, most: usize) -> Result<(), Refusal> {
+    if text.is_some_and(|text| text.chars().count() > most) {
+        return Err(Refusal::because(Reason::Invalid, format!("{what} has at most {most} characters")));
+    }
+    Ok(())
 }
 
 /// The row that a submission will make.

@@ -56,29 +56,29 @@ macro_rules! queries {
 
 queries! {
     People = "people", "/users", "tidegate user list";
-    Joined = "joined", "/audit/entries?event=person.&since={since}", "tidegate audit list --event person. --since {since}";
+    Joined = "joined", "/audit/entries?event=person.created,person.disabled,directory.user_removed&since={since}", "tidegate audit list --event person.created,person.disabled,directory.user_removed --since {since}";
     Passkeys = "passkeys", "/audit/entries?event=passkey.", "tidegate audit list --event passkey.";
     SignInsRefused = "sign_ins_refused", "/audit/entries?event=signin.refused&since={since}", "tidegate audit list --event signin.refused --since {since}";
     Requests = "requests", "/requests?of=all", "tidegate request list --all";
     Votes = "votes", "/audit/entries?event=request.voted&since={since}", "tidegate audit list --event request.voted --since {since}";
     Grants = "grants", "/grants?all=true", "tidegate grant list --all";
     Standing = "standing", "/measures", "tidegate measures";
-    Revoked = "revoked", "/audit/entries?event=grant.&since={since}", "tidegate audit list --event grant. --since {since}";
+    Revoked = "revoked", "/audit/entries?event=grant.revoked,grant.withdrawn,grant.returned,grant.expired,grant.idled,grant.lapsed&since={since}", "tidegate audit list --event grant.revoked,grant.withdrawn,grant.returned,grant.expired,grant.idled,grant.lapsed --since {since}";
     Reviews = "reviews", "/reviews?state=open", "tidegate review list --state open";
     Sessions = "sessions", "/sessions?all=true", "tidegate session list --all";
-    Denied = "denied", "/audit/entries?event=session.&since={since}", "tidegate audit list --event session. --since {since}";
+    Denied = "denied", "/audit/entries?event=session.refused,session.denied,action.refused,request.refused&since={since}", "tidegate audit list --event session.refused,session.denied,action.refused,request.refused --since {since}";
     Locks = "locks", "/locks", "tidegate lock list";
     Emergencies = "emergencies", "/audit/entries?event=review.opened&since={since}", "tidegate audit list --event review.opened --since {since}";
     Policy = "policy", "/policy/history", "tidegate policy history";
-    Resources = "resources", "/resources", "tidegate resource list";
+    Resources = "resources", "/resources?all=true", "tidegate resource list --all";
     Secrets = "secrets", "/secrets", "tidegate secret list";
-    Keys = "keys", "/audit/entries?event=keys.&since={since}", "tidegate audit list --event keys. --since {since}";
+    Keys = "keys", "/audit/entries?event=keys.rotated&since={since}", "tidegate audit list --event keys.rotated --since {since}";
     Log = "log", "/audit/checkpoint", "tidegate audit checkpoint";
     Streams = "streams", "/streams", "tidegate stream list";
     Retention = "retention", "/audit/entries?event=recording.expired&since={since}", "tidegate audit list --event recording.expired --since {since}";
     Holds = "holds", "/holds", "tidegate hold list";
-    Erased = "erased", "/audit/entries?event=text.erased&since={since}", "tidegate audit list --event text.erased --since {since}";
-    Exports = "exports", "/audit/entries?event=evidence.exported&since={since}", "tidegate audit list --event evidence.exported --since {since}";
+    Erased = "erased", "/audit/entries?event=text.erased,recording.destroyed&since={since}", "tidegate audit list --event text.erased,recording.destroyed --since {since}";
+    Exports = "exports", "/audit/entries?event=evidence.exported,recording.read,recordings.searched&since={since}", "tidegate audit list --event evidence.exported,recording.read,recordings.searched --since {since}";
 }
 
 /// A control.

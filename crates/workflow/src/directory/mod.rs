@@ -147,8 +147,8 @@ impl Gate {
         if !matches!(error.status, 403 | 409) && error.kind != Some(ScimType::Mutability) {
             return error;
         }
-        let refusal = Refusal::because(Reason::NotAllowed, error.detail.clone());
-        let refusal = self.enter_action_refused(caller, action, object, refusal).await;
+        // What it is told in words may name somebody of whom the entry does not know, and would outlast them there.
+        let refusal = self.enter_action_refused(caller, action, object, Refusal::of(Reason::NotAllowed)).await;
         if refusal.reason == Reason::NotAllowed { error } else { refusal.into() }
     }
 

@@ -15,7 +15,8 @@ use store::{Change, DirectoryCounts, EntryFilter, LoggedEntry, TokenRow};
 use super::TOKEN;
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::people::{IssuedToken, TOKEN_LONGEST};
+use crate::people::{IssuedToken, LONGEST_NAME, TOKEN_LONGEST};
+use crate::submit::fits;
 
 /// How far a directory has come.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ impl Gate {
         if valid == Span::default() || valid > TOKEN_LONGEST {
             return Err(Refusal::because(Reason::Invalid, format!("a token has a life of at most {TOKEN_LONGEST}")));
         }
+        fits("a label", label.as_deref(), LONGEST_NAME)?;
         let known = self.store.person_named(name).await.map_err(unavailable)?;
         let (person, created) = match (known, caller.who.id()) {
             (Some(row), _) if matches!(row.id, PrincipalId::Workload(_)) => (row.id, None),
@@ -69,7 +71,6 @@ impl Gate {
                 return Err(Refusal::because(Reason::NotAllowed, "a human makes a directory's first token, and answers for it"));
             }
         };
-        let label = label.map(|label| label.chars().take(200).collect());
         let (row, token) = self.new_token(person, vec![Scope::Directory], None, valid, Mfa::None, label);
         let row = TokenRow { made_by: caller.who.id(), ..row };
         let issued = self.token_issued(caller, &row)?;

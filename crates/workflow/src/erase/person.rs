@@ -14,7 +14,7 @@ use access::ids::PrincipalId;
 use access::reason::{Reason, Refusal};
 use access::session::{SessionRow, SessionState};
 use policy::{Act, Noun, Object};
-use store::{Change, LoggedEntry, Page, SessionFilter};
+use store::{Change, LoggedEntry, Page, SessionFilter, TokenRow};
 
 use super::{BATCH, DESTROYED_ALREADY, need_reason};
 use crate::Caller;
@@ -26,6 +26,8 @@ use crate::hold::held;
 const OF_NOBODY: [&str; 6] = ["diff", "errors", "limits", "selection", "target", "token"];
 /// The text that says from where somebody did something: of who did it.
 const FROM: &str = "from";
+/// What one has to be allowed who erases somebody.
+const ERASES: [Act; 2] = [Act::Administer(Noun::Text), Act::Administer(Noun::Recording)];
 /// Entries whose texts one transaction erases at most.
 const IN_ONE_CHANGE: usize = 50;
 
@@ -63,16 +65,18 @@ impl Drop for Erasing<'_> {
 
 impl Gate {
     /// Erases every text of and about somebody who may not sign in any more, destroys every recording of theirs, takes the labels off their
-    /// passkeys, and forgets their saved searches and pins. Done again it does what is left: what a hold kept, or what a fault did not let
+    /// passkeys and tokens, and forgets their saved searches and pins. Done again it does what is left: what a hold kept, or what a fault did not let
     /// it come to.
     ///
     /// # Errors
     /// If the caller may not, gives no reason, there is nobody by that id, they may sign in, a session of theirs lives, a hold keeps
-    /// everything of theirs, or somebody is erasing them already. If a recording could not be destroyed: all else is done then.
+    /// everything of theirs, or somebody is erasing them already. If a recording could not be destroyed: all else is done then. If the
+    /// caller may not any more while it goes on: what was done until then stays done.
     pub async fn erase_person(&self, caller: &Caller, person: PrincipalId, reason: &str) -> Result<ErasedPerson, Refusal> {
         // 1. May they?
-        self.authorize(caller, Act::Administer(Noun::Text), &Object::Nothing).await?;
-        self.authorize(caller, Act::Administer(Noun::Recording), &Object::Nothing).await?;
+        for act in ERASES {
+            self.authorize(caller, act, &Object::Nothing).await?;
+        }
         need_reason(reason)?;
         let row = self.store.person(person).await.map_err(unavailable)?.ok_or_else(|| Refusal::of(Reason::NotFound))?;
         let _erasing = Erasing::begin(self, person)?;
@@ -92,6 +96,7 @@ impl Gate {
         // 3. What was recorded of them.
         let (mut erased, mut failed) = (ErasedPerson::default(), None);
         for row in &sessions {
+            self.refuse_unless_still_erasing(caller).await?;
             match self.see_destroyed(caller, row, reason).await {
                 Ok(now) => erased.recordings += u64::from(now),
                 Err(no) if no.reason == Reason::OnHold => erased.held += 1,
@@ -110,9 +115,11 @@ impl Gate {
             }
         }
         for part in theirs.chunks(IN_ONE_CHANGE) {
+            self.refuse_unless_still_erasing(caller).await?;
             self.erase_together(caller, part, reason, &mut erased).await?;
         }
         // 5. What they kept for themselves.
+        self.refuse_unless_still_erasing(caller).await?;
         for search in self.store.saved_searches(person).await.map_err(unavailable)? {
             self.store.forget_search(person, search.id).await.map_err(unavailable)?;
         }
@@ -122,8 +129,22 @@ impl Gate {
                 self.label_passkey(caller, passkey, None).await?;
             }
         }
+        for token in self.store.tokens_of(person).await.map_err(unavailable)? {
+            if token.label.is_some() {
+                self.unlabel_token(caller, token).await?;
+            }
+        }
         self.store.scrub().await.map_err(unavailable)?;
         failed.map_or(Ok(erased), Err)
+    }
+
+    /// It may take long: who was locked, lost the right or was signed out since it began goes no further.
+    async fn refuse_unless_still_erasing(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.refuse_if_sign_in_ended(caller).await?;
+        for act in ERASES {
+            self.authorize(caller, act, &Object::Nothing).await?;
+        }
+        Ok(())
     }
 
     /// Destroys a recording, or what is left of one that went before: by age, or by somebody's hand. Says whether there was anything to do.
@@ -136,6 +157,15 @@ impl Gate {
             Err(no) if no.detail.as_deref() == Some(DESTROYED_ALREADY) => Ok(false),
             Err(no) => Err(no),
         }
+    }
+
+    /// Takes the label off a token; what it opens stays as it is.
+    async fn unlabel_token(&self, caller: &Caller, row: TokenRow) -> Result<(), Refusal> {
+        let row = TokenRow { label: None, ..row };
+        let row_digest = self.row_digest(&store::digestible(&row))?;
+        let event = Event::TokenRenamed { token: row.id, person: row.person, row_digest };
+        self.commit(Change::new(self.draft(caller, event)).rename_token(&row)).await.map_err(refused)?;
+        Ok(())
     }
 
     async fn sessions_of(&self, person: PrincipalId) -> Result<Vec<SessionRow>, Refusal> {
@@ -171,6 +201,7 @@ impl Gate {
                     | Event::DeviceAnswered { .. }
                     | Event::RecordingsSearched { .. }
                     | Event::SessionRefused { resource: None, .. }
+                    | Event::ActionRefused { .. }
             );
         let is_theirs = !entry.texts.is_empty() && !of_others && (own || self.is_of(&entry.event, person).await?);
         let theirs = |name: &&String| match name.as_str() {

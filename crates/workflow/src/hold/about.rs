@@ -85,7 +85,8 @@ fn named(event: &Event) -> Vec<Named> {
         | Event::PasskeyAdded { person, .. }
         | Event::PasskeyUsed { person, .. }
         | Event::PasskeyRemoved { person, .. }
-        | Event::TokenIssued { person, .. } => vec![Person(*person)],
+        | Event::TokenIssued { person, .. }
+        | Event::TokenRenamed { person, .. } => vec![Person(*person)],
         Event::WorkloadHandedOver { person, owner } => vec![Person(*person), Person(PrincipalId::User(*owner))],
         Event::DirectoryGroupAdded { members, .. } => people(members),
         Event::RequestSubmitted { request, person, resource, .. } => {

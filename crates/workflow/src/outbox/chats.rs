@@ -7,6 +7,7 @@ use notify::slack::blocks;
 use notify::teams::card;
 use store::OutboxRow;
 
+use super::failing::FAILING;
 use super::reviews::REVIEW;
 use super::{OUTCOME, Slack, Teams};
 use crate::gate::{Gate, unavailable};
@@ -34,6 +35,7 @@ impl Gate {
         match (task, chat) {
             (OUTCOME, _) => self.say_how_it_ended(chat, row).await,
             (REVIEW, _) => self.say_of_review(chat, row, to).await,
+            (FAILING, _) => self.say_of_failing(chat, row, to).await,
             (_, Chat::Slack(slack)) => self.show_request(slack, row).await,
             (_, Chat::Teams(teams)) => self.show_in_teams(teams, row).await,
         }

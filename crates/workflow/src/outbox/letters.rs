@@ -23,6 +23,7 @@ use notify::outcome::Outcome;
 use sha2::{Digest as _, Sha256};
 use store::{Change, OutboxRow, Telling};
 
+use super::failing::{self, FAILING};
 use super::reviews::{self, AboutReview, REVIEW};
 use super::{Happened, KeptSecret, Outbox};
 use crate::Caller;
@@ -65,6 +66,7 @@ impl Outbox {
                 task: task.to_owned(),
                 lane,
             };
+            tellings.extend(failing::told_by(&draft.event).map(|lane| (place, telling(FAILING, Some(lane)))));
             match &draft.event {
                 Event::MailboxNamed { person } => tellings.push((place, telling(CONFIRM, Some(format!("mailbox {person}"))))),
                 Event::OnCallChanged { source, service, known: true, .. } => {
@@ -105,6 +107,9 @@ impl Gate {
         }
         if task == REVIEW {
             return self.write_about_review(mail, row, to).await;
+        }
+        if task == FAILING {
+            return self.write_of_failing(mail, row, to).await;
         }
         let Some(request) = self.request_told_of(row).await? else {
             return Ok(Outcome::Never { why: "there is no such request".to_owned() });
@@ -317,7 +322,7 @@ impl Gate {
         self.hand_over(mail, row, &to, &letter).await
     }
 
-    async fn hand_over(&self, mail: &Mail, row: &OutboxRow, to: &Address, letter: &Letter) -> Result<Outcome<()>, Refusal> {
+    pub(super) async fn hand_over(&self, mail: &Mail, row: &OutboxRow, to: &Address, letter: &Letter) -> Result<Outcome<()>, Refusal> {
         let password = match &mail.password {
             Some(secret) => Some(self.kept_secret(secret).await?),
             None => None,

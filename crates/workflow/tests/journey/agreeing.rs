@@ -81,6 +81,41 @@ async fn the_right_is_checked_at_the_click() {
     t.gate.vote(t.person("dan"), request.id, Approve, None).await.expect("dan still is one");
 }
 
+// covers: MAY-1 (api), OK-3 (api), EV-1 (api)
+#[tokio::test]
+async fn a_policy_about_agreeing_that_fails_or_forbids_is_named_to_who_was_asked() {
+    let t = TestGate::start().await.unwrap();
+    let request = t.gate.submit(t.person("ana"), ask("db-1", "debug")).await.unwrap().request;
+    let whole = t.gate.bundle().files().clone();
+    let overflow = "context.now * 9223372036854775807 > 0";
+    for (when, reason, says) in [
+        (overflow, Reason::PolicyError, "`no-leads` (more.cedar:1"),
+        ("resource.person == \"ana\"", Reason::Forbidden, "`no-leads`: not before the audit is over"),
+    ] {
+        let mut files = whole.clone();
+        let rule = format!(
+            "@id(\"no-leads\") @reason(\"not before the audit is over\") \
+             forbid(principal, action == Tide::Action::\"approve\", resource) when {{ {when} }};\n\
+             @id(\"all-is-seen\") permit(principal in Tide::Group::\"leads\", action == Tide::Action::\"read\", resource);\n"
+        );
+        files.insert("more.cedar".into(), rule.into_bytes());
+        t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+        let refusal = t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.policies()), (reason, vec!["no-leads".to_owned()]), "{refusal}");
+        assert!(refusal.detail.as_ref().is_some_and(|detail| detail.contains(says)), "{refusal}");
+        let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+        let newest = t.gate.store().entries(&store::EntryFilter::default(), page).await.unwrap().remove(0).entry;
+        assert_eq!((newest.event.name(), newest.text("detail")), ("vote.refused", refusal.detail.as_deref()));
+        let access::event::Event::VoteRefused { bundle, policies, .. } = &newest.event else { panic!("{newest:?}") };
+        assert_eq!((bundle.as_deref(), policies), (Some(t.gate.bundle().digest()), &vec!["no-leads".to_owned()]));
+        // Who has no seat and sees nothing of it learns nothing.
+        let refusal = t.gate.vote(t.person("frank"), request.id, Approve, None).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.detail), (Reason::NotFound, None));
+    }
+    t.gate.push_bundle(t.person("dan"), whole).await.unwrap();
+    assert!(t.gate.vote(t.person("ben"), request.id, Approve, None).await.unwrap().grant.is_some());
+}
+
 // covers: ASK-7, C3 (api)
 #[tokio::test]
 async fn an_edited_request_loses_its_approvals() {
@@ -237,7 +272,10 @@ async fn what_goes_away_while_a_request_waits_gives_no_grant_and_that_is_said() 
         let page = store::EntryPage { limit: 1, after: None, newest_first: true };
         let newest = t.gate.store().entries(&store::EntryFilter::default(), page).await.unwrap().remove(0).entry;
         assert!(
-            matches!(&newest.event, access::event::Event::RequestDenied { request: denied, reason: why } if *denied == request && *why == reason),
+            matches!(
+                &newest.event,
+                access::event::Event::RequestDenied { request: denied, reason: why, .. } if *denied == request && *why == reason
+            ),
             "{what}: {newest:?}"
         );
     }

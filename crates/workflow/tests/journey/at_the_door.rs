@@ -224,6 +224,12 @@ async fn the_address_one_asked_from_counts_until_approval_and_the_one_of_then_at
 
     let refusal = t.gate.knock(&there, &selector("db-1+debug"), Protocol::Ssh).await.unwrap_err();
     assert!(refusal.reason == Reason::Forbidden && refusal.to_string().contains("198.51.100.7"), "{refusal}");
+    // The entry names the policy whose condition shut the door, and its bundle.
+    let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+    let newest = t.gate.store().entries(&store::EntryFilter::default(), page).await.unwrap().remove(0).entry.event;
+    let access::event::Event::SessionRefused { bundle, policies, .. } = &newest else { panic!("{newest:?}") };
+    assert_eq!((bundle.as_deref(), policies), (Some(t.gate.bundle().digest()), &refusal.policies()));
+    assert!(policies.contains(&"logs-from-the-office".to_owned()), "{policies:?}");
     open(t.gate.knock(&here, &selector("db-1+debug"), Protocol::Ssh).await.unwrap());
     // What was asked is rebuilt from the log, address and all.
     let replayed = t.gate.replay().await.unwrap();
@@ -303,6 +309,23 @@ async fn a_pending_question_does_not_stand_before_an_emergency() {
     let given = Given { reason: Some("checkout is down".into()), break_glass: true, ..Given::default() };
     open(t.gate.knock_with(ben, &selector("db-1+shell"), given, Protocol::Ssh).await.unwrap());
     assert_eq!(t.gate.store().request(pending.id).await.unwrap().unwrap().state, RequestState::Cancelled);
+}
+
+// covers: ASK-3, ASK-4, C5 (ssh)
+#[tokio::test]
+async fn what_was_agreed_to_while_one_answers_opens_and_is_not_asked_for_again() {
+    let t = TestGate::start().await.unwrap();
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let to = selector("db-1+shell");
+    let given = || Given { reason: Some("looking".into()), ..Given::default() };
+    // With no yes meanwhile, the answer is a request.
+    let Knocked::Ask(_) = t.gate.knock(ana, &to, Protocol::Ssh).await.unwrap() else { panic!("she has to ask") };
+    let Knocked::Waiting(first) = t.gate.knock_with(ana, &to, given(), Protocol::Ssh).await.unwrap() else { panic!("people are asked") };
+    let grant = t.gate.vote(ben, first, Approve, None).await.unwrap().grant.unwrap();
+    // And the same answer again, as from another window where the question still stands.
+    let opened = open(t.gate.knock_with(ana, &to, given(), Protocol::Ssh).await.unwrap());
+    assert_eq!(opened.permit.facts().grant, grant.id);
+    assert_eq!(t.gate.store().pending_requests().await.unwrap(), []);
 }
 
 // covers: GRANT-5, B4 (ssh)

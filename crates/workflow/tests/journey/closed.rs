@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use access::approval::Decision::Approve;
+use access::approval::Decision::{Approve, Deny};
+use access::event::Event;
 use access::limits::Limits;
 use access::reason::Reason;
 use access::request::{Asked, Door, RequestState};
@@ -52,9 +53,52 @@ async fn whatever_is_refused_is_in_the_log() {
     assert_eq!((t.entries().await.unwrap().len(), last(&t).await.as_str()), (before + 1, "request.refused"));
 
     // A no that still stands is repeated, and entered each time.
-    t.gate.vote(t.person("ben"), pending.id, access::approval::Decision::Deny, None).await.unwrap();
+    t.gate.vote(t.person("ben"), pending.id, Deny, None).await.unwrap();
     let refusal = t.gate.knock(ana, &"db-1+debug".parse().unwrap(), Protocol::Ssh).await.unwrap_err();
     assert_eq!((refusal.reason, last(&t).await.as_str()), (Reason::Denied, "session.refused"));
+}
+
+// covers: EV-1 (api), MAY-1 (api)
+#[tokio::test]
+async fn what_policy_refuses_is_entered_with_its_policies_and_its_bundle() {
+    let t = TestGate::start().await.unwrap();
+    let ana = t.person("ana");
+    let newest = async |named: &str| {
+        let page = store::EntryPage { limit: 1, after: None, newest_first: true };
+        let filter = store::EntryFilter { name: Some(named.to_owned()), ..store::EntryFilter::default() };
+        t.gate.store().entries(&filter, page).await.unwrap().remove(0).entry
+    };
+    let (first, second) = (ask("db-1", "debug"), ask("db-1", "logs"));
+    let agreed = t.gate.submit(ana, first.clone()).await.unwrap().request;
+    assert!(t.gate.vote(t.person("ben"), agreed.id, Approve, None).await.unwrap().grant.is_some());
+    let pending = t.gate.submit(ana, second).await.unwrap().request;
+    let whole = t.gate.bundle().files().clone();
+    let mut files = whole.clone();
+    let frozen = "@id(\"frozen\") @reason(\"the disks are changed\") \
+                  forbid(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"prod\")\n\
+                  when { resource.role == Tide::Role::\"debug\" || resource.role == Tide::Role::\"logs\" };\n";
+    files.insert("frozen.cedar".into(), frozen.as_bytes().to_vec());
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let says = "`frozen`: the disks are changed";
+
+    let refusal = t.gate.submit(ana, first).await.unwrap_err();
+    assert_eq!((refusal.reason, refusal.detail.as_deref()), (Reason::Forbidden, Some(says)));
+    let entry = newest("request.refused").await;
+    let Event::RequestRefused { bundle, policies, .. } = &entry.event else { panic!("{entry:?}") };
+    assert_eq!((bundle.as_str(), policies.clone()), (t.gate.bundle().digest(), vec!["frozen".to_owned()]));
+    assert_eq!(entry.text("detail"), Some(says));
+
+    assert!(t.gate.vote(t.person("ben"), pending.id, Approve, None).await.unwrap().grant.is_none());
+    let entry = newest("request.denied").await;
+    let Event::RequestDenied { bundle, policies, reason, .. } = &entry.event else { panic!("{entry:?}") };
+    assert_eq!((*reason, policies.clone()), (Reason::Forbidden, vec!["frozen".to_owned()]));
+    assert_eq!(bundle.as_deref(), Some(t.gate.bundle().digest()));
+    // What people say no to no policy did.
+    t.gate.push_bundle(t.person("dan"), whole).await.unwrap();
+    let pending = t.gate.submit(ana, ask("db-1", "logs")).await.unwrap().request;
+    t.gate.vote(t.person("ben"), pending.id, Deny, None).await.unwrap();
+    let entry = newest("request.denied").await;
+    assert!(matches!(&entry.event, Event::RequestDenied { bundle: None, policies, .. } if policies.is_empty()), "{entry:?}");
 }
 
 // covers: ASK-3, OK-1 (api)

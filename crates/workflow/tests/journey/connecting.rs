@@ -133,6 +133,10 @@ async fn only_the_holder_makes_one_and_only_for_a_grant_that_lasts() {
     assert!(refused.to_string().contains("connect tokens are for databases"), "{refused}");
     let long = t.gate.issue_connect_token(t.person("ana"), grant, Some(Span::hours(24 * 400)), None).await.unwrap_err();
     assert_eq!(long.reason, Reason::Invalid);
+    // A label is taken whole, or not at all.
+    let called = async |label: String| t.gate.issue_connect_token(t.person("ana"), grant, None, Some(label)).await;
+    assert_eq!(called("ü".repeat(200)).await.unwrap().row.label, Some("ü".repeat(200)));
+    assert_eq!(called("ü".repeat(201)).await.unwrap_err().reason, Reason::Invalid);
     t.gate.give_back(t.person("ana"), grant).await.unwrap();
     assert_eq!(minted(&t, "ana", grant).await.unwrap_err().reason, Reason::GrantEnded);
 }

@@ -1,11 +1,15 @@
 //! What was kept is erased, and the log still verifies, and the replay still stands.
 
+use std::io::Write as _;
+
 use access::approval::Decision;
 use access::event::Event;
 use access::hold::HoldScope;
+use access::identity::Scope;
 use access::ids::{EntryId, SessionId};
 use access::reason::Reason;
 use access::session::{ClosedSession, EndReason, Protocol};
+use access::time::Span;
 use evidence::bundle;
 use evidence::log::CheckpointVerifier;
 use evidence::log::tiles::LogDirectory;
@@ -147,6 +151,7 @@ async fn all_that_is_kept_of_somebody_who_has_gone_goes_in_one_act_and_the_proof
     const OF_HER: &str = "she is ill, says her doctor";
     const OF_BEN: &str = "the report for Ulm hangs";
     const LOOKED_FOR: &str = "my cousin at the bank";
+    const LABELS: [&str; 2] = ["the laptop of my late father", "the desk at my doctor's"];
     let t = TestGate::start().await.unwrap();
     let (carla, dan, ana) = (t.person("carla"), t.person("dan"), t.person("ana").who.id());
     let session = ended_session(&t).await;
@@ -160,6 +165,11 @@ async fn all_that_is_kept_of_somebody_who_has_gone_goes_in_one_act_and_the_proof
     let bens = asks("ben", "build-1", "shell", OF_BEN).await;
     t.gate.search_sessions(t.person("ana"), &SessionFilter::default(), Some(LOOKED_FOR), &Page::first(5)).await.unwrap();
     t.gate.pin(t.person("ana"), &"db-1".parse().unwrap()).await.unwrap();
+    for label in LABELS {
+        t.gate.issue_token(t.person("ana"), ana, vec![Scope::Ask], Span::hours(1), Some(label.to_owned())).await.unwrap();
+    }
+    let revoked = t.gate.store().tokens_of(ana).await.unwrap()[0].id;
+    t.gate.revoke_token(t.person("ana"), revoked).await.unwrap();
     let path = t.gate.recording_path(t.gate.store().session(session).await.unwrap().unwrap().recording);
     let whole = std::fs::read(&path).unwrap();
     let erase = async |who: &str, why: &str| Box::pin(t.gate.erase_person(t.person(who), ana, why)).await;
@@ -183,7 +193,9 @@ async fn all_that_is_kept_of_somebody_who_has_gone_goes_in_one_act_and_the_proof
     let erased = erase("carla", "she asked").await.unwrap();
     assert!(erased.texts > 0 && erased.recordings == 0 && erased.held > 1, "{erased:?}");
     t.gate.read_recording(carla, session, false).await.expect("it is kept");
-    for text in [PERSONAL, OF_HER, "she left us"] {
+    let tokens = t.gate.store().tokens_of(ana).await.unwrap();
+    assert!(tokens.len() >= LABELS.len() && tokens.iter().all(|token| token.label.is_none()), "{tokens:?}");
+    for text in [PERSONAL, OF_HER, "she left us"].into_iter().chain(LABELS) {
         assert!(!is_on_disk(&t, text), "{text}");
     }
     assert!(t.gate.store().pins(ana).await.unwrap().is_empty());
@@ -218,4 +230,32 @@ async fn all_that_is_kept_of_somebody_who_has_gone_goes_in_one_act_and_the_proof
     let to = t.dir().join("proof.tar");
     t.gate.export(t.person("eve"), Selection::Person(ana), Along { input: false, wrapped_to: None }, to.clone()).await.unwrap();
     assert_eq!(bundle::verify(std::fs::File::open(&to).unwrap(), &verifier(&t)).unwrap().findings, []);
+}
+
+// covers: EV-7 (api), C5 (api)
+#[tokio::test]
+async fn of_two_who_erase_somebody_at_once_one_does_and_the_other_is_told_so() {
+    let t = TestGate::start().await.unwrap();
+    let (carla, ana) = (t.person("carla"), t.person("ana").who.id());
+    let session = ended_session(&t).await;
+    t.gate.disable(t.person("dan"), ana, None).await.unwrap();
+    let path = t.gate.recording_path(t.gate.store().session(session).await.unwrap().unwrap().recording);
+    let (whole, kept, pipe) = (std::fs::read(&path).unwrap(), t.dir().join("kept.tgr"), path.clone());
+    // In place of the recording stands a pipe: the first of them is in the midst of it until something comes out of that.
+    std::fs::rename(&path, &kept).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let erase = || Box::pin(t.gate.erase_person(carla, ana, "she asked"));
+    let (first, ()) = tokio::join!(erase(), async {
+        let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(pipe).unwrap());
+        let mut pipe = opened.await.unwrap();
+        let told = erase().await.unwrap_err();
+        assert!(told.reason == Reason::AlreadyDecided && told.to_string().contains("just now"), "{told}");
+        std::fs::rename(&kept, &path).unwrap();
+        // It reads no further than it has to.
+        let _rest = pipe.write_all(&whole);
+    });
+    let first = first.unwrap();
+    assert!(first.recordings == 1 && first.texts > 0, "{first:?}");
+    assert_eq!(erase().await.unwrap(), ErasedPerson::default());
+    assert_ne!(std::fs::read(&path).unwrap(), whole);
 }

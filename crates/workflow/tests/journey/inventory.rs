@@ -223,7 +223,7 @@ async fn an_account_that_somebody_made_is_found_until_it_is_dropped() {
     let (t, database) = shop().await;
     let (admin, sales) = (t.person("admin"), "sales-db".parse().unwrap());
     // A target that can't be looked at is no clean one.
-    assert_eq!(t.gate.look_for_drift(admin, &sales).await.unwrap_err().reason, Reason::TargetRefused);
+    assert_eq!(t.gate.look_for_drift(admin, &sales).await.unwrap_err().reason, Reason::SecretUnavailable);
     assert!(t.gate.store().drift_look(&sales).await.unwrap().unwrap().failed);
     t.gate.set_secret(admin, "sales-db".parse().unwrap(), Secret::new("makers-password".to_owned())).await.unwrap();
     t.gate.look_for_drift(admin, &sales).await.unwrap();

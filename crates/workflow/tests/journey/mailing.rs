@@ -528,3 +528,70 @@ async fn what_people_write_is_inert_in_a_mail() {
     assert_eq!((mail.html.matches("://").count(), mail.html.matches("<a ").count()), (1, 1), "{}", mail.html);
     assert!(!mail.names.contains(&"Bcc".to_owned()) && !mail.text.contains('\u{202e}') && !mail.html.contains("<a href=\"https://evil"));
 }
+
+// covers: MAY-1 (mail)
+#[tokio::test]
+async fn of_a_policy_that_fails_those_named_for_alerts_hear_once_an_hour() {
+    let post = Post::start(Kind::StartTls).await;
+    let t = &post.t;
+    // Nothing is told of an ordinary no.
+    t.gate.submit(t.person("ana"), ask("db-1", "nothing")).await.unwrap_err();
+    let mut files = t.gate.bundle().files().clone();
+    for (id, tier) in [("counts", "prod"), ("counts-too", "non-prod")] {
+        let rule = format!(
+            "@id(\"{id}\") forbid(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"{tier}\") \
+             when {{ context.now * 9223372036854775807 > 0 }};"
+        );
+        files.insert(format!("{id}.cedar"), rule.into_bytes());
+    }
+    t.gate.push_bundle(t.person("dan"), files).await.unwrap();
+    let told = async || {
+        t.gate.deliver_all().await;
+        post.server.to("security@tide.example").iter().map(|mail| mail.header("Subject").to_owned()).collect::<Vec<_>>()
+    };
+    assert!(told().await.is_empty());
+    let refused = async |resource: &str| {
+        let role = if resource == "build-1" { "shell" } else { "debug" };
+        assert_eq!(t.gate.submit(t.person("ana"), ask(resource, role)).await.unwrap_err().reason, Reason::PolicyError);
+    };
+    for _ in 0..3 {
+        refused("db-1").await;
+    }
+    assert_eq!(told().await, ["The policy counts fails"]);
+    // Another policy is another matter, and after an hour so is the same.
+    refused("build-1").await;
+    assert_eq!(told().await.len(), 2);
+    refused("db-1").await;
+    assert_eq!(told().await.len(), 2);
+    t.pass(Duration::from_secs(3_601)).await;
+    refused("db-1").await;
+    assert_eq!(told().await.len(), 3);
+    let mail = post.server.to("security@tide.example").pop().unwrap();
+    assert!(mail.text.contains("`counts` could not be evaluated") && mail.text.contains("counts.cedar:1"), "{}", mail.text);
+}
+
+// covers: MAY-1 (mail)
+#[tokio::test]
+async fn of_a_policy_that_takes_open_rights_away_by_failing_those_named_for_alerts_hear() {
+    let post = Post::start(Kind::StartTls).await;
+    let t = &post.t;
+    let grant = t.gate.submit(t.person("ana"), ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    let put = async |rule: &str| {
+        let mut files = t.gate.bundle().files().clone();
+        files.insert("counts.cedar".into(), rule.into());
+        t.gate.push_bundle(t.person("dan"), files).await.unwrap().withdrawn
+    };
+    let told = async || {
+        t.gate.deliver_all().await;
+        post.server.to("security@tide.example").iter().map(|mail| mail.header("Subject").to_owned()).collect::<Vec<_>>()
+    };
+    // One that can be evaluated takes nothing away.
+    let rule = |value: &str| {
+        format!("@id(\"counts\") forbid(principal, action == Tide::Action::\"request\", resource) when {{ context.now * {value} < 0 }};")
+    };
+    assert!(put(&rule("1")).await.is_empty() && told().await.is_empty());
+    assert_eq!(put(&rule("9223372036854775807")).await, [grant.id]);
+    assert_eq!(told().await, ["The policy counts fails"]);
+    let mail = post.server.to("security@tide.example").pop().unwrap();
+    assert!(mail.text.contains("`counts` could not be evaluated") && mail.text.contains("counts.cedar:1"), "{}", mail.text);
+}

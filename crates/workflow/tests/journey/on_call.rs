@@ -370,7 +370,7 @@ async fn who_could_at_a_time_counts_what_was_believed_then() {
     let hers = t.gate.now();
     // Emergencies are for those on call.
     let could = async |name: &str, at| {
-        let all = t.gate.who_could(t.person("eve"), &"db-1".parse().unwrap(), at).await.unwrap();
+        let all = t.gate.who_could(t.person("eve"), &"db-1".parse().unwrap(), at, None, usize::MAX).await.unwrap();
         all.iter().any(|reach| reach.username == name && reach.by == ReachBy::Emergency)
     };
     assert_eq!((could("ben", unknown).await, could("carla", unknown).await), (false, false));

@@ -1,11 +1,16 @@
 //! A new policy: all or nothing, and what it withdraws is cut.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use access::approval::Decision::Approve;
 use access::grant::GrantEnd;
 use access::reason::Reason;
+use access::request::Asked;
 use access::session::{EndReason, Protocol, Standing};
 use access::time::Span;
 use testkit::gate::{TestGate, ask};
+use tokio::runtime::Handle;
 
 // covers: MAY-8, GRANT-3, D2 (api)
 #[tokio::test]
@@ -124,4 +129,78 @@ async fn all_that_a_change_withdraws_is_cut_and_entered_together() {
     let first = entries.iter().position(|entry| entry == "grant.withdrawn").unwrap();
     assert!(entries[first..].iter().take(withdrawn.len()).all(|entry| entry == "grant.withdrawn"), "{entries:?}");
     assert_eq!(t.gate.replay().await.unwrap().differences, []);
+}
+
+/// Stands on the one thread for what is done off the runtime. Let through, it has done what was asked for before, and stands there again.
+fn stand_in_the_way(runtime: &Handle, passes: mpsc::Receiver<()>, stands: mpsc::Sender<()>) {
+    let next = runtime.clone();
+    runtime.spawn_blocking(move || {
+        // At the end nobody looks any more.
+        let _unseen = stands.send(());
+        if passes.recv().is_ok() {
+            stand_in_the_way(&next, passes, stands);
+        }
+    });
+}
+
+// covers: MAY-8, GRANT-3, GRANT-4, C5 (api)
+#[test]
+fn what_moves_onto_a_grant_that_is_just_being_withdrawn_is_cut_with_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let ends = async { tokio::time::timeout(Duration::from_secs(120), Box::pin(moves_onto_what_is_withdrawn())).await };
+    runtime.block_on(ends).expect("it does not end");
+}
+
+async fn moves_onto_what_is_withdrawn() {
+    let t = TestGate::start().await.unwrap();
+    let (build, shell) = ("build-1".parse().unwrap(), "shell".parse().unwrap());
+    let granted = async |name: &str, hours: u64| {
+        let mut wish = ask("build-1", "shell");
+        wish.asked = Asked::For(Span::hours(hours));
+        t.gate.submit(t.person(name), wish).await.unwrap().grant.unwrap().id
+    };
+    let open = async |name: &str| t.gate.open(t.person(name), &build, &shell, Protocol::Ssh).await.unwrap();
+    // Ana works on the shorter of two grants, Ben on one as long as her other.
+    let short = granted("ana", 1).await;
+    let hers = open("ana").await;
+    let long = granted("ana", 6).await;
+    t.gate.activate(t.person("ana"), long).await.unwrap();
+    let bens = granted("ben", 6).await;
+    let his = open("ben").await;
+    assert_eq!((hers.permit.facts().grant, his.permit.facts().grant), (short, bens));
+
+    // Nothing may last longer than three hours any more. What is open is decided step by step, as far as Ben's cut.
+    let mut files = t.gate.bundle().files().clone();
+    let before = String::from_utf8(files["tiers.toml"].clone()).unwrap();
+    let tiers = before.replacen("max = \"12h\"", "max = \"3h\"", 1);
+    assert_ne!(tiers, before);
+    files.insert("tiers.toml".into(), tiers.into_bytes());
+    let (pass, passes) = mpsc::channel();
+    let (stands, in_the_way) = mpsc::channel();
+    stand_in_the_way(&Handle::current(), passes, stands);
+    in_the_way.recv().unwrap();
+    let (gate, dan) = (t.gate.clone(), t.person("dan").clone());
+    let pushing = tokio::spawn(Box::pin(async move { gate.push_bundle(&dan, files).await }));
+    loop {
+        // Whoever has something to do on this thread comes to where they wait for the other.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if matches!(*his.standing.borrow(), Standing::Cut(_)) {
+            break;
+        }
+        pass.send(()).unwrap();
+        in_the_way.recv().unwrap();
+    }
+    // Her longer grant is decided, and its end is not entered. Now she gives the shorter one back, and her session moves.
+    assert!(t.gate.store().grant(long).await.unwrap().unwrap().end.is_none());
+    let (_, cut) = t.gate.give_back(t.person("ana"), short).await.unwrap();
+    assert_eq!(cut.rehomed, [hers.permit.facts().session]);
+    assert!(matches!(*hers.standing.borrow(), Standing::Open { .. }));
+
+    drop(pass);
+    let mut withdrawn = pushing.await.unwrap().unwrap().withdrawn;
+    withdrawn.sort();
+    let mut both = vec![long, bens];
+    both.sort();
+    assert_eq!(withdrawn, both);
+    assert!(matches!(*hers.standing.borrow(), Standing::Cut(EndReason::Withdrawn)), "{:?}", hers.standing.borrow());
 }

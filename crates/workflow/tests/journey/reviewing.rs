@@ -178,7 +178,7 @@ async fn an_owner_who_says_remove_takes_the_right_away_at_once() {
     let asked = t.gate.start_campaign(t.person("carla"), Span::hours(24), None).await.unwrap();
     // Dan owns the machine, and answers for the pipeline that it is about.
     let own = t.gate.complete_review(t.person("dan"), asked.opened[0].id, ReviewOutcome::Kept).await.unwrap_err();
-    assert_eq!(own.reason, Reason::NotAllowed, "{own}");
+    assert_eq!(own.reason, Reason::SelfApproval, "{own}");
     t.gate.complete_review(t.person("ben"), asked.opened[0].id, ReviewOutcome::Removed).await.unwrap();
     let ended = t.gate.store().grant(grant.id).await.unwrap().unwrap();
     assert_eq!((ended.state, ended.end), (GrantState::Ended, Some(GrantEnd::Revoked)));

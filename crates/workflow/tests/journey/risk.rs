@@ -13,7 +13,7 @@ use access::session::{ClosedSession, EndReason, Onward, Protocol, Standing};
 use access::threshold::{Consequence, Watched};
 use access::time::Span;
 use std::time::Duration;
-use store::Change;
+use store::{Change, EntryFilter, EntryPage};
 use testkit::gate::{TestGate, ask};
 use tidegate_workflow::Caller;
 use tidegate_workflow::knock::Knocked;
@@ -223,6 +223,16 @@ async fn who_asks_or_knocks_again_from_a_new_network_is_asked_again() {
     // At home nobody has to agree. Elsewhere a grant of home opens at no knock, and each question is put to people.
     let to = "build-1+shell".parse().unwrap();
     let cheap = t.gate.submit(&home, ask("build-1", "shell")).await.unwrap().grant.unwrap();
+    // However often it is looked at in one knock, it is entered once that it is shut.
+    let shut = async || {
+        let filter = EntryFilter { name: Some("session.refused".into()), ..EntryFilter::default() };
+        let refused = t.gate.store().entries(&filter, EntryPage { limit: 100, after: None, newest_first: true }).await.unwrap();
+        refused.iter().filter(|logged| matches!(logged.entry.event, Event::SessionRefused { reason: Reason::Forbidden, .. })).count()
+    };
+    let before = shut().await;
+    let knocked = t.gate.knock(&elsewhere, &to, Protocol::Ssh).await.unwrap();
+    assert!(matches!(knocked, Knocked::Ask(_)), "{knocked:?}");
+    assert_eq!(shut().await, before + 1);
     for _ in 0..3 {
         // The first is asked why; who has just taken a question back is told so.
         let knocked = t.gate.knock(&elsewhere, &to, Protocol::Ssh).await;

@@ -14,6 +14,7 @@ use serde_json::json;
 use testkit::gate::{TestGate, ask};
 use testkit::tracker::{TOKEN, TrackerServer, USER};
 use testkit::web::Reply;
+use tidegate_workflow::knock::{Given, Knocked};
 use tidegate_workflow::outbox::Destinations;
 
 /// A gate whose production wants an open ticket, and the three trackers it knows.
@@ -85,6 +86,33 @@ async fn who_is_shut_out_while_a_tracker_thinks_has_asked_for_nothing() {
     let (asked, disabled) = tokio::join!(t.gate.submit(ana, with("OPS-1")), t.gate.disable(admin, ana.who.id(), None));
     disabled.unwrap();
     assert_eq!(asked.unwrap_err().reason, Reason::Disabled);
+    assert_eq!(t.gate.store().pending_requests().await.unwrap(), []);
+}
+
+// covers: ASK-3, C5 (ssh)
+#[tokio::test]
+async fn who_asks_in_the_very_moment_of_a_yes_comes_in_and_asks_nobody_again() {
+    let server = TrackerServer::start().unwrap();
+    server.jira("OPS-1", "In Progress", "indeterminate");
+    let t = gate(&server, "ticket = \"open\"\n").await;
+    let (ana, ben) = (t.person("ana"), t.person("ben"));
+    let to = "db-1+debug".parse().unwrap();
+    let given = || Given { reason: Some("looking".into()), ticket: Some("OPS-1".into()), ..Given::default() };
+    // With no yes meanwhile, it becomes a request.
+    let Knocked::Waiting(first) = t.gate.knock_with(ana, &to, given(), Protocol::Ssh).await.unwrap() else { panic!("people are asked") };
+    t.gate.cancel(ana, first).await.unwrap();
+
+    // Nothing was open when it was looked; while the tracker thinks, she asks elsewhere and Ben agrees.
+    let held = server.hold();
+    let (knocked, grant) = tokio::join!(t.gate.knock_with(ana, &to, given(), Protocol::Ssh), async {
+        let go = held.came().await;
+        let request = t.gate.submit(ana, with("OPS-1")).await.unwrap().request;
+        let grant = t.gate.vote(ben, request.id, Approve, None).await.unwrap().grant.unwrap();
+        drop(go);
+        grant
+    });
+    let knocked = knocked.unwrap();
+    assert!(matches!(&knocked, Knocked::Open(opened) if opened.permit.facts().grant == grant.id), "{knocked:?}");
     assert_eq!(t.gate.store().pending_requests().await.unwrap(), []);
 }
 
