@@ -32,6 +32,10 @@ pub struct Relation {
     pub reads: BTreeSet<(QualifiedName, String)>,
     /// Whether it is a view of which nobody says what it reads (MySQL, MariaDB).
     pub opaque: bool,
+    /// Whether PostgreSQL copies it by a query only: a view, a table of partitions, a foreign table. Known where a role copies and masks.
+    pub by_query: bool,
+    /// Columns that are computed from others, which `COPY` of the table leaves out. Known where a role copies and masks.
+    pub generated: BTreeSet<String>,
 }
 
 /// A column.
@@ -96,6 +100,19 @@ impl Catalog {
             "WITH RECURSIVE runs AS (SELECT type, func FROM ({types}) first WHERE type >= 16384 \
              UNION SELECT made.whole, runs.func FROM runs JOIN ({made}) made ON made.part = runs.type) SELECT type, func FROM runs"
         );
+        let copied = if rights.has_masks() && rights.copy_out {
+            format!(
+                "UNION ALL SELECT 'by query', n.nspname::text, c.relname::text, '', '', '', '' \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname IN ({list}) AND c.relkind IN ('v', 'm', 'f', 'p', 'S') \
+                 UNION ALL SELECT 'generated', n.nspname::text, c.relname::text, a.attname::text, '', '', '' \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                 WHERE n.nspname IN ({list}) AND a.attgenerated <> '' AND c.relkind IN ('r', 'v', 'm', 'f', 'p') "
+            )
+        } else {
+            String::new()
+        };
         format!(
             "SELECT 'column', n.nspname::text, c.relname::text, c.oid::text, a.attnum::text, a.attname::text, a.atttypid::text \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -139,7 +156,7 @@ impl Catalog {
              JOIN pg_catalog.pg_proc p ON p.oid = u.func JOIN pg_catalog.pg_namespace fn ON fn.oid = p.pronamespace \
              JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
              WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND (l.lanname NOT IN ('c', 'internal') OR p.prosecdef) \
-             ORDER BY 1, 2, 3, 5"
+             {copied}ORDER BY 1, 2, 3, 5"
         )
     }
 
@@ -168,6 +185,10 @@ impl Catalog {
                 if let Some(number) = b {
                     relation.columns.push(Column { number: number.parse().ok()?, name: c?.to_owned(), type_oid: d?.parse().ok()? });
                 }
+            }
+            "by query" => self.relations.entry(QualifiedName::new(schema, name)).or_default().by_query = true,
+            "generated" => {
+                self.relations.entry(QualifiedName::new(schema, name)).or_default().generated.insert(a?.to_owned());
             }
             "view" => self.relations.entry(QualifiedName::new(schema, name)).or_default().opaque = true,
             "reads" => {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use access::rights::{QualifiedName, Verb};
 
+use crate::postgres::Copied;
+
 /// Whether what a client sent may go on to the target: all of it, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -45,6 +47,8 @@ pub struct Allowed {
     pub outcome: Outcome,
     /// Which of its values are not kept in clear, since they meet a masked column.
     pub hidden: Hidden,
+    /// What is run in its place, if it copies rows out under a role that masks anything.
+    pub copied: Option<Copied>,
 }
 
 /// Which values of a statement meet a masked column, so that no record keeps them in clear.
@@ -70,7 +74,7 @@ pub enum Outcome {
     /// Rows, or a count.
     #[default]
     Rows,
-    /// Rows by `COPY … TO STDOUT`; none of its columns is masked.
+    /// Rows by `COPY … TO STDOUT`.
     CopyOut,
     /// It takes rows by `COPY … FROM STDIN`.
     CopyIn,

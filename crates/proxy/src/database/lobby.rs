@@ -1,4 +1,4 @@
-//! Asking where one connects, as far as it is the same in every database's protocol: the two things a lobby understands, and what is
+//! Asking where one connects, as far as it is the same in every database's protocol: the few things a lobby understands, and what is
 //! shown of a request.
 
 use access::request::Asked;
@@ -15,6 +15,50 @@ pub(crate) enum Line {
     Wrong(String),
 }
 
+/// The same where an emergency may be declared.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Typed {
+    Line(Line),
+    /// They declare an emergency.
+    Emergency {
+        reason: String,
+        asked: Option<Asked>,
+    },
+}
+
+/// Reads what somebody in the lobby typed. An emergency is heard only where there can be one.
+pub(crate) fn typed(text: &str, emergencies: bool) -> Typed {
+    match emergency(text).filter(|_| emergencies) {
+        Some(Line::Request { reason, asked }) => Typed::Emergency { reason, asked },
+        Some(wrong) => Typed::Line(wrong),
+        None => Typed::Line(read(text)),
+    }
+}
+
+/// What somebody in the lobby may type.
+pub(crate) fn how(question: &Question) -> &'static str {
+    match question.refused {
+        Some(_) => "Type  break glass '<reason>' for 1h;  (the time may be left out), or  status;",
+        None => "Type  request '<reason>' for 1h;  to ask (the time may be left out), or  status;",
+    }
+}
+
+/// What somebody in the lobby is told: what is missing, how to ask for it where it can be asked for, and what follows if they declare an
+/// emergency, if they may, each behind a `gap`.
+pub(crate) fn told(question: &Question, gap: &str) -> String {
+    let mut what = match &question.refused {
+        Some(refusal) => super::sentence(refusal),
+        None => format!("{} {}{}", inert(&question.missing, 1024), how(question), times(question)),
+    };
+    if let Some(follows) = &question.emergency {
+        what.push_str(&format!("{gap}{} To declare an emergency, type  break glass '<reason>';", inert(follows, 1024)));
+    }
+    what
+}
+
+/// What is said to who asks for what can only be had in an emergency.
+pub(crate) const ONLY_EMERGENCY: &str = "this cannot be asked for in the ordinary way; there is only the emergency";
+
 /// Who has been asked, as shown after a sentence; nothing if nobody is named.
 pub(crate) fn asked(news: &News) -> String {
     let who: Vec<String> = news.asked.iter().map(|a| inert(a, 80)).collect();
@@ -22,17 +66,18 @@ pub(crate) fn asked(news: &News) -> String {
 }
 
 /// The times that may be asked for, as shown after a sentence.
-pub(crate) fn times(question: &Question) -> String {
+fn times(question: &Question) -> String {
     if question.times.is_empty() { String::new() } else { format!(" ({})", inert(&question.times, 80)) }
 }
 
 /// Reads `break glass '<reason>' [for <time>]`: an emergency, declared in so many words; `None` if it is anything else.
-pub(crate) fn emergency(text: &str) -> Option<Line> {
+fn emergency(text: &str) -> Option<Line> {
     let words = text.trim_start();
     let rest = words.get(..5).filter(|word| word.eq_ignore_ascii_case("break")).and_then(|_| words.get(5..))?;
     let rest = rest.strip_prefix(char::is_whitespace)?.trim_start();
     let rest = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("glass")).and_then(|_| rest.get(5..))?;
-    rest.starts_with(|c: char| c.is_whitespace() || c == '\'' || c == ';').then_some(())?;
+    // Some clients keep the semicolon to themselves.
+    (rest.is_empty() || rest.starts_with(|c: char| c.is_whitespace() || c == '\'' || c == ';')).then_some(())?;
     if rest.trim_matches([' ', ';', '\t', '\n', '\r']).is_empty() {
         return Some(Line::Wrong("say what the emergency is: the reason stands in single quotes".to_owned()));
     }
@@ -66,7 +111,7 @@ pub(crate) fn extension(text: &str) -> Option<Result<(Option<Span>, Option<Strin
 /// Reads `request '<reason>' [for <time>]` or `status`, with or without a semicolon.
 pub(crate) fn read(text: &str) -> Line {
     let text = text.trim().trim_end_matches(';').trim_end();
-    let wrong = || Line::Wrong("you have no grant for this yet, so only `request` and `status` are understood".to_owned());
+    let wrong = || Line::Wrong("you have no grant for this yet, so no statement runs here".to_owned());
     if text.eq_ignore_ascii_case("status") {
         return Line::Status;
     }
@@ -111,11 +156,15 @@ pub(crate) fn read(text: &str) -> Line {
 mod tests {
     use super::*;
 
-    // covers: GRANT-9 (psql)
+    // covers: GRANT-9 (psql, mysql)
     #[test]
     fn an_emergency_is_declared_in_so_many_words() {
+        assert_eq!(typed("break glass 'x'", true), Typed::Emergency { reason: "x".into(), asked: None });
+        assert!(matches!(typed("break glass 'x'", false), Typed::Line(Line::Wrong(_))));
+        assert_eq!(typed("status", true), Typed::Line(Line::Status));
         assert_eq!(emergency(" BREAK  glass 'site down' ;"), Some(Line::Request { reason: "site down".into(), asked: None }));
         assert_eq!(emergency("break glass 'x' for 15m"), Some(Line::Request { reason: "x".into(), asked: Some("15m".parse().unwrap()) }));
+        assert!(matches!(emergency("break glass"), Some(Line::Wrong(_))));
         assert!(matches!(emergency("break glass;"), Some(Line::Wrong(_))) && matches!(emergency("break glass ''"), Some(Line::Wrong(_))));
         for other in ["request 'break glass'", "breakglass 'x'", "break 'x'", "break glasses 'x'", "break", "", "é'"] {
             assert_eq!(emergency(other), None, "{other}");

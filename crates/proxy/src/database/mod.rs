@@ -20,6 +20,30 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Duplex for 
 /// A connection, encrypted or not.
 pub(crate) type Stream = Box<dyn Duplex>;
 
+/// The largest catalog that is read for a judge, in bytes.
+pub(crate) const LARGEST_CATALOG: usize = 64 * 1024 * 1024;
+/// How many values it may have: each takes its place in memory, though a server says that it is nothing in a byte.
+const CATALOG_VALUES: usize = 4 * 1024 * 1024;
+
+/// How much of a catalog has been read.
+#[derive(Debug, Default)]
+pub(crate) struct CatalogRead {
+    bytes: usize,
+    values: usize,
+}
+
+impl CatalogRead {
+    /// A message of so many bytes came, with so many values.
+    pub(crate) fn message(&mut self, bytes: usize, values: usize) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        self.values += values.max(1);
+        if self.bytes > LARGEST_CATALOG || self.values > CATALOG_VALUES {
+            return Err(place::unreachable("its catalog is larger than the gate reads; name fewer databases and schemas in the role"));
+        }
+        Ok(())
+    }
+}
+
 /// What is no message, as an error of input.
 pub(crate) fn wrong(error: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)

@@ -232,7 +232,8 @@ impl Relay {
         let Some(running) = &mut self.running else { return Ok(()) };
         running.outcome.rows += 1;
         running.outcome.bytes += bytes as u64;
-        let Some(most) = self.most_rows.filter(|most| running.outcome.rows > *most) else { return Ok(()) };
+        let rows = running.fetched + running.outcome.rows;
+        let Some(most) = self.most_rows.filter(|most| rows > *most) else { return Ok(()) };
         running.outcome.rows -= 1;
         let why = format!("one statement may bring back {most} rows under this role, and this one brings more; add `LIMIT {most}`");
         let why = Refusal::because(Reason::NotInRole, why);
@@ -248,11 +249,12 @@ impl Relay {
         let veils = std::mem::take(&mut self.veils);
         let Some(running) = &mut self.running else { return };
         let had_rows = !veils.instead.is_empty();
-        if let Some(prepared) = running.statement.and_then(|statement| self.statements.get(statement))
-            && had_rows
-        {
-            // Its rows may still be fetched.
-            prepared.veils = Some(veils);
+        if let Some(prepared) = running.statement.and_then(|statement| self.statements.get(statement)) {
+            prepared.fetched = running.fetched + running.outcome.rows;
+            if had_rows {
+                // Its rows may still be fetched.
+                prepared.veils = Some(veils);
+            }
         }
         running.outcome.warnings = done.warnings;
         if running.outcome.rows == 0 && !running.has_columns && running.statement.is_none_or(|_| !had_rows) {
@@ -278,6 +280,10 @@ impl Relay {
         let mut hides = false;
         if let Some(mut running) = self.running.take() {
             hides = running.hides;
+            if let Some(prepared) = running.statement.and_then(|statement| self.statements.get(statement)) {
+                // A run that failed may have left the cursor of the one before open.
+                prepared.fetched = prepared.fetched.max(running.fetched + running.outcome.rows);
+            }
             if let Then::Prepared(preparing) = &running.then {
                 // What was prepared in vain is recorded; what was prepared well is when it runs.
                 let number = self.number();

@@ -1,8 +1,8 @@
 //! Asking where one connects: who has no grant is told what is missing, gives the reason, and goes through when it is agreed.
 //!
 //! The reason comes with the connection (attribute `tide_reason`). A person at `mariadb` or `mysql` who gave none comes into a lobby,
-//! where only `request '<reason>' [for 1h]` and `status` are understood. The protocol has no words for "wait": who waits is told that
-//! they are signed in, and the first thing they ask is answered when it is decided.
+//! where only `request '<reason>' [for 1h]`, `status` and, if policy has that path, `break glass '<reason>'` are understood. The protocol
+//! has no words for "wait": who waits is told that they are signed in, and the first thing they ask is answered when it is decided.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use wire::mysql::command::Command;
 use super::client::Client;
 use super::door::MysqlDoor;
 use super::wanted::Wanted;
-use crate::database::lobby::{Line, asked, read, times};
+use crate::database::lobby::{Line, ONLY_EMERGENCY, Typed, asked, how, read, told, typed};
 use crate::database::sentence;
 use crate::gatekeeper::{Answer, Knock, Knocked, Opening, Question, Waiting};
 use crate::ssh::text::inert;
@@ -52,10 +52,15 @@ pub(crate) async fn enter(door: &Arc<MysqlDoor>, client: &mut Client, knock: &Kn
         knocked = match knocked {
             Knocked::Open(opening) => return Way::In { opening, entry },
             Knocked::Refused(refusal) => return refused(refusal, entry),
-            // An emergency is declared elsewhere.
-            Knocked::Ask(Question { refused: Some(refusal), .. }) => return refused(refusal, entry),
+            // Without the ordinary way there is at most the emergency, for somebody who can declare one.
+            Knocked::Ask(Question { refused: Some(refusal), emergency, .. })
+                if emergency.is_none() || !(in_lobby || wanted.is_interactive()) =>
+            {
+                return refused(refusal, entry);
+            }
             Knocked::Ask(question) => {
-                let answer = if in_lobby || lacks(&question, &wanted.told).is_some() && wanted.is_interactive() {
+                let asks = question.refused.is_some() || lacks(&question, &wanted.told).is_some();
+                let answer = if in_lobby || asks && wanted.is_interactive() {
                     if entry == Entry::AtSignIn && client.ok().await.is_err() {
                         return Way::Gone;
                     }
@@ -145,27 +150,31 @@ async fn wait(client: &mut Client, waiting: Waiting, until: Instant) -> Waited {
     }
 }
 
-const HOW: &str = "Type  request '<reason>' for 1h;  to ask (the time may be left out), or  status;";
 const STAY: &str = "Whatever you type next looks again: the door opens as soon as it is approved.";
 
 /// A person who has not said why, and has been told that they are signed in; `None` if they leave.
 async fn lobby(client: &mut Client, question: &Question, wanted: &Wanted) -> Option<Answer> {
-    let what = format!("{} {HOW}{}", inert(&question.missing, 1024), times(question));
+    let (what, how) = (told(question, " "), how(question));
     loop {
-        let said = match next(client, &what).await? {
-            Line::Request { .. } if question.ticket && wanted.told.ticket.is_none() => {
+        let said = match next(client, &what, how, question.emergency.is_some()).await? {
+            Typed::Emergency { reason, asked } => {
+                let asked = asked.unwrap_or(wanted.told.asked);
+                return Some(Answer { reason: Some(reason), asked, break_glass: true, ..wanted.told.clone() });
+            }
+            Typed::Line(Line::Request { .. }) if question.refused.is_some() => ONLY_EMERGENCY.to_owned(),
+            Typed::Line(Line::Request { .. }) if question.ticket && wanted.told.ticket.is_none() => {
                 "this needs a ticket; connect with the connection attribute `tide_ticket`".to_owned()
             }
-            Line::Request { reason, asked } => {
+            Typed::Line(Line::Request { reason, asked }) => {
                 return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(wanted.told.asked), ..wanted.told.clone() });
             }
-            Line::Status => {
+            Typed::Line(Line::Status) => {
                 client.say("tidegate", &what).await.ok()?;
                 continue;
             }
-            Line::Wrong(why) => why,
+            Typed::Line(Line::Wrong(why)) => why,
         };
-        client.error(&Refusal::because(Reason::ReasonRequired, format!("{said}. {HOW}"))).await.ok()?;
+        client.error(&Refusal::because(Reason::ReasonRequired, format!("{said}. {how}"))).await.ok()?;
     }
 }
 
@@ -205,8 +214,9 @@ fn statistics(text: &str) -> String {
     format!("Uptime: 0  {text}")
 }
 
-/// The next thing typed; `None` if they leave. What clients ask by themselves is answered here; `status` stands where `mariadb` shows it.
-async fn next(client: &mut Client, status: &str) -> Option<Line> {
+/// The next thing typed; `None` if they leave. What clients ask by themselves is answered here; `status` stands where `mariadb` shows it, and
+/// `how` says what may be typed.
+async fn next(client: &mut Client, status: &str, how: &str, emergencies: bool) -> Option<Typed> {
     loop {
         let message = client.message().await.ok()?;
         let answered = match Command::read(&message).ok()? {
@@ -222,13 +232,13 @@ async fn next(client: &mut Client, status: &str) -> Option<Line> {
                     let rows = wire::mysql::answer::write_rows(client.capabilities, &["database()", "user()"], &rows, 2);
                     client.send(rows.iter().map(Vec::as_slice)).await
                 } else {
-                    return Some(read(&text));
+                    return Some(typed(&text, emergencies));
                 }
             }
             Command::Statistics => client.send([statistics(status).as_bytes()]).await,
             Command::Ping | Command::SetOption { .. } => client.ok().await,
             Command::CloseStatement { .. } | Command::LongData { .. } => Ok(()),
-            _ => client.error(&Refusal::because(Reason::ReasonRequired, format!("there is no session yet. {HOW}"))).await,
+            _ => client.error(&Refusal::because(Reason::ReasonRequired, format!("there is no session yet. {how}"))).await,
         };
         answered.ok()?;
     }

@@ -2,7 +2,8 @@
 
 use access::reason::{Reason, Refusal};
 use access::session::EndReason;
-use wire::mysql::answer::{Answers, Awaited, IN_TRANSACTION, Step};
+use access::time::Span;
+use wire::mysql::answer::{Answers, Awaited, IN_TRANSACTION, Step, write_rows};
 use wire::mysql::command::Command;
 use wire::mysql::packet;
 
@@ -11,8 +12,11 @@ use super::client::error;
 use super::prepared::Preparing;
 use super::relay::{Live, Relay, Running, Then};
 use super::scan::{self, Kill};
+use crate::database::live::clock;
+use crate::database::lobby::{asked, extension};
 use crate::database::relay::Stopped;
 use crate::database::statement::{self, Recorded, Via};
+use crate::gatekeeper::Extended;
 
 /// The largest command, with its values, that is taken.
 const LARGEST_COMMAND: usize = 256 * 1024 * 1024;
@@ -71,9 +75,10 @@ impl Relay {
                 let meant = self.statements.meant(*statement);
                 let Some(prepared) = self.statements.get(*statement) else { return Err(unknown_statement()) };
                 let (text, first, veils) = (prepared.said.text.clone(), prepared.recorded, prepared.veils.clone());
+                let fetched = prepared.fetched;
                 self.due.push(statement::going_out(number, Via::Extended, &[b"FETCH: ", &text[..]].concat(), None, first));
                 let running = self.begin(Some(number));
-                running.statement = Some(meant);
+                (running.statement, running.fetched) = (Some(meant), fetched);
                 self.veils = veils.unwrap_or_default();
                 return Ok(Taken::Pass(Awaited::Rows));
             }
@@ -150,6 +155,11 @@ impl Relay {
     }
 
     async fn query(&mut self, live: &Live, text: &[u8]) -> Result<Taken, Stopped> {
+        // No statement begins like that, so it hides none.
+        if let Some(more) = std::str::from_utf8(text).ok().and_then(extension) {
+            self.ask_for_more(more).await;
+            return Ok(Taken::Answered);
+        }
         let (kill, files) = glance(text, self.status).await;
         match kill {
             Kill::None => {}
@@ -190,6 +200,32 @@ impl Relay {
         (running.masked, running.hides, running.files) = (masked, hides, files);
         running.statement = Some(meant);
         Ok(Taken::Pass(if cursor { Awaited::Cursor } else { Awaited::Results { binary: true } }))
+    }
+
+    /// Asks for more time, and answers as a server would answer a statement: a table of one row, or an error.
+    async fn ask_for_more(&mut self, more: Result<(Option<Span>, Option<String>), String>) {
+        let wrong = |why: &str| Err(Refusal::because(Reason::Invalid, format!("{why}; type  extend 30m '<reason>';")));
+        let answered = match more {
+            _ if self.status & IN_TRANSACTION != 0 => wrong("more time is asked for outside a transaction: end this one first"),
+            Err(why) => wrong(&why),
+            Ok((time, reason)) => match self.reach.gate.extend(&self.reach.knock, time, reason).await {
+                Extended::Until(end) => Ok(format!("this session is open until {}", clock(end))),
+                Extended::Waiting(waiting) => {
+                    let asked = asked(&waiting.news.borrow());
+                    let seen = "`tidegate grant list` shows what comes of it";
+                    Ok(format!("your request {} waits for approval.{asked} {seen}", waiting.request))
+                }
+                Extended::Refused(refusal) => Err(refusal),
+            },
+        };
+        match answered {
+            Ok(text) => {
+                for message in write_rows(self.capabilities, &["tidegate"], &[vec![text.as_str()]], self.status) {
+                    self.reply(&message);
+                }
+            }
+            Err(refusal) => self.reply(&error(&refusal)),
+        }
     }
 
     /// Ends a connection of one's own, or what it does.

@@ -37,6 +37,8 @@ const REJECTION: Duration = Duration::from_millis(300);
 const NEXT: Duration = Duration::from_secs(60);
 /// Bytes on their way between a console and the door.
 const IN_PROCESS: usize = 64 * 1024;
+/// The longest version of a server's that is shown to clients, in bytes.
+const LONGEST_VERSION: usize = 80;
 /// What a gate that has not seen a server yet says it is.
 const PLAUSIBLE: &str = "5.5.5-10.11.0-MariaDB";
 
@@ -90,6 +92,10 @@ impl MysqlDoor {
 
     /// A server of this version was reached.
     pub(crate) fn seen(&self, version: &str) {
+        // INVARIANT: what one server says reaches the clients of others only if it is a version and nothing else.
+        if !is_version(version) {
+            return;
+        }
         let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         if **known != *version {
             *known = version.into();
@@ -211,7 +217,7 @@ impl MysqlDoor {
             Err(refusal) => return client.refuse(&refusal).await,
         };
         match ask::enter(&self, &mut client, &knock, &wanted).await {
-            Way::In { opening, entry } => session::run(&self, client, *opening, wanted, number, entry).await,
+            Way::In { opening, entry } => session::run(&self, client, *opening, (knock, wanted), number, entry).await,
             Way::Refused(refusal) => client.refuse(&refusal).await,
             Way::RefusedNext(refusal) => {
                 if let Ok(Ok(_)) = tokio::time::timeout(NEXT, client.message()).await {
@@ -251,6 +257,28 @@ impl Stops {
     pub(crate) async fn stop(&self) {
         if let Some(hold) = self.kills.find(self.number.into(), self.person, &self.resource) {
             hold.cancel().await;
+        }
+    }
+}
+
+/// Whether a text is a version and no more, as in `5.5.5-10.6.12-MariaDB-1:10.6.12+maria~ubu2204-log`.
+fn is_version(text: &str) -> bool {
+    text.len() <= LONGEST_VERSION && text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: E6 (mysql), E9 (mysql)
+    #[test]
+    fn what_a_server_calls_itself_is_handed_to_others_only_if_it_is_a_version() {
+        for version in [PLAUSIBLE, "8.0.36", "8.0.mysql_aurora.3.05.2", "5.5.5-10.6.12-MariaDB-1:10.6.12+maria~ubu2204-log", "9.7.4-2"] {
+            assert!(is_version(version), "{version}");
+        }
+        let long = format!("8.0.{}", "1".repeat(LONGEST_VERSION));
+        for other in ["", "MariaDB", "8.0.36\x1b[31m", "8.0.36\nlog in at", "8.0.36 or so", "8.0.é", &long] {
+            assert!(!is_version(other), "{other}");
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Prepared {
     pub(crate) files: Vec<Vec<u8>>,
     /// What the columns of its rows are, for rows that are fetched later.
     pub(crate) veils: Option<super::answers::Veils>,
+    /// How many rows its last run that did not fail has brought back, in however many parts.
+    pub(crate) fetched: u64,
 }
 
 impl Prepared {
@@ -67,6 +69,7 @@ impl Prepared {
             masked,
             files,
             veils: None,
+            fetched: 0,
         }
     }
 
@@ -85,9 +88,11 @@ impl Prepared {
         self.hidden != HiddenValues::None
     }
 
-    /// Part of a value went ahead.
+    /// Part of a value went ahead. Of one that it does not take nothing is kept: the server fails every run after it.
     pub(crate) fn part(&mut self, parameter: u16) {
-        *self.parts.entry(parameter).or_default() += 1;
+        if parameter < self.parameters {
+            *self.parts.entry(parameter).or_default() += 1;
+        }
     }
 
     /// What went ahead is forgotten.
@@ -179,6 +184,14 @@ mod tests {
     fn prepared(bytes: usize) -> Prepared {
         let said = Recorded::of(&vec![b'x'; bytes], None);
         Prepared::new(Preparing { said, hidden: HiddenValues::None, masked: Places::new(), files: Vec::new() }, 0, 0)
+    }
+
+    // covers: E7 (mysql)
+    #[test]
+    fn parts_of_values_that_a_statement_does_not_take_are_not_kept() {
+        let mut two = Prepared { parameters: 2, ..prepared(1) };
+        (0..=u16::MAX).chain([1]).for_each(|parameter| two.part(parameter));
+        assert_eq!((two.parts.len(), two.parts[&1]), (2, 2));
     }
 
     // covers: E7 (mysql)

@@ -21,6 +21,7 @@ use crate::database::Stream;
 use crate::database::live::Asked;
 use crate::database::relay::{Incoming, Outgoing, Stopped};
 use crate::database::statement::{self, Outcome};
+use crate::gatekeeper::{Gatekeeper, Knock};
 
 /// A live session.
 pub(crate) type Live = crate::database::live::Live<Turn>;
@@ -67,6 +68,8 @@ pub(crate) struct Running {
     pub(crate) then: Then,
     /// The prepared statement that runs.
     pub(crate) statement: Option<u32>,
+    /// How many rows its cursor has brought back before.
+    pub(crate) fetched: u64,
     /// The files of the client's that the statement names.
     pub(crate) files: Vec<Vec<u8>>,
     /// Whether it holds values that no record keeps.
@@ -84,6 +87,7 @@ impl Running {
             has_columns: false,
             then: Then::Nothing,
             statement: None,
+            fetched: 0,
             files: Vec::new(),
             hides: false,
         }
@@ -105,10 +109,12 @@ impl Running {
     }
 }
 
-/// Who may be killed from here.
+/// What is reached from here besides the server: who may be killed, and of whom more time is asked, as whom.
 pub(crate) struct Reach {
     pub(crate) kills: Kills,
     pub(crate) hold: Arc<Hold>,
+    pub(crate) gate: Arc<dyn Gatekeeper>,
+    pub(crate) knock: Knock,
 }
 
 /// A session between its client and its server.

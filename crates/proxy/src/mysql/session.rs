@@ -26,7 +26,7 @@ use super::upstream::Hold;
 use super::wanted::Wanted;
 use crate::database::live::watch_over;
 use crate::database::relay::Stopped;
-use crate::gatekeeper::{Opening, PermitWatch};
+use crate::gatekeeper::{Knock, Opening, PermitWatch};
 use crate::watched::{cut, ended_reason};
 
 /// How long the client may take to read why it was cut.
@@ -37,11 +37,18 @@ const ROW_ENDS: Duration = Duration::from_millis(150);
 const TARGET_CLOSES: Duration = Duration::from_millis(600);
 
 /// Runs a session to its end, and reports it exactly once.
-pub(crate) async fn run(door: &Arc<MysqlDoor>, client: Client, opening: Opening, wanted: Wanted, number: &Number, entry: Entry) {
+pub(crate) async fn run(
+    door: &Arc<MysqlDoor>,
+    client: Client,
+    opening: Opening,
+    (knock, wanted): (Knock, Wanted),
+    number: &Number,
+    entry: Entry,
+) {
     let Opening { permit, watch, tape } = opening;
     let (facts, dial) = permit.spend();
     let live = Live::new(facts, door.gate.clone(), tape, watch.traffic());
-    let running = Box::pin(live_through(door, &live, client, dial, watch, &wanted, number, entry));
+    let running = Box::pin(live_through(door, &live, client, dial, watch, (knock, &wanted), number, entry));
     let (end, confirmed) = AssertUnwindSafe(running).catch_unwind().await.unwrap_or((EndReason::Error, false));
     live.over(end, confirmed).await;
 }
@@ -53,7 +60,7 @@ async fn live_through(
     mut client: Client,
     dial: Dial,
     mut watch: PermitWatch,
-    wanted: &Wanted,
+    (knock, wanted): (Knock, &Wanted),
     number: &Number,
     entry: Entry,
 ) -> (EndReason, bool) {
@@ -92,7 +99,7 @@ async fn live_through(
         Entry::Within => Ok(()),
     };
     let rows = if let Rights::Database(rights) = &live.facts.rights { rights.row_limit } else { None };
-    let reach = Reach { kills: door.kills.clone(), hold: Arc::clone(&hold) };
+    let reach = Reach { kills: door.kills.clone(), hold: Arc::clone(&hold), gate: door.gate.clone(), knock };
     let capabilities = client.capabilities;
     let mut relay = Relay::new(
         (client.stream, client.unread),

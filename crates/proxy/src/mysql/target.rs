@@ -73,6 +73,7 @@ fn pins(rights: &DatabaseRights, mariadb: bool) -> Option<String> {
         settings.push("NAMES utf8mb4".to_owned());
         settings.push(format!("SESSION sql_mode = '{MODE}'"));
     }
+    // MySQL knows a limit for a `SELECT` that only reads, and none for anything else.
     if let Some(span) = rights.statement_timeout {
         settings.push(if mariadb {
             format!("SESSION max_statement_time = {}", seconds(span))

@@ -16,8 +16,8 @@ use wire::mysql::capability::Capabilities;
 use wire::mysql::handshake::{Greeting, Login, NONCE, tls_request};
 use wire::mysql::{packet, row};
 
-use crate::database::Stream;
 use crate::database::place::{Place, refused, unreachable};
+use crate::database::{CatalogRead, LARGEST_CATALOG, Stream};
 use crate::ssh::text::{inert, inert_bytes};
 
 /// How long one attempt to stop a session may take.
@@ -26,8 +26,6 @@ const STOP: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(10);
 /// The largest message before the session has begun.
 const LARGEST: usize = 256 * 1024;
-/// The largest catalog that is read for a judge.
-const LARGEST_CATALOG: usize = 64 * 1024 * 1024;
 /// The largest packet the gate says it takes: what servers allow at most.
 const MAX_PACKET: u32 = 1 << 30;
 /// Ways of signing in that a server may ask for, one after the other.
@@ -302,14 +300,12 @@ impl Upstream {
         self.send(&[&[3][..], sql.as_bytes()].concat()).await?;
         let mut answers = Answers::new(self.capabilities);
         answers.sent(Awaited::Results { binary: false }).map_err(|e| nonsense(e.0))?;
-        let (mut rows, mut columns, mut bytes) = (Vec::new(), 0, 0);
+        let (mut rows, mut columns, mut read) = (Vec::new(), 0, CatalogRead::default());
         while answers.waiting() > 0 {
             let message = self.message(LARGEST_CATALOG).await?;
-            bytes += message.len();
-            if bytes > LARGEST_CATALOG {
-                return Err(unreachable("its catalog is larger than 64 MiB; name fewer databases in the role"));
-            }
-            match answers.received(&message, message.len()).map_err(|e| nonsense(e.0))? {
+            let step = answers.received(&message, message.len()).map_err(|e| nonsense(e.0))?;
+            read.message(message.len(), if matches!(step, Step::Row { .. }) { columns } else { 0 })?;
+            match step {
                 Step::Count(count) => columns = usize::try_from(count).unwrap_or(usize::MAX),
                 Step::Row { .. } => {
                     let values = row::read_text_row(&message, columns).map_err(|e| nonsense(e.0))?;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use access::reason::{Reason, Refusal};
-use access::request::{Asked, RequestState};
+use access::request::RequestState;
 use tokio::time::Instant;
 use wire::postgres::back::Severity;
 use wire::postgres::front;
@@ -15,7 +15,7 @@ use wire::postgres::front;
 use super::client::{Client, sentence};
 use super::door::PostgresDoor;
 use super::parameters::Wanted;
-use crate::database::lobby::{Line, asked, emergency, read, times};
+use crate::database::lobby::{Line, ONLY_EMERGENCY, Typed, asked, how, told, typed};
 use crate::gatekeeper::{Answer, Knock, Knocked, Opening, Question, Waiting};
 use crate::ssh::text::inert;
 
@@ -151,18 +151,9 @@ async fn wait(client: &mut Client, waiting: Waiting, until: Instant) -> Waited {
     }
 }
 
-const HOW: &str = "Type  request '<reason>' for 1h;  to ask (the time may be left out), or  status;";
-
 /// Lets a person in who has not said why, no further than here; `None` if they leave.
-async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby: &mut bool) -> Option<Answer> {
-    let missing = question.refused.as_ref().map_or_else(|| inert(&question.missing, 1024), sentence);
-    let mut what = match question.refused {
-        Some(_) => missing,
-        None => format!("{missing} {HOW}{}", times(question)),
-    };
-    if let Some(follows) = &question.emergency {
-        what.push_str(&format!("\n{} To declare an emergency, type  break glass '<reason>';", inert(follows, 1024)));
-    }
+async fn lobby(client: &mut Client, question: &Question, said: &Answer, in_lobby: &mut bool) -> Option<Answer> {
+    let (what, how) = (told(question, "\n"), how(question));
     if *in_lobby {
         // An answer to `status`, or to a request that came to nothing.
         client.write(|w| w.say(Severity::Notice, "00000", &what, None).command_complete("STATUS").ready()).await.ok()?;
@@ -183,18 +174,16 @@ async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby
             .ok()?;
     }
     loop {
-        let said = match next_line(client, question.emergency.is_some()).await? {
+        let wrong = match next_line(client, how, question.emergency.is_some()).await? {
             Typed::Emergency { reason, asked } => {
-                return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(told.asked), break_glass: true, ..told.clone() });
+                return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(said.asked), break_glass: true, ..said.clone() });
             }
-            Typed::Line(Line::Request { .. }) if question.refused.is_some() => {
-                "this cannot be asked for in the ordinary way; there is only the emergency".to_owned()
-            }
+            Typed::Line(Line::Request { .. }) if question.refused.is_some() => ONLY_EMERGENCY.to_owned(),
             Typed::Line(Line::Request { reason, asked }) => {
-                if question.ticket && told.ticket.is_none() {
+                if question.ticket && said.ticket.is_none() {
                     "this needs a ticket; connect with options='-c tide.ticket=…'".to_owned()
                 } else {
-                    return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(told.asked), ..told.clone() });
+                    return Some(Answer { reason: Some(reason), asked: asked.unwrap_or(said.asked), ..said.clone() });
                 }
             }
             Typed::Line(Line::Status) => {
@@ -203,7 +192,7 @@ async fn lobby(client: &mut Client, question: &Question, told: &Answer, in_lobby
             }
             Typed::Line(Line::Wrong(why)) => why,
         };
-        client.write(|w| w.say(Severity::Error, "28000", &said, Some(HOW)).ready()).await.ok()?;
+        client.write(|w| w.say(Severity::Error, "28000", &wrong, Some(how)).ready()).await.ok()?;
     }
 }
 
@@ -215,7 +204,7 @@ async fn stay(client: &mut Client, pending: &Refusal) -> bool {
         return false;
     }
     loop {
-        let why = match next_line(client, false).await {
+        let why = match next_line(client, say, false).await {
             None => return false,
             Some(Typed::Line(Line::Status)) => return true,
             Some(Typed::Line(Line::Request { .. }) | Typed::Emergency { .. }) => text.clone(),
@@ -231,29 +220,14 @@ async fn stay(client: &mut Client, pending: &Refusal) -> bool {
 const PARAMETERS: &[(&str, &str)] =
     &[("server_version", "15.0"), ("server_encoding", "UTF8"), ("client_encoding", "UTF8"), ("standard_conforming_strings", "on")];
 
-/// What somebody typed in the lobby.
-enum Typed {
-    Line(Line),
-    /// They declare an emergency.
-    Emergency {
-        reason: String,
-        asked: Option<Asked>,
-    },
-}
-
-/// The next thing typed; `None` if they leave. Anything but a `Query` is answered here. An emergency is heard only where there can be one.
-async fn next_line(client: &mut Client, emergencies: bool) -> Option<Typed> {
+/// The next thing typed; `None` if they leave. Anything but a `Query` is answered here, with what may be typed.
+async fn next_line(client: &mut Client, how: &str, emergencies: bool) -> Option<Typed> {
     let mut skipping = false;
     loop {
         let (kind, body) = client.message().await.ok()?;
         match kind {
             b'Q' => {
-                let text = String::from_utf8_lossy(front::query(&body).ok()?).into_owned();
-                return Some(match emergency(&text).filter(|_| emergencies) {
-                    Some(Line::Request { reason, asked }) => Typed::Emergency { reason, asked },
-                    Some(wrong) => Typed::Line(wrong),
-                    None => Typed::Line(read(&text)),
-                });
+                return Some(typed(&String::from_utf8_lossy(front::query(&body).ok()?), emergencies));
             }
             b'X' => return None,
             b'S' => {
@@ -264,7 +238,7 @@ async fn next_line(client: &mut Client, emergencies: bool) -> Option<Typed> {
             _ if skipping => {}
             _ => {
                 skipping = true;
-                client.write(|w| w.say(Severity::Error, "28000", "there is no session yet, and no grant for one", Some(HOW))).await.ok()?;
+                client.write(|w| w.say(Severity::Error, "28000", "there is no session yet, and no grant for one", Some(how))).await.ok()?;
             }
         }
     }

@@ -91,6 +91,7 @@ impl Judge for Restricted {
         let concealed = self.judge.conceal(text, &verdict);
         match verdict {
             sql::Verdict::Allowed(all) => Verdict::Allow(Allowed {
+                copied: all.first().and_then(|one| one.copied.clone()),
                 hidden: all.first().map_or(HiddenValues::None, |one| HiddenValues::of(&one.hidden)),
                 masked: if all.iter().all(|one| one.masked_outputs.is_empty()) {
                     Vec::new()

@@ -104,7 +104,7 @@ impl Client {
 fn hint(refusal: &Refusal) -> &'static str {
     match refusal.reason {
         Reason::TargetRefused => {
-            "Check the login in the role, its password (`tidegate secret set`) or the account that makes accounts, and `pg_hba.conf` at the server."
+            "Check the login in the role, its password (`tidegate secret set`, or its vault) or the account that makes accounts, and `pg_hba.conf` at the server."
         }
         Reason::TargetUnreachable => "Check that it is up, and `address`, `tls` and `tls_ca` of the resource in the policy.",
         reason => reason.hint(),

@@ -7,10 +7,10 @@ use access::session::EndReason;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use wire::postgres::back;
-use wire::postgres::{Head, Side, head};
+use wire::postgres::{Head, Side, back, front, head};
 
 use super::Stream;
+use super::copied::{Begun, Forming};
 use super::ledger::{Failing, Ledger};
 use super::relay::{Incoming, Outgoing, Stopped};
 use super::session::Live;
@@ -34,6 +34,8 @@ pub(crate) struct Down {
     withheld: Withheld,
     /// How the columns of the rows that come now are handed on; `None` while none have been announced.
     veils: Option<Vec<Veil>>,
+    /// How they are written, if they are those of a copy that runs as a query.
+    forming: Option<Forming>,
 }
 
 impl Down {
@@ -44,7 +46,7 @@ impl Down {
         notices: mpsc::Receiver<Bytes>,
         withheld: Withheld,
     ) -> Self {
-        Self { from: Incoming::new(reader, unread), to: Outgoing::new(writer), notices, withheld, veils: None }
+        Self { from: Incoming::new(reader, unread), to: Outgoing::new(writer), notices, withheld, veils: None, forming: None }
     }
 
     /// Relays until something ends it.
@@ -147,17 +149,43 @@ impl Down {
                 break;
             };
             let instead = match head.kind {
-                b'D' => Some(masked_row(body, self.veils.as_deref().unwrap_or_default()).map_err(|e| Stopped::liar(e.0))?),
+                b'D' => Some(handed_on(body, self.veils.as_deref().unwrap_or_default(), self.forming.as_mut())?),
                 b'T' => self.described(&mut ledger, pass, head.total)?,
-                b'N' => Some(without_details(b'N', body).map_err(|e| Stopped::liar(e.0))?),
+                b'N' => Some(without_details(b'N', body, b"").map_err(|e| Stopped::liar(e.0))?),
                 b'E' => {
                     let sqlstate = back::error_field(body, b'C').map_err(|e| Stopped::liar(e.0))?;
-                    self.veils = None;
+                    (self.veils, self.forming) = (None, None);
+                    // A place in another text than was sent, and a hint that speaks of it.
+                    let besides: &[u8] = if ledger.copies_table() { b"PH" } else { b"" };
                     match ledger.failed(sqlstate, Instant::now()).map_err(|_| unclear())? {
                         Failing::Provoked(instead) => Some(instead),
-                        Failing::Genuine if self.withheld.details => Some(without_details(b'E', body).map_err(|e| Stopped::liar(e.0))?),
+                        Failing::Genuine if self.withheld.details => {
+                            Some(without_details(b'E', body, besides).map_err(|e| Stopped::liar(e.0))?)
+                        }
                         Failing::Genuine => None,
                     }
+                }
+                // That it was parsed and bound, and that its portal is closed, nobody has asked for.
+                b'1' | b'2' | b'3' | b'n' if ledger.forms().is_some() => Some(Vec::new()),
+                b'C' if ledger.forms().is_some() => match self.forming.as_mut() {
+                    Some(forming) => {
+                        forming.complete(back::command_complete(body).map_err(|e| Stopped::liar(e.0))?);
+                        Some(Vec::new())
+                    }
+                    None => {
+                        small(&mut ledger, b'C', body)?;
+                        Some(no_rows())
+                    }
+                },
+                // What it changed is kept now: a `COPY` is complete only then.
+                b'Z' if self.forming.is_some() => {
+                    self.veils = None;
+                    let ended = self.forming.take().and_then(Forming::end);
+                    let (tag, mut said) = ended.ok_or_else(|| Stopped::liar("it is ready in the middle of a copy"))?;
+                    ledger.complete(Some(tag.as_bytes()), false, Instant::now());
+                    small(&mut ledger, b'Z', body)?;
+                    said.extend(front::message(b'Z', body));
+                    Some(said)
                 }
                 b'n' if ledger.describes_for_the_gate().is_some() => {
                     self.veils = None;
@@ -197,6 +225,7 @@ impl Down {
     fn masks_rows(&self) -> Result<bool, Stopped> {
         match (&self.withheld.shown, &self.veils) {
             (None, _) => Ok(false),
+            (Some(_), Some(_)) if self.forming.is_some() => Ok(true),
             (Some(_), Some(veils)) => Ok(veils.iter().any(|veil| *veil != Veil::Shown)),
             // Nobody knows what it is.
             (Some(_), None) => Err(Stopped::liar("a row came that was not announced")),
@@ -218,9 +247,17 @@ impl Down {
             None => {
                 self.veils = None;
                 ledger.small(b'T');
+                return Ok(None);
             }
         }
-        Ok(None)
+        let Some(form) = ledger.forms() else { return Ok(None) };
+        let Begun { forming, said, header } = Forming::begin(form, &columns);
+        ledger.copies("copy_out");
+        if let Some(bytes) = header {
+            ledger.row(bytes, true);
+        }
+        self.forming = Some(forming);
+        Ok(Some(said))
     }
 
     /// The statement brings back more rows than the role may have: the session ends with it, since the server may have run it to its end.
@@ -245,6 +282,25 @@ impl Down {
             }
         }
     }
+}
+
+/// What is said where a copy has run and no columns were announced: a rule had something else run in its place.
+fn no_rows() -> Vec<u8> {
+    let why =
+        "a rule of the database has rewritten this: it has run, and brings no rows to copy; look at what it did before you send it again";
+    let mut writer = back::Writer::default();
+    writer.say(back::Severity::Error, "0A000", why, None);
+    writer.into_bytes()
+}
+
+/// What is handed on in the place of a `DataRow` with this body.
+fn handed_on(body: &[u8], veils: &[Veil], forming: Option<&mut Forming>) -> Result<Vec<u8>, Stopped> {
+    let row = masked_row(body, veils).and_then(|row| match forming {
+        // Behind its letter and its length.
+        Some(forming) => forming.row(row.get(5..).unwrap_or_default(), veils.len()),
+        None => Ok(row),
+    });
+    row.map_err(|e| Stopped::liar(e.0))
 }
 
 /// How many `DataRow`s stand here whole one after another, and how many bytes they take.

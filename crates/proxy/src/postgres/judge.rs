@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use access::reason::Refusal;
 use access::rights::DatabaseRights;
 use access::session::SessionFacts;
+use sql::postgres::Copied;
 use wire::postgres::front::Bind;
 
 use super::veil::Withheld;
@@ -55,6 +56,8 @@ pub struct Allowed {
     pub instead: Option<Instead>,
     /// Which of its values no record keeps.
     pub hidden: HiddenValues,
+    /// What is run in its place, if it copies rows out under a role that masks anything.
+    pub copied: Option<Copied>,
 }
 
 /// Something that may not be done.

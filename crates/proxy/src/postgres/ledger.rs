@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sql::postgres::Form;
 use wire::postgres::back::Status;
 
 use super::names::{Name, Names, Naming, Portal, Prepared};
@@ -21,7 +22,7 @@ const FETCHED: usize = 65_536;
 /// Something the server has been asked.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// `Query`: ends at `ReadyForQuery`.
+    /// `Query`, or the messages that copy in the place of one: ends at `ReadyForQuery`.
     Simple(Running),
     /// `Execute`: ends at its `CommandComplete`.
     Execute(Running),
@@ -220,6 +221,21 @@ impl Ledger {
         }
     }
 
+    /// A copy that runs as a query, which is prepared under no name and stays so; the server is read up to its `ReadyForQuery`.
+    pub(crate) fn copy(&mut self, mut running: Running, prepared: Prepared, bytes: usize) {
+        if !self.skipping {
+            running.drops_unnamed = true;
+            self.names.statements.change(self.sent, b"", Some((prepared, bytes)));
+            self.push(Asked::Simple(running));
+        }
+    }
+
+    /// Whether what is sent now begins something new: the server reads it, and a `Sync` behind it ends nothing else.
+    pub(crate) fn begins_anew(&self) -> bool {
+        let last = self.asked.iter().rev().find(|asked| !matches!(asked, Asked::CopyEnd));
+        !self.skipping && last.is_none_or(Asked::ends_segment)
+    }
+
     /// `Execute`.
     pub(crate) fn execute(&mut self, running: Running) {
         if !self.skipping {
@@ -374,6 +390,16 @@ impl Ledger {
             Asked::Simple(running) => Some(running.masked.get(running.answered).unwrap_or(&NOTHING)),
             _ => None,
         }
+    }
+
+    /// If what runs is a copy that runs as a query: how its rows are written.
+    pub(crate) fn forms(&mut self) -> Option<Arc<Form>> {
+        self.running()?.form.clone()
+    }
+
+    /// Whether what runs is a query of the gate's own: what an error says of a place in it is nowhere in what was sent.
+    pub(crate) fn copies_table(&mut self) -> bool {
+        self.running().is_some_and(|running| running.of_table)
     }
 
     /// Copied data went there. It says nothing about what is answered.

@@ -4,6 +4,7 @@ mod ask;
 pub mod by_rights;
 mod cancel;
 mod client;
+mod copied;
 pub mod door;
 mod down;
 mod greeting;

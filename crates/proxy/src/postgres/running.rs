@@ -1,6 +1,9 @@
 //! A statement that the server was asked to run, and what came of it so far.
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use sql::postgres::Form;
 
 use super::judge::Places;
 use super::names::Naming;
@@ -20,6 +23,10 @@ pub(crate) struct Running {
     pub(super) namings: Vec<Naming>,
     /// Whether it takes away what is prepared under no name, and has not been seen to.
     pub(super) drops_unnamed: bool,
+    /// How its rows are written, if it is a copy that runs as a query.
+    pub(super) form: Option<Arc<Form>>,
+    /// Whether that query is the gate's own to the last word.
+    pub(super) of_table: bool,
 }
 
 impl Running {
@@ -29,12 +36,17 @@ impl Running {
 
     pub(crate) fn masking(number: u64, since: Instant, masked: Places) -> Self {
         let (outcome, namings) = (Outcome::default(), Vec::new());
-        Self { number, since, outcome, settled: false, masked, answered: 0, namings, drops_unnamed: false }
+        Self { number, since, outcome, settled: false, masked, answered: 0, namings, drops_unnamed: false, form: None, of_table: false }
     }
 
     /// The same, doing this with names, statement by statement.
     pub(crate) fn naming(self, namings: Vec<Naming>) -> Self {
         Self { namings, ..self }
+    }
+
+    /// The same, as a copy, be it of a table, whose rows are written like this.
+    pub(crate) fn copying(self, form: Form, of_table: bool) -> Self {
+        Self { form: Some(Arc::new(form)), of_table, ..self }
     }
 
     /// What the statement that runs now does with a name.

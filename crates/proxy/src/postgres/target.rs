@@ -23,6 +23,7 @@ use super::greeting::ALPN;
 use super::judge::Row;
 use super::keys::{At, Made, kept};
 use super::messages::{self, Most};
+use crate::database::CatalogRead;
 use crate::database::place::{self, Place, reach, refused, unreachable};
 use crate::ssh::text::inert_bytes;
 
@@ -32,8 +33,6 @@ const DIAL: Duration = Duration::from_secs(15);
 const STOP: Duration = Duration::from_secs(4);
 /// The largest message before the session has begun.
 const LARGEST: Most = Most(256 * 1024, "a message at the start is too large");
-/// The largest catalog that is read for a judge.
-const LARGEST_CATALOG: usize = 64 * 1024 * 1024;
 
 /// A server that the gate has signed in to.
 pub(crate) struct Target {
@@ -210,10 +209,15 @@ impl Login {
         let who = [("user", account.user.as_str()), ("database", account.database.as_str())];
         self.send(&startup_packet(who.into_iter().chain(settings.iter().copied()))).await?;
         self.authenticate(account).await?;
+        let mut told = 0;
         loop {
             let (kind, body) = self.message().await?;
             match kind {
                 b'S' => {
+                    told += 5 + body.len();
+                    if told > LARGEST.0 {
+                        return Err(unreachable("it says more of itself than fits before a session"));
+                    }
                     let (name, value) = back::parameter(&body).map_err(broken)?;
                     self.parameters.push((name.to_vec(), value.to_vec()));
                 }
@@ -229,16 +233,13 @@ impl Login {
     /// What one statement of the gate's gives.
     async fn read(&mut self, query: &str) -> Result<Vec<Row>, Refusal> {
         self.send(&front::query_message(query)).await?;
-        let (mut rows, mut columns, mut bytes) = (Vec::new(), 0, 0);
+        let (mut rows, mut columns, mut read) = (Vec::new(), 0, CatalogRead::default());
         loop {
             let (kind, body) = self.message().await?;
             match kind {
                 b'T' => columns = back::row_description(&body).map_err(broken)?.len(),
                 b'D' => {
-                    bytes += body.len();
-                    if bytes > LARGEST_CATALOG {
-                        return Err(unreachable("its catalog is larger than 64 MiB; name fewer schemas in the role"));
-                    }
+                    read.message(body.len(), columns)?;
                     let values = back::data_row(&body, columns).map_err(broken)?;
                     rows.push(values.into_iter().map(|value| value.map(|text| String::from_utf8_lossy(text).into_owned())).collect());
                 }

@@ -18,7 +18,8 @@ use wire::postgres::{Head, Side, head};
 
 use super::Stream;
 use super::client::sentence;
-use super::judge::{Act, Allowed, Judge, Refused, Verdict};
+use super::copied;
+use super::judge::{Act, Allowed, Instead, Judge, Refused, Verdict};
 use super::ledger::{Asked, Kind, Ledger, UNCLEAR};
 use super::names::{Name, Naming, Portal, Prepared, looked_at};
 use super::relay::{Incoming, Outgoing, Stopped};
@@ -241,6 +242,9 @@ impl Up {
                     Verdict::Allow(allowed) => allowed,
                     Verdict::Refuse(why) => return Ok(self.refuse(live, text, why, true)),
                 };
+                if allowed.copied.is_some() {
+                    return self.copy(live, text, allowed);
+                }
                 let mut ledger = live.ledger();
                 let number = ledger.number();
                 self.due.push(statement::going_out_without(number, Via::Simple, &Recorded::of(text, allowed.instead), None, None));
@@ -256,10 +260,16 @@ impl Up {
                 let Some((verdict, namings)) = self.judge.judge(Act::Parse { name, text: parse.text }) else {
                     return Ok(Passing::Waits(Waits::Judge { text: Bytes::copy_from_slice(parse.text), named: Some(name.into()) }));
                 };
-                let Allowed { masked, instead, hidden } = match verdict {
+                let Allowed { masked, instead, hidden, copied } = match verdict {
                     Verdict::Allow(allowed) => allowed,
                     Verdict::Refuse(why) => return Ok(self.refuse(live, parse.text, why, false)),
                 };
+                // Prepared, it would run as it is.
+                if copied.is_some_and(|copied| copied.masked) {
+                    let why = "something of this is masked for this role, and a `COPY` of that goes out as a plain query only; send it \
+                               without preparing it, as psql's `\\copy` does";
+                    return Ok(self.refuse_copy(live, parse.text, instead, why, false));
+                }
                 let mut ledger = live.ledger();
                 let naming = known(&mut ledger, namings).into_iter().next().unwrap_or_default();
                 let masked = Arc::new(masked.into_iter().next().unwrap_or_default());
@@ -363,6 +373,38 @@ impl Up {
             _ => return Err(Stopped::nonsense(Malformed("such a message has no place in a session"))),
         }
         Ok(Passing::On)
+    }
+
+    /// A `Query` that copies what may be masked: another query is run in its place. What is recorded is what was sent.
+    fn copy(&mut self, live: &Live, text: &[u8], allowed: Allowed) -> Result<Passing, Stopped> {
+        let Allowed { masked, instead, hidden, copied } = allowed;
+        let Some(copied) = copied else { return Ok(Passing::On) };
+        let mut ledger = live.ledger();
+        if ledger.names.hold_too_much() {
+            return Ok(Passing::Waits(Waits::Room));
+        }
+        if !ledger.begins_anew() {
+            drop(ledger);
+            let why = "this role masks columns, and under it a `COPY` cannot follow messages without a `Sync`; send one first";
+            return Ok(self.refuse_copy(live, text, instead, why, true));
+        }
+        have_room(&ledger, Some(b""), None)?;
+        let number = ledger.number();
+        let recorded = Recorded::of(text, instead);
+        self.due.push(statement::going_out_without(number, Via::Simple, &recorded, None, None));
+        let places = Arc::new(masked.first().cloned().unwrap_or_default());
+        // Whoever runs the statement without a name after this runs the query, masked in the same places.
+        let prepared = Prepared { text: recorded, hidden, naming: Naming::None, recorded: Some(number), masked: places };
+        let bytes = copied::asked(&copied);
+        ledger.copy(Running::masking(number, Instant::now(), masked).copying(copied.form, copied.of_table), prepared, text.len());
+        Ok(Passing::Instead(bytes.into()))
+    }
+
+    /// Refuses a `COPY` that no other query can run for where it stands.
+    fn refuse_copy(&mut self, live: &Live, text: &[u8], instead: Option<Instead>, why: &str, simple: bool) -> Passing {
+        let why = Refusal::because(Reason::NotInRole, why);
+        let instead = instead.map(|instead| (instead, why.clone()));
+        self.refuse(live, text, Refused { why, sqlstate: "0A000", instead }, simple)
     }
 
     /// Asks for more time, and answers as a server would answer a statement.

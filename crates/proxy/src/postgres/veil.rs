@@ -73,8 +73,9 @@ pub(crate) fn masked_row(body: &[u8], veils: &[Veil]) -> Result<Vec<u8>, Malform
     Ok(front::message(b'D', &out))
 }
 
-/// An error or notice without detail, context, and inner query: there a server quotes rows and values.
-pub(crate) fn without_details(kind: u8, body: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// An error or notice without detail, context, and inner query, where a server quotes rows and values; and without these
+/// fields besides.
+pub(crate) fn without_details(kind: u8, body: &[u8], besides: &[u8]) -> Result<Vec<u8>, Malformed> {
     let malformed = || Malformed("an error's fields do not end");
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -86,7 +87,7 @@ pub(crate) fn without_details(kind: u8, body: &[u8]) -> Result<Vec<u8>, Malforme
         }
         let end = after.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
         let (text, after) = after.split_at(end + 1);
-        if !matches!(code, b'D' | b'W' | b'q' | b'p') {
+        if !matches!(code, b'D' | b'W' | b'q' | b'p') && !besides.contains(&code) {
             out.push(code);
             out.extend_from_slice(text);
         }
@@ -129,8 +130,10 @@ mod tests {
 
     #[test]
     fn an_error_loses_what_quotes_values() {
-        let said = without_details(b'E', b"SERROR\0C23505\0Mno\0DFailing row contains (secret)\0Wline 1: secret\0nkey\0\0").unwrap();
+        let said = without_details(b'E', b"SERROR\0C23505\0Mno\0DFailing row contains (secret)\0Wline 1: secret\0nkey\0\0", b"").unwrap();
         assert_eq!(&said[5..], b"SERROR\0C23505\0Mno\0nkey\0\0");
-        assert!(without_details(b'E', b"SERROR").is_err());
+        let said = without_details(b'E', b"SERROR\0Mno\0Hdid you mean x\0P14\0\0", b"PH").unwrap();
+        assert_eq!(&said[5..], b"SERROR\0Mno\0\0");
+        assert!(without_details(b'E', b"SERROR", b"").is_err());
     }
 }

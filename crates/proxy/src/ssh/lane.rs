@@ -330,6 +330,11 @@ impl Lane {
         }
     }
 
+    /// Whether something runs on it of which is not known yet how it ended.
+    pub(crate) fn waits_for_exit(&self) -> bool {
+        self.cargo != Cargo::Forward && lock(&self.exit).is_null()
+    }
+
     /// Records that the channel is closed and what passed through it.
     pub(crate) async fn closed(&self, live: &Live) -> Result<(), Stopped> {
         let left_open = self.sftp.as_ref().map(|observer| lock(observer).finish()).unwrap_or_default();

@@ -158,7 +158,7 @@ mod tests {
         String::from_utf8(out.stdout).unwrap()
     }
 
-    // covers: E8 (ssh), D4 (ssh)
+    // covers: D4 (ssh)
     #[test]
     fn what_a_lost_connection_left_is_killed_and_nothing_else() {
         let (lost, other) = (ends(40_001), ends(40_002));
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    // covers: E8 (ssh), D2 (ssh)
+    // covers: D2 (ssh)
     #[test]
     fn what_carries_the_ends_of_its_own_connection_is_killed_and_nothing_else() {
         let (own, other) = (ends(40_004).as_told(), ends(40_005).as_told());
@@ -201,7 +201,7 @@ mod tests {
         bystander.wait().unwrap();
     }
 
-    // covers: E8 (ssh), D2 (ssh)
+    // covers: D2 (ssh)
     #[test]
     fn what_carries_the_ends_of_any_that_are_cut_together_is_killed_unless_it_is_older_than_its_connection() {
         let ends: Vec<Ends> = (40_006..40_010).map(ends).collect();
@@ -237,7 +237,7 @@ mod tests {
         assert!(longest.len() < 9_000, "{}", longest.len());
     }
 
-    // covers: E8 (ssh), D2 (ssh)
+    // covers: D2 (ssh)
     #[test]
     fn what_is_closed_to_the_one_who_looks_counts_within_their_own_slice() {
         /// A hierarchy as systemd's, which root may mount, and what runs in it.
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(looked(), "tidegate: not all\n");
     }
 
-    // covers: E8 (ssh), D4 (ssh)
+    // covers: D4 (ssh)
     #[test]
     fn what_shed_its_environment_goes_with_its_session_and_a_stranger_s_session_stays() {
         let (lost, none) = (ends(40_003).as_told(), "");

@@ -2,6 +2,9 @@
 //!
 //! A side may send as much as its window allows, and its window only grows by what was forwarded. So what waits in memory is bounded,
 //! a side that reads nothing stops just the direction towards it, and a full direction never keeps the other from being read.
+//!
+//! How a program ended reaches the client before the end of what it said, and the recording also when the client closes the channel first
+//! and stays connected. Whoever disconnects ends the session: then nobody waits for it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use evidence::recording::Direction;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backlog::{Backlog, TooMuch};
 use super::door::WINDOW;
@@ -47,6 +50,12 @@ pub(crate) enum Ended {
     Cut(EndReason),
 }
 
+/// How long it is waited at most for how a program ended, once one side has said all: the client that closed, or the program itself.
+///
+/// Some clients (`plink`, `dbclient`) close as soon as nothing more is said, and hear no status after that. Servers say first that the
+/// output is closed and then how the program ended; RFC 4254 section 6.10 asks for no order.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// Widens a window in steps, not byte by byte.
 struct Allowance(u32);
 
@@ -63,16 +72,28 @@ impl Allowance {
 /// Relays until one side closes or the session is cut. `early` is what the client sent before the target was there.
 pub(crate) async fn relay(live: &Live, lane: &Lane, client: &mut ClientSide, target: &mut TargetSide, early: Backlog) -> Ended {
     let mut cut = live.notices();
-    let backlog = std::mem::take(&mut target.early);
     let (injector, injected) = mpsc::channel(64);
     let up = Up { live, lane, client: &client.tx, target: &target.tx, injector, allowance: Allowance(0) };
-    let down = Down { live, lane, client: &client.tx, target: &target.tx, allowance: Allowance(0) };
-    tokio::select! {
+    let down = Down { live, lane, client: &client.tx, target: &target.tx, allowance: Allowance(0), eof_due: None };
+    let ended = tokio::select! {
         biased;
         end = until_cut(&mut cut) => Ended::Cut(end),
         () = up.run(&mut client.rx, early) => Ended::Client,
-        () = down.run(&mut target.rx, backlog, injected) => Ended::Target,
+        () = down.run(&mut target.rx, &mut target.early, injected) => Ended::Target,
+    };
+    // A terminal that is closed is hung up at once.
+    if ended == Ended::Client && lane.waits_for_exit() && !lane.is_terminal() {
+        let last_word = async {
+            let _ = target.tx.eof().await;
+            ends(live, lane, target).await;
+        };
+        tokio::select! {
+            biased;
+            end = until_cut(&mut cut) => return Ended::Cut(end),
+            _ = timeout(LAST_WORD, last_word) => {}
+        }
     }
+    ended
 }
 
 /// Does something while what a side sends meanwhile is kept, so that the connection it comes over is read on.
@@ -215,27 +236,31 @@ struct Down<'a> {
     client: &'a ChannelWriteHalf<server::Msg>,
     target: &'a ChannelWriteHalf<client::Msg>,
     allowance: Allowance,
+    /// When the client hears that nothing more is said, if the target said so and not yet how its program ended.
+    eof_due: Option<Instant>,
 }
 
 impl Down<'_> {
     /// Until the target closes.
-    async fn run(mut self, rx: &mut ChannelReadHalf, mut backlog: Backlog, mut injected: mpsc::Receiver<Bytes>) {
+    async fn run(mut self, rx: &mut ChannelReadHalf, backlog: &mut Backlog, mut injected: mpsc::Receiver<Bytes>) {
         let mut notices = self.live.notices();
         // What begins when the end is near is told so as well, whatever else was said since.
         let mut warning = self.live.warning();
         loop {
             let done = if let Some(warning) = warning.take() {
-                while_reading(rx, &mut backlog, self.notify(Notice::Say(warning))).await
+                while_reading(rx, backlog, self.notify(Notice::Say(warning))).await
             } else {
+                let eof_due = self.eof_due;
                 tokio::select! {
-                    message = next(rx, &mut backlog) => match message {
-                        Some(message) => while_reading(rx, &mut backlog, self.pass(message)).await,
+                    message = next(rx, backlog) => match message {
+                        Some(message) => while_reading(rx, backlog, self.pass(message)).await,
                         None => return,
                     },
-                    Some(reply) = injected.recv() => while_reading(rx, &mut backlog, self.inject(reply)).await,
+                    Some(reply) = injected.recv() => while_reading(rx, backlog, self.inject(reply)).await,
+                    () = at(eof_due) => while_reading(rx, backlog, self.eof()).await.map(|()| Then::Next),
                     Ok(()) = notices.changed() => {
                         let notice = notices.borrow_and_update().clone();
-                        while_reading(rx, &mut backlog, self.notify(notice)).await
+                        while_reading(rx, backlog, self.notify(notice)).await
                     }
                 }
             };
@@ -270,26 +295,39 @@ impl Down<'_> {
         match message {
             ChannelMsg::Data { data } => return self.output(Stream::Out, data).await,
             ChannelMsg::ExtendedData { data, ext: 1 } => return self.output(Stream::Err, data).await,
+            ChannelMsg::Eof if lane.waits_for_exit() => self.eof_due = Some(Instant::now() + LAST_WORD),
             ChannelMsg::Eof => {
                 let _ = client.eof().await;
             }
             ChannelMsg::ExitStatus { exit_status } => {
                 lane.exited(live, serde_json::json!({"status": exit_status}));
                 let _ = client.exit_status(exit_status).await;
+                self.eof().await;
             }
             ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                 lane.exited(live, serde_json::json!({"signal": format!("{signal_name:?}")}));
                 let (error_message, lang_tag) = (text::inert(&error_message, 255), text::inert(&lang_tag, 32));
                 let _ = lane.client.exit_signal_request(client.id(), signal_name, core_dumped, error_message, lang_tag).await;
+                self.eof().await;
             }
             ChannelMsg::XonXoff { client_can_do } => {
                 let _ = lane.client.xon_xoff_request(client.id(), client_can_do).await;
             }
-            ChannelMsg::Close => return Then::Closed,
+            ChannelMsg::Close => {
+                self.eof().await;
+                return Then::Closed;
+            }
             // Extended data other than standard error is not defined (RFC 4254 section 5.2).
             _ => {}
         }
         Then::Next
+    }
+
+    /// Tells the client that nothing more is said, if that is still to be told.
+    async fn eof(&mut self) {
+        if self.eof_due.take().is_some() {
+            let _ = self.client.eof().await;
+        }
     }
 
     async fn output(&mut self, stream: Stream, data: Bytes) -> Then {
@@ -315,6 +353,14 @@ impl Down<'_> {
     }
 }
 
+/// Resolves at that time, if there is one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Shows a line (or a few) of the gate's own, recorded like everything else that is shown.
 pub(crate) async fn say(live: &Live, lane: &Lane, client: &ChannelWriteHalf<server::Msg>, line: &str) -> Result<(), Stopped> {
     let lines: Vec<String> = line.lines().map(|line| text::inert(line, 1024)).collect();
@@ -336,18 +382,18 @@ pub(crate) async fn stop(live: &Live, lane: &Lane, target: &mut TargetSide, stop
     for signal in [Sig::HUP, Sig::TERM] {
         let _ = target.tx.signal(signal).await;
     }
-    let ended = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
+    let ended = timeout(PATIENCE, ends(live, lane, target)).await;
     drop(stopping);
     if ended.is_err() {
         let _ = target.tx.signal(Sig::KILL).await;
         // OpenSSH passes no signals on for logins of root, and other servers for none.
-        if timeout(PATIENCE, ends(live, lane, &mut target.rx)).await.is_err() {
+        if timeout(PATIENCE, ends(live, lane, target)).await.is_err() {
             tokio::select! {
                 // Whom a signal reaches late, as many others are told at the same time, needs no command.
                 biased;
-                () = ends(live, lane, &mut target.rx) => {}
+                () = ends(live, lane, target) => {}
                 _ = live.kill_processes() => {
-                    let _ = timeout(PATIENCE, ends(live, lane, &mut target.rx)).await;
+                    let _ = timeout(PATIENCE, ends(live, lane, target)).await;
                 }
             }
         }
@@ -357,8 +403,8 @@ pub(crate) async fn stop(live: &Live, lane: &Lane, target: &mut TargetSide, stop
 }
 
 /// Resolves when the target says that its process has ended, or closes the channel.
-async fn ends(live: &Live, lane: &Lane, rx: &mut ChannelReadHalf) {
-    while let Some(message) = rx.wait().await {
+async fn ends(live: &Live, lane: &Lane, target: &mut TargetSide) {
+    while let Some(message) = next(&mut target.rx, &mut target.early).await {
         match message {
             ChannelMsg::ExitStatus { exit_status } => return lane.exited(live, serde_json::json!({"status": exit_status})),
             ChannelMsg::ExitSignal { signal_name, .. } => {

@@ -573,7 +573,7 @@ mod tests {
 
     use super::*;
 
-    // covers: E8 (ssh)
+    // covers: D2 (ssh)
     #[test]
     fn the_command_that_kills_touches_nothing_but_the_children_of_an_ssh_server() {
         // Here its parent is this test: a stranger's process, as an init is when the server has died.

@@ -24,6 +24,10 @@ pub(crate) enum Policy {
     Open,
     /// Asks her; lets her in when Ben approves.
     NeedsBen,
+    /// Lets her in if she declares an emergency.
+    OnlyEmergency,
+    /// Asks her, or lets her in if she declares an emergency.
+    NeedsBenOrEmergency,
 }
 
 pub(crate) struct Setup {
@@ -110,6 +114,8 @@ impl Town {
         let way = match setup.policy {
             Policy::Open => Way::default(),
             Policy::NeedsBen => Way { needs_ben: true, ..Way::default() },
+            Policy::OnlyEmergency => Way { refused: true, emergency: true, ..Way::default() },
+            Policy::NeedsBenOrEmergency => Way { needs_ben: true, emergency: true, ..Way::default() },
         };
         let gate = TestGate::new(Terms {
             way,

@@ -4,7 +4,7 @@ use access::rights::{Columns, DatabaseRights, QualifiedName, TableRights};
 use access::time::Span;
 
 use super::disguises::{found, role, shop, shop_with};
-use super::gate::{errors_of, out_of};
+use super::gate::{Town, errors_of, out_of};
 
 // covers: MAY-6 (mariadb), E4 (mariadb)
 #[tokio::test]
@@ -141,12 +141,8 @@ await c.end();
     assert_eq!(said.lines().collect::<Vec<_>>(), ["1142 true"; 12]);
 }
 
-// covers: E5 (mysql)
-#[tokio::test]
-async fn rows_fetched_from_a_cursor_stay_masked() {
-    let town = shop().await;
-    // The client library's own cursors, by the binary protocol.
-    let program = r#"
+/// The client library's own cursors, by the binary protocol: a statement is prepared, and run twice; its rows are fetched one at a time.
+const CURSOR: &str = r#"
 #include <mysql.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,17 +153,24 @@ int main(int argc, char **argv) {
   MYSQL_STMT *s = mysql_stmt_init(c); unsigned long kind = CURSOR_TYPE_READ_ONLY; unsigned long ahead = 1;
   mysql_stmt_attr_set(s, STMT_ATTR_CURSOR_TYPE, &kind); mysql_stmt_attr_set(s, STMT_ATTR_PREFETCH_ROWS, &ahead);
   const char *q = "select name, card, id from customers order by id";
-  if (mysql_stmt_prepare(s, q, strlen(q)) || mysql_stmt_execute(s)) { puts(mysql_stmt_error(s)); return 1; }
+  if (mysql_stmt_prepare(s, q, strlen(q))) { puts(mysql_stmt_error(s)); return 1; }
   char name[50], card[50]; int id; MYSQL_BIND b[3]; memset(b, 0, sizeof b); unsigned long n[3];
   b[0].buffer_type = b[1].buffer_type = MYSQL_TYPE_STRING; b[2].buffer_type = MYSQL_TYPE_LONG;
   b[0].buffer = name; b[1].buffer = card; b[2].buffer = &id; b[0].buffer_length = b[1].buffer_length = 50;
   for (int i = 0; i < 3; i++) b[i].length = &n[i];
-  mysql_stmt_bind_result(s, b);
-  while (!mysql_stmt_fetch(s)) printf("%.*s %.*s %d\n", (int)n[0], name, (int)n[1], card, id);
+  for (int run = 0; run < 2; run++) {
+    if (mysql_stmt_execute(s)) { puts(mysql_stmt_error(s)); return 1; }
+    mysql_stmt_bind_result(s, b);
+    while (!mysql_stmt_fetch(s)) printf("%.*s %.*s %d\n", (int)n[0], name, (int)n[1], card, id);
+    if (mysql_stmt_errno(s)) { puts(mysql_stmt_error(s)); return 1; }
+  }
   mysql_stmt_close(s); mysql_close(c); return 0;
 }"#;
+
+/// What comes of it.
+async fn by_cursor(town: &Town) -> String {
     let (source, binary) = (town.dir.path().join("cursor.c"), town.dir.path().join("cursor"));
-    std::fs::write(&source, program).unwrap();
+    std::fs::write(&source, CURSOR).unwrap();
     let built = std::process::Command::new("gcc")
         .args(["-I/usr/include/mariadb", "-o"])
         .arg(&binary)
@@ -178,9 +181,54 @@ int main(int argc, char **argv) {
     assert!(built.status.success(), "{}", errors_of(&built));
     let mut run = tokio::process::Command::new(binary);
     run.args([&town.port.to_string(), super::gate::TOKEN, &town.dir.path().join("ca.pem").display().to_string(), town.target.name()]);
-    let out = run.output().await.unwrap();
-    assert_eq!(out_of(&out), "Kim **** 1\nLou **** 2", "{}", errors_of(&out));
+    out_of(&run.output().await.unwrap())
+}
+
+// covers: E5 (mysql)
+#[tokio::test]
+async fn rows_fetched_from_a_cursor_stay_masked() {
+    let town = shop().await;
+    assert_eq!(by_cursor(&town).await, "Kim **** 1\nLou **** 2\nKim **** 1\nLou **** 2");
     assert!(town.gate.texts().iter().any(|text| text.starts_with("FETCH: ")), "{:?}", town.gate.texts());
+}
+
+// covers: MAY-6 (mysql)
+#[tokio::test]
+async fn a_cursor_brings_back_no_more_rows_in_parts_than_at_once() {
+    let at_most = |rows: u64| shop_with(move |database| DatabaseRights { row_limit: Some(rows), ..role(database) });
+    // Each run counts anew.
+    assert_eq!(by_cursor(&at_most(2).await).await, "Kim **** 1\nLou **** 2\nKim **** 1\nLou **** 2");
+    let town = at_most(1).await;
+    let said = by_cursor(&town).await;
+    assert!(said.starts_with("Kim **** 1\n") && said.contains("may bring back 1 rows") && !said.contains("Lou"), "{said}");
+    let unjudged = DatabaseRights { unrestricted: true, row_limit: Some(1), ..DatabaseRights::default() };
+    town.allow(unjudged);
+    assert!(by_cursor(&town).await.contains("may bring back 1 rows"));
+}
+
+// covers: MAY-6 (mysql)
+#[tokio::test]
+async fn a_run_that_fails_does_not_let_its_cursor_count_anew() {
+    let program = r"import pymysql, struct
+c = connect()
+def answered():
+    count = 0
+    while not c._read_packet().is_eof_packet(): count += 1
+    return count
+c._execute_command(0x16, b'select id from orders order by id'); statement = c._read_packet().get_all_data()[1:5]; answered()
+def execute(): c._execute_command(0x17, statement + struct.pack('<BI', 1, 1)); return answered()
+def fetch(): c._execute_command(0x1c, statement + struct.pack('<I', 1)); return answered()
+print(execute(), fetch())
+# A part of a value that the statement does not take: the server says nothing now, and fails whatever runs after it.
+c._execute_command(0x18, statement + struct.pack('<H', 0) + b'x')
+try: print('ran', execute())
+except pymysql.Error: print('failed')
+try: print('more', fetch())
+except pymysql.Error as e: print('may bring back 1 rows' in e.args[1])
+";
+    let at_most = |rows: u64| shop_with(move |database| DatabaseRights { row_limit: Some(rows), ..role(database) });
+    assert_eq!(at_most(2).await.python(program).await, "2 1\nfailed\nmore 1");
+    assert_eq!(at_most(1).await.python(program).await, "2 1\nfailed\nTrue");
 }
 
 // covers: MAY-6 (mysql)

@@ -1,5 +1,6 @@
 //! Servers that are not the right one, not there, or lie; and each way of signing in to one.
 
+use access::rights::DatabaseRights;
 use access::session::{EndReason, Standing, TargetTls};
 use testkit::mariadb::Proof as Proves;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,6 +8,7 @@ use tokio::net::TcpListener;
 use wire::mysql::answer::{AUTOCOMMIT, write_ok, write_rows};
 use wire::mysql::capability::Capabilities;
 use wire::mysql::handshake::Greeting;
+use wire::mysql::row::text_column;
 use wire::mysql::{auth, packet};
 
 use super::gate::{Setup, Town, errors_of, out_of};
@@ -225,4 +227,30 @@ async fn a_server_that_wants_the_password_in_the_open_does_not_get_it() {
         // The proposal is answered in the way every server knows; a server that takes any answer is another matter.
         assert!(said.contains("'1'") || said.contains("1429"), "{plugin}: {said}");
     }
+}
+
+/// A catalog of rows that are nothing: five megabytes of it take a hundred in memory.
+fn nothing_without_end(message: &[u8]) -> Vec<Vec<u8>> {
+    const COLUMNS: u16 = 60_000;
+    if !message.to_ascii_uppercase().starts_with(b"\x03SELECT") {
+        return honest(message);
+    }
+    let [low, high] = COLUMNS.to_le_bytes();
+    let mut out = vec![vec![0xfc, low, high]];
+    out.extend((0..COLUMNS).map(|_| text_column("c")));
+    out.push(vec![0xfe, 0, 0, 2, 0]);
+    out.extend((0..100).map(|_| vec![0xfb; COLUMNS.into()]));
+    out.push(vec![0xfe, 0, 0, 2, 0]);
+    out
+}
+
+// covers: E6 (mysql)
+#[tokio::test]
+async fn a_server_whose_catalog_has_no_end_is_not_read_to_it() {
+    let port = server(auth::NATIVE, nothing_without_end).await;
+    let judged = Setup { tls: Some(TargetTls::Plain), port: Some(port), rights: DatabaseRights::default(), ..Setup::default() };
+    let town = Town::with(judged).await;
+    let said = town.python(ASK).await;
+    assert!(said.starts_with("(1429") && said.contains("larger than the gate reads"), "{said}");
+    assert_eq!(town.gate.ended(1).await[0].end, EndReason::Target);
 }

@@ -75,7 +75,7 @@ async fn who_gave_no_reason_gives_it_in_the_lobby() {
     };
     until(&mut shown, "needs the agreement of 1 of dba").await;
     typed.write_all(b"select 1;\n").await.unwrap();
-    until(&mut shown, "only `request` and `status` are understood").await;
+    until(&mut shown, "no statement runs here").await;
     typed.write_all(b"request 'Ana''s order is stuck' for 1h;\n").await.unwrap();
     until(&mut shown, "waits for approval").await;
     assert_eq!(town.gate.asked().await.reason.as_deref(), Some("Ana's order is stuck"));
@@ -110,6 +110,8 @@ async fn an_emergency_is_declared_in_the_lobby_where_policy_has_that_path() {
         let (out, shown) =
             types(&town, &["break glass;", "break glass 'site down' for 30m;", "select 'in as ' || left(current_user, 3);"]).await;
         assert!(shown.contains("Everybody of dba is told") && shown.contains("the reason stands in single quotes"), "{shown}");
+        assert!(shown.contains(if only { "Type  break glass" } else { "Type  request" }), "{shown}");
+        assert!(!only || !shown.contains("Type  request"), "{shown}");
         assert!(out.contains("in as app"), "{out}{shown}");
         let asked = town.gate.asked().await;
         assert_eq!((asked.reason.as_deref(), asked.break_glass, asked.asked), (Some("site down"), true, "30m".parse().unwrap()));
@@ -118,7 +120,7 @@ async fn an_emergency_is_declared_in_the_lobby_where_policy_has_that_path() {
         let typed = if only { "request 'site down';" } else { "break glass 'site down';" };
         let (out, shown) = types(&town, &[typed, "select 'in';"]).await;
         assert_eq!(out, "");
-        assert!(shown.contains(if only { "there is only the emergency" } else { "only `request` and `status` are understood" }), "{shown}");
+        assert!(shown.contains(if only { "there is only the emergency" } else { "no statement runs here" }), "{shown}");
         assert!(town.gate.asked.borrow().is_empty());
     }
     // A program is told no, and declares nothing.

@@ -1,7 +1,7 @@
 //! Stock clients, unmodified, and what is recorded of them.
 
 use access::verdict::RecordLevel;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gate::{Setup, Town, errors_of, out_of};
 
@@ -94,6 +94,51 @@ with psycopg.connect(dsn, autocommit=True) as c:
     // Every statement has one outcome, but those that a pipeline's error skipped.
     let (asked, answered) = (town.gate.of_kind("sql.statement").len(), outcomes.len());
     assert!(asked >= answered && asked - answered <= 2, "{asked} asked, {answered} answered");
+}
+
+// covers: PG-1 (psycopg)
+#[tokio::test]
+async fn what_others_notify_comes_to_who_does_nothing_but_listen() {
+    let town = Town::open().await;
+    let direct = format!("host=127.0.0.1 port={} user=tide dbname={}", town.target.port(), town.target.name());
+    let said = town
+        .python(&format!(
+            r#"import psycopg
+with psycopg.connect('{direct}', autocommit=True) as other, psycopg.connect(dsn, autocommit=True) as c:
+    c.execute('listen news')
+    for n in range(3):
+        other.execute("select pg_notify('news', %s)", ('%d ' % n + 'x' * 7000,))
+        heard = next(c.notifies(timeout=60))
+        print(heard.payload[:2].strip(), len(heard.payload), heard.pid == other.info.backend_pid)
+    c.execute('unlisten *')
+    other.execute("notify news, 'nobody'")
+    print(c.execute('select 1').fetchone()[0], list(c.notifies(timeout=0.1)))
+"#
+        ))
+        .await;
+    assert_eq!(said, "0 7002 True\n1 7002 True\n2 7002 True\n1 []");
+}
+
+// covers: PG-1 (psql), PG-2 (psql)
+#[tokio::test]
+async fn large_objects_go_both_ways_by_function_calls() {
+    let town = Town::open().await;
+    let path = |name: &str| town.dir.path().join(name).display().to_string();
+    let (there, back) = (path("there"), path("back"));
+    let content: Vec<u8> = (0..300_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+    std::fs::write(&there, &content).unwrap();
+    std::fs::write(path("script"), format!("\\lo_import {there}\n\\lo_export :LASTOID {back}\n\\lo_unlink :LASTOID\n")).unwrap();
+    let out = town.psql(&town.conninfo(""), &["-f", &path("script")]).output().await.unwrap();
+    assert_eq!(errors_of(&out), "");
+    assert!(std::fs::read(&back).unwrap() == content);
+    assert_eq!(town.target.query("select count(*) from pg_largeobject_metadata").unwrap(), "0");
+    let calls: Vec<Value> = town.gate.of_kind("sql.statement").into_iter().filter(|a| a["via"] == "function").collect();
+    // What was written is in the record, as values; each call has its outcome.
+    let written: usize =
+        calls.iter().filter_map(|call| call["values"][1]["hex"].as_str()).map(|hex| hex.len() / 2).filter(|n| *n > 4).sum();
+    assert!(calls.len() > 2 * content.len() / 16_384 && written == content.len(), "{} calls, {written} bytes", calls.len());
+    let answered = town.gate.of_kind("sql.outcome").len();
+    assert_eq!(answered, town.gate.of_kind("sql.statement").len());
 }
 
 // covers: PG-1 (psycopg)

@@ -1,9 +1,13 @@
 //! Statements are judged before a byte of them is sent; what is refused leaves nothing behind.
 
+use std::collections::BTreeSet;
+
 use access::reason::{Reason, Refusal};
 use access::rights::DatabaseRights;
 use access::session::SessionFacts;
+use sql::postgres::{Copied, Form, Lines};
 use tidegate_proxy::postgres::judge::{Act, Allowed, Judge, Judging, MakeJudge, Verdict};
+use tidegate_proxy::postgres::veil::Withheld;
 
 use super::gate::{Setup, Town, errors_of, out_of};
 
@@ -115,4 +119,41 @@ async fn a_session_without_a_judge_does_not_open() {
         assert!(errors_of(&out).contains(why), "{}", errors_of(&out));
         assert!(town.gate.texts().is_empty());
     }
+}
+
+/// Has another query run for whatever copies, of which something is masked.
+struct Copies;
+
+impl Judge for Copies {
+    fn judge(&mut self, act: Act<'_>) -> Verdict {
+        let (Act::Query(text) | Act::Parse { text, .. }) = act else { return Verdict::Allow(Allowed::default()) };
+        let form = Form::Lines(Lines { delimiter: b'\t', null: "\\N".to_owned(), header: false, quotes: None });
+        let copied = text.starts_with(b"copy").then(|| Copied { query: "select 'open'".to_owned(), form, masked: true, of_table: true });
+        Verdict::Allow(Allowed { copied, ..Allowed::default() })
+    }
+
+    fn withheld(&self) -> Withheld {
+        Withheld { shown: Some(BTreeSet::new()), ..Withheld::default() }
+    }
+}
+
+// covers: PG-4 (psycopg)
+#[tokio::test]
+async fn what_another_query_has_to_run_for_is_never_prepared() {
+    fn copies(_: &SessionFacts, _: &DatabaseRights) -> Judging {
+        Judging::Now(Box::new(Copies))
+    }
+    let town = Town::with(Setup { judge: copies, ..Setup::default() }).await;
+    town.target.query("create table t (card text); insert into t values ('4111-unique-card')").unwrap();
+    let said = town
+        .python(
+            r"import psycopg
+with psycopg.connect(dsn, autocommit=True) as c:
+    with c.cursor().copy('copy t to stdout') as rows: print(b''.join(bytes(data) for data in rows))
+    try: c.execute('copy t to stdout', prepare=True); print('it was prepared')
+    except psycopg.Error as e: print(e.sqlstate, 'plain query' in str(e))
+",
+        )
+        .await;
+    assert_eq!(said, "b'open\\n'\n0A000 True");
 }

@@ -2,8 +2,9 @@
 
 use access::rights::{Columns, DatabaseRights, QualifiedName, TableRights};
 
-use super::gate::{Town, errors_of, out_of};
+use super::gate::{Setup, Town, errors_of, out_of};
 use super::restricted::{clerk, shop};
+use super::tap::{Tap, forms, found};
 
 fn masking() -> DatabaseRights {
     let customers = TableRights {
@@ -40,13 +41,197 @@ async fn masked_columns_come_as_asterisks_or_nothing() {
     );
     assert_eq!(out_of(&town.run("copy customers (id, name) to stdout").await), "1\tKim\n2\tLou\n3\tMax");
     for sql in [
-        "copy customers to stdout",
-        "copy (select card from customers) to stdout",
+        "copy (select lower(card) from customers) to stdout",
+        "copy (select id, card from customers order by card) to stdout",
+        "copy customers to stdout; select 1",
+        "copy customers to stdout (encoding 'latin1')",
         "select card || '' from customers",
         "select id from customers where pin > 5",
     ] {
         let out = town.run(sql).await;
         assert!(errors_of(&out).contains("masked for this role"), "{sql}: {}", errors_of(&out));
+    }
+}
+
+// covers: PG-4 (psql), E5 (psql)
+#[tokio::test]
+async fn a_copy_brings_masked_columns_as_a_query_does() {
+    let mut rights = masking();
+    let masked = TableRights { select: Columns::All, masked: ["card".to_owned()].into(), ..TableRights::default() };
+    for table in ["parts", "parts_1", "older", "computed"] {
+        rights.tables.insert(QualifiedName::new("public", table), masked.clone());
+    }
+    let town = Town::with(Setup { rights, ..Setup::default() }).await;
+    town.target
+        .query(
+            "create table customers (id int, name text, card text, born date, pin int); \
+             insert into customers values (1, 'Kim', '4111-unique-card', '1970-05-17', 73519), (2, 'Lou', '4222-unique-card', '1980-06-18', 73520); \
+             create table older (id int, card text); insert into older values (1, 'unique-one'); \
+             create table younger () inherits (older); insert into younger values (2, 'unique-two'); \
+             create table parts (id int, card text) partition by list (id); \
+             create table parts_1 partition of parts for values in (1); insert into parts values (1, 'unique-three'); \
+             create table computed (id int, card text, twice int generated always as (2 * id) stored); \
+             insert into computed values (4, 'unique-four')",
+        )
+        .unwrap();
+    for (sql, rows) in [
+        ("copy customers to stdout", "1\tKim\t****\t\\N\t\\N\n2\tLou\t****\t\\N\t\\N"),
+        ("copy customers (pin, card) to stdout with delimiter ',' null 'none'", "none,****\nnone,****"),
+        (
+            "copy (select card, name as \"a,b\", born from customers where id = 1) to stdout (format csv, header, force_quote (card), null 'none')",
+            "card,\"a,b\",born\n\"****\",Kim,none",
+        ),
+        ("begin; copy (select c.card from customers c, customers d where d.id = 2 and c.id = 1) to stdout; commit", ""),
+        ("copy (select c.card, d.name from customers c join customers d on d.id = c.id where c.id = 1) to stdout", "****\tKim"),
+        // A table's own rows, and those that come through it.
+        ("copy older to stdout", "1\t****"),
+        ("copy (select * from older order by id) to stdout", "1\t****\n2\t****"),
+        ("copy parts_1 to stdout", "1\t****"),
+        ("copy (select card, id from parts) to stdout", "****\t1"),
+        ("copy computed to stdout", "4\t****"),
+        ("copy (select * from computed) to stdout", "4\t****\t8"),
+        ("copy (insert into customers values (3, 'Max', 'x', null, 5) returning card, id) to stdout", "****\t3"),
+    ] {
+        let out = town.run(sql).await;
+        if rows.is_empty() {
+            assert!(errors_of(&out).contains("masked for this role"), "{sql}: {}", errors_of(&out));
+        } else {
+            assert_eq!((out_of(&out), errors_of(&out)), (rows.to_owned(), String::new()), "{sql}");
+        }
+    }
+    // A server copies no table of partitions as such, and here it is not taken for an empty one.
+    let out = town.run("copy parts to stdout").await;
+    assert!(errors_of(&out).contains("write `COPY (SELECT …) TO STDOUT`"), "{}", errors_of(&out));
+    let out = town.psql(&town.conninfo(""), &["-c", "\\copy customers (id, card) to stdout csv header"]).output().await.unwrap();
+    assert_eq!(out_of(&out), "id,card\n1,****\n2,****\n3,****", "{}", errors_of(&out));
+    // Of a transaction it is a part like any other, and what fails in it fails it.
+    let parts = [
+        "-c",
+        "begin",
+        "-c",
+        "copy customers (card) to stdout",
+        "-c",
+        "select 2 + 3",
+        "-c",
+        "copy (select card, 1 / (id - 1) from customers) to stdout",
+    ];
+    let after = ["-c", "select 6 * 7", "-c", "rollback", "-c", "copy customers (card) to stdout", "-c", "select 6 * 7"];
+    let out = town.psql(&town.conninfo(""), &[&parts[..], &after].concat()).output().await.unwrap();
+    assert_eq!(out_of(&out), "BEGIN\n****\n****\n****\n5\nROLLBACK\n****\n****\n****\n42");
+    assert!(
+        errors_of(&out).contains("division by zero") && errors_of(&out).contains("current transaction is aborted"),
+        "{}",
+        errors_of(&out)
+    );
+    // What was sent is recorded, and that it was a copy.
+    assert!(town.gate.of_kind("sql.statement").iter().any(|said| said["text"] == "copy older to stdout"));
+    let came = town.gate.of_kind("sql.outcome");
+    let copies = came.iter().filter(|said| said["copy"] == "copy_out").map(|said| (said["tag"].as_str().unwrap(), said["rows"].as_u64()));
+    assert_eq!(copies.take(2).collect::<Vec<_>>(), [("COPY 2", Some(2)), ("COPY 2", Some(2))], "{came:?}");
+}
+
+// covers: PG-4 (psql), E5 (psql)
+#[tokio::test]
+async fn a_copy_of_a_table_that_was_altered_shows_nothing_more() {
+    let town = masked_shop().await;
+    let psql = format!("\\! psql -X -q -h 127.0.0.1 -p {} -U tide -d {} -c", town.target.port(), town.target.name());
+    let script = format!(
+        "copy customers (id, name, card) to stdout;\n\
+         {psql} 'alter table customers rename name to x; alter table customers rename card to name; alter table customers rename x to card'\n\
+         copy (select id, name, card from customers) to stdout;\n\
+         copy customers (card, name) to stdout csv;\n\
+         copy customers (id, name) to stdout;\n\
+         {psql} 'alter table customers drop column card'\n\
+         copy customers (id, card) to stdout;\n"
+    );
+    let file = town.dir.path().join("altered.sql");
+    std::fs::write(&file, script).unwrap();
+    let out = town.psql(&town.conninfo(""), &["-f", &file.display().to_string()]).output().await.unwrap();
+    assert_eq!(
+        out_of(&out),
+        "1\tKim\t****\n2\tLou\t****\n1\t****\t****\n2\t****\t****\n****,****\n****,****\n1\t****\n2\t****",
+        "{}",
+        errors_of(&out)
+    );
+    assert!(errors_of(&out).contains("does not exist"), "{}", errors_of(&out));
+    // Where in the query that ran in its place, nobody wants to know.
+    assert!(!errors_of(&out).contains("LINE 1") && !errors_of(&out).contains("tidegate: copied"), "{}", errors_of(&out));
+}
+
+// covers: PG-4 (psql)
+#[tokio::test]
+async fn a_copy_that_a_rule_rewrites_says_that_it_has_run() {
+    let mut rights = masking();
+    let notes = TableRights { select: Columns::All, update: Columns::All, masked: ["card".to_owned()].into(), ..TableRights::default() };
+    rights.tables.insert(QualifiedName::new("public", "notes"), notes);
+    let town = Town::with(Setup { rights, ..Setup::default() }).await;
+    town.target.query("create table notes (n int, card text); create table log (n int, card text)").unwrap();
+    town.target.query("insert into notes values (1, 'unique-one')").unwrap();
+    let copies = ["-c", "copy (update notes set n = n + 1 returning n, card) to stdout", "-c", "select 6 * 7"];
+    let out = town.psql(&town.conninfo(""), &copies).output().await.unwrap();
+    assert_eq!((out_of(&out), errors_of(&out)), ("2\t****\n42".to_owned(), String::new()));
+    // It changes another table, and by another kind of statement: a server describes no rows of that.
+    town.target
+        .query("create rule kept as on update to notes do instead insert into log values (new.n, new.card) returning log.n, log.card")
+        .unwrap();
+    let out = town.psql(&town.conninfo(""), &copies).output().await.unwrap();
+    assert_eq!(out_of(&out), "42", "{}", errors_of(&out));
+    assert!(errors_of(&out).contains("it has run, and brings no rows to copy"), "{}", errors_of(&out));
+    assert_eq!(town.target.query("select n from log").unwrap(), "3");
+}
+
+/// Copies through the gate, and by a query with the mask in its place at the server itself, and compares byte for byte.
+const COPIES: &str = r#"
+import psycopg
+odd = ['', 'x', '\\.', '\\', 'a\tb', 'a\nb\r', '"', 'say "no"', "it's", 'a,b;c|d', '\x01\x08\x0b\x0c', 'NULL', '\\N', ' é ', None, '****']
+with psycopg.connect(direct, autocommit=True) as s:
+    s.execute('delete from customers')
+    for n, name in enumerate(odd):
+        s.execute("insert into customers values (%s, %s, '4111-unique-card', '1970-05-17', 73519)", (n, name))
+forms = ['', '(header)', "(delimiter '|', null '')", "with delimiter E'\\x01' null 'x'", "(format csv)", 'csv header', "(format csv, header on, null 'x')",
+    "(format csv, force_quote *)", "(format csv, force_quote (name, card))", "(format csv, quote '~', escape '\\', delimiter ';')", "csv null 'NULL' force quote card",
+    '(format binary)']
+lists = [('id, name, card, born, pin', "id, name, '****'::text as card, null::date as born, null::int as pin"), ('name', 'name'), ('card', "'****'::text as card")]
+def copy(c, sql):
+    with c.cursor().copy(sql) as rows: return b''.join(bytes(data) for data in rows)
+compared = 0
+with psycopg.connect(dsn, autocommit=True) as g, psycopg.connect(direct, autocommit=True) as s:
+    for ours, theirs in lists:
+        for form in forms:
+            for rows in ('order by id', 'where false'):
+                if 'card)' in form and 'name, card' not in ours: continue
+                if 'quote card' in form and 'card' not in ours: continue
+                got = copy(g, f'copy (select {ours} from customers {rows}) to stdout {form}')
+                wanted = copy(s, f'copy (select {theirs} from customers {rows}) to stdout {form}')
+                assert got == wanted, (ours, form, rows, got, wanted)
+                compared += 1
+    with g.cursor().copy('copy (select id, card, born, name from customers where id < 2 order by id) to stdout (format binary)') as rows:
+        rows.set_types(['int4', 'text', 'date', 'text'])
+        assert list(rows.rows()) == [(0, '****', None, ''), (1, '****', None, 'x')]
+    with g.cursor().copy('copy customers to stdout') as rows: assert len(list(rows.rows())) == len(odd)
+    # Prepared, it is refused, and says how it goes.
+    try: g.execute('copy customers to stdout', prepare=True); raise SystemExit('it was prepared')
+    except psycopg.errors.FeatureNotSupported as e: assert 'plain query' in str(e), e
+    assert g.execute('select 1').fetchone() == (1,)
+print(compared)
+"#;
+
+// covers: PG-4 (psycopg), E5 (psycopg)
+#[tokio::test]
+async fn a_masked_copy_is_byte_for_byte_what_the_server_writes_of_a_masked_query() {
+    let town = masked_shop().await;
+    let direct = format!("host=127.0.0.1 port={} user=tide dbname={} sslmode=disable", town.target.port(), town.target.name());
+    let (tap, port) = Tap::before(&town).await;
+    let dsn = town.conninfo("").replace(&format!("port={}", town.port), &format!("port={port}"));
+    let said = town.python(&format!("direct = {direct:?}\ndsn = {dsn:?}\n{COPIES}")).await;
+    assert!(said.parse::<u32>().unwrap() >= 50, "{said}");
+    let bytes = tap.bytes();
+    assert!(!found(&bytes, &forms("say", b"say")).is_empty(), "the tap hears nothing");
+    for (text, binary) in
+        [("4111-unique-card", b"4111-unique-card".to_vec()), ("73519", 73_519_i32.to_be_bytes().to_vec()), ("1970-05-17", vec![])]
+    {
+        let forms: Vec<_> = forms(text, &binary).into_iter().filter(|(_, form)| form.len() > 3).collect();
+        assert_eq!(found(&bytes, &forms), Vec::<String>::new(), "{text}");
     }
 }
 

@@ -125,7 +125,9 @@ const READY: &[u8] = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x18server_version\x0015.0\0K\0
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lies_ends_its_own_session_only() {
     let real = Town::open().await;
-    let answers: [(&'static [&'static [u8]], &str); 9] = [
+    let endless = [&b"R\0\0\0\x08\0\0\0\0"[..], &b"S\0\0\0\x06\0\0".repeat(40_000)].concat();
+    let endless: &'static [u8] = Box::leak(endless.into_boxed_slice());
+    let answers: [(&'static [&'static [u8]], &str); 10] = [
         (&[b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", b"R\0\0\0\x08\0\0\0\0"], "does not go on with SCRAM"),
         (&[b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", b"R\0\0\0\x20\0\0\0\x0br=x,s=c2FsdA==,i=999999999"], "SCRAM"),
         (&[b"R\0\0\0\x08\0\0\0\x03"], "the password in clear"),
@@ -135,6 +137,7 @@ async fn a_server_that_lies_ends_its_own_session_only() {
         (&[b"R\0\0\0\x08\0\0\0\x07"], "does not speak"),
         (&[READY, b"D\x80\0\0\0"], "broke the protocol"),
         (&[READY, b"Z\0\0\0\x05?"], "broke the protocol"),
+        (Box::leak(Box::new([endless])), "more of itself than fits"),
     ];
     for (answers, told) in answers {
         let port = liar(answers).await;

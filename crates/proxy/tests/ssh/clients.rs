@@ -3,9 +3,11 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use russh::ChannelMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::gate::{Setup, everything};
+use crate::hostile_clients::ana;
 use crate::town::{Town, random_file, sha256};
 
 // covers: SSH-1 (ssh), SSH-2 (ssh)
@@ -287,10 +289,18 @@ async fn dropbear_and_putty_come_in_too() {
         .await
         .unwrap();
     assert!(status.success());
-    // A server that says that its output ends before how its program ended is not heard to the end by this client; so its output stays open
-    // for a moment longer.
+    // Both close as soon as nothing more is said, and hear how a program ended only before that.
     let out = tokio::process::Command::new("dbclient")
-        .args(["-y", "-y", "-p", &port, "-i", converted.to_str().unwrap(), "db-1@127.0.0.1", "sleep 2 & echo dropbear; exit 4"])
+        .args([
+            "-y",
+            "-y",
+            "-p",
+            &port,
+            "-i",
+            converted.to_str().unwrap(),
+            "db-1@127.0.0.1",
+            "echo dropbear; exec >&- 2>&-; sleep 0.2; exit 4",
+        ])
         .env("HOME", town.dir.path())
         .stdin(Stdio::null())
         .output()
@@ -306,7 +316,18 @@ async fn dropbear_and_putty_come_in_too() {
     let print = tokio::process::Command::new("ssh-keygen").arg("-lf").arg(town.path("host.pub")).output().await.unwrap();
     let print = String::from_utf8(print.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned();
     let out = tokio::process::Command::new("plink")
-        .args(["-batch", "-ssh", "-P", &port, "-hostkey", &print, "-i", ppk.to_str().unwrap(), "db-1@127.0.0.1", "echo putty; exit 5"])
+        .args([
+            "-batch",
+            "-ssh",
+            "-P",
+            &port,
+            "-hostkey",
+            &print,
+            "-i",
+            ppk.to_str().unwrap(),
+            "db-1@127.0.0.1",
+            "echo putty; exec >&- 2>&-; sleep 0.2; exit 5",
+        ])
         .env("HOME", town.dir.path())
         .stdin(Stdio::null())
         .output()
@@ -318,9 +339,21 @@ async fn dropbear_and_putty_come_in_too() {
     tokio::time::timeout(Duration::from_secs(60), ended.wait_for(|ended| ended.len() >= 2)).await.expect("not both ended").unwrap();
     assert_eq!(town.gate.output(), "dropbear\nputty\n");
     let commands: Vec<_> = town.gate.activities("exec").iter().map(|a| a["command"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(commands, ["sleep 2 & echo dropbear; exit 4", "echo putty; exit 5"]);
+    assert_eq!(commands, ["echo dropbear; exec >&- 2>&-; sleep 0.2; exit 4", "echo putty; exec >&- 2>&-; sleep 0.2; exit 5"]);
     let exits: Vec<_> = town.gate.activities("channel.closed").iter().map(|closed| closed["exit"]["status"].clone()).collect();
     assert_eq!(exits, [4, 5]);
+}
+
+// covers: SSH-2 (ssh)
+#[tokio::test]
+async fn a_client_that_closes_first_leaves_in_the_recording_how_its_program_ended() {
+    let town = Town::open(everything()).await;
+    let ana = ana(&town).await;
+    let mut channel = ana.channel_open_session().await.unwrap();
+    channel.exec(true, "echo in; cat; exit 6").await.unwrap();
+    while !matches!(channel.wait().await.unwrap(), ChannelMsg::Data { .. }) {}
+    channel.close().await.unwrap();
+    assert_eq!(town.gate.activity("channel.closed").await["exit"], serde_json::json!({"status": 6}));
 }
 
 // covers: EV-4 (ssh), SSH-2 (ssh)

@@ -76,7 +76,7 @@ async fn somebody_at_a_terminal_leaves_with_control_c_while_the_target_is_dialle
     assert_eq!((ended[0].end, ended[1].end), (EndReason::Client, EndReason::Client));
 }
 
-// covers: D8 (ssh), E7 (ssh)
+// covers: E7 (ssh)
 #[tokio::test]
 async fn a_client_that_vanishes_while_its_target_is_dialled_ends_the_session() {
     let town = Town::open(everything()).await;

@@ -114,6 +114,7 @@ pub(crate) struct TestGate {
     dial: Box<dyn Fn(&Setup) -> SshDial + Send + Sync>,
     known: PublicKey,
     pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
+    recorded_more: Arc<Notify>,
     pub(crate) recorder_broken: Arc<AtomicBool>,
     recorders_failed: Mutex<Vec<Arc<Notify>>>,
     pub(crate) tapes_closed: Arc<AtomicUsize>,
@@ -160,6 +161,7 @@ impl TestGate {
             dial: Box::new(dial),
             known,
             frames: Arc::default(),
+            recorded_more: Arc::default(),
             recorder_broken: Arc::default(),
             recorders_failed: Mutex::default(),
             tapes_closed: Arc::default(),
@@ -254,6 +256,20 @@ impl TestGate {
             .collect()
     }
 
+    /// The first activity of one sort, as soon as there is one.
+    pub(crate) async fn activity(&self, sort: &str) -> serde_json::Value {
+        let first = async {
+            loop {
+                let more = self.recorded_more.notified();
+                if let Some(first) = self.activities(sort).into_iter().next() {
+                    return first;
+                }
+                more.await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), first).await.expect("no such activity")
+    }
+
     pub(crate) async fn ended(&self) -> ClosedSession {
         let mut ended = self.ended.subscribe();
         let all =
@@ -305,6 +321,7 @@ impl TestGate {
         self.recorders_failed.lock().unwrap().push(failed.clone());
         let tape = MemoryTape {
             frames: self.frames.clone(),
+            recorded_more: self.recorded_more.clone(),
             keep: setup.keep_frames,
             broken: self.recorder_broken.clone(),
             failed,

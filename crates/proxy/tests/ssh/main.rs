@@ -14,6 +14,7 @@ mod host_keys;
 mod hostile_clients;
 mod hostile_targets;
 mod in_browser;
+mod meddling;
 mod refusals;
 mod signing_in;
 mod strain;

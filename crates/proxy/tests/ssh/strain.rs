@@ -11,6 +11,7 @@ use access::session::EndReason;
 use crate::cuts::{ends, lives, said_id};
 use crate::gate::{Setup, everything};
 use crate::hostile_clients::ana;
+use crate::refusals::sftp;
 use crate::tape::TapeFault;
 use crate::town::Town;
 
@@ -136,4 +137,21 @@ async fn a_recorder_that_panics_ends_its_session_and_the_end_is_entered() {
         other.stdin.take().unwrap().write_all(b"still here\n").await.unwrap();
         assert_eq!(other.wait_with_output().await.unwrap().stdout, b"still here\n", "{fault:?}");
     }
+}
+
+// covers: F2 (ssh)
+#[tokio::test]
+async fn a_long_command_and_a_thousand_acts_on_files_are_recorded_whole_and_each() {
+    let town = Town::open(everything()).await;
+    let long = format!("echo {} | wc -c", "a".repeat(100_000));
+    let out = town.ssh(&[&long]).output().await.unwrap();
+    assert_eq!(out.stdout, b"100001\n", "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(town.gate.activities("exec")[0]["command"] == long.as_str(), "it is recorded otherwise than it ran");
+    let made: Vec<String> = (0..1_000).map(|n| town.target.dir().join(format!("made-{n}")).display().to_string()).collect();
+    let batch: String = made.iter().map(|path| format!("mkdir {path}\n")).collect();
+    let out = sftp(&town, &batch).await;
+    assert!(out.status.success(), "{out:?}");
+    let acts = town.gate.activities("sftp");
+    let done = acts.iter().filter(|act| act["act"] == "mkdir" && act["outcome"] == "ok").map(|act| act["path"].as_str().unwrap());
+    assert!(done.eq(made.iter().map(String::as_str)), "not each of them is recorded, in order");
 }

@@ -26,6 +26,8 @@ pub(crate) enum TapeFault {
 #[derive(Debug)]
 pub(crate) struct MemoryTape {
     pub(crate) frames: Arc<Mutex<Vec<Frame>>>,
+    /// Told of each frame that is kept.
+    pub(crate) recorded_more: Arc<Notify>,
     /// Whether it keeps more than activities.
     pub(crate) keep: bool,
     pub(crate) broken: Arc<AtomicBool>,
@@ -44,6 +46,7 @@ impl Tape for MemoryTape {
         }
         if self.keep || frame.kind == FrameKind::Activity {
             self.frames.lock().unwrap().push(frame);
+            self.recorded_more.notify_waiters();
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! PostgreSQL's statements, read by PostgreSQL's own parser.
 //!
 //! [`statement`] says which kinds of statement there are, [`query`] walks what reads and writes tables, [`expression`] what stands
-//! inside, [`names`] finds out what a name means, and [`builtin`] lists what comes with the database and does no harm.
+//! inside, [`copy`] what is copied, [`names`] finds out what a name means, and [`builtin`] lists what comes with the database and does no
+//! harm.
 
 pub mod bounds;
 mod builtin;
 pub(crate) mod conceal;
+mod copy;
 mod expression;
 mod from;
 mod names;
@@ -22,6 +24,7 @@ use access::rights::{DatabaseRights, QualifiedName, Verb};
 use crate::catalog::Catalog;
 use crate::verdict::{Allowed, Hidden, Refused, Use, Verdict};
 pub use bounds::LONGEST;
+pub use copy::{Copied, Forced, Form, Lines, Quotes};
 pub use naming::{Naming, may_name, namings};
 use scope::{Item, Outputs};
 
@@ -76,6 +79,7 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
         let mut walk = Walk {
             rights,
             catalog,
+            alone: (parsed.protobuf.stmts.len() == 1).then_some(sql),
             uses: BTreeMap::new(),
             ctes: Vec::new(),
             scopes: Vec::new(),
@@ -101,6 +105,8 @@ fn look_deep(rights: &DatabaseRights, catalog: &Catalog, sql: &str) -> Result<Ve
 struct Walk<'a> {
     rights: &'a DatabaseRights,
     catalog: &'a Catalog,
+    /// The whole text, if there is nothing else in it than this statement.
+    alone: Option<&'a str>,
     uses: BTreeMap<QualifiedName, BTreeMap<Verb, BTreeSet<String>>>,
     /// Names that `WITH` gave, innermost last.
     ctes: Vec<Vec<Item>>,
@@ -131,6 +137,8 @@ type Step<T = ()> = Result<T, Refused>;
 enum Place {
     /// Its rows go to the client: masked columns may be among them.
     Outermost,
+    /// Its rows are copied to the client: so they may here, if each of its columns is known.
+    Copied,
     /// Its rows go anywhere else.
     Inside,
 }

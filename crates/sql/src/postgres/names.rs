@@ -1,5 +1,7 @@
 //! What a name means: a table, a column, a function, an operator. Under doubt it means all of them.
 
+use std::collections::BTreeSet;
+
 use access::rights::{QualifiedName, Verb};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node, RangeVar};
@@ -290,12 +292,17 @@ impl Walk<'_> {
         })
     }
 
+    /// The same of every table that an item has columns of, be it behind the alias of a join.
+    pub(super) fn masks_of_item_are_known(&self, item: &Item) -> Step {
+        let tables: BTreeSet<&QualifiedName> =
+            item.columns.iter().filter_map(|field| field.base.as_ref()).map(|(table, _)| table).collect();
+        tables.into_iter().try_for_each(|table| self.masks_are_known(table))
+    }
+
     /// A row as a value holds each of its columns.
     pub(super) fn whole_row(&mut self, item: &Item) -> Step {
         self.work.spend(item.columns.len() * HELD)?;
-        if let (Source::Table, Some((table, _))) = (item.source, item.columns.iter().find_map(|field| field.base.as_ref())) {
-            self.masks_are_known(table)?;
-        }
+        self.masks_of_item_are_known(item)?;
         for field in &item.columns {
             if let Some((table, column)) = &field.base {
                 self.may_column(table, Verb::Select, column)?;

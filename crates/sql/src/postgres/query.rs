@@ -94,7 +94,7 @@ impl Walk<'_> {
     /// A list of outputs: of `SELECT` or `RETURNING`.
     fn targets(&mut self, list: &[Node], place: Place) -> Step<Outputs> {
         let mut outputs = no_outputs();
-        let bare = place == Place::Outermost;
+        let bare = place != Place::Inside;
         for node in list {
             let Some(N::ResTarget(target)) = node.node.as_ref() else {
                 return Err(Refused::not_understood("an output of an unknown kind"));
@@ -102,7 +102,7 @@ impl Walk<'_> {
             let Some(value) = target.val.as_deref() else { return Err(Refused::not_understood("an output without a value")) };
             match value.node.as_ref() {
                 Some(N::ColumnRef(column)) => match column.fields.split_last() {
-                    Some((Node { node: Some(N::AStar(_)) }, qualifier)) => self.star(qualifier, bare, &mut outputs)?,
+                    Some((Node { node: Some(N::AStar(_)) }, qualifier)) => self.star(qualifier, place, &mut outputs)?,
                     Some((last, _)) => {
                         let masked = self.column(column, bare)?;
                         let own = text(last).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Walk<'_> {
         Ok(outputs)
     }
 
-    fn star(&mut self, qualifier: &[Node], bare: bool, outputs: &mut Outputs) -> Step {
+    fn star(&mut self, qualifier: &[Node], place: Place, outputs: &mut Outputs) -> Step {
         self.within(|walk, scopes| {
             let items = if qualifier.is_empty() {
                 outputs.unknown |= walk.merged;
@@ -134,14 +134,14 @@ impl Walk<'_> {
                 outputs.unknown |= found.len() > 1;
                 found
             };
-            items.into_iter().try_for_each(|item| walk.star_of(item, bare, outputs))
+            items.into_iter().try_for_each(|item| walk.star_of(item, place, outputs))
         })
     }
 
-    fn star_of(&mut self, item: &Item, bare: bool, outputs: &mut Outputs) -> Step {
+    fn star_of(&mut self, item: &Item, place: Place, outputs: &mut Outputs) -> Step {
         outputs.unknown |= !item.is_known();
-        if let (false, Source::Table, Some((table, _))) = (bare, item.source, item.columns.iter().find_map(|field| field.base.as_ref())) {
-            self.masks_are_known(table)?;
+        if matches!(place, Place::Inside | Place::Copied) {
+            self.masks_of_item_are_known(item)?;
         }
         for field in &item.columns {
             super::bounds::few_outputs(outputs.columns.len() + 1)?;
@@ -150,7 +150,7 @@ impl Walk<'_> {
                 Some((table, column)) => {
                     self.may_column(table, Verb::Select, column)?;
                     let masked = self.is_masked(table, column);
-                    if masked && !bare {
+                    if masked && place == Place::Inside {
                         return Err(Refused::not_in_role(
                             format!("`*` stands for `{column}` of `{table}` too, which is masked for this role"),
                             "inside another query, name the columns you need",

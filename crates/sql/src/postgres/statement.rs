@@ -1,15 +1,15 @@
 //! Which kinds of statement there are. What is missing here a restricted role may not do.
 
-use access::rights::{Columns, QualifiedName, Verb};
+use access::rights::{Columns, Verb};
 use pg_query::NodeEnum as N;
 use pg_query::protobuf::{
-    CopyStmt, DropBehavior, ExplainStmt, LockStmt, Node, TransactionStmtKind, TruncateStmt, VariableSetKind, VariableSetStmt, a_const,
+    DropBehavior, ExplainStmt, LockStmt, Node, TransactionStmtKind, TruncateStmt, VariableSetKind, VariableSetStmt, a_const,
 };
 
-use super::names::{Table, texts};
-use super::scope::{Item, Outputs};
+use super::names::Table;
+use super::scope::Outputs;
 use super::{Place, Step, Walk, builtin};
-use crate::verdict::{Allowed, Hidden, Outcome, Refused, shown};
+use crate::verdict::{Allowed, Hidden, Refused, shown};
 
 /// Statements that neither read nor write tables: they may stand beside named ones.
 pub(super) fn is_control(node: &N) -> bool {
@@ -25,11 +25,11 @@ pub(super) fn is_control(node: &N) -> bool {
     )
 }
 
-fn plain(kind: &'static str) -> Allowed {
+pub(super) fn plain(kind: &'static str) -> Allowed {
     Allowed { kind, ..Allowed::default() }
 }
 
-fn with_rows(kind: &'static str, outputs: &Outputs) -> Allowed {
+pub(super) fn with_rows(kind: &'static str, outputs: &Outputs) -> Allowed {
     let masked = if outputs.unknown {
         // Places are not known; the relay masks by table and attribute number.
         std::collections::BTreeSet::new()
@@ -169,79 +169,6 @@ impl Walk<'_> {
             self.target(Some(range), *verb)?;
         }
         Ok(plain("lock"))
-    }
-
-    fn copy(&mut self, copy: &CopyStmt) -> Step<Allowed> {
-        if copy.is_program || !copy.filename.is_empty() {
-            return Err(Refused::not_in_role(
-                "`COPY` with a file or program runs on the server's machine",
-                "use `STDIN` or `STDOUT`, in psql `\\copy`",
-            ));
-        }
-        for option in &copy.options {
-            let Some(N::DefElem(option)) = option.node.as_ref() else {
-                return Err(Refused::not_understood("an option of an unknown kind"));
-            };
-            let known = [
-                "format",
-                "header",
-                "delimiter",
-                "null",
-                "default",
-                "quote",
-                "escape",
-                "force_quote",
-                "force_not_null",
-                "force_null",
-                "encoding",
-                "on_error",
-                "log_verbosity",
-                "reject_limit",
-            ];
-            if !known.contains(&option.defname.as_str()) {
-                return Err(Refused::not_understood(format!("the option `{}` of `COPY`", shown(&option.defname))));
-            }
-        }
-        if copy.is_from && !self.rights.copy_in {
-            return Err(Refused::not_in_role("this role may not load rows with `COPY`", "use `INSERT`"));
-        }
-        if !copy.is_from && !self.rights.copy_out {
-            return Err(Refused::not_in_role("this role may not take rows out with `COPY`", "use `SELECT`"));
-        }
-        if let Some(query) = copy.query.as_deref().and_then(|query| query.node.as_ref()) {
-            self.rows(query, Place::Inside)?;
-            return Ok(Allowed { outcome: Outcome::CopyOut, ..plain("copy") });
-        }
-        let verb = if copy.is_from { Verb::Insert } else { Verb::Select };
-        let table = self.target(copy.relation.as_ref(), verb)?;
-        if copy.attlist.is_empty() && !copy.is_from {
-            self.masks_are_known(&table)?;
-        }
-        let columns = self.copied(copy, &table)?;
-        for column in &columns {
-            self.may_column(&table, verb, column)?;
-            if !copy.is_from && self.is_masked(&table, column) {
-                return Err(Refused::not_in_role(
-                    format!("`{column}` of `{table}` is masked for this role and cannot be copied"),
-                    "name the other columns: `COPY table (a, b) TO STDOUT`",
-                ));
-            }
-        }
-        if let Some(condition) = copy.where_clause.as_deref() {
-            let item: Item = self.item_of(&table, None)?;
-            self.scopes.push(vec![item]);
-            self.expression(condition)?;
-            self.scopes.pop();
-        }
-        Ok(Allowed { outcome: if copy.is_from { Outcome::CopyIn } else { Outcome::CopyOut }, ..plain("copy") })
-    }
-
-    fn copied(&self, copy: &CopyStmt, table: &QualifiedName) -> Step<Vec<String>> {
-        if copy.attlist.is_empty() {
-            let relation = self.catalog.relation(table);
-            return Ok(relation.map(|r| r.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default());
-        }
-        Ok(texts(&copy.attlist)?.into_iter().map(str::to_owned).collect())
     }
 
     fn set(&self, set: &VariableSetStmt) -> Step<Allowed> {

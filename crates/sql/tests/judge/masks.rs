@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sql::Verdict;
+use access::rights::{Columns, QualifiedName, TableRights};
+use sql::postgres::{Copied, Forced, Form, Lines, Quotes};
+use sql::{Catalog, Verdict};
 
 use crate::people::{allowed, clerk, judge, pairs, refused, shop};
 
@@ -89,13 +91,16 @@ fn a_masked_column_stands_nowhere_else() {
             "WITH x AS (UPDATE customers SET name = 'x' RETURNING id) SELECT * FROM x",
             "WITH x AS (UPDATE customers SET name = 'x' RETURNING card) SELECT * FROM x",
         ),
-        // COPY has no names for its columns.
-        ("COPY customers (id, name) TO STDOUT", "COPY customers (id, card) TO STDOUT"),
-        ("COPY (SELECT id, name FROM customers) TO STDOUT", "COPY (SELECT id, card FROM customers) TO STDOUT"),
-        (
-            "COPY (SELECT id, name FROM customers) TO STDOUT (FORMAT binary)",
-            "COPY (SELECT id, card FROM customers) TO STDOUT (FORMAT binary)",
-        ),
+        // COPY.
+        ("COPY (SELECT id, card FROM customers) TO STDOUT", "COPY (SELECT id, lower(card) FROM customers) TO STDOUT"),
+        ("COPY (SELECT id, card FROM customers ORDER BY id) TO STDOUT", "COPY (SELECT id, card FROM customers ORDER BY 2) TO STDOUT"),
+        ("COPY (SELECT card FROM customers) TO STDOUT", "COPY (SELECT card FROM customers UNION ALL SELECT 'x') TO STDOUT"),
+        ("COPY (SELECT card FROM customers) TO STDOUT", "COPY (SELECT card FROM (SELECT card FROM customers) x) TO STDOUT"),
+        ("COPY (SELECT card FROM customers) TO STDOUT", "COPY (SELECT c FROM customers c) TO STDOUT"),
+        ("COPY customers (id, card) TO STDOUT", "SELECT 1; COPY customers (id, card) TO STDOUT"),
+        ("COPY customers (id, card) TO STDOUT", "COPY customers (id, card) TO '/tmp/x'"),
+        ("COPY customers (id, card) TO STDOUT", "COPY customers (id, card) TO PROGRAM 'cat'"),
+        ("COPY customers (id, card) TO STDOUT", "COPY customers (id, card, card) TO STDOUT"),
         // EXPLAIN, cursors, prepared.
         ("EXPLAIN SELECT card FROM customers", "EXPLAIN SELECT id FROM customers WHERE card = 'x'"),
         ("DECLARE c CURSOR FOR SELECT card FROM customers", "DECLARE c CURSOR FOR SELECT card FROM customers ORDER BY 1"),
@@ -148,6 +153,8 @@ fn a_masked_column_that_is_made_later_goes_out_in_no_whole_row() {
         "SELECT x.id FROM (SELECT * FROM orders) x",
         "COPY orders TO STDOUT",
         "SELECT row_to_json(orders.*) FROM orders",
+        "SELECT row_to_json(j) FROM (items i JOIN orders o ON true) AS j",
+        "COPY (SELECT * FROM (items i JOIN orders o ON true) AS j) TO STDOUT",
     ];
     for sql in whole {
         assert!(sql::Judge::new(rights.clone(), shop()).judge(sql).is_allowed(), "{sql}");
@@ -159,5 +166,142 @@ fn a_masked_column_that_is_made_later_goes_out_in_no_whole_row() {
     }
     for sql in ["SELECT id FROM orders", "SELECT * FROM orders", "COPY orders (id) TO STDOUT"] {
         assert!(judge.judge(sql).is_allowed(), "{sql}");
+    }
+}
+
+fn copied(judge: &mut sql::Judge, sql: &str) -> Option<Copied> {
+    match judge.judge(sql) {
+        Verdict::Allowed(all) => all.into_iter().next().unwrap().copied,
+        Verdict::Refused(refused) => panic!("refused: {sql}\n  {refused}"),
+    }
+}
+
+fn lines(delimiter: u8, null: &str, header: bool, quotes: Option<Quotes>) -> Form {
+    Form::Lines(Lines { delimiter, null: null.to_owned(), header, quotes })
+}
+
+// covers: PG-4
+#[test]
+fn a_copy_of_masked_columns_is_the_query_that_it_copies() {
+    let is = |sql: &str, query: &str| assert_eq!(copied(&mut judge(), sql).unwrap().query, query, "{sql}");
+    is("COPY customers (id, card) TO STDOUT", "SELECT \"id\", \"card\" FROM ONLY \"public\".\"customers\" AS \"tidegate: copied\"");
+    is("COPY (SELECT id, card FROM customers) TO STDOUT;", "      SELECT id, card FROM customers");
+    // Where the query ends, the parser says, and an error's position is one in what was sent.
+    is(
+        "copy /* é ( */ ((select card, '(' as x from customers -- )\n)) to stdout csv header",
+        "                (select card, '(' as x from customers -- )\n)",
+    );
+    is("COPY (UPDATE customers SET name = ')' RETURNING card) TO STDOUT", "      UPDATE customers SET name = ')' RETURNING card");
+    // Nothing of these is masked as far as the judge sees; what a name stands for may have changed since.
+    is("COPY customers (id, name) TO STDOUT", "SELECT \"id\", \"name\" FROM ONLY \"public\".\"customers\" AS \"tidegate: copied\"");
+    is("COPY (SELECT * FROM orders) TO STDOUT", "      SELECT * FROM orders");
+    for (sql, masked) in [("COPY customers (id, name) TO STDOUT", false), ("COPY customers (id, card) TO STDOUT", true)] {
+        let copied = copied(&mut judge(), sql).unwrap();
+        assert_eq!((copied.masked, copied.of_table), (masked, true), "{sql}");
+    }
+    assert!(!copied(&mut judge(), "COPY (SELECT * FROM orders) TO STDOUT").unwrap().of_table);
+    // A server says of the second that it brings no rows, and does not run it.
+    for sql in ["COPY orders TO STDOUT (ENCODING 'latin1')", "COPY (DELETE FROM orders WHERE id = 1) TO STDOUT"] {
+        assert_eq!(copied(&mut judge(), sql), None, "{sql}");
+    }
+    let mut without = clerk();
+    without.tables.values_mut().for_each(|table| table.masked.clear());
+    for sql in ["COPY orders (id) TO STDOUT", "COPY orders (made_since) TO STDOUT"] {
+        assert_eq!(copied(&mut sql::Judge::new(without.clone(), shop()), sql), None, "{sql}");
+    }
+    allowed("COPY orders (id) TO STDOUT");
+    refused("COPY orders (made_since) TO STDOUT");
+    assert_eq!(masked_in("COPY (SELECT born, id, card FROM customers) TO STDOUT"), [0, 2]);
+    assert_eq!(masked_in("COPY customers (id, card) TO STDOUT"), [1]);
+}
+
+// covers: PG-4
+#[test]
+fn a_copy_of_masked_columns_is_written_as_its_options_say_or_refused() {
+    let text = lines(b'\t', "\\N", false, None);
+    let quotes = |quote, escape, forced| Some(Quotes { quote, escape, forced });
+    let none = || Forced::Named(BTreeSet::new());
+    let card = || Forced::Named(BTreeSet::from(["card".to_owned()]));
+    for (options, form) in [
+        ("", text.clone()),
+        ("(FORMAT text, ENCODING 'utf8', HEADER off)", text),
+        ("WITH DELIMITER '|' NULL ''", lines(b'|', "", false, None)),
+        ("(HEADER, DELIMITER E'\\x01')", lines(1, "\\N", true, None)),
+        ("(FORMAT csv)", lines(b',', "", false, quotes(b'"', b'"', none()))),
+        ("CSV HEADER FORCE QUOTE card", lines(b',', "", true, quotes(b'"', b'"', card()))),
+        ("(FORMAT csv, FORCE_QUOTE (card), ESCAPE '\\', HEADER true)", lines(b',', "", true, quotes(b'"', b'\\', card()))),
+        ("(FORMAT csv, FORCE_QUOTE *, QUOTE '''', DELIMITER ';', NULL 'x')", lines(b';', "x", false, quotes(b'\'', b'\'', Forced::All))),
+        ("(FORMAT binary)", Form::Binary),
+    ] {
+        let sql = format!("COPY customers (id, card) TO STDOUT {options}");
+        assert_eq!(copied(&mut judge(), &sql).unwrap().form, form, "{sql}");
+    }
+    for options in [
+        "(ENCODING 'latin1')",
+        "(DELIMITER 'ab')",
+        "(DELIMITER 'a')",
+        "(DELIMITER 'é')",
+        "(NULL E'\\n')",
+        "(NULL E'a\\tb')",
+        "(HEADER match)",
+        "(HEADER 2)",
+        "(QUOTE '\"')",
+        "(FORCE_QUOTE (card))",
+        "(FORMAT csv, QUOTE ',')",
+        "(FORMAT csv, NULL '\"')",
+        "(FORMAT csv, FORCE_QUOTE (nothing))",
+        "(FORMAT csv, FORCE_NULL (card))",
+        "(FORMAT binary, HEADER)",
+        "(FORMAT csv, FORMAT csv)",
+        "(FORMAT 'CSV')",
+        "(ON_ERROR ignore)",
+    ] {
+        refused(&format!("COPY customers (id, card) TO STDOUT {options}"));
+    }
+}
+
+// covers: PG-4, E5 (postgres)
+#[test]
+fn a_copy_of_a_table_is_of_its_own_columns() {
+    let column = |table: &'static str, number: &'static str, name: &'static str| {
+        [
+            Some("column"),
+            Some("public"),
+            Some(table),
+            Some(if table == "shown" { "17002" } else { "17001" }),
+            Some(number),
+            Some(name),
+            Some("25"),
+        ]
+    };
+    let rows = [
+        column("people", "1", "id"),
+        column("people", "2", "a \"card\""),
+        column("people", "3", "twice"),
+        column("shown", "1", "id"),
+        column("shown", "2", "a \"card\""),
+        [Some("generated"), Some("public"), Some("people"), Some("twice"), Some(""), Some(""), Some("")],
+        [Some("by query"), Some("public"), Some("shown"), Some(""), Some(""), Some(""), Some("")],
+    ];
+    let table = TableRights { select: Columns::All, masked: ["a \"card\"".to_owned()].into(), ..TableRights::default() };
+    let mut rights = clerk();
+    rights.tables = ["people", "shown"].map(|name| (QualifiedName::new("public", name), table.clone())).into();
+    let mut judge = sql::Judge::new(rights, Catalog::from_rows(rows).unwrap());
+    let copy = copied(&mut judge, "COPY people TO STDOUT").unwrap();
+    assert_eq!(copy.query, "SELECT \"id\", \"a \"\"card\"\"\" FROM ONLY \"public\".\"people\" AS \"tidegate: copied\"");
+    assert!(copied(&mut judge, "COPY (SELECT * FROM shown) TO STDOUT").is_some());
+    for sql in [
+        // A server copies none of these.
+        "COPY shown TO STDOUT",
+        "COPY people (id, \"a \"\"card\"\"\", twice) TO STDOUT",
+    ] {
+        let verdict = judge.judge(sql);
+        assert!(verdict.refused().unwrap().message.contains("is masked for this role and cannot be copied"), "{sql}");
+    }
+    // Something else goes by that name in a query.
+    for name in ["people", "ctid"] {
+        let sql = format!("COPY people (id, {name}) TO STDOUT");
+        let verdict = judge.judge(&sql);
+        assert!(verdict.refused().unwrap().message.contains("there is no column"), "{sql}");
     }
 }

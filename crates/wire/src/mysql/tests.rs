@@ -113,6 +113,40 @@ fn a_greeting_and_a_sign_in_survive_the_way() {
     assert!(!format!("{login:?}").contains("[1, 2, 3]"), "an answer is a secret");
 }
 
+// covers: MY-1 (mysql), E6 (mysql)
+#[test]
+fn what_mariadb_says_beyond_mysql_is_neither_offered_nor_asked_for() {
+    // Its servers and clients leave `LONG_PASSWORD` out, and say in four bytes that are zero elsewhere what else they can do: metadata that is
+    // kept or longer, execution in bulk.
+    let capabilities = Capabilities::RELAYED.without(Capabilities::LONG_PASSWORD);
+    let (version, nonce) = ("11.8.2-MariaDB".to_owned(), *b"abcdefghijklmnopqrst");
+    let servers = Greeting { version, connection: 7, nonce, capabilities, charset: 45, status: 2, plugin: auth::NATIVE.into() };
+    let beyond = 1 + servers.version.len() + 1 + 4 + 8 + 1 + 2 + 1 + 2 + 2 + 1 + 6;
+    let mut bytes = servers.write();
+    bytes[beyond..beyond + 4].fill(0xff);
+    assert_eq!(Greeting::read(&bytes), Ok(servers.clone()));
+    // The gate's own greeting is MySQL's: who reads it does not look there.
+    let gates = Greeting { capabilities: Capabilities::RELAYED, ..servers };
+    assert!(gates.capabilities.has(Capabilities::LONG_PASSWORD) && gates.write()[beyond - 6..beyond + 4] == [0; 10]);
+    // Neither are MySQL's own asked for that are not spoken: compression, optional metadata, query attributes, further factors.
+    for bit in [5, 25, 26, 27, 28, 29] {
+        assert!(!Capabilities::RELAYED.has(Capabilities(1 << bit)), "{bit}");
+    }
+    let (plugin, user, capabilities) = (auth::NATIVE.to_owned(), "app".to_owned(), capabilities.without(Capabilities::CONNECT_WITH_DB));
+    let login = Login { capabilities, max_packet: 1, charset: 45, user, answer: vec![1], database: None, plugin, attributes: Vec::new() };
+    let mut bytes = login.write();
+    assert_eq!(bytes[9..32], [0; 23]);
+    // Who asks all the same gets what was offered.
+    bytes[28..32].fill(0xff);
+    assert_eq!(Reply::read(&bytes), Ok(Reply::Login(login)));
+    // A server that leaves metadata out, or says whether it follows, is not understood.
+    for capabilities in BOTH {
+        let mut answers = Answers::new(capabilities);
+        answers.sent(Awaited::Results { binary: true }).unwrap();
+        assert!(answers.received(&[1, 0], 2).is_err());
+    }
+}
+
 #[test]
 fn a_server_asks_for_more_or_for_another_way() {
     assert_eq!(auth::Next::read(&auth::more(auth::FULL)), Ok(auth::Next::More(auth::FULL)));
