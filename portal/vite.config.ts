@@ -2,7 +2,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The first load, compressed, in bytes: the page, and what it loads before it can be used. */
@@ -40,9 +40,11 @@ function compressed(): Plugin {
 
 /**
  * Puts into the page what it begins with: its looks, the theme, and what is asked of the gate first. Each would be one more wait where
- * waiting is what takes long. The gate names what stands there by its digest, and lets in nothing else that does.
+ * waiting is what takes long. The gate names what stands there by its digest, and lets in nothing else that does. What nobody loads then
+ * is not built: the theme alone has a file as well, for pages that the gate writes itself.
  */
 function inlined(): Plugin {
+  let out = 'dist';
   const inside = (element: string, text: string) => {
     if (text.includes('</')) throw new Error(`what goes into <${element}> would end it`);
     return `<${element}>${text.trim()}</${element}>`;
@@ -50,6 +52,9 @@ function inlined(): Plugin {
   return {
     name: 'inlined',
     apply: 'build',
+    configResolved: (config) => {
+      out = config.build.outDir;
+    },
     transformIndexHtml: {
       order: 'post',
       handler: (page, { bundle }) => {
@@ -63,9 +68,11 @@ function inlined(): Plugin {
         const script = (name: string) => inside('script', readFileSync(join('public', name), 'utf8').replace(/^ *\/\/.*\n/gm, ''));
         const themed = put(page, /<script src="\/theme\.js"><\/script>/, script('theme.js'));
         const asked = put(themed, /<script async src="\/first\.js"><\/script>/, script('first.js'));
+        if (bundle) delete bundle[looks.fileName];
         return put(asked, /<link rel="stylesheet"[^>]*>/, inside('style', style));
       },
     },
+    closeBundle: () => rmSync(join(out, 'first.js'), { force: true }),
   };
 }
 

@@ -87,7 +87,7 @@ test('a terminal ends when its page is left, and when its browser is signed out 
   await context.close();
 });
 
-// covers: SES-2 (portal), MAY-6 (portal)
+// covers: SES-2 (portal), MAY-6 (portal), PG-2 (portal)
 test('Ana looks into the orders in her browser, and sees no more than her role lets her', { timeout: 300_000 }, async () => {
   await gate.grant('ana', 'orders-db', 'readonly', '1h');
   const { page, context, faults } = await signIn(browser, gate, 'ana');
@@ -114,10 +114,43 @@ test('Ana looks into the orders in her browser, and sees no more than her role l
   await page.getByRole('button', { name: 'Close the prompt' }).click();
   await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=orders-db')).items.length === 0);
   assert.deepEqual(faults, []);
+
+  // What she ran stands in a table: each statement with what came of it, found by its words and by its end.
+  const [over] = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended&resource=orders-db')).items;
+  const eve = await signIn(browser, gate, 'eve', { path: `/sessions/${over.id}` });
+  // Besides, a function is called by its number, as large objects are read and written: none of the demo's roles may.
+  await eve.page.route(/\/recording\?format=frames$/, async (route) => {
+    const answer = await route.fetch();
+    const activity = { kind: 'sql.statement', n: 1_000_000, via: 'function', function: 964, values: ['16405'] };
+    const call = { at_us: 1, channel: 0, direction: 'gate', kind: 'activity', activity };
+    await route.fulfill({ response: answer, body: `${await answer.text()}${JSON.stringify(call)}\n` });
+  });
+  await eve.page.getByRole('button', { name: 'Replay', exact: true }).click();
+  const rows = eve.page.getByRole('table', { name: 'Statements' }).locator('tbody tr');
+  await rows.filter({ hasText: 'SELECT id FROM orders' }).waitFor();
+  await rows.filter({ hasText: 'function call 964' }).getByText('with 16405', { exact: true }).waitFor();
+  const all = await rows.count();
+  await eve.page.getByLabel('What came of it').selectOption('refused');
+  await rows.filter({ hasText: 'SELECT card FROM payments' }).getByText('refused', { exact: true }).waitFor();
+  assert.equal(await rows.filter({ hasText: 'SELECT email FROM customers' }).count(), 0);
+  await eve.page.getByLabel('What came of it').selectOption('done');
+  await rows.filter({ hasText: 'SELECT email FROM customers LIMIT 1' }).waitFor();
+  assert.equal(await rows.filter({ hasText: 'SELECT card FROM payments' }).count(), 0);
+  await eve.page.getByLabel('What came of it').selectOption('');
+  await eve.page.getByLabel('Find in statements').fill('FROM CUSTOMERS');
+  await eventually('those are left', async () => (await rows.count()) === 1);
+  await eve.page.getByText(`1 of ${all} statements`, { exact: true }).waitFor();
+  await eve.page.getByLabel('Find in statements').fill('nothing like this');
+  await eve.page.getByText('No statement like that.').waitFor();
+  await eve.page.getByLabel('Find in statements').fill('');
+  await rows.filter({ hasText: '<img src=x' }).waitFor();
+  assert.equal(await eve.page.locator('main img').count(), 0);
+  assert.deepEqual(eve.faults, []);
+  await eve.context.close();
   await context.close();
 });
 
-// covers: SES-2 (portal), MAY-6 (portal)
+// covers: SES-2 (portal), MAY-6 (portal), SES-1 (portal)
 test('the stock, in a MariaDB, is looked into from the browser by the same rights', { timeout: 300_000 }, async () => {
   const { page, context, faults } = await signIn(browser, gate, 'ana');
   await page.goto('/console/warehouse-db?role=stock-readonly');
@@ -137,11 +170,24 @@ test('the stock, in a MariaDB, is looked into from the browser by the same right
   assert.equal(await page.locator('table img').count(), 0);
   const [live] = (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=warehouse-db')).items;
   assert.deepEqual([live.protocol, live.role], ['mysql', 'stock-readonly']);
+  // Carla sees what is run while it is run.
+  const carla = await signIn(browser, gate, 'carla', { path: `/sessions/${live.id}` });
+  await carla.page.getByRole('button', { name: 'Watch live' }).click();
+  await carla.page.getByText('Waiting for what is run next', { exact: false }).waitFor();
+  assert.equal(await carla.page.locator('.xterm').count(), 0, 'there is no screen to see');
+  const watched = carla.page.getByRole('table', { name: 'Statements' }).locator('tbody tr');
+  await eventually('Carla sees it', async () => {
+    await run('SELECT name, email FROM suppliers LIMIT 2');
+    return (await watched.filter({ hasText: 'LIMIT 2' }).filter({ hasText: /\d (µs|ms|s)\b/ }).count()) > 0;
+  });
+  await carla.page.getByText('Live.', { exact: true }).waitFor();
   await page.getByRole('button', { name: 'Close the prompt' }).click();
   await eventually('her session has ended', async () => (await gate.api('ana', 'GET', '/api/v1/sessions?state=live&resource=warehouse-db')).items.length === 0);
   const frames = await (await fetch(`${gate.facts.api}/api/v1/sessions/${live.id}/recording`, { headers: { authorization: `Bearer ${gate.person('eve').token}` } })).text();
   assert.ok(frames.includes('FROM suppliers') && frames.includes('UPDATE items'), frames);
-  assert.deepEqual(faults, []);
+  await carla.page.getByText('The session has ended.', { exact: true }).waitFor();
+  assert.deepEqual([...faults, ...carla.faults], []);
+  await carla.context.close();
   await context.close();
 });
 

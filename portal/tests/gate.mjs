@@ -97,6 +97,12 @@ export async function startGate({ settings, files = {}, policy = {} } = {}) {
       const args = ['-F', this.person(name).ssh_config, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20', `${selector}.tide`, ...command];
       return (await promisify(execFile)('ssh', args)).stdout;
     },
+    /** Stock `psql` as somebody, running one statement; gives what it printed. */
+    async psql(name, selector, database, sql) {
+      const { host, port } = facts.postgres;
+      const place = `host=${host} port=${port} user=${selector} dbname=${database} sslmode=require connect_timeout=20`;
+      return (await promisify(execFile)('psql', ['-X', '-A', '-t', '-d', place, '-c', sql], { env: { ...process.env, PGPASSWORD: this.person(name).token } })).stdout;
+    },
     /** Stock `ssh` with a terminal that stays open. */
     shell(name, selector) {
       const args = ['-tt', '-F', this.person(name).ssh_config, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=20', `${selector}.tide`];

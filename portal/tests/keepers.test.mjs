@@ -1,5 +1,6 @@
 // What keepers do by hand: replay and destroy a recording, erase a text, enter a way, give a directory its token, see who is on call, unlink an account.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
@@ -233,6 +234,123 @@ test('an account at a provider is linked and taken away, the last way in not wit
   await page.getByRole('button', { name: 'Unlink it all the same' }).click();
   await account.waitFor({ state: 'detached' });
   assert.deepEqual((await gate.api('dan', 'GET', `/api/v1/users/${invited.user.id}/identities`)).items, []);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: BACK-1 (portal), GRANT-9 (portal)
+test('Carla looks back at an emergency, and what is to be done then is read afterwards by whom it is about', { timeout: 300_000 }, async () => {
+  await gate.api('ben', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'checkout is down', break_glass: true, activate: true });
+  const ben = await signIn(browser, gate, 'ben', { path: '/inbox' });
+  await ben.page.getByText('about you: others answer it').waitFor();
+  assert.equal(await ben.page.getByRole('button', { name: /^Review:/ }).count(), 0);
+
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: '/inbox' });
+  const card = page.getByRole('article').filter({ hasText: 'web-1 as shell' });
+  await card.getByRole('button', { name: /^Review: Emergency access of/ }).click();
+  const question = page.getByRole('dialog', { name: 'Was it justified?' });
+  await question.getByRole('radio', { name: 'Not justified' }).check();
+  // That takes a word, or something to do.
+  await question.getByRole('button', { name: 'Enter the review' }).click();
+  await question.getByRole('alert').waitFor();
+  assert.equal((await gate.api('carla', 'GET', '/api/v1/reviews?state=open&kind=break_glass')).items.length, 1);
+  await question.getByLabel(/^What is to be done now/).fill('rotate the deploy key\n\n talk to Ben <b>');
+  await question.getByRole('button', { name: 'Enter the review' }).click();
+  await card.waitFor({ state: 'detached' });
+  const [done] = (await gate.api('carla', 'GET', '/api/v1/reviews?state=done')).items;
+  assert.deepEqual([done.outcome, done.follow_ups, done.done_by.username], ['not_justified', ['rotate the deploy key', 'talk to Ben <b>'], 'carla']);
+
+  for (const reader of [page, ben.page]) {
+    await reader.getByText('Answered reviews', { exact: true }).click();
+    const answered = reader.getByRole('list', { name: 'Answered reviews' });
+    await answered.getByText('not justified', { exact: true }).waitFor();
+    await answered.getByText('rotate the deploy key', { exact: true }).waitFor();
+    await answered.getByText('talk to Ben <b>', { exact: true }).waitFor();
+  }
+  assert.deepEqual([...faults, ...ben.faults], []);
+  await Promise.all([context.close(), ben.context.close()]);
+});
+
+// covers: BACK-2 (portal)
+test('Carla has the owner of a machine asked about a right without an end, once', { timeout: 300_000 }, async () => {
+  await gate.api('deploy-bot', 'POST', '/api/v1/requests', { resource: 'build-1', role: 'deploy', duration: 'standing', activate: true });
+  const { page, context, faults } = await signIn(browser, gate, 'carla', { path: '/inbox' });
+  const campaign = async () => {
+    await page.getByRole('button', { name: 'Ask about rights without an end' }).click();
+    await page.getByLabel('Days to answer').fill('7');
+    await page.getByRole('button', { name: 'Ask their owners' }).click();
+  };
+  await campaign();
+  await page.getByText('Asked about 1 right.', { exact: true }).waitFor();
+  const [review] = (await gate.api('carla', 'GET', '/api/v1/reviews?state=open&kind=standing')).items;
+  assert.deepEqual([review.resource, review.role, review.person.username, review.reviewers], ['build-1', 'deploy', 'deploy-bot', 'platform']);
+  const card = page.getByRole('article').filter({ hasText: 'build-1 as deploy' });
+  await card.getByText('What nobody keeps by then is taken away.', { exact: false }).waitFor();
+  await campaign();
+  await page.getByText('There is no right without an end to ask about. 1 right had been asked about already.').waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: BACK-5 (portal)
+test('each number of the measures is what the API says, and leads to the entries of its time', { timeout: 300_000 }, async () => {
+  await session('echo counted');
+  const counted = await eventually('all of the log is counted', async () => {
+    const ended = (await gate.api('eve', 'GET', '/api/v1/audit/entries?event=session.ended&limit=500')).items.length;
+    const found = await gate.api('eve', 'GET', '/api/v1/measures?by=day');
+    return ended > 0 && found.total.complete_audit.of === ended ? found : undefined;
+  });
+  const { part, of } = counted.total.complete_audit;
+  const { page, context, faults } = await signIn(browser, gate, 'eve', { path: '/measures?by=day' });
+  const measure = page.getByRole('region', { name: 'Complete audit metadata' });
+  await measure.getByText(`${part} of ${of} session`, { exact: false }).waitFor();
+  const entries = page.locator('main details');
+  const behind = async () => {
+    await page.getByRole('heading', { name: 'Audit' }).waitFor();
+    await eventually('the entries are there', async () => (await entries.count()) === of);
+    assert.deepEqual(new Set(await page.locator('main summary code').allInnerTexts()), new Set(['session.ended']));
+  };
+  await measure.getByRole('link', { name: 'session.ended' }).click();
+  await behind();
+  // Of a day that is over, there are none of today's.
+  await page.goBack();
+  await page.getByText('All numbers', { exact: true }).click();
+  const today = counted.periods.at(-1);
+  const share = page.getByRole('link', { name: /^Complete audit metadata, / }).first();
+  await share.waitFor();
+  if (today.complete_audit.of === of) {
+    await share.click();
+    await behind();
+  }
+  const before = new URLSearchParams({ event: 'session.ended', until: `${counted.total.from}T00:00:00Z` });
+  await page.goto(`/audit?${before}`);
+  await page.getByText('No entry answers to that.').waitFor();
+  assert.notEqual(await page.getByLabel('Until').inputValue(), '');
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+// covers: BACK-6 (portal, cli)
+test('a path that is nearly always denied is named, with a change of the policy that can be read, and put in', { timeout: 300_000 }, async () => {
+  for (let n = 0; n < 20; n += 1) {
+    const { request } = await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'ledger-1', role: 'debug', reason: 'just looking', ticket: `FIN-${n}` });
+    await gate.api('ben', 'POST', `/api/v1/requests/${request.id}/deny`, { note: 'ask for what you need' });
+  }
+  await eventually('all of that is counted', async () => (await gate.api('dan', 'GET', '/api/v1/policy/noisy')).items.some((one) => one.policy === 'payments-on-the-ledger'));
+  const { page, context, faults } = await signIn(browser, gate, 'dan', { path: '/policy' });
+  const noisy = page.getByRole('article').filter({ hasText: 'payments-on-the-ledger' });
+  await noisy.getByText('denied nearly always', { exact: true }).waitFor();
+  await noisy.getByText('were denied: take it out', { exact: false }).waitFor();
+  await noisy.locator('summary').click();
+  await noisy.locator('.line.gone').getByText('@id("payments-on-the-ledger")').waitFor();
+  assert.equal(await noisy.locator('.line.new').count(), 0);
+  // The same by command, as a diff that fits the directory in force.
+  const env = { ...process.env, TIDEGATE_URL: gate.facts.api, TIDEGATE_TOKEN: gate.person('dan').token };
+  const diff = execFileSync(gate.child.spawnfile, ['policy', 'noisy', '--diff', 'payments-on-the-ledger'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const file = join(gate.dir, 'noisy.diff');
+  writeFileSync(file, diff);
+  execFileSync('git', ['apply', '--check', '-p1', file], { cwd: join(gate.home, 'policy'), stdio: 'pipe' });
+  assert.match(diff, /^-@id\("payments-on-the-ledger"\)$/m);
   assert.deepEqual(faults, []);
   await context.close();
 });

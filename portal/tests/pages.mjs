@@ -1,4 +1,5 @@
 // Every page there is, with something on it to see, and who looks at it.
+import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, startGate } from './gate.mjs';
@@ -89,15 +90,24 @@ async function prepare(gate, mails) {
   const shell = gate.shell('ana', 'db-1+shell');
   shell.say('PS1="db-1$ "; uptime; ls /usr | head -5\n');
   await shell.until('db-1$ ');
+  await gate.grant('ana', 'orders-db', 'readonly', '1h');
+  await gate.psql('ana', 'orders-db+readonly', 'orders', 'SELECT id, name, email FROM customers ORDER BY id LIMIT 8');
+  await assert.rejects(gate.psql('ana', 'orders-db+readonly', 'orders', 'SELECT card FROM payments'));
+  const statements = await eventually('her sessions at the database have ended', async () => {
+    const { items } = await gate.api('ana', 'GET', '/api/v1/sessions?state=ended&resource=orders-db');
+    return items.length === 2 ? items[1].id : undefined;
+  });
   await gate.grant('ana', 'build-1', 'shell', '2h');
   await gate.ssh('ana', 'build-1+shell', 'echo built; uname -s');
-  await gate.grant('ana', 'orders-db', 'readonly', '1h');
   const ready = await gate.grant('ana', 'web-1', 'logs', '30m');
   const pending = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', duration: '1h', reason: 'roll the workers back to 4.2, they leak memory', ticket: 'INC-1042' })).request.id;
   const link = await mails.code(mailbox, 'decide', 'INC-1042');
   const regulated = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'ledger-1', role: 'debug', reason: 'one booking is missing', ticket: 'FIN-88' })).request.id;
   const denied = (await gate.api('ana', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'logs', reason: 'just looking' })).request.id;
   await gate.api('ben', 'POST', `/api/v1/requests/${denied}/deny`, { note: 'say what for' });
+  await gate.api('ben', 'POST', '/api/v1/requests', { resource: 'db-1', role: 'debug', reason: 'the queue is stuck', break_glass: true, activate: true });
+  const [review] = (await gate.api('carla', 'GET', '/api/v1/reviews?state=open')).items;
+  await gate.api('carla', 'POST', `/api/v1/reviews/${review.id}/complete`, { outcome: 'not_justified', note: 'a lead was there and could have agreed', follow_ups: ['name who is called at night', 'rotate the deploy key'] });
   await gate.api('ben', 'POST', '/api/v1/requests', { resource: 'web-1', role: 'shell', reason: 'checkout is down', break_glass: true, activate: true });
   await gate.api('carla', 'POST', '/api/v1/locks', { scope: 'role:tunnel', reason: 'the tunnel host is being rebuilt', duration: '4h' });
   // Ben's, which no legal hold keeps.
@@ -105,7 +115,7 @@ async function prepare(gate, mails) {
   await gate.ssh('ben', 'build-1+shell', 'echo nothing to keep');
   const free = await eventually('Ben\'s session has ended', async () => (await gate.api('ben', 'GET', '/api/v1/sessions?state=ended')).items[0]?.id);
   const sessions = await eventually('a session has ended', async () => {
-    const ended = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended')).items;
+    const ended = (await gate.api('ana', 'GET', '/api/v1/sessions?state=ended&resource=build-1')).items;
     const live = (await gate.api('ana', 'GET', '/api/v1/sessions?state=live')).items;
     return ended.length > 0 && live.length > 0 ? { ended: ended[0].id, live: live[0].id } : undefined;
   });
@@ -113,13 +123,13 @@ async function prepare(gate, mails) {
   await prepareBeside(gate);
   const began = await fetch(`${gate.facts.api}/api/v1/device`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ client: 'tidegate 0.1 on ana-laptop', purpose: 'tidegate login' }) });
   const device = (await began.json()).user_code;
-  return { gate, active, ready, pending, regulated, denied, free, ...sessions, change, link, device, end: () => shell.end() };
+  return { gate, active, ready, pending, regulated, denied, free, statements, ...sessions, change, link, device, end: () => shell.end() };
 }
 
 const replay = async (page) => {
   await page.getByRole('button', { name: /^Replay/ }).click();
   const seek = page.getByLabel('Position');
-  await Promise.race([seek.waitFor(), page.getByRole('heading', { name: 'What was done' }).waitFor()]);
+  await Promise.race([seek.waitFor(), page.getByRole('heading', { name: /^What (else )?was done/ }).waitFor()]);
   if (await seek.count()) await seek.fill(await seek.getAttribute('max'));
 };
 const button = (name) => async (page) => {
@@ -211,6 +221,7 @@ function looked(scene) {
       { name: 'sessions', path: '/sessions' },
       { name: 'session-live', path: `/sessions/${scene.live}`, show: replay },
       { name: 'session-ended', path: `/sessions/${scene.ended}`, show: replay },
+      { name: 'session-statements', path: `/sessions/${scene.statements}`, show: replay },
       { name: 'session-to-destroy', path: `/sessions/${scene.free}`, show: (page) => page.getByRole('button', { name: 'Destroy the recording' }).waitFor() },
       { name: 'search', path: '/search' },
       { name: 'found', path: '/search?text=uname', show: (page) => page.getByRole('list', { name: 'Found' }).waitFor() },
@@ -220,7 +231,7 @@ function looked(scene) {
       { name: 'holds', path: '/compliance?view=holds' },
       { name: 'inventory-read', path: '/inventory' },
       { name: 'measures', path: '/measures?by=day', show: (page) => page.getByRole('heading', { name: 'Lateral steps' }).waitFor() },
-      { name: 'reviews', path: '/inbox' },
+      { name: 'reviews', path: '/inbox', show: async (page) => (await page.getByText('Answered reviews', { exact: true }).click(), page.getByText('rotate the deploy key').waitFor()) },
       { name: 'audit', path: '/audit' },
       { name: 'audit-texts', path: '/audit?event=request.submitted', show: (page) => page.locator('main details summary').first().click() },
       { name: 'who-could', path: '/audit?view=could&resource=db-1', show: (page) => page.getByText(/ways? into/).waitFor() },
@@ -229,6 +240,7 @@ function looked(scene) {
       { name: 'evidence', path: '/audit?view=evidence', show: (page) => page.getByLabel('Since').fill('2026-01-01T00:00') },
     ],
     dan: [
+      { name: 'welcome-to-who-keeps-the-gate', path: '/welcome' },
       { name: 'people', path: '/people', show: (page) => page.getByRole('button', { name: 'Make a token for corp' }).waitFor() },
       { name: 'person', path: `/people/${id('ana')}` },
       { name: 'resources', path: '/resources' },

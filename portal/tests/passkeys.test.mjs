@@ -108,6 +108,52 @@ test('what needs a fresh proof asks for the passkey and goes on by itself', asyn
   }
 });
 
+// covers: WHO-2 (portal), GRANT-5 (portal)
+test('more time asks for the passkey, too, and goes on by itself', { timeout: 300_000 }, async () => {
+  const back = await withTier('mfa = "verified"\nmfa_within = "15m"');
+  const { page, device } = ben;
+  /** Signed in anew, and by a token: this browser has proved nothing. */
+  const anew = async (path) => {
+    await device.verifies(false);
+    await page.goto('/account');
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+    await page.getByLabel('Token').fill(gate.person('ben').token);
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await page.getByRole('navigation', { name: 'Portal' }).waitFor();
+    await device.verifies(true);
+    await page.goto(path);
+    await settled(page);
+  };
+  const prove = async () => {
+    await page.getByRole('heading', { name: 'Prove that it is you' }).waitFor();
+    await page.getByRole('button', { name: 'Use my passkey' }).click();
+  };
+  try {
+    await anew('/ask?resource=web-1&role=debug&reason=pages+are+slow');
+    await page.getByRole('button', { name: 'Ask', exact: true }).click();
+    await prove();
+    await page.waitForURL(/\/requests\/req_/);
+    const asked = new URL(page.url()).pathname.split('/').at(-1);
+    const { grant } = await gate.api('dan', 'POST', `/api/v1/requests/${asked}/approve`, {});
+    await gate.api('ben', 'POST', `/api/v1/grants/${grant.id}/activate`);
+
+    await anew(`/grants/${grant.id}`);
+    await page.getByRole('button', { name: 'More time' }).click();
+    await page.getByLabel('How long from now').fill('2h');
+    await page.getByLabel('Why', { exact: true }).fill('they still are');
+    await page.getByRole('button', { name: 'Ask for it' }).click();
+    await prove();
+    await page.getByText('People have been asked for more time.').waitFor();
+    const waits = (await gate.api('ben', 'GET', '/api/v1/requests?state=pending')).items.find((request) => request.extends === grant.id);
+    assert.deepEqual([waits.duration, waits.reason, waits.mfa], ['2h', 'they still are', 'verified']);
+    await gate.api('ben', 'POST', `/api/v1/requests/${waits.id}/cancel`);
+    await gate.api('ben', 'POST', `/api/v1/grants/${grant.id}/return`);
+    assert.deepEqual(ben.faults, []);
+  } finally {
+    await back();
+  }
+});
+
 // covers: WHO-2 (portal, cli), A8 (portal)
 test('a terminal that waits is shown before the passkey is used, and goes on', async () => {
   const back = await withTier('mfa = "verified"\nmfa_within = "15m"');

@@ -106,6 +106,34 @@ test('what stands at the end of a long list is found and asked for like the firs
     await page.getByText('zz-99', { exact: true }).first().waitFor({ timeout: 60_000 });
     assert.deepEqual(faults, []);
     await context.close();
+
+    // So is who came last, by what is typed and by name.
+    for (let n = 1; n <= 120; n += 1) await long.api('dan', 'POST', '/api/v1/users', { username: `walker-${n}` });
+    const dan = await signIn(browser, long, 'dan', { path: '/resources' });
+    await dan.page.getByLabel('Filter resources').fill('zz-520');
+    await dan.page.getByRole('link', { name: /zz-520/ }).waitFor();
+    await dan.page.getByRole('link', { name: 'People', exact: true }).click();
+    const filter = dan.page.getByLabel('Filter people');
+    await filter.waitFor();
+    for (const name of ['ana', 'walker-1', 'walker-120']) {
+      await filter.fill(name);
+      await dan.page.getByRole('link', { name: new RegExp(`${name}$|${name} `) }).first().waitFor();
+    }
+    await filter.fill('no walker');
+    await dan.page.getByText('Nobody matches “no walker”.').waitFor();
+    await dan.page.getByRole('button', { name: 'Add a machine' }).click();
+    await dan.page.getByLabel('User name', { exact: true }).fill('night-runner');
+    const answers = dan.page.getByLabel('Who answers for it');
+    await answers.fill('walker-121');
+    await dan.page.getByRole('button', { name: 'Add', exact: true }).click();
+    await dan.page.getByText('Nobody is called that.').waitFor();
+    await answers.fill('walker-120');
+    await dan.page.getByRole('button', { name: 'Add', exact: true }).click();
+    await answers.waitFor({ state: 'detached' });
+    const [added] = (await long.api('dan', 'GET', '/api/v1/users?username=night-runner')).items;
+    assert.equal(added.owner.username, 'walker-120');
+    assert.deepEqual(dan.faults, []);
+    await dan.context.close();
   } finally {
     await long.stop();
   }

@@ -11,8 +11,8 @@ use crate::types;
 const USUAL: u32 = 50;
 /// How many it has at most.
 const MOST: u32 = 500;
-/// How long a key is at most, in bytes: two names and what stands between them.
-const LONGEST_KEY: usize = 127;
+/// How long a key is at most, in bytes: a time, two names, an id and what stands between them.
+const LONGEST_KEY: usize = 191;
 /// How many rows are looked at for one page at most; after that it comes short, with a cursor.
 const LOOKED_AT: usize = 5_000;
 

@@ -141,6 +141,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_is_built_that_nobody_loads() {
+        // What the gate's own pages load, see `routes/providers.rs`.
+        let own = ["theme.js", "refused.css"];
+        for file in FILES.iter().filter(|file| file.path != PAGE && !own.contains(&file.path)) {
+            let name = file.path.rsplit('/').next().unwrap_or(file.path);
+            let loads = |other: &File| other.path != file.path && String::from_utf8_lossy(other.plain).contains(name);
+            assert!(FILES.iter().any(loads), "{} is named by no other file", file.path);
+        }
+    }
+
+    #[test]
     fn what_stands_in_the_page_is_let_in_by_its_digest_and_nothing_else_is() {
         assert_eq!(with_digests("<script src=\"/a.js\"></script><link rel=\"stylesheet\" href=\"/a.css\">"), POLICY);
         let policy = with_digests("<style>a{}</style><script>1</script><script type=\"module\" src=\"/a.js\"></script>");

@@ -20,7 +20,6 @@ pub(crate) struct Refused {
     refusal: Refusal,
     status: StatusCode,
     answer: Option<AnswerCode>,
-    policies: Vec<String>,
     tongue: Option<Tongue>,
 }
 
@@ -50,8 +49,8 @@ impl Refused {
     }
 
     /// With what policy answered to somebody who asked.
-    pub(crate) fn with_answer(self, answer: AnswerCode, policies: Vec<String>) -> Self {
-        Self { answer: Some(answer), policies, ..self }
+    pub(crate) fn with_answer(self, answer: AnswerCode) -> Self {
+        Self { answer: Some(answer), ..self }
     }
 
     /// As OAuth 2.0 says it (RFC 6749 §5.2), besides: under this code.
@@ -88,7 +87,7 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let status = StatusCode::from_u16(refusal.reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { refusal, status, answer: None, policies: Vec::new(), tongue: None }
+        Self { refusal, status, answer: None, tongue: None }
     }
 }
 
@@ -119,7 +118,6 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     let mut problem = Problem::new(&refused.refusal, request_id);
     problem.status = refused.status.as_u16();
     problem.answer = refused.answer;
-    problem.policies = refused.policies;
     let (body, kind) = match refused.tongue {
         None => (serde_json::to_vec(&problem), "application/problem+json"),
         Some(Tongue::OAuth(error)) => {
@@ -139,8 +137,14 @@ pub(crate) fn written(mut response: Response, request_id: &str) -> Response {
     if refused.status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if refused.status == StatusCode::TOO_MANY_REQUESTS {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("6"));
+    // What was not there a moment ago is looked for again after as long.
+    let again = match refused.status {
+        StatusCode::TOO_MANY_REQUESTS => Some("6"),
+        StatusCode::SERVICE_UNAVAILABLE => Some("10"),
+        _ => None,
+    };
+    if let Some(again) = again {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(again));
     }
     response
 }

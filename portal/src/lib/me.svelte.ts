@@ -1,5 +1,6 @@
 // Who sits here, and what everybody may know of the gate.
 import { call, Refusal, type GateFacts, type Me } from './api';
+import { belong, leave } from './drafts';
 import { forget } from './early';
 import { kept } from './kept.svelte';
 import { notes } from './notes.svelte';
@@ -18,6 +19,7 @@ class Here {
       if (facts.status === 'rejected') throw facts.reason;
       this.facts = facts.value;
       if (me.status === 'rejected') throw me.reason;
+      belong(me.value.user.id);
       this.me = me.value;
       this.pins = me.value.pins ?? [];
       kept.setHere(true);
@@ -31,6 +33,7 @@ class Here {
 
   /** Nobody is signed in any more. */
   leave(): void {
+    leave();
     this.me = undefined;
     forget();
     kept.setHere(false);

@@ -96,7 +96,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Says who could have reached a resource at a time: by grants that were open, and by the policy then in force. */
+        /** Says who could have reached a resource at a time, by name: by grants that were open, and by the policy then in force. */
         get: operations["audit_who_could"];
         put?: never;
         post?: never;
@@ -2527,18 +2527,6 @@ export interface components {
             /** @description Yes or no. */
             agree: boolean;
         };
-        /** @description An answer from the log. */
-        Answers_Could: {
-            /** @description Everybody it names. */
-            items: {
-                /** @description By what. */
-                by: components["schemas"]["ReachBy"];
-                /** @description Who. */
-                person: components["schemas"]["Who"];
-                /** @description As what. */
-                role: components["schemas"]["RoleName"];
-            }[];
-        };
         /** @description A length of time (`1h30m`), `standing` for access without an end, or `default` for what the tier gives. */
         Asked: string;
         /** @description An account that asks whose it is. */
@@ -4177,6 +4165,20 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A part of a list, newest first unless said otherwise. */
+        Page_Could: {
+            /** @description What is on it. */
+            items: {
+                /** @description By what. */
+                by: components["schemas"]["ReachBy"];
+                /** @description Who. */
+                person: components["schemas"]["Who"];
+                /** @description As what. */
+                role: components["schemas"]["RoleName"];
+            }[];
+            /** @description Where the next part begins; absent at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description A part of a list, newest first unless said otherwise. */
         Page_Did: {
             /** @description What is on it. */
             items: {
@@ -5070,7 +5072,7 @@ export interface components {
             detail?: string | null;
             /** @description What to do about it. */
             hint: string;
-            /** @description When access was asked for: the policies that decided. */
+            /** @description The policies that decided, where policy did. */
             policies?: string[];
             request?: components["schemas"]["RequestId"] | null;
             /** @description The id under which the gate's log knows this call. */
@@ -5160,7 +5162,7 @@ export interface components {
          * @description Why something was refused, ended or held.
          * @enum {string}
          */
-        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "ticket_not_open" | "tracker_unreachable" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "recorder_failed" | "session_killed" | "threshold_passed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "on_hold" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "issuer_unreachable" | "chat_unreachable" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
+        Reason: "no_path" | "forbidden" | "policy_error" | "no_tier" | "unknown_resource" | "unknown_role" | "role_required" | "too_long" | "mfa_required" | "ticket_required" | "ticket_not_open" | "tracker_unreachable" | "reason_required" | "not_standing" | "not_break_glass" | "break_glass_blocked" | "pending" | "already_asked" | "denied" | "cancelled" | "aged_out" | "self_approval" | "not_approver" | "already_voted" | "signature_required" | "already_decided" | "not_activated" | "grant_expired" | "grant_revoked" | "grant_withdrawn" | "grant_ended" | "locked" | "disabled" | "not_in_role" | "outside_limits" | "target_unreachable" | "target_forbidden" | "host_key_unknown" | "target_refused" | "secret_unavailable" | "recorder_failed" | "session_killed" | "threshold_passed" | "session_ended" | "not_signed_in" | "not_allowed" | "scope_missing" | "code_invalid" | "last_sign_in" | "cross_site" | "on_hold" | "not_found" | "invalid" | "key_reused" | "stale" | "too_many" | "issuer_unreachable" | "chat_unreachable" | "store_unavailable" | "clock_behind" | "stopping" | "internal";
         /**
          * @description What of a session's content is kept.
          * @enum {string}
@@ -5597,7 +5599,7 @@ export interface components {
             address: string;
             /** @description What opens the target. */
             credential: components["schemas"]["TargetCredential"];
-            /** @description Lines for a file on the target; empty if a sealed secret opens it. */
+            /** @description Lines for a file on the target; empty if a secret opens it. */
             files: components["schemas"]["SetupFile"][];
             /** @description Host keys that the policy names. */
             host_keys: string[];
@@ -5828,6 +5830,11 @@ export interface components {
             name: components["schemas"]["SecretName"];
             /** @description Whether it is set. */
             set: boolean;
+        } | {
+            /** @enum {string} */
+            kind: "vault";
+            /** @description Which, and where in it: `NAME/PATH#FIELD`. */
+            secret: string;
         };
         /** @description What a path costs: it joined with its tier, the stricter winning. */
         Terms: {
@@ -6158,7 +6165,7 @@ export interface operations {
             query?: {
                 /** @description Only by this person or machine, or `gate`, or `unknown`. */
                 actor?: components["schemas"]["Actor"];
-                /** @description Only events whose name is this or begins with it: `session` or `session.opened`. */
+                /** @description Only events whose name is this or begins with it: `session` or `session.opened`; several with commas between. */
                 event?: string;
                 /** @description Only entries that mention this id or name. */
                 about?: string;
@@ -6238,7 +6245,7 @@ export interface operations {
                 format: "jsonl" | "csv";
                 /** @description Only by this person or machine, or `gate`, or `unknown`. */
                 actor?: components["schemas"]["Actor"];
-                /** @description Only events whose name is this or begins with it: `session` or `session.opened`. */
+                /** @description Only events whose name is this or begins with it: `session` or `session.opened`; several with commas between. */
                 event?: string;
                 /** @description Only entries that mention this id or name. */
                 about?: string;
@@ -6311,6 +6318,10 @@ export interface operations {
                 resource: components["schemas"]["ResourceName"];
                 /** @description When; absent: now. */
                 at?: components["schemas"]["Time"];
+                /** @description How many at most: 1 to 500; 50 if nothing is said. */
+                limit?: number;
+                /** @description `next_cursor` of the part before; it speaks of the same moment. */
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -6323,7 +6334,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Answers_Could"];
+                    "application/json": components["schemas"]["Page_Could"];
                 };
             };
             /** @description A refusal */

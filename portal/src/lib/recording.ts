@@ -1,5 +1,6 @@
 // A recording as it is played: what was shown, when, and what was done.
 import { send, whole, type Frame } from './api';
+import { Statements, type Statement } from './statements';
 
 export interface Step {
   /** Seconds since the beginning, as it was. */
@@ -20,6 +21,9 @@ export interface Done {
 
 export interface Recording {
   steps: Step[];
+  /** What was run in a database. */
+  statements: Statement[];
+  /** What was done besides. */
   done: Done[];
   channels: number[];
   length: number;
@@ -96,6 +100,8 @@ export async function read(session: string, signal: AbortSignal): Promise<(chann
   });
   const shown = (frame: Frame): boolean => frame.direction === 'output' && (frame.kind === 'bytes' || frame.kind === 'stderr') && !!frame.data;
   const channels = [...new Set(frames.filter((frame) => shown(frame) || frame.size).map((frame) => frame.channel))];
+  const statements = new Statements();
+  const besides = new Set(frames.filter((frame) => frame.activity && !statements.take(frame)));
   const last = frames.reduce((latest, frame) => Math.max(latest, frame.at_us / 1e6), 0);
   return (channel = channels[0]) => {
     const steps: Step[] = [];
@@ -106,12 +112,12 @@ export async function read(session: string, signal: AbortSignal): Promise<(chann
       const at = frame.at_us / 1e6;
       short += Math.min(Math.max(0, at - before), SILENCE);
       before = at;
-      if (frame.activity) done.push({ at, channel: frame.channel, ...told(frame.activity) });
+      if (frame.activity && besides.has(frame)) done.push({ at, channel: frame.channel, ...told(frame.activity) });
       if (frame.channel !== channel) continue;
       if (shown(frame) && frame.data) steps.push({ at, short, bytes: decoded(frame.data) });
       else if (frame.size) steps.push({ at, short, size: [Number(frame.size[0]), Number(frame.size[1])] });
     }
-    return { steps, done, channels, length: last, shortLength: short, damage };
+    return { steps, statements: statements.all, done, channels, length: last, shortLength: short, damage };
   };
 }
 

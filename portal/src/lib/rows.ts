@@ -20,7 +20,9 @@ export function rowsAt(path: string): string | undefined {
   const what = at.pathname.replace(/^\/api\/v1/, '');
   if (what !== '/audit/entries') return PAGES[what];
   const query = new URLSearchParams({ event: at.searchParams.get('event') ?? '' });
-  const since = at.searchParams.get('since');
-  if (since) query.set('since', since);
+  for (const limit of ['since', 'until']) {
+    const time = at.searchParams.get(limit);
+    if (time) query.set(limit, time);
+  }
   return `/audit?${query}`;
 }

@@ -4,6 +4,9 @@ import { plural } from './words';
 
 type Stage = Schemas['Stage'];
 
+/** What a review is about, before the name of who it is about. */
+export const reviewed: Record<Schemas['ReviewKind'], string> = { break_glass: 'Emergency access of', sampled: 'A session of', standing: 'A right without an end of' };
+
 export function seat(seat: string): string {
   return seat.startsWith('on-call:') ? `whoever is on call for ${seat.slice(8)}` : `somebody of ${seat}`;
 }

@@ -29,6 +29,13 @@ export function isSpan(text: string): boolean {
   return /^(\d+[smhd])+$/.test(text) && seconds(text) > 0;
 }
 
+/** A place in a recording: `03:07`, `1:02:03`. */
+export function stamp(seconds: number): string {
+  const s = Math.floor(seconds);
+  const two = (n: number): string => String(n).padStart(2, '0');
+  return s >= 3600 ? `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}` : `${two(Math.floor(s / 60))}:${two(s % 60)}`;
+}
+
 export function ago(at: string | number, now: number): string {
   const s = (now - new Date(at).getTime()) / 1000;
   if (s < 10) return 'just now';

@@ -1,9 +1,11 @@
 //! `/audit`: the log, and the questions it answers. All of it takes the right to read the audit log.
 
-use access::reason::Reason;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use access::ids::{EntryId, PrincipalId, SessionId};
+use access::reason::{Reason, Refusal};
 use axum::Json;
 use axum::body::Body as Stream;
 use axum::extract::State;
@@ -17,7 +19,7 @@ use policy::{Act, Noun, Object};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workflow::Caller;
-use workflow::history::ReachBy as By;
+use workflow::history::{Place, ReachBy as By};
 use workflow::read::{EntryFilter, EntryPage};
 
 use crate::caller::{Reads, SignedIn};
@@ -29,7 +31,7 @@ use crate::shown::Shown;
 use crate::stand::{Looks, still_signed_in, withdrawn};
 use crate::state::{ApiState, Long};
 use crate::types::audit::{
-    Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, Difference, LinesFormat, ReachBy, Replayed, WhoCouldQuery,
+    AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, Difference, LinesFormat, ReachBy, Replayed, WhoCouldQuery,
     WhoDidQuery,
 };
 use crate::types::evidence::TextErasure;
@@ -48,6 +50,18 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(who_did))
 }
 
+/// So many names of events are looked for at once, at most.
+const MOST_NAMES: usize = 16;
+
+/// The names of events that are asked for, if they are not too many.
+fn names(event: Option<String>) -> Answer<Option<String>> {
+    if event.as_deref().is_some_and(|names| names.split(',').count() > MOST_NAMES) {
+        let why = format!("name at most {MOST_NAMES} kinds of events at once");
+        return Err(Refusal::because(Reason::Invalid, why).into());
+    }
+    Ok(event)
+}
+
 /// Lists entries, newest first.
 #[utoipa::path(get, path = "/audit/entries", tag = "audit", params(AuditQuery), responses((status = 200, body = Page<AuditEntry>)))]
 async fn entries(
@@ -58,7 +72,8 @@ async fn entries(
     // 1. Which part of which entries?
     let limit = limit(query.limit)?;
     let after: Option<i64> = query.cursor.as_deref().map(key_in).transpose()?;
-    let filter = EntryFilter { mentions: query.about, actor: query.actor, name: query.event, from: query.since, until: query.until };
+    let filter =
+        EntryFilter { mentions: query.about, actor: query.actor, name: names(query.event)?, from: query.since, until: query.until };
     // 2. May they?
     state.gate.authorize(&caller, Act::Administer(Noun::Audit), &Object::Nothing).await?;
     // 3. Read one more than fits, to know whether there is more.
@@ -87,7 +102,8 @@ async fn export(State(state): State<ApiState>, SignedIn(caller): SignedIn, Asked
         LinesFormat::Jsonl => (Form::JsonLines, "application/x-ndjson"),
         LinesFormat::Csv => (Form::Csv, "text/csv; charset=utf-8; header=present"),
     };
-    let filter = EntryFilter { mentions: query.about, actor: query.actor, name: query.event, from: query.since, until: query.until };
+    let filter =
+        EntryFilter { mentions: query.about, actor: query.actor, name: names(query.event)?, from: query.since, until: query.until };
     let gate = Arc::clone(&state.gate);
     let begun = Lines { gate, caller, looks, filter, form, after: None, header: form == Form::Csv, done: false, _share: share };
     // The stream breaks off where the store or their right does, so that nobody takes a part for the whole.
@@ -177,16 +193,23 @@ async fn replay(State(state): State<ApiState>, SignedIn(caller): SignedIn) -> An
     Ok(Json(Replayed { entries: replay.entries, differences: differences.collect() }))
 }
 
-/// Says who could have reached a resource at a time: by grants that were open, and by the policy then in force.
-#[utoipa::path(get, path = "/audit/who-could", tag = "audit", params(WhoCouldQuery), responses((status = 200, body = Answers<Could>)))]
+/// Says who could have reached a resource at a time, by name: by grants that were open, and by the policy then in force.
+#[utoipa::path(get, path = "/audit/who-could", tag = "audit", params(WhoCouldQuery), responses((status = 200, body = Page<Could>)))]
 async fn who_could(
     State(state): State<ApiState>,
     SignedIn(caller): SignedIn,
     Asked(query): Asked<WhoCouldQuery>,
-) -> Answer<Json<Answers<Could>>> {
-    let at = query.at.unwrap_or_else(|| state.gate.now());
+) -> Answer<Json<Page<Could>>> {
+    let limit = limit(query.limit)? as usize;
+    let behind: Option<Behind> = query.cursor.as_deref().map(key_in).transpose()?;
+    // All parts of an answer speak of the moment that the first did.
+    let at = behind.as_ref().map(|behind| behind.at).or(query.at).unwrap_or_else(|| state.gate.now());
     let _share = state.long(caller.who.id(), Long::Search)?;
-    let reaches = state.gate.who_could(&caller, &query.resource, at).await?;
+    // One more than fits, to know whether there is more.
+    let mut reaches = state.gate.who_could(&caller, &query.resource, at, behind.map(|behind| behind.last).as_ref(), limit + 1).await?;
+    let more = reaches.len() > limit;
+    reaches.truncate(limit);
+    let next = reaches.last().filter(|_| more).map(|last| cursor_of(Behind { at, last: last.place() }));
     let mut show = Shown::new(&state.gate);
     let mut items = Vec::with_capacity(reaches.len());
     for reach in reaches {
@@ -199,7 +222,46 @@ async fn who_could(
         };
         items.push(Could { person: show.who(reach.person).await?, role: reach.role, by });
     }
-    Ok(Json(Answers { items }))
+    Ok(page(items, next))
+}
+
+/// Where a part of who could ends: of which moment it speaks, and the last way in on it.
+struct Behind {
+    at: Timestamp,
+    last: Place,
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { username, role, by } = &self.last;
+        write!(f, "{} {username} {role} ", self.at.as_microsecond())?;
+        match by {
+            By::Grant(grant) => write!(f, "grant {grant}"),
+            By::Ready(grant) => write!(f, "ready {grant}"),
+            By::AtOnce => f.write_str("at_once"),
+            By::Approval(people) => write!(f, "approval {people}"),
+            By::Emergency => f.write_str("emergency"),
+        }
+    }
+}
+
+impl FromStr for Behind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [at, username, role, by @ ..] = words.as_slice() else { return Err(()) };
+        let at = at.parse::<i64>().ok().and_then(|at| Timestamp::from_microsecond(at).ok()).ok_or(())?;
+        let by = match by {
+            ["grant", grant] => By::Grant(grant.parse().map_err(|_| ())?),
+            ["ready", grant] => By::Ready(grant.parse().map_err(|_| ())?),
+            ["at_once"] => By::AtOnce,
+            ["approval", people] => By::Approval(people.parse().map_err(|_| ())?),
+            ["emergency"] => By::Emergency,
+            _ => return Err(()),
+        };
+        Ok(Self { at, last: Place { username: (*username).to_owned(), role: role.parse().map_err(|_| ())?, by } })
+    }
 }
 
 /// Says who was on a resource between two times, oldest first.

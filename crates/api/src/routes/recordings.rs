@@ -10,10 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use evidence::recording::{Direction as WentTo, Frame as Passed, FrameKind as Carries};
 use evidence::recording::{LiveEvent, LiveView, RecordingReader, asciicast};
 use futures::stream::{self, Stream};
 use tokio::sync::{broadcast, mpsc};
@@ -29,7 +26,7 @@ use crate::stand::{LOOK_EVERY, Looks, shakes, still_signed_in, withdrawn};
 use crate::state::{ApiState, Long};
 use crate::types::events::Lagged;
 use crate::types::schema;
-use crate::types::sessions::{Direction, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery};
+use crate::types::sessions::{Frame, RecordingFormat, RecordingLine, RecordingQuery};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(watch)).routes(routes!(recording))
@@ -92,7 +89,7 @@ fn watched(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> 
                     Event::default().event("withdrawn").data("{}")
                 }
                 event = watching.view.next() => match event {
-                    Some(LiveEvent::Frame(frame)) => json_event("frame", &shown(&frame)),
+                    Some(LiveEvent::Frame(frame)) => json_event("frame", &Frame::from(&frame)),
                     Some(LiveEvent::FellBehind(missed)) => {
                         watching.over = true;
                         json_event("lagged", &Lagged { missed })
@@ -190,11 +187,7 @@ fn read(
 
 fn lines(reader: &mut RecordingReader<std::fs::File>, out: &mut impl std::io::Write) -> std::io::Result<()> {
     for frame in reader {
-        let line = match frame {
-            Ok(frame) => RecordingLine::Frame(shown(&frame)),
-            Err(error) => RecordingLine::Damage { damage: error.to_string() },
-        };
-        serde_json::to_writer(&mut *out, &line)?;
+        serde_json::to_writer(&mut *out, &RecordingLine::from(frame))?;
         out.write_all(b"\n")?;
     }
     Ok(())
@@ -210,21 +203,4 @@ impl std::io::Write for Pieces {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn shown(frame: &Passed) -> Frame {
-    let direction = match frame.direction {
-        WentTo::Output => Direction::Output,
-        WentTo::Input => Direction::Input,
-        WentTo::Gate => Direction::Gate,
-    };
-    let kind = match frame.kind {
-        Carries::Bytes => FrameKind::Bytes,
-        Carries::Stderr => FrameKind::Stderr,
-        Carries::Resize => FrameKind::Resize,
-        Carries::Activity => FrameKind::Activity,
-    };
-    let activity = (kind == FrameKind::Activity).then(|| serde_json::from_slice(&frame.bytes).ok()).flatten();
-    let data = (frame.size().is_none() && activity.is_none()).then(|| BASE64_STANDARD.encode(&frame.bytes));
-    Frame { at_us: frame.at_us, channel: frame.channel, direction, kind, data, size: frame.size(), activity }
 }

@@ -61,14 +61,11 @@ async fn create(State(state): State<ApiState>, Asks(caller): Asks, Body(new): Bo
         Ok(submitted) => submitted,
         Err(refusal) => {
             let verdict = state.gate.preview(&IdentifiedRequest::new(ask, caller.who.clone())).await;
-            let (answer, policies) = match verdict {
-                Ok(verdict) if shown::answer_code(verdict.answer()) == AnswerCode::StepUp => {
-                    (AnswerCode::StepUp, verdict.policies().to_vec())
-                }
-                Ok(verdict) => (AnswerCode::Deny, verdict.policies().to_vec()),
-                Err(_) => (AnswerCode::Deny, Vec::new()),
+            let answer = match verdict {
+                Ok(verdict) if shown::answer_code(verdict.answer()) == AnswerCode::StepUp => AnswerCode::StepUp,
+                _ => AnswerCode::Deny,
             };
-            return Err(Refused::from(refusal).with_answer(answer, policies));
+            return Err(Refused::from(refusal).with_answer(answer));
         }
     };
     // 3. Start the clock, if that was asked and nobody has to agree.

@@ -1,6 +1,9 @@
 //! `/resources`: what one can ask for, and what it would take.
 
+use std::collections::BTreeSet;
+
 use access::names::{ResourceName, RoleName};
+use access::vault::SecretSource;
 use access::verdict::{Answer as Said, Terms, Verdict};
 use axum::Json;
 use axum::extract::State;
@@ -157,22 +160,40 @@ fn takes(said: &Said) -> String {
 }
 
 const CA_FILE: &str = "/etc/ssh/tidegate_target_ca.pub";
+const PRINCIPALS: &str = "/etc/ssh/tidegate_principals";
+
+/// Whom each account of a machine lets in, where it wants others than those of its name.
+fn principals(bundle: &policy::Bundle, resource: &policy::Resource) -> Vec<SetupFile> {
+    if resource.principal.is_none() {
+        return Vec::new();
+    }
+    let roles = bundle.roles().filter_map(|role| bundle.login(&role.name, &resource.name));
+    let logins: BTreeSet<&str> = roles.chain(resource.look_as.as_deref()).collect();
+    logins.into_iter().map(|login| SetupFile { path: format!("{PRINCIPALS}/{login}"), lines: vec![resource.principal(login)] }).collect()
+}
 
 async fn setup(gate: &Gate, state: &ApiState, resource: &policy::Resource) -> Answer<Setup> {
     let (credential, files) = match &resource.credential {
         Credential::TargetCa => {
             // While one CA takes the place of another, targets trust both.
             let lines = state.facts_now().target_cas.into_iter().map(|ca| ca.public_key).collect();
-            let files = vec![
+            let mut settings = vec![format!("TrustedUserCAKeys {CA_FILE}")];
+            let principals = principals(&gate.bundle(), resource);
+            if !principals.is_empty() {
+                settings.push(format!("AuthorizedPrincipalsFile {PRINCIPALS}/%u"));
+            }
+            let mut files = vec![
                 SetupFile { path: CA_FILE.to_owned(), lines },
-                SetupFile { path: "/etc/ssh/sshd_config.d/tidegate.conf".to_owned(), lines: vec![format!("TrustedUserCAKeys {CA_FILE}")] },
+                SetupFile { path: "/etc/ssh/sshd_config.d/tidegate.conf".to_owned(), lines: settings },
             ];
+            files.extend(principals);
             (TargetCredential::TargetCa, files)
         }
-        Credential::Secret(name) => {
+        Credential::Secret(SecretSource::Sealed(name)) => {
             let set = gate.store().secret(name).await?.is_some();
             (TargetCredential::Secret { name: name.clone(), set }, Vec::new())
         }
+        Credential::Secret(SecretSource::Fetched(secret)) => (TargetCredential::Vault { secret: secret.to_string() }, Vec::new()),
     };
     Ok(Setup { address: resource.address.to_string(), host_keys: resource.host_keys.clone(), credential, files })
 }

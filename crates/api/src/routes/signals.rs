@@ -46,13 +46,11 @@ async fn hear(State(state): State<ApiState>, Peer(from): Peer, Id(name): Id<User
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let signal = match state.gate.read_signal(name.as_str(), token, authorization).await {
         Ok(signal) => signal,
-        Err(NoSignal::Later(refusal)) => return Err(refusal.into()),
         Err(why) => {
             state.may_try(from, now)?;
             state.failed(from, now);
             state.gate.enter_refused_signal(&name, &why, from).await;
-            let (code, description) = told(&why);
-            return Err(Refused::invalid(description).with_set_error(code));
+            return Err(told(&why));
         }
     };
     // 3. What it wants is done, and what it can't mean is said: a signal that shuts nobody out is not to pass for one that did.
@@ -67,16 +65,19 @@ async fn hear(State(state): State<ApiState>, Peer(from): Peer, Id(name): Id<User
     }
 }
 
-/// What is told to whoever proves nothing (RFC 8935 §2.4).
+/// What is told to whoever proves nothing (RFC 8935 §2.4), or cannot be looked at now: to send it again, since who is told 400 never does.
 ///
-/// INVARIANT: nobody learns which names there are. Which of these it was stands in the log.
-fn told(why: &NoSignal) -> (&'static str, String) {
-    match why {
+/// INVARIANT: nobody learns where keys are read, nor, but while those cannot be had, which names there are. Which of these it was stands in the
+/// log.
+fn told(why: &NoSignal) -> Refused {
+    let (code, description) = match why {
+        NoSignal::Later(refusal) => return refusal.reason.into(),
         NoSignal::Nobody | NoSignal::Authorization | NoSignal::Token(SetError::Key(_) | SetError::UnknownKey) => {
             ("authentication_failed", NOT_PROVED.to_owned())
         }
         NoSignal::Token(SetError::Issuer) => ("invalid_issuer", why.to_string()),
         NoSignal::Token(SetError::Audience) => ("invalid_audience", why.to_string()),
-        NoSignal::Token(SetError::Request(_)) | NoSignal::Later(_) => ("invalid_request", why.to_string()),
-    }
+        NoSignal::Token(SetError::Request(_)) => ("invalid_request", why.to_string()),
+    };
+    Refused::invalid(description).with_set_error(code)
 }

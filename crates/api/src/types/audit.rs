@@ -56,7 +56,7 @@ pub struct AuditQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::Actor>)]
     pub actor: Option<Actor>,
-    /// Only events whose name is this or begins with it: `session` or `session.opened`.
+    /// Only events whose name is this or begins with it: `session` or `session.opened`; several with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// Only entries that mention this id or name.
@@ -90,7 +90,7 @@ pub struct AuditExportQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::Actor>)]
     pub actor: Option<Actor>,
-    /// Only events whose name is this or begins with it: `session` or `session.opened`.
+    /// Only events whose name is this or begins with it: `session` or `session.opened`; several with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// Only entries that mention this id or name.
@@ -156,6 +156,13 @@ pub struct WhoCouldQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<schema::Time>)]
     pub at: Option<Timestamp>,
+    /// How many at most: 1 to 500; 50 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before; it speaks of the same moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// Somebody who could reach a resource.
@@ -238,11 +245,4 @@ pub struct Did {
     /// Until when; null: it lives.
     #[schema(value_type = Option<schema::Time>)]
     pub until: Option<Timestamp>,
-}
-
-/// An answer from the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Answers<T> {
-    /// Everybody it names.
-    pub items: Vec<T>,
 }

@@ -35,7 +35,7 @@ pub struct Problem {
     /// When access was asked for: `deny`, or `step_up` if the asker can supply what is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerCode>,
-    /// When access was asked for: the policies that decided.
+    /// The policies that decided, where policy did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
 }
@@ -55,13 +55,13 @@ impl Problem {
             request_id: request_id.into(),
             request: refusal.request,
             answer: None,
-            policies: Vec::new(),
+            policies: refusal.policies(),
         }
     }
 
     /// The refusal it was made of.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
-        Refusal { reason: self.code, detail: self.detail.clone(), request: self.request }
+        Refusal { reason: self.code, detail: self.detail.clone(), request: self.request, ruled: None }
     }
 }

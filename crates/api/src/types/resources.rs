@@ -103,7 +103,7 @@ pub struct Setup {
     pub host_keys: Vec<String>,
     /// What opens the target.
     pub credential: TargetCredential,
-    /// Lines for a file on the target; empty if a sealed secret opens it.
+    /// Lines for a file on the target; empty if a secret opens it.
     pub files: Vec<SetupFile>,
 }
 
@@ -120,6 +120,11 @@ pub enum TargetCredential {
         name: SecretName,
         /// Whether it is set.
         set: bool,
+    },
+    /// A secret in a vault, fetched for each session.
+    Vault {
+        /// Which, and where in it: `NAME/PATH#FIELD`.
+        secret: String,
     },
 }
 

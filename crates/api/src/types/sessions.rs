@@ -3,6 +3,9 @@
 use access::ids::{GrantId, PrincipalId, RecordingId, SessionId};
 use access::names::{ResourceName, RoleName};
 use access::session::{EndReason, Protocol, SessionState};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use evidence::recording;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -223,6 +226,25 @@ pub struct Frame {
     pub activity: Option<serde_json::Value>,
 }
 
+impl From<&recording::Frame> for Frame {
+    fn from(frame: &recording::Frame) -> Self {
+        let direction = match frame.direction {
+            recording::Direction::Output => Direction::Output,
+            recording::Direction::Input => Direction::Input,
+            recording::Direction::Gate => Direction::Gate,
+        };
+        let kind = match frame.kind {
+            recording::FrameKind::Bytes => FrameKind::Bytes,
+            recording::FrameKind::Stderr => FrameKind::Stderr,
+            recording::FrameKind::Resize => FrameKind::Resize,
+            recording::FrameKind::Activity => FrameKind::Activity,
+        };
+        let activity = (kind == FrameKind::Activity).then(|| serde_json::from_slice(&frame.bytes).ok()).flatten();
+        let data = (frame.size().is_none() && activity.is_none()).then(|| BASE64_STANDARD.encode(&frame.bytes));
+        Self { at_us: frame.at_us, channel: frame.channel, direction, kind, data, size: frame.size(), activity }
+    }
+}
+
 /// In which form a recording is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -261,4 +283,13 @@ pub enum RecordingLine {
         /// What is wrong, as a sentence.
         damage: String,
     },
+}
+
+impl From<Result<recording::Frame, recording::ReadError>> for RecordingLine {
+    fn from(frame: Result<recording::Frame, recording::ReadError>) -> Self {
+        match frame {
+            Ok(frame) => Self::Frame(Frame::from(&frame)),
+            Err(error) => Self::Damage { damage: error.to_string() },
+        }
+    }
 }

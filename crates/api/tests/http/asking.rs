@@ -170,7 +170,7 @@ async fn a_resource_that_no_path_leads_to_is_as_one_that_does_not_exist() {
     assert!(status == StatusCode::OK && explained["text"].as_str().unwrap().contains("payments-on-the-ledger"), "{explained}");
 }
 
-// covers: GRANT-9, B2 (api)
+// covers: GRANT-9 (api), B2 (api)
 #[tokio::test]
 async fn a_path_for_emergencies_alone_is_found_by_whom_it_leads() {
     let served = Served::start().await;

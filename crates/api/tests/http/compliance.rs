@@ -1,9 +1,31 @@
 //! What auditors ask for: controls with live queries, streams of the log, legal holds.
 
+use access::session::{ClosedSession, EndReason};
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::Served;
+
+/// Ben agrees to a request, Carla takes the right away; she reads what Ana did on another machine, and destroys it.
+async fn one_of_each(served: &Served, request: &str) {
+    let (ben, carla) = (served.person("ben").await, served.person("carla").await);
+    let (status, voted) = ben.post(&format!("/requests/{request}/approve"), json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{voted}");
+    let grant = voted["grant"]["id"].as_str().unwrap();
+    let (status, revoked) = carla.post(&format!("/grants/{grant}/revoke"), json!({ "reason": "a drill" })).await;
+    assert_eq!(status, StatusCode::OK, "{revoked}");
+    let opened = crate::sessions::open(served).await;
+    let session = opened.permit.facts().session;
+    let closed = opened.recording.close("client", 1).await.unwrap();
+    let digest = closed.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let recording = Some((closed.chunks, digest));
+    let end = EndReason::Client;
+    served.test.gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording }).await;
+    let recording = format!("/sessions/{session}/recording");
+    assert_eq!(carla.get(&recording).await.0, StatusCode::OK);
+    let (status, destroyed) = carla.post(&format!("{recording}/destroy"), json!({ "reason": "nobody may keep it" })).await;
+    assert_eq!(status, StatusCode::OK, "{destroyed}");
+}
 
 // covers: EV-8 (api)
 #[tokio::test]
@@ -12,6 +34,8 @@ async fn every_control_shows_queries_that_are_answered() {
     let (ana, eve, carla) = (served.person("ana").await, served.person("eve").await, served.person("carla").await);
     let (_, asked) = ana.post("/requests", crate::wish()).await;
     assert_eq!(asked["request"]["state"], "pending");
+    assert_eq!(ana.get("/audit/entries").await.0, StatusCode::FORBIDDEN);
+    one_of_each(&served, asked["request"]["id"].as_str().unwrap()).await;
     served.test.gate.checkpoint().await.unwrap();
     let (status, found) = eve.get("/compliance").await;
     assert_eq!(status, StatusCode::OK, "{found}");
@@ -25,6 +49,19 @@ async fn every_control_shows_queries_that_are_answered() {
     for evidence in controls.iter().flat_map(|control| control["evidence"].as_array().unwrap()) {
         asked_for.insert(evidence["path"].as_str().unwrap().to_owned(), evidence.clone());
     }
+    // Where events are counted, the query gives just those: what was refused, too.
+    let counted: Vec<_> = asked_for.iter().filter(|(path, of)| path.contains("&since=") && of["query"] != "retention").collect();
+    assert!(counted.len() > 7, "{counted:?}");
+    for (path, evidence) in counted {
+        let (_, rows) = eve.get(&format!("{}&limit=500", path.strip_prefix("/api/v1").unwrap())).await;
+        assert_eq!(json!(rows["items"].as_array().unwrap().len()), evidence["count"], "{evidence}: {rows}");
+        assert!(evidence["query"] != "denied" || evidence["count"] != 0, "hers was refused: {evidence}");
+    }
+    let behind = &asked_for["/api/v1/resources?all=true"];
+    let (_, resources) = eve.get("/resources?all=true&limit=500").await;
+    assert_eq!(json!(resources["items"].as_array().unwrap().len()), behind["count"], "{behind}");
+    let seventeen = vec!["session."; 17].join(",");
+    assert_eq!(eve.get(&format!("/audit/entries?event={seventeen}")).await.0, StatusCode::BAD_REQUEST);
     // Each of them is there, for somebody who may ask it.
     for (path, evidence) in &asked_for {
         let path = path.strip_prefix("/api/v1").unwrap();
@@ -35,7 +72,10 @@ async fn every_control_shows_queries_that_are_answered() {
         assert!(statuses.contains(&StatusCode::OK), "{path}: {statuses:?} {evidence}");
     }
     let of = |query: &str| asked_for.values().find(|evidence| evidence["query"] == query).unwrap();
-    assert_eq!((&of("requests")["count"], &of("locks")["count"]), (&json!(1), &json!(0)));
+    assert_eq!((&of("requests")["count"], &of("locks")["count"]), (&json!(2), &json!(0)));
+    for once in ["votes", "revoked", "exports", "erased", "sessions"] {
+        assert_eq!(of(once)["count"], 1, "{}", of(once));
+    }
     assert_eq!(of("streams")["attention"], true, "{}", of("streams"));
     // It is live: what happens shows.
     carla.post("/locks", json!({ "scope": "resource:build-1", "reason": "a drill" })).await;

@@ -1,7 +1,7 @@
 //! The OpenAPI document: written out, and whole.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -44,4 +44,44 @@ fn the_document_is_whole_and_stands_in_openapi_json() {
     }
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written == text, "openapi.json is not what the routes say; run this test with TIDEGATE_UPDATE=1 and look at what changed");
+}
+
+/// Every page below a directory.
+fn pages(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let all = entries.flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] });
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+// covers: RUN-5 (api)
+#[test]
+fn every_call_that_the_documentation_names_is_there() {
+    let document = serde_json::to_value(tidegate_api::openapi()).unwrap();
+    let known: Vec<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone())))
+        .collect();
+    // Beside the document: it does not name itself, nor what only some listeners serve.
+    let beside = [("GET", "/api/v1/openapi.json"), ("GET", "/ca.pem")];
+    let is = |known: &str, named: &str| {
+        let (known, named): (Vec<&str>, Vec<&str>) = (known.split('/').collect(), named.split('/').collect());
+        known.len() == named.len() && known.iter().zip(named).all(|(known, named)| known.starts_with('{') || *known == named)
+    };
+    let mut found = 0;
+    for page in pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for (method, rest) in text.split('`').filter_map(|span| span.split_once(' ')) {
+            if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method) || !rest.starts_with('/') {
+                continue;
+            }
+            let path = rest.split(['?', ' ', '\n']).next().unwrap();
+            let whole = format!("/api/v1{path}");
+            let there = known.iter().any(|(verb, known)| verb == method && (is(known, path) || is(known, &whole)));
+            assert!(there || beside.contains(&(method, path)), "{}: there is no `{method} {path}`", page.display());
+            found += 1;
+        }
+    }
+    assert!(found > 100, "{found} calls were looked up");
 }

@@ -65,7 +65,13 @@ async fn an_export_of_the_log_breaks_off_when_its_reader_is_locked_and_is_one_at
     let eve = served.person("eve").await;
     let now = served.test.gate.now();
     let refused = |n: usize| {
-        let event = Event::ActionRefused { action: "drill".into(), object: n.to_string(), reason: Reason::NotAllowed };
+        let event = Event::ActionRefused {
+            action: "drill".into(),
+            object: n.to_string(),
+            reason: Reason::NotAllowed,
+            bundle: None,
+            policies: Vec::new(),
+        };
         EntryDraft::new(now, Actor::Gate, Door::Gate, event).text("detail", Some("x".repeat(6_000)))
     };
     let many = store::Change::new(refused(0)).and_all((1..3_000).map(refused));

@@ -474,7 +474,7 @@ async fn sign(browser: &Browser<'_>, key: &mut Key, id: &str) -> (StatusCode, Va
     browser.post(&format!("/requests/{id}/approve"), json!({ "note": "go ahead", "signature": answer })).await
 }
 
-// covers: OK-7 (api), OK-4, D8
+// covers: OK-7 (api), OK-4 (api), D8
 #[tokio::test]
 async fn an_approval_is_signed_over_the_exact_request_and_verifies_without_the_gate() {
     let served = Served::start().await;

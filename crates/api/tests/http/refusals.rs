@@ -55,6 +55,41 @@ async fn a_problem_says_what_why_and_what_to_do() {
 
 // covers: E9 (api)
 #[tokio::test]
+async fn a_text_is_taken_that_is_as_long_as_the_document_says_and_none_that_is_longer() {
+    let served = Served::start().await;
+    served.test.gate.serve_directories(vec![crate::directory::named("corp")]);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    let (ana, carla, dan) = (served.person("ana").await, served.person("carla").await, served.person("dan").await);
+    let (_, me) = dan.get("/me").await;
+    let (_, hers) = ana.get("/me").await;
+    let disable = format!("/users/{}/disable", hers["user"]["id"].as_str().unwrap());
+    let cases = [
+        (&dan, "/users", "display_name", 200, json!({ "username": "gina" })),
+        (&dan, "/workloads", "display_name", 200, json!({ "username": "gina-bot", "owner": me["user"]["id"] })),
+        (&dan, "/tokens", "label", 200, json!({ "scopes": ["read"], "duration": "1h" })),
+        (&dan, "/directories/corp/tokens", "label", 200, json!({ "duration": "1h" })),
+        (&carla, "/me/keys", "label", 200, json!({ "public_key": key })),
+        (&carla, "/locks", "reason", 4_000, json!({ "scope": "resource:web-1" })),
+        (&carla, "/holds", "reason", 2_000, json!({ "scope": "resource:web-1" })),
+        (&dan, disable.as_str(), "reason", 4_000, json!({})),
+    ];
+    for (who, path, field, most, body) in cases {
+        let with = |length: usize| {
+            let mut body = body.clone();
+            // Letters that take more than a byte count once.
+            body[field] = json!("ü".repeat(length));
+            body
+        };
+        let (status, taken) = who.post(path, with(most)).await;
+        assert!(status.is_success(), "{path}: {status} {taken}");
+        let (status, problem) = who.post(path, with(most + 1)).await;
+        assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")), "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("at most {most} characters")), "{path}: {problem}");
+    }
+}
+
+// covers: E9 (api)
+#[tokio::test]
 async fn what_people_write_never_becomes_a_header() {
     let served = Served::start().await;
     let ana = served.person("ana").await;

@@ -1,5 +1,7 @@
 //! Sessions over HTTP: listed, watched, ended, read, and taken away as evidence.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use access::session::{ClosedSession, EndReason, Protocol, Standing};
@@ -359,6 +361,39 @@ when { resource.break_glass };
     assert!(!heard.contains("withdrawn"), "{heard}");
 }
 
+// covers: MAY-1 (api), B5 (api), EV-1 (api)
+#[tokio::test]
+async fn whom_a_policy_keeps_from_watching_is_told_which_and_why() {
+    let served = Served::start().await;
+    let gate = &served.test.gate;
+    let ana = served.test.person("ana");
+    let wish = access::request::AccessRequest { ticket: Some("INC-1".into()), ..testkit::gate::ask("ledger-1", "debug") };
+    let request = gate.submit(ana, wish).await.unwrap().request;
+    for who in ["ben", "carla"] {
+        gate.vote(served.test.person(who), request.id, access::approval::Decision::Approve, None).await.unwrap();
+    }
+    let opened = gate.open(ana, &"ledger-1".parse().unwrap(), &"debug".parse().unwrap(), Protocol::Ssh).await.unwrap();
+    let watched = format!("/sessions/{}/watch", opened.permit.facts().session);
+    let (ben, eve) = (served.person("ben").await, served.person("eve").await);
+    // Without the policy that closes it, ben leads who is watched and watches.
+    let whole = gate.bundle().files().clone();
+    let mut without = whole.clone();
+    let oversight = String::from_utf8(whole["oversight.cedar"].clone()).unwrap();
+    let (rest, _) = oversight.split_once("// A live view of the ledger shows card data.").unwrap();
+    without.insert("oversight.cedar".into(), rest.as_bytes().to_vec());
+    gate.push_bundle(served.test.person("dan"), without).await.unwrap();
+    assert_eq!(ben.call(Method::GET, &watched).send().await.unwrap().status(), StatusCode::OK);
+    gate.push_bundle(served.test.person("dan"), whole).await.unwrap();
+    let (status, problem) = ben.get(&watched).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{problem}");
+    let why = "`ledger-is-watched-by-security-alone`: a live view of the ledger shows card data; only security watches";
+    assert_eq!((&problem["detail"], &problem["policies"]), (&json!(why), &json!(["ledger-is-watched-by-security-alone"])), "{problem}");
+    // The log says the same.
+    let entry = eve.get("/audit/entries?event=action.refused&limit=1").await.1["items"][0].clone();
+    assert_eq!((&entry["data"]["reason"], &entry["texts"]["detail"]), (&json!("forbidden"), &json!(why)), "{entry}");
+    assert_eq!((&entry["data"]["policies"], &entry["data"]["bundle"]), (&problem["policies"], &json!(gate.bundle().digest())), "{entry}");
+}
+
 // covers: B5, D2 (api)
 #[tokio::test]
 async fn a_watcher_who_loses_the_right_sees_nothing_more() {
@@ -492,4 +527,121 @@ async fn pins_are_kept_for_whoever_pins_and_say_nothing_of_what_there_is() {
     }
     assert_eq!(does(&ana, Method::PUT, "one-more").await, StatusCode::BAD_REQUEST);
     assert_eq!(does(&ana, Method::PUT, "db-1").await, StatusCode::NO_CONTENT);
+}
+
+/// Somebody who has gone, and a pipe in place of a recording of theirs: who erases them is in the midst of it until something comes out of it.
+struct Midst {
+    erase: String,
+    path: PathBuf,
+    kept: PathBuf,
+}
+
+impl Midst {
+    async fn of_ana(served: &Served) -> Self {
+        let (ana, gate) = (served.test.person("ana").who.id(), &served.test.gate);
+        let opened = open(served).await;
+        let session = opened.permit.facts().session;
+        opened.recording.close("client", 1).await.unwrap();
+        let end = EndReason::Client;
+        gate.close(ClosedSession { session, end, confirmed: true, bytes_up: 0, bytes_down: 0, recording: None }).await;
+        gate.disable(served.test.person("dan"), ana, None).await.unwrap();
+        let path = gate.recording_path(gate.store().session(session).await.unwrap().unwrap().recording);
+        let kept = served.test.dir().join("kept.tgr");
+        std::fs::rename(&path, &kept).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self { erase: format!("/users/{ana}/erase"), path, kept }
+    }
+
+    /// Once somebody reads the recording.
+    async fn begun(&self) -> std::fs::File {
+        let pipe = self.path.clone();
+        let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(pipe).unwrap());
+        tokio::time::timeout(Duration::from_secs(60), opened).await.unwrap().unwrap()
+    }
+
+    /// What was recorded is there again, and comes out of the pipe.
+    fn goes_on(&self, mut pipe: std::fs::File) {
+        let whole = std::fs::read(&self.kept).unwrap();
+        std::fs::rename(&self.kept, &self.path).unwrap();
+        // It reads no further than it has to.
+        let _rest = pipe.write_all(&whole);
+    }
+}
+
+// covers: EV-7 (api)
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_goes_on_to_its_end_though_who_asked_for_it_leaves() {
+    let served = Served::start().await;
+    let (carla, midst) = (served.person("carla").await, Box::pin(Midst::of_ana(&served)).await);
+    let why = json!({ "reason": "she asked" });
+    let asking = tokio::spawn(carla.call(Method::POST, &midst.erase).json(&why).send());
+    let pipe = midst.begun().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    midst.goes_on(pipe);
+    // Who asks again is told that it is being done, and then that nothing is left.
+    let again = async {
+        loop {
+            let (status, answer) = carla.post(&midst.erase, why.clone()).await;
+            if status == StatusCode::OK {
+                return answer;
+            }
+            assert_eq!(answer["code"], "already_decided", "{answer}");
+        }
+    };
+    let left = tokio::time::timeout(Duration::from_secs(60), again).await.expect("it does not end");
+    assert_eq!(left, json!({ "texts": 0, "recordings": 0, "held": 0 }));
+}
+
+// covers: EV-7 (api)
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_goes_no_further_once_who_asked_for_it_is_locked() {
+    let served = Served::start().await;
+    let (carla, midst) = (served.person("carla").await, Box::pin(Midst::of_ana(&served)).await);
+    let (dan, carla_id) = (served.test.person("dan"), served.test.person("carla").who.id());
+    let why = json!({ "reason": "she asked" });
+    let asking = tokio::spawn(carla.call(Method::POST, &midst.erase).json(&why).send());
+    let pipe = midst.begun().await;
+    let scope = access::lock::LockScope::Person(carla_id);
+    let (lock, _) = served.test.gate.lock(dan, scope, None, Some("laptop lost".into())).await.unwrap();
+    midst.goes_on(pipe);
+    let (status, refused) = read(asking.await.unwrap().unwrap()).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::FORBIDDEN, &json!("locked")), "{refused}");
+    // Done again it does what is left.
+    served.test.gate.lift(dan, lock.id).await.unwrap();
+    let (status, left) = served.person("carla").await.post(&midst.erase, why).await;
+    assert_eq!(status, StatusCode::OK, "{left}");
+    assert!(left["texts"].as_u64().unwrap() > 0 && left["recordings"] == 0, "{left}");
+}
+
+// covers: EV-9 (api)
+#[tokio::test]
+async fn who_could_comes_a_part_at_a_time_and_all_of_it_as_of_one_moment() {
+    let served = Served::start().await;
+    served.test.time.advance(Duration::from_secs(1));
+    let eve = served.person("eve").await;
+    let (_, whole) = eve.get("/audit/who-could?resource=db-1&limit=500").await;
+    let ways = whole["items"].as_array().unwrap();
+    assert!(ways.len() > 3 && whole.get("next_cursor").is_none(), "{whole}");
+    let (mut parts, mut place, mut leaves) = (Vec::new(), String::new(), Some("ana"));
+    loop {
+        let (status, part) = eve.get(&format!("/audit/who-could?resource=db-1&limit=2{place}")).await;
+        assert_eq!(status, StatusCode::OK, "{part}");
+        let items = part["items"].as_array().unwrap();
+        assert!(items.len() <= 2);
+        parts.extend(items.iter().cloned());
+        let Some(cursor) = part["next_cursor"].as_str() else { break };
+        place = format!("&cursor={cursor}");
+        // What happens meanwhile did not count at that moment.
+        served.test.time.advance(Duration::from_secs(1));
+        if let Some(name) = leaves.take() {
+            let id = served.test.person(name).who.id();
+            served.test.gate.disable(served.test.person("dan"), id, None).await.unwrap();
+        }
+    }
+    assert_eq!(&parts, ways);
+    let (_, now) = eve.get("/audit/who-could?resource=db-1&limit=500").await;
+    assert_ne!(now["items"], whole["items"], "she is gone now");
+    let (status, refused) = eve.get("/audit/who-could?resource=db-1&cursor=MTc").await;
+    assert_eq!((status, &refused["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")), "{refused}");
 }

@@ -344,9 +344,19 @@ async fn a_transmitter_whose_keys_cannot_be_read_is_asked_to_come_again() {
     let heard = Heard::start().await;
     let signal = heard.transmitter.sign(&heard.says(SESSION_REVOKED, "ana-1"));
     heard.transmitter.go_away(true);
-    let (status, refused) = heard.send(&signal).await;
+    let call = heard.served.call(Method::POST, "/api/v1/signals/corp").header("content-type", "application/secevent+jwt");
+    let answer = call.body(signal.clone()).send().await.unwrap();
+    assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+    let (status, refused) = read(answer).await;
     assert_eq!((status, &refused["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("issuer_unreachable")), "{refused}");
+    assert!(!refused.to_string().contains(&heard.transmitter.issuer), "where its keys are is nobody's business: {refused}");
     assert!(heard.locks().await.is_empty());
+    // It is entered, with what the matter is.
+    let filter = EntryFilter { name: Some("signal.refused".into()), ..EntryFilter::default() };
+    let page = EntryPage { limit: 10, after: None, newest_first: false };
+    let entries = heard.served.test.gate.store().entries(&filter, page).await.unwrap();
+    let details: Vec<&str> = entries.iter().filter_map(|logged| logged.entry.text("detail")).collect();
+    assert!(matches!(details.as_slice(), [one] if one.contains("could not be asked for the keys")), "{details:?}");
     heard.transmitter.go_away(false);
     heard.served.test.time.advance(std::time::Duration::from_secs(11));
     assert_eq!(heard.send(&signal).await.0, StatusCode::ACCEPTED);

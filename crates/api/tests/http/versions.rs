@@ -42,7 +42,7 @@ async fn tag(who: &Person<'_>, path: &str) -> String {
     shown.headers()["etag"].to_str().unwrap().to_owned()
 }
 
-// covers: C2, C3, B8 (api)
+// covers: C2 (api), C3 (api), B8 (api)
 #[tokio::test]
 async fn every_change_can_say_what_it_was_decided_on() {
     let served = Served::start().await;
