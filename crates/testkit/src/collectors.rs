@@ -1,5 +1,5 @@
 //! Collectors of logs: Debian's rsyslog over TLS, S3 as moto has it, OTLP as OpenTelemetry's own messages decode it; and the published
-//! schema of OCSF. Each is a process of its own that ends with the test.
+//! schema of OCSF. AWS Secrets Manager is moto's too. Each is a process of its own that ends with the test.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -38,7 +38,7 @@ impl Scripted {
     /// # Errors
     /// If it does not start.
     pub fn s3() -> anyhow::Result<Self> {
-        Self::start("s3.py")
+        Self::start("s3.py", None)
     }
 
     /// A collector of OTLP; `ready` has `url`.
@@ -46,12 +46,21 @@ impl Scripted {
     /// # Errors
     /// If it does not start.
     pub fn otlp() -> anyhow::Result<Self> {
-        Self::start("otlp.py")
+        Self::start("otlp.py", None)
     }
 
-    fn start(name: &str) -> anyhow::Result<Self> {
+    /// AWS Secrets Manager; `ready` has `url`, `access_key`, `secret`. It is asked `{"put": NAME, "text": TEXT}` and `{"delete": NAME}`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn secrets_manager() -> anyhow::Result<Self> {
+        Self::start("secrets_manager.py", None)
+    }
+
+    pub(crate) fn start(name: &str, dir: Option<&Path>) -> anyhow::Result<Self> {
         let mut child = Command::new(python())
             .arg(script(name))
+            .args(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

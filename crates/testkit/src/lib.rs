@@ -16,5 +16,6 @@ pub mod slack;
 pub mod sshd;
 pub mod teams;
 pub mod tracker;
+pub mod vault;
 pub mod web;
 pub mod webhooks;

@@ -21,6 +21,12 @@ pub const ADMIN: (&str, &str) = ("tide", "tide-test-password");
 /// Names the folder of a MySQL that runs already.
 const MYSQL: &str = "TIDEGATE_TESTS_MYSQL";
 
+/// Whether it is MySQL that the tests run at.
+#[must_use]
+pub fn is_mysql() -> bool {
+    std::env::var_os(MYSQL).is_some()
+}
+
 /// A fresh, empty database. Dropped with this value.
 #[derive(Debug)]
 pub struct Database {
@@ -83,7 +89,7 @@ impl Database {
         let user = format!("{name}_{}", self.name);
         let how = match proof {
             // There is no other way at a MySQL of today.
-            _ if std::env::var_os(MYSQL).is_some() => format!("WITH caching_sha2_password BY '{password}'"),
+            _ if is_mysql() => format!("WITH caching_sha2_password BY '{password}'"),
             Proof::Native => format!("VIA mysql_native_password USING PASSWORD('{password}')"),
             Proof::Ed25519 => format!("VIA ed25519 USING PASSWORD('{password}')"),
         };
@@ -149,7 +155,7 @@ fn join() -> Result<(File, u16)> {
     let running = fs::read_to_string(home.join("port")).ok().and_then(|port| port.trim().parse().ok()).filter(|port| ready(*port));
     let port = match running {
         Some(port) => port,
-        None if std::env::var_os(MYSQL).is_some() => bail!("no MySQL answers at the port in {}", home.display()),
+        None if is_mysql() => bail!("no MySQL answers at the port in {}", home.display()),
         None => start(&home)?,
     };
     Ok((users, port))

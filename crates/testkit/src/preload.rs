@@ -1,4 +1,4 @@
-//! Libraries that stand between a program and the system, by `LD_PRELOAD`: a clock that is set while it runs, and a slow disk.
+//! Libraries that stand between a program and the system, by `LD_PRELOAD`: a clock that is set while it runs, a slow disk, a watched one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,56 @@ impl SlowDisk {
             ("SLOW_PATH", self.part.clone()),
             ("SLOW_WHILE", self.switch.display().to_string()),
             ("SLOW_MS", self.milliseconds.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+/// A disk that says what was written to it, and what it was told to keep.
+#[derive(Debug, Clone)]
+pub struct WatchedDisk {
+    library: PathBuf,
+    log: PathBuf,
+    part: String,
+}
+
+/// What was done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Something was written, which a crash of the machine may take.
+    Written,
+    /// What was written until then is on the disk.
+    Synced,
+}
+
+impl WatchedDisk {
+    /// Watches files with `part` in their path.
+    ///
+    /// # Errors
+    /// If there is no C compiler.
+    pub fn build(dir: &Path, part: &str) -> anyhow::Result<Self> {
+        let library = compile(dir, "watched_disk", include_str!("c/watched_disk.c"), &["-ldl"])?;
+        Ok(Self { library, log: dir.join("watched"), part: part.to_owned() })
+    }
+
+    /// What was done to files with this in their path, in order.
+    ///
+    /// # Errors
+    /// If what was noted can't be read.
+    pub fn done(&self, part: &str) -> anyhow::Result<Vec<Done>> {
+        let noted = fs::read_to_string(&self.log).context("nothing was written to the watched disk")?;
+        let lines = noted.lines().filter_map(|line| line.split_once(' ')).filter(|(_, path)| path.contains(part));
+        Ok(lines.map(|(what, _)| if what == "s" { Done::Synced } else { Done::Written }).collect())
+    }
+
+    /// What puts a program on it.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("WATCHED_PATH", self.part.clone()),
+            ("WATCHED_LOG", self.log.display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

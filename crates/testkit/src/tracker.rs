@@ -2,10 +2,11 @@
 //! check and refuse what they refuse.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::web::{Call, Reply, serve};
 
@@ -22,7 +23,25 @@ struct State {
     trouble: Vec<Reply>,
     down: bool,
     slow: Option<Duration>,
+    /// Who waits for the next call, and what lets that go.
+    held: Option<(oneshot::Sender<()>, mpsc::Receiver<()>)>,
     calls: Vec<String>,
+}
+
+/// A call that is held inside the tracker.
+#[derive(Debug)]
+pub struct Held {
+    came: oneshot::Receiver<()>,
+    go: mpsc::Sender<()>,
+}
+
+impl Held {
+    /// Waits until the call has come. It is answered when what this gives is dropped.
+    pub async fn came(self) -> mpsc::Sender<()> {
+        // The tracker gone, nothing is held.
+        let _gone = self.came.await;
+        self.go
+    }
 }
 
 /// A tracker.
@@ -45,6 +64,11 @@ impl TrackerServer {
             let slow = inside.lock().unwrap_or_else(PoisonError::into_inner).slow;
             if let Some(slow) = slow {
                 std::thread::sleep(slow);
+            }
+            let held = inside.lock().unwrap_or_else(PoisonError::into_inner).held.take();
+            if let Some((came, go)) = held {
+                let _nobody_waits = came.send(());
+                let _let_go = go.recv();
             }
             answer(&mut inside.lock().unwrap_or_else(PoisonError::into_inner), &call)
         })?;
@@ -89,6 +113,15 @@ impl TrackerServer {
     /// How long it thinks before it answers.
     pub fn slow(&self, slow: Option<Duration>) {
         self.state().slow = slow;
+    }
+
+    /// Holds the next call until it is let go; those after it are answered meanwhile.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        let (came, comes) = oneshot::channel();
+        let (go, goes) = mpsc::channel();
+        self.state().held = Some((came, goes));
+        Held { came: comes, go }
     }
 
     /// What was written to its tickets: where, and what.

@@ -28,6 +28,7 @@ pub mod lock;
 pub mod measures;
 pub mod on_call;
 pub mod outbox;
+pub(crate) mod playing;
 pub mod policy;
 pub mod recover;
 pub mod request;
@@ -336,6 +337,9 @@ pub(crate) fn note_more(more: bool) {
         crate::output::note("There are more; name a greater `--limit`.");
     }
 }
+
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {

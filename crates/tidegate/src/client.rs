@@ -23,6 +23,8 @@ use sse::EventStream;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the gate may be silent in the middle of an answer; it sends keep-alives on streams.
 const SILENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether a connection on which nothing comes still stands.
+const STANDS: Duration = Duration::from_secs(15);
 /// How many items one page may have.
 const PAGE: u32 = 500;
 
@@ -100,6 +102,8 @@ pub struct Reply<T> {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// The certificates it trusts, PEM; `None`: the system's.
+    certificates: Option<Vec<u8>>,
     base: Url,
     token: Option<Secret<String>>,
 }
@@ -110,17 +114,13 @@ impl Client {
     /// # Errors
     /// If the certificates to trust can't be read or used.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE);
-        if let Some(pem) = settings.certificates()? {
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(ClientError::Setup)?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        let http = builder.build().map_err(ClientError::Setup)?;
-        Ok(Self { http, base: settings.url.clone(), token: settings.token.clone() })
+        Self::with_silence(settings, SILENCE)
+    }
+
+    fn with_silence(settings: &Settings, silence: Duration) -> Result<Self, ClientError> {
+        let certificates = settings.certificates()?;
+        let http = http(certificates.as_deref(), Some(silence))?;
+        Ok(Self { http, certificates, base: settings.url.clone(), token: settings.token.clone() })
     }
 
     /// The same client with another token.
@@ -147,6 +147,12 @@ impl Client {
     /// Does something.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Reply<T>, ClientError> {
         self.answer(self.request(Method::POST, path).header("Idempotency-Key", fresh_key()).json(body)).await
+    }
+
+    /// Does something that may take hours: as long as the connection stands, its answer is waited for.
+    pub async fn post_at_length<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Reply<T>, ClientError> {
+        let patient = Self { http: http(self.certificates.as_deref(), None)?, ..self.clone() };
+        patient.post(path, body).await
     }
 
     /// Does something that is asked for by a form, as OAuth 2.0 has it (RFC 6749, appendix B).
@@ -268,6 +274,23 @@ impl Client {
     fn not_understood(&self, status: StatusCode, why: impl std::fmt::Display) -> ClientError {
         ClientError::NotUnderstood { url: self.base.to_string(), status: status.as_u16(), why: why.to_string() }
     }
+}
+
+/// What calls the gate; `silence` is how long that may keep it waiting in the middle of an answer.
+fn http(certificates: Option<&[u8]>, silence: Option<Duration>) -> Result<reqwest::Client, ClientError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .tcp_keepalive(STANDS);
+    if let Some(silence) = silence {
+        builder = builder.read_timeout(silence);
+    }
+    if let Some(pem) = certificates {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(ClientError::Setup)?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(ClientError::Setup)
 }
 
 /// What is wrong with the certificate, if that is why nothing came of a call.

@@ -14,6 +14,7 @@ pub mod signals;
 pub mod streams;
 pub mod teams;
 pub mod trackers;
+pub mod vaults;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,8 @@ pub struct Config {
     pub directories: Vec<identity::scim::Directory>,
     /// Who says, unasked, that somebody is not to be let in any more.
     pub signals: Vec<signals::SignalsConfig>,
+    /// Where secrets of targets are fetched from.
+    pub vaults: Vec<vaults::VaultConfig>,
     /// Who is asked how a ticket is.
     pub trackers: Vec<trackers::TrackerConfig>,
     /// Where it is asked who is on call.
@@ -329,6 +332,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
     let identity_providers = providers::check(raw.identity_providers, document, &base);
     let directories = directories::check(raw.directories, document, &identity_providers);
     let signals = signals::check(raw.signals, document, &base, &identity_providers);
+    let vaults = vaults::check(raw.vaults, document, &base);
     let on_call = on_call::check(raw.on_call, document, &base);
     let trackers = trackers::check(raw.trackers, document, &base);
     let webhooks = outside::check_webhooks(raw.webhooks, document, &base);
@@ -353,6 +357,7 @@ fn check(file: &Path, raw: RawConfig, document: &Document<'_>, environment: &Env
         identity_providers,
         directories,
         signals,
+        vaults,
         on_call,
         trackers,
         webhooks,

@@ -2,6 +2,7 @@
 //!
 //! It works on files and needs no running gate. It changes nothing that a start of the gate would not.
 
+mod certificates;
 mod databases;
 mod kept;
 mod log;
@@ -12,6 +13,7 @@ mod signals;
 mod state;
 mod streams;
 mod told;
+mod vaults;
 
 pub(crate) use state::has_keys;
 
@@ -121,6 +123,8 @@ async fn examine(file: &ConfigFile, environment: &Environment) -> Vec<Finding> {
     findings.extend(mail::mail(&config, ring.as_ref()).await);
     findings.extend(mail::teams(&config, ring.as_ref()).await);
     findings.extend(told::emergencies(&config));
+    findings.extend(Box::pin(vaults::vaults(&config)).await);
+    findings.extend(certificates::addresses(&config));
     findings.extend(Box::pin(databases::databases(&config, ring.as_ref())).await);
     findings.push(machine::listener("API listener", config.listen.api));
     findings.push(machine::listener("SSH listener", config.listen.ssh));

@@ -22,6 +22,7 @@ pub mod policy_dir;
 pub mod serve;
 mod streams;
 pub mod tls;
+mod vaults;
 
 use std::process::ExitCode;
 

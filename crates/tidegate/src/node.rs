@@ -35,7 +35,7 @@ use crate::consoles::Doors;
 use crate::gatekeeper::Port;
 use crate::local::{Joining, LocalSocket};
 use crate::tls::InternalCa;
-use crate::{leftovers, on_call, outside, policy_dir, streams, tls};
+use crate::{leftovers, on_call, outside, policy_dir, streams, tls, vaults};
 
 /// How long live sessions have to close when the node stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -136,6 +136,7 @@ impl Node {
         gate.serve_providers(clients(config)?);
         gate.serve_directories(config.directories.clone());
         gate.serve_signals(config.signals.iter().map(heard).collect::<anyhow::Result<_>>()?);
+        gate.serve_vaults(vaults::vaults(config)?);
         gate.serve_on_call(on_call::sources(config)?);
         gate.serve_trackers(on_call::trackers(config)?);
         gate.serve_outbox(outside::destinations(config, &config.api_url(api))?);

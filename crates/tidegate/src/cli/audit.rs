@@ -9,7 +9,7 @@ use access::ids::EntryId;
 use access::names::ResourceName;
 use anyhow::{Context as _, bail};
 use api::types::audit::{
-    Answers, AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, LinesFormat, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
+    AuditEntry, AuditExportQuery, AuditQuery, Checkpoint, Could, Did, LinesFormat, ReachBy, Replayed, WhoCouldQuery, WhoDidQuery,
 };
 use api::types::evidence::TextErasure;
 use clap::{Args, Subcommand};
@@ -79,7 +79,7 @@ pub struct Which {
     /// Only by this one: a user name, an id, `gate` or `unknown`
     #[arg(long, value_name = "WHO")]
     actor: Option<String>,
-    /// Only these events: `session`, or `session.opened`
+    /// Only these events: `session`, or `session.opened`; several with commas between
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Only entries that mention this id or name
@@ -175,7 +175,9 @@ impl AuditCommand {
                 Ok(if reply.value.differences.is_empty() { Exit::Done } else { Exit::Failed })
             }
             Self::WhoCould { resource, at } => {
-                let reply: Reply<Answers<Could>> = client.get("/audit/who-could", &WhoCouldQuery { resource, at }).await?;
+                let query = WhoCouldQuery { resource, at, limit: None, cursor: None };
+                // All of them: half an answer would pass for a whole one.
+                let reply = client.list::<Could>("/audit/who-could", &query, u32::MAX).await?;
                 context.print(&reply, |output, answers| {
                     let rows = answers.items.iter().map(|could| {
                         let by = match could.by {
@@ -193,7 +195,6 @@ impl AuditCommand {
             }
             Self::WhoDid { resource, since, until } => {
                 let query = WhoDidQuery { resource, since, until, limit: None, cursor: None };
-                // All of them: half an answer would pass for a whole one.
                 let reply = client.list::<Did>("/audit/who-did", &query, u32::MAX).await?;
                 context.print(&reply, |output, answers| {
                     let rows = answers.items.iter().map(|did| {

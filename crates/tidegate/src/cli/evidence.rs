@@ -1,15 +1,20 @@
-//! `tidegate evidence`: what an auditor takes away. `verify` works on the file alone.
+//! `tidegate evidence`: what an auditor takes away. `verify` and `replay` work on the file alone.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
-use std::path::PathBuf;
+use std::io::{self, BufReader, BufWriter, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use access::ids::SessionId;
 use access::names::ResourceName;
+use access::secret::Secret;
 use anyhow::Context as _;
 use api::types::evidence::{DestroyedRecording, Erasure, ExportFormat, ExportQuery};
+use api::types::sessions::RecordingLine;
 use clap::{Args, Subcommand};
+use evidence::bundle::replay::Exported;
 use evidence::log::CheckpointVerifier;
+use evidence::recording::{KeyIdentity, asciicast};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -19,7 +24,8 @@ use crate::output::{Output, Tone, note};
 use super::Context;
 use super::audit::read_key;
 use super::exit::Exit;
-use super::session::save;
+use super::playing::{Pace, Playing};
+use super::session::{save, unfinished, written};
 use super::user::find;
 
 /// What to do with evidence.
@@ -45,6 +51,27 @@ pub enum EvidenceCommand {
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
+    /// Play a session out of an export in this terminal, or save it; whether the file is sound, `verify` tells
+    Replay(Replay),
+}
+
+/// Which session, and who opens its keys.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The export
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Which of the sessions in it
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
+    /// The age identity that opens the keys, if they were wrapped to a recipient
+    #[arg(long, value_name = "KEYFILE")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    pace: Pace,
+    /// With what was typed, if that was exported
+    #[arg(long)]
+    input: bool,
 }
 
 /// What to export: one session, everything of one person, to one resource, or of a time.
@@ -121,7 +148,51 @@ impl EvidenceCommand {
                 let bundle = File::open(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
                 report(&context.output, BufReader::new(bundle), &key)
             }
+            Self::Replay(replay) => replay.run(context).await,
         }
+    }
+}
+
+impl Replay {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let identities = match &self.identity {
+            None => Vec::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the identity `{}`", path.display()))?;
+                KeyIdentity::parse_file(Secret::new(text).expose())
+                    .with_context(|| format!("`{}` is no file of identities", path.display()))?
+            }
+        };
+        let file = File::open(&self.file).with_context(|| format!("cannot read `{}`", self.file.display()))?;
+        let mut reader = evidence::bundle::replay(file, &self.session.to_string(), &identities, self.input)?;
+        if let Some(to) = &self.pace.asciicast {
+            return self.cast(context, &mut reader, to);
+        }
+        let mut playing = Playing::new(&context.output, &self.pace);
+        for frame in reader {
+            if !playing.show(RecordingLine::from(frame)).await? {
+                break;
+            }
+        }
+        playing.close()
+    }
+
+    fn cast(&self, context: &Context, reader: &mut Exported<File>, to: &Path) -> anyhow::Result<Exit> {
+        let channel = self.pace.channel.unwrap_or(0);
+        if to == Path::new("-") {
+            asciicast::export(reader, channel, self.input, &mut BufWriter::new(io::stdout().lock()))?;
+            return Ok(Exit::Done);
+        }
+        let cannot = || format!("cannot write `{}`", to.display());
+        let fresh = unfinished(to);
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh).with_context(cannot)?;
+        let mut out = BufWriter::new(file);
+        asciicast::export(reader, channel, self.input, &mut out).with_context(cannot)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot)?;
+        file.sync_all().with_context(cannot)?;
+        let bytes = file.metadata().with_context(cannot)?.len();
+        std::fs::rename(&fresh, to).with_context(cannot)?;
+        written(context, to, bytes)
     }
 }
 

@@ -170,12 +170,16 @@ impl PolicyCommand {
             },
             Self::Suggest(suggest) => suggest.run(context, &context.client()?).await,
             Self::Noisy(noisy) => noisy.run(context).await,
-            Self::Playbook { dir: Some(dir) } => {
-                output.raw(policy::playbook::write(&Bundle::load(&dir)?, now()).as_bytes())?;
-                Ok(Exit::Done)
-            }
-            Self::Playbook { dir: None } => {
-                output.raw(context.client()?.download("/policy/playbook", &()).await?.text().await?.as_bytes())?;
+            Self::Playbook { dir } => {
+                let written = match dir {
+                    Some(dir) => policy::playbook::write(&Bundle::load(&dir)?, now()),
+                    None => context.client()?.download("/policy/playbook", &()).await?.text().await?,
+                };
+                if output.is_json() {
+                    output.json(&json!({ "playbook": written }))?;
+                } else {
+                    output.raw(written.as_bytes())?;
+                }
                 Ok(Exit::Done)
             }
             Self::Show => {
@@ -302,6 +306,10 @@ impl Noisy {
         let (before, after) = (change.before.as_deref().unwrap_or_default(), change.after.as_deref().unwrap_or_default());
         let (old, new) = (format!("a/{}", change.path), format!("b/{}", change.path));
         let diff = TextDiff::from_lines(before, after).unified_diff().context_radius(3).header(&old, &new).to_string();
+        if context.output.is_json() {
+            context.output.json(&json!({ "policy": wanted, "proposal": noisy.proposal, "diff": diff }))?;
+            return Ok(Exit::Done);
+        }
         context.output.raw(diff.as_bytes())?;
         note(&noisy.proposal);
         Ok(Exit::Done)

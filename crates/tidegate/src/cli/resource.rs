@@ -3,7 +3,7 @@
 use std::io;
 
 use access::names::ResourceName;
-use api::types::resources::{Resource, ResourceDetail, TargetCredential};
+use api::types::resources::{Resource, ResourceDetail, ResourcesQuery, TargetCredential};
 use clap::{Args, Subcommand};
 
 use crate::client::Reply;
@@ -28,6 +28,9 @@ pub enum ResourceCommand {
 /// Which resources.
 #[derive(Debug, Args)]
 pub struct List {
+    /// All there are, if you keep the policy or read the audit log; not just those that are open to you
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -38,7 +41,8 @@ impl ResourceCommand {
         let client = context.client()?;
         match self {
             Self::List(list) => {
-                let reply = client.list::<Resource>("/resources", &(), list.shown.limit).await?;
+                let query = ResourcesQuery { all: list.all, ..ResourcesQuery::default() };
+                let reply = client.list::<Resource>("/resources", &query, list.shown.limit).await?;
                 context.print(&reply, |output, page| {
                     let rows = page.items.iter().flat_map(rows).collect();
                     output.table(&["resource", "kind", "tier", "role", "answer", "takes"], rows, "No resource is open to you.")?;
@@ -56,6 +60,10 @@ impl ResourceCommand {
 
 fn rows(resource: &Resource) -> Vec<Vec<Field>> {
     let tier = resource.tier.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    if resource.roles.is_empty() {
+        let nothing = Field::toned("not open to you", Tone::Plain);
+        return vec![vec![resource.name.to_string().into(), resource.kind.clone().into(), tier.into(), "-".to_owned().into(), nothing]];
+    }
     resource
         .roles
         .iter()
@@ -113,9 +121,13 @@ fn show(output: &Output, detail: &ResourceDetail) -> io::Result<()> {
     for key in &setup.host_keys {
         output.line(format!("  host key {key}"))?;
     }
-    if let TargetCredential::Secret { name, set } = &setup.credential {
-        let state = if *set { "set" } else { "not set: `tidegate secret set` it" };
-        output.line(format!("  opened by the secret `{name}` ({state})"))?;
+    match &setup.credential {
+        TargetCredential::TargetCa => {}
+        TargetCredential::Secret { name, set } => {
+            let state = if *set { "set" } else { "not set: `tidegate secret set` it" };
+            output.line(format!("  opened by the secret `{name}` ({state})"))?;
+        }
+        TargetCredential::Vault { secret } => output.line(format!("  opened by what the vault has as `{secret}`"))?,
     }
     for file in &setup.files {
         output.line(format!("  in {} on the target:", file.path))?;

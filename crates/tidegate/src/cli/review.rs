@@ -74,6 +74,8 @@ impl ReviewCommand {
                         };
                         let about = review.session.map_or_else(|| review.grant.to_string(), |session| session.to_string());
                         let owed = review.escalated_to.as_ref().map_or_else(String::new, |group| format!(", {group}"));
+                        let to_do = review.follow_ups.iter().map(|one| format!("to do: {one}"));
+                        let said: Vec<String> = review.note.iter().cloned().chain(to_do).collect();
                         vec![
                             review.id.into(),
                             state,
@@ -82,7 +84,7 @@ impl ReviewCommand {
                             about.into(),
                             format!("{}{owed}", review.reviewers).into(),
                             output.at(review.due_at).into(),
-                            review.note.clone().unwrap_or_default().into(),
+                            said.join("; ").into(),
                         ]
                     });
                     output.table(&["review", "state", "kind", "about", "of", "reviewers", "due", "note"], rows.collect(), "No reviews.")?;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use access::ids::SessionId;
 use access::names::{ResourceName, RoleName};
@@ -10,21 +9,17 @@ use access::session::{EndReason, Protocol, SessionState};
 use anyhow::Context as _;
 use api::types::grants::{Because, Cut};
 use api::types::list::Page;
-use api::types::sessions::{
-    Direction, FoundSession, Frame, FrameKind, RecordingFormat, RecordingLine, RecordingQuery, SearchQuery, Session, SessionsQuery,
-};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use api::types::sessions::{FoundSession, RecordingFormat, RecordingQuery, SearchQuery, Session, SessionsQuery};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::client::lines::Lines;
 use crate::client::{Client, Reply};
-use crate::output::player::{Player, RESET};
 use crate::output::{Field, Output, note};
 
 use super::exit::Exit;
+use super::playing::{Pace, Playing, Screen};
 use super::statements::Statements;
 use super::{Context, Shown, grant, kept, note_more, user};
 
@@ -133,35 +128,17 @@ pub struct Search {
     shown: Shown,
 }
 
-/// How to play a recording.
+/// Which recording.
 #[derive(Debug, Args)]
 pub struct Replay {
     /// Which
     #[arg(value_name = "SESSION")]
     id: SessionId,
-    /// How many times as fast
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
-    speed: f64,
-    /// No pause longer than this, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = pause)]
-    idle_limit: f64,
-    /// Save it as asciicast v2 instead; `-` is stdout
-    #[arg(long, value_name = "FILE")]
-    asciicast: Option<PathBuf>,
-    /// Only this channel of the session, counted from 0; for asciicast the first without it
-    #[arg(long, value_name = "N")]
-    channel: Option<u32>,
+    #[command(flatten)]
+    pace: Pace,
     /// With what was typed; that takes a right of its own
     #[arg(long)]
     input: bool,
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|n| (0.01..=1000.0).contains(n)).ok_or_else(|| "write a number from 0.01 to 1000".to_owned())
-}
-
-fn pause(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|n| (0.0..=86_400.0).contains(n)).ok_or_else(|| "write seconds from 0 to 86400".to_owned())
 }
 
 impl SessionCommand {
@@ -325,49 +302,6 @@ fn show(output: &Output, session: &Session) -> io::Result<()> {
     ])
 }
 
-/// A terminal that shows somebody else's session, and is put back as it was.
-struct Screen<'a> {
-    output: &'a Output,
-    player: Player,
-    drawn: bool,
-}
-
-impl<'a> Screen<'a> {
-    fn new(output: &'a Output) -> Self {
-        Self { output, player: Player::default(), drawn: false }
-    }
-
-    fn show(&mut self, frame: &Frame) -> anyhow::Result<()> {
-        if self.output.is_json() {
-            self.output.raw(format!("{}\n", serde_json::to_string(frame)?).as_bytes())?;
-            return Ok(());
-        }
-        match frame.kind {
-            FrameKind::Bytes | FrameKind::Stderr if frame.direction != Direction::Input => {
-                let bytes = BASE64_STANDARD.decode(frame.data.as_deref().unwrap_or_default()).context("a frame is not in base64")?;
-                let drawing = self.player.play(&bytes);
-                self.drawn |= !drawing.is_empty();
-                self.output.raw(&drawing)?;
-            }
-            FrameKind::Activity => {
-                if let Some(activity) = &frame.activity {
-                    note(format!("[{}] {activity}", seconds(frame.at_us)));
-                }
-            }
-            FrameKind::Bytes | FrameKind::Stderr | FrameKind::Resize => {}
-        }
-        Ok(())
-    }
-
-    fn close(self) -> io::Result<()> {
-        if self.drawn && self.output.is_terminal() && !self.output.is_json() { self.output.raw(RESET) } else { Ok(()) }
-    }
-}
-
-fn seconds(micros: u64) -> String {
-    format!("{}.{}s", micros / 1_000_000, micros / 100_000 % 10)
-}
-
 async fn watch(context: &Context, client: &Client, id: SessionId) -> anyhow::Result<Exit> {
     let path = format!("/sessions/{id}/watch");
     let mut events = client.events(&path, &()).await?;
@@ -400,41 +334,20 @@ async fn watch(context: &Context, client: &Client, id: SessionId) -> anyhow::Res
 impl Replay {
     async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Exit> {
         let path = format!("/sessions/{}/recording", self.id);
-        if let Some(file) = &self.asciicast {
-            let query = RecordingQuery { format: RecordingFormat::Asciicast, input: self.input, channel: self.channel };
+        if let Some(file) = &self.pace.asciicast {
+            let query = RecordingQuery { format: RecordingFormat::Asciicast, input: self.input, channel: self.pace.channel };
             let response = client.download(&path, &query).await?;
             return save(context, response, file).await;
         }
         let query = RecordingQuery { format: RecordingFormat::Frames, input: self.input, channel: None };
         let mut lines = Lines::new(client.download(&path, &query).await?);
-        let mut screen = Screen::new(&context.output);
-        let paced = context.output.is_terminal() && !context.output.is_json();
-        let mut last = 0u64;
-        let mut damaged = false;
+        let mut playing = Playing::new(&context.output, &self.pace);
         while let Some(line) = lines.next().await? {
-            let frame = match serde_json::from_slice(&line).context("the gate sent a frame that is none")? {
-                RecordingLine::Frame(frame) => frame,
-                RecordingLine::Damage { damage } => {
-                    note(format!("A part of this recording cannot be read: {damage}"));
-                    damaged = true;
-                    continue;
-                }
-            };
-            if self.channel.is_some_and(|channel| channel != frame.channel) {
-                continue;
+            if !playing.show(serde_json::from_slice(&line).context("the gate sent a frame that is none")?).await? {
+                break;
             }
-            if paced {
-                let gap = Duration::from_micros(frame.at_us.saturating_sub(last)).div_f64(self.speed);
-                last = frame.at_us;
-                tokio::select! {
-                    () = tokio::time::sleep(gap.min(Duration::from_secs_f64(self.idle_limit))) => {}
-                    _ = tokio::signal::ctrl_c() => break,
-                }
-            }
-            screen.show(&frame)?;
         }
-        screen.close()?;
-        Ok(if damaged { Exit::Failed } else { Exit::Done })
+        playing.close()
     }
 }
 
@@ -447,11 +360,7 @@ pub(crate) async fn save(context: &Context, mut response: reqwest::Response, fil
         return Ok(Exit::Done);
     }
     let cannot = || format!("cannot write `{}`", file.display());
-    let fresh = file.with_file_name({
-        let mut name = file.file_name().unwrap_or_default().to_os_string();
-        name.push(".part");
-        name
-    });
+    let fresh = unfinished(file);
     let mut out =
         tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).await.with_context(cannot)?;
     let mut size = 0u64;
@@ -461,10 +370,22 @@ pub(crate) async fn save(context: &Context, mut response: reqwest::Response, fil
     }
     out.sync_all().await.with_context(cannot)?;
     tokio::fs::rename(&fresh, file).await.with_context(cannot)?;
+    written(context, file, size)
+}
+
+/// What a file is called until it is whole.
+pub(crate) fn unfinished(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    file.with_file_name(name)
+}
+
+/// Says that a file is written.
+pub(crate) fn written(context: &Context, file: &Path, bytes: u64) -> anyhow::Result<Exit> {
     if context.output.is_json() {
-        context.output.json(&serde_json::json!({ "file": file, "bytes": size }))?;
+        context.output.json(&serde_json::json!({ "file": file, "bytes": bytes }))?;
     } else {
-        note(format!("Written: {} ({size} bytes).", file.display()));
+        note(format!("Written: {} ({bytes} bytes).", file.display()));
     }
     Ok(Exit::Done)
 }

@@ -97,10 +97,17 @@ fn of_csv(value: &Value) -> String {
     }
 }
 
+/// A statement, and whether anything came of it yet: more may follow, as one statement can have several results.
+#[derive(Debug)]
+struct Open {
+    statement: Map<String, Value>,
+    answered: bool,
+}
+
 /// Statements that wait for what comes of them, and texts that later ones point to.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    open: BTreeMap<u64, Map<String, Value>>,
+    open: BTreeMap<u64, Open>,
     texts: BTreeMap<u64, Value>,
 }
 
@@ -123,26 +130,62 @@ impl Table {
                     self.texts.insert(number, text.clone());
                 }
                 activity.insert("at_us".to_owned(), json!(frame.at_us));
-                self.open.insert(number, activity).into_iter().collect()
+                self.open.insert(number, Open { statement: activity, answered: false }).map(|before| before.statement).into_iter().collect()
             }
             Some("sql.outcome") => {
-                let Some(mut statement) = self.open.remove(&number) else { return Vec::new() };
-                statement.append(&mut activity);
-                vec![statement]
+                let mut over = self.over(number);
+                match self.open.get_mut(&number) {
+                    Some(open) => {
+                        further(&mut open.statement, activity);
+                        open.answered = true;
+                    }
+                    // What it belongs to was written already.
+                    None => over.push(activity),
+                }
+                over
             }
             Some("sql.refused") => {
                 let why = activity.remove("why").unwrap_or_else(|| json!(true));
                 activity.insert("refused".to_owned(), why);
                 activity.insert("at_us".to_owned(), json!(frame.at_us));
-                vec![activity]
+                let mut over = self.over(number);
+                over.push(activity);
+                over
             }
             _ => Vec::new(),
         }
     }
 
-    /// What nothing came of.
+    /// What was answered before this number: a server answers in order.
+    fn over(&mut self, number: u64) -> Vec<Map<String, Value>> {
+        let answered: Vec<u64> = self.open.range(..number).filter(|(_, open)| open.answered).map(|(number, _)| *number).collect();
+        answered.iter().filter_map(|number| self.open.remove(number)).map(|open| open.statement).collect()
+    }
+
+    /// What was answered last, and what nothing came of.
     pub(super) fn rest(&mut self) -> Vec<Map<String, Value>> {
-        std::mem::take(&mut self.open).into_values().collect()
+        std::mem::take(&mut self.open).into_values().map(|open| open.statement).collect()
+    }
+}
+
+/// What is added up over the results of a statement.
+const COUNTS: [&str; 6] = ["rows", "affected", "bytes", "copied_in", "micros", "warnings"];
+/// What is written one after the other; of everything else the last one stands.
+const WORDS: [&str; 2] = ["tag", "copy"];
+
+/// Adds a result to its statement.
+fn further(statement: &mut Map<String, Value>, result: Map<String, Value>) {
+    for (name, value) in result {
+        let both = match (statement.get(&name), &value) {
+            (Some(Value::Number(before)), Value::Number(more)) if COUNTS.contains(&name.as_str()) => {
+                before.as_u64().zip(more.as_u64()).map(|(before, more)| json!(before.saturating_add(more)))
+            }
+            (Some(Value::String(before)), Value::String(more)) if WORDS.contains(&name.as_str()) => {
+                Some(json!(format!("{before}; {more}")))
+            }
+            _ => None,
+        };
+        statement.insert(name, both.unwrap_or(value));
     }
 }
 
@@ -174,5 +217,45 @@ mod tests {
         let rest = table.rest();
         assert_eq!((rest.len(), &rest[0]["text"]), (1, &json!(long)));
         assert_eq!(of_csv(&rows[0]["values"]), "\"[\"\"a,b\"\",null]\"");
+    }
+
+    // covers: EV-6 (sql)
+    #[test]
+    fn of_a_statement_with_several_results_none_is_left_out() {
+        let mut table = Table::default();
+        let frames = [
+            json!({"kind": "sql.statement", "n": 1, "via": "simple", "text": "CALL restock(); SELECT nonsense"}),
+            json!({"kind": "sql.outcome", "n": 1, "rows": 2, "bytes": 20, "micros": 40}),
+            json!({"kind": "sql.outcome", "n": 1, "rows": 1, "bytes": 10, "micros": 2}),
+            json!({"kind": "sql.outcome", "n": 1, "errno": 1054, "sqlstate": "42S22", "micros": 1}),
+            json!({"kind": "sql.statement", "n": 2, "via": "simple", "text": "SELECT 1"}),
+            json!({"kind": "sql.outcome", "n": 2, "rows": 1}),
+            json!({"kind": "sql.outcome", "n": 1, "rows": 7}),
+        ];
+        let rows: Vec<_> = frames.into_iter().enumerate().flat_map(|(n, f)| table.take(frame(n as u64, f))).collect();
+        let of = |row: &Map<String, Value>, names: [&str; 4]| names.map(|name| row.get(name).cloned().unwrap_or_default());
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!(of(&rows[0], ["rows", "bytes", "micros", "sqlstate"]), [json!(3), json!(30), json!(43), json!("42S22")]);
+        // One that comes late stands for itself.
+        assert_eq!(of(&rows[1], ["n", "rows", "text", "sqlstate"]), [json!(1), json!(7), Value::Null, Value::Null]);
+        let rest = table.rest();
+        assert_eq!((rest.len(), &rest[0]["text"], &rest[0]["rows"]), (1, &json!("SELECT 1"), &json!(1)));
+    }
+
+    // covers: EV-6 (sql), PG-2 (cli)
+    #[test]
+    fn what_each_statement_of_one_message_did_stands_in_its_line() {
+        let mut table = Table::default();
+        let frames = [
+            json!({"kind": "sql.statement", "n": 1, "via": "simple", "text": "DELETE FROM a; COPY a FROM STDIN; COPY b FROM STDIN"}),
+            json!({"kind": "sql.outcome", "n": 1, "tag": "DELETE 9", "rows": 0, "bytes": 0, "micros": 40}),
+            json!({"kind": "sql.outcome", "n": 1, "tag": "COPY 3", "rows": 0, "bytes": 0, "micros": 2, "copy": "copy_in", "copied_in": 30}),
+            json!({"kind": "sql.outcome", "n": 1, "tag": "COPY 2", "rows": 0, "bytes": 0, "micros": 1, "copy": "copy_in", "copied_in": 20}),
+        ];
+        let early: Vec<_> = frames.into_iter().enumerate().flat_map(|(n, f)| table.take(frame(n as u64, f))).collect();
+        let rest = table.rest();
+        assert_eq!((early.len(), rest.len()), (0, 1));
+        let of = ["tag", "copy", "copied_in", "micros"].map(|name| rest[0][name].clone());
+        assert_eq!(of, [json!("DELETE 9; COPY 3; COPY 2"), json!("copy_in; copy_in"), json!(50), json!(43)]);
     }
 }

@@ -146,7 +146,8 @@ impl UserCommand {
             }
             Self::Erase { who, reason } => {
                 let id = find(&client, &who).await?;
-                let reply: Reply<ErasedPerson> = client.post(&format!("/users/{id}/erase"), &Erasure { reason }).await?;
+                note(format!("Erasing what is kept of {who}. That may take a while, and goes on at the gate if you leave."));
+                let reply: Reply<ErasedPerson> = client.post_at_length(&format!("/users/{id}/erase"), &Erasure { reason }).await?;
                 context.print(&reply, |output, erased| {
                     let (texts, recordings) = (erased.texts, erased.recordings);
                     output.toned(format!("Erased of {who}: texts {texts}, recordings {recordings}."), Tone::Good)?;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::types::gate::GateFacts;
 use rustls::ServerConfig;
@@ -61,4 +62,29 @@ async fn nobody_listening_is_one_sentence() {
     let client = Client::new(&Settings::resolve(&given, None).unwrap()).unwrap();
     let error = client.get::<GateFacts>("/gate", &()).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot reach the gate at http://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn what_takes_long_is_waited_for_and_nothing_else_is() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let given = Given { url: Some(format!("http://{}", listener.local_addr().unwrap())), ..Given::default() };
+    let silence = Duration::from_millis(100);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0u8; 4096];
+                let _ = stream.read(&mut request).await.unwrap();
+                tokio::time::sleep(silence * 5).await;
+                // Who waited no longer is gone.
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
+            });
+        }
+    });
+    let client = Client::with_silence(&Settings::resolve(&given, None).unwrap(), silence).unwrap();
+    let body = serde_json::json!({});
+    let gave_up = client.post::<serde_json::Value>("/users/usr_1/erase", &body).await.unwrap_err();
+    assert!(matches!(gave_up, ClientError::Unreachable { .. }), "{gave_up:?}");
+    let reply = client.post_at_length::<serde_json::Value>("/users/usr_1/erase", &body).await.unwrap();
+    assert_eq!(reply.json, body);
 }

@@ -15,6 +15,7 @@ use super::signals::RawSignals;
 use super::streams::RawStream;
 use super::teams::RawTeams;
 use super::trackers::RawTracker;
+use super::vaults::RawVault;
 
 const ADDRESS: &str = "an address and port like `127.0.0.1:3143`";
 
@@ -42,6 +43,7 @@ pub(crate) struct RawConfig {
     pub(crate) identity_providers: Vec<RawProvider>,
     pub(crate) directories: Vec<RawDirectory>,
     pub(crate) signals: Vec<RawSignals>,
+    pub(crate) vaults: Vec<RawVault>,
     pub(crate) on_call: Vec<RawOnCall>,
     pub(crate) trackers: Vec<RawTracker>,
     pub(crate) webhooks: Vec<RawWebhook>,
@@ -120,6 +122,7 @@ impl RawConfig {
         raw.identity_providers = root.tables("identity_provider").into_iter().map(RawProvider::read).collect();
         raw.directories = root.tables("directory").into_iter().map(RawDirectory::read).collect();
         raw.signals = root.tables("signals").into_iter().map(RawSignals::read).collect();
+        raw.vaults = root.tables("vault").into_iter().map(RawVault::read).collect();
         raw.on_call = root.tables("oncall").into_iter().map(RawOnCall::read).collect();
         raw.trackers = root.tables("tracker").into_iter().map(RawTracker::read).collect();
         raw.webhooks = root.tables("webhook").into_iter().map(RawWebhook::read).collect();

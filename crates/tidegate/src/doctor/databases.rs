@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use access::names::ResourceName;
 use access::rights::Rights;
+use access::secret::Secret;
+use access::vault::SecretSource;
 use credentials::database::AccountError;
 use credentials::keyring::Keyring;
+use credentials::vault::Vaults;
 use policy::{Bundle, Resource};
 use workflow::outbox::KeptSecret;
 
@@ -21,13 +24,15 @@ const CHECK: &str = "databases";
 /// Everything about those whose accounts the gate can look at.
 pub(super) async fn databases(config: &Config, ring: Option<&Keyring>) -> Vec<Finding> {
     let Ok(bundle) = Bundle::load(&config.policy_dir) else { return Vec::new() };
+    // What is wrong with them has a line of its own.
+    let vaults = crate::vaults::vaults(config).unwrap_or_default();
     let (mut findings, mut asked) = (Vec::new(), Vec::new());
     for resource in bundle.resources() {
         let (Some(maker), logins) = (&resource.accounts, free_logins(&bundle, resource)) else { continue };
         if logins.is_empty() {
             continue;
         }
-        let password = match mail::kept(config, &KeptSecret::Sealed(maker.secret.clone()), ring).await {
+        let password = match password(config, &maker.secret, ring, &vaults).await {
             Ok(password) => password,
             Err(says) => {
                 findings.push(unseen(&resource.name, &says));
@@ -45,6 +50,14 @@ pub(super) async fn databases(config: &Config, ring: Option<&Keyring>) -> Vec<Fi
         }
     }
     findings
+}
+
+/// What opens the account that makes others, as a gate that runs would have it; why not, if it would not.
+async fn password(config: &Config, source: &SecretSource, ring: Option<&Keyring>, vaults: &Vaults) -> Result<Secret<String>, String> {
+    match source {
+        SecretSource::Sealed(name) => mail::kept(config, &KeptSecret::Sealed(name.clone()), ring).await,
+        SecretSource::Fetched(secret) => vaults.fetch(secret).await.map_err(|error| error.to_string()),
+    }
 }
 
 /// The logins whose sessions nobody judges there.

@@ -1,16 +1,18 @@
 //! What the gate keeps: keys, policy, store, and the clock against its own log.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use access::entry::Entry;
 use access::time::Span;
 use credentials::keyring::Keyring;
 use credentials::sealing::SealingSource;
 use jiff::Timestamp;
 use policy::Bundle;
-use store::{Store, StoreOptions, StoreUrl};
+use store::{EntryFilter, EntryPage, Store, StoreError, StoreOptions, StoreUrl};
 
 use crate::config::Config;
 use crate::output::time::now;
@@ -20,6 +22,8 @@ use super::Finding;
 
 /// So far may the wall clock be behind the log before nothing opens.
 const BEHIND: Span = Span::seconds(5);
+/// So many entries are read at once.
+const BATCH: u32 = 1_000;
 
 pub(super) fn sealing_key(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "sealing key";
@@ -176,7 +180,65 @@ pub(super) async fn store(config: &Config, bundle: Option<&str>) -> Vec<Finding>
         };
         findings.push(Finding::warn("policy", says, advice));
     }
+    match failed_policies(&store, now()).await {
+        Ok(failed) => findings.extend(failed),
+        Err(error) => findings.push(Finding::fail(CHECK, error.to_string(), "look at the log: `tidegate audit replay`")),
+    }
     findings
+}
+
+/// The policies that could not be evaluated within the last day, as the refusals tell that they led to.
+async fn failed_policies(store: &Store, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+    let filter = |name: &str| EntryFilter {
+        name: Some(name.to_owned()),
+        from: now.checked_sub(Span::hours(24).as_std()).ok(),
+        ..EntryFilter::default()
+    };
+    let mut failed = Failed::new();
+    for name in ["request.refused", "request.denied", "vote.refused", "session.refused", "action.refused", "grant.withdrawn"] {
+        let mut page = EntryPage { limit: BATCH, after: None, newest_first: true };
+        loop {
+            let entries = store.entries(&filter(name), page).await?;
+            for logged in &entries {
+                count_failed(&mut failed, &logged.entry);
+            }
+            match entries.last() {
+                Some(last) if entries.len() == BATCH as usize => page.after = Some(last.seq),
+                _ => break,
+            }
+        }
+    }
+    Ok(said_of_failed(failed))
+}
+
+/// How often a policy could not be evaluated, when last, and why then. Without a name: a question could not be put at all.
+pub(super) type Failed = BTreeMap<String, (u64, Timestamp, String)>;
+
+/// Counts what an entry tells to have failed, if anything.
+pub(super) fn count_failed(failed: &mut Failed, entry: &Entry) {
+    let Some(policies) = entry.event.failed_policies() else { return };
+    let unnamed = [String::new()];
+    let policies = if policies.is_empty() { unnamed.as_slice() } else { policies };
+    for policy in policies {
+        let (times, last, why) = failed.entry(policy.clone()).or_default();
+        *times += 1;
+        if entry.at > *last {
+            (*last, *why) = (entry.at, entry.text("detail").unwrap_or_default().to_owned());
+        }
+    }
+}
+
+pub(super) fn said_of_failed(failed: Failed) -> Vec<Finding> {
+    let finding = |(policy, (times, last, why)): (String, (u64, Timestamp, String))| {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+        let what = match policy.as_str() {
+            "" => "a question could not be put to the policy at all".to_owned(),
+            id => format!("`{id}` could not be evaluated"),
+        };
+        let says = format!("{what}, {often} within a day and last at {last}; an error is a no: {why}");
+        Finding::warn("policy", says, "correct it, and try it with a case under `tests/` and `tidegate policy test`")
+    };
+    failed.into_iter().map(finding).collect()
 }
 
 /// The wall clock against the newest time in the log.

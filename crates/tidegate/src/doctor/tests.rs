@@ -2,6 +2,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use access::event::{Actor, EntryDraft, Event};
+use access::reason::Reason;
+use access::request::Door;
 use testkit::mail::{FROM, Kind, MailServer, PASSWORD, USER};
 
 use super::*;
@@ -121,6 +124,33 @@ async fn that_nobody_would_be_told_of_an_emergency_is_said_and_so_is_who_would_b
     assert!(health == Health::Ok && says.contains("security@tide.example"), "{says}");
 }
 
+// covers: D9 (cli)
+#[tokio::test]
+async fn that_a_sessions_certificate_is_good_from_anywhere_is_said_where_targets_take_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = config_in(dir.path());
+    let look = async |outside: &str| {
+        with(&file, outside);
+        let findings = examine(&file, &Environment::default()).await;
+        assert_eq!(health(&findings, "configuration"), Some(Health::Ok), "{findings:#?}");
+        findings.into_iter().find(|finding| finding.check == "session certificates").map(|found| (found.health, found.says))
+    };
+    assert_eq!(look("").await, None, "no target takes one");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policy");
+    for entry in fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        fs::copy(&entry, dir.path().join("policy").join(entry.file_name().unwrap())).unwrap();
+    }
+    let (health, says) = look("").await.unwrap();
+    assert!(health == Health::Warn && says.contains("from anywhere"), "{says}");
+    let bound = "[gate]\naddresses = ['192.0.2.1', '2001:db8::1']\n";
+    assert_eq!(look(bound).await, Some((Health::Ok, "good from 192.0.2.1, 2001:db8::1 alone".to_owned())));
+    let resources = dir.path().join("policy/resources.toml");
+    let sealed =
+        fs::read_to_string(&resources).unwrap().replace("kind = \"ssh\"\n", "kind = \"ssh\"\ncredential = \"secret:router-key\"\n");
+    fs::write(&resources, sealed).unwrap();
+    assert_eq!(look("").await, None, "a sealed secret opens each of them");
+}
+
 // covers: G3 (mail)
 #[tokio::test]
 async fn the_mail_server_is_asked_whether_it_takes_mails_and_what_it_says_is_told() {
@@ -229,6 +259,23 @@ fn a_clock_behind_the_log_is_a_failure() {
     assert_eq!(state::clock(now, None).health, Health::Ok);
     assert_eq!(state::clock(now, at("2026-03-01T12:00:04Z")).health, Health::Ok);
     assert_eq!(state::clock(now, at("2026-03-01T13:00:00Z")).health, Health::Fail);
+}
+
+// covers: MAY-1 (cli)
+#[test]
+fn a_question_that_could_not_be_put_to_the_policy_at_all_is_named() {
+    let mut failed = state::Failed::new();
+    for (hour, reason) in [(10, Reason::PolicyError), (11, Reason::PolicyError), (12, Reason::NotAllowed)] {
+        let (action, object) = ("read".to_owned(), "gate".to_owned());
+        let event = Event::ActionRefused { action, object, reason, bundle: None, policies: Vec::new() };
+        let at: jiff::Timestamp = format!("2026-03-01T{hour}:00:00Z").parse().unwrap();
+        let draft = EntryDraft::new(at, Actor::Gate, Door::Socket, event).text("detail", Some("it is too deep"));
+        state::count_failed(&mut failed, &draft.seal());
+    }
+    let findings = state::said_of_failed(failed);
+    assert!(findings.len() == 1 && findings[0].health == Health::Warn, "{findings:?}");
+    let says = "a question could not be put to the policy at all, 2 times within a day and last at 2026-03-01T11:00:00Z; an error is a no: it is too deep";
+    assert_eq!(findings[0].says, says);
 }
 
 #[test]

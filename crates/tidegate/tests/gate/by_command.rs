@@ -52,7 +52,7 @@ fn gets(gate: &Served, person: &str, args: &[&str]) -> Value {
     answer["grant"].clone()
 }
 
-// covers: ASK-1 (cli), ASK-2 (cli), ASK-7 (cli), ASK-8 (cli), MAY-4 (cli), OK-1 (cli), A10 (cli), B2 (cli), C3 (cli), WHO-4 (cli)
+// covers: ASK-1 (cli), ASK-2 (cli), ASK-7 (cli), ASK-8 (cli, api), MAY-4 (cli, api), OK-1 (cli), A10 (cli, api), B2 (cli), C3 (cli, api), WHO-4 (cli, api)
 #[test]
 fn asking() {
     let hurried =
@@ -103,7 +103,7 @@ fn asking() {
     gate.assert_provable();
 }
 
-// covers: OK-2 (cli), OK-3 (cli), OK-4 (cli), OK-8 (cli), C1 (cli), C2 (cli), C5 (cli), C6 (cli), C7 (cli), WHO-7 (cli)
+// covers: OK-2 (cli, api), OK-3 (cli), OK-4 (cli, api), OK-8 (cli), C1 (cli), C2 (cli, api), C5 (cli), C6 (cli, api), C7 (cli, api), WHO-7 (cli)
 #[test]
 fn agreeing() {
     let gate = Served::start();
@@ -173,7 +173,7 @@ fn cut(talk: &mut Talk, pid: u32, since: Instant) {
     assert_eq!(talk.end(), 76, "{}", talk.heard());
 }
 
-// covers: GRANT-1 (cli), GRANT-2 (cli), GRANT-3 (cli), GRANT-4 (cli), GRANT-5 (cli), GRANT-6 (cli), D1 (cli), D2 (cli), D3 (cli), B4 (cli), B5 (cli), SES-1 (cli)
+// covers: GRANT-1 (cli, api), GRANT-2 (cli, api), GRANT-3 (cli), GRANT-4 (cli), GRANT-5 (cli), GRANT-6 (cli, api), D1 (cli, api), D2 (cli), D3 (cli, api), B4 (cli), B5 (cli), SES-1 (cli)
 #[test]
 fn the_life_of_a_grant() {
     let gate = Served::start();
@@ -213,6 +213,17 @@ fn the_life_of_a_grant() {
     let since = Instant::now();
     gate.cli("carla", &["session", "kill", &session, "--reason", "drill"]);
     cut(&mut talk, pid, since);
+    // Whom a policy keeps from watching is told which, and why.
+    let ledger = asks(&gate, "ana", &["ledger-1", "shell", "--ticket", "INC-1"]);
+    gate.cli("ben", &["request", "approve", &ledger]);
+    gate.cli("carla", &["request", "approve", &ledger]);
+    let (mut talk, pid, session) = runs(&gate, "ana", "ledger-1+shell");
+    assert_eq!(gate.cli("ben", &["session", "show", &session])["state"], "live");
+    refused(&gate, "ben", &["session", "watch", &session], "only security watches");
+    refused(&gate, "ben", &["session", "watch", &session], "\"policies\":[\"ledger-is-watched-by-security-alone\"]");
+    let since = Instant::now();
+    gate.cli("carla", &["session", "kill", &session, "--reason", "drill"]);
+    cut(&mut talk, pid, since);
     // A revocation cuts, and names what still opens the door.
     let (mut talk, pid, _) = runs(&gate, "ana", "db-1+shell");
     let request = asks(&gate, "ana", &["db-1", "shell"]);
@@ -236,7 +247,7 @@ fn the_life_of_a_grant() {
     gate.assert_provable();
 }
 
-// covers: GRANT-8 (cli), GRANT-9 (cli), C8 (cli), WHO-8 (cli), GRANT-3 (cli), D2 (cli), G2 (cli)
+// covers: GRANT-8 (cli, api), GRANT-9 (cli, api), BACK-1 (cli), C8 (cli, api), WHO-8 (cli), GRANT-3 (cli), D2 (cli), G2 (cli)
 #[test]
 fn standing_access_emergencies_and_locks() {
     let asks_still = "@id(\"asks-still\") @breakglass(\"security, 24h\") @approval(\"security\") permit(principal == Tide::User::\"ana\", \
@@ -266,7 +277,15 @@ fn standing_access_emergencies_and_locks() {
     let review = text(&reviews["items"][0]["id"]).to_owned();
     assert_eq!(reviews["items"][0]["grant"], emergency["grant"]["id"], "{reviews}");
     assert_eq!(run(&gate, "ben", &["review", "complete", &review, "justified"]).0, 77);
-    gate.cli("carla", &["review", "complete", &review, "justified", "--note", "real outage"]);
+    gate.cli("carla", &["review", "complete", &review, "justified", "--note", "real outage", "--follow-up", "rotate the deploy key"]);
+    let listed = gate.tidegate("carla", &["review", "list", "--state", "done"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("real outage; to do: rotate the deploy key"), "{listed}");
+    // An auditor gets in nowhere, and sees all that stands behind the gate.
+    assert_eq!(gate.cli("eve", &["resource", "list"])["items"], json!([]));
+    let all = gate.cli("eve", &["resource", "list", "--all"]);
+    assert!(all["items"].as_array().unwrap().iter().any(|one| one["name"] == "ledger-1"), "{all}");
+    assert_eq!(gate.cli("frank", &["resource", "list", "--all"]), gate.cli("frank", &["resource", "list"]), "he keeps nothing");
     // A lock shuts everything of theirs and keeps it shut; so does disabling.
     gets(&gate, "ana", &["build-1", "shell"]);
     for what in [["user", "ana"], ["resource", "build-1"], ["role", "shell"]] {
@@ -304,7 +323,7 @@ fn standing_access_emergencies_and_locks() {
     gate.assert_provable();
 }
 
-// covers: MAY-2 (cli), MAY-3 (cli), MAY-5 (cli), MAY-8 (cli), MAY-6 (cli)
+// covers: MAY-2 (cli), MAY-3 (cli, api), MAY-5 (cli), MAY-8 (cli), MAY-6 (cli, api)
 #[test]
 fn a_policy_is_checked_tested_compared_and_put_in_force() {
     let gate = Served::start();

@@ -214,7 +214,7 @@ fn check(gate: &Served, round: Round, opened_before: &BTreeMap<String, Value>, s
     for session in let_in {
         assert!(sessions.contains_key(&session), "the target let {session} in, and the log knows nothing of it");
     }
-    // Each recording holds what its client received, but for at most the last second.
+    // Each recording holds what its client received, but for the last second and what the machine is late by.
     let recordings: Vec<String> =
         new.iter().filter(|s| s["resource"] == "db-1").map(|s| gate.recording(s["id"].as_str().unwrap())).collect();
     let mut first_in = None;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testkit::preload::SlowDisk;
+use testkit::preload::{Done, SlowDisk, WatchedDisk};
 
 use crate::demo::{Talk, eventually};
 use crate::served::{Plan, Served};
@@ -63,6 +63,35 @@ fn a_slow_disk_slows_the_session_and_loses_nothing() {
     // What else this machine does may slow one of the others, too.
     let (again, _) = take("fast again");
     assert!(slow > fast.min(again) + Duration::from_millis(800), "the disk was slow: {fast:?}, {slow:?}, {again:?}");
+    gate.assert_provable();
+}
+
+// covers: F1 (ssh, api), SES-3 (ssh)
+#[test]
+fn what_is_answered_and_what_is_shown_under_sync_is_on_the_disk_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = WatchedDisk::build(dir.path(), "/data/").unwrap();
+    let gate = Served::with(Plan { environment: disk.environment(), ..Plan::default() });
+    let synced = |file: &str| disk.done(file).unwrap().into_iter().filter(|done| *done == Done::Synced).count();
+    // Whoever is told that something is entered can rely on it, each time.
+    for at in 0..3 {
+        let before = synced("store.db");
+        gate.post("dan", "/api/v1/locks", json!({"scope": format!("network:203.0.113.{at}/32"), "reason": "drill"}));
+        assert!(synced("store.db") > before, "{at}: it is answered and not on the disk");
+    }
+    // So can whoever sees something under `sync` rely on its recording.
+    gate.change_policy("tiers.toml", |text| text.replacen("name = \"prod\"\n", "name = \"prod\"\ndurability = \"sync\"\n", 1));
+    gate.grant("ana", "db-1", "shell", "1h");
+    let mut live = Talk::start(gate.ssh("ana", "db-1+shell", &[], &["for n in 1 2 3; do echo shown-$((n + 40)); read go; done"]));
+    for n in 41..44 {
+        live.until(&format!("shown-{n}"));
+        let recording = gate.live_session("ana").unwrap()["recording"].as_str().unwrap().to_owned();
+        let done = disk.done(&recording).unwrap();
+        assert_eq!(done.last(), Some(&Done::Synced), "{n}: it is shown and not on the disk: {done:?}");
+        assert!(done.contains(&Done::Written));
+        live.say("go\n");
+    }
+    live.end();
     gate.assert_provable();
 }
 

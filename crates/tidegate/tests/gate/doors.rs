@@ -1,11 +1,14 @@
 //! The doors suite for SSH: open, refuse, warn, cut mid-flight, expire, watch, record, kill. Cuts are measured at the target.
 
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use credentials::keyring::Keyring;
 use credentials::sealing::SealingSource;
 use serde_json::json;
 use ssh_key::LineEnding;
+use testkit::sshd::keypair;
 
 use crate::demo::{CUT_WITHIN, Demo, Talk, eventually, lives};
 use crate::known::Known;
@@ -316,47 +319,135 @@ fn a_key_nobody_registered_opens_nothing() {
     assert_eq!(direct.status.code(), Some(255), "{}", String::from_utf8_lossy(&direct.stderr));
 }
 
+/// Ana's login certificate, as whoever has a CA can make it: the gate itself makes none that is restricted or late.
+struct Forged<'a> {
+    demo: &'a Demo,
+    dir: tempfile::TempDir,
+    key_id: String,
+    login: String,
+}
+
+impl<'a> Forged<'a> {
+    fn new(demo: &'a Demo) -> Self {
+        let certificate = demo.person("ana")["certificate"].as_str().unwrap();
+        let shown = Command::new("ssh-keygen").args(["-L", "-f", certificate]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let key_id = shown.lines().find_map(|line| line.trim().strip_prefix("Key ID: ")).unwrap().trim_matches('"').to_owned();
+        Self { demo, dir: tempfile::tempdir().unwrap(), key_id, login: certificate.trim_end_matches("-cert.pub").to_owned() }
+    }
+
+    /// The login CA that is in use now.
+    fn ca(&self) -> PathBuf {
+        let data = self.demo.dir().join("data");
+        let keyring = Keyring::open(&data.join("keys"), &SealingSource::File(data.join("sealing.key"))).unwrap();
+        let ca = self.dir.path().join("ca");
+        write_private(&ca, keyring.login_ca().unwrap().to_openssh(LineEnding::LF).unwrap().as_bytes());
+        ca
+    }
+
+    /// Her key with a new certificate, signed by this CA as `ssh-keygen` is told.
+    fn sign(&self, by: &Path, arguments: &[&str]) -> PathBuf {
+        let mine = self.dir.path().join("login");
+        for half in ["", ".pub"] {
+            std::fs::copy(format!("{}{half}", self.login), format!("{}{half}", mine.display())).unwrap();
+        }
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-s"]).arg(by).args(["-I", &self.key_id, "-n", &self.demo.id("ana"), "-O", "clear"]).args(arguments);
+        assert!(sign.arg(mine.with_extension("pub")).status().unwrap().success(), "{arguments:?}");
+        mine
+    }
+
+    /// Stock `ssh` with that key in the place of her own; it says what it offers.
+    fn knock(&self, mine: &Path, options: &[&str]) -> Output {
+        let config = std::fs::read_to_string(self.demo.person("ana")["ssh_config"].as_str().unwrap()).unwrap();
+        let own = self.demo.person("ana")["key"].as_str().unwrap();
+        let with_it = self.dir.path().join("config");
+        std::fs::write(&with_it, config.replace(own, &mine.display().to_string())).unwrap();
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-v").args(options).arg("-F").arg(&with_it).args(["-o", "BatchMode=yes", "build-1+shell.tide", "echo in"]).output().unwrap()
+    }
+}
+
+fn assert_inside(what: &str, out: &Output) {
+    assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "in", "{what}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Shut, though the certificate was shown.
+fn assert_shut(what: &str, out: &Output) {
+    let told = String::from_utf8_lossy(&out.stderr);
+    let shown = told.lines().any(|line| line.contains("Offering public key") && line.contains("-CERT "));
+    assert!(out.status.code() == Some(255) && out.stdout.is_empty() && shown, "{what}: {told}");
+}
+
+const FOR_AN_HOUR: [&str; 2] = ["-V", "-1m:+1h"];
+
 // covers: A2 (ssh)
 #[test]
 fn a_restriction_in_a_login_certificate_is_held_or_the_door_stays_shut() {
     let demo = Demo::start();
-    let dir = tempfile::tempdir().unwrap();
-    // The gate itself restricts none; whoever has its CA may.
-    let data = demo.dir().join("data");
-    let keyring = Keyring::open(&data.join("keys"), &SealingSource::File(data.join("sealing.key"))).unwrap();
-    let ca = dir.path().join("ca");
-    write_private(&ca, keyring.login_ca().unwrap().to_openssh(LineEnding::LF).unwrap().as_bytes());
-    let certificate = demo.person("ana")["certificate"].as_str().unwrap();
-    let shown = std::process::Command::new("ssh-keygen").args(["-L", "-f", certificate]).output().unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    let key_id = shown.lines().find_map(|line| line.trim().strip_prefix("Key ID: ")).unwrap().trim_matches('"').to_owned();
-    let login = certificate.trim_end_matches("-cert.pub");
-    let config = std::fs::read_to_string(demo.person("ana")["ssh_config"].as_str().unwrap()).unwrap();
-    let with = |options: &[&str]| {
-        let mine = dir.path().join("login");
-        for half in ["", ".pub"] {
-            std::fs::copy(format!("{login}{half}"), format!("{}{half}", mine.display())).unwrap();
-        }
-        let mut sign = std::process::Command::new("ssh-keygen");
-        sign.args(["-q", "-s"]).arg(&ca).args(["-I", &key_id, "-n", &demo.id("ana"), "-V", "-1m:+1h", "-O", "clear"]);
-        for option in options {
-            sign.args(["-O", option]);
-        }
-        assert!(sign.arg(mine.with_extension("pub")).status().unwrap().success(), "{options:?}");
-        let with_it = dir.path().join("config");
-        let own = demo.person("ana")["key"].as_str().unwrap();
-        std::fs::write(&with_it, config.replace(own, &mine.display().to_string())).unwrap();
-        let mut ssh = std::process::Command::new("ssh");
-        ssh.arg("-F").arg(&with_it).args(["-o", "BatchMode=yes", "build-1+shell.tide", "echo in"]).output().unwrap()
-    };
-    for held in [&[][..], &["source-address=127.0.0.0/8"]] {
-        let inside = with(held);
-        assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "in", "{held:?}: {}", String::from_utf8_lossy(&inside.stderr));
+    let forged = Forged::new(&demo);
+    let ca = forged.ca();
+    let with = |options: &[&str]| forged.knock(&forged.sign(&ca, &[&FOR_AN_HOUR[..], options].concat()), &[]);
+    for held in [&[][..], &["-O", "source-address=127.0.0.0/8"]] {
+        assert_inside(&format!("{held:?}"), &with(held));
     }
     for shut in ["source-address=192.0.2.0/24", "force-command=true", "critical:permit-everything@example.com=x"] {
-        let refused = with(&[shut]);
-        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(255), 0), "{shut}");
+        assert_shut(shut, &with(&["-O", shut]));
     }
+}
+
+/// An agent of OpenSSH's, which offers whatever it holds; `ssh` itself shows no certificate of a host.
+struct Agent {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Agent {
+    fn holding(mine: &Path) -> Self {
+        let socket = mine.with_extension("agent");
+        let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { child, socket };
+        eventually("the agent listens", || agent.socket.exists().then_some(()));
+        let added = Command::new("ssh-add").arg("-q").arg(mine).env("SSH_AUTH_SOCK", &agent.socket).status().unwrap();
+        assert!(added.success());
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+// covers: A4 (ssh)
+#[test]
+fn a_login_certificate_counts_in_its_time_for_a_user_and_by_the_ca_in_use() {
+    let demo = Demo::start();
+    let forged = Forged::new(&demo);
+    let ca = forged.ca();
+    let within = |time: &str| forged.knock(&forged.sign(&ca, &["-V", time]), &[]);
+    assert_inside("now", &within("-1m:+1h"));
+    assert_shut("past", &within("-2h:-1h"));
+    assert_shut("future", &within("+1h:+2h"));
+    let other = keypair(forged.dir.path(), "other_ca").unwrap();
+    assert_shut("another CA", &forged.knock(&forged.sign(&other, &FOR_AN_HOUR), &[]));
+    // One of a host, with everything else the same.
+    let by_agent = |arguments: &[&str]| {
+        let mine = forged.sign(&ca, arguments);
+        let agent = Agent::holding(&mine);
+        forged.knock(&mine, &["-o", "IdentitiesOnly=no", "-o", &format!("IdentityAgent={}", agent.socket.display())])
+    };
+    assert_inside("a user's, by the agent", &by_agent(&FOR_AN_HOUR));
+    assert_shut("a host's, by the agent", &by_agent(&["-V", "-1m:+1h", "-h"]));
+    // After another CA took its place nothing new of the old one counts.
+    assert_inside("before", &within("-0s:+1h"));
+    demo.cli("dan", &["keys", "rotate", "login_ca"]);
+    assert_shut("after", &within("-0s:+1h"));
+    std::fs::remove_file(&ca).unwrap();
+    assert_inside("by the new one", &forged.knock(&forged.sign(&forged.ca(), &["-V", "-0s:+1h"]), &[]));
 }
 
 fn write_private(path: &std::path::Path, content: &[u8]) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use evidence::recording::KeyIdentity;
 use serde_json::{Value, json};
 use workflow::clock::{SystemTime, TimeSource as _};
 
@@ -156,6 +157,105 @@ fn what_was_shown_can_be_replayed_and_what_was_typed_is_sealed_apart() {
     // Nowhere on disk in clear.
     let grep = Command::new("grep").args(["-r", "-l", "-a", "hunter2"]).arg(demo.dir().join("data")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "");
+}
+
+/// Plays a session out of a file, in a process that knows of no gate.
+fn replay(file: &std::path::Path, session: &str, more: &[&str]) -> std::process::Output {
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    replay.env_clear().args(["evidence", "replay"]).arg(file).arg(session).args(more).output().unwrap()
+}
+
+// covers: EV-3 (cli), EV-4 (cli)
+#[test]
+fn a_session_is_replayed_from_a_file_by_the_recipient_of_its_keys_and_by_nobody_else() {
+    let demo = Demo::start();
+    demo.grant("ana", "db-1", "shell", "1h");
+    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
+    ana.say("stty -echo; echo now-$((1+1)); read x\r");
+    ana.until("now-2");
+    ana.say("typed-unseen\r");
+    ana.say("stty echo; seq 1 20000; printf '\\033]0;title\\007'; echo shown-$((3+4))\r");
+    ana.until("shown-7");
+    ana.say("exit\r");
+    ana.end();
+    let session = demo.ended_sessions("ana").pop().unwrap();
+    let (id, recording) = (session["id"].as_str().unwrap(), session["recording"].as_str().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let key = demo.ready["checkpoint_verifier"].as_str().unwrap();
+    let export = |name: &str, more: &[&str]| {
+        let file = dir.path().join(name);
+        let exported = demo.tidegate("carla", &[&["evidence", "export", "--session", id], more, &[file.to_str().unwrap()]].concat());
+        assert!(exported.status.success(), "{more:?}: {}", String::from_utf8_lossy(&exported.stderr));
+        file
+    };
+    let identity = |name: &str| {
+        let (identity, file) = (KeyIdentity::generate(), dir.path().join(name));
+        fs::write(&file, format!("# public key: {}\n{}\n", identity.recipient(), identity.expose().as_str())).unwrap();
+        (identity.recipient(), file.to_str().unwrap().to_owned())
+    };
+    let ((hers, opens), (_, another)) = (identity("auditor.key"), identity("another.key"));
+    let (opens, another) = (opens.as_str(), another.as_str());
+    let open = export("open.tar", &["--input"]);
+    let wrapped = export("wrapped.tar", &["--input", "--recipient", &hers]);
+    // Both verify; only in the one lie keys that open it.
+    let frames = |file: &std::path::Path| {
+        let proof = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .env_clear()
+            .args(["evidence", "verify", "--json", "--key", key])
+            .arg(file)
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&proof.stdout).unwrap();
+        assert!(proof.status.success() && found["sound"] == true, "{found}");
+        found["recordings"][0]["frames"].clone()
+    };
+    assert_eq!(frames(&wrapped), Value::Null);
+    // Each form of it, byte by byte what the gate replays; and as many frames as the file has.
+    for more in [&["--json"][..], &["--json", "--input"], &["--asciicast", "-"], &["--asciicast", "-", "--input"], &[]] {
+        let online = demo.tidegate("carla", &[&["session", "replay", id], more].concat());
+        assert!(online.status.success(), "{more:?}: {}", String::from_utf8_lossy(&online.stderr));
+        let offline = replay(&wrapped, id, &[&["--identity", opens], more].concat());
+        assert!(offline.status.success(), "{more:?}: {}", String::from_utf8_lossy(&offline.stderr));
+        assert!(offline.stdout == online.stdout && !offline.stdout.is_empty(), "{more:?}: {}", String::from_utf8_lossy(&offline.stdout));
+        assert_eq!(replay(&open, id, more).stdout, online.stdout, "{more:?}");
+    }
+    let lines = |more: &[&str]| {
+        let all = replay(&wrapped, id, &[&["--identity", opens, "--json"], more].concat());
+        String::from_utf8(all.stdout).unwrap().lines().count()
+    };
+    assert_eq!(frames(&open), json!(lines(&["--input"])));
+    assert!(lines(&[]) < lines(&["--input"]));
+    let cast = replay(&wrapped, id, &["--identity", opens, "--input", "--asciicast", "-"]);
+    assert!(position(&cast.stdout, b"typed-unseen").is_some() && position(&cast.stdout, b"shown-7").is_some());
+    // What drives a terminal beyond its screen stays out of it.
+    let shown = replay(&wrapped, id, &["--identity", opens]).stdout;
+    assert!(position(&shown, b"shown-7").is_some() && position(&shown, b"\x1b]0;").is_none());
+    // Who has no identity, or another, is told so; and who asks for what is not in it.
+    let shown_only = export("shown.tar", &["--recipient", &hers]);
+    let other = demo.id("ana").replacen("usr_", "ses_", 1);
+    for (file, session, more, said) in [
+        (&wrapped, id, &[][..], "give the identity that belongs to it"),
+        (&wrapped, id, &["--identity", another][..], "not wrapped to this identity"),
+        (&wrapped, id, &["--identity", key][..], "is no file of identities"),
+        (&wrapped, other.as_str(), &["--identity", opens][..], "no recording of session"),
+        (&shown_only, id, &["--identity", opens, "--input"][..], "what was typed was not given along"),
+    ] {
+        let refused = replay(file, session, more);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && refused.stdout.is_empty() && told.contains(said), "{more:?}: {told}");
+    }
+    assert!(replay(&shown_only, id, &["--identity", opens]).status.success());
+    // A recording that was altered is shown as far as it goes, and that it was altered is said.
+    let mut bytes = fs::read(&wrapped).unwrap();
+    let name = format!("recordings/{recording}.tgr");
+    let head = bytes.windows(name.len()).rposition(|window| window == name.as_bytes()).unwrap();
+    let length = fs::metadata(demo.dir().join("data").join(&name)).unwrap().len() as usize;
+    bytes[head + 512 + length - 40] ^= 1;
+    fs::write(&wrapped, &bytes).unwrap();
+    let torn = replay(&wrapped, id, &["--identity", opens]);
+    let told = String::from_utf8_lossy(&torn.stderr).into_owned();
+    assert!(!torn.status.success() && told.contains("A part of this recording cannot be read"), "{told}");
+    assert!(position(&torn.stdout, b"shown-7").is_some());
 }
 
 // covers: EV-3 (cli), EV-3 (api), EV-6 (cli)

@@ -7,7 +7,7 @@ use testkit::sshd::{SshdOptions, keypair, public_half};
 
 use crate::served::{Plan, Served};
 
-// covers: BACK-3 (cli)
+// covers: BACK-3 (cli, api)
 #[test]
 fn a_list_is_imported_by_command_and_its_backlog_worked_off() {
     let gate = Served::start();
@@ -90,7 +90,7 @@ fn a_target_whose_roles_are_root_is_looked_at_once_somebody_says_as_whom() {
     assert_eq!((entered("drift.failed"), entered("drift.begun")), (1, 0), "it did not go there");
 }
 
-// covers: RUN-8 (cli)
+// covers: RUN-8 (cli, api)
 #[test]
 fn a_rollout_is_said_in_numbers() {
     let gate = Served::start();

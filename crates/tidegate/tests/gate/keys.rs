@@ -169,7 +169,7 @@ fn table(csv: &str) -> Vec<Vec<String>> {
     rows
 }
 
-// covers: EV-6 (cli, api), F2 (cli)
+// covers: EV-6 (cli, api), F2 (cli, api)
 #[test]
 fn everything_leaves_as_json_lines_and_as_a_table_and_nothing_is_trimmed() {
     let demo = Demo::start();

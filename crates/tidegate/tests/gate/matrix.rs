@@ -15,7 +15,11 @@ enum Answer {
 }
 
 fn by_api(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
-    let ask = json!({"resource": resource, "role": role, "reason": "the matrix"});
+    preview(demo, person, resource, role, false)
+}
+
+fn preview(demo: &Demo, person: &str, resource: &str, role: &str, emergency: bool) -> Answer {
+    let ask = json!({"resource": resource, "role": role, "reason": "the matrix", "break_glass": emergency});
     let (status, answer) = demo.api(person, "POST", "/api/v1/requests/preview", Some(ask));
     match answer["answer"].as_str() {
         Some("permit") => Answer::Opens,
@@ -27,32 +31,31 @@ fn by_api(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
 }
 
 fn by_cli(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
-    let out = demo.tidegate(person, &["request", "create", resource, role, "--reason", "the matrix", "--json"]);
+    asked(demo, person, &["request", "create", resource, role])
+}
+
+fn asked(demo: &Demo, person: &str, words: &[&str]) -> Answer {
+    let out = demo.tidegate(person, &[words, &["--reason", "the matrix", "--json"]].concat());
     match out.status.code() {
         Some(0 | 75) => {
             let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
             if answer["grant"]["id"].is_string() { Answer::Opens } else { Answer::AsksPeople }
         }
         Some(77) => Answer::Refuses,
-        other => panic!("{person} {resource}+{role}: {other:?} {}", String::from_utf8_lossy(&out.stderr)),
+        other => panic!("{person} {words:?}: {other:?} {}", String::from_utf8_lossy(&out.stderr)),
     }
 }
 
 fn by_ssh(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
+    knock(demo, person, resource, role, "TIDEGATE_REASON=matrix")
+}
+
+/// What the SSH door answers to somebody who says this along.
+fn knock(demo: &Demo, person: &str, resource: &str, role: &str, along: &str) -> Answer {
     let config = demo.person(person)["ssh_config"].as_str().unwrap();
     let out = std::process::Command::new("ssh")
-        .args([
-            "-F",
-            config,
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "SetEnv=TIDEGATE_REASON=matrix",
-            "-l",
-            &format!("{resource}+{role}"),
-            "build-1.tide",
-            "true",
-        ])
+        .args(["-F", config, "-o", "BatchMode=yes", "-o", &format!("SetEnv={along}")])
+        .args(["-l", &format!("{resource}+{role}"), "build-1.tide", "true"])
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
@@ -114,6 +117,8 @@ fn by_mysql(demo: &Demo, person: &str, resource: &str, role: &str) -> Answer {
     by_client(dump)
 }
 
+const EVERYBODY: [&str; 7] = ["ana", "ben", "carla", "dan", "eve", "frank", "deploy-bot"];
+
 /// A door: what it answers to somebody who goes there, in a role.
 type Door = fn(&Demo, &str, &str, &str) -> Answer;
 
@@ -137,7 +142,7 @@ fn every_door_gives_the_same_answer_to_everybody() {
         let protocol: Protocol = serde_json::from_value(resource["kind"].clone()).unwrap();
         for role in resource["roles"].as_array().unwrap() {
             let role = role.as_str().unwrap();
-            for person in ["ana", "ben", "carla", "dan", "eve", "frank", "deploy-bot"] {
+            for person in EVERYBODY {
                 let expected = by_api(&demo, person, name, role);
                 assert_eq!(door_of(protocol)(&demo, person, name, role), expected, "{}: {person} {name}+{role}", protocol.code());
                 used.entry(protocol.code()).or_default().insert(format!("{expected:?}"));
@@ -151,4 +156,43 @@ fn every_door_gives_the_same_answer_to_everybody() {
     let doors: BTreeSet<&str> = Protocol::ALL.iter().map(|protocol| protocol.code()).collect();
     assert_eq!(used.keys().copied().collect::<BTreeSet<_>>(), doors);
     assert!(used.values().all(|answers| answers.len() > 1), "{used:?}");
+}
+
+// covers: B8 (ssh), B8 (api), B8 (cli), GRANT-9 (ssh), GRANT-9 (api), GRANT-9 (cli), C8 (ssh)
+#[test]
+fn an_emergency_is_answered_alike_by_ssh_api_and_command_to_everybody() {
+    let demo = Demo::start();
+    let mut seen = BTreeSet::new();
+    for (resource, role) in [("db-1", "shell"), ("db-1", "debug"), ("build-1", "shell")] {
+        for person in EVERYBODY {
+            let expected = preview(&demo, person, resource, role, true);
+            assert_eq!(knock(&demo, person, resource, role, "TIDEGATE_BREAK_GLASS=matrix"), expected, "ssh: {person} {resource}+{role}");
+            assert_eq!(asked(&demo, person, &["break-glass", resource, role]), expected, "cli: {person} {resource}+{role}");
+            seen.insert(format!("{expected:?}"));
+        }
+    }
+    assert_eq!(seen, BTreeSet::from(["Opens", "Refuses"].map(str::to_owned)), "nobody else is asked in an emergency");
+}
+
+// covers: B8 (ssh), B8 (api), GRANT-5 (ssh), GRANT-5 (api)
+#[test]
+fn only_who_holds_a_grant_asks_for_it_to_be_longer_by_ssh_and_by_api() {
+    let demo = Demo::start();
+    let holders = ["ana", "ben"];
+    let grants = holders.map(|holder| {
+        let grant = demo.grant(holder, "db-1", "shell", "1h");
+        // Its clock starts when it is used.
+        assert_eq!(by_ssh(&demo, holder, "db-1", "shell"), Answer::Opens);
+        grant
+    });
+    for person in EVERYBODY {
+        let out = demo.ssh(person, "db-1+shell", &["-s"], &["extend", "90m", "matrix"]).output().unwrap();
+        let holds = holders.contains(&person);
+        assert_eq!(out.status.code() == Some(75), holds, "ssh: {person}: {out:?}");
+        for (holder, grant) in holders.iter().zip(&grants) {
+            let longer = json!({"duration": "90m", "reason": "matrix"});
+            let (status, answer) = demo.api(person, "POST", &format!("/api/v1/grants/{grant}/extend"), Some(longer));
+            assert_eq!(status < 300, person == *holder, "api: {person}, of {holder}: {status} {answer}");
+        }
+    }
 }

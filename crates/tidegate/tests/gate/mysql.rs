@@ -1,13 +1,15 @@
 //! A MariaDB through the whole program with the stock client: asked for, approved, opened, recorded, and cut when it is revoked; under a
 //! restricted role on an account of its own, of which nothing is left.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::json;
-use testkit::mariadb::{ADMIN, Database, Proof};
+use serde_json::{Value, json};
+use testkit::mariadb::{ADMIN, Database, Proof, is_mysql};
 
 use crate::demo::eventually;
+use crate::known::program;
 use crate::served::{Plan, Served};
 
 /// A gate before a stock database, with what the policy says about it.
@@ -152,7 +154,7 @@ fn nobody_ends_anothers_session_where_each_grant_has_an_account_of_its_own() {
     let database = runtime.block_on(Database::fresh()).unwrap();
     let gate = stock(&database);
     let login = format!("minders_{}", database.name());
-    database.query(&format!("CREATE OR REPLACE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name())).unwrap();
+    database.query(&format!("DROP ROLE IF EXISTS {login}; CREATE ROLE {login}; GRANT ALL ON {}.* TO {login}", database.name())).unwrap();
     let sleeps = |role: &str| {
         let sleeper = mariadb(&gate, role, &["-e", "SELECT SLEEP(60)"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let its = format!("SELECT id FROM information_schema.processlist WHERE db = '{}' AND info = 'SELECT SLEEP(60)'", database.name());
@@ -182,12 +184,62 @@ fn nobody_ends_anothers_session_where_each_grant_has_an_account_of_its_own() {
     let told = said(&own.wait_with_output().unwrap());
     assert!(told.contains("ERROR 1927 (70100)") && told.contains("revoked"), "{told}");
     assert_eq!(running(&database), "");
-    let left = "SELECT COUNT(*) FROM mysql.user u JOIN mysql.roles_mapping m ON m.User = u.User WHERE m.Role = ";
-    eventually("their accounts are gone", || {
-        (database.query(&format!("{left}'{login}' AND u.User LIKE 'tg\\_%'")).unwrap() == "0").then_some(())
-    });
+    let left = if is_mysql() {
+        "SELECT COUNT(*) FROM mysql.role_edges WHERE TO_USER LIKE 'tg\\_%' AND FROM_USER = "
+    } else {
+        "SELECT COUNT(*) FROM mysql.user u JOIN mysql.roles_mapping m ON m.User = u.User WHERE u.User LIKE 'tg\\_%' AND m.Role = "
+    };
+    let left = format!("{left}'{login}'");
+    eventually("their accounts are gone", || (database.query(&left).unwrap() == "0").then_some(()));
     database.query(&format!("DROP ROLE {login}")).unwrap();
     gate.assert_provable();
+}
+
+// covers: MY-1 (connect), GRANT-3 (connect)
+#[test]
+fn tidegate_connect_opens_a_port_for_tools_until_the_grant_ends() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(Database::fresh()).unwrap();
+    let gate = stock(&database);
+    let grant = gate.grant("ana", "stock-db", "keeper", "10m");
+    let mut connect = Command::new(program())
+        .env("TIDEGATE_URL", gate.ready["api"].as_str().unwrap())
+        .env("TIDEGATE_TOKEN", gate.person("ana")["token"].as_str().unwrap())
+        .env("HOME", gate.dir())
+        .args(["connect", "stock-db+keeper", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    let mut out = BufReader::new(connect.stdout.take().unwrap());
+    let ready: Value = loop {
+        assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
+        if let Ok(ready) = serde_json::from_str(&text) {
+            break ready;
+        }
+    };
+    let password = ready["password"].as_str().unwrap();
+    let (uri, port) = (format!("mysql://tidegate:{password}@127.0.0.1:{}/", ready["port"]), ready["port"].to_string());
+    assert_eq!((&ready["uri"], &ready["grant"]), (&json!(uri), &json!(grant)));
+    let ask = |password: &str, plugin: &str, sql: &str| {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "--skip-ssl", "-h", "127.0.0.1", "-P", &port, "-u", "tidegate", "-N", "-B", "-e", sql]);
+        said(&client.args([format!("-p{password}"), format!("--default-auth={plugin}")]).stdin(Stdio::null()).output().unwrap())
+    };
+    for plugin in ["mysql_native_password", "caching_sha2_password"] {
+        assert_eq!(ask(password, plugin, "SELECT status FROM orders; SELECT LENGTH(REPEAT('x', 300000))"), "new\n300000", "{plugin}");
+        // Whoever else is on this machine does not know the port's password.
+        let refused = ask("guessed", plugin, "SELECT status FROM orders");
+        assert!(refused.contains("not the password of this port"), "{plugin}: {refused}");
+    }
+    let (status, answer) = gate.api("carla", "POST", &format!("/api/v1/grants/{grant}/revoke"), Some(json!({"reason": "drill"})));
+    assert!(status < 300, "{status} {answer}");
+    let ended = eventually("the port is closed", || connect.try_wait().unwrap());
+    assert!(ended.success());
+    let closed = ask(password, "mysql_native_password", "SELECT 1");
+    assert!(closed.contains("Can't connect"), "{closed}");
 }
 
 /// A certificate and its key as files, as `tidegate login` leaves them.

@@ -1,9 +1,11 @@
 //! Jobs of CI systems through the whole program: they sign in with what their system issues, `tidegate exec` runs what connects, and
 //! nothing is left of it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -71,7 +73,12 @@ impl<'g> Runner<'g> {
     }
 
     fn bare(&self) -> Command {
-        let mut command = Command::new(program());
+        self.runs(program())
+    }
+
+    /// A program with nothing of the tests' own around it, and the gate's address.
+    fn runs(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -119,7 +126,7 @@ fn all_of(gate: &Served, path: &str) -> Vec<Value> {
     gate.get("eve", &format!("{path}?all=true&person={id}"))["items"].as_array().unwrap().clone()
 }
 
-// covers: WHO-6 (cli), WHO-7 (ssh), EV-1 (ssh), GRANT-7 (cli)
+// covers: WHO-6 (cli, api), WHO-7 (ssh), EV-1 (ssh), GRANT-7 (cli)
 #[test]
 fn a_job_on_main_deploys_by_ssh_and_leaves_nothing_but_evidence() {
     let ci = Ci::start();
@@ -344,6 +351,62 @@ fn people_run_commands_like_that_too_and_keep_the_grants_they_had() {
     let left = keys["items"].as_array().unwrap().iter().filter(|key| key["state"] == "active" && key["kind"] != "registered").count();
     assert_eq!(left, 0, "{keys}");
     runner.assert_nothing_left();
+}
+
+/// What the jobs of an example run by `tidegate exec`, line by line as it stands there.
+fn commands_of(example: &str) -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pipelines").join(example);
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().map(str::trim).filter_map(|line| line.strip_prefix("run: ").or_else(|| line.strip_prefix("- ")));
+    lines.filter(|line| line.starts_with("tidegate exec ")).map(str::to_owned).collect()
+}
+
+// covers: WHO-6 (cli)
+#[test]
+fn what_the_examples_of_pipelines_run_runs_as_it_stands_there() {
+    let ci = Ci::start();
+    let gate = Served::with(Plan { policy: ci.trusted("github", GITHUB), ..Plan::default() });
+    let runner = Runner::new(&gate);
+    let home = runner.home.path();
+    fs::create_dir(home.join("bin")).unwrap();
+    symlink(program(), home.join("bin/tidegate")).unwrap();
+    let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
+    fs::write(home.join("release.tar"), "the release").unwrap();
+    let deploy = "#!/bin/sh\nset -e\nscp -q release.tar \"$1\":\"$PWD/there.tar\"\nssh \"$1\" \"cat $PWD/there.tar\"\n";
+    fs::write(home.join("deploy.sh"), deploy).unwrap();
+    fs::set_permissions(home.join("deploy.sh"), fs::Permissions::from_mode(0o700)).unwrap();
+    let job = |command: &str| {
+        let mut job = runner.runs("sh");
+        job.args(["-ec", command]).env("PATH", &path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        job
+    };
+    let of_github = |command: &str| {
+        let mut job = job(command);
+        job.env("GITHUB_ACTIONS", "true").env("TIDEGATE_REASON", "release 7 by kim");
+        job.env("ACTIONS_ID_TOKEN_REQUEST_URL", ci.issuer.request_url()).env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN);
+        job
+    };
+    let done = |out: &Output| assert_eq!((status(out), String::from_utf8_lossy(&out.stdout).trim()), (0, "the release"), "{}", said(out));
+
+    let [staging, production] = <[String; 2]>::try_from(commands_of("github-actions.yml")).unwrap();
+    ci.runs(&github(SHOP, MAIN, Some("staging")));
+    done(&of_github(&staging).output().unwrap());
+    ci.runs(&github(SHOP, MAIN, Some("production")));
+    let waiting = of_github(&production).spawn().unwrap();
+    let request = eventually("somebody is asked", || gate.get("ben", "/api/v1/requests?of=inbox")["items"].get(0).cloned());
+    assert_eq!(request["reason"], "release 7 by kim", "{request}");
+    gate.post("ben", &format!("/api/v1/requests/{}/approve", request["id"].as_str().unwrap()), json!({}));
+    done(&waiting.wait_with_output().unwrap());
+    runner.assert_nothing_left();
+
+    // Of GitLab's each is understood, and without the token that it names says which one is missing.
+    let of_gitlab = commands_of("gitlab-ci.yml");
+    assert_eq!(of_gitlab.len(), 4, "{of_gitlab:?}");
+    for command in of_gitlab {
+        let out = job(&command).env("GITLAB_CI", "true").output().unwrap();
+        let told = said(&out);
+        assert!(matches!(status(&out), 1 | 77) && told.contains("name it under `id_tokens:`"), "{command}: {} {told}", status(&out));
+    }
 }
 
 // covers: WHO-6 (psql), WHO-7 (psql), WHO-6 (mysql), WHO-7 (mysql)

@@ -124,6 +124,27 @@ fn in_a_git_work_tree_only_what_is_committed_counts_unless_somebody_says_so() {
     gate.assert_provable();
 }
 
+// covers: MAY-1 (cli)
+#[test]
+fn the_doctor_names_the_policies_that_failed() {
+    let rule = "@id(\"counts\")\nforbid(principal, action == Tide::Action::\"request\", resource in Tide::Tier::\"non-prod\")\n\
+                when { context.now * 9223372036854775807 > 0 };\n";
+    let gate = Served::with(Plan { policy: vec![("access.cedar", rule.to_owned())], ..Plan::default() });
+    let doctor = || {
+        let said = Command::new(program()).args(["doctor", "--config"]).arg(gate.dir().join("tidegate.toml")).output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    assert!(!doctor().contains("could not be evaluated"), "{}", doctor());
+    for _ in 0..2 {
+        let refused = gate.tidegate("ana", &["request", "create", "build-1", "shell", "--reason", "x"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(77) && said.contains("`counts` (access.cedar:"), "{said}");
+    }
+    let said = doctor();
+    assert!(said.contains("warn  policy: `counts` could not be evaluated, 2 times within a day"), "{said}");
+    gate.assert_provable();
+}
+
 // covers: MAY-8 (cli)
 #[test]
 fn what_git_ignores_is_not_in_force_and_what_git_refuses_is_said() {

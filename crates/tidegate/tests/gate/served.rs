@@ -286,7 +286,7 @@ fn home_and_key(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
 fn person(home: &Path, name: &str, id: &Value, key: &Path, token: &str, (host, port): (&str, &Value)) -> Value {
     let mut config = String::new();
     // `Host NAME+ROLE.tide` for whatever is named: the user name is the host without its end.
-    for resource in ["web-1", "db-1", "build-1", "ledger-1", "extra-1", "extra-2"] {
+    for resource in ["web-1", "db-1", "build-1", "ledger-1", "extra-1", "extra-2", "bound-1", "bound-2", "shown-1", "shown-2", "plain-1"] {
         for role in ["", "+shell", "+debug", "+logs", "+deploy", "+tunnel", "+admin"] {
             config.push_str(&format!("Host {resource}{role}.tide\n  User {resource}{role}\n"));
         }

@@ -12,7 +12,7 @@ use crate::known::program;
 use crate::served::{Plan, Served};
 
 /// A resource of the tier `prod` or `non-prod`, as `resources.toml` says it.
-fn resource(name: &str, port: u16, tier: &str, host_keys: &str, credential: &str) -> String {
+pub(crate) fn resource(name: &str, port: u16, tier: &str, host_keys: &str, credential: &str) -> String {
     let host_keys = if host_keys.is_empty() { String::new() } else { format!("host_keys = [\"{host_keys}\"]\n") };
     format!(
         "[[resource]]\nname = \"{name}\"\nkind = \"ssh\"\naddress = \"127.0.0.1:{port}\"\nlogin = \"{{login}}\"\ntier = \"{tier}\"\n\
@@ -37,13 +37,14 @@ fn seal(gate: &Served, name: &str, value: &str) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-fn said(gate: &Served, selector: &str) -> (Option<i32>, String, String) {
+/// What Ana hears of a command there: the status, what it says, and what she is told.
+pub(crate) fn said(gate: &Served, selector: &str) -> (Option<i32>, String, String) {
     let out = gate.ssh("ana", selector, &[], &["echo inside"]).output().unwrap();
     (out.status.code(), String::from_utf8_lossy(&out.stdout).trim().to_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
 /// A server that knows passwords alone, from a shadow file that only it sees.
-fn by_password(dir: &std::path::Path, password: &str) -> Sshd {
+pub(crate) fn by_password(dir: &std::path::Path, password: &str) -> Sshd {
     let hash = Command::new("openssl").args(["passwd", "-6", password]).output().unwrap();
     let hash = String::from_utf8(hash.stdout).unwrap();
     let mut shadow = format!("root:{}:20000:0:99999:7:::\n", hash.trim());
@@ -112,6 +113,57 @@ fn what_opens_a_target_is_sealed_and_nobody_sees_it() {
         assert_eq!((status, out.as_str()), (Some(0), "inside"), "{name}: {told}");
     }
     gate.assert_provable();
+}
+
+// covers: D9 (ssh, cli), CRED-2 (ssh)
+#[test]
+fn a_sessions_certificate_opens_no_other_host_where_each_wants_principals_of_its_own() {
+    let login = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned();
+    let wants = |resource: &str| SshdOptions {
+        trusted_user_ca: Some(String::new()),
+        principals: vec![format!("{login}@{resource}")],
+        ..SshdOptions::default()
+    };
+    let second = Sshd::start(&wants("bound-2")).unwrap();
+    // In quotes, so that it is the policy's to fill in and not this test's.
+    let named = "principal = \"\\u007blogin}@\\u007bresource}\"\n";
+    let by_hand = |name: &str| format!("principal = \"\\u007blogin}}@{name}\"\n");
+    let at_second = |name: &str| resource(name, second.port(), "prod", second.host_key(), "target-ca");
+    let at_first = |name: &str| resource(name, 0, "prod", "{host_key}", "target-ca").replace("127.0.0.1:0", "127.0.0.1:{port}");
+    let gate = Served::with(Plan {
+        policy: vec![(
+            "resources.toml",
+            [
+                at_first("bound-1") + named,
+                at_second("bound-2") + named,
+                // What the sessions at `bound-1` have, shown at both.
+                at_first("shown-1") + &by_hand("bound-1"),
+                at_second("shown-2") + &by_hand("bound-1"),
+                // What sessions have where nothing is said.
+                at_second("plain-1"),
+            ]
+            .concat(),
+        )],
+        target: wants("bound-1"),
+        ..Plan::default()
+    });
+    second.trust(gate.get("ana", "/api/v1/gate")["target_ca"].as_str().unwrap()).unwrap();
+    for (name, opens) in [("bound-1", true), ("bound-2", true), ("shown-1", true), ("shown-2", false), ("plain-1", false)] {
+        gate.grant("ana", name, "shell", "1h");
+        let (status, out, told) = said(&gate, &format!("{name}+shell"));
+        if opens {
+            assert_eq!((status, out.as_str()), (Some(0), "inside"), "{name}: {told}");
+        } else {
+            assert!(status != Some(0) && out.is_empty() && told.contains("did not accept"), "{name}: {status:?} {told}");
+        }
+    }
+    // How a machine is set up for it is said where that is asked.
+    let setup = |name: &str| gate.cli("dan", &["resource", "show", name])["setup"]["files"].clone();
+    let files = setup("bound-2");
+    assert_eq!(files[1]["lines"][1], "AuthorizedPrincipalsFile /etc/ssh/tidegate_principals/%u", "{files}");
+    assert_eq!(files[2]["path"], format!("/etc/ssh/tidegate_principals/{login}").as_str(), "{files}");
+    assert_eq!(files[2]["lines"], serde_json::json!([format!("{login}@bound-2")]), "{files}");
+    assert_eq!(setup("plain-1").as_array().map(Vec::len), Some(2));
 }
 
 // covers: CRED-2 (ssh), G3 (ssh)

@@ -101,6 +101,26 @@ pub(crate) fn ben_on_call_breaks_the_glass_in_his_terminal() {
     ben.end();
 }
 
+// covers: ASK-3, C5 (ssh)
+#[test]
+fn a_yes_that_comes_while_ana_types_her_reason_lets_her_in_and_asks_nobody_again() {
+    let demo = Demo::start();
+    let mut ana = Talk::start(demo.ssh("ana", "db-1+shell", &["-tt"], &[]));
+    ana.until("Reason: ");
+    let grant = demo.grant("ana", "db-1", "shell", "10m");
+    ana.say("looking\r");
+    ana.until("For how long");
+    ana.say("\r");
+    ana.until("Opening db-1+shell");
+    ana.say("echo in-$((6*7))\r");
+    ana.until("in-42");
+    assert_eq!(demo.live_session("ana").unwrap()["grant"], json!(grant));
+    let pending = demo.get("ana", "/api/v1/requests?state=pending");
+    assert_eq!(pending["items"], json!([]), "{pending}");
+    ana.say("exit\r");
+    assert_eq!(ana.end(), 0);
+}
+
 /// A home of a person's own, in which nothing but this program's settings is.
 fn with_home(gate: &Served, keys: &SecurityKey, home: &Path, arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(program());

@@ -20,6 +20,7 @@ pub(super) const ON_FILES: &[(&str, &str)] = &[
     ("policy rollback", "the socket at the gate's own machine"),
     ("audit verify", "a copy of the log"),
     ("evidence verify", "an export"),
+    ("evidence replay", "an export"),
 ];
 
 /// Commands that are several acts in a row, each of which is a row of its own.

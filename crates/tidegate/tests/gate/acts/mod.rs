@@ -285,6 +285,9 @@ impl Stage {
             // Who is asked for a secret reads it here.
             let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"from stdin");
             let output = child.wait_with_output().unwrap();
+            if matches!(output.status.code(), Some(0 | 75)) {
+                assert_json(words, &output.stdout);
+            }
             (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
         };
         let problem = said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
@@ -296,6 +299,17 @@ impl Stage {
             _ => panic!("{} by {person}: tidegate {words}: {code} {said}", act.name),
         }
     }
+}
+
+/// Commands whose answer is a line for each thing; so none, if there is no such thing.
+const A_LINE_EACH: [&str; 3] = ["session replay", "session statements", "audit export"];
+
+/// What a command answers with `--json` is JSON and nothing else.
+fn assert_json(words: &str, stdout: &[u8]) {
+    let said: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>().collect();
+    let said = said.unwrap_or_else(|error| panic!("tidegate {words} --json: {error}: {}", String::from_utf8_lossy(stdout)));
+    let by_lines = A_LINE_EACH.iter().any(|command| words.starts_with(command));
+    assert!(by_lines || said.len() == 1, "tidegate {words} --json: {} values", said.len());
 }
 
 fn gather(dir: &Path, below: &str, take: &mut impl FnMut(String, Vec<u8>)) {
