@@ -22,7 +22,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 use crate::client::{Client, Reply};
 use crate::output::note;
@@ -119,6 +119,8 @@ impl Exec {
     }
 
     async fn run_with(&self, client: &Client, grant: &Grant) -> anyhow::Result<Exit> {
+        // Before there is anybody to hand them on to: a signal of that very moment would end this process and not the command.
+        let signals = Signals::listen()?;
         let facts: Reply<GateFacts> = client.get("/gate", &()).await?;
         let resource: Reply<ResourceDetail> = client.get(&format!("/resources/{}", grant.resource), &()).await?;
         let tools = tools::lay_out(client, facts.value, &resource.value.resource.kind, grant).await?;
@@ -134,7 +136,7 @@ impl Exec {
         }
         tools.apply(&mut command);
         let ended = match command.kill_on_drop(true).spawn() {
-            Ok(child) => wait_for(child).await,
+            Ok(child) => wait_for(child, signals).await,
             Err(error) => {
                 note(format!("cannot run `{}`: {error}", program.to_string_lossy()));
                 Ok(Exit::Of(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE }))
@@ -145,11 +147,29 @@ impl Exec {
     }
 }
 
+/// What this process is told by signals.
+struct Signals {
+    int: Listener,
+    term: Listener,
+    hup: Listener,
+    quit: Listener,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind: SignalKind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            int: listen(SignalKind::interrupt())?,
+            term: listen(SignalKind::terminate())?,
+            hup: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
+        })
+    }
+}
+
 /// Waits for the command, and hands on to it what this process is told by signals.
-async fn wait_for(mut child: Child) -> anyhow::Result<Exit> {
-    let listen = |kind: SignalKind| signal(kind).context("cannot listen for signals");
-    let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let (mut hup, mut quit) = (listen(SignalKind::hangup())?, listen(SignalKind::quit())?);
+async fn wait_for(mut child: Child, signals: Signals) -> anyhow::Result<Exit> {
+    let Signals { mut int, mut term, mut hup, mut quit } = signals;
     // At a terminal Ctrl-C reaches the command by itself.
     let shared = io::stdin().is_terminal();
     let status = loop {
