@@ -324,7 +324,7 @@ pub(crate) fn token(row: TokenRow) -> tokens::Token {
 }
 
 /// A token just made, with its secret.
-pub(crate) fn issued(issued: workflow::people::IssuedToken) -> tokens::IssuedToken {
+pub(crate) fn issued(issued: workflow::tokens::IssuedToken) -> tokens::IssuedToken {
     tokens::IssuedToken { token: token(issued.row), secret: issued.token.expose().clone() }
 }
 

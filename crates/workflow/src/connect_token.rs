@@ -13,8 +13,9 @@ use store::{Change, TokenRow};
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::open::bound_to;
-use crate::people::{IssuedToken, LONGEST_NAME, TOKEN_LONGEST};
+use crate::people::LONGEST_NAME;
 use crate::submit::fits;
+use crate::tokens::{IssuedToken, TOKEN_LONGEST};
 
 /// How many connect tokens of a grant may work at the same time.
 pub const CONNECT_TOKENS: usize = 100;

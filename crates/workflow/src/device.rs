@@ -20,7 +20,8 @@ use store::{Change, CommitError, TokenRow};
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::live::Gone;
-use crate::people::{IssuedToken, LOGIN_VALID};
+use crate::people::LOGIN_VALID;
+use crate::tokens::IssuedToken;
 
 /// The longest text of a device's own that is shown.
 const LONGEST: usize = 200;

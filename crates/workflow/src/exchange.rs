@@ -23,7 +23,7 @@ use store::{Change, CommitError, TokenRow, Unique};
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
 use crate::key_cache::KeyCache;
-use crate::people::IssuedToken;
+use crate::tokens::IssuedToken;
 
 /// How often an exchange is tried that raced another one.
 const TRIES: usize = 3;

@@ -74,6 +74,7 @@ pub mod reload;
 pub mod secrets;
 pub mod sequence;
 pub mod signals;
+pub mod tokens;
 pub mod watch;
 mod watchdog;
 pub mod web_session;

@@ -18,7 +18,7 @@ use store::Change;
 
 use crate::Caller;
 use crate::gate::{Gate, unavailable};
-use crate::people::IssuedToken;
+use crate::tokens::IssuedToken;
 
 /// A person and the human who answers for them, if they are a workload.
 pub(crate) struct Known {

@@ -12,6 +12,7 @@ mod directory;
 mod directory_calls;
 mod directory_words;
 mod downloads;
+mod erasing;
 mod made_up_provider;
 mod measures;
 mod passkeys;

@@ -15,8 +15,9 @@ use store::{Change, DirectoryCounts, EntryFilter, LoggedEntry, TokenRow};
 use super::TOKEN;
 use crate::Caller;
 use crate::gate::{Gate, refused, unavailable};
-use crate::people::{IssuedToken, LONGEST_NAME, TOKEN_LONGEST};
+use crate::people::LONGEST_NAME;
 use crate::submit::fits;
+use crate::tokens::{IssuedToken, TOKEN_LONGEST};
 
 /// How far a directory has come.
 #[derive(Debug, Clone)]

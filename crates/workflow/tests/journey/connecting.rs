@@ -19,7 +19,7 @@ use testkit::gate::{HERE, TestGate, ask};
 use tidegate_workflow::Caller;
 use tidegate_workflow::knock::Knocked;
 use tidegate_workflow::open::Opened;
-use tidegate_workflow::people::IssuedToken;
+use tidegate_workflow::tokens::IssuedToken;
 
 /// The example company with a database that nobody has to be asked for, and Ana's grant on it.
 async fn shop() -> (TestGate, GrantId) {
